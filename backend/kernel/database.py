@@ -1,0 +1,102 @@
+"""Connections to Postgres: bounded pools, and transactions whose every wait has an end.
+
+`command_timeout` bounds the client's wait, `statement_timeout` the server's work, and
+`idle_in_transaction_session_timeout` frees the locks of a process that stopped in the middle.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+import msgspec
+from asyncpg.pool import PoolConnectionProxy
+
+if TYPE_CHECKING:
+    Connection = asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]
+    Pool = asyncpg.Pool[asyncpg.Record]
+else:
+    Connection = asyncpg.Connection
+    Pool = asyncpg.Pool
+
+Record = asyncpg.Record
+
+ACQUIRE_SECONDS = 3.0
+COMMAND_SECONDS = 10.0
+SESSION = {
+    "statement_timeout": "5s",
+    "lock_timeout": "2s",
+    "idle_in_transaction_session_timeout": "10s",
+    "timezone": "UTC",
+    "jit": "off",
+}
+
+# Raised when Postgres cannot be reached or has no room; the caller may try again.
+UNAVAILABLE = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.QueryCanceledError,
+    asyncpg.InterfaceError,
+    ConnectionError,
+    TimeoutError,
+)
+
+
+class _PlainConnection(asyncpg.Connection):
+    """Skips the reset query on release, a round trip a request: nothing here leaves session state behind."""
+
+    def get_reset_query(self) -> str:
+        return ""
+
+
+async def connect(url: str, *, name: str, **settings: str) -> "asyncpg.Connection[asyncpg.Record]":
+    """One connection outside any pool, for a lease or a tool."""
+    connection = await asyncpg.connect(
+        url,
+        timeout=ACQUIRE_SECONDS,
+        command_timeout=COMMAND_SECONDS,
+        server_settings=SESSION | {"application_name": name} | settings,
+    )
+    await _codecs(connection)
+    return connection
+
+
+async def open_pool(url: str, *, name: str, size: int) -> Pool:
+    """A pool of at most `size` connections; `name` is what pg_stat_activity shows."""
+    pool: Pool = await asyncpg.create_pool(
+        url,
+        min_size=min(2, size),
+        max_size=size,
+        timeout=ACQUIRE_SECONDS,
+        command_timeout=COMMAND_SECONDS,
+        connection_class=_PlainConnection,
+        init=_codecs,
+        server_settings=SESSION | {"application_name": name},
+    )
+    return pool
+
+
+@asynccontextmanager
+async def connection(pool: Pool) -> AsyncIterator[Connection]:
+    """A connection for single statements, each its own transaction."""
+    async with pool.acquire(timeout=ACQUIRE_SECONDS) as taken:
+        yield taken
+
+
+@asynccontextmanager
+async def transaction(pool: Pool) -> AsyncIterator[Connection]:
+    """One unit of work: committed when the block ends, rolled back when it raises."""
+    async with pool.acquire(timeout=ACQUIRE_SECONDS) as taken, taken.transaction():
+        yield taken
+
+
+async def _codecs(taken: Any) -> None:
+    await taken.set_type_codec(
+        "jsonb",
+        schema="pg_catalog",
+        encoder=lambda value: msgspec.json.encode(value).decode(),
+        decoder=msgspec.json.decode,
+    )

@@ -1,0 +1,160 @@
+"""Pure ASGI middleware that every service wears: request log, headers, body bound, same-origin writes."""
+
+import time
+import uuid
+from http.cookies import CookieError, SimpleCookie
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from backend.kernel.metrics import REQUESTS
+from backend.kernel.principal import SESSION_COOKIE
+from backend.kernel.problems import Forbidden, TooLarge
+
+log = structlog.get_logger()
+
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+QUIET_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
+
+
+class RequestLog:
+    """Gives each request its correlation id (the caller's `X-Request-Id` when it is a UUID), a metric and a log line."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        correlation_id = _correlation_id(Headers(scope=scope).get("x-request-id"))
+        scope.setdefault("state", {})["correlation_id"] = correlation_id
+        status = 500
+
+        async def answer(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)["X-Request-Id"] = str(correlation_id)
+            await send(message)
+
+        with structlog.contextvars.bound_contextvars(correlation_id=str(correlation_id)):
+            try:
+                await self.app(scope, receive, answer)
+            finally:
+                seconds = time.perf_counter() - started
+                route = getattr(scope.get("route"), "path", "unmatched")
+                REQUESTS.labels(scope["method"], route, status).observe(seconds)
+                if scope["path"] not in QUIET_PATHS:
+                    log.debug(
+                        "request",
+                        method=scope["method"],
+                        path=scope["path"],
+                        status=status,
+                        milliseconds=round(seconds * 1000, 2),
+                    )
+
+
+class SecurityHeaders:
+    """Headers that make a browser treat API replies as data and nothing else."""
+
+    def __init__(self, app: ASGIApp, *, secure: bool) -> None:
+        self.app = app
+        self.headers = [
+            (b"x-content-type-options", b"nosniff"),
+            (b"referrer-policy", b"strict-origin-when-cross-origin"),
+            (b"x-frame-options", b"DENY"),
+            *([(b"strict-transport-security", b"max-age=31536000; includeSubDomains")] if secure else []),
+        ]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        uncached = scope["path"].startswith("/api/")
+
+        async def answer(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], *self.headers]
+                if uncached and not any(name == b"cache-control" for name, _ in message["headers"]):
+                    message["headers"].append((b"cache-control", b"no-store"))
+            await send(message)
+
+        await self.app(scope, receive, answer)
+
+
+class BodyLimit:
+    """Refuses a body over `limit` bytes, by its declared length or, when it declares none, as it arrives."""
+
+    def __init__(self, app: ASGIApp, *, limit: int) -> None:
+        self.app = app
+        self.limit = limit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] in SAFE_METHODS:
+            await self.app(scope, receive, send)
+            return
+        declared = Headers(scope=scope).get("content-length", "")
+        if declared.isdigit() and int(declared) > self.limit:
+            await self._refusal()(scope, receive, send)
+            return
+        received = 0
+
+        async def bounded() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self.limit:
+                raise TooLarge(f"a body may have {self.limit} bytes")
+            return message
+
+        await self.app(scope, bounded, send)
+
+    def _refusal(self) -> ASGIApp:
+        return TooLarge(f"a body may have {self.limit} bytes", headers={"Connection": "close"}).response()
+
+
+class SameOriginWrites:
+    """Refuses a write that a browser sends with our cookie from a page that isn't ours.
+
+    A browser names the page's origin on every cross-site write, so a write with neither `Origin` nor `Sec-Fetch-Site`
+    comes from no browser and cannot have been forged through one.
+    """
+
+    def __init__(self, app: ASGIApp, *, origins: frozenset[str]) -> None:
+        self.app = app
+        self.origins = origins
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] not in SAFE_METHODS:
+            headers = Headers(scope=scope)
+            if "authorization" not in headers and has_session_cookie(headers) and not self._ours(headers):
+                refusal = Forbidden(
+                    "this page's origin may not act for you", code="origin_refused"
+                ).response()
+                await refusal(scope, receive, send)
+                return
+        await self.app(scope, receive, send)
+
+    def _ours(self, headers: Headers) -> bool:
+        origin = headers.get("origin")
+        if origin is not None:
+            return origin in self.origins
+        return headers.get("sec-fetch-site") in {None, "same-origin", "none"}
+
+
+def has_session_cookie(headers: Headers) -> bool:
+    try:
+        names = SimpleCookie(headers.get("cookie", ""))
+    except CookieError:
+        return False
+    return any(name.startswith(SESSION_COOKIE.split("_", 1)[0]) for name in names)
+
+
+def _correlation_id(given: str | None) -> uuid.UUID:
+    try:
+        return uuid.UUID(given) if given else uuid.uuid4()
+    except ValueError:
+        return uuid.uuid4()

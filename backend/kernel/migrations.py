@@ -1,0 +1,106 @@
+"""Numbered SQL migrations, forward only.
+
+All pending files run in one transaction under a transaction-scoped advisory lock, so two runners cannot interleave and
+a failing file leaves the database as it was. A file that was applied may not change: its digest is kept.
+"""
+
+import re
+from collections.abc import Iterable
+from hashlib import sha256
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from typing import NamedTuple
+from urllib.parse import unquote, urlsplit
+
+import asyncpg
+
+from backend.kernel import database
+
+LOCK = 0x61745478  # any number that nothing else locks
+FILE = re.compile(r"^(\d{4})_(\w+)\.sql$")
+MIGRATION_SECONDS = 300.0
+
+
+class MigrationError(Exception):
+    """The database and the files disagree; the message says how."""
+
+
+class Migration(NamedTuple):
+    version: int
+    name: str
+    sql: str
+
+    @property
+    def digest(self) -> str:
+        return sha256(self.sql.encode()).hexdigest()
+
+
+def read(folder: Traversable | None = None) -> list[Migration]:
+    """The migrations of a folder in order; by default the project's own."""
+    entries = (folder or files("backend.migrations")).iterdir()
+    return sorted(
+        Migration(int(match[1]), match[2], entry.read_text())
+        for entry in entries
+        if (match := FILE.match(entry.name))
+    )
+
+
+async def migrate(
+    url: str, migrations: Iterable[Migration], *, role_urls: Iterable[str] = ()
+) -> list[Migration]:
+    """Bring the database to the newest version. Returns what was applied.
+
+    `role_urls` are the services' database URLs: each role gets the password that its URL carries.
+    """
+    connection = await database.connect(url, name="gittix-migrate", statement_timeout="0", lock_timeout="30s")
+    try:
+        async with connection.transaction():
+            await connection.execute(f"select pg_advisory_xact_lock({LOCK})", timeout=MIGRATION_SECONDS)
+            pending = await _pending(connection, list(migrations))
+            for migration in pending:
+                await connection.execute(migration.sql, timeout=MIGRATION_SECONDS)
+                await connection.execute(
+                    "insert into public.schema_migrations (version, name, digest) values ($1, $2, $3)",
+                    migration.version,
+                    migration.name,
+                    migration.digest,
+                )
+            for role_url in role_urls:
+                await _set_password(connection, role_url)
+    finally:
+        await connection.close(timeout=5)
+    return pending
+
+
+async def _pending(
+    connection: asyncpg.Connection[asyncpg.Record], migrations: list[Migration]
+) -> list[Migration]:
+    await connection.execute(
+        """
+        create table if not exists public.schema_migrations (
+            version int primary key, name text not null, digest text not null, applied_at timestamptz not null default now()
+        )
+        """
+    )
+    rows = await connection.fetch(
+        "select version, name, digest from public.schema_migrations order by version"
+    )
+    applied = {row["version"]: row for row in rows}
+    known = {migration.version: migration for migration in migrations}
+    if strangers := sorted(applied.keys() - known.keys()):
+        raise MigrationError(f"the database is ahead of this code: it has migration {strangers[-1]:04}")
+    for version, row in applied.items():
+        if known[version].digest != row["digest"]:
+            raise MigrationError(f"migration {version:04}_{row['name']} was changed after it was applied")
+    return [migration for migration in migrations if migration.version not in applied]
+
+
+async def _set_password(connection: asyncpg.Connection[asyncpg.Record], role_url: str) -> None:
+    parts = urlsplit(role_url)
+    if parts.username and parts.password:
+        statement = await connection.fetchval(
+            "select format('alter role %I password %L', $1::text, $2::text)",
+            unquote(parts.username),
+            unquote(parts.password),
+        )
+        await connection.execute(statement)

@@ -1,0 +1,36 @@
+"""Money: integer minor units with an ISO 4217 currency. Nothing here is a float.
+
+The currencies are those that Stripe presents; a zero-decimal one has no minor unit, so 500 JPY is charged as 500.
+"""
+
+from decimal import ROUND_HALF_UP, Decimal
+from typing import Annotated
+
+import msgspec
+
+ZERO_DECIMAL = frozenset(["BIF", "CLP", "DJF", "GNF", "JPY", "KMF", "KRW", "MGA", "PYG", "RWF", "UGX", "VND", "VUV", "XAF", "XOF", "XPF"])
+THREE_DECIMAL = frozenset(["BHD", "JOD", "KWD", "OMR", "TND"])
+TWO_DECIMAL = frozenset(
+    ["AED", "AFN", "ALL", "AMD", "ANG", "AOA", "ARS", "AUD", "AWG", "AZN", "BAM", "BBD", "BDT", "BMD", "BND", "BOB", "BRL", "BSD", "BWP", "BYN", "BZD", "CAD", "CDF", "CHF", "CNY", "COP", "CRC", "CVE", "CZK", "DKK", "DOP", "DZD", "EGP", "ETB", "EUR", "FJD", "FKP", "GBP", "GEL", "GIP", "GMD", "GTQ", "GYD", "HKD", "HNL", "HTG", "HUF", "IDR", "ILS", "INR", "ISK", "JMD", "KES", "KGS", "KHR", "KYD", "KZT", "LAK", "LBP", "LKR", "LRD", "LSL", "MAD", "MDL", "MKD", "MMK", "MNT", "MOP", "MUR", "MVR", "MWK", "MXN", "MYR", "MZN", "NAD", "NGN", "NIO", "NOK", "NPR", "NZD", "PAB", "PEN", "PGK", "PHP", "PKR", "PLN", "QAR", "RON", "RSD", "RUB", "SAR", "SBD", "SCR", "SEK", "SGD", "SHP", "SLE", "SOS", "SRD", "STD", "SZL", "THB", "TJS", "TOP", "TRY", "TTD", "TWD", "TZS", "UAH", "USD", "UYU", "UZS", "WST", "XCD", "YER", "ZAR", "ZMW"]
+)
+CURRENCIES = ZERO_DECIMAL | THREE_DECIMAL | TWO_DECIMAL
+
+# Stripe charges at most eight digits of minor units.
+MAX_AMOUNT = 99_999_999
+
+Price = Annotated[int, msgspec.Meta(ge=1, le=MAX_AMOUNT, description="Minor units of the currency")]
+Amount = Annotated[int, msgspec.Meta(ge=0, description="Minor units of the currency")]
+Currency = Annotated[
+    str, msgspec.Meta(pattern="^[A-Za-z]{3}$", description="ISO 4217 code", examples=["EUR"])
+]
+
+
+def exponent(currency: str) -> int:
+    """How many decimals the currency's minor unit has."""
+    return 0 if currency in ZERO_DECIMAL else 3 if currency in THREE_DECIMAL else 2
+
+
+def show(amount: int, currency: str) -> str:
+    """For logs and terminals: `show(4500, "EUR")` is `45.00 EUR`."""
+    digits = exponent(currency)
+    return f"{Decimal(amount).scaleb(-digits).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP)} {currency}"

@@ -1,0 +1,43 @@
+"""Lists page by cursor: the sort key of the last row, so that a page costs the same wherever it starts."""
+
+import binascii
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable, Sequence
+from typing import Annotated, Generic, TypeVar
+
+import msgspec
+
+from backend.kernel.problems import invalid
+
+T = TypeVar("T")
+Key = TypeVar("Key")
+
+Limit = Annotated[int, msgspec.Meta(ge=1, le=100)]
+
+
+class Page(msgspec.Struct, Generic[T], frozen=True):
+    """`next_cursor` is null on the last page."""
+
+    items: list[T]
+    next_cursor: str | None
+
+
+def encode_cursor(key: object) -> str:
+    return urlsafe_b64encode(msgspec.json.encode(key)).rstrip(b"=").decode()
+
+
+def decode_cursor(cursor: str | None, key: type[Key]) -> Key | None:
+    """The key behind a cursor that `encode_cursor` made. Raises Invalid for any other text."""
+    if not cursor:
+        return None
+    try:
+        return msgspec.json.decode(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)), type=key)
+    except (msgspec.DecodeError, ValueError, binascii.Error) as fault:
+        raise invalid("cursor", "not a cursor of this list") from fault
+
+
+def page_of(rows: Sequence[T], limit: int, key: Callable[[T], object]) -> Page[T]:
+    """A page out of up to `limit + 1` rows: the one too many tells that there is a next page."""
+    more = len(rows) > limit
+    items = list(rows[:limit])
+    return Page(items, encode_cursor(key(items[-1])) if more and items else None)

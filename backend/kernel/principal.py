@@ -1,0 +1,118 @@
+"""Who is asking. Services verify an access token with public keys only; auth alone can sign one.
+
+Verifying a signature costs more than the rest of a small request, so a verified token is remembered until it expires,
+in a bounded table.
+"""
+
+import time
+from collections import OrderedDict
+from collections.abc import Iterable
+from hashlib import sha256
+from typing import Any
+from uuid import UUID
+
+import jwt
+import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
+from starlette.requests import Request
+
+from backend.kernel.problems import Unauthorized
+
+SESSION_COOKIE = "gittix_session"
+ALGORITHM = "EdDSA"
+TOKEN_TYPE = "at+jwt"  # noqa: S105 - RFC 9068's media type for access tokens
+REMEMBERED_TOKENS = 20_000
+MAX_TOKEN_LENGTH = 4096
+
+
+class Principal(msgspec.Struct, frozen=True):
+    """A signed-in user, as its access token tells."""
+
+    user_id: UUID
+    email: str
+    name: str
+    session_id: UUID
+
+
+class TokenVerifier:
+    """Checks access tokens: algorithm and type pinned, `kid` known, issuer, audience and expiry required."""
+
+    def __init__(self, public_keys: Iterable[Ed25519PublicKey], *, issuer: str, audience: str) -> None:
+        self._keys = {key_id(key): key for key in public_keys}
+        self._issuer = issuer
+        self._audience = audience
+        self._remembered: OrderedDict[str, tuple[Principal, float]] = OrderedDict()
+
+    def verify(self, token: str) -> Principal | None:
+        """The token's principal, or None for anything but a token of ours that is valid now."""
+        known = self._remembered.get(token)
+        if known is not None:
+            principal, expires_at = known
+            if time.time() < expires_at:
+                return principal
+            del self._remembered[token]
+            return None
+        claims = self._claims(token)
+        if claims is None:
+            return None
+        principal = Principal(UUID(claims["sub"]), claims["email"], claims["name"], UUID(claims["sid"]))
+        self._remembered[token] = principal, float(claims["exp"])
+        if len(self._remembered) > REMEMBERED_TOKENS:
+            self._remembered.popitem(last=False)
+        return principal
+
+    def _claims(self, token: str) -> dict[str, Any] | None:
+        if len(token) > MAX_TOKEN_LENGTH:
+            return None
+        try:
+            header = jwt.get_unverified_header(token)
+            key = self._keys.get(header.get("kid", ""))
+            if key is None or header.get("typ") != TOKEN_TYPE:
+                return None
+            claims: dict[str, Any] = jwt.decode(
+                token,
+                key,
+                algorithms=[ALGORITHM],
+                issuer=self._issuer,
+                audience=self._audience,
+                options={"require": ["iss", "aud", "exp", "iat", "sub", "sid"]},
+            )
+        except jwt.PyJWTError:
+            return None
+        return claims
+
+
+def load_public_keys(pem: str) -> list[Ed25519PublicKey]:
+    """The Ed25519 keys of one or more PEM blocks. Raises ValueError for anything else."""
+    ending = "-----END PUBLIC KEY-----"
+    blocks = [block + ending for block in pem.replace("\\n", "\n").split(ending) if block.strip()]
+    keys = [load_pem_public_key(block.strip().encode()) for block in blocks]
+    for key in keys:
+        if not isinstance(key, Ed25519PublicKey):
+            raise ValueError("JWT_PUBLIC_KEYS must be Ed25519 public keys in PEM")  # noqa: TRY004 - a bad value
+    return [key for key in keys if isinstance(key, Ed25519PublicKey)]
+
+
+def key_id(key: Ed25519PublicKey) -> str:
+    """The key's own digest, so that keys are rotated without agreeing on names."""
+    return sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()[:16]
+
+
+def current(request: Request) -> Principal | None:
+    """The request's principal, by Bearer token or by session cookie, or None."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if not scheme:
+        token = request.cookies.get(SESSION_COOKIE, "")
+    elif scheme.lower() != "bearer":
+        return None
+    verifier: TokenVerifier = request.state.verifier
+    return verifier.verify(token.strip()) if token else None
+
+
+def require(request: Request) -> Principal:
+    """The request's principal. Raises Unauthorized."""
+    principal = current(request)
+    if principal is None:
+        raise Unauthorized("sign in first", headers={"WWW-Authenticate": "Bearer"})
+    return principal

@@ -1,0 +1,132 @@
+"""What a caller is told when a request is refused: RFC 9457 problem+json with a stable `code`.
+
+    Problem
+    ├── BadRequest 400, Unauthorized 401, Forbidden 403, NotFound 404
+    ├── Conflict 409, PreconditionFailed 412, TooLarge 413, Invalid 422, PreconditionRequired 428
+    ├── TooMany 429
+    └── Unavailable 503
+
+A noun's own refusals are subclasses in its `errors.py`, each with its code. Raising one rolls the transaction back.
+"""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, ClassVar
+
+import msgspec
+from starlette.responses import Response
+
+
+class FieldError(msgspec.Struct, frozen=True):
+    """One rejected input: `field` is a path such as `ticket_ids[0]`."""
+
+    field: str
+    message: str
+
+
+class ProblemBody(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The body of every 4xx and 5xx; a refusal may carry further members."""
+
+    title: str
+    status: int
+    code: str
+    type: str = "about:blank"
+    detail: str | None = None
+    errors: list[FieldError] | None = None
+
+
+class Problem(Exception):
+    """A refusal that the caller is told of. `extra` members are added to the body as they are."""
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "internal_error"
+
+    def __init__(
+        self,
+        detail: str | None = None,
+        *,
+        code: str | None = None,
+        errors: list[FieldError] | None = None,
+        headers: Mapping[str, str] | None = None,
+        **extra: Any,
+    ) -> None:
+        super().__init__(detail or type(self).__name__)
+        self.detail = detail
+        self.problem_code = code or self.code
+        self.errors = errors
+        self.headers = dict(headers or {})
+        self.extra = extra
+
+    def response(self) -> Response:
+        title = HTTPStatus(self.status).phrase
+        body: dict[str, Any] = {
+            "type": "about:blank",
+            "title": title,
+            "status": self.status,
+            "code": self.problem_code,
+        }
+        if self.detail:
+            body["detail"] = self.detail
+        if self.errors:
+            body["errors"] = self.errors
+        return Response(
+            msgspec.json.encode(body | self.extra),
+            self.status,
+            headers=self.headers,
+            media_type="application/problem+json",
+        )
+
+
+class BadRequest(Problem):
+    status = 400
+    code = "bad_request"
+
+
+class Unauthorized(Problem):
+    status = 401
+    code = "unauthorized"
+
+
+class Forbidden(Problem):
+    status = 403
+    code = "forbidden"
+
+
+class NotFound(Problem):
+    status = 404
+    code = "not_found"
+
+
+class Conflict(Problem):
+    status = 409
+    code = "conflict"
+
+
+class PreconditionFailed(Problem):
+    status = 412
+    code = "version_mismatch"
+
+
+class TooLarge(Problem):
+    status = 413
+    code = "body_too_large"
+
+
+class Invalid(Problem):
+    status = 422
+    code = "invalid_input"
+
+
+class TooMany(Problem):
+    status = 429
+    code = "too_many_requests"
+
+
+class Unavailable(Problem):
+    status = 503
+    code = "temporarily_unavailable"
+
+
+def invalid(field: str, message: str) -> Invalid:
+    """A refusal of one field of the input."""
+    return Invalid(f"{field}: {message}", errors=[FieldError(field, message)])

@@ -1,0 +1,24 @@
+"""Connections to Redis: a timeout on every command, reconnecting with backoff."""
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialWithJitterBackoff
+
+CONNECT_SECONDS = 2.0
+COMMAND_SECONDS = 5.0
+
+
+def open_redis(url: str, *, name: str, size: int = 20) -> Redis:
+    """A client with at most `size` connections; connects when first used. Close it with `aclose()`."""
+    pool = BlockingConnectionPool.from_url(
+        url,
+        max_connections=size,
+        timeout=COMMAND_SECONDS,
+        socket_connect_timeout=CONNECT_SECONDS,
+        socket_timeout=COMMAND_SECONDS,
+        socket_keepalive=not url.startswith("unix"),
+        health_check_interval=15,
+        client_name=name,
+        retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), 2),
+    )
+    return Redis(connection_pool=pool)

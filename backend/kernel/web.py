@@ -1,0 +1,201 @@
+"""The web app factory: services in, one Starlette application out.
+
+A service is a value: its routes and a lifespan that opens what they need. `build` wraps any number of them in the same
+middleware, error mapping and operational routes, so that a noun answers alike alone and mounted beside the others.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from typing import Any, NamedTuple, TypeVar
+
+import asyncpg
+import msgspec
+import redis.exceptions
+import structlog
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from backend.kernel import database
+from backend.kernel.metrics import metrics_endpoint
+from backend.kernel.middleware import BodyLimit, RequestLog, SameOriginWrites, SecurityHeaders
+from backend.kernel.openapi import openapi_routes
+from backend.kernel.principal import TokenVerifier
+from backend.kernel.problems import (
+    BadRequest,
+    FieldError,
+    Invalid,
+    NotFound,
+    Problem,
+    TooLarge,
+    Unavailable,
+)
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+State = dict[str, Any]
+Check = Callable[[], Awaitable[None]]
+
+READY_SECONDS = 2.0
+
+
+class Service(NamedTuple):
+    """A noun's part of an application. `lifespan` yields the noun's state, found at `request.state.<name>`."""
+
+    name: str
+    routes: Sequence[BaseRoute]
+    lifespan: Callable[[], AbstractAsyncContextManager["ServiceState"]]
+
+
+class ServiceState(NamedTuple):
+    """What a lifespan opened, and the checks that tell whether it still works."""
+
+    value: Any
+    checks: Mapping[str, Check]
+
+
+def build(
+    services: Sequence[Service],
+    *,
+    verifier: TokenVerifier | None,
+    origins: frozenset[str] = frozenset(),
+    secure: bool = False,
+    routes: Sequence[BaseRoute] = (),
+    max_body_bytes: int = 256 * 1024,
+) -> Starlette:
+    """One application of these services. `origins` may send cookie-authenticated writes; `secure` adds HSTS."""
+
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[State]:
+        async with AsyncExitStack() as stack:
+            state: State = {"verifier": verifier, "checks": {}}
+            for service in services:
+                opened = await stack.enter_async_context(service.lifespan())
+                state[service.name] = opened.value
+                state["checks"] |= {f"{service.name}.{name}": check for name, check in opened.checks.items()}
+            yield state
+
+    operations = [
+        Route("/healthz", _healthz),
+        Route("/readyz", _readyz),
+        Route("/metrics", metrics_endpoint),
+    ]
+    nouns = [route for service in services for route in service.routes]
+    return Starlette(
+        routes=[*nouns, *openapi_routes(nouns), *operations, *routes],
+        middleware=[
+            Middleware(RequestLog),
+            Middleware(SecurityHeaders, secure=secure),
+            Middleware(BodyLimit, limit=max_body_bytes),
+            Middleware(SameOriginWrites, origins=origins),
+        ],
+        exception_handlers={
+            Problem: _problem,
+            HTTPException: _http_exception,
+            ClientDisconnect: _disconnected,
+            **dict.fromkeys(database.UNAVAILABLE, _unavailable),
+            redis.exceptions.RedisError: _unavailable,
+            asyncpg.DataError: _data_error,
+            Exception: _unexpected,
+        },
+        lifespan=lifespan,
+    )
+
+
+async def read_json(request: Request, model: type[T]) -> T:
+    """The body as `model`. Raises BadRequest for what isn't JSON, Invalid for what doesn't fit, with the field's path."""
+    body = await request.body()
+    try:
+        if b"\\u0000" in body:
+            raise Invalid("text must not contain NUL characters", code="nul_character")
+        return msgspec.json.decode(body, type=model)
+    except msgspec.ValidationError as fault:
+        raise _misfit(fault) from fault
+    except (msgspec.DecodeError, UnicodeDecodeError) as fault:
+        raise BadRequest("the body is not valid JSON", code="not_json") from fault
+
+
+def read_query(request: Request, model: type[T]) -> T:
+    """The query string as `model`, numbers and booleans read from text. Raises Invalid."""
+    try:
+        query = dict(request.query_params)
+        if any("\x00" in value for value in query.values()):
+            raise Invalid("text must not contain NUL characters", code="nul_character")
+        return msgspec.convert(query, model, strict=False)
+    except msgspec.ValidationError as fault:
+        raise _misfit(fault) from fault
+
+
+def reply(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """A JSON response, encoded by msgspec."""
+    return Response(msgspec.json.encode(body), status, headers=headers, media_type="application/json")
+
+
+def _misfit(fault: msgspec.ValidationError) -> Invalid:
+    message, _, path = str(fault).partition(" - at `")
+    field = path.rstrip("`").removeprefix("$").removeprefix(".")
+    if not field and "field `" in message:
+        field = message.split("field `", 1)[1].split("`", 1)[0]
+    return Invalid(message, errors=[FieldError(field, message)])
+
+
+async def _healthz(_request: Request) -> Response:
+    return JSONResponse({"status": "ok"})
+
+
+async def _readyz(request: Request) -> Response:
+    """Ready when every check of every service passes; else 503 and why."""
+    checks: Mapping[str, Check] = request.state.checks
+    faults = await asyncio.gather(*(_fault(check) for check in checks.values()))
+    told = {name: fault or "ok" for name, fault in zip(checks, faults, strict=True)}
+    ready = not any(faults)
+    return JSONResponse({"status": "ready" if ready else "not ready", "checks": told}, 200 if ready else 503)
+
+
+async def _fault(check: Check) -> str | None:
+    try:
+        await asyncio.wait_for(check(), READY_SECONDS)
+    except Exception as fault:  # readiness reports whatever is wrong
+        return f"{type(fault).__name__}: {fault}"[:200]
+    return None
+
+
+async def _problem(_request: Request, problem: Exception) -> Response:
+    assert isinstance(problem, Problem)
+    return problem.response()
+
+
+async def _http_exception(_request: Request, fault: Exception) -> Response:
+    assert isinstance(fault, HTTPException)
+    if fault.status_code == 404:
+        return NotFound().response()
+    if fault.status_code == 413:
+        return TooLarge().response()
+    problem = Problem(fault.detail, code="method_not_allowed" if fault.status_code == 405 else "http_error")
+    problem.status = fault.status_code  # type: ignore[misc]  # a foreign exception brings its own status
+    problem.headers = dict(fault.headers or {})
+    return problem.response()
+
+
+async def _disconnected(_request: Request, _fault: Exception) -> Response:
+    return BadRequest("the request ended before its body did", code="incomplete_body").response()
+
+
+async def _unavailable(_request: Request, fault: Exception) -> Response:
+    log.warning("a store is unavailable", error=repr(fault))
+    return Unavailable("try again in a moment", headers={"Retry-After": "1"}).response()
+
+
+async def _data_error(_request: Request, fault: Exception) -> Response:
+    log.info("input refused by the database", error=repr(fault))
+    return Invalid("a value is outside what can be stored").response()
+
+
+async def _unexpected(_request: Request, fault: Exception) -> Response:
+    log.error("unexpected error", error=repr(fault))
+    return Problem("something went wrong on our side").response()
