@@ -52,7 +52,7 @@ class _PlainConnection(asyncpg.Connection):
         return ""
 
 
-async def connect(url: str, *, name: str, **settings: str) -> "asyncpg.Connection[asyncpg.Record]":
+async def connect(url: str, *, name: str, **settings: str) -> Connection:
     """One connection outside any pool, for a lease or a tool."""
     connection = await asyncpg.connect(
         url,

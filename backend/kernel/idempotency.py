@@ -20,6 +20,7 @@ from backend.kernel.database import Connection, Pool
 from backend.kernel.problems import Conflict, Invalid, Problem
 
 HEADER = "Idempotency-Key"
+REPLAYED_HEADER = "Idempotent-Replayed"
 MAX_KEY_LENGTH = 255
 UNSTORED = frozenset({409, 429})
 
@@ -89,18 +90,22 @@ def in_flight() -> Conflict:
     )
 
 
+def reused() -> Invalid:
+    return Invalid("this key was used for another request", code="idempotency_key_reused")
+
+
 def replayed(stored: Stored, digest: bytes) -> Response:
     """The stored reply. Raises Invalid when it belongs to another request."""
     if stored.fingerprint != digest:
-        raise Invalid("this key was used for another request", code="idempotency_key_reused")
-    return Response(stored.body, stored.status, headers=stored.headers | {"Idempotent-Replayed": "true"})
+        raise reused()
+    return Response(stored.body, stored.status, headers=stored.headers | {REPLAYED_HEADER: "true"})
 
 
 async def purge(pool: Pool, schema: Schema) -> int:
     """Forget keys older than a day. Returns how many."""
     async with database.connection(pool) as connection:
         done = await connection.execute(
-            f"delete from {schema}.idempotency_keys where created_at < now() - interval '24 hours'"  # noqa: S608 - a literal type
+            f"delete from {schema}.idempotency_keys where created_at < now() - interval '24 hours'"
         )
     return int(done.rpartition(" ")[2])
 
@@ -115,7 +120,7 @@ async def _take(connection: Connection, schema: Schema, user_id: UUID, key: str)
 
 async def _find(connection: Connection, schema: Schema, user_id: UUID, key: str) -> Stored | None:
     row: asyncpg.Record | None = await connection.fetchrow(
-        f"select fingerprint, status, headers, body from {schema}.idempotency_keys where user_id = $1 and key = $2",  # noqa: S608
+        f"select fingerprint, status, headers, body from {schema}.idempotency_keys where user_id = $1 and key = $2",
         user_id,
         key,
     )
@@ -131,7 +136,7 @@ async def _store(
         if name in {"content-type", "location", "etag"}
     }
     await connection.execute(
-        f"insert into {schema}.idempotency_keys (user_id, key, fingerprint, status, headers, body) values ($1, $2, $3, $4, $5, $6)",  # noqa: S608
+        f"insert into {schema}.idempotency_keys (user_id, key, fingerprint, status, headers, body) values ($1, $2, $3, $4, $5, $6)",
         user_id,
         key,
         digest,

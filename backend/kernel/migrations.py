@@ -12,8 +12,6 @@ from importlib.resources.abc import Traversable
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
-import asyncpg
-
 from backend.kernel import database
 
 LOCK = 0x61745478  # any number that nothing else locks
@@ -72,9 +70,7 @@ async def migrate(
     return pending
 
 
-async def _pending(
-    connection: asyncpg.Connection[asyncpg.Record], migrations: list[Migration]
-) -> list[Migration]:
+async def _pending(connection: database.Connection, migrations: list[Migration]) -> list[Migration]:
     await connection.execute(
         """
         create table if not exists public.schema_migrations (
@@ -95,7 +91,7 @@ async def _pending(
     return [migration for migration in migrations if migration.version not in applied]
 
 
-async def _set_password(connection: asyncpg.Connection[asyncpg.Record], role_url: str) -> None:
+async def _set_password(connection: database.Connection, role_url: str) -> None:
     parts = urlsplit(role_url)
     if parts.username and parts.password:
         statement = await connection.fetchval(

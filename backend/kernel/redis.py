@@ -16,7 +16,7 @@ def open_redis(url: str, *, name: str, size: int = 20) -> Redis:
         timeout=COMMAND_SECONDS,
         socket_connect_timeout=CONNECT_SECONDS,
         socket_timeout=COMMAND_SECONDS,
-        socket_keepalive=not url.startswith("unix"),
+        **({} if url.startswith("unix") else {"socket_keepalive": True}),
         health_check_interval=15,
         client_name=name,
         retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), 2),

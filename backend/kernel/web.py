@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any, NamedTuple, TypeVar
+from uuid import UUID
 
 import asyncpg
 import msgspec
@@ -33,6 +34,7 @@ from backend.kernel.problems import (
     Problem,
     TooLarge,
     Unavailable,
+    invalid,
 )
 
 log = structlog.get_logger()
@@ -134,6 +136,25 @@ def read_query(request: Request, model: type[T]) -> T:
 def reply(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """A JSON response, encoded by msgspec."""
     return Response(msgspec.json.encode(body), status, headers=headers, media_type="application/json")
+
+
+def path_id(request: Request, missing: type[NotFound]) -> UUID:
+    """The `{id}` of the path. Raises `missing` for what is no UUID: nothing has that id."""
+    try:
+        return UUID(request.path_params["id"])
+    except ValueError as fault:
+        raise missing from fault
+
+
+def if_match(request: Request) -> int | None:
+    """The version that If-Match names, or None when any will do. Raises Invalid."""
+    tag = request.headers.get("if-match", "*").strip()
+    if tag == "*":
+        return None
+    version = tag.removeprefix("W/").strip('"')
+    if not (version.isascii() and version.isdigit() and len(version) < 19):
+        raise invalid("If-Match", "must be the ETag of an earlier reply")
+    return int(version)
 
 
 def _misfit(fault: msgspec.ValidationError) -> Invalid:

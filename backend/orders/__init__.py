@@ -1,0 +1,1 @@
+"""Orders, their lines and their state machine. Decides who wins a ticket."""

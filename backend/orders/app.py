@@ -1,0 +1,20 @@
+"""The orders service."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from backend.events.stores import open_stores
+from backend.kernel.settings import Settings
+from backend.kernel.web import Service, ServiceState
+from backend.orders.routes import OrdersState, routes
+
+NEEDS = ("database:orders", "redis_url", "jwt_public_keys")
+
+
+def service(settings: Settings) -> Service:
+    @asynccontextmanager
+    async def lifespan() -> AsyncIterator[ServiceState]:
+        async with open_stores(settings, "orders") as stores:
+            yield ServiceState(OrdersState(settings, stores), stores.checks())
+
+    return Service("orders", routes, lifespan)

@@ -1,0 +1,87 @@
+"""The routes of orders."""
+
+from typing import NamedTuple
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from backend.events.stores import Stores
+from backend.kernel import database, idempotency, principal
+from backend.kernel.database import Connection
+from backend.kernel.openapi import describe
+from backend.kernel.pages import Page
+from backend.kernel.settings import Settings
+from backend.kernel.web import path_id, read_json, read_query, reply
+from backend.orders import service
+from backend.orders.errors import OrderNotFound
+from backend.orders.model import NewOrder, Order, OrderQuery
+
+
+class OrdersState(NamedTuple):
+    settings: Settings
+    stores: Stores
+
+
+@describe(tag="orders", body=NewOrder, created=Order, refusals=(404, 409))
+async def place(request: Request) -> Response:
+    """Hold one ticket, or a cart of them, for 60 seconds: all or none."""
+    buyer = principal.require(request)
+    new = await read_json(request, NewOrder)
+    key = idempotency.key_of(request)
+    fingerprint = await idempotency.fingerprint(request) if key else None
+    state = _state(request)
+    async with database.connection(state.stores.pool) as connection:
+        body, replayed = await service.place(
+            connection, state.settings, buyer.user_id, new, request.state.correlation_id, key, fingerprint
+        )
+    state.stores.hint()
+    headers = {idempotency.REPLAYED_HEADER: "true"} if replayed else {}
+    return Response(body, 201, headers=headers, media_type="application/json")
+
+
+@describe(tag="orders", query=OrderQuery, ok=Page[Order])
+async def list_orders(request: Request) -> Response:
+    """Your orders, newest first."""
+    buyer = principal.require(request)
+    query = read_query(request, OrderQuery)
+    async with database.connection(_state(request).stores.pool) as connection:
+        return reply(await service.list_orders(connection, buyer.user_id, query))
+
+
+@describe(tag="orders", ok=Order, refusals=(404,))
+async def order(request: Request) -> Response:
+    """One of your orders."""
+    buyer = principal.require(request)
+    order_id = path_id(request, OrderNotFound)
+    async with database.connection(_state(request).stores.pool) as connection:
+        return reply(await service.order(connection, order_id, buyer.user_id))
+
+
+@describe(tag="orders", no_content=None, refusals=(404, 409))
+async def cancel(request: Request) -> Response:
+    """Give up an unpaid order of yours; its tickets are free at once."""
+    buyer = principal.require(request)
+    order_id = path_id(request, OrderNotFound)
+    stores = _state(request).stores
+
+    async def give_up(connection: Connection) -> Response:
+        await service.cancel(connection, order_id, buyer.user_id, request.state.correlation_id)
+        return Response(status_code=204)
+
+    response = await idempotency.once(request, stores.pool, "orders", buyer.user_id, give_up)
+    stores.hint()
+    return response
+
+
+def _state(request: Request) -> OrdersState:
+    state: OrdersState = request.state.orders
+    return state
+
+
+routes = [
+    Route("/api/orders", place, methods=["POST"]),
+    Route("/api/orders", list_orders, methods=["GET"]),
+    Route("/api/orders/{id}", order, methods=["GET"]),
+    Route("/api/orders/{id}", cancel, methods=["DELETE"]),
+]

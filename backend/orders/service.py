@@ -1,0 +1,127 @@
+"""What can be done with orders. Each function is one unit of work on the caller's connection."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from uuid import UUID
+
+import asyncpg
+
+from backend.kernel import idempotency
+from backend.kernel.database import Connection
+from backend.kernel.ids import new_id
+from backend.kernel.pages import Page, decode_cursor, page_of
+from backend.kernel.problems import Invalid, Problem
+from backend.kernel.settings import Settings
+from backend.orders import queries
+from backend.orders.errors import (
+    MixedCurrency,
+    OrderNotCancellable,
+    OrderNotFound,
+    OwnTicket,
+    TicketNotFound,
+    TicketUnavailable,
+    TooManyOpenOrders,
+    TooManyTickets,
+)
+from backend.orders.model import NewOrder, Order, OrderQuery
+from backend.orders.queries import Placed, Placing
+
+
+async def place(
+    connection: Connection,
+    settings: Settings,
+    buyer_id: UUID,
+    new: NewOrder,
+    correlation_id: UUID,
+    key: str | None,
+    fingerprint: bytes | None,
+) -> tuple[bytes, bool]:
+    """Place an order. Returns the reply's body, and whether it is a replay of an earlier one.
+
+    One statement, which is its own transaction. Raises TicketUnavailable, TicketNotFound, OwnTicket, MixedCurrency,
+    TooManyTickets, TooManyOpenOrders; Conflict and Invalid of the idempotency key.
+    """
+    placing = Placing(
+        order_id=new_id(),
+        buyer_id=buyer_id,
+        ticket_ids=_ticket_ids(new, settings.max_tickets_per_order),
+        hold=timedelta(seconds=settings.hold_seconds),
+        grace=timedelta(seconds=settings.payment_grace_seconds),
+        fee_percent=settings.fee_percent,
+        max_open_orders=settings.max_open_orders,
+        correlation_id=correlation_id,
+        key=key,
+        fingerprint=fingerprint,
+    )
+    try:
+        placed = await queries.place(connection, placing)
+    except (asyncpg.LockNotAvailableError, asyncpg.UniqueViolationError) as fault:
+        # Whoever has the row is taking the ticket.
+        raise TicketUnavailable("somebody was faster") from fault
+    if placed.outcome not in {"placed", "replayed"}:
+        raise _refusal(placed, settings)
+    assert placed.body is not None
+    return placed.body.encode(), placed.outcome == "replayed"
+
+
+async def cancel(connection: Connection, order_id: UUID, buyer_id: UUID, correlation_id: UUID) -> None:
+    """Raises OrderNotFound, OrderNotCancellable."""
+    outcome = await queries.cancel(connection, order_id, buyer_id, correlation_id)
+    if outcome == "not_found":
+        raise OrderNotFound
+    if outcome != "cancelled":
+        raise OrderNotCancellable(f"the order is {outcome.replace('_', ' ')}", order_status=outcome)
+
+
+async def order(connection: Connection, order_id: UUID, buyer_id: UUID) -> Order:
+    """Raises OrderNotFound."""
+    found = await queries.order(connection, order_id, buyer_id)
+    if found is None:
+        raise OrderNotFound
+    return found
+
+
+async def list_orders(connection: Connection, buyer_id: UUID, query: OrderQuery) -> Page[Order]:
+    after = decode_cursor(query.cursor, UUID)
+    rows = await queries.list_orders(connection, buyer_id, query, after)
+    return page_of(rows, query.limit, lambda row: row.id)
+
+
+def _ticket_ids(new: NewOrder, most: int) -> list[UUID]:
+    if (new.ticket_id is None) == (new.ticket_ids is None):
+        raise Invalid("give either ticket_id or ticket_ids")
+    wanted: Sequence[UUID] = (
+        new.ticket_ids if new.ticket_ids is not None else [new.ticket_id] if new.ticket_id else []
+    )
+    distinct = sorted(set(wanted))
+    if len(distinct) != len(wanted):
+        raise Invalid("the same ticket is named twice", code="duplicate_ticket")
+    if len(distinct) > most:
+        raise TooManyTickets(f"an order may have {most} tickets", max_tickets=most)
+    return distinct
+
+
+def _refusal(placed: Placed, settings: Settings) -> Problem:
+    match placed.outcome:
+        case "ticket_unavailable":
+            return TicketUnavailable(
+                "somebody else has it" if placed.refused_until is None else "it is in someone's hands",
+                ticket_id=placed.refused,
+                held_until=placed.refused_until,
+            )
+        case "ticket_not_found":
+            return TicketNotFound()
+        case "own_ticket":
+            return OwnTicket("you are selling this ticket", ticket_id=placed.refused)
+        case "mixed_currency":
+            return MixedCurrency("an order has one currency; order the others apart")
+        case "too_many_open_orders":
+            most = settings.max_open_orders
+            return TooManyOpenOrders(
+                f"pay for or cancel one of your {most} open orders first", max_open_orders=most
+            )
+        case "key_in_flight":
+            return idempotency.in_flight()
+        case "key_reused":
+            return idempotency.reused()
+    raise AssertionError(placed.outcome)

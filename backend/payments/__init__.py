@@ -1,0 +1,1 @@
+"""Payments on Stripe: authorised first, captured only for the order that won its tickets, voided otherwise."""

@@ -1,0 +1,152 @@
+"""Stripe, by its official library: what is asked of it, and its answers in our words.
+
+Each call that changes something has an idempotency key made of what it is for, so that a repeat after a crash or a
+lost reply is the same call. Every call is bounded in time.
+"""
+
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import stripe
+from stripe import StripeClient
+
+# Two calls, each tried twice, end before an attempt counts as abandoned.
+CALL_SECONDS = 5.0
+
+
+class Intent(NamedTuple):
+    """A PaymentIntent. `failure` is its last error: (code, decline code, message)."""
+
+    id: str
+    status: str
+    amount: int
+    currency: str
+    order_id: UUID | None
+    client_secret: str
+    failure: tuple[str, str | None, str] | None
+
+
+class Declined(Exception):
+    """The card was refused. Carries Stripe's codes."""
+
+    def __init__(self, code: str, decline_code: str | None, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.decline_code = decline_code
+        self.message = message
+
+
+class Refused(Exception):
+    """Stripe will not do this, now or later; `code` is its reason."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Unreachable(Exception):
+    """No answer, or none that tells the outcome: read the intent again later."""
+
+
+class Provider:
+    def __init__(self, api_key: str, api_base: str) -> None:
+        self._http = stripe.HTTPXClient(timeout=CALL_SECONDS)
+        self._client = StripeClient(
+            api_key, base_addresses={"api": api_base}, http_client=self._http, max_network_retries=1
+        )
+
+    async def close(self) -> None:
+        await self._http.close_async()  # type: ignore[no-untyped-call]
+
+    async def create(self, order_id: UUID, amount: int, currency: str) -> Intent:
+        """The order's one intent: the same again for the same order."""
+        return await _asked(
+            self._client.v1.payment_intents.create_async(
+                {
+                    "amount": amount,
+                    "currency": currency.lower(),
+                    "capture_method": "manual",
+                    # Cards only come back to the page that asked: no redirects to follow.
+                    "automatic_payment_methods": {"enabled": True, "allow_redirects": "never"},
+                    "metadata": {"order_id": str(order_id)},
+                },
+                {"idempotency_key": f"intent:{order_id}"},
+            )
+        )
+
+    async def confirm(self, intent_id: str, order_id: UUID, attempt: int, payment_method: str) -> Intent:
+        """Raises Declined, Refused, Unreachable."""
+        return await _asked(
+            self._client.v1.payment_intents.confirm_async(
+                intent_id,
+                {"payment_method": payment_method},
+                {"idempotency_key": f"confirm:{order_id}:{attempt}"},
+            )
+        )
+
+    async def retrieve(self, intent_id: str) -> Intent:
+        return await _asked(self._client.v1.payment_intents.retrieve_async(intent_id))
+
+    async def capture(self, intent_id: str, order_id: UUID) -> Intent:
+        return await _asked(
+            self._client.v1.payment_intents.capture_async(
+                intent_id, {}, {"idempotency_key": f"capture:{order_id}"}
+            )
+        )
+
+    async def cancel(self, intent_id: str, order_id: UUID) -> Intent:
+        return await _asked(
+            self._client.v1.payment_intents.cancel_async(
+                intent_id, {"cancellation_reason": "abandoned"}, {"idempotency_key": f"void:{order_id}"}
+            )
+        )
+
+    async def refund(self, intent_id: str, order_id: UUID) -> None:
+        """All that was captured, back."""
+        await _answered(
+            self._client.v1.refunds.create_async(
+                {"payment_intent": intent_id}, {"idempotency_key": f"refund:{order_id}"}
+            )
+        )
+
+
+def verify_signature(body: bytes, header: str, secrets: tuple[str, ...], *, now: float) -> bool:
+    """Whether one of the secrets signed these very bytes within five minutes of `now`, before or after."""
+    for secret in secrets:
+        try:
+            stripe.WebhookSignature.verify_header(body, header, secret, tolerance=300)
+        except (stripe.SignatureVerificationError, UnicodeDecodeError):
+            continue
+        # The library accepts stamps of any future.
+        stamp = next((part[2:] for part in header.split(",") if part.strip().startswith("t=")), "")
+        return stamp.isdigit() and float(stamp) < now + 300
+    return False
+
+
+async def _asked(call: Any) -> Intent:
+    found = await _answered(call)
+    error = found.last_payment_error
+    order_id = found.metadata["order_id"] if found.metadata and "order_id" in found.metadata else None
+    return Intent(
+        found.id,
+        found.status,
+        found.amount,
+        found.currency.upper(),
+        UUID(order_id) if order_id else None,
+        found.client_secret or "",
+        (error.code or "card_declined", error.decline_code, error.message or "") if error else None,
+    )
+
+
+async def _answered(call: Any) -> Any:
+    try:
+        return await call
+    except stripe.CardError as fault:
+        error = fault.error
+        raise Declined(
+            fault.code or "card_declined", error.decline_code if error else None, fault.user_message or ""
+        ) from fault
+    except stripe.InvalidRequestError as fault:
+        raise Refused(fault.code or "invalid_request", fault.user_message or str(fault)) from fault
+    except stripe.StripeError as fault:
+        raise Unreachable(f"{type(fault).__name__} {fault.http_status or ''}".strip()) from fault

@@ -1,0 +1,240 @@
+"""The SQL of payments. A status only moves forward: each update names the statuses that it may leave."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+from uuid import UUID
+
+from backend.kernel.database import Connection
+from backend.payments.model import Payment
+
+_PAYMENT = """
+    p.id, p.order_id, p.buyer_id, p.attempt, p.status, p.amount, p.currency, p.intent_id, p.failure_code,
+    p.decline_code, p.failure_message, p.version, p.created_at, p.updated_at
+"""
+
+
+class Begun(NamedTuple):
+    """See `orders.begin_payment`."""
+
+    outcome: str
+    amount: int
+    currency: str
+
+
+class Request(NamedTuple):
+    """The attempt that an Idempotency-Key belongs to. `in_flight`: its process may still be at work."""
+
+    payment: Payment
+    fingerprint: bytes
+    reply_status: int | None
+    reply_body: bytes | None
+    in_flight: bool
+
+
+async def begin(
+    connection: Connection, order_id: UUID, buyer_id: UUID, payment_id: UUID, correlation_id: UUID
+) -> Begun:
+    row = await connection.fetchrow(
+        "select outcome, amount, currency from orders.begin_payment($1, $2, $3, $4)",
+        order_id,
+        buyer_id,
+        payment_id,
+        correlation_id,
+    )
+    assert row is not None
+    return Begun(**row)
+
+
+async def settle(connection: Connection, payment: Payment, correlation_id: UUID) -> bool:
+    """Whether this authorised payment has its order: the row decides, and decides the same again."""
+    outcome = await connection.fetchval(
+        "select orders.settle($1, $2, $3, $4, $5)",
+        payment.order_id,
+        payment.id,
+        payment.amount,
+        payment.currency,
+        correlation_id,
+    )
+    return bool(outcome == "won")
+
+
+async def finish(connection: Connection, payment: Payment, correlation_id: UUID) -> bool:
+    done: bool = await connection.fetchval(
+        "select orders.finish($1, $2, $3)", payment.order_id, payment.id, correlation_id
+    )
+    return done
+
+
+async def fail(connection: Connection, payment: Payment, correlation_id: UUID) -> bool:
+    done: bool = await connection.fetchval(
+        "select orders.fail($1, $2, $3)", payment.order_id, payment.id, correlation_id
+    )
+    return done
+
+
+async def insert(
+    connection: Connection,
+    payment_id: UUID,
+    order_id: UUID,
+    buyer_id: UUID,
+    begun: Begun,
+    payment_method: str,
+    key: str | None,
+    fingerprint: bytes | None,
+) -> Payment:
+    """The order's next attempt. Raises UniqueViolationError while another is open."""
+    row = await connection.fetchrow(
+        f"""
+        insert into payments.payments as p (
+            id, order_id, buyer_id, attempt, amount, currency, payment_method, idempotency_key, fingerprint
+        )
+        select $1, $2, $3, coalesce(max(o.attempt), 0) + 1, $4, $5, $6, $7, $8
+        from payments.payments o where o.order_id = $2
+        returning {_PAYMENT}
+        """,
+        payment_id,
+        order_id,
+        buyer_id,
+        begun.amount,
+        begun.currency,
+        payment_method,
+        key,
+        fingerprint,
+    )
+    assert row is not None
+    return Payment(**row)
+
+
+async def advance(
+    connection: Connection,
+    payment_id: UUID,
+    leaves: Sequence[str],
+    status: str,
+    *,
+    intent_id: str | None = None,
+    failure: tuple[str, str | None, str] | None = None,
+) -> Payment | None:
+    """Move a payment to `status` when it is in one of `leaves`. None when it isn't: somebody else moved it."""
+    row = await connection.fetchrow(
+        f"""
+        update payments.payments p
+        set status = $3, intent_id = coalesce($4, p.intent_id), failure_code = $5, decline_code = $6,
+            failure_message = $7, version = p.version + 1, updated_at = now()
+        where p.id = $1 and p.status = any ($2)
+        returning {_PAYMENT}
+        """,
+        payment_id,
+        leaves,
+        status,
+        intent_id,
+        *(failure or (None, None, None)),
+    )
+    return Payment(**row) if row else None
+
+
+async def payment(connection: Connection, payment_id: UUID) -> Payment | None:
+    row = await connection.fetchrow(f"select {_PAYMENT} from payments.payments p where p.id = $1", payment_id)
+    return Payment(**row) if row else None
+
+
+async def current_attempt(connection: Connection, order_id: UUID) -> Payment | None:
+    """The attempt that an order's intent is about: the open one, else the newest."""
+    row = await connection.fetchrow(
+        f"""
+        select {_PAYMENT} from payments.payments p where p.order_id = $1
+        order by (p.status in ('started', 'requires_action', 'authorised')) desc, p.attempt desc limit 1
+        """,
+        order_id,
+    )
+    return Payment(**row) if row else None
+
+
+async def request(connection: Connection, buyer_id: UUID, key: str) -> Request | None:
+    row = await connection.fetchrow(
+        f"""
+        select {_PAYMENT}, p.fingerprint, p.reply_status, p.reply_body,
+               p.reply_status is null and p.created_at > now() - interval '30 seconds' as in_flight
+        from payments.payments p
+        where p.buyer_id = $1 and p.idempotency_key = $2 and p.created_at > now() - interval '24 hours'
+        """,
+        buyer_id,
+        key,
+    )
+    if row is None:
+        return None
+    columns = dict(row)
+    rest = {name: columns.pop(name) for name in ("fingerprint", "reply_status", "reply_body", "in_flight")}
+    return Request(Payment(**columns), **rest)
+
+
+async def store_reply(connection: Connection, payment_id: UUID, status: int, body: bytes) -> None:
+    await connection.execute(
+        "update payments.payments set reply_status = $2, reply_body = $3 where id = $1 and reply_status is null",
+        payment_id,
+        status,
+        body,
+    )
+
+
+async def stale(connection: Connection, status: str, seconds: float, limit: int) -> list[Payment]:
+    """Payments in this status that nobody moved for this long."""
+    rows = await connection.fetch(
+        f"""
+        select {_PAYMENT} from payments.payments p
+        where p.status = $1 and p.status in ('started', 'requires_action', 'authorised')
+          and p.updated_at < now() - make_interval(secs => $2)
+        order by p.updated_at limit $3
+        """,
+        status,
+        seconds,
+        limit,
+    )
+    return [Payment(**row) for row in rows]
+
+
+async def store_webhook(connection: Connection, event_id: str, type: str, object_id: str | None) -> bool:
+    """False when this event is here already."""
+    done = await connection.fetchval(
+        """
+        insert into payments.webhook_events (id, type, object_id) values ($1, $2, $3)
+        on conflict (id) do nothing returning true
+        """,
+        event_id,
+        type,
+        object_id,
+    )
+    return done is True
+
+
+async def unhandled_webhook(connection: Connection, event_id: str) -> str | None:
+    """The object of an event that still waits to be handled."""
+    found: str | None = await connection.fetchval(
+        "select object_id from payments.webhook_events where id = $1 and handled_at is null", event_id
+    )
+    return found
+
+
+async def mark_webhook(connection: Connection, event_id: str, error: str | None) -> None:
+    await connection.execute(
+        """
+        update payments.webhook_events
+        set tries = tries + 1, last_error = $2, handled_at = case when $2::text is null then now() end
+        where id = $1
+        """,
+        event_id,
+        error,
+    )
+
+
+async def waiting_webhooks(connection: Connection, seconds: float, limit: int) -> list[str]:
+    """Events that were stored this long ago and not handled: their job was lost, or failed."""
+    rows = await connection.fetch(
+        """
+        select id from payments.webhook_events
+        where handled_at is null and received_at < now() - make_interval(secs => $1) and tries < 50
+        order by received_at limit $2
+        """,
+        seconds,
+        limit,
+    )
+    return [row["id"] for row in rows]

@@ -1,0 +1,161 @@
+"""A request to pay, answered once: the attempt's row is the lease and the memory of its Idempotency-Key."""
+
+import json
+import time
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import structlog
+from arq.connections import ArqRedis
+from redis.exceptions import RedisError
+
+from backend.events.stores import Stores
+from backend.kernel import database, idempotency
+from backend.kernel.problems import Problem
+from backend.payments import queries
+from backend.payments.errors import (
+    OrderExpired,
+    PaymentDeclined,
+    PaymentMethodRefused,
+    WebhookRefused,
+)
+from backend.payments.model import NewPayment, PaymentReply
+from backend.payments.provider import Declined, Refused, verify_signature
+from backend.payments.settlement import Outcome, Settlement
+
+log = structlog.get_logger()
+
+HANDLE_WEBHOOK = "handle_webhook"
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """A reply as it goes out, and is kept under the request's key."""
+
+    status: int
+    body: bytes
+    replayed: bool = False
+
+
+async def pay(
+    stores: Stores,
+    settlement: Settlement,
+    buyer_id: UUID,
+    new: NewPayment,
+    key: str | None,
+    fingerprint: bytes | None,
+    correlation_id: UUID,
+) -> Answer:
+    """Pay an order. A repeat of a keyed request gets the first one's reply. Raises Problem where no attempt was made."""
+    if key is not None:
+        async with database.connection(stores.pool) as connection:
+            earlier = await queries.request(connection, buyer_id, key)
+        if earlier is not None:
+            return await _repeat(stores, settlement, earlier, fingerprint)
+    payment = await settlement.begin(buyer_id, new, key, fingerprint, correlation_id)
+    try:
+        outcome = await settlement.pay(payment, new.payment_method, correlation_id)
+        answer = _answer(outcome)
+    except Declined as fault:
+        answer = _problem(_declined(fault.code, fault.decline_code, fault.message))
+    except Refused as fault:
+        answer = _problem(PaymentMethodRefused(str(fault), stripe_code=fault.code))
+    if key is not None:
+        async with database.connection(stores.pool) as connection:
+            await queries.store_reply(connection, payment.id, answer.status, answer.body)
+    return answer
+
+
+async def accept_webhook(
+    stores: Stores, jobs: ArqRedis, body: bytes, signature: str, secrets: tuple[str, ...]
+) -> None:
+    """Store one of Stripe's events and put its handling on the queue. Raises WebhookRefused."""
+    if not verify_signature(body, signature, secrets, now=time.time()):
+        raise WebhookRefused("the signature does not fit these bytes")
+    event = _event(body)
+    async with database.transaction(stores.pool) as connection:
+        fresh = await queries.store_webhook(connection, event["id"], event["type"], _intent_of(event))
+    if not fresh:
+        return
+    try:
+        await jobs.enqueue_job(HANDLE_WEBHOOK, event["id"], _job_id=f"webhook:{event['id']}")
+    except (RedisError, OSError, TimeoutError) as fault:
+        # Stored is enough: the sweep finds it.
+        log.warning("webhook not enqueued", event_id=event["id"], error=repr(fault))
+
+
+async def handle_webhook(stores: Stores, settlement: Settlement, event_id: str) -> None:
+    """Do what a stored event asks for, once; again when it failed."""
+    async with database.connection(stores.pool) as connection:
+        intent_id = await queries.unhandled_webhook(connection, event_id)
+    error: str | None = None
+    try:
+        if intent_id is not None:
+            await settlement.resume_intent(intent_id)
+    except Exception as fault:
+        error = repr(fault)[:500]
+        raise
+    finally:
+        async with database.transaction(stores.pool) as connection:
+            await queries.mark_webhook(connection, event_id, error)
+
+
+async def _repeat(
+    stores: Stores, settlement: Settlement, earlier: queries.Request, fingerprint: bytes | None
+) -> Answer:
+    if earlier.fingerprint != fingerprint:
+        raise idempotency.reused()
+    if earlier.in_flight:
+        raise idempotency.in_flight()
+    if earlier.reply_status is not None:
+        return Answer(earlier.reply_status, earlier.reply_body or b"", replayed=True)
+    answer = _answer(await settlement.resume(earlier.payment, abandoned=True))
+    async with database.connection(stores.pool) as connection:
+        await queries.store_reply(connection, earlier.payment.id, answer.status, answer.body)
+    return answer
+
+
+def _answer(outcome: Outcome) -> Answer:
+    payment = outcome.payment
+    if payment.status in {"voided", "refunded"}:
+        return _problem(
+            OrderExpired("the hold ended before the payment; you were not charged", payment_id=payment.id)
+        )
+    if payment.status == "failed":
+        return _problem(_declined(payment.failure_code, payment.decline_code, payment.failure_message))
+    body = PaymentReply(
+        id=payment.id,
+        order_id=payment.order_id,
+        status=payment.status,
+        amount=payment.amount,
+        currency=payment.currency,
+        client_secret=outcome.client_secret,
+    )
+    return Answer(201, msgspec.json.encode(body))
+
+
+def _declined(code: str | None, decline_code: str | None, message: str | None) -> PaymentDeclined:
+    return PaymentDeclined(message or None, code=code, decline_code=decline_code)
+
+
+def _problem(problem: Problem) -> Answer:
+    return Answer(problem.status, bytes(problem.response().body))
+
+
+def _event(body: bytes) -> dict[str, Any]:
+    try:
+        event = json.loads(body)
+    except ValueError as fault:
+        raise WebhookRefused("the body is not JSON", code="not_json") from fault
+    if not (
+        isinstance(event, dict) and isinstance(event.get("id"), str) and isinstance(event.get("type"), str)
+    ):
+        raise WebhookRefused("the body is not an event", code="not_an_event")
+    return event
+
+
+def _intent_of(event: dict[str, Any]) -> str | None:
+    """The PaymentIntent that an event is about, if any."""
+    subject = (event.get("data") or {}).get("object") or {}
+    intent = subject.get("id") if subject.get("object") == "payment_intent" else subject.get("payment_intent")
+    return intent if isinstance(intent, str) else None

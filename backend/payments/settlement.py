@@ -1,0 +1,277 @@
+"""The way of a payment: begin, authorise, settle, capture, finish; or void.
+
+Each step is one transaction or one call to Stripe, never both at once, and each can be taken again: whoever comes
+after a crash (a webhook's job, the reconciler, a repeated request) reads the intent and goes on from there. The order's
+row decides who wins (`orders.settle`); money is captured only after it did, so nobody pays for a ticket that somebody
+else has.
+"""
+
+from typing import NamedTuple
+from uuid import UUID, uuid4
+
+import asyncpg
+import structlog
+
+from backend.events import outbox
+from backend.events.stores import Stores
+from backend.kernel import database
+from backend.kernel.database import Connection
+from backend.kernel.ids import new_id
+from backend.payments import queries
+from backend.payments.errors import (
+    OrderAlreadyPaid,
+    OrderCancelled,
+    OrderExpired,
+    OrderNotFound,
+    PaymentInProgress,
+)
+from backend.payments.model import OPEN, NewPayment, Payment
+from backend.payments.provider import Declined, Intent, Provider, Refused, Unreachable
+
+log = structlog.get_logger()
+
+# No process works longer on an attempt: after it the attempt is whoever's who finds it.
+PAY_SECONDS = 25.0
+ABANDONED_SECONDS = 30.0
+
+Failure = tuple[str, str | None, str]
+ABANDONED: Failure = ("abandoned", None, "the payment was not completed")
+REFUSALS = {
+    "not_found": OrderNotFound,
+    "expired": OrderExpired,
+    "cancelled": OrderCancelled,
+    "paid": OrderAlreadyPaid,
+    "in_progress": PaymentInProgress,
+}
+AUTHORISABLE = ("started", "requires_action", "failed")
+
+
+class Outcome(NamedTuple):
+    """Where a payment stands; the client secret when the browser has something to do."""
+
+    payment: Payment
+    client_secret: str | None = None
+
+
+class Settlement:
+    def __init__(self, stores: Stores, provider: Provider) -> None:
+        self._stores = stores
+        self._provider = provider
+
+    async def begin(
+        self,
+        buyer_id: UUID,
+        new: NewPayment,
+        key: str | None,
+        fingerprint: bytes | None,
+        correlation_id: UUID,
+    ) -> Payment:
+        """Open an attempt; the hold runs on while it is paid. Raises the errors of `backend.payments.errors`."""
+        payment_id = new_id()
+        try:
+            async with database.transaction(self._stores.pool) as connection:
+                begun = await queries.begin(connection, new.order_id, buyer_id, payment_id, correlation_id)
+                if begun.outcome != "ok":
+                    raise REFUSALS[begun.outcome]
+                payment = await queries.insert(
+                    connection,
+                    payment_id,
+                    new.order_id,
+                    buyer_id,
+                    begun,
+                    new.payment_method,
+                    key,
+                    fingerprint,
+                )
+                await _tell(connection, "payment.started", payment, correlation_id)
+        except asyncpg.UniqueViolationError as fault:
+            raise PaymentInProgress("another payment of this order is under way") from fault
+        self._stores.hint()
+        return payment
+
+    async def pay(self, payment: Payment, payment_method: str, correlation_id: UUID) -> Outcome:
+        """Take an open attempt as far as it goes now. Raises Declined, and Refused for a method that can't be charged."""
+        try:
+            intent = await self._provider.create(payment.order_id, payment.amount, payment.currency)
+            intent = await self._provider.confirm(
+                intent.id, payment.order_id, payment.attempt, payment_method
+            )
+        except Declined as fault:
+            await self._failed(payment, (fault.decline_code or fault.code, fault.message), correlation_id)
+            raise
+        except Refused as fault:
+            await self._failed(payment, (fault.code, str(fault)), correlation_id)
+            raise
+        except Unreachable as fault:
+            log.warning("payment provider did not answer", payment_id=str(payment.id), error=str(fault))
+            return Outcome(payment)
+        return await self._follow(payment, intent, correlation_id)
+
+    async def resume(self, payment: Payment) -> Outcome:
+        """Go on with a payment whose process may be gone: read the intent, move forward only."""
+        if payment.status not in OPEN | {"failed"}:
+            return Outcome(payment)
+        correlation_id = uuid4()
+        intent = (
+            await self._provider.retrieve(payment.intent_id)
+            if payment.intent_id
+            else await self._provider.create(payment.order_id, payment.amount, payment.currency)
+        )
+        return await self._follow(payment, intent, correlation_id, abandoned=abandoned)
+
+    async def resume_intent(self, intent_id: str) -> None:
+        """Something happened to this intent, as a webhook says: go on with the attempt that it is about."""
+        intent = await self._provider.retrieve(intent_id)
+        if intent.order_id is None:
+            log.info("webhook for an intent that is not ours", intent_id=intent_id)
+            return
+        async with database.connection(self._stores.pool) as connection:
+            payment = await queries.current_attempt(connection, intent.order_id)
+        if payment is not None and payment.status in OPEN | {"failed"}:
+            await self._follow(payment, intent, uuid4())
+
+    async def abandon(self, order_id: UUID) -> None:
+        """The order ended unpaid: void its intent, unless an attempt is on its way, which `settle` will decide."""
+        async with database.connection(self._stores.pool) as connection:
+            payment = await queries.current_attempt(connection, order_id)
+        if (
+            payment is None
+            or payment.intent_id is None
+            or payment.status not in {"requires_action", "failed"}
+        ):
+            return
+        await self._void(payment, payment.intent_id, uuid4())
+
+    async def _follow(
+        self, payment: Payment, intent: Intent, correlation_id: UUID, *, abandoned: bool = False
+    ) -> Outcome:
+        match intent.status:
+            case "requires_capture":
+                return Outcome(await self._settle(payment, intent, correlation_id))
+            case "succeeded":
+                return Outcome(await self._succeeded(payment, intent, correlation_id))
+            case "canceled":
+                return Outcome(await self._unpayable(payment, intent.id, correlation_id))
+            case "requires_action":
+                return await self._requires_action(payment, intent, correlation_id)
+            case "requires_payment_method" | "requires_confirmation":
+                challenged = payment.status == "requires_action" and intent.failure is not None
+                if challenged or (payment.status == "started" and abandoned):
+                    failure = intent.failure or ABANDONED
+                    return Outcome(await self._failed(payment, failure, correlation_id, intent.id))
+        return Outcome(payment)
+
+    async def _settle(self, payment: Payment, intent: Intent, correlation_id: UUID) -> Payment:
+        async with database.transaction(self._stores.pool) as connection:
+            won = await queries.settle(connection, payment, correlation_id)
+            authorised = await queries.advance(
+                connection, payment.id, AUTHORISABLE, "authorised", intent_id=intent.id
+            )
+            if authorised is not None:
+                await _tell(connection, "payment.authorised", authorised, correlation_id)
+        self._stores.hint()
+        payment = authorised or payment
+        if not won:
+            return await self._void(payment, intent.id, correlation_id)
+        try:
+            await self._provider.capture(intent.id, payment.order_id)
+        except (Declined, Refused) as fault:
+            log.warning("capture refused", payment_id=str(payment.id), error=str(fault))
+            current = await self._provider.retrieve(intent.id)
+            if current.status == "succeeded":
+                return await self._finish(payment, correlation_id)
+            return await self._unpayable(payment, intent.id, correlation_id)
+        except Unreachable as fault:
+            log.warning("capture not answered", payment_id=str(payment.id), error=str(fault))
+            return payment
+        return await self._finish(payment, correlation_id)
+
+    async def _finish(self, payment: Payment, correlation_id: UUID) -> Payment:
+        async with database.transaction(self._stores.pool) as connection:
+            finished = await queries.finish(connection, payment, correlation_id)
+            captured = await queries.advance(
+                connection, payment.id, (*AUTHORISABLE, "authorised"), "captured"
+            )
+            assert finished, "captured money must complete its order"
+            if captured is not None:
+                await _tell(connection, "payment.captured", captured, correlation_id)
+        self._stores.hint()
+        return captured or await self._read(payment)
+
+    async def _succeeded(self, payment: Payment, intent: Intent, correlation_id: UUID) -> Payment:
+        """Captured by an earlier run of ours that died before it could say so; or from outside, and then given back."""
+        async with database.transaction(self._stores.pool) as connection:
+            won = await queries.settle(connection, payment, correlation_id)
+        if won:
+            return await self._finish(payment, correlation_id)
+        await self._provider.refund(intent.id, payment.order_id)
+        return await self._moved(payment, "refunded", "payment.refunded", correlation_id, intent_id=intent.id)
+
+    async def _void(self, payment: Payment, intent_id: str, correlation_id: UUID) -> Payment:
+        try:
+            await self._provider.cancel(intent_id, payment.order_id)
+        except Refused:
+            # It is no longer voidable: voided before, or captured, which the next look will settle.
+            intent = await self._provider.retrieve(intent_id)
+            if intent.status != "canceled":
+                log.warning("intent can't be voided", payment_id=str(payment.id), intent_status=intent.status)
+                return payment
+        except Unreachable as fault:
+            log.warning("void not answered", payment_id=str(payment.id), error=str(fault))
+            return payment
+        if payment.status == "failed":
+            return payment
+        return await self._moved(payment, "voided", "payment.voided", correlation_id, intent_id=intent_id)
+
+    async def _unpayable(self, payment: Payment, intent_id: str, correlation_id: UUID) -> Payment:
+        """The intent will never be captured. An order that had been won is cancelled, its tickets free again."""
+        async with database.transaction(self._stores.pool) as connection:
+            await queries.fail(connection, payment, correlation_id)
+            voided = await queries.advance(connection, payment.id, tuple(OPEN), "voided", intent_id=intent_id)
+            if voided is not None:
+                await _tell(connection, "payment.voided", voided, correlation_id)
+        self._stores.hint()
+        return voided or await self._read(payment)
+
+    async def _requires_action(self, payment: Payment, intent: Intent, correlation_id: UUID) -> Outcome:
+        if payment.status == "started":
+            payment = await self._moved(
+                payment, "requires_action", "payment.started", correlation_id, intent_id=intent.id
+            )
+        return Outcome(payment, intent.client_secret)
+
+    async def _failed(
+        self, payment: Payment, failure: Failure, correlation_id: UUID, intent_id: str | None = None
+    ) -> Payment:
+        return await self._moved(
+            payment, "failed", "payment.failed", correlation_id, intent_id=intent_id, failure=failure
+        )
+
+    async def _moved(
+        self,
+        payment: Payment,
+        status: str,
+        event: str,
+        correlation_id: UUID,
+        *,
+        intent_id: str | None = None,
+        failure: Failure | None = None,
+    ) -> Payment:
+        async with database.transaction(self._stores.pool) as connection:
+            moved = await queries.advance(
+                connection, payment.id, tuple(OPEN), status, intent_id=intent_id, failure=failure
+            )
+            if moved is not None:
+                await _tell(connection, event, moved, correlation_id)
+        self._stores.hint()
+        return moved or await self._read(payment)
+
+    async def _read(self, payment: Payment) -> Payment:
+        async with database.connection(self._stores.pool) as connection:
+            return await queries.payment(connection, payment.id) or payment
+
+
+async def _tell(connection: Connection, event: str, payment: Payment, correlation_id: UUID) -> None:
+    await outbox.append(
+        connection, event, payment.id, payment.version, payment, correlation_id=correlation_id
+    )

@@ -1,0 +1,170 @@
+"""Shows and tickets as the API takes and gives them. Money is minor units; times are UTC."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+from uuid import UUID
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from backend.kernel.money import Currency, Price
+from backend.kernel.pages import Limit
+
+Title = Annotated[str, Meta(max_length=120)]
+Place = Annotated[str, Meta(max_length=60)]
+Label = Annotated[str, Meta(max_length=40)]
+When = Annotated[datetime, Meta(tz=True)]
+
+Status = Literal["available", "held", "reserved", "sold", "withdrawn"]
+
+MAX_TICKETS_AT_ONCE = 500
+
+
+class NewShow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`timezone` is the venue's, by its IANA name; `starts_at` needs an offset."""
+
+    title: Title
+    venue: Title
+    city: Place
+    starts_at: When
+    timezone: Place
+    category: Label = "other"
+
+
+class ShowChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is left out stays as it is."""
+
+    title: Title | UnsetType = UNSET
+    venue: Title | UnsetType = UNSET
+    city: Place | UnsetType = UNSET
+    starts_at: When | UnsetType = UNSET
+    timezone: Place | UnsetType = UNSET
+    category: Label | UnsetType = UNSET
+
+
+class Show(msgspec.Struct, frozen=True):
+    """A show with live counts. `held` counts tickets in someone's hands or being paid.
+
+    `from_price` is the lowest free price, in `currency`. `version` grows with each change of the show or of any of its
+    tickets; the ETag is the version of the show alone.
+    """
+
+    id: UUID
+    owner_id: UUID
+    title: str
+    venue: str
+    city: str
+    starts_at: datetime
+    timezone: str
+    category: str
+    available: int
+    held: int
+    sold: int
+    from_price: int | None
+    currency: str | None
+    version: int
+    created_at: datetime
+    updated_at: datetime
+
+
+class ShowRow(msgspec.Struct, frozen=True):
+    """A show as it is stored, and as its events tell it."""
+
+    id: UUID
+    owner_id: UUID
+    title: str
+    venue: str
+    city: str
+    starts_at: datetime
+    timezone: str
+    category: str
+    version: int
+    created_at: datetime
+    updated_at: datetime
+
+
+class ShowQuery(msgspec.Struct, frozen=True, rename={"starts_from": "from", "starts_to": "to"}):
+    """`q` searches title, venue and city by word beginnings. Without `from`, shows of the past are left out."""
+
+    q: Annotated[str, Meta(max_length=100)] = ""
+    city: Place | None = None
+    category: Label | None = None
+    owner: str | None = None
+    starts_from: When | None = None
+    starts_to: When | None = None
+    sort: Literal["starts_at", "-starts_at"] = "starts_at"
+    limit: Limit = 20
+    cursor: str | None = None
+
+
+class TicketSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One ticket of a show, as its seller offers it."""
+
+    price: Price
+    currency: Currency
+    title: Title | None = None
+    section: Label | None = None
+    row: Label | None = None
+    seat: Label | None = None
+    face_value: Price | None = None
+
+
+class NewTicket(TicketSpec, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    show_id: UUID
+
+
+class NewTickets(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    tickets: Annotated[list[TicketSpec], Meta(min_length=1, max_length=MAX_TICKETS_AT_ONCE)]
+
+
+class TicketChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is left out stays as it is; null empties an optional field."""
+
+    price: Price | UnsetType = UNSET
+    currency: Currency | UnsetType = UNSET
+    title: Title | UnsetType | None = UNSET
+    section: Label | UnsetType | None = UNSET
+    row: Label | UnsetType | None = UNSET
+    seat: Label | UnsetType | None = UNSET
+    face_value: Price | UnsetType | None = UNSET
+
+
+class Ticket(msgspec.Struct, frozen=True, kw_only=True):
+    """`status` is effective: a hold past its time reads as available. `seconds_left` counts from this reply."""
+
+    id: UUID
+    show_id: UUID
+    seller_id: UUID
+    seller_name: str
+    title: str | None
+    section: str | None
+    row: str | None
+    seat: str | None
+    price: int
+    face_value: int | None
+    currency: str
+    status: Status
+    held_until: datetime | None
+    seconds_left: float | None
+    version: int
+    created_at: datetime
+    updated_at: datetime
+
+
+class Tickets(msgspec.Struct, frozen=True):
+    items: list[Ticket]
+
+
+class TicketQuery(msgspec.Struct, frozen=True):
+    """`seller` is a user's id, or `me`. Withdrawn tickets come only when `status` asks for them."""
+
+    q: Annotated[str, Meta(max_length=100)] = ""
+    show_id: UUID | None = None
+    seller: str | None = None
+    status: Status | None = None
+    min_price: Annotated[int, Meta(ge=0, le=2**53)] | None = None
+    max_price: Annotated[int, Meta(ge=0, le=2**53)] | None = None
+    currency: Currency | None = None
+    sort: Literal["newest", "oldest", "price", "-price"] = "newest"
+    limit: Limit = 20
+    cursor: str | None = None

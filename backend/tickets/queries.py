@@ -1,0 +1,293 @@
+"""The SQL of shows and tickets. Holds are written by the functions of migration 0004 alone."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from backend.kernel.database import Connection
+from backend.tickets.model import NewShow, Show, ShowQuery, ShowRow, Ticket, TicketQuery, TicketSpec
+
+# A show that began this long ago still counts as upcoming: people sell and buy at the door.
+UPCOMING_MARGIN = timedelta(hours=12)
+
+_SHOW = """
+    s.id, s.owner_id, s.title, s.venue, s.city, s.starts_at, s.timezone, s.category, s.created_at, s.updated_at
+"""
+
+_TICKET = """
+    t.id, t.show_id, t.seller_id, t.seller_name, t.title, t.section, t."row", t.seat, t.price, t.face_value, t.currency,
+    t.version, t.created_at, t.updated_at,
+    tickets.effective_status(t.status, t.held_until, now()) as status,
+    case when t.held_until > now() then t.held_until end as held_until,
+    case when t.held_until > now() then extract(epoch from t.held_until - now())::float8 end as seconds_left
+"""
+
+
+class TicketRow(NamedTuple):
+    """What decides whether a seller may change a ticket."""
+
+    seller_id: UUID
+    status: str
+    version: int
+
+
+async def insert_show(connection: Connection, owner_id: UUID, show: NewShow) -> ShowRow:
+    row = await connection.fetchrow(
+        f"""
+        insert into tickets.shows as s (owner_id, title, venue, city, starts_at, timezone, category)
+        values ($1, $2, $3, $4, $5, $6, $7)
+        returning {_SHOW}, s.version
+        """,
+        owner_id,
+        show.title,
+        show.venue,
+        show.city,
+        show.starts_at,
+        show.timezone,
+        show.category,
+    )
+    assert row is not None
+    return ShowRow(**row)
+
+
+async def lock_show(connection: Connection, show_id: UUID) -> ShowRow | None:
+    row = await connection.fetchrow(
+        f"select {_SHOW}, s.version from tickets.shows s where s.id = $1 for no key update", show_id
+    )
+    return ShowRow(**row) if row else None
+
+
+async def update_show(connection: Connection, show: ShowRow) -> ShowRow:
+    row = await connection.fetchrow(
+        f"""
+        update tickets.shows s
+        set title = $2, venue = $3, city = $4, starts_at = $5, timezone = $6, category = $7,
+            version = s.version + 1, updated_at = now()
+        where s.id = $1
+        returning {_SHOW}, s.version
+        """,
+        show.id,
+        show.title,
+        show.venue,
+        show.city,
+        show.starts_at,
+        show.timezone,
+        show.category,
+    )
+    assert row is not None
+    return ShowRow(**row)
+
+
+async def show_version(connection: Connection, show_id: UUID) -> int | None:
+    version: int | None = await connection.fetchval(
+        "select version from tickets.shows where id = $1", show_id
+    )
+    return version
+
+
+async def shows(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, Show]:
+    """These shows with their live counts."""
+    rows = await connection.fetch(
+        f"select {_SHOW}, a.* from tickets.shows s, tickets.availability(s.id) a where s.id = any ($1)", ids
+    )
+    return {row["id"]: Show(**row) for row in rows}
+
+
+async def list_shows(
+    connection: Connection, query: ShowQuery, owner_id: UUID | None, after: tuple[datetime, UUID] | None
+) -> list[Show]:
+    """Up to `limit + 1` shows after the cursor's key."""
+    backwards = query.sort == "-starts_at"
+    found = _Conditions()
+    if query.q.strip():
+        found.add("s.search @@ to_tsquery('simple', {})", words_query(query.q))
+    if query.city:
+        found.add("lower(s.city) = lower({})", query.city)
+    if query.category:
+        found.add("s.category = lower({})", query.category)
+    if owner_id:
+        found.add("s.owner_id = {}", owner_id)
+    if query.starts_from:
+        found.add("s.starts_at >= {}", query.starts_from)
+    elif not owner_id:
+        found.add("s.starts_at >= now() - {}::interval", UPCOMING_MARGIN)
+    if query.starts_to:
+        found.add("s.starts_at < {}", query.starts_to)
+    if after:
+        found.add(f"(s.starts_at, s.id) {'<' if backwards else '>'} ({{}}, {{}})", *after)
+    direction = "desc" if backwards else "asc"
+    rows = await connection.fetch(
+        f"""
+        select {_SHOW}, a.*
+        from (
+            select * from tickets.shows s where {found} order by s.starts_at {direction}, s.id {direction}
+            limit {found.parameter(query.limit + 1)}
+        ) s, tickets.availability(s.id) a
+        order by s.starts_at {direction}, s.id {direction}
+        """,
+        *found.values,
+    )
+    return [Show(**row) for row in rows]
+
+
+async def insert_tickets(
+    connection: Connection, show_id: UUID, seller_id: UUID, seller_name: str, specs: Sequence[TicketSpec]
+) -> list[Ticket]:
+    """The new tickets in the order given; each with its `ticket.listed` in the outbox beside it."""
+    rows = await connection.fetch(
+        f"""
+        with listed as (
+            insert into tickets.tickets (
+                show_id, seller_id, seller_name, price, currency, title, section, "row", seat, face_value
+            )
+            select $1, $2, $3, n.*
+            from unnest($4::bigint[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::bigint[]) as n
+            returning *
+        )
+        select {_TICKET} from listed t order by t.id
+        """,
+        show_id,
+        seller_id,
+        seller_name,
+        [spec.price for spec in specs],
+        [spec.currency for spec in specs],
+        [spec.title for spec in specs],
+        [spec.section for spec in specs],
+        [spec.row for spec in specs],
+        [spec.seat for spec in specs],
+        [spec.face_value for spec in specs],
+    )
+    return [Ticket(**row) for row in rows]
+
+
+async def announce(connection: Connection, type: str, ids: Sequence[UUID], correlation_id: UUID) -> None:
+    """Append an event of this type for each of these tickets, with its state as it is now."""
+    await connection.execute(
+        """
+        select events.append($1, t.id, t.version, tickets.state(t), $3)
+        from (select * from tickets.tickets where id = any ($2) order by id) t
+        """,
+        type,
+        ids,
+        correlation_id,
+    )
+
+
+async def ticket(connection: Connection, ticket_id: UUID) -> Ticket | None:
+    row = await connection.fetchrow(f"select {_TICKET} from tickets.tickets t where t.id = $1", ticket_id)
+    return Ticket(**row) if row else None
+
+
+async def lock_ticket(connection: Connection, ticket_id: UUID) -> TicketRow | None:
+    row = await connection.fetchrow(
+        """
+        select seller_id, tickets.effective_status(status, held_until, clock_timestamp()) as status, version
+        from tickets.tickets where id = $1 for no key update
+        """,
+        ticket_id,
+    )
+    return TicketRow(**row) if row else None
+
+
+async def update_ticket(connection: Connection, ticket_id: UUID, columns: dict[str, Any]) -> bool:
+    """Change a ticket that nobody holds. False when somebody does.
+
+    A hold that ran out ends here, as the seller's change is the next thing that happens to the ticket.
+    """
+    sets = "".join(f'"{name}" = ${position}, ' for position, name in enumerate(columns, start=2))
+    done = await connection.fetchval(
+        f"""
+        update tickets.tickets t
+        set {sets} status = 'available', order_id = null, held_until = null, version = t.version + 1, updated_at = now()
+        where t.id = $1 and tickets.is_free(t.status, t.held_until, clock_timestamp())
+        returning true
+        """,
+        ticket_id,
+        *columns.values(),
+    )
+    return done is True
+
+
+async def withdraw_ticket(connection: Connection, ticket_id: UUID) -> bool:
+    """Take a ticket that nobody holds off sale. False when somebody does."""
+    done = await connection.fetchval(
+        """
+        update tickets.tickets t
+        set status = 'withdrawn', order_id = null, held_until = null, version = t.version + 1, updated_at = now()
+        where t.id = $1 and tickets.is_free(t.status, t.held_until, clock_timestamp())
+        returning true
+        """,
+        ticket_id,
+    )
+    return done is True
+
+
+async def list_tickets(
+    connection: Connection, query: TicketQuery, seller_id: UUID | None, after: tuple[int | None, UUID] | None
+) -> list[Ticket]:
+    """Up to `limit + 1` tickets after the cursor's key: (price or None, id)."""
+    column, _, direction = _SORTS[query.sort].partition(" ")
+    found = _Conditions()
+    if query.show_id:
+        found.add("t.show_id = {}", query.show_id)
+    if seller_id:
+        found.add("t.seller_id = {}", seller_id)
+    if query.q.strip():
+        found.add(
+            """(to_tsvector('simple', concat_ws(' ', t.title, t.section, t."row", t.seat)) @@ to_tsquery('simple', {0})
+            or t.show_id in (select s.id from tickets.shows s where s.search @@ to_tsquery('simple', {0})))""",
+            words_query(query.q),
+        )
+    if query.status:
+        found.add("tickets.effective_status(t.status, t.held_until, now()) = {}", query.status)
+    else:
+        found.add("t.status <> {}", "withdrawn")
+    if query.min_price is not None:
+        found.add("t.price >= {}", query.min_price)
+    if query.max_price is not None:
+        found.add("t.price <= {}", query.max_price)
+    if query.currency:
+        found.add("t.currency = {}", query.currency.upper())
+    if after:
+        than = ">" if direction == "asc" else "<"
+        if column == "price":
+            found.add(f"(t.price, t.id) {than} ({{}}, {{}})", *after)
+        else:
+            found.add(f"t.id {than} {{}}", after[1])
+    order = f"t.price {direction}, t.id {direction}" if column == "price" else f"t.id {direction}"
+    rows = await connection.fetch(
+        f"""
+        select {_TICKET} from tickets.tickets t where {found} order by {order}
+        limit {found.parameter(query.limit + 1)}
+        """,
+        *found.values,
+    )
+    return [Ticket(**row) for row in rows]
+
+
+def words_query(text: str) -> str:
+    """A tsquery that wants every word, each as a beginning. Words are letters and digits, so nothing needs quoting."""
+    words = "".join(character if character.isalnum() else " " for character in text).split()
+    return " & ".join(f"{word}:*" for word in words[:8])
+
+
+_SORTS = {"newest": "id desc", "oldest": "id asc", "price": "price asc", "-price": "price desc"}
+
+
+class _Conditions:
+    """A conjunction under construction: `{}` in a condition becomes a numbered parameter."""
+
+    def __init__(self) -> None:
+        self.values: list[Any] = []
+        self._texts: list[str] = []
+
+    def parameter(self, value: Any) -> str:
+        self.values.append(value)
+        return f"${len(self.values)}"
+
+    def add(self, condition: str, *values: Any) -> None:
+        self._texts.append(condition.format(*(self.parameter(value) for value in values)))
+
+    def __str__(self) -> str:
+        return " and ".join(self._texts) or "true"

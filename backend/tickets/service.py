@@ -1,0 +1,241 @@
+"""What can be done with shows and tickets. Each function is one unit of work on the caller's connection."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+from zoneinfo import available_timezones
+
+import msgspec
+from msgspec import UNSET
+
+from backend.events import outbox
+from backend.kernel.database import Connection
+from backend.kernel.money import CURRENCIES
+from backend.kernel.pages import Page, decode_cursor, page_of
+from backend.kernel.principal import Principal
+from backend.kernel.problems import Unauthorized, invalid
+from backend.kernel.text import clean, clean_optional
+from backend.tickets import queries
+from backend.tickets.errors import (
+    NotYourShow,
+    NotYourTicket,
+    ShowNotFound,
+    TicketNotFound,
+    TicketTaken,
+    TicketWithdrawn,
+    VersionMismatch,
+)
+from backend.tickets.model import (
+    NewShow,
+    Show,
+    ShowChange,
+    ShowQuery,
+    ShowRow,
+    Ticket,
+    TicketChange,
+    TicketQuery,
+    TicketSpec,
+)
+
+TIMEZONES = available_timezones()
+
+
+async def create_show(connection: Connection, owner: Principal, new: NewShow, correlation_id: UUID) -> Show:
+    row = await queries.insert_show(connection, owner.user_id, _clean_show(new))
+    await _append_show(connection, "show.created", row, correlation_id)
+    return await show(connection, row.id)
+
+
+async def change_show(
+    connection: Connection,
+    owner: Principal,
+    show_id: UUID,
+    change: ShowChange,
+    expected: int | None,
+    correlation_id: UUID,
+) -> Show:
+    """Raises ShowNotFound, NotYourShow, VersionMismatch."""
+    row = await queries.lock_show(connection, show_id)
+    if row is None:
+        raise ShowNotFound
+    if row.owner_id != owner.user_id:
+        raise NotYourShow
+    _check_version(expected, row.version)
+    given = {name: value for name, value in msgspec.structs.asdict(change).items() if value is not UNSET}
+    wanted = _clean_show(
+        NewShow(**{name: given.get(name, getattr(row, name)) for name in NewShow.__struct_fields__})
+    )
+    changed = await queries.update_show(
+        connection, msgspec.structs.replace(row, **msgspec.structs.asdict(wanted))
+    )
+    await _append_show(connection, "show.updated", changed, correlation_id)
+    return await show(connection, show_id)
+
+
+async def show(connection: Connection, show_id: UUID) -> Show:
+    """Raises ShowNotFound."""
+    found = await queries.shows(connection, [show_id])
+    if show_id not in found:
+        raise ShowNotFound
+    return found[show_id]
+
+
+async def show_version(connection: Connection, show_id: UUID) -> int:
+    """The version of the show alone, without its tickets'. Raises ShowNotFound."""
+    version = await queries.show_version(connection, show_id)
+    if version is None:
+        raise ShowNotFound
+    return version
+
+
+async def list_shows(connection: Connection, query: ShowQuery, viewer: Principal | None) -> Page[Show]:
+    _check_words(query.q)
+    after = decode_cursor(query.cursor, tuple[datetime, UUID])
+    owner_id = _user(query.owner, viewer, "owner")
+    rows = await queries.list_shows(connection, query, owner_id, after)
+    return page_of(rows, query.limit, lambda row: (row.starts_at, row.id))
+
+
+async def list_for_sale(
+    connection: Connection,
+    seller: Principal,
+    show_id: UUID,
+    specs: Sequence[TicketSpec],
+    correlation_id: UUID,
+) -> list[Ticket]:
+    """List tickets of a show for sale, all or none. Raises ShowNotFound, Invalid."""
+    cleaned = [
+        _clean_ticket(spec, f"tickets[{index}]." if len(specs) > 1 else "")
+        for index, spec in enumerate(specs)
+    ]
+    await show_version(connection, show_id)
+    listed = await queries.insert_tickets(connection, show_id, seller.user_id, seller.name, cleaned)
+    await queries.announce(connection, "ticket.listed", [ticket.id for ticket in listed], correlation_id)
+    return listed
+
+
+async def ticket(connection: Connection, ticket_id: UUID) -> Ticket:
+    """Raises TicketNotFound."""
+    found = await queries.ticket(connection, ticket_id)
+    if found is None:
+        raise TicketNotFound
+    return found
+
+
+async def list_tickets(connection: Connection, query: TicketQuery, viewer: Principal | None) -> Page[Ticket]:
+    _check_words(query.q)
+    after = decode_cursor(query.cursor, tuple[int | None, UUID])
+    by_price = query.sort.endswith("price")
+    if after and by_price != (after[0] is not None):
+        raise invalid("cursor", "belongs to another sort order")
+    rows = await queries.list_tickets(connection, query, _user(query.seller, viewer, "seller"), after)
+    return page_of(rows, query.limit, lambda row: (row.price if by_price else None, row.id))
+
+
+async def change_ticket(
+    connection: Connection,
+    seller: Principal,
+    ticket_id: UUID,
+    change: TicketChange,
+    expected: int | None,
+    correlation_id: UUID,
+) -> Ticket:
+    """Raises TicketNotFound, NotYourTicket, TicketTaken, TicketWithdrawn, VersionMismatch."""
+    await _own_free_ticket(connection, seller, ticket_id, expected)
+    if not await queries.update_ticket(connection, ticket_id, _columns(change)):
+        raise TicketTaken("the ticket was taken just now")
+    await queries.announce(connection, "ticket.updated", [ticket_id], correlation_id)
+    return await ticket(connection, ticket_id)
+
+
+async def withdraw(
+    connection: Connection, seller: Principal, ticket_id: UUID, expected: int | None, correlation_id: UUID
+) -> None:
+    """Raises TicketNotFound, NotYourTicket, TicketTaken, TicketWithdrawn, VersionMismatch."""
+    await _own_free_ticket(connection, seller, ticket_id, expected)
+    if not await queries.withdraw_ticket(connection, ticket_id):
+        raise TicketTaken("the ticket was taken just now")
+    await queries.announce(connection, "ticket.withdrawn", [ticket_id], correlation_id)
+
+
+async def _own_free_ticket(
+    connection: Connection, seller: Principal, ticket_id: UUID, expected: int | None
+) -> None:
+    row = await queries.lock_ticket(connection, ticket_id)
+    if row is None:
+        raise TicketNotFound
+    if row.seller_id != seller.user_id:
+        raise NotYourTicket
+    if row.status == "withdrawn":
+        raise TicketWithdrawn
+    if row.status != "available":
+        raise TicketTaken(f"the ticket is {row.status}", ticket_status=row.status)
+    _check_version(expected, row.version)
+
+
+async def _append_show(connection: Connection, type: str, row: ShowRow, correlation_id: UUID) -> None:
+    await outbox.append(connection, type, row.id, row.version, row, correlation_id=correlation_id)
+
+
+def _check_version(expected: int | None, version: int) -> None:
+    if expected is not None and expected != version:
+        raise VersionMismatch(f"it is at version {version}", version=version)
+
+
+def _check_words(text: str) -> None:
+    if text.strip() and not queries.words_query(text):
+        raise invalid("q", "has no letters or digits to search for")
+
+
+def _user(given: str | None, viewer: Principal | None, field: str) -> UUID | None:
+    if given is None:
+        return None
+    if given == "me":
+        if viewer is None:
+            raise Unauthorized("sign in to list what is yours")
+        return viewer.user_id
+    try:
+        return UUID(given)
+    except ValueError as fault:
+        raise invalid(field, "must be a user's id or `me`") from fault
+
+
+def _clean_show(show: NewShow) -> NewShow:
+    if show.timezone not in TIMEZONES:
+        raise invalid("timezone", "must be an IANA time zone such as Europe/Amsterdam")
+    return NewShow(
+        title=clean("title", show.title),
+        venue=clean("venue", show.venue),
+        city=clean("city", show.city),
+        starts_at=show.starts_at,
+        timezone=show.timezone,
+        category=clean("category", show.category).lower(),
+    )
+
+
+def _clean_ticket(spec: TicketSpec, path: str = "") -> TicketSpec:
+    return TicketSpec(
+        price=spec.price,
+        currency=_currency(spec.currency, path),
+        face_value=spec.face_value,
+        **{
+            name: clean_optional(path + name, getattr(spec, name))
+            for name in ("title", "section", "row", "seat")
+        },
+    )
+
+
+def _columns(change: TicketChange) -> dict[str, Any]:
+    columns = {name: value for name, value in msgspec.structs.asdict(change).items() if value is not UNSET}
+    for name in columns.keys() & {"title", "section", "row", "seat"}:
+        columns[name] = clean_optional(name, columns[name])
+    if "currency" in columns:
+        columns["currency"] = _currency(columns["currency"])
+    return columns
+
+
+def _currency(code: str, path: str = "") -> str:
+    if code.upper() not in CURRENCIES:
+        raise invalid(f"{path}currency", f"{code.upper()} is not a currency that can be charged")
+    return code.upper()
