@@ -1,0 +1,1 @@
+"""What happens without a request: holds expire, webhooks are handled, clients are told, what was lost is found."""

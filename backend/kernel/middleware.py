@@ -2,14 +2,14 @@
 
 import time
 import uuid
-from http.cookies import CookieError, SimpleCookie
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from backend.kernel.metrics import REQUESTS
-from backend.kernel.principal import SESSION_COOKIE
+from backend.kernel.principal import COOKIE_PREFIX
 from backend.kernel.problems import Forbidden, TooLarge
 
 log = structlog.get_logger()
@@ -146,11 +146,12 @@ class SameOriginWrites:
 
 
 def has_session_cookie(headers: Headers) -> bool:
-    try:
-        names = SimpleCookie(headers.get("cookie", ""))
-    except CookieError:
-        return False
-    return any(name.startswith(SESSION_COOKIE.split("_", 1)[0]) for name in names)
+    """Whether a cookie of ours comes along, read by the same parser that the session is read with."""
+    return any(
+        name.startswith(COOKIE_PREFIX)
+        for header in headers.getlist("cookie")
+        for name in cookie_parser(header)
+    )
 
 
 def _correlation_id(given: str | None) -> uuid.UUID:

@@ -29,7 +29,8 @@ _spec = SpecTree(
     title="GitTix",
     description="A real-time marketplace for one-time tickets. Refusals are RFC 9457 problems with a stable `code`.",
     annotations=False,
-    path="api",
+    # spectree leaves out whatever starts with this path.
+    path="api/docs",
     page_templates={},
     naming_strategy=lambda model: getattr(model, "__name__", str(model)),
     nested_naming_strategy=lambda _parent, child: child,

@@ -19,11 +19,14 @@ from starlette.requests import Request
 
 from backend.kernel.problems import Unauthorized
 
-SESSION_COOKIE = "gittix_session"
+COOKIE_PREFIX = "gittix_"
+SESSION_COOKIE = COOKIE_PREFIX + "session"
 ALGORITHM = "EdDSA"
 TOKEN_TYPE = "at+jwt"  # noqa: S105 - RFC 9068's media type for access tokens
 REMEMBERED_TOKENS = 20_000
 MAX_TOKEN_LENGTH = 4096
+# Tokens are stamped with Postgres's clock and checked with this machine's.
+CLOCK_SKEW_SECONDS = 5
 
 
 class Principal(msgspec.Struct, frozen=True):
@@ -76,7 +79,8 @@ class TokenVerifier:
                 algorithms=[ALGORITHM],
                 issuer=self._issuer,
                 audience=self._audience,
-                options={"require": ["iss", "aud", "exp", "iat", "sub", "sid"]},
+                leeway=CLOCK_SKEW_SECONDS,
+                options={"require": ["iss", "aud", "exp", "iat", "sub", "sid", "email", "name"]},
             )
         except jwt.PyJWTError:
             return None

@@ -21,4 +21,4 @@ def open_redis(url: str, *, name: str, size: int = 20) -> Redis:
         client_name=name,
         retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), 2),
     )
-    return Redis(connection_pool=pool)
+    return Redis.from_pool(pool)

@@ -4,13 +4,17 @@ import unicodedata
 
 from backend.kernel.problems import invalid
 
+UNSHOWABLE = frozenset({"Cc", "Cs", "Co", "Cn"})
+# They make a text read as another one.
+OVERRIDES = frozenset({"LRO", "RLO", "LRE", "RLE", "PDF", "LRI", "RLI", "FSI", "PDI"})
+
 
 def clean(field: str, text: str) -> str:
     """The text without surrounding or repeated spaces. Raises Invalid when nothing is left or it can't be shown."""
     tidy = " ".join(text.split())
     if not tidy:
         raise invalid(field, "must not be empty")
-    if any(unicodedata.category(character) in {"Cc", "Cs", "Co", "Cn"} for character in tidy):
+    if any(unicodedata.category(c) in UNSHOWABLE or unicodedata.bidirectional(c) in OVERRIDES for c in tidy):
         raise invalid(field, "must not contain control characters")
     return tidy
 

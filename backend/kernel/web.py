@@ -113,22 +113,26 @@ async def read_json(request: Request, model: type[T]) -> T:
     """The body as `model`. Raises BadRequest for what isn't JSON, Invalid for what doesn't fit, with the field's path."""
     body = await request.body()
     try:
+        decoded = msgspec.json.decode(body, type=model)
         if b"\\u0000" in body:
-            raise Invalid("text must not contain NUL characters", code="nul_character")
-        return msgspec.json.decode(body, type=model)
+            _refuse_nul(msgspec.json.decode(body))
     except msgspec.ValidationError as fault:
         raise _misfit(fault) from fault
-    except (msgspec.DecodeError, UnicodeDecodeError) as fault:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as fault:
         raise BadRequest("the body is not valid JSON", code="not_json") from fault
+    return decoded
 
 
 def read_query(request: Request, model: type[T]) -> T:
     """The query string as `model`, numbers and booleans read from text. Raises Invalid."""
+    return read_fields(dict(request.query_params), model)
+
+
+def read_fields(fields: Mapping[str, str], model: type[T]) -> T:
+    """Text fields as `model`. Raises Invalid."""
     try:
-        query = dict(request.query_params)
-        if any("\x00" in value for value in query.values()):
-            raise Invalid("text must not contain NUL characters", code="nul_character")
-        return msgspec.convert(query, model, strict=False)
+        _refuse_nul(fields)
+        return msgspec.convert(fields, model, strict=False)
     except msgspec.ValidationError as fault:
         raise _misfit(fault) from fault
 
@@ -155,6 +159,20 @@ def if_match(request: Request) -> int | None:
     if not (version.isascii() and version.isdigit() and len(version) < 19):
         raise invalid("If-Match", "must be the ETag of an earlier reply")
     return int(version)
+
+
+def _refuse_nul(value: Any) -> None:
+    """Postgres can't store NUL in a text. Raises Invalid."""
+    if isinstance(value, str):
+        if "\x00" in value:
+            raise Invalid("text must not contain NUL characters", code="nul_character")
+    elif isinstance(value, Mapping):
+        for name, item in value.items():
+            _refuse_nul(name)
+            _refuse_nul(item)
+    elif isinstance(value, list):
+        for item in value:
+            _refuse_nul(item)
 
 
 def _misfit(fault: msgspec.ValidationError) -> Invalid:

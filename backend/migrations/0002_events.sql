@@ -18,10 +18,12 @@ create index outbox_unnumbered on events.outbox (id) where position is null;
 create unique index outbox_position on events.outbox (position) where position is not null;
 create index outbox_occurred_at on events.outbox (occurred_at);
 
--- One row. `epoch` grows when Redis is ahead of this database, which then is a restored one.
+-- One row. `position` is the last that was given. `epoch` grows when Redis is ahead of this database, which then is a
+-- restored one; what is past `epoch_start` is published under the new epoch.
 create table events.relay (
     singleton boolean primary key default true check (singleton),
     epoch bigint not null default 1,
+    epoch_start bigint not null default 0,
     position bigint not null default 0
 );
 insert into events.relay default values;

@@ -6,6 +6,7 @@ row decides who wins (`orders.settle`); money is captured only after it did, so 
 else has.
 """
 
+import asyncio
 from typing import NamedTuple
 from uuid import UUID, uuid4
 
@@ -24,6 +25,7 @@ from backend.payments.errors import (
     OrderExpired,
     OrderNotFound,
     PaymentInProgress,
+    ProviderUnavailable,
 )
 from backend.payments.model import OPEN, NewPayment, Payment
 from backend.payments.provider import Declined, Intent, Provider, Refused, Unreachable
@@ -90,25 +92,48 @@ class Settlement:
         return payment
 
     async def pay(self, payment: Payment, payment_method: str, correlation_id: UUID) -> Outcome:
-        """Take an open attempt as far as it goes now. Raises Declined, and Refused for a method that can't be charged."""
+        """Take an open attempt as far as it goes now; an outcome that is still open comes by webhook or reconciler.
+
+        Raises Declined, Refused for a method that can't be charged, ProviderUnavailable when nothing was begun.
+        """
+        try:
+            async with asyncio.timeout(PAY_SECONDS):
+                return await self._pay(payment, payment_method, correlation_id)
+        except TimeoutError:
+            log.warning("payment takes long", payment_id=str(payment.id))
+            return Outcome(await self._read(payment))
+
+    async def _pay(self, payment: Payment, payment_method: str, correlation_id: UUID) -> Outcome:
+        intent_id: str | None = None
         try:
             intent = await self._provider.create(payment.order_id, payment.amount, payment.currency)
+            intent_id = intent.id
             intent = await self._provider.confirm(
                 intent.id, payment.order_id, payment.attempt, payment_method
             )
         except Declined as fault:
-            await self._failed(payment, (fault.decline_code or fault.code, fault.message), correlation_id)
+            failure = (fault.code, fault.decline_code, fault.message)
+            await self._failed(payment, failure, correlation_id, intent_id)
             raise
         except Refused as fault:
-            await self._failed(payment, (fault.code, str(fault)), correlation_id)
+            await self._failed(payment, (fault.code, None, str(fault)), correlation_id, intent_id)
             raise
         except Unreachable as fault:
             log.warning("payment provider did not answer", payment_id=str(payment.id), error=str(fault))
+            if intent_id is None:
+                await self._failed(payment, ("provider_unavailable", None, str(fault)), correlation_id)
+                raise ProviderUnavailable(
+                    "the card was not asked; try again", headers={"Retry-After": "2"}
+                ) from fault
             return Outcome(payment)
         return await self._follow(payment, intent, correlation_id)
 
-    async def resume(self, payment: Payment) -> Outcome:
-        """Go on with a payment whose process may be gone: read the intent, move forward only."""
+    async def resume(self, payment: Payment, *, abandoned: bool) -> Outcome:
+        """Go on with a payment whose process may be gone: read the intent, move forward only.
+
+        `abandoned` says that no process can still be confirming it (ABANDONED_SECONDS, by Postgres's clock), so that
+        an intent which is still payable means that the attempt failed.
+        """
         if payment.status not in OPEN | {"failed"}:
             return Outcome(payment)
         correlation_id = uuid4()

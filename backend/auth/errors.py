@@ -1,0 +1,67 @@
+"""What auth refuses.
+
+Problem
+├── Unauthorized 401 ── BadCredentials, SessionEnded, RefreshReused
+├── Conflict 409 ────── EmailTaken
+├── TooMany 429 ─────── TooManyAttempts
+└── Unavailable 503 ─── Busy
+"""
+
+from math import ceil
+from uuid import UUID
+
+from backend.kernel.problems import Conflict, TooMany, Unauthorized, Unavailable
+
+
+class BadCredentials(Unauthorized):
+    """The same for an unknown email and for a wrong password."""
+
+    code = "bad_credentials"
+
+    def __init__(self) -> None:
+        super().__init__("wrong email or password", headers={"WWW-Authenticate": "Bearer"})
+
+
+class SessionEnded(Unauthorized):
+    """No session stands behind this refresh token: unknown, expired or signed out."""
+
+    code = "session_ended"
+
+    def __init__(self) -> None:
+        super().__init__("sign in again", headers={"WWW-Authenticate": "Bearer"})
+
+
+class RefreshReused(Unauthorized):
+    """A used refresh token came back: two parties hold the session, so neither keeps it."""
+
+    code = "refresh_reused"
+
+    def __init__(self, user_id: UUID) -> None:
+        self.user_id = user_id
+        super().__init__(
+            "this session was used from two places and has ended; sign in again",
+            headers={"WWW-Authenticate": "Bearer"},
+        )
+
+
+class EmailTaken(Conflict):
+    code = "email_taken"
+
+    def __init__(self) -> None:
+        super().__init__("an account with this email exists")
+
+
+class TooManyAttempts(TooMany):
+    code = "too_many_attempts"
+
+    def __init__(self, wait_seconds: float) -> None:
+        super().__init__(
+            "too many attempts; try again later", headers={"Retry-After": str(max(1, ceil(wait_seconds)))}
+        )
+
+
+class Busy(Unavailable):
+    code = "busy"
+
+    def __init__(self) -> None:
+        super().__init__("too many people are signing in right now", headers={"Retry-After": "2"})

@@ -1,0 +1,94 @@
+"""The shapes of auth: what is sent, what is answered, what the database tells."""
+
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+import msgspec
+
+MAX_EMAIL_LENGTH = 254
+MAX_NAME_LENGTH = 80
+
+Email = Annotated[str, msgspec.Meta(max_length=MAX_EMAIL_LENGTH, examples=["ada@example.com"])]
+NewPassword = Annotated[str, msgspec.Meta(min_length=8, max_length=200)]
+Password = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+
+
+class SignUp(msgspec.Struct, frozen=True):
+    """A new account. `name` is the email's local part unless given."""
+
+    email: Email
+    password: NewPassword
+    name: str | None = None
+
+
+class SignIn(msgspec.Struct, frozen=True):
+    """The credentials of an account."""
+
+    email: Email
+    password: Password
+
+
+class SignOut(msgspec.Struct, frozen=True):
+    """`everywhere` ends every session of the user."""
+
+    everywhere: bool = False
+
+
+class User(msgspec.Struct, frozen=True):
+    """A user as it sees itself."""
+
+    id: UUID
+    email: str
+    name: str
+
+
+class CurrentUser(msgspec.Struct, frozen=True):
+    """`current_user` is null when nobody is signed in."""
+
+    current_user: User | None
+
+
+class Registered(msgspec.Struct, frozen=True):
+    """The data of `user.registered`.
+
+    Without the email: no consumer needs it, and an event is copied to places from which it can't be erased.
+    """
+
+    id: UUID
+    name: str
+    created_at: datetime
+
+
+class Account(msgspec.Struct, frozen=True):
+    """A user with what it takes to check its password."""
+
+    user: User
+    password_hash: str
+    version: int
+    created_at: datetime
+
+
+class Session(msgspec.Struct, frozen=True):
+    """A session, locked by whoever reads it as such."""
+
+    id: UUID
+    user: User
+    revoked: bool
+
+
+class TokenState(msgspec.Struct, frozen=True):
+    """What a presented refresh token is worth at this instant of Postgres's clock."""
+
+    expired: bool
+    used: bool
+    in_grace: bool
+
+
+class Issued(msgspec.Struct, frozen=True):
+    """A session's newest credentials; the refresh token exists in clear only here and in the caller's cookie."""
+
+    user: User
+    session_id: UUID
+    refresh_token: str
+    issued_at: datetime

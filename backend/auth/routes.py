@@ -1,0 +1,219 @@
+"""The routes under /api/users. Both credentials travel in httpOnly cookies, and the access token works as a Bearer token
+too; none is ever part of a body, where a page's scripts could read it.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import NamedTuple, TypeVar
+from uuid import UUID
+
+import structlog
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from backend.auth import service
+from backend.auth.errors import BadCredentials, RefreshReused, SessionEnded
+from backend.auth.limits import Limits
+from backend.auth.model import CurrentUser, Issued, SignIn, SignOut, SignUp, User
+from backend.auth.passwords import Passwords
+from backend.auth.tokens import Signer
+from backend.events.outbox import RelayHint
+from backend.kernel import database, principal
+from backend.kernel.addresses import Network, client_ip
+from backend.kernel.database import Pool
+from backend.kernel.openapi import describe
+from backend.kernel.problems import BadRequest
+from backend.kernel.web import read_json, read_query, reply
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+EndSockets = Callable[[UUID], Awaitable[None]]
+
+REFRESH_COOKIE = "gittix_refresh"
+REFRESH_PATH = "/api/users"
+END_SOCKETS_SECONDS = 2.0
+
+
+class Auth(NamedTuple):
+    """What the handlers work with, opened by the lifespan."""
+
+    pool: Pool
+    hint: RelayHint
+    passwords: Passwords
+    limits: Limits
+    signer: Signer
+    refresh_lifetime: timedelta
+    secure_cookies: bool
+    proxies: tuple[Network, ...]
+    end_sockets: EndSockets | None
+
+
+@describe(tag="users", body=SignUp, created=CurrentUser, refusals=(400, 409, 429, 503), public=True)
+async def sign_up(request: Request) -> Response:
+    """Sign up
+
+    Makes an account and signs it in. Takes no Idempotency-Key: keys belong to users, and a repeat can't make a second
+    account, since it is answered with 409 `email_taken`.
+    """
+    auth = _auth(request)
+    body = await _read(request, SignUp)
+    email = service.email_of(body.email)
+    name = service.name_of(body.name, email)
+    await auth.limits.sign_up(client_ip(request, auth.proxies))
+    password_hash = await auth.passwords.hash(body.password)
+    async with database.transaction(auth.pool) as connection:
+        user = await service.register(
+            connection, email, name, password_hash, correlation_id=request.state.correlation_id
+        )
+        issued = await _open_session(request, connection, user)
+    auth.hint()
+    return _signed_in(auth, issued, 201)
+
+
+@describe(tag="users", body=SignIn, ok=CurrentUser, refusals=(400, 401, 429, 503), public=True)
+async def sign_in(request: Request) -> Response:
+    """Sign in
+
+    A wrong password and an unknown email are answered alike: 401 `bad_credentials`.
+    """
+    auth = _auth(request)
+    body = await _read(request, SignIn)
+    email = service.email_of(body.email)
+    address = client_ip(request, auth.proxies)
+    await auth.limits.before_sign_in(email, address)
+    async with database.connection(auth.pool) as connection:
+        found = await service.find(connection, email)
+    try:
+        account = await service.authenticate(found, auth.passwords, body.password)
+    except BadCredentials:
+        await auth.limits.sign_in_failed(address)
+        raise
+    newer_hash = await service.rehash(account, auth.passwords, body.password)
+    async with database.transaction(auth.pool) as connection:
+        await service.upgrade(connection, account, newer_hash)
+        issued = await _open_session(request, connection, account.user)
+    await auth.limits.signed_in(email, address)
+    return _signed_in(auth, issued, 200)
+
+
+@describe(tag="users", ok=CurrentUser, refusals=(401, 429), public=True)
+async def refresh(request: Request) -> Response:
+    """Refresh the session
+
+    Takes the refresh cookie and answers with new credentials; each refresh token works once. A refusal clears the
+    cookies: 401 `session_ended`, or `refresh_reused` when a used token came back and the session was ended for it.
+    """
+    auth = _auth(request)
+    await auth.limits.refresh(client_ip(request, auth.proxies))
+    async with database.transaction(auth.pool) as connection:
+        outcome = await service.refresh(
+            connection, request.cookies.get(REFRESH_COOKIE, ""), auth.refresh_lifetime
+        )
+    if isinstance(outcome, RefreshReused):
+        log.warning("a used refresh token came back", user_id=str(outcome.user_id))
+        await _end_sockets(auth, outcome.user_id)
+    if isinstance(outcome, SessionEnded | RefreshReused):
+        return _without_cookies(auth, outcome.response())
+    return _signed_in(auth, outcome, 200)
+
+
+@describe(tag="users", query=SignOut, no_content=None, refusals=(401,), public=True)
+async def sign_out(request: Request) -> Response:
+    """Sign out
+
+    Ends the session and clears its cookies; also fine when nobody is signed in. `everywhere=true` ends every session
+    and socket of the user, and needs one (401). Access tokens already given out live until they expire.
+    """
+    auth = _auth(request)
+    everywhere = read_query(request, SignOut).everywhere
+    who = principal.require(request) if everywhere else principal.current(request)
+    async with database.transaction(auth.pool) as connection:
+        if everywhere and who:
+            await service.end_every_session(connection, who.user_id)
+        else:
+            await service.end_sessions(connection, request.cookies.get(REFRESH_COOKIE), who)
+    if everywhere and who:
+        await _end_sockets(auth, who.user_id)
+    return _without_cookies(auth, Response(status_code=204))
+
+
+@describe(tag="users", ok=CurrentUser, public=True)
+async def current_user(request: Request) -> Response:
+    """Who am I
+
+    Answers from the access token; `current_user` is null when nobody is signed in.
+    """
+    who = principal.current(request)
+    return reply(CurrentUser(User(who.user_id, who.email, who.name) if who else None))
+
+
+ROUTES = [
+    Route("/api/users/signup", sign_up, methods=["POST"]),
+    Route("/api/users/signin", sign_in, methods=["POST"]),
+    Route("/api/users/signout", sign_out, methods=["POST"]),
+    Route("/api/users/refresh", refresh, methods=["POST"]),
+    Route("/api/users/currentuser", current_user, methods=["GET"]),
+]
+
+
+def _auth(request: Request) -> Auth:
+    auth: Auth = request.state.auth
+    return auth
+
+
+async def _read(request: Request, model: type[T]) -> T:
+    """The body, of a request that says it is JSON. Raises BadRequest, Invalid.
+
+    A foreign page can post a form or plain text here without asking, and so sign its visitor in to an account of its
+    own choosing; no cookie is sent yet, so the check of the origin does not see it. Anything declared as JSON makes the
+    browser ask first.
+    """
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/json":
+        raise BadRequest("the content type must be application/json", code="not_json")
+    return await read_json(request, model)
+
+
+async def _open_session(request: Request, connection: database.Connection, user: User) -> Issued:
+    return await service.open_session(
+        connection,
+        user,
+        user_agent=request.headers.get("user-agent", ""),
+        lifetime=_auth(request).refresh_lifetime,
+        replaces=request.cookies.get(REFRESH_COOKIE),
+    )
+
+
+async def _end_sockets(auth: Auth, user_id: UUID) -> None:
+    """After the commit. A socket that stays open shows nothing that its user may not see, so failing is no refusal."""
+    if auth.end_sockets is None:
+        return
+    try:
+        async with asyncio.timeout(END_SOCKETS_SECONDS):
+            await auth.end_sockets(user_id)
+    except Exception as fault:  # whatever push is made of, the sessions have ended
+        log.warning("sockets were not closed", user_id=str(user_id), error=repr(fault))
+
+
+def _signed_in(auth: Auth, issued: Issued, status: int) -> Response:
+    response = reply(CurrentUser(issued.user), status)
+    access_token = auth.signer.access_token(issued.user, issued.session_id, issued.issued_at)
+    _set(auth, response, principal.SESSION_COOKIE, access_token, "/", auth.signer.access_seconds)
+    lifetime = int(auth.refresh_lifetime.total_seconds())
+    _set(auth, response, REFRESH_COOKIE, issued.refresh_token, REFRESH_PATH, lifetime)
+    return response
+
+
+def _without_cookies(auth: Auth, response: Response) -> Response:
+    _set(auth, response, principal.SESSION_COOKIE, "", "/", 0)
+    _set(auth, response, REFRESH_COOKIE, "", REFRESH_PATH, 0)
+    return response
+
+
+def _set(auth: Auth, response: Response, name: str, value: str, path: str, max_age: int) -> None:
+    response.set_cookie(
+        name, value, max_age=max_age, path=path, httponly=True, samesite="lax", secure=auth.secure_cookies
+    )

@@ -1,0 +1,74 @@
+"""The credentials of a session: short-lived access tokens that any service verifies with a public key, and opaque
+refresh tokens that only auth knows, by their digest.
+"""
+
+import secrets
+from datetime import datetime
+from hashlib import sha256
+from uuid import UUID
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+)
+
+from backend.auth.model import User
+from backend.kernel.principal import ALGORITHM, TOKEN_TYPE, key_id
+
+REFRESH_TOKEN_BYTES = 32
+
+
+class Signer:
+    """Signs access tokens as `kernel.principal.TokenVerifier` wants them."""
+
+    def __init__(self, private_pem: str, *, issuer: str, audience: str, access_seconds: int) -> None:
+        """Raises ValueError for anything but an Ed25519 private key in PEM; its line ends may be escaped."""
+        key = load_pem_private_key(private_pem.replace("\\n", "\n").encode(), password=None)
+        if not isinstance(key, Ed25519PrivateKey):
+            raise ValueError("not an Ed25519 private key")  # noqa: TRY004 - a bad value
+        self._key = key
+        self._issuer = issuer
+        self._audience = audience
+        self.access_seconds = access_seconds
+        self._header = {"typ": TOKEN_TYPE, "kid": key_id(self.public_key)}
+
+    @property
+    def public_key(self) -> Ed25519PublicKey:
+        return self._key.public_key()
+
+    def access_token(self, user: User, session_id: UUID, issued_at: datetime) -> str:
+        """Valid for `access_seconds` from `issued_at`, a time of Postgres's clock."""
+        issued = int(issued_at.timestamp())
+        claims = {
+            "iss": self._issuer,
+            "aud": self._audience,
+            "iat": issued,
+            "exp": issued + self.access_seconds,
+            "sub": str(user.id),
+            "sid": str(session_id),
+            "email": user.email,
+            "name": user.name,
+        }
+        return jwt.encode(claims, self._key, algorithm=ALGORITHM, headers=self._header)
+
+
+def generate_keys() -> tuple[str, str]:
+    """A new key pair as (private, public) PEM, for the settings `JWT_PRIVATE_KEY` and `JWT_PUBLIC_KEYS`."""
+    key = Ed25519PrivateKey.generate()
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    return private.decode(), public.decode()
+
+
+def new_refresh_token() -> str:
+    return secrets.token_urlsafe(REFRESH_TOKEN_BYTES)
+
+
+def digest(refresh_token: str) -> bytes:
+    """What is stored of a refresh token. 256 random bits can't be guessed, so a fast hash without salt is enough."""
+    return sha256(refresh_token.encode()).digest()

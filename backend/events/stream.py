@@ -1,0 +1,99 @@
+"""The Redis stream that carries the event log: its names, and the append that can't lie.
+
+An entry's id is `<epoch>-<position>`. Append names the last id that it expects and does nothing when the stream is
+elsewhere, so a relay that lost its lease, or a Redis that lost its tail, can neither double nor skip an event.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from redis.asyncio import Redis
+from redis.exceptions import ResponseError
+
+STREAM = "gittix:events"
+DEAD_LETTERS = "gittix:events:dead"
+READERS = "gittix:events:readers"
+FIELD = b"e"
+
+# KEYS[1] stream; ARGV[1] expected last id, then pairs of (id, body). Returns the last id, and whether it appended.
+_APPEND = """
+local last = '0-0'
+if redis.call('EXISTS', KEYS[1]) == 1 then
+    local info = redis.call('XINFO', 'STREAM', KEYS[1])
+    for i = 1, #info, 2 do
+        if info[i] == 'last-generated-id' then last = info[i + 1] end
+    end
+end
+if last ~= ARGV[1] then return {last, 0} end
+for i = 2, #ARGV, 2 do
+    last = redis.call('XADD', KEYS[1], ARGV[i], 'e', ARGV[i + 1])
+end
+return {last, 1}
+"""
+
+
+class Position(NamedTuple):
+    """An entry id. Orders as the stream does."""
+
+    epoch: int
+    position: int
+
+    def __str__(self) -> str:
+        return f"{self.epoch}-{self.position}"
+
+    @classmethod
+    def parse(cls, entry_id: str | bytes) -> "Position":
+        text = entry_id.decode() if isinstance(entry_id, bytes) else entry_id
+        epoch, _, position = text.partition("-")
+        return cls(int(epoch), int(position))
+
+
+START = Position(0, 0)
+
+
+class EventStream:
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._append = redis.register_script(_APPEND)
+
+    async def append(
+        self, expected: Position, entries: Sequence[tuple[Position, bytes]]
+    ) -> tuple[Position, bool]:
+        """Append after `expected`, all or nothing. Returns the stream's last id, and whether it appended."""
+        arguments: list[str | bytes] = [str(expected)]
+        for position, body in entries:
+            arguments += [str(position), body]
+        last, appended = await self._append(keys=[STREAM], args=arguments)
+        return Position.parse(last), bool(appended)
+
+    async def last(self) -> Position:
+        """The last id that was ever appended, whatever was trimmed since; START when there is no stream."""
+        last, _ = await self._append(keys=[STREAM], args=["never"])
+        return Position.parse(last)
+
+    async def report(self, reader: str, position: Position) -> None:
+        """A reader outside any group says how far it is, so that nothing is trimmed before it."""
+        await self._redis.hset(READERS, reader, str(position))  # type: ignore[misc]
+
+    async def trim(self, keep: int) -> int:
+        """Drop entries below every reader's progress, but not the last `keep`. Returns how many."""
+        last = await self.last()
+        floor = await self._slowest_reader()
+        if last == START or floor is None:
+            return 0
+        floor = min(floor, Position(last.epoch, max(0, last.position - keep)))
+        return int(await self._redis.xtrim(STREAM, minid=str(floor), approximate=True))
+
+    async def _slowest_reader(self) -> Position | None:
+        """The oldest entry that a group or a reader may still want; None when nobody reads."""
+        progress = [Position.parse(at) for at in (await self._redis.hgetall(READERS)).values()]  # type: ignore[misc]
+        try:
+            groups = await self._redis.xinfo_groups(STREAM)
+        except ResponseError:
+            groups = []
+        for group in groups:
+            progress.append(Position.parse(group["last-delivered-id"]))
+            if group["pending"]:
+                oldest = (await self._redis.xpending(STREAM, group["name"]))["min"]
+                progress.append(Position.parse(oldest))
+        return min(progress, default=None)

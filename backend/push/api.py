@@ -1,0 +1,226 @@
+"""The HTTP API of Pusher Channels: trigger events, ask about channels, end a user's connections.
+
+Whatever is triggered takes the one path over the firehose, so all nodes see it; what is asked is answered from this
+node. Errors are plain text, as the server libraries show them to their callers.
+"""
+
+import hashlib
+import hmac
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import parse_qsl
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from backend.push import log as pushlog
+from backend.push import protocol, signature
+from backend.push.firehose import FirehoseUnavailable
+from backend.push.gateway import Gateway
+from backend.push.protocol import Kind
+from backend.push.settings import GatewaySettings
+
+MAX_CHANNELS: Final = 100
+MAX_BATCH: Final = 10
+# Ten messages of 10 KB whose every byte is escaped as \u00xx would be 600 KB.
+MAX_BODY_BYTES: Final = 1_048_576
+CLOCK_SKEW_SECONDS: Final = 600
+
+
+class ApiError(Exception):
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Event(msgspec.Struct):
+    """One event of a trigger or of a batch: `channels` or `channel`."""
+
+    name: str
+    data: str
+    channels: list[str] | None = None
+    channel: str | None = None
+    socket_id: str | None = None
+    info: str | None = None
+
+    def targets(self) -> tuple[str, ...]:
+        named = (
+            self.channels if self.channels is not None else [self.channel] if self.channel is not None else []
+        )
+        return tuple(dict.fromkeys(named))
+
+
+class EventBatch(msgspec.Struct):
+    batch: list[Event]
+
+
+@dataclass(frozen=True)
+class Call:
+    gateway: Gateway
+    path: dict[str, str]
+    query: dict[str, str]
+    body: bytes
+
+    def json(self, shape: type[Any]) -> Any:
+        try:
+            return msgspec.json.decode(self.body, type=shape)
+        except (msgspec.MsgspecError, UnicodeError) as fault:
+            raise ApiError(400, f"malformed body: {fault}") from fault
+
+
+async def trigger(call: Call) -> Any:
+    event: Event = call.json(Event)
+    await call.gateway.firehose.append(_fields(event, call.gateway.settings))
+    if event.info is None:
+        return {}
+    return {"channels": {name: _info(call.gateway, name, event.info) for name in event.targets()}}
+
+
+async def trigger_batch(call: Call) -> Any:
+    batch = call.json(EventBatch).batch
+    if len(batch) > MAX_BATCH:
+        raise ApiError(400, f"at most {MAX_BATCH} events in a batch")
+    if batch:
+        await call.gateway.firehose.append(*[_fields(event, call.gateway.settings) for event in batch])
+    if all(event.info is None for event in batch):
+        return {}
+    return {"batch": [_info(call.gateway, event.targets()[0], event.info or "") for event in batch]}
+
+
+async def channels(call: Call) -> Any:
+    prefix, info = call.query.get("filter_by_prefix", ""), call.query.get("info", "")
+    if info and not prefix.startswith("presence-"):
+        raise ApiError(400, "user_count needs filter_by_prefix=presence-")
+    found = call.gateway.hub.occupied(prefix)
+    return {"channels": {channel.name: _info(call.gateway, channel.name, info) for channel in found}}
+
+
+async def channel(call: Call) -> Any:
+    name = _channel_name(call.path["channel"])
+    occupied = call.gateway.hub.channel(name) is not None
+    return {"occupied": occupied, **_info(call.gateway, name, call.query.get("info", ""))}
+
+
+async def users(call: Call) -> Any:
+    name = _channel_name(call.path["channel"])
+    if protocol.kind_of(name) is not Kind.PRESENCE:
+        raise ApiError(400, "users are known of presence channels only")
+    found = call.gateway.hub.channel(name)
+    return {"users": [{"id": user_id} for user_id in found.roster.user_ids()] if found else []}
+
+
+async def terminate_connections(call: Call) -> Any:
+    user_id = call.path["user_id"]
+    if not protocol.is_user_id(user_id):
+        raise ApiError(400, "invalid user id")
+    await call.gateway.firehose.append(pushlog.termination_fields(user_id))
+    return {}
+
+
+Handler = Callable[[Call], Awaitable[Any]]
+
+
+def signed(handler: Handler) -> Callable[[Request], Awaitable[Response]]:
+    """The endpoint around a handler: the request's signature before, the library's idea of errors after."""
+
+    async def endpoint(request: Request) -> Response:
+        gateway: Gateway = request.state.gateway
+        try:
+            body = await _body(request)
+            query = parse_qsl(request.url.query, keep_blank_values=True, max_num_fields=64)
+            _check_signature(request, gateway.settings, query, body)
+            answer = await handler(Call(gateway, request.path_params, dict(query), body))
+        except ApiError as error:
+            return PlainTextResponse(str(error), error.status)
+        except FirehoseUnavailable:
+            return PlainTextResponse("the event may not have been published, try again", 503)
+        return Response(protocol.encode(answer), media_type="application/json")
+
+    return endpoint
+
+
+def routes() -> list[BaseRoute]:
+    terminate = "/users/{user_id}/terminate_connections"
+    return [
+        Route("/apps/{app_id}/events", signed(trigger), methods=["POST"]),
+        Route("/apps/{app_id}/batch_events", signed(trigger_batch), methods=["POST"]),
+        Route("/apps/{app_id}/channels", signed(channels), methods=["GET"]),
+        Route("/apps/{app_id}/channels/{channel}", signed(channel), methods=["GET"]),
+        Route("/apps/{app_id}/channels/{channel}/users", signed(users), methods=["GET"]),
+        Route("/apps/{app_id}" + terminate, signed(terminate_connections), methods=["POST"]),
+        # The Python library leaves the app out of this one path; the key names it.
+        Route(terminate, signed(terminate_connections), methods=["POST"]),
+    ]
+
+
+async def _body(request: Request) -> bytes:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY_BYTES:
+            raise ApiError(413, "body too large")
+    return bytes(body)
+
+
+def _check_signature(
+    request: Request, settings: GatewaySettings, query: list[tuple[str, str]], body: bytes
+) -> None:
+    given = {name.lower(): value for name, value in query}
+    if request.path_params.get("app_id", settings.app_id) != settings.app_id:
+        raise ApiError(404, "unknown app")
+    if not hmac.compare_digest(given.get("auth_key", "").encode(), settings.key.encode()):
+        raise ApiError(401, "unknown auth_key")
+    if given.get("auth_version") != "1.0":
+        raise ApiError(401, "auth_version must be 1.0")
+    text = signature.request_text(request.method, request.url.path, query)
+    if not signature.verify(settings.secret, text, given.get("auth_signature", "")):
+        raise ApiError(401, "invalid auth_signature")
+    stamp = given.get("auth_timestamp", "")
+    if not stamp.isdecimal() or abs(time.time() - int(stamp[:12])) > CLOCK_SKEW_SECONDS:
+        raise ApiError(401, "auth_timestamp is too far from this server's clock")
+    digest = hashlib.md5(body, usedforsecurity=False).hexdigest()
+    if (body or "body_md5" in given) and not hmac.compare_digest(
+        given.get("body_md5", "").encode(), digest.encode()
+    ):
+        raise ApiError(401, "body_md5 does not match the body")
+
+
+def _fields(event: Event, settings: GatewaySettings) -> list[str]:
+    """The firehose entry of an event, once everything about it is checked."""
+    targets = tuple(_channel_name(name) for name in event.targets())
+    if not targets or len(targets) > MAX_CHANNELS:
+        raise ApiError(400, f"between one and {MAX_CHANNELS} channels are needed")
+    if len(targets) > 1 and any(protocol.kind_of(name) is Kind.ENCRYPTED for name in targets):
+        raise ApiError(400, "an encrypted channel must be the only one")
+    if not event.name or len(event.name) > protocol.MAX_NAME_LENGTH:
+        raise ApiError(400, "invalid event name")
+    if event.socket_id is not None and not protocol.is_socket_id(event.socket_id):
+        raise ApiError(400, "invalid socket_id")
+    if len(event.data.encode()) > settings.max_message_bytes:
+        raise ApiError(413, f"data exceeds {settings.max_message_bytes} bytes")
+    return pushlog.message_fields(targets, event.name, event.data, event.socket_id)
+
+
+def _info(gateway: Gateway, name: str, info: str) -> dict[str, int]:
+    """The attributes asked for. One that doesn't apply to the channel is an error."""
+    found = gateway.hub.channel(name)
+    presence = protocol.kind_of(name) is Kind.PRESENCE
+    answer: dict[str, int] = {}
+    for attribute in filter(None, info.split(",")):
+        if attribute == "user_count" and presence:
+            answer[attribute] = len(found.roster) if found else 0
+        elif attribute == "subscription_count" and not presence:
+            answer[attribute] = len(found.subscribers) if found else 0
+        else:
+            raise ApiError(400, f"{attribute} is not known of {name}")
+    return answer
+
+
+def _channel_name(name: str) -> str:
+    if not protocol.is_channel_name(name):
+        raise ApiError(400, f"invalid channel name: {name[: protocol.MAX_NAME_LENGTH]}")
+    return name

@@ -1,0 +1,76 @@
+"""The push service as a Starlette app: the socket at /app/{key}, Pusher's HTTP API, health and metrics."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any, Final
+
+from broadcaster import Broadcast
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route, WebSocketRoute
+from starlette.websockets import WebSocket
+
+from backend.kernel.supervised import supervise
+from backend.push import api
+from backend.push.firehose import CHANNEL, Firehose
+from backend.push.gateway import Gateway
+from backend.push.settings import GatewaySettings
+
+# Clients wait while the reader does: it looks for a returning Redis once a second.
+MAX_DELAY_SECONDS: Final = 1.0
+
+
+def build_gateway(settings: GatewaySettings) -> Starlette:
+    app = Starlette(
+        routes=[
+            WebSocketRoute("/app/{key}", socket),
+            WebSocketRoute("/{path:path}", socket),
+            *api.routes(),
+            Route("/healthz", healthz),
+            Route("/readyz", readyz),
+            Route("/metrics", metrics),
+        ],
+        lifespan=partial(_lifespan, settings),
+    )
+    app.state.settings = settings
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(settings: GatewaySettings, app: Starlette) -> AsyncIterator[dict[str, Any]]:  # noqa: ARG001
+    firehose = Firehose(settings.redis_url, timeout_seconds=settings.redis_timeout_seconds)
+    gateway = Gateway(settings, firehose)
+    async with Broadcast(backend=firehose) as broadcast, broadcast.subscribe(CHANNEL) as subscription:
+        tasks = [
+            asyncio.create_task(supervise("push firehose", firehose.read, max_delay=MAX_DELAY_SECONDS)),
+            asyncio.create_task(supervise("push delivery", partial(gateway.deliver, subscription))),
+        ]
+        try:
+            yield {"gateway": gateway}
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def socket(websocket: WebSocket) -> None:
+    gateway: Gateway = websocket.state.gateway
+    await gateway.serve(websocket)
+
+
+async def healthz(request: Request) -> Response:  # noqa: ARG001
+    return JSONResponse({"status": "ok"})
+
+
+async def readyz(request: Request) -> Response:
+    gateway: Gateway = request.state.gateway
+    problems = await gateway.problems()
+    return JSONResponse({"ready": not problems, "problems": problems}, 503 if problems else 200)
+
+
+async def metrics(request: Request) -> Response:  # noqa: ARG001
+    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)

@@ -1,0 +1,156 @@
+"""Who may listen where: the routes that Pusher clients ask before they subscribe or sign in.
+
+The gateway only checks signatures; this is where they are given. A refusal is an HTTP 403 here, since pusher-js can't
+try a channel again on the same connection after a refusal on the wire.
+"""
+
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated, NamedTuple, TypeVar
+
+import msgspec
+from msgspec import Meta
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from backend.kernel import principal
+from backend.kernel.openapi import describe
+from backend.kernel.principal import Principal
+from backend.kernel.problems import Forbidden, Invalid
+from backend.kernel.settings import Settings
+from backend.kernel.web import Service, ServiceState, read_fields, reply
+from backend.push.protocol import is_channel_name, is_socket_id
+from backend.push.signature import channel_text, sign, signin_text
+
+NEEDS = ("jwt_public_keys", "pusher_app_id", "pusher_key", "pusher_secret", "pusher_host")
+
+Form = TypeVar("Form", bound=msgspec.Struct)
+
+UUID_TEXT = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+PRESENCE = re.compile(f"presence-show-{UUID_TEXT}")
+
+
+class ChannelForm(msgspec.Struct, frozen=True):
+    """What pusher-js posts, form-encoded."""
+
+    socket_id: Annotated[str, Meta(max_length=100)]
+    channel_name: Annotated[str, Meta(max_length=200)]
+
+
+class UserForm(msgspec.Struct, frozen=True):
+    socket_id: Annotated[str, Meta(max_length=100)]
+
+
+class ChannelAuth(msgspec.Struct, frozen=True, omit_defaults=True):
+    auth: str
+    channel_data: str | None = None
+
+
+class UserAuth(msgspec.Struct, frozen=True):
+    auth: str
+    user_data: str
+
+
+class PushConfig(msgspec.Struct, frozen=True):
+    """What a Pusher client needs to connect."""
+
+    key: str
+    host: str
+    port: int
+    tls: bool
+    cluster: str
+
+
+class ChannelForbidden(Forbidden):
+    code = "channel_forbidden"
+
+
+class PushState(NamedTuple):
+    key: str
+    secret: str
+    config: PushConfig
+
+
+@describe(tag="push", form=ChannelForm, ok=ChannelAuth, refusals=(403,))
+async def authorize_channel(request: Request) -> Response:
+    """Authorize a subscription to a channel that is yours to hear."""
+    listener = principal.require(request)
+    form = await _read_form(request, ChannelForm)
+    _check_socket(form.socket_id)
+    if not is_channel_name(form.channel_name):
+        raise Invalid("not a channel name", code="bad_channel_name")
+    channel_data = _channel_data(listener, form.channel_name)
+    state = _state(request)
+    signature = sign(state.secret, channel_text(form.socket_id, form.channel_name, channel_data))
+    return reply(ChannelAuth(f"{state.key}:{signature}", channel_data))
+
+
+@describe(tag="push", form=UserForm, ok=UserAuth)
+async def authorize_user(request: Request) -> Response:
+    """Sign a connection in as you."""
+    user = principal.require(request)
+    form = await _read_form(request, UserForm)
+    _check_socket(form.socket_id)
+    user_data = _json({"id": str(user.user_id), "user_info": {"name": user.name}})
+    state = _state(request)
+    return reply(
+        UserAuth(f"{state.key}:{sign(state.secret, signin_text(form.socket_id, user_data))}", user_data)
+    )
+
+
+@describe(tag="push", public=True, ok=PushConfig)
+async def config(request: Request) -> Response:
+    """Where and how a Pusher client connects."""
+    return reply(_state(request).config)
+
+
+def service(settings: Settings) -> Service:
+    @asynccontextmanager
+    async def lifespan() -> AsyncIterator[ServiceState]:
+        config = PushConfig(
+            settings.pusher_key,
+            settings.pusher_host,
+            settings.pusher_port,
+            settings.pusher_tls,
+            settings.pusher_cluster,
+        )
+        yield ServiceState(PushState(settings.pusher_key, settings.pusher_secret, config), {})
+
+    return Service("push", routes, lifespan)
+
+
+def _channel_data(listener: Principal, channel: str) -> str | None:
+    """The presence data of a channel that this user may hear, None for a private one. Raises ChannelForbidden."""
+    if channel == f"private-user-{listener.user_id}":
+        return None
+    if PRESENCE.fullmatch(channel):
+        return _json({"user_id": str(listener.user_id), "user_info": {"name": listener.name}})
+    raise ChannelForbidden("this channel is not yours")
+
+
+async def _read_form(request: Request, model: type[Form]) -> Form:
+    async with request.form(max_files=0, max_fields=10) as form:
+        return read_fields({name: str(value) for name, value in form.items()}, model)
+
+
+def _check_socket(socket_id: str) -> None:
+    if not is_socket_id(socket_id):
+        raise Invalid("not a socket id", code="bad_socket_id")
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def _state(request: Request) -> PushState:
+    state: PushState = request.state.push
+    return state
+
+
+routes = [
+    Route("/api/push/auth", authorize_channel, methods=["POST"]),
+    Route("/api/push/user-auth", authorize_user, methods=["POST"]),
+    Route("/api/push/config", config, methods=["GET"]),
+]

@@ -1,0 +1,255 @@
+"""One client's connection: what it may send, what it is answered, and how it is found dead.
+
+Everything here is in memory and answers at once, except a client event, which goes to all nodes over the firehose.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import msgspec
+
+from backend.push import log as pushlog
+from backend.push import protocol, signature
+from backend.push.firehose import FirehoseUnavailable
+from backend.push.hub import Hub, Member, Subscriber
+from backend.push.protocol import Close, Envelope, ErrorCode, Kind
+from backend.push.settings import GatewaySettings
+from backend.push.transport import PushSocket
+
+AppendEntry = Callable[[list[str]], Awaitable[None]]
+UNAUTHORIZED_STATUS: Final = 401
+REFUSED_STATUS: Final = 400
+LIMIT_STATUS: Final = 4100
+
+
+class Rate:
+    """At most `per_second` events a second, with bursts of `burst`."""
+
+    __slots__ = ("_at", "_burst", "_per_second", "_tokens")
+
+    def __init__(self, per_second: float, burst: float, now: float) -> None:
+        self._per_second = per_second
+        self._burst = burst
+        self._tokens = burst
+        self._at = now
+
+    def allows(self, now: float) -> bool:
+        self._tokens = min(self._burst, self._tokens + (now - self._at) * self._per_second)
+        self._at = now
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True
+
+
+class Connection(Subscriber):
+    """A subscriber that listens to its client."""
+
+    __slots__ = (
+        "_append",
+        "_client_events",
+        "_hub",
+        "_loop",
+        "_messages",
+        "_pinged_at",
+        "_settings",
+        "_socket",
+        "_timer",
+        "user",
+    )
+
+    def __init__(
+        self, socket_id: str, socket: PushSocket, hub: Hub, settings: GatewaySettings, append: AppendEntry
+    ) -> None:
+        super().__init__(socket_id, socket, hub.flusher)
+        self._socket = socket
+        self._hub = hub
+        self._settings = settings
+        self._append = append
+        self._loop = asyncio.get_running_loop()
+        now = self._loop.time()
+        rate = settings.client_events_per_second
+        self._client_events = Rate(rate, rate, now)
+        # A page that returns subscribes to all its channels at once.
+        self._messages = Rate(
+            settings.messages_per_second,
+            settings.messages_per_second + settings.max_channels_per_connection,
+            now,
+        )
+        self._pinged_at: float | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self.user: Member | None = None
+
+    def open(self) -> None:
+        timeout = self._settings.activity_timeout_seconds
+        self.send(protocol.connection_established(self.socket_id, timeout))
+        self._timer = self._loop.call_later(timeout, self._check_life)
+
+    def end(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._hub.leave(self)
+
+    # Liveness. One timer a socket, set anew only when it fires: any byte from the client counts as life.
+
+    def _check_life(self) -> None:
+        now, heard_at = self._loop.time(), self._socket.heard_at
+        if self._pinged_at is not None and heard_at < self._pinged_at:
+            self.close(Close.PONG_MISSING, "pong missing")
+            return
+        due = heard_at + self._settings.activity_timeout_seconds
+        self._pinged_at = None
+        if due <= now:
+            self.send(protocol.PING)
+            self._pinged_at = now
+            due = now + self._settings.pong_timeout_seconds
+        self._timer = self._loop.call_at(due, self._check_life)
+
+    # What the client says.
+
+    async def received(self, text: str) -> None:
+        """Handle one message. Nothing that a client sends raises."""
+        if not self._messages.allows(self._loop.time()):
+            self.close(Close.OVER_CAPACITY, "too many messages")
+            return
+        try:
+            envelope = protocol.decode_envelope(text)
+            await self._handle(envelope)
+        except (msgspec.MsgspecError, UnicodeError) as fault:
+            self.send(protocol.error(None, f"malformed message: {fault}"))
+
+    async def _handle(self, envelope: Envelope) -> None:
+        match envelope.event:
+            case "pusher:ping":
+                self.send(protocol.PONG)
+            case "pusher:pong":
+                pass
+            case "pusher:subscribe":
+                self._subscribe(protocol.decode_data(envelope.data, protocol.Subscribe))
+            case "pusher:unsubscribe":
+                self._hub.unsubscribe(self, protocol.decode_data(envelope.data, protocol.Unsubscribe).channel)
+            case "pusher:signin":
+                self._signin(protocol.decode_data(envelope.data, protocol.Signin))
+            case "gittix:time":
+                self.send(protocol.json_frame("gittix:time", {"now": time.time_ns() // 1_000_000}))
+            case event if event.startswith("client-"):
+                await self._client_event(envelope)
+            case _:
+                self.send(protocol.error(None, "unknown event"))
+
+    def _subscribe(self, request: protocol.Subscribe) -> None:
+        name = request.channel
+        if not protocol.is_channel_name(name):
+            self._refuse(
+                name[: protocol.MAX_NAME_LENGTH], "InvalidChannel", "invalid channel name", REFUSED_STATUS
+            )
+        elif name not in self.channels and len(self.channels) >= self._settings.max_channels_per_connection:
+            self._refuse(name, "LimitReached", "too many channels on this connection", LIMIT_STATUS)
+        elif not self._may_join(request):
+            self._refuse(name, "AuthError", "invalid signature", UNAUTHORIZED_STATUS)
+        elif protocol.kind_of(name) is Kind.PRESENCE:
+            self._join(name, request.channel_data)
+        else:
+            self._hub.subscribe(self, name)
+
+    def _may_join(self, request: protocol.Subscribe) -> bool:
+        kind = protocol.kind_of(request.channel)
+        if kind is Kind.PUBLIC:
+            return True
+        if kind is Kind.SERVER_TO_USER:
+            own = self.user is not None and protocol.SERVER_TO_USER_PREFIX + self.user.user_id
+            return request.channel == own
+        member = request.channel_data if kind is Kind.PRESENCE else None
+        return self._signed(
+            signature.channel_text(self.socket_id, request.channel, member), request.auth or ""
+        )
+
+    def _join(self, name: str, channel_data: str | None) -> None:
+        """Enter a presence channel as who `channel_data` says, or as the signed-in user without it."""
+        member = self.user if channel_data is None else _member(channel_data)
+        channel = self._hub.channel(name)
+        if member is None:
+            self._refuse(
+                name,
+                "AuthError",
+                "channel_data with a user_id, or a signed-in user, is needed",
+                REFUSED_STATUS,
+            )
+        elif len(member.user_info) > self._settings.max_presence_member_bytes:
+            self._refuse(name, "LimitReached", "user_info is too large", LIMIT_STATUS)
+        elif (
+            channel is not None
+            and member.user_id not in channel.roster
+            and len(channel.roster) >= self._settings.max_presence_members
+        ):
+            self._refuse(name, "LimitReached", "too many members in this channel", LIMIT_STATUS)
+        else:
+            self._hub.subscribe(self, name, member)
+
+    def _signin(self, request: protocol.Signin) -> None:
+        user = _user(request.user_data)
+        signed = signature.signin_text(self.socket_id, request.user_data)
+        same = self.user is None or (user is not None and self.user.user_id == user.user_id)
+        if user is None or not same or not self._signed(signed, request.auth):
+            self.send(protocol.error(ErrorCode.UNAUTHORIZED, "sign-in refused"))
+            self.close(Close.UNAUTHORIZED, "sign-in refused")
+            return
+        self.user = user
+        self._hub.sign_in(self, user.user_id)
+        self.send(protocol.json_frame("pusher:signin_success", {"user_data": request.user_data}))
+
+    async def _client_event(self, envelope: Envelope) -> None:
+        refusal = self._client_event_refusal(envelope)
+        if refusal is None:
+            channel = envelope.channel or ""
+            data = protocol.wire_data(envelope.data)
+            member = self._hub.member(self, channel)
+            fields = pushlog.message_fields(
+                (channel,), envelope.event, data, self.socket_id, member.user_id if member else None
+            )
+            try:
+                await self._append(fields)
+            except FirehoseUnavailable:
+                self.send(protocol.error(ErrorCode.OVER_CAPACITY, "try again later", channel))
+        else:
+            self.send(protocol.error(ErrorCode.CLIENT_EVENT_REFUSED, refusal, envelope.channel))
+
+    def _client_event_refusal(self, envelope: Envelope) -> str | None:
+        channel = envelope.channel or ""
+        if protocol.kind_of(channel) not in (Kind.PRIVATE, Kind.PRESENCE):
+            return "client events need a private or presence channel"
+        if channel not in self.channels:
+            return "not subscribed to this channel"
+        if len(envelope.event) > protocol.MAX_NAME_LENGTH:
+            return "event name too long"
+        if len(envelope.data) > self._settings.max_message_bytes:
+            return "data too large"
+        if not self._client_events.allows(self._loop.time()):
+            return "too many client events"
+        return None
+
+    def _refuse(self, channel: str, type: str, error: str, status: int) -> None:
+        self.send(protocol.subscription_error(channel, type, error, status))
+
+    def _signed(self, text: str, token: str) -> bool:
+        return signature.verify_token(self._settings.key, self._settings.secret, text, token)
+
+
+def _member(channel_data: str) -> Member | None:
+    found = _decoded(channel_data, protocol.MemberData)
+    user_id = str(found.user_id) if found else ""
+    return Member(user_id, found.user_info) if found and protocol.is_user_id(user_id) else None
+
+
+def _user(user_data: str) -> Member | None:
+    found = _decoded(user_data, protocol.UserData)
+    return Member(found.id, found.user_info) if found and protocol.is_user_id(found.id) else None
+
+
+def _decoded(text: str, shape: type[Any]) -> Any:
+    try:
+        return msgspec.json.decode(text, type=shape)
+    except (msgspec.MsgspecError, UnicodeError):
+        return None

@@ -1,0 +1,154 @@
+"""The gateway of one process: lets connections in, carries the firehose to the hub, and drains before it stops.
+
+Invariant: a client is never left open behind a hole. Whatever this node can't deliver to a client closes its socket
+with a code that makes it come back.
+"""
+
+import asyncio
+import math
+import random
+import secrets
+import time
+from typing import Any, Final
+
+import structlog
+from starlette.websockets import WebSocket
+
+from backend.push import protocol
+from backend.push.connection import Connection
+from backend.push.firehose import Batch, Firehose
+from backend.push.hub import Hub
+from backend.push.log import Entry
+from backend.push.metrics import GAPS, LAG, SOCKETS
+from backend.push.protocol import Close
+from backend.push.settings import GatewaySettings
+from backend.push.transport import EXTENSION, PushSocket
+
+DRAIN_STEP_SECONDS: Final = 0.05
+UNSUPPORTED_DATA: Final = 1003
+
+log = structlog.get_logger()
+
+
+class Gateway:
+    def __init__(self, settings: GatewaySettings, firehose: Firehose) -> None:
+        self.settings = settings
+        self.firehose = firehose
+        self.hub = Hub()
+        self.draining = False
+        self._connections: set[Connection] = set()
+
+    async def serve(self, websocket: WebSocket) -> None:
+        """Serve one socket until it is gone."""
+        # Refused after the upgrade: pusher-js sees no code in an HTTP error and would try again for ever.
+        await websocket.accept()
+        socket = self._socket(websocket)
+        refusal = self._refusal(websocket)
+        if refusal is not None:
+            socket.close(refusal, refusal.name.replace("_", " ").lower())
+            return
+        connection = Connection(_new_socket_id(), socket, self.hub, self.settings, self.firehose.append)
+        self._connections.add(connection)
+        SOCKETS.inc()
+        try:
+            connection.open()
+            await _listen(websocket, connection)
+        finally:
+            self._connections.discard(connection)
+            SOCKETS.dec()
+            connection.end()
+
+    async def deliver(self, subscription: Any) -> None:
+        """Carry batches from broadcaster's subscription to the sockets, for ever."""
+        while True:
+            event = await subscription.get()
+            batch: Batch = event.message
+            try:
+                await self._deliver(batch)
+            except Exception:
+                # The rest of the batch is lost to this node's clients, so they must not stay.
+                await self._send_away("delivery failed", 0)
+                raise
+            finally:
+                batch.done()
+
+    async def drain(self) -> None:
+        """Let nobody in any more and send everyone away, spread over the drain window.
+
+        pusher-js returns at once after 4200 and has no jitter of its own: the pace is ours to set.
+        """
+        self.draining = True
+        await self._send_away("going away", self.settings.drain_seconds)
+
+    async def problems(self) -> list[str]:
+        """Why this node should get no clients now."""
+        found = ["draining"] if self.draining else []
+        if not await self.firehose.reachable():
+            found.append("redis does not answer")
+        if not self.firehose.alive:
+            found.append("the firehose is not being read")
+        return found
+
+    def terminate(self, user_id: str) -> None:
+        for connection in self.hub.connections_of(user_id):
+            connection.close(Close.UNAUTHORIZED, "terminated")
+
+    def _refusal(self, websocket: WebSocket) -> Close | None:
+        if websocket.path_params.get("key") != self.settings.key:
+            return Close.UNKNOWN_APP if "key" in websocket.path_params else Close.WRONG_PATH
+        refusal = protocol.handshake_refusal(websocket.query_params.get("protocol"))
+        if refusal is not None:
+            return refusal
+        # Without a position in the log, what is published now might never reach this client.
+        full = len(self._connections) >= self.settings.max_connections
+        return Close.OVER_CAPACITY if full or self.draining or not self.firehose.positioned else None
+
+    def _socket(self, websocket: WebSocket) -> PushSocket:
+        socket: PushSocket = websocket.scope["extensions"][EXTENSION]
+        socket.buffer_limit_bytes = self.settings.send_buffer_limit_bytes
+        socket.close_timeout = self.settings.close_timeout_seconds
+        return socket
+
+    async def _deliver(self, batch: Batch) -> None:
+        if batch.gap:
+            GAPS.inc()
+            log.error("firehose trimmed before it was read", entry=batch.entries[0].id)
+            await self._send_away("messages were missed", self.settings.drain_seconds)
+        for entry in batch.entries:
+            await self._dispatch(entry)
+        await self.hub.flusher.drained()
+        if batch.entries:
+            LAG.observe(max(0.0, time.time() - batch.entries[0].appended_ms / 1_000))
+
+    async def _dispatch(self, entry: Entry) -> None:
+        if entry.terminated_user is not None:
+            self.terminate(entry.terminated_user)
+        for name in entry.channels:
+            if self.hub.channel(name) is not None:
+                frame = protocol.frame(entry.event, entry.data, name, entry.user_id)
+                await self.hub.broadcast(name, frame, entry.excluded)
+
+    async def _send_away(self, reason: str, window_seconds: float) -> None:
+        leaving = list(self._connections)
+        random.shuffle(leaving)
+        steps = max(1, int(window_seconds / DRAIN_STEP_SECONDS))
+        per_step = max(1, math.ceil(len(leaving) / steps))
+        for start in range(0, len(leaving), per_step):
+            for connection in leaving[start : start + per_step]:
+                connection.close(Close.RECONNECT, reason)
+            if window_seconds:
+                await asyncio.sleep(window_seconds / steps)
+
+
+async def _listen(websocket: WebSocket, connection: Connection) -> None:
+    while (message := await websocket.receive())["type"] == "websocket.receive":
+        text = message.get("text")
+        if text is None:
+            connection.close(UNSUPPORTED_DATA, "text only")
+            return
+        await connection.received(text)
+
+
+def _new_socket_id() -> str:
+    """Two numbers, as clients check; unguessable, since it is what an authorization is bound to."""
+    return f"{secrets.randbelow(10**10)}.{secrets.randbelow(10**10)}"

@@ -1,0 +1,171 @@
+"""The push log in Redis: its keys, its entries and the scripts that append to it.
+
+`gittix:push` is one stream that every gateway reads. It is a broadcast log, not a store: a gateway reads it within
+milliseconds and after an outage of its own or of Redis within seconds, so it is cut at a minute of age and, against
+a flood, at 100,000 entries; a reader that was away for longer sees the jump in `n` and sends its clients back to resume.
+Every entry carries `n`, which grows by one over all entries; `gittix:push:state` holds that counter, when the log
+was born, and what the notifier has published. Channel counters are hashes of their own, epoch beside seq, so that one
+can be forgotten and come back under another epoch.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+STREAM: Final = "gittix:push"
+STATE: Final = "gittix:push:state"
+CHANNEL_PREFIX: Final = "gittix:push:channel:"
+RETENTION_MS: Final = 60_000
+MAX_LENGTH: Final = 100_000
+# Appends beyond this wait for a connection: Redis runs one script at a time anyway.
+MAX_CONNECTIONS: Final = 16
+
+# Entry fields: n, c(hannels, a space between), e(vent), d(ata), x (excluded socket), u(ser id), k(ey), v(ersion);
+# t (user whose connections to terminate) stands alone.
+_APPEND: Final = f"""
+local stream, state = KEYS[1], KEYS[2]
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local function text(number) return string.format('%.0f', number) end
+redis.call('HSETNX', state, 'born', time[1] .. string.format('%06d', time[2]) .. '000')
+local function append(fields)
+  local n = redis.call('HINCRBY', state, 'n', 1)
+  redis.call('XADD', stream, 'MINID', '~', text(now - {RETENTION_MS}), '*', 'n', n, unpack(fields))
+end
+local function bound() redis.call('XTRIM', stream, 'MAXLEN', '~', {MAX_LENGTH}) end
+"""
+
+# ARGV: for each entry the number of its strings, then the strings.
+APPEND: Final = (
+    _APPEND
+    + """
+local at = 1
+while at <= #ARGV do
+  local count = tonumber(ARGV[at])
+  append({unpack(ARGV, at + 1, at + count)})
+  at = at + count + 1
+end
+bound()
+"""
+)
+
+# KEYS: stream, state, then the channel hash of each message.
+# ARGV: position, expected appended, lowest epoch; then channel, event, data, key and version of each message.
+# A smaller count than expected means that Redis lost its tail: seqs would repeat, so a new epoch begins first.
+PUBLISH: Final = (
+    _APPEND
+    + """
+local function known(field) return tonumber(redis.call('HGET', state, field) or 0) end
+local epoch, appended, recorded = known('epoch'), known('appended'), known('position')
+local position, expected, lowest = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+if position <= recorded then return {epoch, appended, recorded} end
+
+if epoch == 0 or appended < expected then
+  epoch = math.max(math.max(epoch, lowest) + 1, now)
+  appended = math.max(appended, expected)
+end
+
+local function stamp(data, seq)
+  local head = '{"_epoch":' .. text(epoch) .. ',"_seq":' .. text(seq)
+  if data == '{}' then return head .. '}' end
+  return head .. ',' .. string.sub(data, 2)
+end
+local function next_seq(key)
+  if tonumber(redis.call('HGET', key, 'epoch') or 0) ~= epoch then
+    redis.call('HSET', key, 'epoch', text(epoch), 'seq', 0)
+  end
+  return redis.call('HINCRBY', key, 'seq', 1)
+end
+for i = 1, #KEYS - 2 do
+  local at = 4 + (i - 1) * 5
+  local fields = {'c', ARGV[at], 'e', ARGV[at + 1], 'd', stamp(ARGV[at + 2], next_seq(KEYS[i + 2]))}
+  if ARGV[at + 3] ~= '' then fields[7], fields[8] = 'k', ARGV[at + 3] end
+  if ARGV[at + 4] ~= '' then
+    fields[#fields + 1] = 'v'
+    fields[#fields + 1] = ARGV[at + 4]
+  end
+  append(fields)
+end
+bound()
+appended = appended + #KEYS - 2
+redis.call('HSET', state, 'epoch', text(epoch), 'appended', text(appended), 'position', text(position))
+return {epoch, appended, position}
+"""
+)
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One entry as the gateway reads it."""
+
+    id: str
+    number: int | None
+    channels: tuple[str, ...]
+    event: str
+    data: str
+    excluded: str | None = None
+    user_id: str | None = None
+    terminated_user: str | None = None
+
+    @property
+    def appended_ms(self) -> int:
+        return int(self.id.partition("-")[0])
+
+
+def read_entry(id: bytes, fields: Mapping[bytes, bytes]) -> Entry:
+    """Raises ValueError for bytes or numbers that no appender of ours writes."""
+    text = {name: value.decode() for name, value in fields.items()}
+    number = text.get(b"n")
+    return Entry(
+        id=id.decode(),
+        number=int(number) if number is not None else None,
+        channels=tuple(text.get(b"c", "").split()),
+        event=text.get(b"e", ""),
+        data=text.get(b"d", ""),
+        excluded=text.get(b"x"),
+        user_id=text.get(b"u"),
+        terminated_user=text.get(b"t"),
+    )
+
+
+def message_fields(
+    channels: tuple[str, ...], event: str, data: str, excluded: str | None = None, user_id: str | None = None
+) -> list[str]:
+    fields = ["c", " ".join(channels), "e", event, "d", data]
+    if excluded is not None:
+        fields += ["x", excluded]
+    if user_id is not None:
+        fields += ["u", user_id]
+    return fields
+
+
+def termination_fields(user_id: str) -> list[str]:
+    return ["t", user_id]
+
+
+def is_before(id: str, other: str) -> bool:
+    return _parts(id) < _parts(other)
+
+
+def _parts(id: str) -> tuple[int, int]:
+    found = re.fullmatch(r"(\d+)-(\d+)", id)
+    if found is None:
+        raise ValueError(f"not a stream id: {id!r}")
+    return int(found[1]), int(found[2])
+
+
+def connect(url: str, *, timeout_seconds: float) -> Redis:
+    """A client that never repeats a command by itself: an append that timed out may have happened."""
+    pool = BlockingConnectionPool.from_url(
+        url,
+        max_connections=MAX_CONNECTIONS,
+        timeout=timeout_seconds,
+        socket_timeout=timeout_seconds,
+        socket_connect_timeout=timeout_seconds,
+        retry=Retry(NoBackoff(), 0),
+    )
+    return Redis.from_pool(pool)

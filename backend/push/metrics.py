@@ -1,0 +1,19 @@
+"""What the gateway tells Prometheus."""
+
+from typing import Final
+
+from prometheus_client import Counter, Gauge, Histogram
+
+SOCKETS: Final = Gauge("gittix_push_sockets", "Open sockets")
+SUBSCRIPTIONS: Final = Gauge("gittix_push_subscriptions", "Subscriptions of open sockets to channels")
+FRAMES: Final = Counter("gittix_push_frames", "Frames handed to sockets")
+CLOSED_SLOW: Final = Counter("gittix_push_closed_slow", "Sockets closed because they read too slowly")
+GAPS: Final = Counter(
+    "gittix_push_firehose_gaps", "Times the firehose was trimmed before this node had read it"
+)
+MALFORMED: Final = Counter("gittix_push_firehose_malformed", "Firehose entries that could not be read")
+LAG: Final = Histogram(
+    "gittix_push_lag_seconds",
+    "From the append to the firehose, on Redis's clock, to the write to sockets",
+    buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60),
+)

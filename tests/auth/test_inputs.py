@@ -1,0 +1,158 @@
+"""Bad input and foreign pages: a 4xx problem with a stable code, whatever is sent."""
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.auth.conftest import ORIGIN, PASSWORD, Browse, code, new_email, signed_up, who
+
+GOOD = {"email": "ada@example.com", "password": PASSWORD}
+JSON = {"Content-Type": "application/json"}
+
+MISFITS: dict[str, tuple[dict[str, Any], str]] = {
+    "no email": ({"password": PASSWORD}, "email"),
+    "no password": ({"email": "ada@example.com"}, "password"),
+    "email of another type": (GOOD | {"email": 7}, "email"),
+    "email null": (GOOD | {"email": None}, "email"),
+    "email a list": (GOOD | {"email": ["ada@example.com"]}, "email"),
+    "email empty": (GOOD | {"email": ""}, "email"),
+    "email without @": (GOOD | {"email": "ada.example.com"}, "email"),
+    "email without a domain": (GOOD | {"email": "ada@"}, "email"),
+    "email without a dot": (GOOD | {"email": "ada@localhost"}, "email"),
+    "email with two @": (GOOD | {"email": "a@b@example.com"}, "email"),
+    "email with a space": (GOOD | {"email": "a da@example.com"}, "email"),
+    "email with a line break": (GOOD | {"email": "ada@example.com\nBcc: x@y.z"}, "email"),
+    "email with a control character": (GOOD | {"email": "a\u0007@example.com"}, "email"),
+    "email not in ASCII": (GOOD | {"email": "\u0430da@example.com"}, "email"),
+    "email with the Kelvin sign": (GOOD | {"email": "\u212a@example.com"}, "email"),
+    "email with a long local part": (GOOD | {"email": f"{'a' * 65}@example.com"}, "email"),
+    "email too long": (GOOD | {"email": f"a@{'b.' * 130}com"}, "email"),
+    "password short": (GOOD | {"password": "seven77"}, "password"),
+    "password long": (GOOD | {"password": "x" * 201}, "password"),
+    "password of another type": (GOOD | {"password": 12345678}, "password"),
+    "name long": (GOOD | {"name": "x" * 81}, "name"),
+    "name of another type": (GOOD | {"name": {}}, "name"),
+    "name with a control character": (GOOD | {"name": "A\u0008da"}, "name"),
+}
+
+
+@pytest.mark.parametrize("case", MISFITS)
+async def test_sign_up_names_the_field_that_does_not_fit(case: str, browser: httpx.AsyncClient) -> None:
+    body, field = MISFITS[case]
+    reply = await browser.post("/api/users/signup", json=body)
+    assert code(reply) == (422, "invalid_input")
+    assert [error["field"] for error in reply.json()["errors"]] == [field]
+
+
+MALFORMED: dict[str, tuple[bytes, tuple[int, str]]] = {
+    "nothing": (b"", (400, "not_json")),
+    "not JSON": (b"email=ada", (400, "not_json")),
+    "not UTF-8": (b'{"email": "\xff"}', (400, "not_json")),
+    "a lone surrogate": (b'{"email": "\\ud800@example.com", "password": "12345678"}', (400, "not_json")),
+    "a raw NUL": (b'{"email": "a\x00"}', (400, "not_json")),
+    "an escaped NUL": (b'{"email": "a@example.com", "password": "1234567\\u0000"}', (422, "nul_character")),
+    "cut short": (b'{"email": "a@example.com"', (400, "not_json")),
+    "an array": (b"[]", (422, "invalid_input")),
+    "null": (b"null", (422, "invalid_input")),
+    "a text": (b'"x"', (422, "invalid_input")),
+    "an endless number": (b"1" * 10_000, (422, "invalid_input")),
+    "too large": (b'{"email": "' + b"x" * 300_000 + b'"}', (413, "body_too_large")),
+}
+
+
+@pytest.mark.parametrize("route", ["signup", "signin"])
+@pytest.mark.parametrize("case", MALFORMED)
+async def test_a_malformed_body_is_a_problem(case: str, route: str, browser: httpx.AsyncClient) -> None:
+    body, expected = MALFORMED[case]
+    assert code(await browser.post(f"/api/users/{route}", content=body, headers=JSON)) == expected
+
+
+async def test_a_body_too_large_without_a_length_is_refused_as_well(browser: httpx.AsyncClient) -> None:
+    async def chunks() -> Any:
+        for _ in range(40):
+            yield b"x" * 10_000
+
+    reply = await browser.post("/api/users/signin", content=chunks(), headers=JSON)
+    assert code(reply) == (413, "body_too_large")
+
+
+@pytest.mark.parametrize(
+    "name", ["\u00c9lodie \U0001f469\u200d\U0001f3a4", "O'Brien; drop table", "\u674e\u5c0f\u9f99"]
+)
+async def test_unicode_names_and_passwords_are_welcome(name: str, browser: httpx.AsyncClient) -> None:
+    body = {"email": new_email(), "password": "\U0001f511\u00fc\u4e2d\u6587 pass", "name": f"  {name} "}
+    assert (await browser.post("/api/users/signup", json=body)).json()["current_user"]["name"] == name
+    assert (await browser.post("/api/users/signin", json=body)).status_code == 200
+
+
+async def test_sign_in_asks_no_minimum_of_a_password(browser: httpx.AsyncClient) -> None:
+    reply = await browser.post("/api/users/signin", json={"email": new_email(), "password": "x"})
+    assert code(reply) == (401, "bad_credentials")
+
+
+@pytest.mark.parametrize("everywhere", ["perhaps", "2", "%00"])
+async def test_sign_out_reads_its_query_strictly(everywhere: str, browser: httpx.AsyncClient) -> None:
+    assert (await browser.post(f"/api/users/signout?everywhere={everywhere}")).status_code == 422
+
+
+async def test_other_methods_are_refused(browser: httpx.AsyncClient) -> None:
+    assert code(await browser.get("/api/users/signin")) == (405, "method_not_allowed")
+
+
+# Origins.
+
+
+@pytest.mark.parametrize("origin", ["https://evil.test", "null", f"{ORIGIN}.evil.test", ORIGIN.upper()])
+@pytest.mark.parametrize("route", ["signout", "refresh", "signup", "signin"])
+async def test_a_foreign_page_cannot_act_with_our_cookies(
+    route: str, origin: str, browser: httpx.AsyncClient
+) -> None:
+    user_id = await signed_up(browser)
+    reply = await browser.post(f"/api/users/{route}", json=GOOD, headers={"Origin": origin})
+    assert code(reply) == (403, "origin_refused")
+    assert await who(browser) == str(user_id)
+
+
+async def test_our_own_page_can(browser: httpx.AsyncClient) -> None:
+    await signed_up(browser)
+    reply = await browser.post("/api/users/refresh", headers={"Origin": ORIGIN})
+    assert reply.status_code == 200
+
+
+async def test_a_caller_that_is_no_browser_can(browser: httpx.AsyncClient) -> None:
+    del browser.headers["Origin"]
+    await signed_up(browser)
+    assert (await browser.post("/api/users/refresh")).status_code == 200
+
+
+async def test_a_browser_that_hides_the_foreign_origin_is_refused(browser: httpx.AsyncClient) -> None:
+    await signed_up(browser)
+    del browser.headers["Origin"]
+    reply = await browser.post("/api/users/signout", headers={"Sec-Fetch-Site": "cross-site"})
+    assert code(reply) == (403, "origin_refused")
+
+
+async def test_bearer_is_not_concerned_by_origins(browse: Browse) -> None:
+    browser, bearer = browse(), browse()
+    await signed_up(browser)
+    bearer.headers["Authorization"] = f"Bearer {browser.cookies['gittix_session']}"
+    bearer.headers["Origin"] = "https://partner.test"
+    assert (await bearer.post("/api/users/signout")).status_code == 204
+
+
+@pytest.mark.parametrize(
+    "media_type", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""]
+)
+@pytest.mark.parametrize("route", ["signup", "signin"])
+async def test_a_foreign_form_cannot_sign_its_visitor_in(
+    route: str, media_type: str, browser: httpx.AsyncClient
+) -> None:
+    reply = await browser.post(
+        f"/api/users/{route}",
+        content=json.dumps(GOOD | {"email": new_email()}),
+        headers={"Content-Type": media_type, "Origin": "https://evil.test"},
+    )
+    assert code(reply) == (400, "not_json")
+    assert not browser.cookies

@@ -1,0 +1,187 @@
+"""How often one may try, and that a stranger's tries do not lock the owner out."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import httpx
+import msgspec
+import pytest
+from limits import RateLimitItemPerHour, RateLimitItemPerMinute
+
+from backend.auth import limits
+from backend.auth.errors import Busy
+from backend.auth.passwords import Passwords
+from backend.kernel.settings import Settings
+from tests.auth.conftest import PASSWORD, Browse, Serve, code, new_address, new_email, signed_up, visitor
+
+At = Callable[[str], httpx.AsyncClient]
+
+
+@pytest.fixture
+async def at(base_url: str) -> AsyncIterator[At]:
+    """Makes a browser at an address."""
+    opened = []
+
+    def open_one(address: str) -> httpx.AsyncClient:
+        opened.append(visitor(base_url, address))
+        return opened[-1]
+
+    yield open_one
+    for client in opened:
+        await client.aclose()
+
+
+async def sign_in(client: httpx.AsyncClient, email: str, password: str = "a wrong guess") -> httpx.Response:
+    return await client.post("/api/users/signin", json={"email": email, "password": password})
+
+
+async def test_ten_guesses_at_an_account_from_an_address(at: At) -> None:
+    email = new_email()
+    await signed_up(at(new_address()), email)
+    guesser = at(new_address())
+    guesses = [code(await sign_in(guesser, email)) for _ in range(11)]
+    assert guesses == [(401, "bad_credentials")] * 10 + [(429, "too_many_attempts")]
+    refused = await sign_in(guesser, email, PASSWORD)
+    assert code(refused) == (429, "too_many_attempts")
+    assert 0 < int(refused.headers["retry-after"]) <= 900
+
+
+async def test_parallel_guesses_do_not_slip_through(at: At) -> None:
+    email, guesser = new_email(), at(new_address())
+    replies = await asyncio.gather(*(sign_in(guesser, email) for _ in range(16)))
+    assert sorted(reply.status_code for reply in replies) == [401] * 10 + [429] * 6
+
+
+async def test_an_unknown_email_is_limited_like_a_known_one(at: At) -> None:
+    email, guesser = new_email(), at(new_address())
+    assert [(await sign_in(guesser, email)).status_code for _ in range(11)] == [401] * 10 + [429]
+
+
+async def test_the_owner_elsewhere_is_not_locked_out(at: At) -> None:
+    email = new_email()
+    await signed_up(at(new_address()), email)
+    guesser = at(new_address())
+    for _ in range(11):
+        await sign_in(guesser, email)
+    assert (await sign_in(at(new_address()), email, PASSWORD)).status_code == 200
+
+
+async def test_success_forgets_the_failures(at: At) -> None:
+    email, client = new_email(), at(new_address())
+    await signed_up(client, email)
+    for _ in range(2):
+        for _ in range(9):
+            assert (await sign_in(client, email)).status_code == 401
+        assert (await sign_in(client, email, PASSWORD)).status_code == 200
+
+
+async def test_guesses_from_everywhere_do_not_bind_an_address_the_owner_used(
+    at: At, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        limits, "SIGN_IN_FROM_ANYWHERE", RateLimitItemPerMinute(4, 15, namespace="few-from-anywhere")
+    )
+    email, home = new_email(), new_address()
+    await signed_up(at(home), email)
+    assert (await sign_in(at(home), email, PASSWORD)).status_code == 200
+    guesses = [await sign_in(at(new_address()), email) for _ in range(5)]
+    assert [guess.status_code for guess in guesses] == [401, 401, 401, 429, 429]
+    assert (await sign_in(at(new_address()), email, PASSWORD)).status_code == 429
+    assert (await sign_in(at(home), email, PASSWORD)).status_code == 200
+
+
+async def test_failures_at_many_accounts_bind_their_address(at: At, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        limits, "FAILURES_OF_ADDRESS", RateLimitItemPerMinute(3, 15, namespace="few-failures")
+    )
+    sprayer = at(new_address())
+    sprayed = [(await sign_in(sprayer, new_email())).status_code for _ in range(4)]
+    assert sprayed == [401, 401, 401, 429]
+    assert (await sign_in(at(new_address()), new_email())).status_code == 401
+
+
+async def test_one_ipv6_network_is_one_caller(at: At, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "SIGN_UP", RateLimitItemPerHour(2, namespace="few-sign-ups"))
+    replies = [
+        await at(f"2001:db8:1:2::{host}").post(
+            "/api/users/signup", json={"email": new_email(), "password": PASSWORD}
+        )
+        for host in range(1, 4)
+    ]
+    assert [reply.status_code for reply in replies] == [201, 201, 429]
+    assert code(replies[2]) == (429, "too_many_attempts")
+
+
+async def test_refreshes_of_an_address_are_limited(at: At, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "REFRESH", RateLimitItemPerMinute(2, 15, namespace="few-refreshes"))
+    client = at(new_address())
+    await signed_up(client)
+    assert [(await client.post("/api/users/refresh")).status_code for _ in range(3)] == [200, 200, 429]
+
+
+@asynccontextmanager
+async def served(serve: Serve, settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
+    with serve(settings) as url:
+        async with visitor(url, new_address()) as client:
+            yield client
+
+
+async def test_limits_can_be_off(serve: Serve, settings: Settings) -> None:
+    email = new_email()
+    async with served(serve, msgspec.structs.replace(settings, rate_limits="off")) as client:
+        replies = [await sign_in(client, email) for _ in range(12)]
+    assert {reply.status_code for reply in replies} == {401}
+
+
+async def test_people_can_sign_in_while_redis_is_away(serve: Serve, settings: Settings) -> None:
+    email = new_email()
+    gone = msgspec.structs.replace(settings, redis_url="redis://127.0.0.1:1")
+    async with served(serve, gone) as client:
+        await signed_up(client, email)
+        assert (await sign_in(client, email, PASSWORD)).status_code == 200
+        ready = await client.get("/readyz")
+    assert ready.status_code == 503
+    assert ready.json()["checks"]["auth.database"] == "ok"
+
+
+async def test_without_a_trusted_proxy_the_peer_itself_is_limited(
+    serve: Serve, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "FAILURES_OF_ADDRESS", RateLimitItemPerMinute(2, 15, namespace="few-of-peer"))
+    async with served(serve, msgspec.structs.replace(settings, trusted_proxies="")) as client:
+        statuses = []
+        for _ in range(3):
+            client.headers["X-Forwarded-For"] = new_address()
+            statuses.append((await sign_in(client, new_email())).status_code)
+    assert statuses == [401, 401, 429]
+
+
+async def test_the_line_for_password_checks_is_bounded() -> None:
+    passwords = Passwords(threads=1, waiting=2)
+    outcomes = await asyncio.gather(*(passwords.hash(PASSWORD) for _ in range(6)), return_exceptions=True)
+    assert [isinstance(outcome, Busy) for outcome in outcomes] == [False] * 3 + [True] * 3
+    assert await passwords.verify(str(outcomes[0]), PASSWORD)
+    passwords.close()
+
+
+async def test_waiting_too_long_gives_up_and_the_place_comes_back() -> None:
+    passwords = Passwords(threads=1, waiting=0, seconds=0.001)
+    with pytest.raises(Busy) as slow:
+        await passwords.hash(PASSWORD)
+    assert slow.value.response().headers["retry-after"] == "2"
+    patient = Passwords(threads=1, waiting=0)
+    for _ in range(3):
+        await patient.hash(PASSWORD)
+    passwords.close()
+    patient.close()
+
+
+async def test_a_full_line_is_a_503_with_retry_after(browse: Browse, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def full(*_: object) -> str:
+        raise Busy
+
+    monkeypatch.setattr(Passwords, "hash", full)
+    reply = await browse().post("/api/users/signup", json={"email": new_email(), "password": PASSWORD})
+    assert code(reply) == (503, "busy")
+    assert reply.headers["retry-after"] == "2"

@@ -1,0 +1,176 @@
+"""Access tokens: what the service signs any service accepts, and nothing else passes."""
+
+import base64
+import hashlib
+import hmac
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+import jwt
+import msgspec
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from backend.auth import app, tokens
+from backend.auth.model import User
+from backend.auth.tokens import Signer
+from backend.kernel.principal import MAX_TOKEN_LENGTH, TokenVerifier, load_public_keys
+from backend.kernel.settings import Settings, SettingsError
+from tests.auth.conftest import Browse, code, signed_up, who
+
+PRIVATE, PUBLIC = tokens.generate_keys()
+USER = User(UUID(int=1), "ada@example.com", "Ada")
+
+Header = dict[str, Any]
+Claims = dict[str, Any]
+
+
+def signer(private: str = PRIVATE, *, issuer: str = "gittix", audience: str = "gittix") -> Signer:
+    return Signer(private, issuer=issuer, audience=audience, access_seconds=300)
+
+
+def verifier(*publics: str) -> TokenVerifier:
+    keys = load_public_keys("".join(publics or (PUBLIC,)))
+    return TokenVerifier(keys, issuer="gittix", audience="gittix")
+
+
+def token(by: Signer | None = None, *, age: timedelta = timedelta()) -> str:
+    return (by or signer()).access_token(USER, UUID(int=2), datetime.now(UTC) - age)
+
+
+def forged(private: str = PRIVATE, *, header: Header | None = None, **changes: Any) -> str:
+    """A token of ours, signed with the real key, with other claims; a claim set to None is left out."""
+    genuine = token()
+    claims: Claims = jwt.decode(genuine, options={"verify_signature": False}) | changes
+    key = load_pem_private_key(private.encode(), password=None)
+    assert isinstance(key, Ed25519PrivateKey)
+    return jwt.encode(
+        {name: value for name, value in claims.items() if value is not None},
+        key,
+        algorithm="EdDSA",
+        headers=jwt.get_unverified_header(genuine) | (header or {}),
+    )
+
+
+def handmade(header: Header, signature: Callable[[bytes], bytes]) -> str:
+    """A token put together without a library that would refuse to."""
+    genuine = token().split(".")
+    start = (
+        f"{_part(json.dumps(jwt.get_unverified_header('.'.join(genuine)) | header).encode())}.{genuine[1]}"
+    )
+    return f"{start}.{_part(signature(start.encode()))}"
+
+
+def _part(text: bytes) -> str:
+    return base64.urlsafe_b64encode(text).rstrip(b"=").decode()
+
+
+def test_a_signed_token_tells_the_principal() -> None:
+    principal = verifier().verify(token())
+    assert principal is not None
+    assert (principal.user_id, principal.email, principal.name, principal.session_id) == (
+        USER.id,
+        USER.email,
+        USER.name,
+        UUID(int=2),
+    )
+
+
+FORGERIES: dict[str, Callable[[], str]] = {
+    "no algorithm": lambda: handmade({"alg": "none"}, lambda _: b""),
+    "no algorithm, signature kept": lambda: handmade({"alg": "none"}, lambda _: b"x" * 64),
+    "HS256 with the public key as its secret": lambda: handmade(
+        {"alg": "HS256"}, lambda start: hmac.digest(PUBLIC.encode(), start, hashlib.sha256)
+    ),
+    "another key under our kid": lambda: forged(tokens.generate_keys()[0]),
+    "another key under its own kid": lambda: token(signer(tokens.generate_keys()[0])),
+    "unknown kid": lambda: forged(header={"kid": "f" * 16}),
+    "kid that is no text": lambda: handmade({"kid": 7}, lambda _: b"x" * 64),
+    "wrong type": lambda: forged(header={"typ": "JWT"}),
+    "unknown critical header": lambda: forged(header={"crit": ["b64"], "b64": False}),
+    "wrong audience": lambda: forged(aud="elsewhere"),
+    "wrong issuer": lambda: forged(iss="elsewhere"),
+    "no audience": lambda: forged(aud=None),
+    "no issuer": lambda: forged(iss=None),
+    "no expiry": lambda: forged(exp=None),
+    "no session": lambda: forged(sid=None),
+    "no subject": lambda: forged(sub=None),
+    "expired": lambda: token(age=timedelta(seconds=301)),
+    "changed claims": lambda: ".".join([token().split(".")[0], _part(b'{"sub":"x"}'), token().split(".")[2]]),
+    "cut short": lambda: token()[:-4],
+    "too long": lambda: forged(name="x" * MAX_TOKEN_LENGTH),
+    "deeply nested": lambda: f"{_part(b'[' * 2900)}.e30.AA",
+    "garbage": lambda: "a.b.c",
+    "no dots": lambda: "garbage",
+    "not ASCII": lambda: "\u00fc.\u00fc.\u00fc",
+}
+
+
+@pytest.mark.parametrize("name", FORGERIES)
+def test_a_forgery_tells_nothing(name: str) -> None:
+    assert verifier().verify(FORGERIES[name]()) is None
+
+
+def test_a_remembered_token_still_expires(monkeypatch: pytest.MonkeyPatch) -> None:
+    import time
+
+    checker, genuine = verifier(), token()
+    assert checker.verify(genuine) is not None
+    later = time.time() + 301
+    monkeypatch.setattr(time, "time", lambda: later)
+    assert checker.verify(genuine) is None
+
+
+def test_keys_rotate_without_signing_anyone_out() -> None:
+    newer_private, newer_public = tokens.generate_keys()
+    both = verifier(PUBLIC, newer_public)
+    assert both.verify(token()) is not None
+    assert both.verify(token(signer(newer_private))) is not None
+    assert verifier(newer_public).verify(token()) is None
+
+
+@pytest.mark.parametrize(
+    "name", ["no algorithm", "expired", "too long", "garbage", "another key under our kid"]
+)
+async def test_a_forgery_is_nobody_over_http(name: str, browse: Browse) -> None:
+    bad = FORGERIES[name]()
+    by_header, by_cookie = browse(), browse()
+    by_header.headers["Authorization"] = f"Bearer {bad}"
+    by_cookie.cookies.set("gittix_session", bad)
+    for client in (by_header, by_cookie):
+        assert await who(client) is None
+        assert code(await client.post("/api/users/signout?everywhere=true")) == (401, "unauthorized")
+
+
+@pytest.mark.parametrize("authorization", ["Basic YTpi", "Bearer", "bearer", "x"])
+async def test_a_cookie_does_not_stand_in_for_a_bad_authorization(
+    authorization: str, browser: httpx.AsyncClient
+) -> None:
+    await signed_up(browser)
+    browser.headers["Authorization"] = authorization
+    assert await who(browser) is None
+
+
+def test_a_key_that_nobody_can_verify_is_refused_at_the_start(settings: Settings) -> None:
+    stranger = msgspec.structs.replace(settings, jwt_public_keys=tokens.generate_keys()[1])
+    with pytest.raises(SettingsError, match="JWT_PUBLIC_KEYS"):
+        app.service(stranger)
+
+
+@pytest.mark.parametrize("pem", ["", "nonsense", PUBLIC])
+def test_a_malformed_key_is_refused_at_the_start_without_being_told(pem: str, settings: Settings) -> None:
+    with pytest.raises(SettingsError, match="JWT_PRIVATE_KEY") as refused:
+        app.service(msgspec.structs.replace(settings, jwt_private_key=pem))
+    assert "BEGIN" not in str(refused.value)
+
+
+def test_refresh_tokens_have_256_bits_and_differ() -> None:
+    made = {tokens.new_refresh_token() for _ in range(100)}
+    assert len(made) == 100
+    assert all(len(base64.urlsafe_b64decode(each + "=")) == 32 for each in made)
+    assert str(uuid4()) not in made

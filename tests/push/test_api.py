@@ -1,0 +1,123 @@
+"""The HTTP API, driven by the official library, with pusher-js watching."""
+
+from typing import Any
+
+import httpx
+import pusher.errors
+import pytest
+
+from backend.push import signature
+from tests.push.servers import APP_ID, HOST, KEY, SECRET, RunningGateway
+
+
+async def test_a_triggered_event_reaches_pusher_js(gateway: RunningGateway) -> None:
+    async with gateway.watcher("show-1", "show-2") as watcher:
+        await watcher.subscribed("show-1")
+        await watcher.subscribed("show-2")
+        assert await gateway.call("trigger", ["show-1", "show-2"], "ticket.held", {"name": "Zoë"}) == {}
+        assert (await watcher.event("ticket.held", "show-1")).data == {"name": "Zoë"}
+        assert (await watcher.event("ticket.held", "show-2")).data == {"name": "Zoë"}
+
+
+async def test_a_batch_arrives_in_its_order(gateway: RunningGateway) -> None:
+    async with gateway.watcher("show-1") as watcher:
+        await watcher.subscribed("show-1")
+        batch = [{"channel": "show-1", "name": "n", "data": {"at": at}} for at in range(10)]
+        await gateway.call("trigger_batch", batch)
+        assert [(await watcher.event("n")).data["at"] for _ in range(10)] == list(range(10))
+        with pytest.raises(pusher.errors.PusherBadRequest):
+            await gateway.call("trigger_batch", [{"channel": "show-1", "name": "n", "data": ""}] * 11)
+
+
+async def test_the_excluded_socket_does_not_hear_its_own_event(gateway: RunningGateway) -> None:
+    async with gateway.watcher("show-1") as sender, gateway.watcher("show-1") as other:
+        socket_id = await sender.socket_id()
+        await sender.subscribed("show-1")
+        await other.subscribed("show-1")
+        await gateway.call("trigger", "show-1", "mine", {}, socket_id)
+        await gateway.call("trigger", "show-1", "after", {})
+        await sender.event("after")
+        await other.event("mine")
+        assert sender.events("mine") == []
+
+
+async def test_channels_and_users_are_told(gateway: RunningGateway) -> None:
+    async with gateway.watcher("show-1", "presence-show-1", user="u1") as watcher:
+        await watcher.subscribed("show-1")
+        await watcher.subscribed("presence-show-1")
+        assert await gateway.call("channels_info") == {"channels": {"show-1": {}, "presence-show-1": {}}}
+        assert await gateway.call("channels_info", "presence-", ["user_count"]) == {
+            "channels": {"presence-show-1": {"user_count": 1}}
+        }
+        found = await gateway.call("channel_info", "show-1", ["subscription_count"])
+        assert found == {"occupied": True, "subscription_count": 1}
+        assert await gateway.call("channel_info", "show-2") == {"occupied": False}
+        assert await gateway.call("users_info", "presence-show-1") == {"users": [{"id": "u1"}]}
+    for call in (("channel_info", "show-1", ["user_count"]), ("users_info", "show-1")):
+        with pytest.raises(pusher.errors.PusherBadRequest):
+            await gateway.call(*call)
+
+
+async def test_terminate_closes_the_users_connections(gateway: RunningGateway) -> None:
+    async with gateway.watcher(user="u1") as watcher, gateway.watcher(user="u2") as other:
+        for each in (watcher, other):
+            await each.event("connected")
+            await each.do("signin")
+            await each.event("pusher:signin_success")
+        await gateway.call("terminate_user_connections", "u1")
+        assert (await watcher.event("error")).data["code"] == 4009
+        assert other.events("error") == []
+
+
+async def test_what_is_too_large_or_malformed_is_refused(gateway: RunningGateway) -> None:
+    with pytest.raises(pusher.errors.PusherBadStatus, match="413"):
+        await gateway.call("trigger", "show-1", "n", "x" * 10_241)
+    assert (await post(gateway, "/events", b'{"name":"n","data":{},"channel":"a"}')).status_code == 400
+    assert (await post(gateway, "/events", b'{"name":"n","data":"","channel":"a b"}')).status_code == 400
+    assert (await post(gateway, "/events", b'{"name":"n","data":""}')).status_code == 400
+    assert (await post(gateway, "/events", b"\xff")).status_code == 400
+
+
+async def test_counts_come_with_the_answer_when_asked_for(gateway: RunningGateway) -> None:
+    async with gateway.raw() as client:
+        await client.established()
+        await client.subscribe("show-1")
+        body = b'{"name":"n","data":"","channels":["show-1"],"info":"subscription_count"}'
+        answer = await post(gateway, "/events", body)
+        assert answer.json() == {"channels": {"show-1": {"subscription_count": 1}}}
+
+
+@pytest.mark.parametrize(
+    ("changed", "status"),
+    [
+        ({"auth_key": "other"}, 401),
+        ({"auth_signature": "0" * 64}, 401),
+        ({"auth_signature": "é"}, 401),
+        ({"auth_timestamp": "1353088179"}, 401),
+        ({"body_md5": "0" * 32}, 401),
+        ({"app_id": "4"}, 404),
+    ],
+)
+async def test_a_request_without_a_good_signature_is_refused(
+    gateway: RunningGateway, changed: dict[str, str], status: int
+) -> None:
+    body = b'{"name":"n","data":"","channel":"show-1"}'
+    assert (await post(gateway, "/events", body)).status_code == 200
+    assert (await post(gateway, "/events", body, **changed)).status_code == status
+
+
+async def post(gateway: RunningGateway, path: str, body: bytes, **changed: Any) -> httpx.Response:
+    """A signed request whose parts may be changed: the body's digest and the time before signing, the rest after."""
+    import hashlib
+    import time
+
+    path = f"/apps/{changed.pop('app_id', APP_ID)}{path}"
+    query = {
+        "auth_key": KEY,
+        "auth_timestamp": changed.pop("auth_timestamp", str(int(time.time()))),
+        "auth_version": "1.0",
+        "body_md5": changed.pop("body_md5", hashlib.md5(body).hexdigest()),
+    }
+    query["auth_signature"] = signature.sign(SECRET, signature.request_text("POST", path, query.items()))
+    async with httpx.AsyncClient() as client:
+        return await client.post(f"http://{HOST}:{gateway.port}{path}", params=query | changed, content=body)

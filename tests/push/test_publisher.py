@@ -1,0 +1,113 @@
+import json
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pusher
+import pytest
+from redis.asyncio import Redis
+
+from backend.push import log as pushlog
+from backend.push.publisher import HostedPublisher, Message, Publisher, PublishError, PublisherState
+from tests.push.servers import APP_ID, HOST, KEY, SECRET, RedisServer, RunningGateway, entries, free_port
+
+
+@pytest.fixture
+async def client(redis_server: RedisServer) -> AsyncIterator[Redis]:
+    async with pushlog.connect(redis_server.url, timeout_seconds=2) as connected:
+        yield connected
+
+
+def held(channel: str = "show-1", **data: Any) -> Message:
+    return Message(channel, "ticket.held", data, key="t1", version=3)
+
+
+def published(redis_server: RedisServer) -> list[Any]:
+    return [json.loads(fields[b"d"]) for fields in entries(redis_server.url)]
+
+
+async def test_messages_are_numbered_in_their_channels(redis_server: RedisServer, client: Redis) -> None:
+    publisher = Publisher(client)
+    assert await publisher.state() == PublisherState(0, 0, 0)
+    state = await publisher.publish(7, [held(a="ü"), held("show-2"), held(a={"_": 1})], expected_appended=0)
+    assert (state.appended, state.position) == (3, 7)
+    assert abs(state.epoch / 1_000 - time.time()) < 5
+    assert published(redis_server) == [
+        {"_epoch": state.epoch, "_seq": 1, "a": "ü"},
+        {"_epoch": state.epoch, "_seq": 1},
+        {"_epoch": state.epoch, "_seq": 2, "a": {"_": 1}},
+    ]
+    first = entries(redis_server.url)[0]
+    assert (first[b"k"], first[b"v"], first[b"c"], first[b"n"]) == (b"t1", b"3", b"show-1", b"1")
+
+
+async def test_a_position_is_published_once(redis_server: RedisServer, client: Redis) -> None:
+    publisher = Publisher(client)
+    state = await publisher.publish(7, [held()], expected_appended=0)
+    assert await publisher.publish(7, [held()], expected_appended=1) == state
+    assert await publisher.publish(6, [held()], expected_appended=0) == state
+    assert await publisher.state() == state
+    after = await publisher.publish(8, [], expected_appended=1)
+    assert after == PublisherState(state.epoch, 1, 8)
+    assert len(published(redis_server)) == 1
+
+
+async def test_a_lost_tail_begins_a_new_epoch(redis_server: RedisServer, client: Redis) -> None:
+    publisher = Publisher(client)
+    state = await publisher.publish(1, [held()], expected_appended=0)
+    lost = await publisher.publish(2, [held()], expected_appended=5)
+    assert lost.epoch > state.epoch
+    assert lost.appended == 6
+    assert published(redis_server)[-1] == {"_epoch": lost.epoch, "_seq": 1}
+    assert (await publisher.publish(3, [held()], expected_appended=6)).epoch == lost.epoch
+    assert published(redis_server)[-1]["_seq"] == 2
+
+
+async def test_an_emptied_redis_begins_a_higher_epoch(redis_server: RedisServer, client: Redis) -> None:
+    publisher = Publisher(client)
+    state = await publisher.publish(1, [held()], expected_appended=0)
+    await client.hset("gittix:push:state", "epoch", str(state.epoch + 10**9))  # type: ignore[misc]
+    ahead = await publisher.publish(2, [held()], expected_appended=1)
+    redis_server.flush()
+    emptied = await publisher.publish(3, [held()], expected_appended=ahead.appended)
+    assert emptied.epoch == ahead.epoch + 1
+    assert emptied.appended == ahead.appended + 1
+
+
+async def test_http_triggers_do_not_count_as_the_notifiers(gateway: RunningGateway, client: Redis) -> None:
+    await gateway.call("trigger", "show-1", "n", "as it is")
+    assert await Publisher(client).state() == PublisherState(0, 0, 0)
+
+
+async def test_published_messages_reach_pusher_js(gateway: RunningGateway, client: Redis) -> None:
+    async with gateway.watcher("show-1") as watcher:
+        await watcher.subscribed("show-1")
+        state = await Publisher(client).publish(1, [held(ticket={"id": "t1"})], expected_appended=0)
+        seen = await watcher.event("ticket.held", "show-1")
+        assert seen.data == {"_epoch": state.epoch, "_seq": 1, "ticket": {"id": "t1"}}
+
+
+async def test_a_redis_that_is_away_is_an_error_in_time() -> None:
+    async with pushlog.connect(f"redis://{HOST}:{free_port()}/0", timeout_seconds=0.5) as nowhere:
+        with pytest.raises(PublishError):
+            await Publisher(nowhere).publish(1, [held()], expected_appended=0)
+
+
+async def test_the_hosted_publisher_sends_through_the_official_library(gateway: RunningGateway) -> None:
+    hosted = HostedPublisher(gateway.pusher)
+    async with gateway.watcher("show-1") as watcher:
+        await watcher.subscribed("show-1")
+        messages = [held(at=at) for at in range(12)]
+        assert (await hosted.publish(3, messages, expected_appended=2)).position == 3
+        assert [(await watcher.event("ticket.held")).data for _ in range(12)] == [
+            {"at": at} for at in range(12)
+        ]
+    hosted.close()
+
+
+async def test_a_hosted_pusher_that_is_away_is_an_error(client: Redis) -> None:
+    away = pusher.Pusher(app_id=APP_ID, key=KEY, secret=SECRET, host=HOST, port=free_port(), ssl=False)
+    hosted = HostedPublisher(away)
+    with pytest.raises(PublishError):
+        await hosted.publish(1, [held()], expected_appended=0)
+    hosted.close()

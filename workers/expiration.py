@@ -1,0 +1,65 @@
+"""Holds that nobody paid end on time.
+
+Postgres's rows say what is due; an arq alarm only says when to look: one for each 100 ms in which some hold ends, set
+when an order is placed or its hold is extended. A sweep looks anyway, for alarms that were lost, so that no end depends
+on Redis. Both run the same set-based statement, as often as anything is left, and running it twice changes nothing.
+"""
+
+import math
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+import msgspec
+import structlog
+from arq.connections import ArqRedis
+
+from backend.events.catalogue import Event, Order
+from backend.events.stores import Stores
+from backend.kernel import database
+from backend.kernel.database import Connection
+from backend.orders import queries
+
+log = structlog.get_logger()
+
+CONSUMER = "expiration"
+TYPES = frozenset({"order.created", "order.updated"})
+EXPIRE_DUE = "expire_due"
+BUCKETS_PER_SECOND = 10
+BATCH = 1000
+
+
+async def expire_due(context: dict[str, Any], *_bucket: int) -> int:
+    """Expire all that is due now. Returns how many orders."""
+    stores: Stores = context["orders"]
+    total = 0
+    while True:
+        async with database.connection(stores.pool) as connection:
+            expired = await queries.expire_due(connection, BATCH, uuid4())
+        if expired:
+            stores.hint()
+        total += expired
+        # A batch is counted in tickets; an order has at least one, so fewer orders may still be a full batch.
+        if expired == 0:
+            break
+    if total:
+        log.info("holds expired", orders=total)
+    return total
+
+
+class Alarms:
+    """Sets the alarm for each hold's end, as the event stream tells of it."""
+
+    def __init__(self, jobs: ArqRedis) -> None:
+        self._jobs = jobs
+
+    async def handle(self, _connection: Connection, event: Event) -> None:
+        order = msgspec.json.decode(event.envelope.data, type=Order)
+        bucket = math.ceil(order.expires_at.timestamp() * BUCKETS_PER_SECOND)
+        # One alarm a bucket: a second order that ends in it finds the job there.
+        await self._jobs.enqueue_job(
+            EXPIRE_DUE,
+            bucket,
+            _job_id=f"{EXPIRE_DUE}:{bucket}",
+            _defer_until=datetime.fromtimestamp(bucket / BUCKETS_PER_SECOND, UTC),
+        )

@@ -1,0 +1,191 @@
+"""The worker process: arq's jobs, the stream's consumers and the notifier, each supervised by itself."""
+
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any
+
+import pusher
+import structlog
+from arq import Retry, Worker, cron, func
+from arq.connections import ArqRedis
+from arq.typing import WorkerCoroutine
+
+from backend.events.consumer import Consumer
+from backend.events.stores import Stores, open_stores
+from backend.kernel import database, idempotency
+from backend.kernel.database import Pool
+from backend.kernel.jobs import QUEUE, deserialise, open_jobs, serialise
+from backend.kernel.redis import open_redis
+from backend.kernel.settings import Settings
+from backend.kernel.supervised import running
+from backend.payments.provider import Provider
+from backend.payments.service import HANDLE_WEBHOOK
+from backend.payments.settlement import Settlement
+from backend.push.publisher import HostedPublisher, MessagePublisher, Publisher
+from workers import expiration, payments
+from workers.notifications import Notifier
+
+log = structlog.get_logger()
+
+NEEDS = (
+    "database:tickets",
+    "database:orders",
+    "database:payments",
+    "database:push",
+    "redis_url",
+    "stripe_api_key",
+)
+
+POLL_SECONDS = 0.05
+# After a kill -9 a job is blocked for its timeout and ten seconds more; the sweeps do its work meanwhile.
+JOB_SECONDS = 15
+MAX_JOBS = 20
+MAX_TRIES = 8
+SWEEP_SECONDS = frozenset(range(60))
+RECONCILE_SECONDS = frozenset(range(0, 60, 5))
+INBOX_RETENTION = "14 days"
+
+Job = Callable[..., Coroutine[Any, Any, Any]]
+
+
+@asynccontextmanager
+async def worker(settings: Settings) -> AsyncIterator[None]:
+    """Everything a worker process does, while the block runs."""
+    jobs = open_jobs(settings.redis_url, name="gittix-worker-jobs")
+    provider = Provider(settings.stripe_api_key, settings.stripe_api_base)
+    redis = open_redis(settings.redis_url, name="gittix-worker")
+    publisher = _publisher(settings, redis)
+    try:
+        async with (
+            open_stores(settings, "orders") as orders,
+            open_stores(settings, "payments") as paying,
+            open_stores(settings, "tickets") as tickets,
+        ):
+            settlement = Settlement(paying, provider)
+            context = {"orders": orders, "payments": paying, "tickets": tickets, "settlement": settlement}
+            notifier = Notifier(settings.noun_database_url("push"), tickets.pool, redis, publisher)
+            async with running(
+                ("arq", lambda: _work_off(jobs, context)),
+                ("consumer-expiration", _expiration(orders, jobs).run),
+                ("consumer-payments", _payments(paying, jobs).run),
+                ("notifier", notifier.run),
+            ):
+                yield
+    finally:
+        await provider.close()
+        await jobs.aclose()
+        await redis.aclose()
+
+
+async def _work_off(jobs: ArqRedis, context: dict[str, Any]) -> None:
+    """arq's own loop; it ends on a broken connection and is then started anew."""
+    arq = Worker(
+        functions=[
+            func(_retried(expiration.expire_due), name=expiration.EXPIRE_DUE),
+            func(_retried(payments.handle_webhook), name=HANDLE_WEBHOOK),
+            func(_retried(payments.abandon_payment), name=payments.ABANDON),
+        ],
+        cron_jobs=[
+            cron(_once(expiration.expire_due), name="sweep_holds", second=set(SWEEP_SECONDS), keep_result=0),
+            cron(
+                _once(payments.reconcile_payments),
+                name="reconcile_payments",
+                second=set(RECONCILE_SECONDS),
+                keep_result=0,
+            ),
+            cron(_once(forget_the_old), name="forget_the_old", minute=7, second=0, keep_result=0),
+        ],
+        redis_pool=jobs,
+        queue_name=QUEUE,
+        ctx=context,
+        handle_signals=False,
+        poll_delay=POLL_SECONDS,
+        job_timeout=JOB_SECONDS,
+        max_jobs=MAX_JOBS,
+        max_tries=MAX_TRIES,
+        keep_result=0,
+        health_check_interval=30,
+        job_serializer=serialise,
+        job_deserializer=deserialise,
+        log_results=False,
+    )
+    await arq.main()
+
+
+async def forget_the_old(context: dict[str, Any]) -> None:
+    """Idempotency keys live a day; inbox rows outlive the events that they know."""
+    for schema in ("tickets", "orders"):
+        pool: Pool = context[schema].pool
+        await idempotency.purge(pool, schema)
+    for schema in ("orders", "payments"):
+        stores: Stores = context[schema]
+        async with database.connection(stores.pool) as connection:
+            await connection.execute(
+                f"delete from {schema}.inbox where handled_at < now() - interval '{INBOX_RETENTION}'"
+            )
+
+
+def _expiration(stores: Stores, jobs: ArqRedis) -> Consumer:
+    return Consumer(
+        expiration.CONSUMER,
+        stores.redis,
+        stores.pool,
+        "orders",
+        expiration.Alarms(jobs).handle,
+        types=expiration.TYPES,
+    )
+
+
+def _payments(stores: Stores, jobs: ArqRedis) -> Consumer:
+    return Consumer(
+        payments.CONSUMER,
+        stores.redis,
+        stores.pool,
+        "payments",
+        payments.Abandonment(jobs).handle,
+        types=payments.TYPES,
+    )
+
+
+def _publisher(settings: Settings, redis: Any) -> MessagePublisher:
+    if settings.push_backend == "gateway":
+        return Publisher(redis)
+    return HostedPublisher(
+        pusher.Pusher(
+            app_id=settings.pusher_app_id,
+            key=settings.pusher_key,
+            secret=settings.pusher_secret,
+            cluster=settings.pusher_cluster,
+            host=settings.pusher_host or None,
+            port=settings.pusher_port,
+            ssl=settings.pusher_tls,
+            timeout=5,
+        )
+    )
+
+
+def _retried(job: Job) -> WorkerCoroutine:
+    """arq gives up a job that raises; this asks for it again, later each time."""
+
+    async def tried(ctx: dict[Any, Any], *args: Any, **kwargs: Any) -> Any:
+        try:
+            return await job(ctx, *args, **kwargs)
+        except Exception as fault:
+            tries: int = ctx["job_try"]
+            log.warning("job failed", job=job.__name__, arguments=args, tries=tries, error=repr(fault))
+            raise Retry(defer=timedelta(seconds=min(0.25 * 2**tries, 30))) from fault
+
+    return tried
+
+
+def _once(job: Job) -> WorkerCoroutine:
+    """A turn of a timer: the next turn is its retry."""
+
+    async def tried(ctx: dict[Any, Any], *args: Any, **kwargs: Any) -> None:
+        try:
+            await job(ctx, *args, **kwargs)
+        except Exception as fault:
+            log.warning("timer failed", job=job.__name__, error=repr(fault))
+
+    return tried
