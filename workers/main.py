@@ -1,11 +1,11 @@
 """The worker process: arq's jobs, the stream's consumers and the notifier, each supervised by itself."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
-import pusher
 import structlog
 from arq import Retry, Worker, cron, func
 from arq.connections import ArqRedis
@@ -22,6 +22,8 @@ from backend.kernel.supervised import running
 from backend.payments.provider import Provider
 from backend.payments.service import HANDLE_WEBHOOK
 from backend.payments.settlement import Settlement
+from backend.push import log as push
+from backend.push.client import pusher_client
 from backend.push.publisher import HostedPublisher, MessagePublisher, Publisher
 from workers import expiration, payments
 from workers.notifications import Notifier
@@ -55,7 +57,8 @@ async def worker(settings: Settings) -> AsyncIterator[None]:
     jobs = open_jobs(settings.redis_url, name="gittix-worker-jobs")
     provider = Provider(settings.stripe_api_key, settings.stripe_api_base)
     redis = open_redis(settings.redis_url, name="gittix-worker")
-    publisher = _publisher(settings, redis)
+    push_log = push.connect(settings.redis_url, timeout_seconds=2.0)
+    publisher = _publisher(settings, push_log)
     try:
         async with (
             open_stores(settings, "orders") as orders,
@@ -76,6 +79,7 @@ async def worker(settings: Settings) -> AsyncIterator[None]:
         await provider.close()
         await jobs.aclose()
         await redis.aclose()
+        await push_log.aclose()
 
 
 async def _work_off(jobs: ArqRedis, context: dict[str, Any]) -> None:
@@ -110,7 +114,13 @@ async def _work_off(jobs: ArqRedis, context: dict[str, Any]) -> None:
         job_deserializer=deserialise,
         log_results=False,
     )
-    await arq.main()
+    try:
+        await arq.main()
+    finally:
+        # arq leaves its jobs running when its loop is cancelled, on stores that are about to close.
+        for task in arq.tasks.values():
+            task.cancel()
+        await asyncio.gather(*arq.tasks.values(), return_exceptions=True)
 
 
 async def forget_the_old(context: dict[str, Any]) -> None:
@@ -151,18 +161,7 @@ def _payments(stores: Stores, jobs: ArqRedis) -> Consumer:
 def _publisher(settings: Settings, redis: Any) -> MessagePublisher:
     if settings.push_backend == "gateway":
         return Publisher(redis)
-    return HostedPublisher(
-        pusher.Pusher(
-            app_id=settings.pusher_app_id,
-            key=settings.pusher_key,
-            secret=settings.pusher_secret,
-            cluster=settings.pusher_cluster,
-            host=settings.pusher_host or None,
-            port=settings.pusher_port,
-            ssl=settings.pusher_tls,
-            timeout=5,
-        )
-    )
+    return HostedPublisher(pusher_client(settings))
 
 
 def _retried(job: Job) -> WorkerCoroutine:

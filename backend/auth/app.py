@@ -5,18 +5,15 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 
-from redis.asyncio import Redis
-
 from backend.auth import service as sessions
 from backend.auth.limits import Limits
 from backend.auth.passwords import Passwords
 from backend.auth.routes import ROUTES, Auth, EndSockets
 from backend.auth.tokens import Signer
-from backend.events.outbox import relay_hint
+from backend.events.stores import open_stores
 from backend.kernel import addresses, database
 from backend.kernel.database import Pool
 from backend.kernel.principal import key_id, load_public_keys
-from backend.kernel.redis import open_redis
 from backend.kernel.settings import Settings, SettingsError
 from backend.kernel.supervised import heartbeat, running
 from backend.kernel.web import Service, ServiceState
@@ -36,31 +33,22 @@ def service(settings: Settings, *, end_sockets: EndSockets | None = None) -> Ser
     @asynccontextmanager
     async def lifespan() -> AsyncIterator[ServiceState]:
         async with AsyncExitStack() as stack:
-            pool = await stack.enter_async_context(
-                await database.open_pool(
-                    settings.noun_database_url("auth"), name="gittix-auth", size=settings.database_pool_size
-                )
-            )
-            redis = open_redis(settings.redis_url, name="gittix-auth")
-            stack.push_async_callback(redis.aclose)
+            stores = await stack.enter_async_context(open_stores(settings, "auth"))
             passwords = Passwords()
             stack.callback(passwords.close)
-            hint = await stack.enter_async_context(relay_hint(redis))
-            await stack.enter_async_context(running((PURGE, lambda: _purge(pool, lifetime))))
+            await stack.enter_async_context(running((PURGE, lambda: _purge(stores.pool, lifetime))))
             auth = Auth(
-                pool=pool,
-                hint=hint,
+                pool=stores.pool,
+                hint=stores.hint,
                 passwords=passwords,
-                limits=Limits(redis, on=settings.rate_limits == "on"),
+                limits=Limits(stores.redis, on=settings.rate_limits == "on"),
                 signer=signer,
                 refresh_lifetime=lifetime,
                 secure_cookies=settings.secure_cookies,
                 proxies=proxies,
                 end_sockets=end_sockets,
             )
-            yield ServiceState(
-                auth, {"database": lambda: _check_database(pool), "redis": lambda: _check_redis(redis)}
-            )
+            yield ServiceState(auth, stores.checks())
 
     return Service("auth", ROUTES, lifespan)
 
@@ -95,12 +83,3 @@ async def _purge(pool: Pool, lifetime: timedelta) -> None:
             more = await sessions.purge(connection, lifetime)
         heartbeat(PURGE)
         await asyncio.sleep(0 if more else PURGE_EVERY_SECONDS)
-
-
-async def _check_database(pool: Pool) -> None:
-    async with database.connection(pool) as connection:
-        await connection.execute("select 1")
-
-
-async def _check_redis(redis: Redis) -> None:
-    await redis.ping()  # type: ignore[misc]  # typed for the blocking client as well

@@ -43,5 +43,5 @@ async def open_stores(settings: Settings, noun: str) -> AsyncIterator[Stores]:
         async with relay_hint(redis) as hint:
             yield Stores(pool, redis, hint)
     finally:
-        await pool.close()
+        await database.close_pool(pool)
         await redis.aclose()

@@ -4,6 +4,7 @@
 `idle_in_transaction_session_timeout` frees the locks of a process that stopped in the middle.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ Record = asyncpg.Record
 
 ACQUIRE_SECONDS = 3.0
 COMMAND_SECONDS = 10.0
+CLOSE_SECONDS = 5.0
 SESSION = {
     "statement_timeout": "5s",
     "lock_timeout": "2s",
@@ -80,6 +82,15 @@ async def open_pool(url: str, *, name: str, size: int) -> Pool:
         server_settings=SESSION | {"application_name": name},
     )
     return pool
+
+
+async def close_pool(pool: Pool) -> None:
+    """Close a pool, and cut what does not end by itself."""
+    try:
+        async with asyncio.timeout(CLOSE_SECONDS):
+            await pool.close()
+    except TimeoutError:
+        pool.terminate()
 
 
 @asynccontextmanager

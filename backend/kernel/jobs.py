@@ -30,13 +30,16 @@ def open_jobs(url: str, *, name: str) -> ArqRedis:
         retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=1.0), 10),
         retry_on_error=[OSError, RedisConnectionError],
     )
-    return ArqRedis(
+    jobs = ArqRedis(
         pool,
         job_serializer=serialise,
         job_deserializer=deserialise,
         default_queue_name=QUEUE,
         expires_extra_ms=3_600_000,
     )
+    # Its pool is nobody else's, so closing the client closes it.
+    jobs.auto_close_connection_pool = True
+    return jobs
 
 
 def serialise(job: dict[str, Any]) -> bytes:

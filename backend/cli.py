@@ -1,0 +1,216 @@
+"""The `gittix` command."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Coroutine, Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from backend.embedded.instance import DEFAULT_FOLDER, InstanceError, environment_of
+from backend.kernel import logs
+from backend.kernel.settings import NOUNS as ROLES
+from backend.kernel.settings import Settings, SettingsError, load
+
+cli = typer.Typer(
+    help="GitTix: a real-time marketplace for one-time tickets.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+events = typer.Typer(help="The event stream.", no_args_is_help=True)
+cli.add_typer(events, name="events")
+
+Data = Annotated[
+    Path | None,
+    typer.Option(
+        help=f"An embedded instance's folder; without it the environment's URLs, else {DEFAULT_FOLDER}."
+    ),
+]
+Host = Annotated[str, typer.Option(help="Address to listen on.")]
+
+
+class ServiceName(StrEnum):
+    AUTH = "auth"
+    TICKETS = "tickets"
+    ORDERS = "orders"
+    PAYMENTS = "payments"
+    PUSH = "push"
+    API = "api"
+
+
+@cli.command()
+def up(
+    port: Annotated[int, typer.Option(help="The API's port.", min=1, max=65_535)] = 8000,
+    push_port: Annotated[int, typer.Option(help="The push gateway's port.", min=1, max=65_535)] = 8001,
+    stripe_port: Annotated[int, typer.Option(help="The Stripe sandbox's port.", min=1, max=65_535)] = 8002,
+    data: Annotated[Path, typer.Option(help="Where the instance keeps its data.")] = DEFAULT_FOLDER,
+    demo: Annotated[bool, typer.Option(help="Load demo shows and let a gentle crowd hold and buy.")] = True,
+    frontend: Annotated[bool, typer.Option(help="Serve the shop's pages.")] = True,
+) -> None:
+    """Run everything on this machine: Postgres, Redis, a Stripe sandbox and all services."""
+    from backend.embedded.up import run
+
+    raise typer.Exit(
+        asyncio.run(
+            run(
+                port=port,
+                push_port=push_port,
+                stripe_port=stripe_port,
+                folder=data,
+                demo=demo,
+                frontend=frontend,
+            )
+        )
+    )
+
+
+@cli.command()
+def serve(
+    service: ServiceName,
+    host: Host = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65_535)] = 8000,
+) -> None:
+    """Serve one service, or `api`: all of them in one process."""
+    from backend.serving import serve as serve_app
+    from backend.serving import settings_for
+
+    settings = settings_for(service.value, os.environ)
+    _log(settings)
+    _run(serve_app(service.value, settings, host=host, port=port))
+
+
+@cli.command()
+def worker() -> None:
+    """Run jobs, stream consumers and the notifier."""
+    from workers.main import NEEDS
+    from workers.main import worker as running_worker
+
+    settings = load(os.environ, needs=NEEDS)
+    _log(settings)
+
+    async def work() -> None:
+        async with running_worker(settings):
+            await _stop_signal()
+
+    _run(work())
+
+
+@cli.command()
+def relay() -> None:
+    """Publish the outbox to the event stream."""
+    from backend.events.relay import Relay
+    from backend.kernel.redis import open_redis
+    from backend.kernel.supervised import running
+
+    settings = load(os.environ, needs=("database:relay", "redis_url"))
+    _log(settings)
+
+    async def work() -> None:
+        redis = open_redis(settings.redis_url, name="gittix-relay")
+        try:
+            async with running(("relay", Relay(settings.noun_database_url("relay"), redis).run)):
+                await _stop_signal()
+        finally:
+            await redis.aclose()
+
+    _run(work())
+
+
+@cli.command()
+def migrate() -> None:
+    """Bring the database to the newest version."""
+    from backend.kernel import migrations
+
+    settings = load(os.environ, needs=("database_url",))
+    role_urls = [url for role in ROLES if (url := settings.noun_database_url(role))]
+    applied = asyncio.run(migrations.migrate(settings.database_url, migrations.read(), role_urls=role_urls))
+    for migration in applied:
+        print(f"applied {migration.version:04}_{migration.name}")
+    if not applied:
+        print("the database is up to date")
+
+
+@cli.command()
+def seed(
+    shows: Annotated[int, typer.Option(help="How many shows.", min=1, max=100_000)] = 20,
+    tickets: Annotated[int, typer.Option(help="How many tickets in all.", min=1, max=10_000_000)] = 400,
+    data: Data = None,
+) -> None:
+    """Fill a database with shows and tickets."""
+    from backend.embedded.demo import seed as seed_database
+
+    settings = load(_environment(data), needs=("database:auth", "database:tickets"))
+    asyncio.run(seed_database(settings, shows=shows, tickets=tickets))
+
+
+@cli.command()
+def check(data: Data = None) -> None:
+    """Check the invariants; a row each, exit 1 on a breach."""
+    from backend.check import report
+
+    settings = load(_environment(data), needs=("database_url",))
+    raise typer.Exit(asyncio.run(report(settings)))
+
+
+@cli.command()
+def env(data: Data = None) -> None:
+    """Print an embedded instance's environment as KEY=value lines."""
+    for name, value in environment_of(data or DEFAULT_FOLDER).items():
+        print(f"{name}={value}")
+
+
+@events.command()
+def tail(
+    count: Annotated[
+        int, typer.Option("--count", "-n", help="Events to show first.", min=0, max=10_000)
+    ] = 10,
+    follow: Annotated[bool, typer.Option("--follow/--no-follow", "-f", help="Go on with new ones.")] = True,
+    data: Data = None,
+) -> None:
+    """Show the newest events, and then each as it comes."""
+    from backend.events.tail import tail as tail_events
+
+    settings = load(_environment(data), needs=("redis_url",))
+    _run(tail_events(settings.redis_url, count=count, follow=follow))
+
+
+def main() -> None:
+    """The console script: a fault that a person can mend is a sentence, not a traceback."""
+    try:
+        cli()
+    except (SettingsError, InstanceError) as fault:
+        print(f"gittix: {fault}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _environment(data: Path | None) -> Mapping[str, str]:
+    if data is None and os.environ.get("DATABASE_URL"):
+        return os.environ
+    return environment_of(data or DEFAULT_FOLDER)
+
+
+def _log(settings: Settings) -> None:
+    logs.configure(level=settings.log_level, style=settings.log_format)
+
+
+def _run(work: Coroutine[Any, Any, None]) -> None:
+    import uvloop
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        try:
+            runner.run(work)
+        except KeyboardInterrupt:
+            sys.exit(130)
+
+
+async def _stop_signal() -> None:
+    """Wait until somebody asks this process to end."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await stop.wait()

@@ -1,0 +1,136 @@
+"""The services as applications: each for a process of its own, and all of them for one process.
+
+What `gittix serve` runs. A service refuses to be built when the environment lacks something that it needs.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import UUID
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.routing import Mount
+
+from backend.auth import app as auth
+from backend.kernel import web
+from backend.kernel.principal import TokenVerifier, load_public_keys
+from backend.kernel.settings import Settings, SettingsError, load
+from backend.orders import app as orders
+from backend.payments import app as payments
+from backend.push import authorize
+from backend.push.app import build_gateway
+from backend.push.client import pusher_client
+from backend.push.server import GatewayServer, uvicorn_config
+from backend.push.settings import GatewaySettings
+from backend.tickets import app as tickets
+
+NOUNS = ("auth", "tickets", "orders", "payments", "push")
+NEEDS: Mapping[str, tuple[str, ...]] = {
+    "auth": auth.NEEDS,
+    "tickets": tickets.NEEDS,
+    "orders": orders.NEEDS,
+    "payments": payments.NEEDS,
+    "push": (*authorize.NEEDS, "redis_url"),
+}
+STOP_SECONDS = 10
+BACKLOG = 4096
+
+
+def settings_for(name: str, environ: Mapping[str, str]) -> Settings:
+    """Settings for one service, or for `api`, which is all of them. Raises SettingsError."""
+    nouns = NOUNS if name == "api" else (name,)
+    return load(environ, needs=dict.fromkeys(need for noun in nouns for need in NEEDS[noun]))
+
+
+def build(name: str, settings: Settings) -> Starlette:
+    """The application of one service; `api` is all of them but the gateway. Raises SettingsError."""
+    if name == "push":
+        return _push(settings)
+    makers: dict[str, Callable[[], web.Service]] = {
+        "auth": lambda: auth.service(settings, end_sockets=_end_sockets(settings)),
+        "tickets": lambda: tickets.service(settings),
+        "orders": lambda: orders.service(settings),
+        "payments": lambda: payments.service(settings),
+    }
+    if name == "api":
+        makers["push"] = lambda: authorize.service(settings)
+    else:
+        makers = {name: makers[name]}
+    return _web([make() for make in makers.values()], settings)
+
+
+async def serve(name: str, settings: Settings, *, host: str, port: int) -> None:
+    """Serve until a signal asks to stop; requests under way are finished."""
+    app = build(name, settings)
+    if name == "push":
+        await GatewayServer(uvicorn_config(app, host, port)).serve()
+    else:
+        await uvicorn.Server(http_config(app, host, port)).serve()
+
+
+def http_config(app: Any, host: str, port: int) -> uvicorn.Config:
+    """For an application without sockets. The peer's address is the connection's: `TRUSTED_PROXIES` decides on more."""
+    return uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        proxy_headers=False,
+        server_header=False,
+        access_log=False,
+        log_config=None,
+        backlog=BACKLOG,
+        timeout_graceful_shutdown=STOP_SECONDS,
+    )
+
+
+def _web(services: list[web.Service], settings: Settings) -> Starlette:
+    return web.build(
+        services, verifier=_verifier(settings), origins=settings.origins, secure=settings.secure_cookies
+    )
+
+
+def _push(settings: Settings) -> Starlette:
+    """The gateway and the routes that authorize its clients, on one port."""
+    gateway = build_gateway(
+        GatewaySettings(
+            app_id=settings.pusher_app_id,
+            key=settings.pusher_key,
+            secret=settings.pusher_secret,
+            redis_url=settings.redis_url,
+        )
+    )
+    api = _web([authorize.service(settings)], settings)
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:
+        async with api.router.lifespan_context(app) as ours, gateway.router.lifespan_context(app) as theirs:
+            yield {**(ours or {}), **(theirs or {})}
+
+    both = Starlette(routes=[*gateway.routes, Mount("/", app=api)], lifespan=lifespan)
+    both.state.settings = gateway.state.settings
+    return both
+
+
+def _verifier(settings: Settings) -> TokenVerifier:
+    try:
+        keys = load_public_keys(settings.jwt_public_keys)
+    except ValueError as fault:
+        raise SettingsError("JWT_PUBLIC_KEYS must be Ed25519 public keys in PEM") from fault
+    return TokenVerifier(keys, issuer=settings.jwt_issuer, audience=settings.jwt_audience)
+
+
+def _end_sockets(settings: Settings) -> Callable[[UUID], Any] | None:
+    if not (settings.pusher_app_id and settings.pusher_key and settings.pusher_secret):
+        return None
+    client = pusher_client(settings)
+
+    async def end(user_id: UUID) -> None:
+        await asyncio.to_thread(client.terminate_user_connections, str(user_id))
+
+    return end

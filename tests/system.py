@@ -1,0 +1,244 @@
+"""GitTix in this process, part by part: each test starts what it is about, on real Postgres, Redis and sockets."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+import uvicorn
+from redis.asyncio import Redis
+
+from backend import serving
+from backend.auth.model import User
+from backend.auth.tokens import Signer, generate_keys
+from backend.embedded.postgres import Postgres
+from backend.events.relay import Relay
+from backend.kernel import database
+from backend.kernel.principal import Principal
+from backend.kernel.redis import open_redis
+from backend.kernel.settings import Settings, load
+from backend.kernel.supervised import running
+from backend.payments.sandbox.app import SandboxSettings
+from backend.payments.sandbox.app import build as build_sandbox
+from backend.push.server import GatewayServer, uvicorn_config
+from workers.main import worker
+
+KEYS = generate_keys()
+STRIPE_KEY = "sk_test_gittix"
+WEBHOOK_SECRET = "whsec_gittix"
+PUSHER_KEY = "gittix-key"
+PUSHER_SECRET = "gittix-secret"
+
+
+class Person:
+    """A signed-in user with an HTTP client of its own. Signed in by a minted token: Argon2 is auth's own tests' matter."""
+
+    def __init__(self, user_id: UUID, name: str, client: httpx.AsyncClient, token: str) -> None:
+        self.id = user_id
+        self.name = name
+        self.http = client
+        self.token = token
+
+    async def get(self, path: str, **parameters: Any) -> httpx.Response:
+        return await self.http.get(path, params=parameters)
+
+    async def post(self, path: str, body: Any = None, *, key: str | None = None) -> httpx.Response:
+        return await self.http.post(path, json=body, headers=_keyed(key))
+
+    async def put(self, path: str, body: Any, **headers: str) -> httpx.Response:
+        return await self.http.put(
+            path, json=body, headers={n.replace("_", "-"): v for n, v in headers.items()}
+        )
+
+    async def delete(self, path: str, *, key: str | None = None, **headers: str) -> httpx.Response:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return await self.http.delete(path, headers=_keyed(key) | named)
+
+
+class System:
+    """One database and one Redis, and whatever parts of GitTix a test starts on them."""
+
+    def __init__(
+        self, stack: AsyncExitStack, postgres: Postgres, name: str, redis_url: str, folder: Path
+    ) -> None:
+        self._stack = stack
+        self._postgres = postgres
+        self._name = name
+        self.folder = folder
+        self.ports = {part: free_port() for part in ("api", "push", "stripe")}
+        self.environment = self._environment(redis_url)
+        self._settings: Settings | None = None
+        self.url = f"http://127.0.0.1:{self.ports['api']}"
+        self.stripe_url = f"http://127.0.0.1:{self.ports['stripe']}"
+
+    @property
+    def settings(self) -> Settings:
+        if self._settings is None:
+            self._settings = load(self.environment)
+        return self._settings
+
+    def configure(self, **environment: str) -> None:
+        """Change settings, before any part is started."""
+        assert self._settings is None, "a part is running with the settings as they were"
+        self.environment |= environment
+
+    async def connect(self, role: str | None = None) -> Any:
+        """A connection as the owner, or as a noun's role."""
+        url = self.settings.noun_database_url(role) if role else self.settings.database_url
+        connection = await database.connect(url, name="tests")
+        self._stack.push_async_callback(connection.close)
+        return connection
+
+    def redis(self) -> Redis:
+        redis = open_redis(self.settings.redis_url, name="tests")
+        self._stack.push_async_callback(redis.aclose)
+        return redis
+
+    async def start(self, *parts: str) -> "System":
+        """Start some of: api, relay, worker, stripe, push. Returns self."""
+        for part in parts:
+            await self._stack.enter_async_context(self.part(part))
+        return self
+
+    @asynccontextmanager
+    async def part(self, name: str) -> AsyncIterator[None]:
+        """One part, while the block runs."""
+        async with getattr(self, f"_{name}")():
+            yield
+
+    def person(self, name: str = "somebody") -> Person:
+        principal = Principal(uuid4(), f"{name}@example.com", name, uuid4())
+        token = mint(self.settings, principal)
+        client = httpx.AsyncClient(
+            base_url=self.url, headers={"Authorization": f"Bearer {token}"}, timeout=20
+        )
+        self._stack.push_async_callback(client.aclose)
+        return Person(principal.user_id, name, client, token)
+
+    def anonymous(self) -> httpx.AsyncClient:
+        client = httpx.AsyncClient(base_url=self.url, timeout=20)
+        self._stack.push_async_callback(client.aclose)
+        return client
+
+    async def events(self, connection: Any) -> list[tuple[str, str]]:
+        """The outbox: (type, subject) in the order of its ids."""
+        rows = await connection.fetch("select type, subject from events.outbox order by id")
+        return [(row["type"], str(row["subject"])) for row in rows]
+
+    @asynccontextmanager
+    async def _api(self) -> AsyncIterator[None]:
+        app = serving.build("api", serving.settings_for("api", self.environment))
+        async with served(uvicorn.Server(serving.http_config(app, "127.0.0.1", self.ports["api"]))):
+            yield
+
+    @asynccontextmanager
+    async def _push(self) -> AsyncIterator[None]:
+        app = serving.build("push", serving.settings_for("push", self.environment))
+        async with served(GatewayServer(uvicorn_config(app, "127.0.0.1", self.ports["push"]))):
+            yield
+
+    @asynccontextmanager
+    async def _stripe(self) -> AsyncIterator[None]:
+        app = build_sandbox(
+            SandboxSettings(
+                database=self.folder / "stripe.sqlite",
+                api_key=STRIPE_KEY,
+                webhook_url=f"{self.url}/api/payments/webhook",
+                webhook_secret=WEBHOOK_SECRET,
+            )
+        )
+        async with served(uvicorn.Server(serving.http_config(app, "127.0.0.1", self.ports["stripe"]))):
+            yield
+
+    @asynccontextmanager
+    async def _relay(self) -> AsyncIterator[None]:
+        redis = open_redis(self.settings.redis_url, name="tests-relay")
+        try:
+            async with running(("relay", Relay(self.settings.noun_database_url("relay"), redis).run)):
+                yield
+        finally:
+            await redis.aclose()
+
+    @asynccontextmanager
+    async def _worker(self) -> AsyncIterator[None]:
+        async with worker(self.settings):
+            yield
+
+    def _environment(self, redis_url: str) -> dict[str, str]:
+        private, public = KEYS
+        return {
+            "DATABASE_URL": self._postgres.url(database=self._name),
+            **{
+                f"{noun.upper()}_DATABASE_URL": self._postgres.url(role=f"gittix_{noun}", database=self._name)
+                for noun in ("auth", "tickets", "orders", "payments", "push", "relay")
+            },
+            "DATABASE_POOL_SIZE": "8",
+            "REDIS_URL": redis_url,
+            "JWT_PRIVATE_KEY": private,
+            "JWT_PUBLIC_KEYS": public,
+            "STRIPE_API_KEY": STRIPE_KEY,
+            "STRIPE_WEBHOOK_SECRETS": WEBHOOK_SECRET,
+            "STRIPE_API_BASE": f"http://127.0.0.1:{self.ports['stripe']}",
+            "PUSHER_APP_ID": "1",
+            "PUSHER_KEY": PUSHER_KEY,
+            "PUSHER_SECRET": PUSHER_SECRET,
+            "PUSHER_HOST": "127.0.0.1",
+            "PUSHER_PORT": str(self.ports["push"]),
+            "PUSHER_TLS": "false",
+            "PUBLIC_ORIGIN": f"http://127.0.0.1:{self.ports['api']}",
+            "RATE_LIMITS": "off",
+        }
+
+
+@asynccontextmanager
+async def served(server: uvicorn.Server) -> AsyncIterator[None]:
+    """A uvicorn server in this loop, up when the block begins and stopped when it ends."""
+    task = asyncio.create_task(server._serve())
+    try:
+        async with asyncio.timeout(15):
+            while not server.started:
+                if task.done():
+                    task.result()
+                    raise AssertionError("the server ended before it was up")
+                await asyncio.sleep(0.005)
+        yield
+    finally:
+        server.should_exit = True
+        await asyncio.wait_for(task, 20)
+
+
+def mint(settings: Settings, principal: Principal) -> str:
+    """An access token as auth would give it."""
+    signer = Signer(
+        settings.jwt_private_key,
+        issuer=settings.jwt_issuer,
+        audience=settings.jwt_audience,
+        access_seconds=settings.jwt_access_seconds,
+    )
+    now = datetime.now(UTC)
+    user = User(id=principal.user_id, email=principal.email, name=principal.name)
+    return signer.access_token(user, principal.session_id, now)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+async def until(condition: Any, *, seconds: float = 5.0) -> Any:
+    """Wait for an async condition's first true value."""
+    async with asyncio.timeout(seconds):
+        while not (value := await condition()):
+            await asyncio.sleep(0.01)
+        return value
+
+
+def _keyed(key: str | None) -> Mapping[str, str]:
+    return {"Idempotency-Key": key} if key else {}
