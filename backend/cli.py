@@ -122,6 +122,32 @@ def relay() -> None:
 
 
 @cli.command()
+def sandbox(
+    ledger: Annotated[Path, typer.Option(help="The SQLite file that it keeps its objects in.")],
+    webhook_url: Annotated[str, typer.Option(help="Where its events are posted to.")],
+    host: Host = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65_535)] = 8002,
+) -> None:
+    """Run the Stripe sandbox: Stripe's API over HTTP for demo and tests, no money involved."""
+    import uvicorn
+
+    from backend.payments.sandbox.app import SandboxSettings, build
+    from backend.serving import http_config
+
+    settings = load(os.environ, needs=("stripe_api_key", "stripe_webhook_secrets"))
+    _log(settings)
+    app = build(
+        SandboxSettings(
+            database=ledger,
+            api_key=settings.stripe_api_key,
+            webhook_url=webhook_url,
+            webhook_secret=settings.webhook_secrets[0],
+        )
+    )
+    _run(uvicorn.Server(http_config(app, host, port)).serve())
+
+
+@cli.command()
 def migrate() -> None:
     """Bring the database to the newest version."""
     from backend.kernel import migrations
@@ -214,3 +240,7 @@ async def _stop_signal() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     await stop.wait()
+
+
+if __name__ == "__main__":
+    main()

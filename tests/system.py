@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -240,5 +240,5 @@ async def until(condition: Any, *, seconds: float = 5.0) -> Any:
         return value
 
 
-def _keyed(key: str | None) -> Mapping[str, str]:
+def _keyed(key: str | None) -> dict[str, str]:
     return {"Idempotency-Key": key} if key else {}

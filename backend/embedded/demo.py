@@ -1,0 +1,181 @@
+"""Invented shows, venues, sellers and buyers, so that a visitor sees a market; and bulk data for load tests."""
+
+import random
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+from uuid import UUID, uuid4
+from zoneinfo import ZoneInfo
+
+from rich.progress import track
+
+from backend.auth import service as users
+from backend.auth.model import User
+from backend.auth.passwords import Passwords
+from backend.kernel import database
+from backend.kernel.database import Connection
+from backend.kernel.principal import Principal
+from backend.kernel.settings import Settings
+from backend.tickets import service as tickets
+from backend.tickets.model import NewShow, TicketSpec
+
+PASSWORD = "try-gittix-now"  # noqa: S105 - printed on screen, for demo data only
+BATCH = 500
+
+
+class Account(NamedTuple):
+    role: str
+    email: str
+    name: str
+
+
+class Show(NamedTuple):
+    """`seats` are (section, rows, seats a row, price in minor units)."""
+
+    title: str
+    venue: str
+    city: str
+    timezone: str
+    category: str
+    days: int
+    hour: int
+    currency: str
+    seats: Sequence[tuple[str, str, int, int]]
+
+
+ACCOUNTS = (
+    Account("Seller", "mira@gittix.example", "seafront"),
+    Account("Seller", "joost@gittix.example", "rowa_regular"),
+    Account("Buyer", "ana@gittix.example", "ana"),
+    Account("Buyer", "ben@gittix.example", "ben"),
+)
+
+SHOWS = (
+    Show("Harbour Lights — Live", "Harbour Hall", "Rotterdam", "Europe/Amsterdam", "concert", 6, 20, "EUR",
+         (("Balcony", "ABC", 8, 5200), ("Floor", "", 12, 3800))),
+    Show("The City Derby", "Riverside Stadium", "London", "Europe/London", "sport", 9, 14, "GBP",
+         (("North Stand", "KLM", 10, 8500), ("East Stand", "PQ", 8, 6400))),
+    Show("Glasshouse Sessions", "The Old Mill", "Utrecht", "Europe/Amsterdam", "concert", 13, 20, "EUR",
+         (("Seated", "ABCD", 8, 4400),)),
+    Show("Night Piano", "Canal Concert House", "Amsterdam", "Europe/Amsterdam", "classical", 18, 20, "EUR",
+         (("Stalls", "DEF", 8, 3600), ("Circle", "A", 10, 5400))),
+    Show("Northern Brass Night", "Warehouse 9", "Copenhagen", "Europe/Copenhagen", "concert", 24, 21, "DKK",
+         (("Standing", "", 24, 27500),)),
+    Show("Winter Dance Gala", "Dune Theatre", "The Hague", "Europe/Amsterdam", "dance", 31, 20, "EUR",
+         (("Parterre", "GHJ", 10, 3100), ("Box", "1", 4, 7800))),
+    Show("Paper Lanterns", "Sumida Garden Hall", "Tokyo", "Asia/Tokyo", "theatre", 38, 19, "JPY",
+         (("Arena", "ABC", 8, 9800),)),
+    Show("Late Train Comedy", "The Cellar Room", "New York", "America/New_York", "comedy", 44, 21, "USD",
+         (("Tables", "ABCD", 6, 4500),)),
+    Show("Open Fields Festival", "Meadow Park", "Berlin", "Europe/Berlin", "festival", 60, 12, "EUR",
+         (("Day ticket", "", 30, 8900), ("Weekend", "", 20, 16900))),
+)  # fmt: skip
+
+
+async def load(settings: Settings) -> None:
+    """The demo's accounts and shows; what is there already stays as it is."""
+    people = await _accounts(settings, ACCOUNTS)
+    sellers = [people[account.email] for account in ACCOUNTS if account.role == "Seller"]
+    pool = await database.open_pool(settings.noun_database_url("tickets"), name="gittix-demo", size=1)
+    try:
+        async with database.transaction(pool) as connection:
+            if await connection.fetchval("select exists (select from tickets.shows)"):
+                return
+            for number, demo in enumerate(SHOWS):
+                await _load_show(connection, demo, sellers[number % 2], sellers)
+    finally:
+        await database.close_pool(pool)
+
+
+async def seed(settings: Settings, *, shows: int, tickets: int) -> None:
+    """Bulk data: so many tickets, spread over so many shows, each a committed batch with its events."""
+    seller = (
+        await _accounts(settings, [Account("Seller", f"seed-{uuid4().hex[:8]}@gittix.example", "seed")])
+    ).popitem()[1]
+    pool = await database.open_pool(settings.noun_database_url("tickets"), name="gittix-seed", size=1)
+    try:
+        counts = [tickets // shows + (number < tickets % shows) for number in range(shows)]
+        for number, count in enumerate(track(counts, description="Shows")):
+            await _seed_show(pool, seller, number, count)
+    finally:
+        await database.close_pool(pool)
+
+
+async def _seed_show(pool: database.Pool, seller: Principal, number: int, count: int) -> None:
+    async with database.transaction(pool) as connection:
+        show_id = await _create(connection, random.choice(SHOWS), seller, f" #{number + 1}")  # noqa: S311
+    for start in range(0, count, BATCH):
+        specs = [
+            TicketSpec(
+                price=random.randrange(20, 200) * 100,  # noqa: S311
+                currency="EUR",
+                section=f"Block {seat // 100 + 1}",
+                row=str(seat % 100 // 10 + 1),
+                seat=str(seat % 10 + 1),
+            )
+            for seat in range(start, min(start + BATCH, count))
+        ]
+        async with database.transaction(pool) as connection:
+            await tickets.list_for_sale(connection, seller, show_id, specs, uuid4())
+
+
+async def _load_show(
+    connection: Connection, demo: Show, owner: Principal, sellers: Sequence[Principal]
+) -> None:
+    show_id = await _create(connection, demo, owner, "")
+    offers = list(_seats(demo))
+    for number, seller in enumerate(sellers):
+        await tickets.list_for_sale(connection, seller, show_id, offers[number :: len(sellers)], uuid4())
+
+
+async def _create(connection: Connection, demo: Show, owner: Principal, suffix: str) -> UUID:
+    zone = ZoneInfo(demo.timezone)
+    day = datetime.now(UTC).astimezone(zone) + timedelta(days=demo.days)
+    new = NewShow(
+        title=demo.title + suffix,
+        venue=demo.venue,
+        city=demo.city,
+        starts_at=day.replace(hour=demo.hour, minute=0, second=0, microsecond=0),
+        timezone=demo.timezone,
+        category=demo.category,
+    )
+    return (await tickets.create_show(connection, owner, new, uuid4())).id
+
+
+def _seats(demo: Show) -> Iterator[TicketSpec]:
+    for section, rows, seats, price in demo.seats:
+        for row in rows or " ":
+            for seat in range(1, seats + 1):
+                seated = bool(row.strip())
+                yield TicketSpec(
+                    price=price,
+                    currency=demo.currency,
+                    section=section,
+                    row=row if seated else None,
+                    seat=str(seat) if seated else None,
+                    face_value=price,
+                )
+
+
+async def _accounts(settings: Settings, accounts: Sequence[Account]) -> dict[str, Principal]:
+    """These accounts, made where they are missing, as the principals that they sign in as."""
+    pool = await database.open_pool(settings.noun_database_url("auth"), name="gittix-demo", size=1)
+    passwords = Passwords()
+    people = {}
+    try:
+        password_hash = await passwords.hash(PASSWORD)
+        for account in accounts:
+            async with database.transaction(pool) as connection:
+                known = await users.find(connection, account.email)
+                user = known.user if known else await _register(connection, account, password_hash)
+            people[account.email] = Principal(user.id, user.email, user.name, uuid4())
+    finally:
+        passwords.close()
+        await database.close_pool(pool)
+    return people
+
+
+async def _register(connection: Connection, account: Account, password_hash: str) -> User:
+    return await users.register(
+        connection, account.email, account.name, password_hash, correlation_id=uuid4()
+    )

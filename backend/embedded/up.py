@@ -1,0 +1,287 @@
+"""`gittix up`: everything on this machine, started in order, kept alive, stopped in reverse."""
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from pathlib import Path
+
+import asyncpg
+import httpx
+from redis.exceptions import RedisError
+from rich.console import Console
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from backend.embedded import demo as demo_data
+from backend.embedded.crowd import Crowd
+from backend.embedded.instance import (
+    HOST,
+    Instance,
+    InstanceError,
+    Ports,
+    check_port,
+    locked,
+    open_instance,
+)
+from backend.embedded.postgres import DATABASE, PostgresError, system_user
+from backend.embedded.processes import ProcessError, Processes, Program
+from backend.kernel import database, migrations
+from backend.kernel.redis import open_redis
+from backend.kernel.settings import NOUNS, Settings, SettingsError, load
+from backend.kernel.supervised import running
+
+START_SECONDS = 60.0
+POLL_SECONDS = 0.05
+# What the relay and the notifier lock while they are active.
+LEASES = 2
+
+
+class StartError(Exception):
+    """A part did not come up; the message says which, and what it said."""
+
+
+async def run(
+    *, port: int, push_port: int, stripe_port: int, folder: Path, demo: bool, frontend: bool
+) -> int:
+    """Run until somebody asks to stop. Returns the exit status."""
+    console = Console()
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    try:
+        for taken, option in ((port, "--port"), (push_port, "--push-port"), (stripe_port, "--stripe-port")):
+            check_port(taken, option)
+        instance = open_instance(folder, Ports(port, push_port, stripe_port))
+        with locked(instance.folder):
+            async with AsyncExitStack() as stack:
+                up = Up(console, instance, frontend=frontend)
+                stack.push_async_callback(up.stop)
+                started = asyncio.create_task(up.start(demo=demo))
+                await _first(started, stop)
+                if started.done():
+                    await started
+                    up.welcome(demo=demo)
+                    if demo:
+                        await stack.enter_async_context(up.crowd())
+                    await stop.wait()
+                console.print("\nStopping …")
+            console.print("Stopped. Your data is kept in", str(instance.folder))
+    except (
+        InstanceError,
+        StartError,
+        PostgresError,
+        ProcessError,
+        SettingsError,
+        migrations.MigrationError,
+    ) as fault:
+        Console(stderr=True).print(f"[bold red]gittix:[/] {fault}", highlight=False, soft_wrap=True)
+        return 1
+    return 0
+
+
+class Up:
+    """The parts of one instance, running."""
+
+    def __init__(self, console: Console, instance: Instance, *, frontend: bool) -> None:
+        self._console = console
+        self._instance = instance
+        self._frontend = frontend
+        self._environment = instance.environment()
+        self._settings: Settings = load(self._environment)
+        self._processes = Processes(instance.folder / "logs", self._notice)
+        self._began = time.monotonic()
+
+    async def start(self, *, demo: bool) -> None:
+        """Start every part and wait until it answers. Raises StartError, PostgresError, ProcessError."""
+        self._instance.write_environment()
+        await self._step("Postgres 18", self._start_postgres)
+        await self._step("Redis", self._start_redis)
+        await self._step("Migrations", self._migrate)
+        if self._instance.sandboxed:
+            await self._step("Stripe sandbox", self._start_sandbox)
+        await self._step("API: auth, tickets, orders, payments", self._start_api)
+        await self._step("Push gateway", self._start_push)
+        await self._step("Relay and worker", self._start_workers)
+        if demo:
+            await self._step("Demo shows and accounts", self._load_demo)
+
+    async def stop(self) -> None:
+        await self._processes.stop()
+
+    @asynccontextmanager
+    async def crowd(self) -> AsyncIterator[None]:
+        crowd = Crowd(f"http://{HOST}:{self._instance.ports.api}", self._instance.folder / "crowd.json")
+        async with running(("crowd", crowd.run)):
+            yield
+
+    def welcome(self, *, demo: bool) -> None:
+        ports = self._instance.ports
+        told = Table.grid(padding=(0, 2))
+        told.add_column(style="bold")
+        for name, value in (
+            ("API", f"http://localhost:{ports.api}/api/docs"),
+            ("Shows", f"http://localhost:{ports.api}/api/shows"),
+            ("Push", f"ws://localhost:{ports.push}  (Pusher protocol; GET /api/push/config)"),
+            ("Stripe", self._settings.stripe_api_base),
+            ("Data and logs", str(self._instance.folder)),
+        ):
+            told.add_row(name, value)
+        if demo:
+            told.add_row("", "")
+            for account in demo_data.ACCOUNTS:
+                told.add_row(account.role, f"{account.email}  ·  {demo_data.PASSWORD}")
+        told.add_row("", "")
+        told.add_row("Try", f"curl 'http://localhost:{ports.api}/api/shows?limit=3'")
+        told.add_row("", f"gittix events tail --data {self._instance.folder}")
+        told.add_row("", f"gittix check --data {self._instance.folder}")
+        seconds = time.monotonic() - self._began
+        self._console.print(
+            Panel(told, title=f"GitTix is up after {seconds:.1f} s", subtitle="Ctrl-C stops it", expand=False)
+        )
+
+    async def _step(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        began = time.monotonic()
+        with self._console.status(f"{name} …"):
+            await work()
+        self._console.print(
+            f"  [green]✓[/] {name:<40} [dim]{time.monotonic() - began:5.1f} s[/]", highlight=False
+        )
+
+    async def _start_postgres(self) -> None:
+        postgres = self._instance.postgres
+        fresh = await asyncio.to_thread(postgres.initialise)
+        self._processes.start(
+            Program(
+                "postgres",
+                postgres.command(),
+                {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"},
+                user=system_user(),
+                # Fast shutdown: open transactions are rolled back, nobody is waited for.
+                stop_signal=signal.SIGINT,
+                stop_seconds=30,
+            )
+        )
+        await self._wait("postgres", self._postgres_answers)
+        if fresh:
+            admin = await database.connect(postgres.url(database="postgres"), name="gittix-up")
+            await admin.execute(f"create database {DATABASE}")
+            await admin.close()
+
+    async def _postgres_answers(self) -> bool:
+        try:
+            connection = await database.connect(
+                self._instance.postgres.url(database="postgres"), name="gittix-up"
+            )
+            await connection.close()
+        except (OSError, asyncpg.PostgresError, TimeoutError):
+            return False
+        return True
+
+    async def _start_redis(self) -> None:
+        self._processes.start(Program("redis", self._instance.redis.command(), {"PATH": "/usr/bin:/bin"}))
+        await self._wait("redis", self._redis_answers)
+
+    async def _redis_answers(self) -> bool:
+        redis = open_redis(self._settings.redis_url, name="gittix-up")
+        try:
+            await redis.get("gittix:ping")
+        except (RedisError, OSError):
+            return False
+        finally:
+            await redis.aclose()
+        return True
+
+    async def _migrate(self) -> None:
+        role_urls = [self._settings.noun_database_url(noun) for noun in NOUNS]
+        await migrations.migrate(self._settings.database_url, migrations.read(), role_urls=role_urls)
+
+    async def _start_sandbox(self) -> None:
+        ports = self._instance.ports
+        self._command(
+            "stripe-sandbox",
+            "sandbox",
+            *("--port", str(ports.stripe)),
+            *("--ledger", str(self._instance.ledger)),
+            *("--webhook-url", f"http://{HOST}:{ports.api}/api/payments/webhook"),
+        )
+        await self._wait("stripe-sandbox", lambda: _answers(self._instance.ports.stripe, "/healthz"))
+
+    async def _start_api(self) -> None:
+        self._command("api", "serve", "api", "--port", str(self._instance.ports.api))
+        await self._wait("api", lambda: _answers(self._instance.ports.api, "/readyz"))
+
+    async def _start_push(self) -> None:
+        self._command("push", "serve", "push", "--port", str(self._instance.ports.push))
+        await self._wait("push", lambda: _answers(self._instance.ports.push, "/readyz"))
+
+    async def _start_workers(self) -> None:
+        self._command("relay", "relay")
+        self._command("worker", "worker")
+        await self._wait("worker", self._leases_are_held)
+        self._processes.check("relay")
+
+    async def _leases_are_held(self) -> bool:
+        connection = await database.connect(self._settings.database_url, name="gittix-up")
+        try:
+            held: int = await connection.fetchval(
+                """
+                select count(*) from pg_locks l join pg_stat_activity a using (pid)
+                where l.locktype = 'advisory' and l.granted and a.application_name in ('gittix-relay', 'gittix-notifier')
+                """
+            )
+        finally:
+            await connection.close()
+        return held >= LEASES
+
+    async def _load_demo(self) -> None:
+        await demo_data.load(self._settings)
+
+    def _command(self, name: str, *arguments: str) -> None:
+        command = [sys.executable, "-m", "backend.cli", *arguments]
+        self._processes.start(Program(name, command, _inherited() | self._environment))
+
+    async def _wait(self, name: str, ready: Callable[[], Awaitable[bool]]) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while not await ready():
+            self._processes.check(name)
+            if time.monotonic() > deadline:
+                raise StartError(
+                    f"{name} did not answer within {START_SECONDS:.0f} s; see {self._instance.folder}/logs"
+                )
+            await asyncio.sleep(POLL_SECONDS)
+
+    def _notice(self, message: str) -> None:
+        self._console.print(Text(f"  ! {message}", style="yellow"))
+
+
+async def _answers(port: int, path: str) -> bool:
+    try:
+        async with httpx.AsyncClient(timeout=3) as client:
+            return (await client.get(f"http://{HOST}:{port}{path}")).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+async def _first(work: asyncio.Task[None], stop: asyncio.Event) -> None:
+    """Wait for the work, or for the wish to stop, which ends the work."""
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({work, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if not work.done():
+        work.cancel()
+        with suppress(asyncio.CancelledError):
+            await work
+
+
+def _inherited() -> dict[str, str]:
+    """What a child needs of this shell beside GitTix's own settings."""
+    return {
+        name: os.environ[name]
+        for name in ("PATH", "HOME", "LANG", "VIRTUAL_ENV", "TMPDIR")
+        if name in os.environ
+    }
