@@ -3,6 +3,7 @@ refresh tokens that only auth knows, by their digest.
 """
 
 import secrets
+from base64 import b64decode
 from datetime import datetime
 from hashlib import sha256
 from uuid import UUID
@@ -14,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import (
     NoEncryption,
     PrivateFormat,
     PublicFormat,
+    load_der_private_key,
     load_pem_private_key,
 )
 
@@ -26,9 +28,13 @@ REFRESH_TOKEN_BYTES = 32
 class Signer:
     """Signs access tokens as `kernel.principal.TokenVerifier` wants them."""
 
-    def __init__(self, private_pem: str, *, issuer: str, audience: str, access_seconds: int) -> None:
-        """Raises ValueError for anything but an Ed25519 private key in PEM; its line ends may be escaped."""
-        key = load_pem_private_key(private_pem.replace("\\n", "\n").encode(), password=None)
+    def __init__(self, private_key: str, *, issuer: str, audience: str, access_seconds: int) -> None:
+        """`private_key` is PEM, its line ends may be escaped, or base64 of DER. Raises ValueError for anything else."""
+        key = (
+            load_pem_private_key(private_key.replace("\\n", "\n").encode(), password=None)
+            if "-----" in private_key
+            else load_der_private_key(b64decode(private_key, validate=True), password=None)
+        )
         if not isinstance(key, Ed25519PrivateKey):
             raise ValueError("not an Ed25519 private key")  # noqa: TRY004 - a bad value
         self._key = key

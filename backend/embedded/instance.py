@@ -83,8 +83,8 @@ class Instance(NamedTuple):
                 for noun in NOUNS
             },
             "REDIS_URL": self.redis.url,
-            "JWT_PRIVATE_KEY": _one_line(self.secrets.jwt_private_key),
-            "JWT_PUBLIC_KEYS": _one_line(self.secrets.jwt_public_keys),
+            "JWT_PRIVATE_KEY": _one_word(self.secrets.jwt_private_key),
+            "JWT_PUBLIC_KEYS": _one_word(self.secrets.jwt_public_keys),
             "STRIPE_API_KEY": self.secrets.stripe_api_key,
             "STRIPE_WEBHOOK_SECRETS": self.secrets.stripe_webhook_secret,
             **({"STRIPE_API_BASE": f"http://{HOST}:{self.ports.stripe}"} if self.sandboxed else {}),
@@ -192,8 +192,9 @@ def _new_secrets() -> Secrets:
     )
 
 
-def _one_line(pem: str) -> str:
-    return pem.strip().replace("\n", "\\n")
+def _one_word(pem: str) -> str:
+    """A key without its armour, so that no shell or env file trips over spaces and line ends."""
+    return "".join(line for line in pem.splitlines() if not line.startswith("-----"))
 
 
 def _write_private(path: Path, content: bytes) -> None:

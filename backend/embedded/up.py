@@ -30,7 +30,7 @@ from backend.embedded.instance import (
 )
 from backend.embedded.postgres import DATABASE, PostgresError, system_user
 from backend.embedded.processes import ProcessError, Processes, Program
-from backend.kernel import database, migrations
+from backend.kernel import database, logs, migrations
 from backend.kernel.redis import open_redis
 from backend.kernel.settings import NOUNS, Settings, SettingsError, load
 from backend.kernel.supervised import running
@@ -50,6 +50,7 @@ async def run(
 ) -> int:
     """Run until somebody asks to stop. Returns the exit status."""
     console = Console()
+    logs.configure(level="warning", style="console")
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -62,9 +63,7 @@ async def run(
                 up = Up(console, instance, frontend=frontend)
                 stack.push_async_callback(up.stop)
                 started = asyncio.create_task(up.start(demo=demo))
-                await _first(started, stop)
-                if started.done():
-                    await started
+                if await _done_before(started, stop):
                     up.welcome(demo=demo)
                     if demo:
                         await stack.enter_async_context(up.crowd())
@@ -267,15 +266,18 @@ async def _answers(port: int, path: str) -> bool:
         return False
 
 
-async def _first(work: asyncio.Task[None], stop: asyncio.Event) -> None:
-    """Wait for the work, or for the wish to stop, which ends the work."""
+async def _done_before(work: asyncio.Task[None], stop: asyncio.Event) -> bool:
+    """Wait for the work, or for the wish to stop, which ends the work. Returns whether the work was done."""
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait({work, stopping}, return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
-    if not work.done():
-        work.cancel()
-        with suppress(asyncio.CancelledError):
-            await work
+    if work.done():
+        await work
+        return True
+    work.cancel()
+    with suppress(asyncio.CancelledError):
+        await work
+    return False
 
 
 def _inherited() -> dict[str, str]:

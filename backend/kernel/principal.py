@@ -5,6 +5,7 @@ in a bounded table.
 """
 
 import time
+from base64 import b64decode
 from collections import OrderedDict
 from collections.abc import Iterable
 from hashlib import sha256
@@ -14,7 +15,12 @@ from uuid import UUID
 import jwt
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_der_public_key,
+    load_pem_public_key,
+)
 from starlette.requests import Request
 
 from backend.kernel.problems import Unauthorized
@@ -60,7 +66,7 @@ class TokenVerifier:
         if claims is None:
             return None
         principal = Principal(UUID(claims["sub"]), claims["email"], claims["name"], UUID(claims["sid"]))
-        self._remembered[token] = principal, float(claims["exp"])
+        self._remembered[token] = principal, float(claims["exp"]) + CLOCK_SKEW_SECONDS
         if len(self._remembered) > REMEMBERED_TOKENS:
             self._remembered.popitem(last=False)
         return principal
@@ -87,14 +93,20 @@ class TokenVerifier:
         return claims
 
 
-def load_public_keys(pem: str) -> list[Ed25519PublicKey]:
-    """The Ed25519 keys of one or more PEM blocks. Raises ValueError for anything else."""
+def load_public_keys(text: str) -> list[Ed25519PublicKey]:
+    """One or more Ed25519 keys: PEM blocks, or the same without armour (base64 of DER), commas between.
+
+    Raises ValueError for anything else.
+    """
     ending = "-----END PUBLIC KEY-----"
-    blocks = [block + ending for block in pem.replace("\\n", "\n").split(ending) if block.strip()]
-    keys = [load_pem_public_key(block.strip().encode()) for block in blocks]
+    if ending in text:
+        blocks = [block + ending for block in text.replace("\\n", "\n").split(ending) if block.strip()]
+        keys = [load_pem_public_key(block.strip().encode()) for block in blocks]
+    else:
+        keys = [load_der_public_key(b64decode(key, validate=True)) for key in text.split(",")]
     for key in keys:
         if not isinstance(key, Ed25519PublicKey):
-            raise ValueError("JWT_PUBLIC_KEYS must be Ed25519 public keys in PEM")  # noqa: TRY004 - a bad value
+            raise ValueError("not an Ed25519 public key")  # noqa: TRY004 - a bad value
     return [key for key in keys if isinstance(key, Ed25519PublicKey)]
 
 

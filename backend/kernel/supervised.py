@@ -15,6 +15,7 @@ Work = Callable[[], Awaitable[None]]
 
 # A loop that ran this long before it failed starts over with the shortest delay.
 HEALTHY_SECONDS = 30.0
+CANCEL_AGAIN_SECONDS = 0.5
 
 
 async def supervise(name: str, work: Work, *, min_delay: float = 0.1, max_delay: float = 5.0) -> None:
@@ -40,11 +41,16 @@ def heartbeat(name: str) -> None:
 
 @asynccontextmanager
 async def running(*works: tuple[str, Work]) -> AsyncIterator[None]:
-    """Supervise each (name, work) while the block runs, then cancel them all and wait for their end."""
+    """Supervise each (name, work) while the block runs, then cancel them all and wait for their end.
+
+    Cancelled again until they end: a library that waits with a timeout can lose a cancellation that meets the reply.
+    """
     tasks = [asyncio.create_task(supervise(name, work), name=name) for name, work in works]
     try:
         yield
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        pending = set(tasks)
+        while pending:
+            for task in pending:
+                task.cancel()
+            _, pending = await asyncio.wait(pending, timeout=CANCEL_AGAIN_SECONDS)

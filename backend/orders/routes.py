@@ -32,12 +32,12 @@ async def place(request: Request) -> Response:
     fingerprint = await idempotency.fingerprint(request) if key else None
     state = _state(request)
     async with database.connection(state.stores.pool) as connection:
-        body, replayed = await service.place(
+        placed, replayed = await service.place(
             connection, state.settings, buyer.user_id, new, request.state.correlation_id, key, fingerprint
         )
     state.stores.hint()
     headers = {idempotency.REPLAYED_HEADER: "true"} if replayed else {}
-    return Response(body, 201, headers=headers, media_type="application/json")
+    return reply(placed, 201, headers)
 
 
 @describe(tag="orders", query=OrderQuery, ok=Page[Order])

@@ -5,6 +5,7 @@ from datetime import timedelta
 from uuid import UUID
 
 import asyncpg
+import msgspec
 
 from backend.kernel import idempotency
 from backend.kernel.database import Connection
@@ -35,8 +36,8 @@ async def place(
     correlation_id: UUID,
     key: str | None,
     fingerprint: bytes | None,
-) -> tuple[bytes, bool]:
-    """Place an order. Returns the reply's body, and whether it is a replay of an earlier one.
+) -> tuple[Order, bool]:
+    """Place an order. Returns it as it was placed, and whether this is a replay of an earlier reply.
 
     One statement, which is its own transaction. Raises TicketUnavailable, TicketNotFound, OwnTicket, MixedCurrency,
     TooManyTickets, TooManyOpenOrders; Conflict and Invalid of the idempotency key.
@@ -61,7 +62,7 @@ async def place(
     if placed.outcome not in {"placed", "replayed"}:
         raise _refusal(placed, settings)
     assert placed.body is not None
-    return placed.body.encode(), placed.outcome == "replayed"
+    return _order(placed.body.encode()), placed.outcome == "replayed"
 
 
 async def cancel(connection: Connection, order_id: UUID, buyer_id: UUID, correlation_id: UUID) -> None:
@@ -85,6 +86,9 @@ async def list_orders(connection: Connection, buyer_id: UUID, query: OrderQuery)
     after = decode_cursor(query.cursor, UUID)
     rows = await queries.list_orders(connection, buyer_id, query, after)
     return page_of(rows, query.limit, lambda row: row.id)
+
+
+_order = msgspec.json.Decoder(Order).decode
 
 
 def _ticket_ids(new: NewOrder, most: int) -> list[UUID]:

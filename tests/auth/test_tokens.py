@@ -19,11 +19,12 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from backend.auth import app, tokens
 from backend.auth.model import User
 from backend.auth.tokens import Signer
-from backend.kernel.principal import MAX_TOKEN_LENGTH, TokenVerifier, load_public_keys
+from backend.kernel.principal import CLOCK_SKEW_SECONDS, MAX_TOKEN_LENGTH, TokenVerifier, load_public_keys
 from backend.kernel.settings import Settings, SettingsError
 from tests.auth.conftest import Browse, code, signed_up, who
 
 PRIVATE, PUBLIC = tokens.generate_keys()
+TOO_OLD_SECONDS = 300 + CLOCK_SKEW_SECONDS + 1
 USER = User(UUID(int=1), "ada@example.com", "Ada")
 
 Header = dict[str, Any]
@@ -100,7 +101,7 @@ FORGERIES: dict[str, Callable[[], str]] = {
     "no expiry": lambda: forged(exp=None),
     "no session": lambda: forged(sid=None),
     "no subject": lambda: forged(sub=None),
-    "expired": lambda: token(age=timedelta(seconds=301)),
+    "expired": lambda: token(age=timedelta(seconds=TOO_OLD_SECONDS)),
     "changed claims": lambda: ".".join([token().split(".")[0], _part(b'{"sub":"x"}'), token().split(".")[2]]),
     "cut short": lambda: token()[:-4],
     "too long": lambda: forged(name="x" * MAX_TOKEN_LENGTH),
@@ -121,9 +122,16 @@ def test_a_remembered_token_still_expires(monkeypatch: pytest.MonkeyPatch) -> No
 
     checker, genuine = verifier(), token()
     assert checker.verify(genuine) is not None
-    later = time.time() + 301
-    monkeypatch.setattr(time, "time", lambda: later)
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 299)
+    assert checker.verify(genuine) is not None
+    monkeypatch.setattr(time, "time", lambda: now + TOO_OLD_SECONDS)
     assert checker.verify(genuine) is None
+
+
+def test_a_remembered_token_has_the_same_allowance_for_clocks_as_a_new_one() -> None:
+    checker, genuine = verifier(), token(age=timedelta(seconds=302))
+    assert [checker.verify(genuine) is not None for _ in range(3)] == [True] * 3
 
 
 def test_keys_rotate_without_signing_anyone_out() -> None:

@@ -1,0 +1,46 @@
+# Every command runs in the project's own .venv; nothing global is touched.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3.11
+VENV := .venv
+RUN := $(VENV)/bin
+ARGS ?=
+# Two test processes: one for each core of a small machine.
+TEST_PROCESSES ?= 2
+
+# The migration runner sets the timeouts; small numbers (a status, an attempt) are small integers.
+SQUAWK_EXCLUDES := --exclude=require-statement-timeout,require-lock-timeout,prefer-bigint-over-int,prefer-bigint-over-smallint
+
+.PHONY: help setup up test check bench
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.synced ## Install everything into .venv, from the lock
+
+$(VENV)/.synced: pyproject.toml uv.lock
+	@command -v $(PYTHON) >/dev/null || command -v python3 >/dev/null || { echo "Python 3.11 is needed: install it, then try again."; exit 1; }
+	@echo "Setting up $(VENV) (a minute the first time) …"
+	@test -x $(RUN)/python || $$(command -v $(PYTHON) || command -v python3) -m venv $(VENV) \
+	  || { echo "Could not make $(VENV): install Python's venv module (Debian: apt install python3-venv)."; exit 1; }
+	@test -x $(RUN)/uv || $(RUN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9' \
+	  || { echo "Could not install uv: is PyPI reachable from here?"; exit 1; }
+	@UV_PROJECT_ENVIRONMENT=$(VENV) $(RUN)/uv sync --frozen --inexact --python $(RUN)/python \
+	  || { echo "Could not install the locked packages: see the lines above, then run make setup again."; exit 1; }
+	@touch $@
+
+up: setup ## Run everything here: Postgres, Redis, Stripe sandbox, services, a demo. ARGS="--port 9000"
+	@$(RUN)/gittix up $(ARGS)
+
+test: setup ## Run the tests on real Postgres, Redis and pusher-js. ARGS="tests/orders -k cancel"
+	@$(RUN)/pytest -n $(TEST_PROCESSES) --dist loadgroup $(ARGS)
+
+check: setup ## Format, lint, types, the arrows between packages, migrations
+	@$(RUN)/ruff format --check .
+	@$(RUN)/ruff check .
+	@$(RUN)/mypy
+	@$(RUN)/lint-imports
+	@$(RUN)/squawk --pg-version 18.0 --assume-in-transaction $(SQUAWK_EXCLUDES) backend/migrations/*.sql
+
+bench: setup ## Measure, each figure beside a floor; JSON under .cache/bench
+	@$(RUN)/python -m loadtests.bench $(ARGS)
