@@ -1,0 +1,1 @@
+"""What GitTix does under load, measured: benchmarks beside a floor, and locust scenarios."""

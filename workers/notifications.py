@@ -23,7 +23,7 @@ from backend.events.stream import DEAD_LETTERS, FIELD, START, STREAM, EventStrea
 from backend.kernel import database
 from backend.kernel.database import Connection, Pool
 from backend.kernel.supervised import heartbeat
-from backend.push.publisher import Message, MessagePublisher
+from backend.push.publisher import MAX_MESSAGES, Message, MessagePublisher
 from backend.tickets import queries as tickets
 from workers.messages import UnknownEvent, availability_message, messages_for, show_of
 
@@ -38,7 +38,8 @@ BLOCK_MS = 1000
 AVAILABILITY_SECONDS = 0.5
 # After a takeover the last events' shows are counted again: their count may have died with the other notifier.
 RECOUNTED = 200
-SHOWS_AT_ONCE = 200
+# Counts have one place between two events, so all that changed go out together; more than these wait for the next.
+SHOWS_AT_ONCE = MAX_MESSAGES
 DEAD_LETTERS_KEPT = 10_000
 
 NOTIFIED = Counter("gittix_notifier_messages", "Push messages published", ["event"])
@@ -87,8 +88,9 @@ class Notifier:
         state = await self._publisher.state()
         self._told = max(row["position"], state.position)
         self._appended = max(row["appended"], state.appended)
-        for event in await self._recent():
-            self._note_change(event)
+        if not self._counted():
+            for event in await self._recent():
+                self._note_change(event)
         return position_of(self._told)
 
     async def _recent(self) -> Sequence[Event]:
@@ -97,7 +99,7 @@ class Notifier:
 
     async def _turn(self, connection: Connection, cursor: Position) -> Position:
         """Tell what is new, for one read of the stream. Returns the cursor to go on from."""
-        wait = BLOCK_MS if not self._changed else int(AVAILABILITY_SECONDS * 500)
+        wait = BLOCK_MS if not self._changed or self._counted() else int(AVAILABILITY_SECONDS * 500)
         streams = await self._redis.xread({STREAM: str(cursor)}, count=BATCH, block=wait)
         entries = streams[0][1] if streams else []
         for entry_id, fields in entries:
@@ -153,7 +155,7 @@ class Notifier:
     async def _tell_availability(self) -> None:
         """Count the shows that changed, at a bounded rate. A count that is skipped is in the next one."""
         now = asyncio.get_running_loop().time()
-        if not self._changed or now < self._counted_at + AVAILABILITY_SECONDS:
+        if not self._changed or self._counted() or now < self._counted_at + AVAILABILITY_SECONDS:
             return
         self._counted_at = now
         due = list(self._changed)[:SHOWS_AT_ONCE]
@@ -162,6 +164,10 @@ class Notifier:
         await self._publish(self._told | 1, [availability_message(show) for show in shows.values()])
         for show_id in due:
             self._changed.pop(show_id, None)
+
+    def _counted(self) -> bool:
+        """Whether the place for counts after the last event is taken."""
+        return self._told & 1 == 1
 
     async def _bury(self, entry_id: bytes, fields: dict[bytes, bytes], reason: str) -> None:
         await self._redis.xadd(

@@ -26,6 +26,8 @@ ABANDON = "abandon_payment"
 CAPTURE_SECONDS = 3.0
 # 3-D Secure: look for an answer whose webhook was lost.
 ACTION_SECONDS = 15.0
+# Nobody answers a challenge this old, and its order has ended.
+ACTION_ABANDONED_SECONDS = 600.0
 WEBHOOK_SECONDS = 10.0
 BATCH = 50
 
@@ -44,23 +46,28 @@ async def reconcile_payments(context: dict[str, Any]) -> int:
     stores: Stores = context["payments"]
     settlement: Settlement = context["settlement"]
     async with database.connection(stores.pool) as connection:
-        still = [
-            *await queries.stale(connection, "authorised", CAPTURE_SECONDS, BATCH),
-            *await queries.stale(connection, "requires_action", ACTION_SECONDS, BATCH),
+        abandoned = [
+            *await queries.stale(connection, "requires_action", ACTION_ABANDONED_SECONDS, BATCH),
             *await queries.stale(connection, "started", ABANDONED_SECONDS, BATCH),
         ]
+        open_still = [
+            *await queries.stale(connection, "authorised", CAPTURE_SECONDS, BATCH),
+            *await queries.stale(connection, "requires_action", ACTION_SECONDS, BATCH),
+        ]
         webhooks = await queries.waiting_webhooks(connection, WEBHOOK_SECONDS, BATCH)
-    for payment in still:
-        await _resume(settlement, payment)
+    for payment in abandoned:
+        await _resume(settlement, payment, abandoned=True)
+    for payment in open_still:
+        await _resume(settlement, payment, abandoned=False)
     jobs: ArqRedis = context["redis"]
     for event_id in webhooks:
         await jobs.enqueue_job(HANDLE_WEBHOOK, event_id, _job_id=f"webhook:{event_id}")
-    return len(still) + len(webhooks)
+    return len(abandoned) + len(open_still) + len(webhooks)
 
 
-async def _resume(settlement: Settlement, payment: Payment) -> None:
+async def _resume(settlement: Settlement, payment: Payment, *, abandoned: bool) -> None:
     try:
-        outcome = await settlement.resume(payment, abandoned=payment.status == "started")
+        outcome = await settlement.resume(payment, abandoned=abandoned)
     except Exception as fault:
         log.warning("payment not reconciled", payment_id=str(payment.id), error=repr(fault))
         return

@@ -56,12 +56,12 @@ class Consumer:
         self._tries = f"gittix:events:tries:{name}"
 
     async def run(self) -> None:
-        """Consume until cancelled. First what this member left unfinished, then what dead members left, then new."""
+        """Consume until cancelled. First what this member and dead ones left unfinished, then new."""
         while True:
             try:
                 await self._ensure_group()
-                await self._drain("0")
                 await self._claim()
+                await self._drain("0")
                 claim_at = _now() + CLAIM_IDLE_MS / 1000
                 while _now() < claim_at:
                     heartbeat(f"consumer-{self.name}")
@@ -105,13 +105,12 @@ class Consumer:
         return [(entry_id, fields or {}) for _, entries in streams or [] for entry_id, fields in entries]
 
     async def _claim(self) -> None:
+        """Make what dead members left pending this member's own. The entries are nil where one was deleted: not used."""
         cursor: Any = "0-0"
         while True:
-            cursor, entries, *_ = await self._redis.xautoclaim(
+            cursor, *_ = await self._redis.xautoclaim(
                 STREAM, self.name, self._member, CLAIM_IDLE_MS, cursor, count=BATCH
             )
-            if entries:
-                await self.handle(entries)
             if cursor in {b"0-0", "0-0"}:
                 return
 

@@ -94,8 +94,10 @@ class Relay:
             self._woken.clear()
             if not await self.turn(connection):
                 OUTBOX_AGE.set(0)
+                # Python 3.11's wait_for can swallow a cancellation that comes together with the hint.
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._woken.wait(), POLL_SECONDS)
+                    async with asyncio.timeout(POLL_SECONDS):
+                        await self._woken.wait()
             if clock() >= tidy_at:
                 await purge(connection)
                 await self._stream.trim(KEPT)
@@ -150,7 +152,8 @@ async def agree(connection: Connection, last: Position) -> Published:
             )
     if last == START:
         return Published(last, epoch, 0)
-    return Published(last, epoch, last.position if last.epoch == epoch else start)
+    # A stream that is still in an older epoch may have lost its tail too.
+    return Published(last, epoch, last.position if last.epoch == epoch else min(start, last.position))
 
 
 async def number(connection: Connection, limit: int) -> int:

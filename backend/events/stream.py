@@ -85,8 +85,10 @@ class EventStream:
         return int(await self._redis.xtrim(STREAM, minid=str(floor), approximate=True))
 
     async def _slowest_reader(self) -> Position | None:
-        """The oldest entry that a group or a reader may still want; None when nobody reads."""
+        """The oldest entry that a group or a reader may still want; None when no reader has said how far it is."""
         progress = [Position.parse(at) for at in (await self._redis.hgetall(READERS)).values()]  # type: ignore[misc]
+        if not progress:
+            return None
         try:
             groups = await self._redis.xinfo_groups(STREAM)
         except ResponseError:
@@ -96,4 +98,4 @@ class EventStream:
             if group["pending"]:
                 oldest = (await self._redis.xpending(STREAM, group["name"]))["min"]
                 progress.append(Position.parse(oldest))
-        return min(progress, default=None)
+        return min(progress)

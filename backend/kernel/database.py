@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import asyncpg
 import msgspec
+from asyncpg.exceptions._base import DataError as UnencodableError
 from asyncpg.pool import PoolConnectionProxy
 
 if TYPE_CHECKING:
@@ -45,9 +46,12 @@ UNAVAILABLE = (
     asyncpg.DeadlockDetectedError,
     asyncpg.SerializationError,
     asyncpg.InterfaceError,
-    ConnectionError,
-    TimeoutError,
+    # A socket that is gone and a name that does not resolve are no ConnectionError.
+    OSError,
 )
+
+# A value that can't be stored: Postgres refused it, or asyncpg could not encode it (which it calls an interface error).
+UNSTORABLE = (asyncpg.DataError, UnencodableError)
 
 
 class _PlainConnection(asyncpg.Connection):

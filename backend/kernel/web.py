@@ -10,7 +10,6 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
-import asyncpg
 import msgspec
 import redis.exceptions
 import structlog
@@ -102,7 +101,7 @@ def build(
             ClientDisconnect: _disconnected,
             **dict.fromkeys(database.UNAVAILABLE, _unavailable),
             redis.exceptions.RedisError: _unavailable,
-            asyncpg.DataError: _data_error,
+            **dict.fromkeys(database.UNSTORABLE, _data_error),
             Exception: _unexpected,
         },
         lifespan=lifespan,

@@ -180,7 +180,8 @@ as $$
 declare
     v_status text;
 begin
-    select o.status into v_status from orders.orders o where o.id = p_order and o.buyer_id = p_buyer;
+    select case when o.status in ('pending', 'awaiting_payment') and o.expires_at <= clock_timestamp() then 'expired' else o.status end
+    into v_status from orders.orders o where o.id = p_order and o.buyer_id = p_buyer;
     if v_status is null then
         return 'not_found';
     end if;
@@ -199,13 +200,23 @@ exception when sqlstate 'GT001' then
 end
 $$;
 
--- Expire what is due, about `p_limit` tickets. Returns the number of orders whose tickets were freed.
+-- Expire what is due, about `p_limit` tickets. Returns the number of orders that it found.
+--
+-- An order past its time may have no ticket left that tells of it: its seller withdrew it. Such a one is expired a little
+-- later, so that others keep the lock order, tickets first; a lock that somebody has means that somebody decides.
 create function orders.expire_due(p_limit int, p_correlation uuid) returns int
 language plpgsql volatile
 as $$
 declare
     v_orders uuid[] := tickets.release_due(p_limit, p_correlation);
 begin
+    v_orders := v_orders || array(
+        select o.id from orders.orders o
+        where o.status in ('pending', 'awaiting_payment') and o.expires_at <= clock_timestamp() - interval '1 second'
+            and not o.id = any (v_orders)
+        order by o.expires_at limit p_limit
+        for no key update skip locked
+    );
     if cardinality(v_orders) > 0 then
         perform orders.close(v_orders, 'expired', p_correlation);
     end if;

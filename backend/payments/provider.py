@@ -1,7 +1,8 @@
 """Stripe, by its official library: what is asked of it, and its answers in our words.
 
-Each call that changes something has an idempotency key made of what it is for, so that a repeat after a crash or a
-lost reply is the same call. Every call is bounded in time.
+A create, a confirmation and a refund have an idempotency key made of what they are for, so that a repeat after a crash
+or a lost reply is the same call. A capture and a void need none: the intent's state allows each once, and Stripe would
+repeat a stored 500 under the same key for a day. Every call is bounded in time.
 """
 
 from typing import Any, NamedTuple
@@ -58,8 +59,11 @@ class Provider:
     async def close(self) -> None:
         await self._http.close_async()  # type: ignore[no-untyped-call]
 
-    async def create(self, order_id: UUID, amount: int, currency: str) -> Intent:
-        """The order's one intent: the same again for the same order."""
+    async def create(self, order_id: UUID, attempt: int, amount: int, currency: str) -> Intent:
+        """The intent of an order's first attempt, as it was when it was made: the same again for the same attempt.
+
+        Later attempts use it too, unless it never became known.
+        """
         return await _asked(
             self._client.v1.payment_intents.create_async(
                 {
@@ -70,7 +74,7 @@ class Provider:
                     "automatic_payment_methods": {"enabled": True, "allow_redirects": "never"},
                     "metadata": {"order_id": str(order_id)},
                 },
-                {"idempotency_key": f"intent:{order_id}"},
+                {"idempotency_key": f"intent:{order_id}:{attempt}"},
             )
         )
 
@@ -87,18 +91,12 @@ class Provider:
     async def retrieve(self, intent_id: str) -> Intent:
         return await _asked(self._client.v1.payment_intents.retrieve_async(intent_id))
 
-    async def capture(self, intent_id: str, order_id: UUID) -> Intent:
-        return await _asked(
-            self._client.v1.payment_intents.capture_async(
-                intent_id, {}, {"idempotency_key": f"capture:{order_id}"}
-            )
-        )
+    async def capture(self, intent_id: str) -> Intent:
+        return await _asked(self._client.v1.payment_intents.capture_async(intent_id))
 
-    async def cancel(self, intent_id: str, order_id: UUID) -> Intent:
+    async def cancel(self, intent_id: str) -> Intent:
         return await _asked(
-            self._client.v1.payment_intents.cancel_async(
-                intent_id, {"cancellation_reason": "abandoned"}, {"idempotency_key": f"void:{order_id}"}
-            )
+            self._client.v1.payment_intents.cancel_async(intent_id, {"cancellation_reason": "abandoned"})
         )
 
     async def refund(self, intent_id: str, order_id: UUID) -> None:

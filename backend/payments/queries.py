@@ -82,13 +82,14 @@ async def insert(
     key: str | None,
     fingerprint: bytes | None,
 ) -> Payment:
-    """The order's next attempt. Raises UniqueViolationError while another is open."""
+    """The order's next attempt, on the intent that failed ones left. Raises UniqueViolationError while one is open."""
     row = await connection.fetchrow(
         f"""
         insert into payments.payments as p (
-            id, order_id, buyer_id, attempt, amount, currency, payment_method, idempotency_key, fingerprint
+            id, order_id, buyer_id, attempt, amount, currency, payment_method, idempotency_key, fingerprint, intent_id
         )
-        select $1, $2, $3, coalesce(max(o.attempt), 0) + 1, $4, $5, $6, $7, $8
+        select $1, $2, $3, coalesce(max(o.attempt), 0) + 1, $4, $5, $6, $7, $8,
+               (array_agg(o.intent_id order by o.attempt desc) filter (where o.status = 'failed' and o.intent_id is not null))[1]
         from payments.payments o where o.order_id = $2
         returning {_PAYMENT}
         """,
@@ -174,6 +175,11 @@ async def store_reply(connection: Connection, payment_id: UUID, status: int, bod
         status,
         body,
     )
+
+
+async def forget_key(connection: Connection, payment_id: UUID) -> None:
+    """The attempt came to nothing, and its request may be repeated."""
+    await connection.execute("update payments.payments set idempotency_key = null where id = $1", payment_id)
 
 
 async def stale(connection: Connection, status: str, seconds: float, limit: int) -> list[Payment]:

@@ -18,6 +18,7 @@ from backend.payments.errors import (
     OrderExpired,
     PaymentDeclined,
     PaymentMethodRefused,
+    ProviderUnavailable,
     WebhookRefused,
 )
 from backend.payments.model import NewPayment, PaymentReply
@@ -60,6 +61,10 @@ async def pay(
         answer = _problem(_declined(fault.code, fault.decline_code, fault.message))
     except Refused as fault:
         answer = _problem(PaymentMethodRefused(str(fault), stripe_code=fault.code))
+    except ProviderUnavailable:
+        async with database.connection(stores.pool) as connection:
+            await queries.forget_key(connection, payment.id)
+        raise
     if key is not None:
         async with database.connection(stores.pool) as connection:
             await queries.store_reply(connection, payment.id, answer.status, answer.body)

@@ -48,6 +48,10 @@ REFUSALS = {
 AUTHORISABLE = ("started", "requires_action", "failed")
 
 
+class _Voided(Exception):
+    """The order ended, and its intent was voided since it was read: nothing may be won with it."""
+
+
 class Outcome(NamedTuple):
     """Where a payment stands; the client secret when the browser has something to do."""
 
@@ -106,10 +110,9 @@ class Settlement:
     async def _pay(self, payment: Payment, payment_method: str, correlation_id: UUID) -> Outcome:
         intent_id: str | None = None
         try:
-            intent = await self._provider.create(payment.order_id, payment.amount, payment.currency)
-            intent_id = intent.id
+            intent_id = await self._intent_id(payment)
             intent = await self._provider.confirm(
-                intent.id, payment.order_id, payment.attempt, payment_method
+                intent_id, payment.order_id, payment.attempt, payment_method
             )
         except Declined as fault:
             failure = (fault.code, fault.decline_code, fault.message)
@@ -132,21 +135,22 @@ class Settlement:
         """Go on with a payment whose process may be gone: read the intent, move forward only.
 
         `abandoned` says that no process can still be confirming it (ABANDONED_SECONDS, by Postgres's clock), so that
-        an intent which is still payable means that the attempt failed.
+        an intent which is still payable means that the attempt failed; or that nobody will authenticate it any more.
         """
         if payment.status not in OPEN | {"failed"}:
             return Outcome(payment)
         correlation_id = uuid4()
-        intent = (
-            await self._provider.retrieve(payment.intent_id)
-            if payment.intent_id
-            else await self._provider.create(payment.order_id, payment.amount, payment.currency)
-        )
+        # What a repeated create answers is how the intent began, not how it is.
+        intent = await self._provider.retrieve(await self._intent_id(payment))
         return await self._follow(payment, intent, correlation_id, abandoned=abandoned)
 
     async def resume_intent(self, intent_id: str) -> None:
         """Something happened to this intent, as a webhook says: go on with the attempt that it is about."""
-        intent = await self._provider.retrieve(intent_id)
+        try:
+            intent = await self._provider.retrieve(intent_id)
+        except Refused as fault:
+            log.warning("webhook for an intent that can't be read", intent_id=intent_id, error=str(fault))
+            return
         if intent.order_id is None:
             log.info("webhook for an intent that is not ours", intent_id=intent_id)
             return
@@ -177,6 +181,8 @@ class Settlement:
                 return Outcome(await self._succeeded(payment, intent, correlation_id))
             case "canceled":
                 return Outcome(await self._unpayable(payment, intent.id, correlation_id))
+            case "requires_action" if payment.status == "requires_action" and abandoned:
+                return Outcome(await self._void(payment, intent.id, correlation_id))
             case "requires_action":
                 return await self._requires_action(payment, intent, correlation_id)
             case "requires_payment_method" | "requires_confirmation":
@@ -187,19 +193,24 @@ class Settlement:
         return Outcome(payment)
 
     async def _settle(self, payment: Payment, intent: Intent, correlation_id: UUID) -> Payment:
-        async with database.transaction(self._stores.pool) as connection:
-            won = await queries.settle(connection, payment, correlation_id)
-            authorised = await queries.advance(
-                connection, payment.id, AUTHORISABLE, "authorised", intent_id=intent.id
-            )
-            if authorised is not None:
-                await _tell(connection, "payment.authorised", authorised, correlation_id)
+        try:
+            async with database.transaction(self._stores.pool) as connection:
+                won = await queries.settle(connection, payment, correlation_id)
+                authorised = await queries.advance(
+                    connection, payment.id, AUTHORISABLE, "authorised", intent_id=intent.id
+                )
+                if authorised is not None:
+                    await _tell(connection, "payment.authorised", authorised, correlation_id)
+                else:
+                    await _check_not_voided(connection, payment)
+        except _Voided:
+            return await self._read(payment)
         self._stores.hint()
         payment = authorised or payment
         if not won:
             return await self._void(payment, intent.id, correlation_id)
         try:
-            await self._provider.capture(intent.id, payment.order_id)
+            await self._provider.capture(intent.id)
         except (Declined, Refused) as fault:
             log.warning("capture refused", payment_id=str(payment.id), error=str(fault))
             current = await self._provider.retrieve(intent.id)
@@ -234,7 +245,7 @@ class Settlement:
 
     async def _void(self, payment: Payment, intent_id: str, correlation_id: UUID) -> Payment:
         try:
-            await self._provider.cancel(intent_id, payment.order_id)
+            await self._provider.cancel(intent_id)
         except Refused:
             # It is no longer voidable: voided before, or captured, which the next look will settle.
             intent = await self._provider.retrieve(intent_id)
@@ -244,9 +255,7 @@ class Settlement:
         except Unreachable as fault:
             log.warning("void not answered", payment_id=str(payment.id), error=str(fault))
             return payment
-        if payment.status == "failed":
-            return payment
-        return await self._moved(payment, "voided", "payment.voided", correlation_id, intent_id=intent_id)
+        return await self._unpayable(payment, intent_id, correlation_id)
 
     async def _unpayable(self, payment: Payment, intent_id: str, correlation_id: UUID) -> Payment:
         """The intent will never be captured. An order that had been won is cancelled, its tickets free again."""
@@ -257,6 +266,15 @@ class Settlement:
                 await _tell(connection, "payment.voided", voided, correlation_id)
         self._stores.hint()
         return voided or await self._read(payment)
+
+    async def _intent_id(self, payment: Payment) -> str:
+        """The order's intent: known from an earlier attempt, or made for this one."""
+        if payment.intent_id is not None:
+            return payment.intent_id
+        intent = await self._provider.create(
+            payment.order_id, payment.attempt, payment.amount, payment.currency
+        )
+        return intent.id
 
     async def _requires_action(self, payment: Payment, intent: Intent, correlation_id: UUID) -> Outcome:
         if payment.status == "started":
@@ -294,6 +312,12 @@ class Settlement:
     async def _read(self, payment: Payment) -> Payment:
         async with database.connection(self._stores.pool) as connection:
             return await queries.payment(connection, payment.id) or payment
+
+
+async def _check_not_voided(connection: Connection, payment: Payment) -> None:
+    current = await queries.payment(connection, payment.id)
+    if current is None or current.status == "voided":
+        raise _Voided
 
 
 async def _tell(connection: Connection, event: str, payment: Payment, correlation_id: UUID) -> None:

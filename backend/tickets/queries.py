@@ -193,13 +193,13 @@ async def lock_ticket(connection: Connection, ticket_id: UUID) -> TicketRow | No
 async def update_ticket(connection: Connection, ticket_id: UUID, columns: dict[str, Any]) -> bool:
     """Change a ticket that nobody holds. False when somebody does.
 
-    A hold that ran out ends here, as the seller's change is the next thing that happens to the ticket.
+    A hold that ran out stays in the row: whoever takes the ticket over is told by it which order to expire.
     """
     sets = "".join(f'"{name}" = ${position}, ' for position, name in enumerate(columns, start=2))
     done = await connection.fetchval(
         f"""
         update tickets.tickets t
-        set {sets} status = 'available', order_id = null, held_until = null, version = t.version + 1, updated_at = now()
+        set {sets} version = t.version + 1, updated_at = now()
         where t.id = $1 and tickets.is_free(t.status, t.held_until, clock_timestamp())
         returning true
         """,

@@ -11,7 +11,6 @@ from contextlib import AbstractContextManager, contextmanager
 from uuid import UUID, uuid4
 
 import httpx
-import msgspec
 import pytest
 import uvicorn
 
@@ -159,14 +158,6 @@ async def who(client: httpx.AsyncClient) -> str | None:
     assert reply.status_code == 200, reply.text
     user = reply.json()["current_user"]
     return user and str(user["id"])
-
-
-def code(reply: httpx.Response) -> tuple[int, str]:
-    """What a refusal is told apart by."""
-    assert reply.headers["content-type"] == "application/problem+json", reply.text
-    problem = msgspec.json.decode(reply.content)
-    assert problem["status"] == reply.status_code
-    return reply.status_code, problem["code"]
 
 
 def wait_until(done: Callable[[], object], seconds: float = 10) -> None:

@@ -9,7 +9,8 @@ from argon2 import PasswordHasher
 
 from backend.kernel.database import Connection
 from backend.kernel.settings import Settings
-from tests.auth.conftest import PASSWORD, Browse, Serve, code, new_email, signed_up, visitor, who
+from tests.auth.conftest import PASSWORD, Browse, Serve, new_email, signed_up, visitor, who
+from tests.replies import code
 
 
 async def test_sign_up_answers_with_the_user_and_signs_in(browser: httpx.AsyncClient) -> None:

@@ -6,7 +6,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.auth.conftest import ORIGIN, PASSWORD, Browse, code, new_email, signed_up, who
+from tests.auth.conftest import ORIGIN, PASSWORD, Browse, new_email, signed_up, who
+from tests.replies import code
 
 GOOD = {"email": "ada@example.com", "password": PASSWORD}
 JSON = {"Content-Type": "application/json"}

@@ -13,7 +13,8 @@ from backend.auth import limits
 from backend.auth.errors import Busy
 from backend.auth.passwords import Passwords
 from backend.kernel.settings import Settings
-from tests.auth.conftest import PASSWORD, Browse, Serve, code, new_address, new_email, signed_up, visitor
+from tests.auth.conftest import PASSWORD, Browse, Serve, new_address, new_email, signed_up, visitor
+from tests.replies import code
 
 At = Callable[[str], httpx.AsyncClient]
 

@@ -9,7 +9,8 @@ import httpx
 
 from backend.auth import service
 from backend.kernel.database import Connection
-from tests.auth.conftest import Browse, code, signed_up, who
+from tests.auth.conftest import Browse, signed_up, who
+from tests.replies import code
 
 REFRESH = "gittix_refresh"
 

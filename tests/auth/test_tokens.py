@@ -21,7 +21,8 @@ from backend.auth.model import User
 from backend.auth.tokens import Signer
 from backend.kernel.principal import CLOCK_SKEW_SECONDS, MAX_TOKEN_LENGTH, TokenVerifier, load_public_keys
 from backend.kernel.settings import Settings, SettingsError
-from tests.auth.conftest import Browse, code, signed_up, who
+from tests.auth.conftest import Browse, signed_up, who
+from tests.replies import code
 
 PRIVATE, PUBLIC = tokens.generate_keys()
 TOO_OLD_SECONDS = 300 + CLOCK_SKEW_SECONDS + 1

@@ -1,0 +1,55 @@
+"""What tests of orders look at and move: rows as the database's owner, and time by moving deadlines."""
+
+from typing import Any
+from uuid import UUID
+
+from tests.factories import Json
+
+
+async def lapse(owner: Any, order: Json, *, seconds: int = 2) -> None:
+    """Let an order's time be up, `seconds` ago, as if nobody had looked since."""
+    await owner.execute(
+        "update tickets.tickets set held_until = now() - make_interval(secs => $2) where order_id = $1",
+        UUID(order["id"]),
+        seconds,
+    )
+    await owner.execute(
+        "update orders.orders set expires_at = now() - make_interval(secs => $2) where id = $1",
+        UUID(order["id"]),
+        seconds,
+    )
+
+
+async def status(owner: Any, order: Json) -> str:
+    """The order's status as it is stored."""
+    found: str = await owner.fetchval("select status from orders.orders where id = $1", UUID(order["id"]))
+    return found
+
+
+async def holder(owner: Any, ticket: Json) -> tuple[str, str | None]:
+    """The ticket's status as it is stored, and the order that has it."""
+    row = await owner.fetchrow(
+        "select status, order_id from tickets.tickets where id = $1", UUID(ticket["id"])
+    )
+    return row["status"], row["order_id"] and str(row["order_id"])
+
+
+async def live_orders(owner: Any, ticket: Json) -> list[str]:
+    """The orders that have the ticket on a live line."""
+    rows = await owner.fetch(
+        "select order_id from orders.lines where ticket_id = $1 and live", UUID(ticket["id"])
+    )
+    return [str(row["order_id"]) for row in rows]
+
+
+async def snapshot(owner: Any) -> Any:
+    """Everything that a stale write must leave alone: tickets, orders, lines and the outbox."""
+    return await owner.fetch(
+        """
+        select 'ticket', id::text, status || version, order_id::text, held_until from tickets.tickets
+        union all select 'order', id::text, status || version, payment_id::text, expires_at from orders.orders
+        union all select 'line', order_id::text, ticket_id::text, live::text, null from orders.lines
+        union all select 'event', id::text, type, subject::text, occurred_at from events.outbox
+        order by 1, 2, 3
+        """
+    )
