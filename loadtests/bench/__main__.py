@@ -3,9 +3,11 @@
 import asyncio
 import sys
 
-from loadtests.bench import latency
+import uvloop
 
-BENCHMARKS = {"latency": latency.measure}
+from loadtests.bench import holds, latency
+
+BENCHMARKS = {"latency": latency.measure, "holds": holds.measure}
 
 
 def main() -> None:
@@ -13,7 +15,8 @@ def main() -> None:
     if unknown := [name for name in names if name not in BENCHMARKS]:
         raise SystemExit(f"no benchmark {unknown[0]!r}; there are: {', '.join(BENCHMARKS)}")
     for name in names:
-        asyncio.run(BENCHMARKS[name]())
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(BENCHMARKS[name]())
 
 
 main()

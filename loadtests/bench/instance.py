@@ -24,7 +24,7 @@ def instance(**settings: str) -> Iterator[Mapping[str, str]]:
     """A running `gittix up`; yields its environment, with API_URL and PUSH_URL. Its data is removed afterwards."""
     folder = Path(tempfile.mkdtemp(prefix="gittix-bench-"))
     folder.chmod(0o755)
-    port, push_port, stripe_port = (_free_port() for _ in range(3))
+    port, push_port, stripe_port = (free_port() for _ in range(3))
     command = [sys.executable, "-m", "backend.cli", "up", "--no-demo", "--data", str(folder)]
     command += ["--port", str(port), "--push-port", str(push_port), "--stripe-port", str(stripe_port)]
     with (folder / "up.log").open("wb") as log:
@@ -53,7 +53,7 @@ def _wait(process: "subprocess.Popen[bytes]", folder: Path, *urls: str) -> None:
         httpx.get(url, timeout=5).raise_for_status()
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -1,0 +1,59 @@
+"""The floor for a hold: a bare Starlette endpoint that runs the same writes in one statement, guarded by nothing.
+
+No authentication, no idempotency, no limits, no lock order: one update and the inserts that a hold makes.
+"""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import UUID, uuid4
+
+import asyncpg
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+# $1 ticket, $2 order, $3 buyer. As many rows, as wide, on the same tables and indexes.
+HOLD = """
+with held as (
+    update tickets.tickets t
+    set status = 'held', order_id = $2::uuid, held_until = now() + interval '60 seconds', version = t.version + 1,
+        updated_at = now()
+    where t.id = $1::uuid and t.status = 'available'
+    returning *
+), ordered as (
+    insert into orders.orders (id, buyer_id, subtotal, fee, total, currency, expires_at, latest_expiry)
+    select $2::uuid, $3::uuid, price, 100, price + 100, currency, now() + interval '60 seconds', now() + interval '120 seconds'
+    from held
+    returning *
+), line as (
+    insert into orders.lines (order_id, ticket_id, show_id, seller_id, price, section, "row", seat)
+    select $2::uuid, id, show_id, seller_id, price, section, "row", seat from held
+), told as (
+    insert into events.outbox (type, subject, version, data)
+    select 'ticket.held', id, version, to_jsonb(held) from held
+    union all
+    select 'order.created', id, version, to_jsonb(ordered) from ordered
+)
+select id, total from ordered
+"""
+
+
+async def hold(request: Request) -> JSONResponse:
+    body = await request.json()
+    pool: asyncpg.Pool = request.state.pool
+    async with pool.acquire() as connection:
+        row = await connection.fetchrow(HOLD, UUID(body["ticket_id"]), uuid4(), uuid4())
+    assert row is not None
+    return JSONResponse({"id": str(row["id"]), "total": row["total"]}, 201)
+
+
+@asynccontextmanager
+async def lifespan(_app: Starlette) -> AsyncIterator[dict[str, Any]]:
+    async with asyncpg.create_pool(os.environ["DATABASE_URL"], min_size=10, max_size=10) as pool:
+        yield {"pool": pool}
+
+
+app = Starlette(routes=[Route("/hold", hold, methods=["POST"])], lifespan=lifespan)

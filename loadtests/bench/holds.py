@@ -1,0 +1,174 @@
+"""Holds a second over HTTP, each on a ticket of its own, beside two floors in the same run.
+
+(a) a bare Starlette and asyncpg endpoint with the same writes; (b) pgbench with the same statement. Ours does
+authentication, an idempotency key, limits, the lock order and the outbox as well.
+"""
+
+import asyncio
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from itertools import cycle
+from statistics import median
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+from uuid import uuid4
+
+import asyncpg
+import httpx
+
+from backend.auth.model import User
+from backend.auth.tokens import Signer
+from backend.embedded.demo import seed
+from backend.embedded.postgres import bin_folder
+from backend.kernel.settings import load
+from loadtests.bench.floor import HOLD
+from loadtests.bench.instance import free_port, instance
+from loadtests.bench.load import Load, drive, post
+from loadtests.bench.results import milliseconds, publish
+
+ROUNDS = 3
+REQUESTS = 6_000
+CONNECTIONS = 24
+POOL = 10
+BUYERS = 500
+SHOWS = 100
+
+
+async def measure() -> None:
+    with instance(MAX_OPEN_ORDERS="10000", HOLD_SECONDS="3600", DATABASE_POOL_SIZE="10") as environment:
+        await seed(load(environment), shows=SHOWS, tickets=3 * ROUNDS * REQUESTS)
+        tickets = await _tickets(environment)
+        tokens = _tokens(environment)
+        ours, bare, plain = [], [], []
+        async with _floor(environment) as floor_port:
+            for _ in range(ROUNDS):
+                bare.append(await _bare(floor_port, tickets))
+                ours.append(await _ours(environment, tickets, tokens))
+                plain.append(_pgbench(environment))
+    rows: dict[str, dict[str, Any]] = {
+        "(b) pgbench, same statement": {"per second": round(median(plain))},
+        "(a) bare Starlette and asyncpg": _row(bare),
+        "holds": _row(ours),
+    }
+    ratios = [mine.per_second / theirs.per_second for mine, theirs in zip(ours, bare, strict=True)]
+    rows["holds"]["share of (a)"] = round(median(ratios), 2)
+    publish("holds", rows)
+
+
+async def _ours(environment: Mapping[str, str], tickets: Iterator[str], tokens: Iterator[str]) -> Load:
+    url = urlsplit(environment["API_URL"])
+    assert url.hostname
+    assert url.port
+    requests = [
+        post(
+            "/api/orders",
+            json.dumps({"ticket_id": next(tickets)}).encode(),
+            f"Authorization: Bearer {next(tokens)}",
+            f"Idempotency-Key: {uuid4()}",
+        )
+        for _ in range(REQUESTS)
+    ]
+    return _all_won(await drive(url.hostname, url.port, iter(requests), connections=CONNECTIONS))
+
+
+async def _bare(port: int, tickets: Iterator[str]) -> Load:
+    requests = [post("/hold", json.dumps({"ticket_id": next(tickets)}).encode()) for _ in range(REQUESTS)]
+    return _all_won(await drive("127.0.0.1", port, iter(requests), connections=CONNECTIONS))
+
+
+def _pgbench(environment: Mapping[str, str]) -> float:
+    """Transactions a second of the floor's statement, over as many connections as the floor's pool has."""
+    url = urlsplit(environment["DATABASE_URL"])
+    assert url.username
+    assert url.password
+    login = {
+        "PGHOST": parse_qs(url.query)["host"][0],
+        "PGUSER": url.username,
+        "PGPASSWORD": unquote(url.password),
+        "PGDATABASE": url.path[1:],
+    }
+    statement = HOLD.replace(
+        "$1::uuid", "(select ticket_id from bench_tickets where n = (select nextval('bench_n')))"
+    )
+    statement = statement.replace("$2::uuid", "(select id from o)").replace("$3::uuid", "gen_random_uuid()")
+    statement = statement.replace("with held as", "with o as (select gen_random_uuid() as id), held as", 1)
+    with tempfile.NamedTemporaryFile("w", suffix=".sql") as script:
+        script.write(statement + ";\n")
+        script.flush()
+        command = [str(bin_folder() / "pgbench"), "-n", "-M", "prepared", "-f", script.name]
+        command += ["-c", str(POOL), "-j", "1", "-t", str(REQUESTS // POOL)]
+        done = subprocess.run(  # noqa: S603 - our own binaries
+            command, env=os.environ | login, capture_output=True, text=True, check=False, timeout=300
+        )
+    found = re.search(r"tps = ([\d.]+)", done.stdout)
+    if done.returncode != 0 or not found:
+        raise SystemExit(f"pgbench failed: {done.stderr}")
+    return float(found[1])
+
+
+async def _tickets(environment: Mapping[str, str]) -> Iterator[str]:
+    """Every free ticket, once; pgbench takes its own from a numbered table."""
+    connection = await asyncpg.connect(environment["DATABASE_URL"])
+    try:
+        rows = await connection.fetch(
+            "select id from tickets.tickets where status = 'available' order by random()"
+        )
+        ids = [row["id"] for row in rows]
+        own, numbered = ids[: 2 * ROUNDS * REQUESTS], ids[2 * ROUNDS * REQUESTS :]
+        await connection.execute(
+            "create table bench_tickets (n bigint primary key, ticket_id uuid not null); create sequence bench_n"
+        )
+        await connection.copy_records_to_table("bench_tickets", records=list(enumerate(numbered, start=1)))
+        await connection.execute("vacuum analyze")
+    finally:
+        await connection.close()
+    return iter([str(ticket_id) for ticket_id in own])
+
+
+def _tokens(environment: Mapping[str, str]) -> Iterator[str]:
+    """Access tokens of some hundred buyers, in turn, as auth would sign them."""
+    signer = Signer(environment["JWT_PRIVATE_KEY"], issuer="gittix", audience="gittix", access_seconds=3600)
+    buyers = [User(uuid4(), f"{number}@bench.example", f"buyer {number}") for number in range(BUYERS)]
+    return cycle([signer.access_token(buyer, uuid4(), datetime.now(UTC)) for buyer in buyers])
+
+
+@asynccontextmanager
+async def _floor(environment: Mapping[str, str]) -> AsyncIterator[int]:
+    """The floor's app under uvicorn, as the API runs."""
+    port = free_port()
+    command = [sys.executable, "-m", "uvicorn", "loadtests.bench.floor:app", "--port", str(port)]
+    command += ["--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "warning"]
+    process = subprocess.Popen(command, env=os.environ | environment)  # noqa: ASYNC220, S603 - ourselves, before the load
+    try:
+        async with httpx.AsyncClient() as client:
+            for _ in range(100):
+                try:
+                    await client.get(f"http://127.0.0.1:{port}/")
+                    break
+                except httpx.ConnectError:
+                    await asyncio.sleep(0.1)
+        yield port
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def _all_won(load: Load) -> Load:
+    if set(load.statuses) != {201}:
+        raise SystemExit(f"not every hold was won: {load.statuses}")
+    return load
+
+
+def _row(loads: list[Load]) -> dict[str, Any]:
+    figures = milliseconds([latency for load in loads for latency in load.latencies])
+    return {
+        "per second": round(median(load.per_second for load in loads)),
+        **{f"{n}, ms": figures[n] for n in ("p50", "p99")},
+    }
