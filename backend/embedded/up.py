@@ -101,11 +101,14 @@ class Up:
         await self._step("Postgres 18", self._start_postgres)
         await self._step("Redis", self._start_redis)
         await self._step("Migrations", self._migrate)
+        # They wait for each other by themselves, so they may start at once.
+        self._launch()
+        ports = self._instance.ports
         if self._instance.sandboxed:
-            await self._step("Stripe sandbox", self._start_sandbox)
-        await self._step("API: auth, tickets, orders, payments", self._start_api)
-        await self._step("Push gateway", self._start_push)
-        await self._step("Relay and worker", self._start_workers)
+            await self._step("Stripe sandbox", self._answering("stripe-sandbox", ports.stripe, "/healthz"))
+        await self._step("API: auth, tickets, orders, payments", self._answering("api", ports.api, "/readyz"))
+        await self._step("Push gateway", self._answering("push", ports.push, "/readyz"))
+        await self._step("Relay and worker", self._leading)
         if demo:
             await self._step("Demo shows and accounts", self._load_demo)
 
@@ -199,28 +202,26 @@ class Up:
         role_urls = [self._settings.noun_database_url(noun) for noun in NOUNS]
         await migrations.migrate(self._settings.database_url, migrations.read(), role_urls=role_urls)
 
-    async def _start_sandbox(self) -> None:
+    def _launch(self) -> None:
         ports = self._instance.ports
-        self._command(
-            "stripe-sandbox",
-            "sandbox",
-            *("--port", str(ports.stripe)),
-            *("--ledger", str(self._instance.ledger)),
-            *("--webhook-url", f"http://{HOST}:{ports.api}/api/payments/webhook"),
-        )
-        await self._wait("stripe-sandbox", lambda: _answers(self._instance.ports.stripe, "/healthz"))
-
-    async def _start_api(self) -> None:
-        self._command("api", "serve", "api", "--port", str(self._instance.ports.api))
-        await self._wait("api", lambda: _answers(self._instance.ports.api, "/readyz"))
-
-    async def _start_push(self) -> None:
-        self._command("push", "serve", "push", "--port", str(self._instance.ports.push))
-        await self._wait("push", lambda: _answers(self._instance.ports.push, "/readyz"))
-
-    async def _start_workers(self) -> None:
+        if self._instance.sandboxed:
+            self._command(
+                "stripe-sandbox",
+                "sandbox",
+                *("--port", str(ports.stripe)),
+                *("--ledger", str(self._instance.ledger)),
+                *("--webhook-url", f"http://{HOST}:{ports.api}/api/payments/webhook"),
+            )
         self._command("relay", "relay")
         self._command("worker", "worker")
+        self._command("push", "serve", "push", "--port", str(ports.push))
+        # Last to start, first to stop: who asks it is answered by parts that are there.
+        self._command("api", "serve", "api", "--port", str(ports.api))
+
+    def _answering(self, name: str, port: int, path: str) -> Callable[[], Awaitable[None]]:
+        return lambda: self._wait(name, lambda: _answers(port, path))
+
+    async def _leading(self) -> None:
         await self._wait("worker", self._leases_are_held)
         self._processes.check("relay")
 
