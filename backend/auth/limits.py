@@ -33,7 +33,8 @@ P = ParamSpec("P")
 SIGN_IN_FROM_ADDRESS = RateLimitItemPerMinute(10, 15, namespace="sign-in-from-address")
 SIGN_IN_FROM_ANYWHERE = RateLimitItemPerMinute(100, 15, namespace="sign-in-from-anywhere")
 FAILURES_OF_ADDRESS = RateLimitItemPerMinute(60, 15, namespace="sign-in-failures-of-address")
-SIGN_UP = RateLimitItemPerHour(30, namespace="sign-up")
+# A school or an office behind one address, on the day that everybody wants a ticket.
+SIGN_UP = RateLimitItemPerHour(200, namespace="sign-up")
 # Many people behind one address, each refreshing every few minutes in a few tabs.
 REFRESH = RateLimitItemPerMinute(600, 15, namespace="refresh")
 
