@@ -18,6 +18,7 @@ import uvloop
 from backend.embedded.postgres import Postgres, system_user
 from backend.embedded.redis import Redis
 from backend.kernel import database, migrations
+from backend.kernel.redis import open_redis
 from tests.system import System
 
 TEMPLATE = "gittix_template"
@@ -89,9 +90,10 @@ async def system(postgres: Postgres, redis_socket: str, tmp_path: Path) -> Async
     try:
         await admin.execute(f"create database {name} template {TEMPLATE}")
         async with AsyncExitStack() as stack:
-            made = System(stack, postgres, name, redis_socket, tmp_path)
-            await made.redis().flushall()
-            yield made
+            redis = open_redis(redis_socket, name="tests")
+            await redis.flushall()
+            await redis.aclose()
+            yield System(stack, postgres, name, redis_socket, tmp_path)
     finally:
         await admin.execute(f"drop database if exists {name} with (force)")
         await admin.close()

@@ -1,26 +1,245 @@
-"""The way of a purchase, end to end: list, hold, pay; the seller hears of it."""
+"""The way of a purchase, end to end, with real pusher-js watching: list, hold, pay; everybody hears what is theirs."""
 
-from redis.asyncio import Redis
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import structlog
 
 from tests import factories
-from tests.system import System, until
+from tests.factories import Json
+from tests.payments.shop import Shop, opened, until
+from tests.push.watcher import Endpoint, Seen, Watcher
+from tests.system import PUSHER_KEY, Person, System
+
+log = structlog.get_logger()
+
+PARTS = ("stripe", "push", "api", "worker", "relay")
+TICKET_EVENTS = ("ticket.held", "ticket.extended", "ticket.reserved", "ticket.released", "ticket.sold")
 
 
-async def test_a_paid_order_is_completed_and_its_ticket_sold(system: System) -> None:
-    await system.start("stripe", "api", "relay", "worker")
-    seller, buyer = system.person("seller"), system.person("buyer")
-    ticket = await factories.ticket(seller)
-    order = await factories.order(buyer, ticket["id"])
-    assert (order["subtotal"], order["fee"], order["total"], order["currency"]) == (4500, 225, 4725, "EUR")
-    paid = await factories.payment(buyer, order["id"])
-    assert paid["status"] == "captured"
-    assert (await buyer.get(f"/api/orders/{order['id']}")).json()["status"] == "completed"
-    assert (await buyer.get(f"/api/tickets/{ticket['id']}")).json()["status"] == "sold"
-    redis = system.redis()
-    published = await until(lambda: _published(redis, 10))
-    assert published >= 10
+class Theatre:
+    """A show with tickets on sale, its seller and a buyer, each with a browser that listens."""
+
+    def __init__(self, shop: Shop, show: Json, seller: Watcher, buyer: Watcher) -> None:
+        self.shop = shop
+        self.show = show
+        self.seller = seller
+        self.buyer = buyer
+
+    @property
+    def channel(self) -> str:
+        return f"show-{self.show['id']}"
+
+    async def listed(self) -> Json:
+        ticket = await factories.ticket(self.shop.seller, self.show["id"])
+        await heard(self.buyer, "ticket.listed", self.channel)
+        return ticket
+
+    async def hear_sale(self, ticket: Json) -> None:
+        """Everything that a paid order tells, from the hold to the sale."""
+        for event in ("ticket.held", "ticket.reserved", "ticket.sold"):
+            seen = await heard(self.buyer, event, self.channel)
+            assert seen.data["ticket"]["id"] == ticket["id"]
+        for event in ("sale.held", "sale.sold"):
+            seen = await heard(self.seller, event, f"private-user-{self.shop.seller.id}")
+            assert seen.data["sale"]["ticket"]["id"] == ticket["id"]
+        for event in ("order.created", "order.confirmed", "order.completed"):
+            await heard(self.buyer, event, f"private-user-{self.shop.buyer.id}")
+        for event in ("payment.started", "payment.authorised", "payment.captured"):
+            await heard(self.buyer, event, f"private-user-{self.shop.buyer.id}")
+
+    async def assert_shown_is_fresh(self, watcher: Watcher, ticket: Json) -> None:
+        """The last state that the browser heard is what the API says."""
+        told = [seen.data["ticket"] for name in TICKET_EVENTS for seen in watcher.events(name, self.channel)]
+        shown = max(
+            (state for state in told if state["id"] == ticket["id"]), key=lambda state: state["version"]
+        )
+        fresh = (await self.shop.buyer.get(f"/api/tickets/{ticket['id']}")).json()
+        assert {name: shown[name] for name in ("status", "price", "version", "held_until")} == {
+            name: fresh[name] for name in ("status", "price", "version", "held_until")
+        }
 
 
-async def _published(redis: Redis, least: int) -> int:
-    count: int = await redis.xlen("gittix:events")
-    return count if count >= least else 0
+@asynccontextmanager
+async def theatre(system: System, *, parts: tuple[str, ...] = PARTS) -> AsyncIterator[Theatre]:
+    await system.start(*parts)
+    async with opened(system) as shop:
+        show = await factories.show(shop.seller)
+        channels = ["shows", f"show-{show['id']}", f"presence-show-{show['id']}"]
+        async with (
+            watching(system, shop.seller, *channels) as seller,
+            watching(system, shop.buyer, *channels) as buyer,
+        ):
+            yield Theatre(shop, show, seller, buyer)
+
+
+@asynccontextmanager
+async def watching(system: System, person: Person, *channels: str) -> AsyncIterator[Watcher]:
+    names = [*channels, f"private-user-{person.id}"]
+    async with Watcher(
+        host="127.0.0.1",
+        port=system.ports["push"],
+        key=PUSHER_KEY,
+        channels=names,
+        auth=Endpoint(f"{system.url}/api/push/auth", {"Authorization": f"Bearer {person.token}"}),
+    ) as watcher:
+        for name in names:
+            await watcher.subscribed(name, timeout=10)
+        yield watcher
+
+
+async def heard(watcher: Watcher, event: str, channel: str) -> Seen:
+    return await watcher.event(event, channel, timeout=10)
+
+
+async def heard_when(watcher: Watcher, event: str, right: Callable[[Json], bool]) -> Json:
+    """The first such event, of those that nobody took, whose data is right."""
+    while True:
+        seen = await watcher.event(event, timeout=10)
+        if right(seen.data):
+            found: Json = seen.data
+            return found
+
+
+def assert_numbered(watcher: Watcher, channel: str) -> None:
+    """Each message has the one epoch, and a seq that grows by one."""
+    stamps = [
+        (seen.data["_epoch"], seen.data["_seq"])
+        for seen in watcher.seen
+        if seen.channel == channel and not seen.event.startswith("pusher")
+    ]
+    assert stamps
+    (epoch, first), *_ = stamps
+    assert stamps == [(epoch, first + n) for n in range(len(stamps))]
+
+
+async def test_everybody_hears_of_a_hold_and_a_sale(system: System) -> None:
+    async with theatre(system) as stage:
+        shop = stage.shop
+        ticket = await stage.listed()
+        asked = time.time()
+        order = await factories.order(shop.buyer, ticket["id"])
+        assert (order["subtotal"], order["fee"], order["total"]) == (4500, 225, 4725)
+        held = await until(lambda: _events(stage.buyer, "ticket.held"))
+        log.info("order to ticket.held", milliseconds=round(1000 * (held[0].at - asked), 1))
+        counts = await heard_when(stage.seller, "show.availability", lambda data: data["show"]["held"] == 1)
+        assert (counts["show"]["id"], counts["show"]["available"]) == (stage.show["id"], 0)
+        asked = time.time()
+        assert (await factories.payment(shop.buyer, order["id"]))["status"] == "captured"
+        await stage.hear_sale(ticket)
+        log.info("payment to ticket.sold", milliseconds=round(1000 * (time.time() - asked), 1))
+        await shop.assert_paid_once(order)
+        await heard_when(stage.buyer, "show.availability", lambda data: data["show"]["sold"] == 1)
+        for watcher in (stage.seller, stage.buyer):
+            await stage.assert_shown_is_fresh(watcher, ticket)
+            assert_numbered(watcher, stage.channel)
+            assert_numbered(watcher, "shows")
+        assert_numbered(stage.seller, f"private-user-{shop.seller.id}")
+        assert_numbered(stage.buyer, f"private-user-{shop.buyer.id}")
+        assert stage.seller.events("order.created") == []
+        assert stage.buyer.events("sale.held") == []
+
+
+async def test_everybody_hears_of_a_hold_that_ended(system: System) -> None:
+    system.configure(HOLD_SECONDS="1")
+    async with theatre(system) as stage:
+        shop = stage.shop
+        ticket = await stage.listed()
+        order = await factories.order(shop.buyer, ticket["id"])
+        released = await heard(stage.buyer, "ticket.released", stage.channel)
+        assert (released.data["ticket"]["status"], released.data["ticket"]["held_until"]) == (
+            "available",
+            None,
+        )
+        sale = (await heard(stage.seller, "sale.released", f"private-user-{shop.seller.id}")).data["sale"]
+        assert (sale["order_id"], sale["ticket"]["id"]) == (order["id"], ticket["id"])
+        expired = await heard(stage.buyer, "order.expired", f"private-user-{shop.buyer.id}")
+        assert expired.data["order"]["status"] == "expired"
+        await heard_when(stage.buyer, "show.availability", lambda data: data["show"]["available"] == 1)
+        await stage.assert_shown_is_fresh(stage.buyer, ticket)
+
+
+async def test_through_the_pusher_library_everybody_hears_the_same(system: System) -> None:
+    system.configure(PUSH_BACKEND="pusher")
+    async with theatre(system) as stage:
+        ticket = await stage.listed()
+        order = await factories.order(stage.shop.buyer, ticket["id"])
+        await factories.payment(stage.shop.buyer, order["id"])
+        await stage.hear_sale(ticket)
+        await heard_when(stage.buyer, "show.availability", lambda data: data["show"]["sold"] == 1)
+        await stage.assert_shown_is_fresh(stage.buyer, ticket)
+
+
+async def test_nobody_listens_to_anothers_channel(system: System) -> None:
+    await system.start("push", "api")
+    owner, stranger = system.person("owner"), system.person("stranger")
+    form = {"socket_id": "123.456", "channel_name": f"private-user-{owner.id}"}
+    assert (await owner.http.post("/api/push/auth", data=form)).status_code == 200
+    refused = await stranger.http.post("/api/push/auth", data=form)
+    assert (refused.status_code, refused.json()["code"]) == (403, "channel_forbidden")
+    assert (await system.anonymous().post("/api/push/auth", data=form)).status_code == 401
+    async with watching(system, stranger) as watcher:
+        await watcher.do("subscribe", channel=form["channel_name"])
+        error = await watcher.event("pusher:subscription_error", form["channel_name"])
+        assert error.data["status"] == 403
+
+
+async def test_a_purchase_outlives_the_relay(system: System) -> None:
+    async with theatre(system, parts=("stripe", "push", "api", "worker")) as stage:
+        async with system.part("relay"):
+            ticket = await stage.listed()
+            order = await factories.order(stage.shop.buyer, ticket["id"])
+        assert (await factories.payment(stage.shop.buyer, order["id"]))["status"] == "captured"
+        async with system.part("relay"):
+            await stage.hear_sale(ticket)
+            await stage.assert_shown_is_fresh(stage.buyer, ticket)
+        await stage.shop.assert_paid_once(order)
+        assert_numbered(stage.buyer, stage.channel)
+
+
+async def test_a_purchase_outlives_the_worker(system: System) -> None:
+    """It dies while the buyer answers the bank: the webhook finds nobody, and the next worker its job."""
+    async with theatre(system, parts=("stripe", "push", "api", "relay")) as stage:
+        shop = stage.shop
+        async with system.part("worker"):
+            ticket = await stage.listed()
+            order = await factories.order(shop.buyer, ticket["id"])
+            await factories.payment(shop.buyer, order["id"], "pm_card_authenticationRequired")
+            await heard(stage.buyer, "ticket.extended", stage.channel)
+        await shop.stripe.authenticate(order["id"])
+        await asyncio.sleep(0.2)
+        assert await shop.attempts(order) == ["requires_action"]
+        async with system.part("worker"):
+            await stage.hear_sale(ticket)
+            await stage.assert_shown_is_fresh(stage.buyer, ticket)
+        await shop.assert_paid_once(order)
+        assert_numbered(stage.buyer, stage.channel)
+        assert_numbered(stage.seller, f"private-user-{shop.seller.id}")
+
+
+async def test_a_purchase_outlives_the_push_gateway(system: System) -> None:
+    """A page that comes back reads the API; what it hears next continues the old numbers, so none is taken for old."""
+    gateway = system.part("push")
+    await gateway.__aenter__()
+    async with theatre(system, parts=("stripe", "api", "relay", "worker")) as stage:
+        shop = stage.shop
+        ticket = await stage.listed()
+        order = await factories.order(shop.buyer, ticket["id"])
+        before = (await heard(stage.buyer, "ticket.held", stage.channel)).data
+        await gateway.__aexit__(None, None, None)
+        assert (await factories.payment(shop.buyer, order["id"]))["status"] == "captured"
+        async with system.part("push"), watching(system, shop.buyer, stage.channel) as again:
+            await shop.assert_paid_once(order)
+            another = await factories.ticket(shop.seller, stage.show["id"])
+            after = await heard_when(
+                again, "ticket.listed", lambda data: data["ticket"]["id"] == another["id"]
+            )
+        assert after["_epoch"] == before["_epoch"]
+        # Extended, reserved and sold, while nobody listened.
+        assert after["_seq"] == before["_seq"] + 4
+
+
+async def _events(watcher: Watcher, name: str) -> list[Seen]:
+    return watcher.events(name)

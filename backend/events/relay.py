@@ -105,10 +105,11 @@ class Relay:
 
     async def turn(self, connection: Connection) -> bool:
         """Number a batch and append a batch. Returns whether there may be more to do at once."""
-        numbered = await number(connection, BATCH)
         if self._published is None:
+            # Before anything is numbered: a restored database must not catch up with the stream unnoticed.
             self._published = await agree(connection, await self._stream.last())
         expected = self._published
+        numbered = await number(connection, BATCH)
         rows = await unpublished(connection, expected.log_position, BATCH)
         if not rows:
             return numbered == BATCH

@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from backend.kernel.metrics import REQUESTS
 from backend.kernel.principal import COOKIE_PREFIX
-from backend.kernel.problems import Forbidden, TooLarge
+from backend.kernel.problems import Forbidden, Problem, TooLarge
 
 log = structlog.get_logger()
 
@@ -83,6 +83,32 @@ class SecurityHeaders:
             await send(message)
 
         await self.app(scope, receive, answer)
+
+
+class UnexpectedFaults:
+    """Answers what no handler expected. It stands inside the others, so that this reply has their headers too."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started = False
+
+        async def answer(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self.app(scope, receive, answer)
+        except Exception as fault:  # the edge of a request
+            log.error("unexpected error", error=repr(fault), exc_info=True)
+            if started:
+                raise
+            await Problem("something went wrong on our side").response()(scope, receive, send)
 
 
 class BodyLimit:

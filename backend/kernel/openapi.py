@@ -5,6 +5,7 @@ spectree describes; it does not validate. Its Starlette plugin reads a body only
 """
 
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from functools import cache
 from http import HTTPStatus
 from typing import Any, TypeVar
@@ -84,7 +85,11 @@ def openapi_routes(routes: Sequence[BaseRoute]) -> list[Route]:
         _spec.app = Starlette(
             routes=[route for route in routes if isinstance(route, Route) and route.include_in_schema]
         )
-        return _spec._generate_spec()  # noqa: SLF001 - its public property remembers the first app for ever
+        # Generating moves nested models out of these; the next application's document needs them again.
+        models = deepcopy(_spec.models)
+        generated = _spec._generate_spec()  # noqa: SLF001 - its public property remembers the first app for ever
+        _spec.models = models
+        return generated
 
     async def openapi(_request: Request) -> HttpResponse:
         return JSONResponse(document())

@@ -104,7 +104,8 @@ def load(environ: Mapping[str, str], *, needs: Iterable[str] = ()) -> Settings:
         try:
             values[name] = msgspec.convert(text.strip(), Settings.__annotations__[name], strict=False)
         except msgspec.ValidationError as fault:
-            faults.append(f"{name.upper()}: {fault}")
+            told = str(fault).replace(f" '{text.strip()}'", "")
+            faults.append(f"{name.upper()}: {told}")
     settings = Settings(**values) if not faults else Settings()
     faults += [] if faults else [f"{need} is not set" for need in _missing(settings, needs)]
     if settings.fee_percent.is_nan() or not 0 <= settings.fee_percent <= 50:

@@ -22,7 +22,13 @@ from starlette.routing import BaseRoute, Route
 
 from backend.kernel import database
 from backend.kernel.metrics import metrics_endpoint
-from backend.kernel.middleware import BodyLimit, RequestLog, SameOriginWrites, SecurityHeaders
+from backend.kernel.middleware import (
+    BodyLimit,
+    RequestLog,
+    SameOriginWrites,
+    SecurityHeaders,
+    UnexpectedFaults,
+)
 from backend.kernel.openapi import openapi_routes
 from backend.kernel.principal import TokenVerifier
 from backend.kernel.problems import (
@@ -87,11 +93,12 @@ def build(
         Route("/metrics", metrics_endpoint),
     ]
     nouns = [route for service in services for route in service.routes]
-    return Starlette(
+    app = Starlette(
         routes=[*nouns, *openapi_routes(nouns), *operations, *routes],
         middleware=[
             Middleware(RequestLog),
             Middleware(SecurityHeaders, secure=secure),
+            Middleware(UnexpectedFaults),
             Middleware(BodyLimit, limit=max_body_bytes),
             Middleware(SameOriginWrites, origins=origins),
         ],
@@ -102,10 +109,12 @@ def build(
             **dict.fromkeys(database.UNAVAILABLE, _unavailable),
             redis.exceptions.RedisError: _unavailable,
             **dict.fromkeys(database.UNSTORABLE, _data_error),
-            Exception: _unexpected,
         },
         lifespan=lifespan,
     )
+    # Each thing has one address, and a redirect would name the host that the caller wrote.
+    app.router.redirect_slashes = False
+    return app
 
 
 async def read_json(request: Request, model: type[T]) -> T:
@@ -232,8 +241,3 @@ async def _unavailable(_request: Request, fault: Exception) -> Response:
 async def _data_error(_request: Request, fault: Exception) -> Response:
     log.info("input refused by the database", error=repr(fault))
     return Invalid("a value is outside what can be stored").response()
-
-
-async def _unexpected(_request: Request, fault: Exception) -> Response:
-    log.error("unexpected error", error=repr(fault))
-    return Problem("something went wrong on our side").response()

@@ -173,7 +173,7 @@ begin
 end
 $$;
 
--- A live unpaid order of this buyer is given up. `outcome`: cancelled, not_found, or the status that forbids it.
+-- A live unpaid order of this buyer is given up. Returns done, not_found, or the status that forbids it.
 create function orders.cancel(p_order uuid, p_buyer uuid, p_correlation uuid) returns text
 language plpgsql volatile
 as $$
@@ -193,7 +193,7 @@ begin
         -- Between the read and the locks a payment or the clock decided: undo the release.
         raise exception using errcode = 'GT001', message = 'stale';
     end if;
-    return 'cancelled';
+    return 'done';
 exception when sqlstate 'GT001' then
     select o.status into v_status from orders.orders o where o.id = p_order;
     return v_status;
@@ -230,6 +230,16 @@ to gittix_orders;
 
 -- What payments may do to an order, inside its own transaction.
 
+-- Why this order can't be paid now; null when it can.
+create function orders.unpayable(o orders.orders) returns text
+language sql volatile
+return case
+    when o.status in ('completed', 'refund_pending', 'refunded') then 'paid'
+    when o.status = 'confirmed' then 'in_progress'
+    when o.status in ('cancelled', 'expired') then o.status
+    when o.expires_at <= clock_timestamp() then 'expired'
+end;
+
 -- A payment begins: the hold is extended to its grace, once. `outcome` is ok with amount, currency and deadline, or
 -- not_found, expired, cancelled, paid, in_progress.
 create function orders.begin_payment(
@@ -244,13 +254,7 @@ declare
     v_grace interval;
 begin
     select * into v_order from orders.orders o where o.id = p_order and o.buyer_id = p_buyer;
-    outcome := case
-        when v_order.id is null then 'not_found'
-        when v_order.status in ('completed', 'refund_pending', 'refunded') then 'paid'
-        when v_order.status = 'confirmed' then 'in_progress'
-        when v_order.status in ('cancelled', 'expired') then v_order.status
-        when v_order.expires_at <= clock_timestamp() then 'expired'
-    end;
+    outcome := case when v_order.id is null then 'not_found' else orders.unpayable(v_order) end;
     if outcome is not null then
         return;
     end if;
@@ -259,7 +263,7 @@ begin
         deadline := least(greatest(clock_timestamp() + v_grace, v_order.expires_at), v_order.latest_expiry);
         if tickets.extend(p_order, deadline, p_correlation)
             < (select count(*) from orders.lines l where l.order_id = p_order) then
-            raise exception using errcode = 'GT001', message = 'expired';
+            raise exception using errcode = 'GT001', message = 'stale';
         end if;
         update orders.orders o
         set status = 'awaiting_payment', expires_at = deadline, payment_id = p_payment, version = o.version + 1,
@@ -267,7 +271,7 @@ begin
         where o.id = p_order and o.status = 'pending'
         returning * into v_order;
         if not found then
-            raise exception using errcode = 'GT001', message = 'in_progress';
+            raise exception using errcode = 'GT001', message = 'stale';
         end if;
     else
         update orders.orders o
@@ -275,8 +279,7 @@ begin
         where o.id = p_order and o.status = 'awaiting_payment' and o.expires_at > clock_timestamp()
         returning * into v_order;
         if not found then
-            outcome := 'expired';
-            return;
+            raise exception using errcode = 'GT001', message = 'stale';
         end if;
     end if;
     perform events.record('order.updated', v_order.id, v_order.version, orders.state(v_order), p_correlation);
@@ -285,7 +288,8 @@ begin
     currency := v_order.currency;
     deadline := v_order.expires_at;
 exception when sqlstate 'GT001' then
-    outcome := sqlerrm;
+    -- Between the read and the locks another payment or the clock decided.
+    select coalesce(orders.unpayable(o), 'in_progress') into outcome from orders.orders o where o.id = p_order;
     deadline := null;
 end
 $$;
@@ -311,7 +315,8 @@ begin
     if not tickets.reserve(
         p_order, (select array_agg(l.ticket_id) from orders.lines l where l.order_id = p_order), p_correlation
     ) then
-        return 'refused';
+        -- Taken by another order, or reserved for this one by a twin of this call.
+        raise exception using errcode = 'GT001', message = 'stale';
     end if;
     update orders.orders o
     set status = 'confirmed', payment_id = p_payment, version = o.version + 1, updated_at = clock_timestamp()

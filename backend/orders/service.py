@@ -70,7 +70,7 @@ async def cancel(connection: Connection, order_id: UUID, buyer_id: UUID, correla
     outcome = await queries.cancel(connection, order_id, buyer_id, correlation_id)
     if outcome == "not_found":
         raise OrderNotFound
-    if outcome != "cancelled":
+    if outcome != "done":
         raise OrderNotCancellable(f"the order is {outcome.replace('_', ' ')}", order_status=outcome)
 
 

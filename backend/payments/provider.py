@@ -132,8 +132,14 @@ async def _asked(call: Any) -> Intent:
         found.currency.upper(),
         UUID(order_id) if order_id else None,
         found.client_secret or "",
-        (error.code or "card_declined", error.decline_code, error.message or "") if error else None,
+        _failure(error) if error else None,
     )
+
+
+def _failure(error: Any) -> tuple[str, str | None, str]:
+    # An attribute that Stripe left out is missing, not None.
+    code, decline_code, message = (getattr(error, name, None) for name in ("code", "decline_code", "message"))
+    return code or "card_declined", decline_code, message or ""
 
 
 async def _answered(call: Any) -> Any:

@@ -45,7 +45,10 @@ async def test_nobody_orders_without_a_session(system: System) -> None:
     await system.start("api")
     ticket = await factories.ticket(system.person())
     anonymous = system.anonymous()
-    assert code(await anonymous.post("/api/orders", json={"ticket_id": ticket["id"]})) == (401, "unauthorized")
+    assert code(await anonymous.post("/api/orders", json={"ticket_id": ticket["id"]})) == (
+        401,
+        "unauthorized",
+    )
     assert code(await anonymous.get("/api/orders")) == (401, "unauthorized")
     assert code(await anonymous.get(f"/api/orders/{uuid4()}")) == (401, "unauthorized")
     assert code(await anonymous.delete(f"/api/orders/{uuid4()}")) == (401, "unauthorized")
@@ -173,9 +176,7 @@ async def test_the_fee_is_a_share_of_the_sum_rounded_half_up_in_minor_units(
     await system.start("api")
     seller = system.person("seller")
     show = await factories.show(seller)
-    tickets = [
-        await factories.ticket(seller, show["id"], price=price, currency=currency) for price in prices
-    ]
+    tickets = [await factories.ticket(seller, show["id"], price=price, currency=currency) for price in prices]
     order = await factories.order(system.person("buyer"), *(ticket["id"] for ticket in tickets))
     subtotal = sum(prices)
     assert (order["subtotal"], order["fee"], order["total"]) == (subtotal, fee, subtotal + fee)

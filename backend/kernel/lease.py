@@ -1,0 +1,32 @@
+"""One active process of its kind: a session advisory lock on a connection of its own.
+
+When the process dies, however it dies, Postgres sees the connection end and frees the lock; when the connection breaks,
+the holder's next statement fails and it starts over as a candidate.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+import asyncpg
+
+from backend.kernel import database
+from backend.kernel.database import Connection
+from backend.kernel.supervised import heartbeat
+
+POLL_SECONDS = 1.0
+CLOSE_SECONDS = 2.0
+
+
+@asynccontextmanager
+async def lease(url: str, number: int, *, name: str, **settings: str) -> AsyncIterator[Connection]:
+    """Wait for the lock `number`, and hold it on the yielded connection while the block runs."""
+    connection = await database.connect(url, name=f"gittix-{name}", **settings)
+    try:
+        while not await connection.fetchval("select pg_try_advisory_lock($1)", number):
+            heartbeat(name)
+            await asyncio.sleep(POLL_SECONDS)
+        yield connection
+    finally:
+        with suppress(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            await connection.close(timeout=CLOSE_SECONDS)

@@ -1,0 +1,57 @@
+"""The event log in tests: rows put into the outbox, turns of a relay, and what is on the stream."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import UUID, uuid4
+
+from redis.asyncio import Redis
+
+from backend.events.catalogue import Event, decode
+from backend.events.relay import Relay
+from backend.events.stream import FIELD, STREAM
+from backend.kernel import database
+from backend.kernel.database import Connection
+from tests.system import System
+
+
+async def record(connection: Any, *numbers: int, type: str = "order.created") -> None:
+    """Events whose data is {"n": number}."""
+    for number in numbers:
+        await connection.execute(
+            "select events.record($1, $2, $3, $4, null)", type, uuid4(), number, {"n": number}
+        )
+
+
+@asynccontextmanager
+async def turning(system: System) -> AsyncIterator[tuple[Relay, Connection]]:
+    """A relay that moves when it is told to."""
+    connection = await database.connect(system.settings.noun_database_url("relay"), name="tests-relay")
+    try:
+        yield Relay(system.settings.noun_database_url("relay"), system.redis()), connection
+    finally:
+        await connection.close()
+
+
+async def publish(system: System) -> None:
+    """All that a relay finds to do, by one that has just been started."""
+    async with turning(system) as (relay, connection):
+        while await relay.turn(connection):
+            pass
+
+
+async def stream(redis: Redis) -> list[Event]:
+    return [decode(entry_id.decode(), fields[FIELD]) for entry_id, fields in await redis.xrange(STREAM)]
+
+
+async def ids(redis: Redis) -> list[str]:
+    return [entry_id.decode() for entry_id, _ in await redis.xrange(STREAM)]
+
+
+async def numbers(redis: Redis) -> list[int]:
+    """The numbers that `record` gave them."""
+    return [event.envelope.version for event in await stream(redis)]
+
+
+def event_ids(events: list[Event]) -> list[UUID]:
+    return [event.envelope.id for event in events]

@@ -1,0 +1,263 @@
+"""Consumers: an event's effect once, whatever is delivered twice, poisoned, lost or left by the dead."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import pytest
+
+from backend.events import consumer as consumers
+from backend.events.catalogue import Event
+from backend.events.consumer import Consumer, Handler
+from backend.events.stores import open_stores
+from backend.events.stream import DEAD_LETTERS, STREAM
+from backend.kernel.database import Connection
+from backend.kernel.supervised import running
+from tests.events.log import publish, record
+from tests.system import System, until
+
+GROUP = "tests"
+TYPES = frozenset({"order.created", "order.updated"})
+
+
+class Desk:
+    """A consumer whose effects are rows of `orders.effects`, beside what a test needs to see and break."""
+
+    def __init__(self, system: System, rows: Any, pool: Any) -> None:
+        self.system = system
+        self.rows = rows
+        self.redis = system.redis()
+        self._pool = pool
+        self.fault: Callable[[Event], None] = lambda event: None
+        self.tried: list[int] = []
+
+    def consumer(self, member: str = "one", handler: Handler | None = None) -> Consumer:
+        made = Consumer(GROUP, self.redis, self._pool, "orders", handler or self.handle, types=TYPES)
+        made._member = member
+        return made
+
+    async def handle(self, connection: Connection, event: Event) -> None:
+        self.tried.append(event.envelope.version)
+        await connection.execute("insert into orders.effects values ($1)", event.envelope.version)
+        self.fault(event)
+
+    async def publish(self, *numbers: int, type: str = "order.created") -> None:
+        await record(self.rows, *numbers, type=type)
+        await publish(self.system)
+
+    async def effects(self) -> list[int]:
+        return [row["n"] for row in await self.rows.fetch("select n from orders.effects order by seq")]
+
+    async def has(self, *numbers: int) -> bool:
+        return sorted(await self.effects()) == sorted(numbers)
+
+    async def pending(self) -> int:
+        return int((await self.redis.xpending(STREAM, GROUP))["pending"])
+
+    async def done(self) -> bool:
+        """Everything on the stream was delivered and acknowledged."""
+        groups = {group["name"]: group for group in await self.redis.xinfo_groups(STREAM)}
+        last = (await self.redis.xinfo_stream(STREAM))["last-generated-id"]
+        group = groups.get(GROUP.encode())
+        return group is not None and group["last-delivered-id"] == last and group["pending"] == 0
+
+    async def dead(self) -> list[dict[bytes, bytes]]:
+        return [fields for _, fields in await self.redis.xrange(DEAD_LETTERS)]
+
+
+@pytest.fixture
+async def desk(system: System, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Desk]:
+    monkeypatch.setattr(consumers, "RETRY_SECONDS", 0.02)
+    monkeypatch.setattr(consumers, "BLOCK_MS", 100)
+    rows = await system.connect()
+    await rows.execute("create table orders.effects (n int, seq bigint generated always as identity)")
+    async with open_stores(system.settings, "orders") as stores:
+        yield Desk(system, rows, stores.pool)
+
+
+@asynccontextmanager
+async def consuming(*members: Consumer) -> AsyncIterator[None]:
+    async with running(*((f"consumer-{n}", member.run) for n, member in enumerate(members))):
+        yield
+
+
+async def test_events_of_its_types_are_handled_in_order_and_acknowledged(desk: Desk) -> None:
+    await desk.publish(1, 2)
+    await desk.publish(3, type="user.registered")
+    await desk.publish(4, type="order.updated")
+    async with consuming(desk.consumer()):
+        await until(desk.done)
+    assert await desk.effects() == [1, 2, 4]
+
+
+async def test_an_event_that_is_delivered_twice_has_its_effect_once(desk: Desk) -> None:
+    await desk.publish(1, 2)
+    entries = await desk.redis.xrange(STREAM)
+    consumer = desk.consumer()
+    await desk.redis.xgroup_create(STREAM, GROUP, id="0")
+    assert await consumer.handle(entries) == 0
+    assert await consumer.handle(entries) == 0
+    assert await desk.effects() == [1, 2]
+
+
+async def test_an_event_twice_in_one_batch_has_its_effect_once(desk: Desk) -> None:
+    await desk.publish(1)
+    entries = await desk.redis.xrange(STREAM)
+    await desk.redis.xgroup_create(STREAM, GROUP, id="0")
+    assert await desk.consumer().handle(entries * 2) == 0
+    assert await desk.effects() == [1]
+
+
+async def test_two_members_share_the_events_and_each_is_handled_once(desk: Desk) -> None:
+    await desk.publish(*range(50))
+    async with consuming(desk.consumer("one"), desk.consumer("two")):
+        await until(desk.done)
+    assert sorted(await desk.effects()) == list(range(50))
+
+
+async def test_a_crash_before_the_acknowledgement_repeats_nothing(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The effect is committed first: an entry that was never acknowledged comes again, and the inbox turns it away."""
+    await desk.publish(1)
+    with monkeypatch.context() as crash:
+
+        async def dies(*_: object) -> int:
+            raise SystemError("kill -9")
+
+        crash.setattr(desk.redis, "xack", dies)
+        with pytest.raises(SystemError):
+            await desk.consumer().run()
+    assert await desk.effects() == [1]
+    assert await desk.pending() == 1
+    async with consuming(desk.consumer()):
+        await until(desk.done)
+    assert await desk.effects() == [1]
+
+
+async def test_an_effect_that_did_not_commit_is_not_acknowledged(desk: Desk) -> None:
+    await desk.publish(1)
+
+    def cut(_: Event) -> None:
+        raise asyncpg.ConnectionDoesNotExistError
+
+    desk.fault = cut
+    with pytest.raises(asyncpg.ConnectionDoesNotExistError):
+        await desk.consumer().run()
+    assert await desk.effects() == []
+    assert await desk.pending() == 1
+
+
+async def test_a_poisoned_event_is_buried_after_five_tries_and_its_neighbours_flow(desk: Desk) -> None:
+    def poisoned(event: Event) -> None:
+        if event.envelope.version == 2:
+            raise ValueError("poison")
+
+    desk.fault = poisoned
+    await desk.publish(1, 2, 3)
+    async with consuming(desk.consumer()):
+        await until(desk.done)
+        await desk.publish(4)
+        await until(lambda: desk.has(1, 3, 4))
+    (letter,) = await desk.dead()
+    assert (letter[b"consumer"], letter[b"entry"]) == (GROUP.encode(), b"1-2")
+    assert b"poison" in letter[b"reason"]
+    assert letter[b"e"] == (await desk.redis.xrange(STREAM, "1-2", "1-2"))[0][1][b"e"]
+    # Each try is made together with the batch, then alone.
+    assert desk.tried.count(2) == 2 * consumers.MAX_TRIES
+    assert await desk.redis.exists("gittix:events:tries:" + GROUP) == 0
+
+
+async def test_what_is_not_an_event_is_buried_at_once(desk: Desk) -> None:
+    await desk.publish(1)
+    await desk.redis.xadd(STREAM, {"e": b"not json"})
+    await desk.redis.xadd(STREAM, {"other": b"field"})
+    async with consuming(desk.consumer()):
+        await until(desk.done)
+    assert [letter[b"reason"] for letter in await desk.dead()] == [b"not an event", b"not an event"]
+    assert await desk.effects() == [1]
+
+
+async def test_an_unavailable_database_counts_as_no_try(desk: Desk) -> None:
+    faults = iter([TimeoutError, asyncpg.CannotConnectNowError, ConnectionError] * 4)
+
+    def away(_: Event) -> None:
+        fault = next(faults, None)
+        if fault is not None:
+            raise fault
+
+    desk.fault = away
+    await desk.publish(1)
+    for _ in range(12):
+        with pytest.raises((TimeoutError, asyncpg.CannotConnectNowError, ConnectionError)):
+            await desk.consumer().run()
+    assert await desk.redis.exists("gittix:events:tries:" + GROUP) == 0
+    async with consuming(desk.consumer()):
+        await until(lambda: desk.has(1))
+    assert await desk.dead() == []
+
+
+async def test_an_emptied_redis_is_consumed_from_the_start_without_repeating(desk: Desk) -> None:
+    await desk.publish(1, 2)
+    async with consuming(desk.consumer()):
+        await until(desk.done)
+        await desk.redis.flushall()
+        await desk.publish(3)
+        await until(lambda: desk.has(1, 2, 3))
+        await until(desk.done)
+    assert await desk.effects() == [1, 2, 3]
+
+
+async def test_entries_of_a_dead_member_are_taken_over(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(consumers, "CLAIM_IDLE_MS", 20)
+    monkeypatch.setattr(consumers, "BATCH", 2)
+    await desk.publish(*range(7))
+    await desk.redis.xgroup_create(STREAM, GROUP, id="0")
+    await desk.redis.xreadgroup(GROUP, "dead", {STREAM: ">"}, count=7)
+    await asyncio.sleep(0.03)
+    async with consuming(desk.consumer("alive")):
+        await until(desk.done)
+    assert await desk.effects() == list(range(7))
+
+
+async def test_an_entry_that_is_being_worked_on_is_not_taken_over(desk: Desk) -> None:
+    await desk.publish(1)
+    await desk.redis.xgroup_create(STREAM, GROUP, id="0")
+    await desk.redis.xreadgroup(GROUP, "busy", {STREAM: ">"})
+    async with consuming(desk.consumer("other")):
+        await desk.publish(2)
+        await until(lambda: desk.has(2))
+    assert await desk.pending() == 1
+
+
+@pytest.mark.parametrize("member", ["dead", "one"])
+async def test_a_pending_entry_that_was_deleted_stalls_nobody(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, member: str
+) -> None:
+    monkeypatch.setattr(consumers, "CLAIM_IDLE_MS", 20)
+    await desk.publish(1, 2)
+    await desk.redis.xgroup_create(STREAM, GROUP, id="0")
+    await desk.redis.xreadgroup(GROUP, member, {STREAM: ">"})
+    await desk.redis.xdel(STREAM, "1-1")
+    await asyncio.sleep(0.03)
+    async with consuming(desk.consumer("one")):
+        await until(desk.done)
+    assert await desk.effects() == [2]
+
+
+async def test_a_handlers_own_writes_roll_back_with_it(desk: Desk) -> None:
+    seen: list[UUID] = []
+
+    async def half(connection: Connection, event: Event) -> None:
+        await connection.execute("insert into orders.effects values (99)")
+        seen.append(event.envelope.id)
+        if len(seen) < 3:
+            raise ValueError("halfway")
+
+    await desk.publish(1)
+    async with consuming(desk.consumer(handler=half)):
+        await until(lambda: desk.has(99))
+    assert await desk.effects() == [99]

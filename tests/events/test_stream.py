@@ -1,0 +1,73 @@
+"""The stream's trim: below every reader's progress, and never further."""
+
+from backend.events.stream import START, STREAM, EventStream, Position
+from tests.events.log import ids
+from tests.system import System
+
+# Redis drops whole nodes of a hundred entries.
+COUNT = 450
+
+
+async def _filled(system: System) -> EventStream:
+    events = EventStream(system.redis())
+    entries = [(Position(1, number), b"{}") for number in range(1, COUNT + 1)]
+    assert (await events.append(START, entries))[1]
+    return events
+
+
+async def test_last_is_where_the_stream_was_even_when_all_is_trimmed(system: System) -> None:
+    events = await _filled(system)
+    assert await events.last() == Position(1, COUNT)
+    await system.redis().xtrim(STREAM, maxlen=0)
+    assert await events.last() == Position(1, COUNT)
+    await system.redis().delete(STREAM)
+    assert await events.last() == START
+
+
+async def test_nothing_is_trimmed_before_the_notifier_said_how_far_it_is(system: System) -> None:
+    events = await _filled(system)
+    redis = system.redis()
+    await redis.xgroup_create(STREAM, "expiration", id="$")
+    assert await events.trim(0) == 0
+    await events.report("notifier", Position(1, COUNT))
+    assert await events.trim(0) > 0
+
+
+async def test_trimming_stops_at_the_notifier(system: System) -> None:
+    events = await _filled(system)
+    await events.report("notifier", Position(1, 250))
+    assert await events.trim(0) > 0
+    left = await ids(system.redis())
+    assert "1-250" in left
+    assert left[-1] == f"1-{COUNT}"
+
+
+async def test_trimming_stops_at_a_groups_oldest_pending_entry(system: System) -> None:
+    events = await _filled(system)
+    redis = system.redis()
+    await events.report("notifier", Position(1, COUNT))
+    await redis.xgroup_create(STREAM, "payments", id="1-149")
+    pending = await redis.xreadgroup("payments", "member", {STREAM: ">"}, count=COUNT)
+    # All are acknowledged but 1-150.
+    await redis.xack(STREAM, "payments", *[entry_id for entry_id, _ in pending[0][1][1:]])
+    assert await events.trim(0) > 0
+    assert "1-150" in await ids(redis)
+
+
+async def test_trimming_stops_at_a_group_that_has_not_read(system: System) -> None:
+    events = await _filled(system)
+    await events.report("notifier", Position(1, COUNT))
+    await system.redis().xgroup_create(STREAM, "payments", id="0")
+    assert await events.trim(0) == 0
+
+
+async def test_the_newest_are_kept_for_people(system: System) -> None:
+    events = await _filled(system)
+    await events.report("notifier", Position(1, COUNT))
+    assert await events.trim(COUNT) == 0
+    await events.trim(200)
+    assert len(await ids(system.redis())) >= 200
+
+
+async def test_an_absent_stream_is_not_trimmed(system: System) -> None:
+    assert await EventStream(system.redis()).trim(0) == 0

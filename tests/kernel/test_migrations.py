@@ -1,0 +1,128 @@
+"""Migrations: forward only, all or none, one runner at a time."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from backend.embedded.postgres import Postgres
+from backend.kernel import database, migrations
+from backend.kernel.migrations import Migration, MigrationError, migrate, read
+
+FIRST = Migration(1, "first", "create table shelf (id int primary key)")
+SECOND = Migration(2, "second", "insert into shelf values (1)")
+BROKEN = Migration(3, "broken", "insert into shelf values (2); select 1 / 0")
+
+
+@pytest.fixture
+async def url(postgres: Postgres) -> AsyncIterator[str]:
+    """An empty database."""
+    name = f"migrations_{os.getpid()}"
+    admin = await database.connect(postgres.url(database="postgres"), name="tests-admin")
+    await admin.execute(f"create database {name}")
+    try:
+        yield postgres.url(database=name)
+    finally:
+        await admin.execute(f"drop database {name} with (force)")
+        await admin.close()
+
+
+@pytest.fixture
+async def shelf(url: str) -> AsyncIterator[Any]:
+    connection = await database.connect(url, name="tests")
+    yield connection
+    await connection.close()
+
+
+async def applied(shelf: Any) -> list[tuple[int, str]]:
+    rows = await shelf.fetch("select version, name from schema_migrations order by version")
+    return [tuple(row) for row in rows]
+
+
+async def test_a_fresh_database_gets_every_migration_in_order(url: str, shelf: Any) -> None:
+    assert await migrate(url, [FIRST, SECOND]) == [FIRST, SECOND]
+    assert await applied(shelf) == [(1, "first"), (2, "second")]
+
+
+async def test_a_second_run_does_nothing(url: str, shelf: Any) -> None:
+    await migrate(url, [FIRST, SECOND])
+    assert await migrate(url, [FIRST, SECOND]) == []
+    assert await shelf.fetchval("select count(*) from shelf") == 1
+
+
+async def test_only_what_is_new_is_applied(url: str, shelf: Any) -> None:
+    await migrate(url, [FIRST])
+    assert await migrate(url, [FIRST, SECOND]) == [SECOND]
+    assert await applied(shelf) == [(1, "first"), (2, "second")]
+
+
+async def test_two_runners_at_once_apply_each_migration_once(url: str, shelf: Any) -> None:
+    slow = SECOND._replace(sql=SECOND.sql + "; select pg_sleep(0.1)")
+    runs = await asyncio.gather(*(migrate(url, [FIRST, slow]) for _ in range(4)))
+    assert sorted(len(run) for run in runs) == [0, 0, 0, 2]
+    assert await shelf.fetchval("select count(*) from shelf") == 1
+
+
+async def test_a_migration_that_was_changed_is_refused(url: str, shelf: Any) -> None:
+    await migrate(url, [FIRST])
+    with pytest.raises(MigrationError, match="0001_first was changed"):
+        await migrate(url, [FIRST._replace(sql=FIRST.sql + " "), SECOND])
+    assert await applied(shelf) == [(1, "first")]
+
+
+async def test_a_database_that_is_ahead_is_refused(url: str, shelf: Any) -> None:
+    await migrate(url, [FIRST, SECOND])
+    with pytest.raises(MigrationError, match="ahead of this code: it has migration 0002"):
+        await migrate(url, [FIRST])
+    assert await applied(shelf) == [(1, "first"), (2, "second")]
+
+
+async def test_a_migration_that_fails_leaves_nothing(url: str, shelf: Any) -> None:
+    with pytest.raises(asyncpg.DivisionByZeroError):
+        await migrate(url, [FIRST, SECOND, BROKEN])
+    assert await shelf.fetchval("select to_regclass('shelf')") is None
+    await migrate(url, [FIRST])
+    with pytest.raises(asyncpg.DivisionByZeroError):
+        await migrate(url, [FIRST, SECOND, BROKEN])
+    assert await applied(shelf) == [(1, "first")]
+    assert await shelf.fetchval("select count(*) from shelf") == 0
+
+
+async def test_the_projects_own_migrations_run_twice_on_a_fresh_database(
+    url: str, postgres: Postgres
+) -> None:
+    ours = read()
+    assert [migration.version for migration in ours] == list(range(1, len(ours) + 1))
+    # The roles belong to the whole cluster and are there already.
+    assert await migrate(url, ours) == ours
+    assert await migrate(url, ours, role_urls=[postgres.url(role="gittix_auth")]) == []
+
+
+def test_only_numbered_sql_files_are_read(tmp_path: Path) -> None:
+    for name in ("0002_b.sql", "0001_a.sql", "notes.txt", "3_c.sql", "0003_c.sql.orig", "__init__.py"):
+        (tmp_path / name).write_text(f"-- {name}")
+    assert read(tmp_path) == [Migration(1, "a", "-- 0001_a.sql"), Migration(2, "b", "-- 0002_b.sql")]
+
+
+async def test_a_role_gets_the_password_of_its_url(url: str, postgres: Postgres, shelf: Any) -> None:
+    await shelf.execute("drop role if exists shelf_keeper; create role shelf_keeper login")
+    odd = "pa'ss%\\ word"
+    try:
+        role_url = postgres.url(role="shelf_keeper", password=odd)
+        await migrate(url, [FIRST], role_urls=[role_url])
+        keeper = await database.connect(
+            postgres.url(role="shelf_keeper", password=odd, database=f"migrations_{os.getpid()}"), name="t"
+        )
+        assert await keeper.fetchval("select current_user") == "shelf_keeper"
+        await keeper.close()
+    finally:
+        await shelf.execute("drop role shelf_keeper")
+
+
+async def test_the_lock_is_a_transactions_own(url: str, shelf: Any) -> None:
+    await migrate(url, [FIRST])
+    assert await shelf.fetchval(f"select pg_try_advisory_lock({migrations.LOCK})") is True

@@ -1,0 +1,87 @@
+"""Settings: what is missing or malformed is told by name, all at once, and never by value."""
+
+from decimal import Decimal
+
+import pytest
+
+from backend.kernel.settings import NOUNS, SettingsError, load, with_role
+
+DATABASE = "postgresql://owner:s3cret@db.internal:5432/gittix?sslmode=require"
+
+
+def test_every_missing_need_is_named() -> None:
+    with pytest.raises(SettingsError) as refused:
+        load({}, needs=["database:orders", "redis_url", "jwt_public_keys"])
+    for name in ("ORDERS_DATABASE_URL (or DATABASE_URL)", "REDIS_URL", "JWT_PUBLIC_KEYS"):
+        assert f"{name} is not set" in str(refused.value)
+
+
+def test_blank_is_missing() -> None:
+    with pytest.raises(SettingsError, match="REDIS_URL is not set"):
+        load({"REDIS_URL": "  "}, needs=["redis_url"])
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("HOLD_SECONDS", "s3cret"),
+        ("HOLD_SECONDS", "0"),
+        ("HOLD_SECONDS", "1.5"),
+        ("HOLD_SECONDS", "-60"),
+        ("DATABASE_POOL_SIZE", "99999999"),
+        ("MAX_TICKETS_PER_ORDER", "0"),
+        ("FEE_PERCENT", "s3cret"),
+        ("FEE_PERCENT", "nan"),
+        ("FEE_PERCENT", "-1"),
+        ("FEE_PERCENT", "50.01"),
+        ("PUSH_BACKEND", "s3cret"),
+        ("PUSHER_PORT", "65536"),
+        ("PUSHER_TLS", "s3cret"),
+        ("RATE_LIMITS", "perhaps"),
+        ("LOG_LEVEL", "s3cret"),
+    ],
+)
+def test_a_malformed_value_is_named_and_not_told(name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=name) as refused:
+        load({name: value})
+    assert "s3cret" not in str(refused.value)
+
+
+def test_every_malformed_value_is_named_at_once() -> None:
+    with pytest.raises(SettingsError, match=r"HOLD_SECONDS.*PUSH_BACKEND"):
+        load({"HOLD_SECONDS": "x", "PUSH_BACKEND": "y"})
+
+
+def test_values_are_read_by_their_types_and_the_rest_keeps_its_default() -> None:
+    settings = load({"HOLD_SECONDS": " 30 ", "FEE_PERCENT": "2.5", "PUSHER_TLS": "false", "UNRELATED": "x"})
+    assert (settings.hold_seconds, settings.fee_percent, settings.pusher_tls) == (30, Decimal("2.5"), False)
+    assert (settings.payment_grace_seconds, settings.max_tickets_per_order) == (60, 8)
+
+
+@pytest.mark.parametrize("noun", NOUNS)
+def test_a_nouns_database_is_the_common_one_under_its_own_role(noun: str) -> None:
+    settings = load({"DATABASE_URL": DATABASE}, needs=[f"database:{noun}"])
+    assert (
+        settings.noun_database_url(noun)
+        == f"postgresql://gittix_{noun}:s3cret@db.internal:5432/gittix?sslmode=require"
+    )
+
+
+def test_a_nouns_own_database_goes_first() -> None:
+    own = "postgresql://somebody@elsewhere/db"
+    settings = load({"DATABASE_URL": DATABASE, "ORDERS_DATABASE_URL": own}, needs=["database:orders"])
+    assert settings.noun_database_url("orders") == own
+    assert settings.noun_database_url("tickets") != own
+
+
+def test_a_socket_url_without_a_password_keeps_its_place() -> None:
+    assert with_role("postgresql:///gittix?host=/run/pg", "r") == "postgresql://r@/gittix?host=/run/pg"
+
+
+def test_origins_are_the_public_one_and_those_allowed() -> None:
+    settings = load(
+        {"PUBLIC_ORIGIN": "https://a.test", "ALLOWED_ORIGINS": " https://b.test, ,https://c.test"}
+    )
+    assert settings.origins == {"https://a.test", "https://b.test", "https://c.test"}
+    assert settings.secure_cookies
+    assert not load({}).secure_cookies

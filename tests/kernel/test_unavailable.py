@@ -1,0 +1,120 @@
+"""While a store is away, the caller is told to come back: 503, Retry-After, and no word of why."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import uuid4
+
+import asyncpg
+import httpx
+import pytest
+import redis.exceptions
+from asyncpg.exceptions._base import DataError as UnencodableError
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from backend.kernel import database
+from backend.kernel.web import Service, ServiceState, build
+from tests import factories
+from tests.replies import code
+from tests.system import System
+
+
+def check(reply: httpx.Response) -> None:
+    assert code(reply) == (503, "temporarily_unavailable")
+    assert int(reply.headers["retry-after"]) >= 1
+    assert "postgres" not in reply.text.lower()
+
+
+async def test_a_full_pool_is_told_and_passes(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "ACQUIRE_SECONDS", 0.2)
+    system.configure(DATABASE_POOL_SIZE="1")
+    await system.start("api")
+    person = system.person()
+    ticket = await factories.ticket(system.person("seller"))
+    rival = await system.connect()
+    async with rival.transaction():
+        # One request waits for this row, and has the only connection.
+        await rival.execute("select 1 from tickets.tickets for update")
+        slow = asyncio.create_task(person.delete(f"/api/tickets/{ticket['id']}"))
+        await asyncio.sleep(0.1)
+        check(await person.get("/api/tickets"))
+        assert (await system.anonymous().get("/healthz")).status_code == 200
+        ready = await system.anonymous().get("/readyz")
+        assert (ready.status_code, ready.json()["status"]) == (503, "not ready")
+    assert code(await slow) == (403, "not_your_ticket")
+    assert (await person.get("/api/tickets")).status_code == 200
+
+
+async def test_a_database_that_cuts_us_off_is_told_and_comes_back(system: System) -> None:
+    await system.start("api")
+    person = system.person()
+    owner = await system.connect()
+    name = await owner.fetchval("select current_database()")
+    ticket = await factories.ticket(system.person("seller"))
+    # Binds everyone but the owner.
+    await owner.execute(f"alter database {name} connection limit 0")
+    await owner.execute(
+        "select pg_terminate_backend(pid) from pg_stat_activity where datname = $1 and application_name like 'gittix-%'",
+        name,
+    )
+    for reply in (
+        await person.get("/api/tickets"),
+        await person.post("/api/orders", {"ticket_id": ticket["id"]}, key="k"),
+        await person.get(f"/api/shows/{uuid4()}"),
+        await person.delete(f"/api/tickets/{ticket['id']}"),
+    ):
+        check(reply)
+    await owner.execute(f"alter database {name} connection limit -1")
+    assert (await person.get("/api/tickets")).status_code == 200
+    assert (await person.post("/api/orders", {"ticket_id": ticket["id"]}, key="k")).status_code == 201
+
+
+FAULTS: list[Callable[[], Exception]] = [
+    *(
+        lambda kind=kind: kind("postgres")
+        for kind in database.UNAVAILABLE
+        if kind is not asyncpg.InterfaceError
+    ),
+    lambda: asyncpg.InterfaceError("postgres: connection is closed"),
+    lambda: asyncpg.ConnectionDoesNotExistError("postgres"),
+    lambda: FileNotFoundError("postgres: no such socket"),
+    lambda: ConnectionRefusedError("postgres"),
+    lambda: TimeoutError("postgres"),
+    lambda: redis.exceptions.ConnectionError("postgres"),
+    lambda: redis.exceptions.TimeoutError("postgres"),
+]
+
+
+@asynccontextmanager
+async def nothing() -> AsyncIterator[ServiceState]:
+    yield ServiceState(None, {})
+
+
+async def answer_to(fault: Exception) -> httpx.Response:
+    async def endpoint(_request: Request) -> Response:
+        raise fault
+
+    app = build([Service("x", [Route("/x", endpoint, include_in_schema=False)], nothing)], verifier=None)
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app, raise_app_exceptions=False), base_url="http://api.test"
+    ) as client:
+        return await client.get("/x")
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_each_way_of_being_away_is_unavailable(fault: Callable[[], Exception]) -> None:
+    check(await answer_to(fault()))
+
+
+@pytest.mark.parametrize(
+    "fault", [asyncpg.DataError("x"), UnencodableError("x"), asyncpg.NumericValueOutOfRangeError("x")]
+)
+async def test_a_value_that_cannot_be_stored_is_the_callers_fault(fault: Any) -> None:
+    assert code(await answer_to(fault)) == (422, "invalid_input")
+
+
+async def test_an_unknown_fault_is_ours() -> None:
+    assert code(await answer_to(asyncpg.UndefinedTableError("secret"))) == (500, "internal_error")

@@ -1,0 +1,111 @@
+"""The small values: money, text, cursors, ids."""
+
+import time
+from datetime import UTC, datetime
+from uuid import UUID
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backend.kernel import money
+from backend.kernel.ids import new_id
+from backend.kernel.pages import decode_cursor, encode_cursor, page_of
+from backend.kernel.problems import Invalid
+from backend.kernel.text import clean, clean_optional
+
+
+@pytest.mark.parametrize(
+    ("amount", "currency", "shown"),
+    [
+        (4500, "EUR", "45.00 EUR"),
+        (5, "USD", "0.05 USD"),
+        (0, "GBP", "0.00 GBP"),
+        (500, "JPY", "500 JPY"),
+        (1234, "KWD", "1.234 KWD"),
+        (99_999_999, "EUR", "999999.99 EUR"),
+    ],
+)
+def test_money_is_shown_with_its_currencys_decimals(amount: int, currency: str, shown: str) -> None:
+    assert money.show(amount, currency) == shown
+
+
+def test_a_currency_has_one_exponent() -> None:
+    assert [money.exponent(code) for code in ("JPY", "EUR", "KWD")] == [0, 2, 3]
+    assert not money.ZERO_DECIMAL & money.TWO_DECIMAL
+    assert not money.THREE_DECIMAL & (money.TWO_DECIMAL | money.ZERO_DECIMAL)
+    assert all(len(code) == 3 and code.isupper() for code in money.CURRENCIES)
+
+
+@given(st.integers(), st.sampled_from(["EUR", "JPY", "KWD"]))
+def test_money_that_is_shown_loses_nothing(amount: int, currency: str) -> None:
+    shown, code = money.show(amount % 10**20, currency).split()
+    assert code == currency
+    assert int(shown.replace(".", "")) == amount % 10**20
+
+
+@pytest.mark.parametrize("price", [0, -1, money.MAX_AMOUNT + 1, 1.5, True, "100", None])
+def test_a_price_is_a_positive_integer_that_can_be_charged(price: object) -> None:
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert(price, money.Price)
+
+
+@pytest.mark.parametrize(
+    ("typed", "kept"),
+    [
+        ("  Harbour \t Lights\n", "Harbour Lights"),
+        ("Caf\u00e9", "Caf\u00e9"),
+        ("\U0001f469\u200d\U0001f3a4 live", "\U0001f469\u200d\U0001f3a4 live"),
+        ("\u05e9\u05dc\u05d5\u05dd", "\u05e9\u05dc\u05d5\u05dd"),
+        ("a\u00a0b\u2003c", "a b c"),
+    ],
+)
+def test_text_is_tidied(typed: str, kept: str) -> None:
+    assert clean("title", typed) == kept
+
+
+@pytest.mark.parametrize(
+    "typed", ["", "   ", "\n", "a\u0000b", "a\u0007", "a\u202eb", "\u2066x", "\ue000", "\uffff"]
+)
+def test_text_that_cannot_be_shown_is_refused(typed: str) -> None:
+    with pytest.raises(Invalid) as refused:
+        clean("title", typed)
+    assert [error.field for error in refused.value.errors or []] == ["title"]
+
+
+def test_an_optional_text_of_nothing_is_none() -> None:
+    assert [clean_optional("seat", text) for text in (None, "", "  ", " 7 ")] == [None, None, None, "7"]
+
+
+@given(st.datetimes(timezones=st.just(UTC)), st.uuids())
+def test_a_cursor_is_read_as_it_was_written(when: datetime, id: UUID) -> None:
+    assert decode_cursor(encode_cursor((when, id)), tuple[datetime, UUID]) == (when, id)
+
+
+@given(st.text())
+def test_any_other_text_is_no_cursor(text: str) -> None:
+    if not text:
+        assert decode_cursor(text, UUID) is None
+        return
+    with pytest.raises(Invalid):
+        decode_cursor(text, UUID)
+
+
+def test_a_page_has_a_cursor_iff_there_is_more() -> None:
+    assert page_of([1, 2, 3], 2, lambda row: row).items == [1, 2]
+    assert decode_cursor(page_of([1, 2, 3], 2, lambda row: row).next_cursor, int) == 2
+    assert page_of([1, 2], 2, lambda row: row).next_cursor is None
+    assert page_of(list[int](), 2, lambda row: row) == page_of(list[int](), 1, lambda row: row)
+
+
+def test_ids_are_uuid_7_and_grow() -> None:
+    before = time.time_ns() // 1_000_000
+    made = []
+    for _ in range(3):
+        made.append(new_id())
+        time.sleep(0.002)
+    assert made == sorted(made)
+    assert {(id.version, id.variant) for id in made} == {(7, "specified in RFC 4122")}
+    assert before <= made[0].int >> 80 <= time.time_ns() // 1_000_000
+    assert len({new_id() for _ in range(10_000)}) == 10_000

@@ -1,0 +1,190 @@
+"""A seller, a buyer, and the two sides of a payment: our rows and the provider's ledger."""
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import UUID
+
+import httpx
+import msgspec
+
+from backend.events.stores import open_stores
+from backend.kernel.jobs import open_jobs
+from backend.payments.provider import Provider
+from backend.payments.sandbox.webhooks import sign
+from backend.payments.settlement import Settlement
+from tests import factories
+from tests.factories import Json
+from tests.system import STRIPE_KEY, WEBHOOK_SECRET, Person, System, until
+
+
+class Stripe:
+    """What the sandbox can be told and asked beside Stripe's own API."""
+
+    def __init__(self, http: httpx.AsyncClient) -> None:
+        self._http = http
+
+    async def faults(self, **knobs: Any) -> None:
+        (await self._http.post("/sandbox/faults", json=knobs)).raise_for_status()
+
+    async def intents(self) -> list[Json]:
+        """The ledger, newest first."""
+        found: list[Json] = (await self._http.get("/sandbox/ledger")).raise_for_status().json()["data"]
+        return found
+
+    async def intent(self, order_id: str) -> Json:
+        """The order's intent, of which there is one."""
+        (found,) = [line for line in await self.intents() if line["metadata"].get("order_id") == order_id]
+        return found
+
+    async def is_intent(self, order_id: str, status: str) -> bool:
+        found = [line for line in await self.intents() if line["metadata"].get("order_id") == order_id]
+        return bool(found) and found[0]["status"] == status
+
+    async def authenticate(self, order_id: str, outcome: str = "succeed") -> None:
+        intent = await self.intent(order_id)
+        path = f"/sandbox/payment_intents/{intent['id']}/authenticate"
+        (await self._http.post(path, json={"outcome": outcome})).raise_for_status()
+
+    async def expire(self, order_id: str) -> None:
+        intent = await self.intent(order_id)
+        (await self._http.post(f"/sandbox/payment_intents/{intent['id']}/expire")).raise_for_status()
+
+    async def capture(self, order_id: str) -> None:
+        """As somebody may by hand."""
+        intent = await self.intent(order_id)
+        (await self._http.post(f"/v1/payment_intents/{intent['id']}/capture")).raise_for_status()
+
+    async def create_foreign_intent(self) -> str:
+        """An intent that another merchant's code made."""
+        reply = await self._http.post("/v1/payment_intents", data={"amount": "900", "currency": "usd"})
+        intent_id: str = reply.raise_for_status().json()["id"]
+        return intent_id
+
+    async def events(self) -> list[Json]:
+        """All events, oldest first."""
+        found: list[Json] = (await self._http.get("/v1/events", params={"limit": 100})).json()["data"]
+        return found[::-1]
+
+
+class Shop:
+    def __init__(self, system: System, connection: Any, stripe: Stripe) -> None:
+        self.system = system
+        self.stripe = stripe
+        self.rows = connection
+        self.seller = system.person("seller")
+        self.buyer = system.person("buyer")
+
+    async def order(self, *, tickets: int = 1, **fields: Any) -> Json:
+        listed = [await factories.ticket(self.seller, **fields) for _ in range(tickets)]
+        return await factories.order(self.buyer, *(ticket["id"] for ticket in listed))
+
+    async def pay(
+        self,
+        order: Json,
+        method: str = "pm_card_visa",
+        *,
+        by: Person | None = None,
+        key: str | None = None,
+    ) -> httpx.Response:
+        body = {"order_id": order["id"], "payment_method": method}
+        return await (by or self.buyer).post("/api/payments", body, key=key)
+
+    async def order_status(self, order: Json) -> str:
+        status: str = (await self.buyer.get(f"/api/orders/{order['id']}")).json()["status"]
+        return status
+
+    async def ticket_status(self, order: Json) -> str:
+        """The one status that all the order's tickets have."""
+        paths = [f"/api/tickets/{ticket['id']}" for ticket in order["tickets"]]
+        (status,) = {(await self.buyer.get(path)).json()["status"] for path in paths}
+        return str(status)
+
+    async def state(self, order: Json) -> tuple[str, str]:
+        return await self.order_status(order), await self.ticket_status(order)
+
+    async def attempts(self, order: Json) -> list[str]:
+        rows = await self.rows.fetch(
+            "select status from payments.payments where order_id = $1 order by attempt", UUID(order["id"])
+        )
+        return [row["status"] for row in rows]
+
+    async def is_attempt(self, order: Json, status: str) -> bool:
+        return (await self.attempts(order))[-1:] == [status]
+
+    async def told(self, order: Json) -> list[str]:
+        """The types of the outbox's order and payment events of this order."""
+        rows = await self.rows.fetch(
+            """
+            select type from events.outbox
+            where subject = $1::uuid or data ->> 'order_id' = $1::uuid::text and type like 'payment.%' order by id
+            """,
+            UUID(order["id"]),
+        )
+        return [row["type"] for row in rows]
+
+    async def lapse(self, order: Json) -> None:
+        """Let the hold's end pass."""
+        async with self.rows.transaction():
+            await self.rows.execute(
+                "update tickets.tickets set held_until = now() - interval '1 ms' where order_id = $1",
+                UUID(order["id"]),
+            )
+            await self.rows.execute(
+                "update orders.orders set expires_at = now() - interval '1 ms' where id = $1",
+                UUID(order["id"]),
+            )
+
+    async def assert_paid_once(self, order: Json) -> None:
+        """Money captured, order completed, tickets sold: each once and for the same amount."""
+        intent = await self.stripe.intent(order["id"])
+        assert (intent["status"], intent["amount_received"]) == ("succeeded", order["total"])
+        assert intent["currency"].upper() == order["currency"]
+        assert intent["refunded"] == 0
+        assert await self.state(order) == ("completed", "sold")
+        assert (await self.attempts(order)).count("captured") == 1
+        told = await self.told(order)
+        assert (told.count("order.completed"), told.count("payment.captured")) == (1, 1)
+
+    async def assert_nothing_taken(self, order: Json) -> None:
+        for intent in await self.stripe.intents():
+            if intent["metadata"].get("order_id") == order["id"]:
+                assert (intent["amount_received"], intent["amount_capturable"]) == (0, 0)
+        assert "captured" not in await self.attempts(order)
+
+    async def deliver(
+        self, event: Json, *, at: float | None = None, secret: str = WEBHOOK_SECRET
+    ) -> httpx.Response:
+        """Send one of Stripe's events, signed."""
+        body = msgspec.json.encode(event)
+        return await self.send_webhook(body, sign(body, secret, int(time.time() if at is None else at)))
+
+    async def send_webhook(self, body: bytes, signature: str) -> httpx.Response:
+        return await self.system.anonymous().post(
+            "/api/payments/webhook", content=body, headers={"Stripe-Signature": signature}
+        )
+
+
+@asynccontextmanager
+async def opened(system: System) -> AsyncIterator[Shop]:
+    headers = {"Authorization": f"Bearer {STRIPE_KEY}"}
+    async with httpx.AsyncClient(base_url=system.stripe_url, headers=headers, timeout=10) as http:
+        yield Shop(system, await system.connect(), Stripe(http))
+
+
+@asynccontextmanager
+async def worker_context(system: System) -> AsyncIterator[dict[str, Any]]:
+    """What arq hands to the jobs of payments, for calling them without a worker."""
+    settings = system.settings
+    provider = Provider(settings.stripe_api_key, settings.stripe_api_base)
+    jobs = open_jobs(settings.redis_url, name="tests-jobs")
+    try:
+        async with open_stores(settings, "payments") as stores:
+            yield {"payments": stores, "settlement": Settlement(stores, provider), "redis": jobs}
+    finally:
+        await provider.close()
+        await jobs.aclose()
+
+
+__all__ = ["Shop", "Stripe", "opened", "until", "worker_context"]

@@ -1,0 +1,273 @@
+"""Payments around the hold's end, and a provider that fails, hangs or forgets to tell."""
+
+import asyncio
+import time
+from typing import Any
+
+import httpx
+import pytest
+
+import workers.payments
+from backend.payments import provider, queries, settlement
+from tests import factories
+from tests.factories import Json
+from tests.payments.shop import Shop, opened, until, worker_context
+from tests.system import System
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reconciler takes everything that stands still, at once."""
+    for name in ("CAPTURE_SECONDS", "ACTION_SECONDS", "ABANDONED_SECONDS", "WEBHOOK_SECONDS"):
+        monkeypatch.setattr(workers.payments, name, 0.0)
+
+
+async def reconcile(shop: Shop) -> int:
+    async with worker_context(shop.system) as context:
+        return await workers.payments.reconcile_payments(context)
+
+
+async def paying(shop: Shop, order: Json, *, slow: str) -> "asyncio.Task[httpx.Response]":
+    """A payment that is under way, while Stripe takes its time over requests to `slow`."""
+    await shop.stripe.faults(match=slow, latency_ms=300)
+    task = asyncio.create_task(shop.pay(order))
+    await until(lambda: shop.attempts(order))
+    return task
+
+
+async def test_an_authorisation_after_the_holds_end_wins_while_the_ticket_is_free(shop: Shop) -> None:
+    order = await shop.order()
+    payment = await paying(shop, order, slow="/confirm")
+    await shop.lapse(order)
+    assert (await payment).json()["status"] == "captured"
+    await shop.assert_paid_once(order)
+
+
+async def test_an_authorisation_after_the_expiry_wins_while_all_tickets_are_free(shop: Shop) -> None:
+    order = await shop.order(tickets=2)
+    payment = await paying(shop, order, slow="/confirm")
+    await shop.lapse(order)
+    orders = await shop.system.connect("orders")
+    assert await orders.fetchval("select orders.expire_due(100, gen_random_uuid())") == 1
+    assert (await payment).json()["status"] == "captured"
+    await shop.assert_paid_once(order)
+    assert "order.expired" in await shop.told(order)
+
+
+async def test_an_authorisation_that_lost_its_ticket_is_voided(shop: Shop) -> None:
+    order = await shop.order(tickets=2)
+    payment = await paying(shop, order, slow="/confirm")
+    await shop.lapse(order)
+    rival = shop.system.person("rival")
+    taken = await factories.order(rival, order["tickets"][0]["id"])
+    refused = await payment
+    assert (refused.status_code, refused.json()["code"]) == (409, "order_expired")
+    assert (await shop.stripe.intent(order["id"]))["status"] == "canceled"
+    await shop.assert_nothing_taken(order)
+    assert await shop.order_status(order) == "expired"
+    assert (await shop.pay(taken, by=rival)).json()["status"] == "captured"
+
+
+async def test_an_authorisation_of_a_cancelled_order_is_voided(shop: Shop) -> None:
+    order = await shop.order()
+    payment = await paying(shop, order, slow="/confirm")
+    assert (await shop.buyer.delete(f"/api/orders/{order['id']}")).status_code == 204
+    assert (await payment).status_code == 409
+    await shop.assert_nothing_taken(order)
+    assert await shop.state(order) == ("cancelled", "available")
+
+
+async def test_the_clock_ends_a_hold_while_its_payment_is_frozen(system: System) -> None:
+    system.configure(HOLD_SECONDS="1", PAYMENT_GRACE_SECONDS="1")
+    await system.start("stripe", "api", "worker", "relay")
+    async with opened(system) as shop:
+        order = await shop.order()
+        await shop.stripe.faults(match="/confirm", latency_ms=1600)
+        payment = asyncio.create_task(shop.pay(order))
+        rival = shop.system.person("rival")
+        ticket_id = order["tickets"][0]["id"]
+
+        async def taken() -> bool:
+            reply = await rival.post("/api/orders", {"ticket_id": ticket_id})
+            return reply.status_code == 201
+
+        await until(taken)
+        assert (await payment).json()["code"] == "order_expired"
+        await shop.assert_nothing_taken(order)
+
+
+async def test_an_authorisation_that_cannot_be_captured_cancels_the_order(shop: Shop) -> None:
+    order = await shop.order()
+    payment = await paying(shop, order, slow="/capture")
+    await until(lambda: shop.stripe.is_intent(order["id"], "requires_capture"))
+    await shop.stripe.expire(order["id"])
+    refused = await payment
+    assert (refused.status_code, refused.json()["code"]) == (409, "order_expired")
+    await shop.assert_nothing_taken(order)
+    assert await shop.state(order) == ("cancelled", "available")
+    assert await shop.attempts(order) == ["voided"]
+    assert (await shop.told(order))[-2:] == ["order.cancelled", "payment.voided"]
+
+
+async def test_without_a_provider_the_order_stays_payable(system: System, impatient: None) -> None:
+    await system.start("api")
+    async with opened(system) as shop:
+        order = await shop.order()
+        refused = await shop.pay(order, key="first")
+        assert (refused.status_code, refused.json()["code"]) == (503, "payment_provider_unavailable")
+        assert int(refused.headers["Retry-After"]) > 0
+        assert await shop.state(order) == ("awaiting_payment", "held")
+        await system.start("stripe")
+        # The same request again is what a client does after a 503.
+        assert (await shop.pay(order, key="first")).json()["status"] == "captured"
+        await shop.assert_paid_once(order)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_a_provider_that_fails_to_create_an_intent_leaves_the_order_payable(
+    shop: Shop, when: str
+) -> None:
+    order = await shop.order()
+    await shop.stripe.faults(match="POST /v1/payment_intents", fail_next=1, fail_when=when)
+    assert (await shop.pay(order)).status_code == 503
+    assert (await shop.pay(order)).json()["status"] == "captured"
+    received = [intent["amount_received"] for intent in await shop.stripe.intents()]
+    assert sum(received) == order["total"]
+    assert await shop.state(order) == ("completed", "sold")
+
+
+async def test_a_confirmation_that_failed_is_given_up_and_the_order_payable(
+    shop: Shop, impatient: None
+) -> None:
+    order = await shop.order()
+    await shop.stripe.faults(match="/confirm", fail_next=1, fail_when="before")
+    unknown = await shop.pay(order)
+    assert (unknown.status_code, unknown.json()["status"]) == (201, "started")
+    assert (await shop.pay(order)).json()["code"] == "payment_in_progress"
+    await reconcile(shop)
+    assert await shop.attempts(order) == ["failed"]
+    assert (await shop.pay(order)).json()["status"] == "captured"
+    await shop.assert_paid_once(order)
+
+
+async def test_a_confirmation_whose_reply_was_lost_is_found_and_captured(shop: Shop, impatient: None) -> None:
+    await shop.stripe.faults(match="/confirm", fail_next=1, fail_when="after", webhooks={"paused": True})
+    order = await shop.order()
+    assert (await shop.pay(order)).json()["status"] == "started"
+    assert (await shop.stripe.intent(order["id"]))["status"] == "requires_capture"
+    await reconcile(shop)
+    await shop.assert_paid_once(order)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_a_capture_without_an_answer_is_finished_by_the_reconciler(
+    shop: Shop, impatient: None, when: str
+) -> None:
+    await shop.stripe.faults(match="/capture", fail_next=1, fail_when=when, webhooks={"paused": True})
+    order = await shop.order()
+    assert (await shop.pay(order)).json()["status"] == "authorised"
+    assert await shop.state(order) == ("confirmed", "reserved")
+    await reconcile(shop)
+    await shop.assert_paid_once(order)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_a_void_without_an_answer_is_finished_by_the_reconciler(
+    shop: Shop, impatient: None, when: str
+) -> None:
+    await shop.stripe.faults(webhooks={"paused": True})
+    order = await shop.order()
+    payment = await paying(shop, order, slow="/confirm")
+    await shop.buyer.delete(f"/api/orders/{order['id']}")
+    await shop.stripe.faults(match="/cancel", latency_ms=0, fail_next=1, fail_when=when)
+    assert (await payment).json()["status"] == "authorised"
+    await reconcile(shop)
+    assert await shop.attempts(order) == ["voided"]
+    assert (await shop.stripe.intent(order["id"]))["status"] == "canceled"
+
+
+async def test_a_challenge_whose_webhooks_were_lost_is_finished_by_the_reconciler(
+    shop: Shop, impatient: None
+) -> None:
+    await shop.stripe.faults(webhooks={"paused": True})
+    order = await shop.order()
+    await shop.pay(order, "pm_card_authenticationRequired")
+    assert await reconcile(shop) == 1
+    assert await shop.attempts(order) == ["requires_action"]
+    await shop.stripe.authenticate(order["id"])
+    await reconcile(shop)
+    await shop.assert_paid_once(order)
+    assert await reconcile(shop) == 0
+
+
+async def test_a_challenge_that_nobody_answers_is_voided_in_the_end(
+    shop: Shop, impatient: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await shop.stripe.faults(webhooks={"paused": True})
+    order = await shop.order()
+    await shop.pay(order, "pm_card_authenticationRequired")
+    monkeypatch.setattr(workers.payments, "ACTION_ABANDONED_SECONDS", 0.0)
+    await reconcile(shop)
+    assert await shop.attempts(order) == ["voided"]
+    assert (await shop.stripe.intent(order["id"]))["status"] == "canceled"
+    assert (await shop.pay(order)).json()["status"] == "captured"
+
+
+@pytest.mark.parametrize("crashes_after", ["authorise", "capture"])
+async def test_a_process_that_dies_between_two_steps_is_survived(
+    shop: Shop, impatient: None, monkeypatch: pytest.MonkeyPatch, crashes_after: str
+) -> None:
+    """What the process had not committed it has not done; the reconciler goes on from the rows and the intent."""
+    await shop.stripe.faults(webhooks={"paused": True})
+    order = await shop.order()
+
+    async def dies(*_: Any) -> Any:
+        raise SystemError("kill -9")
+
+    with monkeypatch.context() as crash:
+        if crashes_after == "authorise":
+            crash.setattr(queries, "settle", dies)
+        else:
+            crash.setattr(queries, "finish", dies)
+        assert (await shop.pay(order)).status_code == 500
+    await reconcile(shop)
+    await shop.assert_paid_once(order)
+
+
+async def test_money_captured_from_outside_for_an_order_that_ended_is_given_back(
+    shop: Shop, impatient: None
+) -> None:
+    order = await shop.order()
+    payment = await paying(shop, order, slow="/confirm")
+    await shop.buyer.delete(f"/api/orders/{order['id']}")
+    await shop.stripe.faults(match="/cancel", latency_ms=0, fail_next=1, webhooks={"paused": True})
+    await payment
+    await shop.stripe.capture(order["id"])
+    await reconcile(shop)
+    assert (await shop.stripe.intent(order["id"]))["refunded"] == order["total"]
+    assert await shop.attempts(order) == ["refunded"]
+    assert await shop.order_status(order) == "cancelled"
+
+
+async def test_a_hanging_provider_holds_up_nobody_else(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settlement, "PAY_SECONDS", 1.0)
+    orders = [await shop.order() for _ in range(5)]
+    await shop.stripe.faults(match="/confirm", hang=100)
+    began = time.monotonic()
+    payments = [asyncio.create_task(shop.pay(order)) for order in orders]
+    slowest = 0.0
+    while time.monotonic() < began + 0.8:
+        asked = time.monotonic()
+        assert (await shop.buyer.get(f"/api/orders/{orders[0]['id']}")).status_code == 200
+        assert (await shop.buyer.get("/api/tickets")).status_code == 200
+        slowest = max(slowest, time.monotonic() - asked)
+    replies = await asyncio.gather(*payments)
+    assert {reply.json()["status"] for reply in replies} == {"started"}
+    assert time.monotonic() - began < 4
+    assert slowest < 0.7
+
+
+def test_two_calls_to_the_provider_end_before_an_attempt_is_anybodys() -> None:
+    """A process must be done with an attempt before another may take it for abandoned."""
+    assert settlement.PAY_SECONDS < settlement.ABANDONED_SECONDS
+    assert 4 * provider.CALL_SECONDS < settlement.PAY_SECONDS

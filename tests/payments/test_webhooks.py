@@ -1,0 +1,190 @@
+"""Stripe's webhooks: believed by their signature over the raw bytes, stored once, and then only a hint to look."""
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+import pytest
+
+import workers.payments
+from backend.payments import service
+from backend.payments.sandbox.webhooks import sign
+from tests.factories import Json
+from tests.payments.shop import Shop, opened, until, worker_context
+from tests.system import WEBHOOK_SECRET, System
+
+EVENT: Json = {"id": "evt_1", "type": "payment_intent.created", "data": {"object": {"object": "charge"}}}
+
+
+@pytest.fixture
+async def counter(system: System) -> AsyncIterator[Shop]:
+    """The API alone."""
+    async with opened(system) as shop:
+        await system.start("api")
+        yield shop
+
+
+async def stored(shop: Shop) -> list[str]:
+    return [row["id"] for row in await shop.rows.fetch("select id from payments.webhook_events order by id")]
+
+
+async def test_a_signed_event_is_stored_and_answered(counter: Shop) -> None:
+    accepted = await counter.deliver(EVENT)
+    assert (accepted.status_code, accepted.json()) == (200, {"received": True})
+    assert await stored(counter) == ["evt_1"]
+
+
+async def test_what_is_not_signed_by_stripe_is_refused(counter: Shop) -> None:
+    body = msgspec.json.encode(EVENT)
+    now = int(time.time())
+    forged = [
+        (body, sign(body, "whsec_other", now)),
+        (body.replace(b"evt_1", b"evt_2"), sign(body, WEBHOOK_SECRET, now)),
+        (body + b" ", sign(body, WEBHOOK_SECRET, now)),
+        (msgspec.json.format(body), sign(body, WEBHOOK_SECRET, now)),
+        (body, sign(body, WEBHOOK_SECRET, now + 3600)),
+        (body, sign(body, WEBHOOK_SECRET, now - 3600)),
+        (body, f"t={now}"),
+        (body, ""),
+        (b"\xff\xfe", "t=1,v1=00"),
+    ]
+    for bytes_sent, signature in forged:
+        refused = await counter.send_webhook(bytes_sent, signature)
+        assert (refused.status_code, refused.json()["code"]) == (400, "bad_signature")
+    assert await stored(counter) == []
+
+
+@pytest.mark.parametrize("body", [b"[]", b"{}", b"not json", b'{"id": 1, "type": 2}', b"\xff"])
+async def test_signed_nonsense_is_refused(counter: Shop, body: bytes) -> None:
+    refused = await counter.send_webhook(body, sign(body, WEBHOOK_SECRET, int(time.time())))
+    assert refused.status_code == 400
+    assert await stored(counter) == []
+
+
+async def test_a_second_secret_is_good_while_they_are_changed(system: System) -> None:
+    system.configure(STRIPE_WEBHOOK_SECRETS=f"whsec_new,{WEBHOOK_SECRET}")
+    await system.start("api")
+    async with opened(system) as shop:
+        assert (await shop.deliver(EVENT)).status_code == 200
+        assert (await shop.deliver(EVENT | {"id": "evt_2"}, secret="whsec_new")).status_code == 200
+        assert await stored(shop) == ["evt_1", "evt_2"]
+
+
+async def test_a_duplicate_is_stored_and_handled_once(counter: Shop) -> None:
+    replies = await asyncio.gather(*(counter.deliver(EVENT) for _ in range(5)))
+    assert {reply.status_code for reply in replies} == {200}
+    assert await stored(counter) == ["evt_1"]
+    assert await counter.system.redis().zcard("gittix:jobs") == 1
+
+
+async def test_an_event_of_no_use_is_handled_and_forgotten(shop: Shop) -> None:
+    await shop.deliver({"id": "evt_x", "type": "radar.something.new", "data": {"object": {"id": "x"}}})
+    async with worker_context(shop.system) as context:
+        await workers.payments.handle_webhook(context, "evt_x")
+    assert await unhandled(shop) == 0
+
+
+async def test_an_event_about_somebody_elses_intent_is_ignored(shop: Shop) -> None:
+    foreign = await shop.stripe.create_foreign_intent()
+    for number, intent_id in enumerate([foreign, "pi_unknown"]):
+        about = {"object": {"id": intent_id, "object": "payment_intent"}}
+        event = {"id": f"evt_f{number}", "type": "payment_intent.created", "data": about}
+        assert (await shop.deliver(event)).status_code == 200
+        async with worker_context(shop.system) as context:
+            await workers.payments.handle_webhook(context, event["id"])  # type: ignore[arg-type]
+    assert (
+        await shop.rows.fetchval(
+            "select count(*) from payments.webhook_events where id like 'evt_f%' and handled_at is null"
+        )
+        == 0
+    )
+    assert await shop.rows.fetchval("select count(*) from payments.payments") == 0
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_webhooks_in_any_order_and_number_end_in_the_same_state(shop: Shop, seed: int) -> None:
+    await shop.stripe.faults(webhooks={"paused": True})
+    order = await shop.order()
+    await shop.pay(order, "pm_card_chargeDeclined")
+    await shop.pay(order, "pm_card_authenticationRequired")
+    await shop.stripe.authenticate(order["id"])
+    events = 2 * await shop.stripe.events()
+    random.Random(seed).shuffle(events)
+    async with worker_context(shop.system) as context:
+        for event in events:
+            assert (await shop.deliver(event)).status_code == 200
+            await service.handle_webhook(context["payments"], context["settlement"], event["id"])
+    await shop.assert_paid_once(order)
+    assert await shop.attempts(order) == ["failed", "captured"]
+
+
+async def test_webhooks_handled_at_the_same_time_capture_once(shop: Shop) -> None:
+    await shop.stripe.faults(webhooks={"paused": True})
+    order = await shop.order()
+    await shop.pay(order, "pm_card_authenticationRequired")
+    await shop.stripe.authenticate(order["id"])
+    events = await shop.stripe.events()
+    for event in events:
+        await shop.deliver(event)
+    async with worker_context(shop.system) as context:
+
+        async def handle(event: Json) -> None:
+            await service.handle_webhook(context["payments"], context["settlement"], event["id"])
+
+        await asyncio.gather(*(handle(event) for event in events))
+    await shop.assert_paid_once(order)
+
+
+async def test_shuffled_duplicated_deliveries_complete_the_order(shop: Shop) -> None:
+    await shop.system.start("worker")
+    await shop.stripe.faults(webhooks={"shuffle": True, "duplicate": True})
+    order = await shop.order()
+    await shop.pay(order, "pm_card_authenticationRequired")
+    await shop.stripe.authenticate(order["id"])
+    await until(lambda: shop.is_attempt(order, "captured"))
+    await shop.assert_paid_once(order)
+
+
+async def test_a_stored_event_whose_job_was_lost_is_found_by_the_sweep(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers.payments, "WEBHOOK_SECONDS", 0.0)
+    order = await shop.order()
+    await shop.pay(order, "pm_card_authenticationRequired")
+    await shop.stripe.authenticate(order["id"])
+    await until(lambda: _told_enough(shop))
+    redis = shop.system.redis()
+    await redis.flushall()
+    async with worker_context(shop.system) as context:
+        assert await workers.payments.reconcile_payments(context) > 0
+    await shop.system.start("worker")
+    await until(lambda: shop.is_attempt(order, "captured"))
+    await shop.assert_paid_once(order)
+
+
+async def test_an_event_is_accepted_while_redis_is_away(
+    counter: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuses(*_: Any, **__: Any) -> None:
+        raise ConnectionError
+
+    monkeypatch.setattr("arq.connections.ArqRedis.enqueue_job", refuses)
+    assert (await counter.deliver(EVENT)).status_code == 200
+    assert await stored(counter) == ["evt_1"]
+
+
+async def unhandled(shop: Shop) -> int:
+    count: int = await shop.rows.fetchval(
+        "select count(*) from payments.webhook_events where handled_at is null"
+    )
+    return count
+
+
+async def _told_enough(shop: Shop) -> bool:
+    found = await shop.rows.fetchval(
+        "select count(*) from payments.webhook_events where type = 'payment_intent.amount_capturable_updated'"
+    )
+    return bool(found)

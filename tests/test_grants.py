@@ -1,0 +1,220 @@
+"""Who may reach what in the database: every role against every table and function, by rule and by trying."""
+
+from typing import Any
+from uuid import uuid4
+
+import asyncpg
+import pytest
+
+from tests.conftest import TEMPLATE
+from tests.system import System
+
+NOUNS = ("auth", "tickets", "orders", "payments", "push", "relay")
+SCHEMAS = ("auth", "tickets", "orders", "payments", "push", "events")
+WRITES = ("SELECT", "INSERT", "UPDATE", "DELETE")
+OTHERS = ("TRUNCATE", "REFERENCES", "TRIGGER", "MAINTAIN")
+
+# The relay owns no schema; it numbers what others appended.
+RELAY_TABLES = {
+    "events.relay": {"SELECT", "UPDATE"},
+    "events.outbox": {"SELECT", "DELETE"},
+}
+# DESIGN, section 2: the functions that a role may call beyond its own schema's.
+GRANTED = {
+    "auth": {"events.append"},
+    "tickets": {"events.append"},
+    "orders": {
+        "events.append",
+        "tickets.hold",
+        "tickets.release",
+        "tickets.extend",
+        "tickets.reserve",
+        "tickets.sell",
+        "tickets.release_due",
+    },
+    "payments": {
+        "events.append",
+        "orders.begin_payment",
+        "orders.settle",
+        "orders.finish",
+        "orders.fail",
+    },
+    "push": set[str](),
+    "relay": set[str](),
+}
+OWN = {
+    "tickets": {"tickets.effective_status", "tickets.is_free", "tickets.state", "tickets.availability"},
+    "orders": {"orders.state", "orders.close", "orders.place", "orders.cancel", "orders.expire_due"},
+}
+USAGE = {
+    "auth": {"auth", "events"},
+    "tickets": {"tickets", "events"},
+    "orders": {"orders", "tickets", "events"},
+    "payments": {"payments", "orders", "events"},
+    "push": {"push"},
+    "relay": {"events"},
+}
+
+
+def table_rights(noun: str, table: str) -> set[str]:
+    schema = table.partition(".")[0]
+    if noun == "relay":
+        return RELAY_TABLES.get(table, set())
+    return set(WRITES) if schema == noun else set()
+
+
+@pytest.mark.parametrize("noun", NOUNS)
+async def test_a_role_reaches_its_own_tables_and_no_other(noun: str, system: System) -> None:
+    owner = await system.connect()
+    rows = await owner.fetch(
+        """
+        select c.oid::regclass::text as name, array_agg(p.privilege) filter (
+            where has_table_privilege($1, c.oid, p.privilege)) as rights
+        from pg_class c, unnest($2::text[]) as p (privilege)
+        where c.relkind in ('r', 'p', 'v', 'm', 'f')
+          and c.relnamespace not in ('pg_catalog'::regnamespace, 'information_schema'::regnamespace)
+          and c.relnamespace::regnamespace::text not like 'pg_toast%'
+        group by c.oid
+        """,
+        f"gittix_{noun}",
+        [*WRITES, *OTHERS],
+    )
+    rights = {row["name"]: set(row["rights"] or ()) for row in rows}
+    assert {name.partition(".")[0] for name in rights} >= {*SCHEMAS}
+    assert rights == {name: table_rights(noun, name) for name in rights}
+
+
+@pytest.mark.parametrize("noun", NOUNS)
+async def test_a_role_calls_its_own_functions_and_those_it_was_granted(noun: str, system: System) -> None:
+    owner = await system.connect()
+    rows = await owner.fetch(
+        """
+        select n.nspname || '.' || p.proname as name, has_function_privilege($1, p.oid, 'EXECUTE') as may
+        from pg_proc p join pg_namespace n on n.oid = p.pronamespace
+        where n.nspname <> 'pg_catalog' and n.nspname <> 'information_schema'
+        """,
+        f"gittix_{noun}",
+    )
+    every = {row["name"] for row in rows}
+    assert every >= set().union(*GRANTED.values(), *OWN.values(), {"events.record"})
+    assert {row["name"] for row in rows if row["may"]} == GRANTED[noun] | OWN.get(noun, set())
+
+
+@pytest.mark.parametrize("noun", NOUNS)
+async def test_a_role_uses_only_the_schemas_that_it_calls_and_makes_nothing_in_them(
+    noun: str, system: System
+) -> None:
+    owner = await system.connect()
+    rows = await owner.fetch(
+        """
+        select nspname, has_schema_privilege($1, oid, 'USAGE') as uses, has_schema_privilege($1, oid, 'CREATE') as makes
+        from pg_namespace where nspname = any ($2)
+        """,
+        f"gittix_{noun}",
+        [*SCHEMAS, "public"],
+    )
+    assert {row["nspname"] for row in rows if row["uses"]} == USAGE[noun]
+    assert not any(row["makes"] for row in rows)
+
+
+async def test_the_public_has_nothing(system: System) -> None:
+    owner = await system.connect()
+    found = await owner.fetch(
+        """
+        with granted as (
+            select 'relation ' || oid::regclass as what, relnamespace as space, relacl as acl from pg_class
+            union all select 'function ' || oid::regprocedure, pronamespace, coalesce(proacl, acldefault('f', proowner)) from pg_proc
+            union all select 'schema ' || nspname, oid, nspacl from pg_namespace
+            union all select 'database', 'public'::regnamespace, datacl from pg_database where datname = $2
+        )
+        select what from granted, aclexplode(acl) entry
+        where entry.grantee = 0 and space::regnamespace::text = any ($1)
+        """,
+        [*SCHEMAS, "public"],
+        # A clone does not take over what was granted on the database itself.
+        TEMPLATE,
+    )
+    assert found == []
+
+
+async def test_no_role_is_more_than_a_login(system: System) -> None:
+    owner = await system.connect()
+    rows = await owner.fetch(
+        "select rolname, rolsuper or rolcreaterole or rolcreatedb or rolreplication or rolbypassrls as mighty,"
+        " rolcanlogin, exists (select from pg_auth_members m where m.member = r.oid) as member"
+        " from pg_roles r where rolname like 'gittix\\_%'"
+    )
+    assert {row["rolname"] for row in rows} == {f"gittix_{noun}" for noun in NOUNS}
+    assert all(row["rolcanlogin"] and not row["mighty"] and not row["member"] for row in rows)
+
+
+async def test_functions_that_run_as_their_owner_pin_their_search_path(system: System) -> None:
+    owner = await system.connect()
+    loose = await owner.fetch(
+        """
+        select p.oid::regprocedure::text from pg_proc p
+        where p.prosecdef and p.pronamespace::regnamespace::text = any ($1)
+          and not coalesce(p.proconfig, '{}') && array['search_path=pg_catalog, pg_temp']
+        """,
+        list(SCHEMAS),
+    )
+    assert loose == []
+
+
+ATTEMPTS = [
+    ("orders", "select * from tickets.tickets"),
+    ("orders", "update tickets.tickets set status = 'available'"),
+    ("orders", "select * from events.outbox"),
+    ("orders", "select * from payments.payments"),
+    ("tickets", "select * from orders.orders"),
+    ("tickets", "select tickets.hold(gen_random_uuid(), gen_random_uuid(), '{}', now(), gen_random_uuid())"),
+    ("tickets", "select tickets.sell(gen_random_uuid(), gen_random_uuid())"),
+    ("payments", "select * from orders.orders"),
+    ("payments", "select tickets.reserve(gen_random_uuid(), '{}', gen_random_uuid())"),
+    ("payments", "select * from auth.users"),
+    ("auth", "select * from orders.orders"),
+    ("push", "select * from auth.users"),
+    (
+        "relay",
+        "insert into events.outbox (type, subject, version, data) values ('x', gen_random_uuid(), 1, '{}')",
+    ),
+    ("relay", "update events.outbox set data = '{}'"),
+    ("relay", "select * from orders.orders"),
+    ("tickets", "create table tickets.mine ()"),
+    ("tickets", "create table public.mine ()"),
+    ("orders", "select * from public.schema_migrations"),
+    ("orders", "set role gittix_payments"),
+]
+
+
+@pytest.mark.parametrize(("noun", "statement"), ATTEMPTS)
+async def test_what_is_not_granted_is_refused(noun: str, statement: str, system: System) -> None:
+    connection = await system.connect(noun)
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await connection.execute(statement)
+
+
+async def append(connection: Any, type: str, function: str = "append") -> None:
+    await connection.execute(f"select events.{function}($1, $2, 1, '{{}}', $2)", type, uuid4())
+
+
+@pytest.mark.parametrize(
+    ("noun", "own"),
+    [("auth", {"user"}), ("tickets", {"show", "ticket"}), ("orders", {"order"}), ("payments", {"payment"})],
+)
+async def test_a_role_appends_only_its_own_events(noun: str, own: set[str], system: System) -> None:
+    connection, owner = await system.connect(noun), await system.connect()
+    for prefix in ("user", "show", "ticket", "order", "payment", "", "sale"):
+        if prefix in own:
+            await append(connection, f"{prefix}.created")
+        else:
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await append(connection, f"{prefix}.created")
+    assert {event for event, _ in await system.events(owner)} == {f"{prefix}.created" for prefix in own}
+
+
+@pytest.mark.parametrize("noun", NOUNS)
+async def test_nobody_records_events_past_the_check(noun: str, system: System) -> None:
+    connection = await system.connect(noun)
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await append(connection, "order.created", "record")

@@ -1,0 +1,146 @@
+"""The API's own description: every route, its models and its refusals; and a page that needs nobody else to show it."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from starlette.applications import Starlette
+from starlette.routing import Route
+
+from backend import serving
+from tests.system import System
+
+Json = dict[str, Any]
+
+METHODS = {"get", "put", "post", "delete", "patch", "head", "options"}
+# Pages about the API are no part of it.
+UNDESCRIBED = {"/api/openapi.json", "/api/docs"}
+
+
+@pytest.fixture
+async def document(system: System) -> Json:
+    await system.start("api")
+    reply = await system.anonymous().get("/api/openapi.json")
+    assert (reply.status_code, reply.headers["content-type"]) == (200, "application/json")
+    found: Json = reply.json()
+    return found
+
+
+def operations(document: Json) -> Iterator[tuple[str, str, Json]]:
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            assert method in METHODS, f"{method} {path}"
+            yield method, path, operation
+
+
+def app_of(system: System) -> Starlette:
+    return serving.build("api", serving.settings_for("api", system.environment))
+
+
+def references(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        if isinstance(value.get("$ref"), str):
+            yield value["$ref"]
+        for item in value.values():
+            yield from references(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from references(item)
+
+
+async def test_every_route_is_described_and_nothing_else(document: Json, system: System) -> None:
+    routes = {
+        (method.lower(), route.path)
+        for route in app_of(system).routes
+        if isinstance(route, Route) and route.path.startswith("/api/") and route.path not in UNDESCRIBED
+        for method in (route.methods or set()) - {"HEAD"}
+    }
+    assert routes
+    assert {(method, path) for method, path, _ in operations(document)} == routes
+
+
+async def test_every_operation_has_its_words_models_and_refusals(document: Json) -> None:
+    for method, path, operation in operations(document):
+        name = f"{method} {path}"
+        assert operation["summary"], name
+        assert operation["tags"], name
+        successes = [status for status in operation["responses"] if status.startswith("2")]
+        assert successes, name
+        for status in successes:
+            if status != "204":
+                assert "schema" in operation["responses"][status]["content"]["application/json"], name
+        if method in {"post", "put"} and not path.startswith(
+            ("/api/users/sign", "/api/users/refresh", "/api/payments/webhook")
+        ):
+            assert operation["requestBody"]["content"], name
+        refusals = [status for status in operation["responses"] if status.startswith(("4", "5"))]
+        for status in refusals:
+            schema = json.dumps(operation["responses"][status])
+            assert "ProblemBody" in schema, f"{name} {status}"
+
+
+async def test_a_route_that_needs_a_session_says_so(document: Json, system: System) -> None:
+    anonymous = system.anonymous()
+    for method, path, operation in operations(document):
+        reply = await anonymous.request(method, path.replace("{id}", "0" * 32))
+        protected = bool(operation.get("security"))
+        assert (reply.status_code == 401 and not path.startswith("/api/users")) == protected, (
+            f"{method} {path}"
+        )
+        assert ("401" in operation["responses"]) >= protected, f"{method} {path}"
+
+
+async def test_path_parameters_are_described(document: Json) -> None:
+    for method, path, operation in operations(document):
+        named = set(re.findall(r"{(\w+)}", path))
+        described = {each["name"] for each in operation.get("parameters", []) if each["in"] == "path"}
+        assert described == named, f"{method} {path}"
+
+
+async def test_the_document_is_openapi_3_1_and_all_its_references_resolve(document: Json) -> None:
+    assert document["openapi"].startswith("3.1")
+    assert document["info"]["title"] == "GitTix"
+    assert document["info"]["version"]
+    found = set(references(document))
+    assert found
+    for reference in found:
+        target: Any = document
+        for part in reference.removeprefix("#/").split("/"):
+            target = target[part.replace("~1", "/").replace("~0", "~")]
+        assert target
+    names = [
+        operation["operationId"] for _, _, operation in operations(document) if "operationId" in operation
+    ]
+    assert len(names) == len(set(names))
+    schemes = document["components"]["securitySchemes"]
+    for _, _, operation in operations(document):
+        for requirement in operation.get("security", []):
+            assert requirement.keys() <= schemes.keys()
+
+
+async def test_query_parameters_are_described(document: Json) -> None:
+    listing = document["paths"]["/api/tickets"]["get"]["parameters"]
+    assert {each["name"] for each in listing if each["in"] == "query"} == {
+        "q",
+        "show_id",
+        "seller",
+        "status",
+        "min_price",
+        "max_price",
+        "currency",
+        "sort",
+        "limit",
+        "cursor",
+    }
+
+
+async def test_the_docs_page_loads_nothing_from_elsewhere(system: System) -> None:
+    await system.start("api")
+    page = await system.anonymous().get("/api/docs")
+    assert (page.status_code, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert "/api/openapi.json" in page.text
+    for tag in re.findall(r"<(?:script|link|img|iframe)\b[^>]*>", page.text):
+        for url in re.findall(r"""(?:src|href)\s*=\s*["']?([^"'\s>]+)""", tag):
+            assert not re.match(r"(?:https?:)?//", url), tag

@@ -1,0 +1,203 @@
+"""Shows: made, changed by their owner, found; with live counts."""
+
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from tests import factories
+from tests.orders.rows import lapse
+from tests.replies import code
+from tests.system import Person, System
+
+
+async def titles(person: Person, **query: Any) -> list[str]:
+    reply = await person.get("/api/shows", **query)
+    assert reply.status_code == 200, reply.text
+    return [show["title"] for show in reply.json()["items"]]
+
+
+async def test_a_show_is_made_and_told_of(system: System) -> None:
+    await system.start("api")
+    owner_person = system.person("owner")
+    body = {
+        "title": "  Harbour   Lights ",
+        "venue": "Harbour Hall",
+        "city": "Rotterdam",
+        "starts_at": "2030-12-04T20:00:00+01:00",
+        "timezone": "Europe/Amsterdam",
+        "category": "Concert",
+    }
+    reply = await owner_person.post("/api/shows", body)
+    assert reply.status_code == 201
+    show = reply.json()
+    assert reply.headers["location"] == f"/api/shows/{show['id']}"
+    assert (show["title"], show["category"], show["owner_id"]) == (
+        "Harbour Lights",
+        "concert",
+        str(owner_person.id),
+    )
+    assert show["starts_at"] == "2030-12-04T19:00:00Z"
+    assert (show["available"], show["held"], show["sold"], show["from_price"], show["version"]) == (
+        0,
+        0,
+        0,
+        None,
+        1,
+    )
+    found = await system.anonymous().get(reply.headers["location"])
+    assert (found.json(), found.headers["etag"]) == (show, '"1"')
+    owner = await system.connect()
+    assert await system.events(owner) == [("show.created", show["id"])]
+
+
+async def test_a_show_needs_a_session_and_a_missing_one_is_404(system: System) -> None:
+    await system.start("api")
+    anonymous, show = system.anonymous(), await factories.show(system.person())
+    assert code(await anonymous.post("/api/shows", json={})) == (401, "unauthorized")
+    assert code(await anonymous.put(f"/api/shows/{show['id']}", json={})) == (401, "unauthorized")
+    assert code(await anonymous.get(f"/api/shows/{uuid4()}")) == (404, "show_not_found")
+    assert code(await anonymous.get("/api/shows/nonsense")) == (404, "show_not_found")
+
+
+async def test_the_owner_changes_what_it_names_and_nothing_else(system: System) -> None:
+    await system.start("api")
+    person = system.person()
+    show = await factories.show(person)
+    reply = await person.put(f"/api/shows/{show['id']}", {"title": "Harbour Nights", "timezone": "UTC"})
+    assert (reply.status_code, reply.headers["etag"]) == (200, '"2"')
+    changed = reply.json()
+    assert changed.pop("updated_at") > show.pop("updated_at")
+    assert changed == show | {"title": "Harbour Nights", "timezone": "UTC", "version": 2}
+    owner = await system.connect()
+    assert (await system.events(owner))[-1] == ("show.updated", show["id"])
+    data = await owner.fetchval("select data from events.outbox order by id desc limit 1")
+    assert (data["title"], data["version"]) == ("Harbour Nights", 2)
+
+
+async def test_another_persons_show_is_not_yours_to_change(system: System) -> None:
+    await system.start("api")
+    show = await factories.show(system.person("owner"))
+    other = system.person("other")
+    assert code(await other.put(f"/api/shows/{show['id']}", {"title": "x"})) == (403, "not_your_show")
+    assert code(await other.put(f"/api/shows/{uuid4()}", {"title": "x"})) == (404, "show_not_found")
+    assert (await other.get(f"/api/shows/{show['id']}")).json() == show
+
+
+async def test_if_match_names_the_version_of_the_show_alone(system: System) -> None:
+    await system.start("api")
+    person = system.person()
+    show = await factories.show(person)
+    await factories.ticket(person, show["id"])
+    path = f"/api/shows/{show['id']}"
+    read = await person.get(path)
+    assert (read.headers["etag"], read.json()["version"]) == ('"1"', 2)
+    changed = await person.put(path, {"city": "Delft"}, If_Match=read.headers["etag"])
+    assert (changed.status_code, changed.headers["etag"]) == (200, '"2"')
+    stale = await person.put(path, {"city": "Gouda"}, If_Match='"1"')
+    assert code(stale) == (412, "version_mismatch")
+    assert stale.json()["version"] == 2
+    assert (await person.get(path)).json()["city"] == "Delft"
+    assert (await person.put(path, {"city": "Gouda"}, If_Match="*")).status_code == 200
+    assert (await person.put(path, {"city": "Leiden"}, If_Match='W/"3"')).status_code == 200
+
+
+async def test_a_shows_counts_follow_its_tickets(system: System) -> None:
+    await system.start("api")
+    seller, buyer = system.person("seller"), system.person("buyer")
+    show = await factories.show(seller)
+    prices = (300, 100, 200, 400, 500)
+    tickets = [await factories.ticket(seller, show["id"], price=price) for price in prices]
+
+    async def counts() -> tuple[Any, ...]:
+        now = (await buyer.get(f"/api/shows/{show['id']}")).json()
+        return now["available"], now["held"], now["sold"], now["from_price"], now["currency"]
+
+    assert await counts() == (5, 0, 0, 100, "EUR")
+    held = await factories.order(buyer, tickets[1]["id"])
+    assert await counts() == (4, 1, 0, 200, "EUR")
+    owner, payments = await system.connect(), await system.connect("payments")
+    await lapse(owner, held)
+    assert await counts() == (5, 0, 0, 100, "EUR")
+    paid, payment = await factories.order(buyer, tickets[2]["id"]), uuid4()
+    await payments.execute("select orders.begin_payment($1, $2, $3, $3)", UUID(paid["id"]), buyer.id, payment)
+    await payments.execute(
+        "select orders.settle($1, $2, $3, 'EUR', $2)", UUID(paid["id"]), payment, paid["total"]
+    )
+    assert await counts() == (4, 1, 0, 100, "EUR")
+    await payments.execute("select orders.finish($1, $2, $2)", UUID(paid["id"]), payment)
+    assert await counts() == (4, 0, 1, 100, "EUR")
+    await seller.delete(f"/api/tickets/{tickets[1]['id']}")
+    assert await counts() == (3, 0, 1, 300, "EUR")
+
+
+async def test_a_shows_version_grows_with_every_change_of_it_or_its_tickets(system: System) -> None:
+    await system.start("api")
+    seller, buyer = system.person("seller"), system.person("buyer")
+    show = await factories.show(seller)
+    path = f"/api/shows/{show['id']}"
+    seen = [show["version"]]
+
+    async def look() -> None:
+        seen.append((await buyer.get(path)).json()["version"])
+
+    ticket = await factories.ticket(seller, show["id"])
+    await look()
+    order = await factories.order(buyer, ticket["id"])
+    await look()
+    await buyer.delete(f"/api/orders/{order['id']}")
+    await look()
+    await seller.put(path, {"title": "x"})
+    await look()
+    assert seen == sorted(set(seen))
+
+
+async def test_shows_are_found_by_words_city_category_date_and_owner(system: System) -> None:
+    await system.start("api")
+    one, two = system.person("one"), system.person("two")
+    await factories.show(one, title="Harbour Lights", city="Rotterdam", starts_at="2030-01-01T20:00:00Z")
+    await factories.show(
+        one, title="Hamlet", city="Delft", category="theatre", starts_at="2030-02-01T20:00:00Z"
+    )
+    await factories.show(two, title="Caf\u00e9 Noir", city="delft", starts_at="2030-03-01T20:00:00Z")
+    await factories.show(two, title="Yesterday", starts_at="2020-01-01T20:00:00Z")
+    every = ["Harbour Lights", "Hamlet", "Caf\u00e9 Noir"]
+    assert await titles(one) == every
+    assert await titles(one, q="harb li") == ["Harbour Lights"]
+    assert await titles(one, q="HAMLET delft") == ["Hamlet"]
+    assert await titles(one, q="caf\u00e9") == ["Caf\u00e9 Noir"]
+    assert await titles(one, q="'); drop table tickets.shows; --") == []
+    assert await titles(one, q="nothing") == []
+    assert await titles(one, city="DELFT") == ["Hamlet", "Caf\u00e9 Noir"]
+    assert await titles(one, category="Theatre") == ["Hamlet"]
+    assert await titles(one, **{"from": "2030-01-15T00:00:00Z"}) == every[1:]
+    assert await titles(one, to="2030-02-01T20:00:00Z") == every[:1]
+    assert await titles(one, **{"from": "2019-01-01T00:00:00Z", "to": "2021-01-01T00:00:00Z"}) == [
+        "Yesterday"
+    ]
+    assert await titles(two, owner="me") == ["Yesterday", "Caf\u00e9 Noir"]
+    assert await titles(two, owner=str(one.id)) == every[:2]
+    assert await titles(one, sort="-starts_at") == every[::-1]
+    assert code(await system.anonymous().get("/api/shows?owner=me")) == (401, "unauthorized")
+
+
+@pytest.mark.parametrize("sort", ["starts_at", "-starts_at"])
+async def test_pages_of_shows_are_complete_and_without_doubles(sort: str, system: System) -> None:
+    await system.start("api")
+    person = system.person()
+    made = [
+        await factories.show(person, title=f"Show {n}", starts_at=f"2030-01-0{1 + n // 3}T20:00:00Z")
+        for n in range(8)
+    ]
+    expected = sorted(made, key=lambda show: (show["starts_at"], show["id"]), reverse=sort.startswith("-"))
+    seen: list[str] = []
+    cursor: str | None = None
+    for _ in range(4):
+        page = (
+            await person.get("/api/shows", sort=sort, limit=3, **({"cursor": cursor} if cursor else {}))
+        ).json()
+        seen += [show["id"] for show in page["items"]]
+        cursor = page["next_cursor"]
+        if cursor is None:
+            break
+    assert seen == [show["id"] for show in expected]

@@ -1,0 +1,167 @@
+"""Holds that nobody paid end on time, with or without their alarm, and no stale alarm ends another's hold."""
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from backend.events.catalogue import Event
+from backend.events.stores import open_stores
+from backend.kernel.jobs import QUEUE, open_jobs
+from tests import factories
+from tests.events.log import stream
+from tests.factories import Json
+from tests.system import System, until
+from workers import expiration
+
+
+@pytest.fixture
+async def short(system: System) -> System:
+    """Holds of a second, and the API."""
+    system.configure(HOLD_SECONDS="1", PAYMENT_GRACE_SECONDS="1")
+    return await system.start("api")
+
+
+async def published(system: System, type: str) -> Event | None:
+    return next((event for event in await stream(system.redis()) if event.type == type), None)
+
+
+async def expire_due(system: System) -> int:
+    async with open_stores(system.settings, "orders") as stores:
+        return await expiration.expire_due({"orders": stores}, 1)
+
+
+async def lapse(rows: Any) -> None:
+    await rows.execute(
+        "update tickets.tickets set held_until = now() - interval '1 ms' where status = 'held'"
+    )
+    await rows.execute(
+        "update orders.orders set expires_at = now() - interval '1 ms' where status = 'pending'"
+    )
+
+
+async def test_an_unpaid_hold_is_released_and_told_of_within_a_second(short: System) -> None:
+    await short.start("relay", "worker")
+    order = await _held(short)
+    released: Event = await until(lambda: published(short, "ticket.released"))
+    expired: Event = await until(lambda: published(short, "order.expired"))
+    end = datetime.fromisoformat(order["expires_at"])
+    assert (datetime.now(UTC) - end).total_seconds() < 1
+    for event in (released, expired):
+        assert 0 <= (event.envelope.occurred_at - end).total_seconds() < 1
+
+
+async def test_the_alarm_is_set_for_the_holds_end(short: System) -> None:
+    # Nothing that is due is worked off: only the consumer runs.
+    jobs = open_jobs(short.settings.redis_url, name="tests-jobs")
+    try:
+        alarms = expiration.Alarms(jobs)
+        await short.start("relay")
+        order = await _held(short)
+        created: Event = await until(lambda: published(short, "order.created"))
+        rows = await short.connect()
+        await alarms.handle(rows, created)
+        await alarms.handle(rows, created)
+        ((name, at),) = await jobs.zrange(QUEUE, 0, -1, withscores=True)
+    finally:
+        await jobs.aclose()
+    end = datetime.fromisoformat(order["expires_at"]).timestamp()
+    assert 0 <= at / 1000 - end < 0.11
+    assert name.startswith(b"expire_due:")
+
+
+async def test_without_its_alarm_the_sweep_ends_a_hold(short: System) -> None:
+    await short.start("relay", "worker")
+    order = await _held(short)
+    redis = short.redis()
+    await until(lambda: redis.zcard(QUEUE))
+
+    async def without_alarms() -> bool:
+        for name in await redis.zrange(QUEUE, 0, -1):
+            if name.startswith(b"expire_due"):
+                await redis.zrem(QUEUE, name)
+                await redis.delete(b"arq:job:" + name)
+        return (await published(short, "order.expired")) is not None
+
+    await until(without_alarms)
+    assert await _ticket_status(short, order) == "available"
+
+
+async def test_a_repeated_alarm_changes_nothing(system: System) -> None:
+    await system.start("api")
+    order = await _held(system)
+    rows = await system.connect()
+    await lapse(rows)
+    assert await expire_due(system) == 1
+    before = await _everything(rows)
+    assert await expire_due(system) == 0
+    assert await _everything(rows) == before
+    assert (await system.events(rows)).count(("order.expired", order["id"])) == 1
+
+
+async def test_a_stale_alarm_leaves_the_next_owners_hold(system: System) -> None:
+    await system.start("api")
+    first = await _held(system)
+    ticket_id = first["tickets"][0]["id"]
+    rows = await system.connect()
+    await lapse(rows)
+    second = await factories.order(system.person("second"), ticket_id)
+    before = await _everything(rows)
+    assert await expire_due(system) == 0
+    orders = await system.connect("orders")
+    # Whatever else of the first order's end arrives late.
+    assert (
+        await orders.fetchval("select tickets.release($1::text::uuid, gen_random_uuid())", first["id"]) == 0
+    )
+    assert await _everything(rows) == before
+    holder = await rows.fetchval("select order_id::text from tickets.tickets")
+    assert holder == second["id"]
+
+
+async def test_an_alarm_that_rings_before_an_extended_holds_end_changes_nothing(system: System) -> None:
+    system.configure(HOLD_SECONDS="1", PAYMENT_GRACE_SECONDS="30")
+    await system.start("api", "stripe")
+    seller, buyer = system.person("seller"), system.person("buyer")
+    order = await factories.order(buyer, (await factories.ticket(seller))["id"])
+    await factories.payment(buyer, order["id"], "pm_card_authenticationRequired")
+    await asyncio.sleep(order["seconds_left"] + 0.05)
+    assert await expire_due(system) == 0
+    assert await _ticket_status(system, order) == "held"
+
+
+async def test_many_holds_that_end_together_are_ended_in_batches(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(expiration, "BATCH", 3)
+    system.configure(MAX_OPEN_ORDERS="10")
+    await system.start("api")
+    seller, buyer = system.person("seller"), system.person("buyer")
+    show = await factories.show(seller)
+    for _ in range(8):
+        await factories.order(buyer, (await factories.ticket(seller, show["id"]))["id"])
+    rows = await system.connect()
+    await lapse(rows)
+    assert await expire_due(system) == 8
+    assert await rows.fetchval("select count(*) from tickets.tickets where status = 'available'") == 8
+
+
+async def _held(system: System) -> Json:
+    seller, buyer = system.person("seller"), system.person("buyer")
+    return await factories.order(buyer, (await factories.ticket(seller))["id"])
+
+
+async def _ticket_status(system: System, order: Json) -> str:
+    reply = await system.anonymous().get(f"/api/tickets/{order['tickets'][0]['id']}")
+    status: str = reply.json()["status"]
+    return status
+
+
+async def _everything(rows: Any) -> list[Any]:
+    return [
+        *await rows.fetch(
+            "select id, status, order_id, held_until, version from tickets.tickets order by id"
+        ),
+        *await rows.fetch("select id, status, version from orders.orders order by id"),
+        *await rows.fetch("select id from events.outbox order by id"),
+    ]
