@@ -6,6 +6,7 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -204,6 +205,8 @@ class System:
 @asynccontextmanager
 async def served(server: uvicorn.Server) -> AsyncIterator[None]:
     """A uvicorn server in this loop, up when the block begins and stopped when it ends."""
+    # uvicorn looks every 100 ms whether it should stop; every test would wait for that.
+    setattr(server, "main_loop", partial(_serve_until_asked, server))  # noqa: B010 - mypy takes no assignment to a method
     task = asyncio.create_task(server._serve())
     try:
         async with asyncio.timeout(15):
@@ -216,6 +219,12 @@ async def served(server: uvicorn.Server) -> AsyncIterator[None]:
     finally:
         server.should_exit = True
         await asyncio.wait_for(task, 20)
+
+
+async def _serve_until_asked(server: uvicorn.Server) -> None:
+    while not server.should_exit:
+        await server.on_tick(0)
+        await asyncio.sleep(0.01)
 
 
 def mint(settings: Settings, principal: Principal) -> str:

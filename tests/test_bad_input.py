@@ -16,7 +16,7 @@ import pytest_asyncio
 from backend.embedded.postgres import Postgres
 from backend.kernel import database
 from tests import factories
-from tests.conftest import TEMPLATE
+from tests.conftest import CLONE, TEMPLATE
 from tests.replies import code
 from tests.system import Person, System
 
@@ -157,8 +157,8 @@ def bad_ids() -> dict[str, Bad]:
     more += [("POST", "/api/shows/{}/tickets", WRITES["tickets"][2], NO_SHOW)]
     every = [(method, path, None, refusal) for path, (method, refusal) in paths.items()] + more
     return {
-        f"{method} {path.format(id)}": Bad(
-            method, path.format(id), body, NOT_FOUND if "%2f" in id else refusal
+        f"{method} {path.format(each)}": Bad(
+            method, path.format(each), body, NOT_FOUND if "%2f" in each else refusal
         )
         for method, path, body, refusal in every
         for each in (NOWHERE, "1", "%00", "..%2f", "0" * 31, "\u00e9", "null")
@@ -468,7 +468,7 @@ async def house(
     """One for all the requests here: none of them may change it."""
     name = f"bad_input_{os.getpid()}"
     admin = await database.connect(postgres.url(database="postgres"), name="tests-admin")
-    await admin.execute(f"create database {name} template {TEMPLATE}")
+    await admin.execute(f"create database {name} template {TEMPLATE} {CLONE}")
     async with AsyncExitStack() as stack:
         folder: Path = tmp_path_factory.mktemp("bad-input")
         system = System(stack, postgres, name, redis_socket, folder)

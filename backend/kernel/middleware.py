@@ -105,7 +105,7 @@ class UnexpectedFaults:
         try:
             await self.app(scope, receive, answer)
         except Exception as fault:  # the edge of a request
-            log.error("unexpected error", error=repr(fault), exc_info=True)
+            log.exception("unexpected error", error=repr(fault))
             if started:
                 raise
             await Problem("something went wrong on our side").response()(scope, receive, send)

@@ -138,6 +138,14 @@ async def payment(connection: Connection, payment_id: UUID) -> Payment | None:
     return Payment(**row) if row else None
 
 
+async def order_of_intent(connection: Connection, intent_id: str) -> UUID | None:
+    """None while no attempt has recorded the intent."""
+    order_id: UUID | None = await connection.fetchval(
+        "select order_id from payments.payments where intent_id = $1 limit 1", intent_id
+    )
+    return order_id
+
+
 async def current_attempt(connection: Connection, order_id: UUID) -> Payment | None:
     """The attempt that an order's intent is about: the open one, else the newest."""
     row = await connection.fetchrow(

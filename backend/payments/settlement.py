@@ -146,18 +146,23 @@ class Settlement:
 
     async def resume_intent(self, intent_id: str) -> None:
         """Something happened to this intent, as a webhook says: go on with the attempt that it is about."""
+        async with database.connection(self._stores.pool) as connection:
+            order_id = await queries.order_of_intent(connection, intent_id)
         try:
-            intent = await self._provider.retrieve(intent_id)
+            order_id = order_id or (await self._provider.retrieve(intent_id)).order_id
         except Refused as fault:
             log.warning("webhook for an intent that can't be read", intent_id=intent_id, error=str(fault))
             return
-        if intent.order_id is None:
+        if order_id is None:
             log.info("webhook for an intent that is not ours", intent_id=intent_id)
             return
         async with database.connection(self._stores.pool) as connection:
-            payment = await queries.current_attempt(connection, intent.order_id)
-        if payment is not None and payment.status in OPEN | {"failed"}:
-            await self._follow(payment, intent, uuid4())
+            payment = await queries.current_attempt(connection, order_id)
+        if payment is None or payment.status not in OPEN | {"failed"}:
+            return
+        # Read after the attempt: an older intent, or what it was before, could pass for this attempt's outcome.
+        if await self._intent_id(payment) == intent_id:
+            await self._follow(payment, await self._provider.retrieve(intent_id), uuid4())
 
     async def abandon(self, order_id: UUID) -> None:
         """The order ended unpaid: void its intent, unless an attempt is on its way, which `settle` will decide."""
@@ -241,7 +246,9 @@ class Settlement:
         if won:
             return await self._finish(payment, correlation_id)
         await self._provider.refund(intent.id, payment.order_id)
-        return await self._moved(payment, "refunded", "payment.refunded", correlation_id, intent_id=intent.id)
+        return await self._moved(
+            payment, "refunded", "payment.refunded", correlation_id, leaves=tuple(OPEN), intent_id=intent.id
+        )
 
     async def _void(self, payment: Payment, intent_id: str, correlation_id: UUID) -> Payment:
         try:
@@ -279,7 +286,12 @@ class Settlement:
     async def _requires_action(self, payment: Payment, intent: Intent, correlation_id: UUID) -> Outcome:
         if payment.status == "started":
             payment = await self._moved(
-                payment, "requires_action", "payment.started", correlation_id, intent_id=intent.id
+                payment,
+                "requires_action",
+                "payment.started",
+                correlation_id,
+                leaves=("started",),
+                intent_id=intent.id,
             )
         return Outcome(payment, intent.client_secret)
 
@@ -287,7 +299,13 @@ class Settlement:
         self, payment: Payment, failure: Failure, correlation_id: UUID, intent_id: str | None = None
     ) -> Payment:
         return await self._moved(
-            payment, "failed", "payment.failed", correlation_id, intent_id=intent_id, failure=failure
+            payment,
+            "failed",
+            "payment.failed",
+            correlation_id,
+            leaves=("started", "requires_action"),
+            intent_id=intent_id,
+            failure=failure,
         )
 
     async def _moved(
@@ -297,12 +315,13 @@ class Settlement:
         event: str,
         correlation_id: UUID,
         *,
+        leaves: tuple[str, ...],
         intent_id: str | None = None,
         failure: Failure | None = None,
     ) -> Payment:
         async with database.transaction(self._stores.pool) as connection:
             moved = await queries.advance(
-                connection, payment.id, tuple(OPEN), status, intent_id=intent_id, failure=failure
+                connection, payment.id, leaves, status, intent_id=intent_id, failure=failure
             )
             if moved is not None:
                 await _tell(connection, event, moved, correlation_id)

@@ -20,7 +20,7 @@ from backend.kernel import database, web
 from backend.kernel.database import Connection
 from backend.kernel.principal import TokenVerifier, load_public_keys
 from backend.kernel.settings import Settings
-from tests.conftest import TEMPLATE
+from tests.conftest import CLONE, TEMPLATE
 from tests.system import KEYS
 
 ORIGIN = "http://shop.test"
@@ -36,7 +36,7 @@ def database_url(postgres: Postgres) -> str:
 
     async def clone() -> None:
         admin = await database.connect(postgres.url(database="postgres"), name="tests-admin")
-        await admin.execute(f"create database {name} template {TEMPLATE}")
+        await admin.execute(f"create database {name} template {TEMPLATE} {CLONE}")
         await admin.close()
 
     asyncio.run(clone())

@@ -9,6 +9,8 @@ from backend.kernel import supervised
 from backend.kernel.metrics import TASK_HEARTBEAT, TASK_RESTARTS
 from backend.kernel.supervised import running, supervise
 
+SUPERVISED = "supervised by this test"
+
 
 @pytest.fixture
 def delays(monkeypatch: pytest.MonkeyPatch) -> list[float]:
@@ -17,6 +19,11 @@ def delays(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     sleep = asyncio.sleep
 
     async def recorded(seconds: float) -> None:
+        # Other tests' services have loops of their own in this process.
+        task = asyncio.current_task()
+        if task is None or task.get_name() != SUPERVISED:
+            await sleep(seconds)
+            return
         seen.append(seconds)
         await sleep(0)
 
@@ -26,7 +33,7 @@ def delays(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 async def runs(work: supervised.Work, name: str) -> None:
-    task = asyncio.create_task(supervise(name, work))
+    task = asyncio.create_task(supervise(name, work), name=SUPERVISED)
     with pytest.raises(asyncio.CancelledError):
         await task
 
@@ -98,10 +105,13 @@ async def test_loops_end_although_the_block_fails() -> None:
         await asyncio.sleep(60)
         raise AssertionError
 
-    with pytest.raises(ValueError, match="the block"):
+    async def block() -> None:
         async with running(("one", work)):
             await asyncio.sleep(0)
             raise ValueError("the block")
+
+    with pytest.raises(ValueError, match="the block"):
+        await block()
     assert "one" not in {task.get_name() for task in asyncio.all_tasks()}
 
 

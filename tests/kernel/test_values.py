@@ -106,6 +106,6 @@ def test_ids_are_uuid_7_and_grow() -> None:
         made.append(new_id())
         time.sleep(0.002)
     assert made == sorted(made)
-    assert {(id.version, id.variant) for id in made} == {(7, "specified in RFC 4122")}
+    assert {(each.version, each.variant) for each in made} == {(7, "specified in RFC 4122")}
     assert before <= made[0].int >> 80 <= time.time_ns() // 1_000_000
     assert len({new_id() for _ in range(10_000)}) == 10_000

@@ -130,10 +130,16 @@ async def test_no_payment_begins_for_a_stranger_or_after_the_time(desk: Desk) ->
     assert await snapshot(desk.owner) == before
 
 
-async def test_no_payment_begins_when_the_tickets_time_is_up_first(desk: Desk) -> None:
-    await desk.owner.execute("update tickets.tickets set held_until = now() - interval '1 ms'")
+async def test_no_payment_begins_when_the_time_ends_while_it_waits(desk: Desk, system: System) -> None:
+    await desk.owner.execute("update tickets.tickets set held_until = now() + interval '300 ms'")
+    await desk.owner.execute("update orders.orders o set expires_at = t.held_until from tickets.tickets t")
     before = await snapshot(desk.owner)
-    assert (await desk.begin())["outcome"] == "expired"
+    rival = await system.connect()
+    async with rival.transaction():
+        await rival.execute("select 1 from tickets.tickets for no key update")
+        begun = asyncio.create_task(desk.begin())
+        await asyncio.sleep(0.4)
+    assert (await begun)["outcome"] == "expired"
     assert await snapshot(desk.owner) == before
 
 
