@@ -11,12 +11,15 @@ from uuid import UUID
 
 import uvicorn
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.routing import Mount
 
 from backend.auth import app as auth
 from backend.kernel import web
+from backend.kernel.addresses import networks
 from backend.kernel.principal import TokenVerifier, load_public_keys
 from backend.kernel.settings import Settings, SettingsError, load
+from backend.kernel.throttle import WriteLimit
 from backend.orders import app as orders
 from backend.payments import app as payments
 from backend.push import authorize
@@ -35,6 +38,7 @@ NEEDS: Mapping[str, tuple[str, ...]] = {
     "push": (*authorize.NEEDS, "redis_url"),
 }
 STOP_SECONDS = 10
+WRITES_PER_MINUTE = 600
 BACKLOG = 4096
 
 
@@ -91,8 +95,25 @@ def http_config(app: Any, host: str, port: int) -> uvicorn.Config:
 
 def _web(services: list[web.Service], settings: Settings) -> Starlette:
     return web.build(
-        services, verifier=_verifier(settings), origins=settings.origins, secure=settings.secure_cookies
+        services,
+        verifier=_verifier(settings),
+        origins=settings.origins,
+        secure=settings.secure_cookies,
+        bounds=_bounds(settings),
     )
+
+
+def _bounds(settings: Settings) -> list[Middleware]:
+    if settings.rate_limits == "off":
+        return []
+    return [
+        Middleware(
+            WriteLimit,
+            per_minute=WRITES_PER_MINUTE,
+            proxies=networks(settings.trusted_proxies),
+            unlimited=frozenset({"/api/payments/webhook"}),
+        )
+    ]
 
 
 def _push(settings: Settings) -> Starlette:

@@ -250,7 +250,7 @@ def free_port() -> int:
 async def until(condition: Any, *, seconds: float = 5.0) -> Any:
     """Wait for an async condition's first true value."""
     async with asyncio.timeout(seconds):
-        while not (value := await condition()):
+        while not (value := await condition()):  # noqa: ASYNC110 - conditions of any kind, on any store
             await asyncio.sleep(0.01)
         return value
 

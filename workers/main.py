@@ -20,6 +20,7 @@ from backend.kernel.redis import open_redis
 from backend.kernel.settings import Settings
 from backend.kernel.supervised import running
 from backend.payments.provider import Provider
+from backend.payments.queries import purge_webhooks
 from backend.payments.service import HANDLE_WEBHOOK
 from backend.payments.settlement import Settlement
 from backend.push import log as push
@@ -128,6 +129,8 @@ async def forget_the_old(context: dict[str, Any]) -> None:
     for schema in ("tickets", "orders"):
         pool: Pool = context[schema].pool
         await idempotency.purge(pool, schema)
+    async with database.connection(context["payments"].pool) as connection:
+        await purge_webhooks(connection)
     for schema in ("orders", "payments"):
         stores: Stores = context[schema]
         async with database.connection(stores.pool) as connection:

@@ -10,6 +10,7 @@ from uuid import UUID
 import msgspec
 
 from backend.events.catalogue import TYPES, Event, Order, Payment, Show, Ticket
+from backend.push.protocol import USER_CHANNEL_PREFIX
 from backend.push.publisher import Message
 
 SALES = {"ticket.held": "sale.held", "ticket.released": "sale.released", "ticket.sold": "sale.sold"}
@@ -88,4 +89,4 @@ def _public(event: Event, ticket: Ticket) -> dict[str, Any]:
 
 
 def _user(user_id: UUID) -> str:
-    return f"private-user-{user_id}"
+    return USER_CHANNEL_PREFIX + str(user_id)

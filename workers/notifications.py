@@ -8,11 +8,10 @@ position as one growing number, with a place between two events for the counts t
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from uuid import UUID
 
-import asyncpg
 import msgspec
 import structlog
 from prometheus_client import Counter, Gauge
@@ -22,6 +21,7 @@ from backend.events.catalogue import Event, decode
 from backend.events.stream import DEAD_LETTERS, FIELD, START, STREAM, EventStream, Position
 from backend.kernel import database
 from backend.kernel.database import Connection, Pool
+from backend.kernel.lease import lease
 from backend.kernel.supervised import heartbeat
 from backend.push.publisher import MAX_MESSAGES, Message, MessagePublisher
 from backend.tickets import queries as tickets
@@ -30,7 +30,6 @@ from workers.messages import UnknownEvent, availability_message, messages_for, s
 log = structlog.get_logger()
 
 LEASE = 0x6E6F7469
-LEASE_POLL_SECONDS = 1.0
 READER = "notifier"
 BATCH = 200
 BLOCK_MS = 1000
@@ -39,6 +38,7 @@ AVAILABILITY_SECONDS = 0.5
 # After a takeover the last events' shows are counted again: their count may have died with the other notifier.
 RECOUNTED = 200
 # Counts have one place between two events, so all that changed go out together; more than these wait for the next.
+SHOWS_A_QUERY = 100
 SHOWS_AT_ONCE = MAX_MESSAGES
 DEAD_LETTERS_KEPT = 10_000
 
@@ -63,24 +63,12 @@ class Notifier:
         self._counted_at = 0.0
 
     async def run(self) -> None:
-        async with self._lease() as connection:
+        async with lease(self._url, LEASE, name=READER) as connection:
             log.info("notifier active")
             cursor = await self._start(connection)
             while True:
                 heartbeat("notifier")
                 cursor = await self._turn(connection, cursor)
-
-    @asynccontextmanager
-    async def _lease(self) -> AsyncIterator[Connection]:
-        connection = await database.connect(self._url, name="gittix-notifier")
-        try:
-            while not await connection.fetchval("select pg_try_advisory_lock($1)", LEASE):
-                heartbeat("notifier")
-                await asyncio.sleep(LEASE_POLL_SECONDS)
-            yield connection
-        finally:
-            with suppress(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
-                await connection.close(timeout=2)
 
     async def _start(self, connection: Connection) -> Position:
         row = await connection.fetchrow("select position, appended from push.notifier")
@@ -105,10 +93,10 @@ class Notifier:
         for entry_id, fields in entries:
             await self._tell(entry_id, fields)
             cursor = Position.parse(entry_id)
-        await self._tell_availability()
         if entries:
             await self._record(connection, cursor)
-        elif cursor > await self._stream.last():
+        await self._tell_availability()
+        if not entries and cursor > await self._stream.last():
             # The stream lost its tail, or everything: what comes again is known by its position.
             log.warning("the stream is behind the notifier", cursor=str(cursor))
             return START
@@ -159,11 +147,23 @@ class Notifier:
             return
         self._counted_at = now
         due = list(self._changed)[:SHOWS_AT_ONCE]
-        async with database.connection(self._tickets) as connection:
-            shows = await tickets.shows(connection, due)
-        await self._publish(self._told | 1, [availability_message(show) for show in shows.values()])
+        try:
+            counted = await self._count(due)
+        except database.UNAVAILABLE as fault:
+            # Counts can wait; what happens to tickets can't wait for them.
+            log.warning("shows not counted", shows=len(due), error=repr(fault))
+            return
+        await self._publish(self._told | 1, counted)
         for show_id in due:
             self._changed.pop(show_id, None)
+
+    async def _count(self, show_ids: Sequence[UUID]) -> list[Message]:
+        counted = []
+        async with database.connection(self._tickets) as connection:
+            for start in range(0, len(show_ids), SHOWS_A_QUERY):
+                shows = await tickets.shows(connection, show_ids[start : start + SHOWS_A_QUERY])
+                counted += [availability_message(show) for show in shows.values()]
+        return counted
 
     def _counted(self) -> bool:
         """Whether the place for counts after the last event is taken."""

@@ -1,5 +1,7 @@
 """Payments go on without their request: webhooks, orders that ended unpaid, and attempts whose process died."""
 
+import asyncio
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -12,7 +14,7 @@ from backend.events.stores import Stores
 from backend.kernel import database
 from backend.kernel.database import Connection
 from backend.payments import queries, service
-from backend.payments.model import Payment
+from backend.payments.queries import Patience, Still
 from backend.payments.service import HANDLE_WEBHOOK
 from backend.payments.settlement import ABANDONED_SECONDS, Settlement
 
@@ -22,14 +24,17 @@ CONSUMER = "payments"
 TYPES = frozenset({"order.cancelled", "order.expired"})
 ABANDON = "abandon_payment"
 
-# A captured payment is told within a second; an authorised one that waits longer lost its process.
-CAPTURE_SECONDS = 3.0
-# 3-D Secure: look for an answer whose webhook was lost.
-ACTION_SECONDS = 15.0
-# Nobody answers a challenge this old, and its order has ended.
-ACTION_ABANDONED_SECONDS = 600.0
+# A captured payment is told within a second, so an authorised one that waits longer lost its process; a challenge's
+# answer may have lost its webhook; a confirmation that is this old has no process any more.
+PATIENCE = Patience(
+    authorised=timedelta(seconds=3),
+    requires_action=timedelta(seconds=15),
+    started=timedelta(seconds=ABANDONED_SECONDS),
+)
 WEBHOOK_SECONDS = 10.0
 BATCH = 50
+AT_ONCE = 10
+RESUME_SECONDS = 10.0
 
 
 async def handle_webhook(context: dict[str, Any], event_id: str) -> None:
@@ -45,29 +50,22 @@ async def reconcile_payments(context: dict[str, Any]) -> int:
     """Take every payment that stands still one step on. Returns how many were looked at."""
     stores: Stores = context["payments"]
     settlement: Settlement = context["settlement"]
-    async with database.connection(stores.pool) as connection:
-        abandoned = [
-            *await queries.stale(connection, "requires_action", ACTION_ABANDONED_SECONDS, BATCH),
-            *await queries.stale(connection, "started", ABANDONED_SECONDS, BATCH),
-        ]
-        open_still = [
-            *await queries.stale(connection, "authorised", CAPTURE_SECONDS, BATCH),
-            *await queries.stale(connection, "requires_action", ACTION_SECONDS, BATCH),
-        ]
-        webhooks = await queries.waiting_webhooks(connection, WEBHOOK_SECONDS, BATCH)
-    for payment in abandoned:
-        await _resume(settlement, payment, abandoned=True)
-    for payment in open_still:
-        await _resume(settlement, payment, abandoned=False)
     jobs: ArqRedis = context["redis"]
+    async with database.connection(stores.pool) as connection:
+        webhooks = await queries.waiting_webhooks(connection, WEBHOOK_SECONDS, BATCH)
+        still = await queries.claim_still(connection, PATIENCE, BATCH)
     for event_id in webhooks:
         await jobs.enqueue_job(HANDLE_WEBHOOK, event_id, _job_id=f"webhook:{event_id}")
-    return len(abandoned) + len(open_still) + len(webhooks)
+    places = asyncio.Semaphore(AT_ONCE)
+    await asyncio.gather(*(_resume(settlement, one, places) for one in still))
+    return len(still) + len(webhooks)
 
 
-async def _resume(settlement: Settlement, payment: Payment, *, abandoned: bool) -> None:
+async def _resume(settlement: Settlement, still: Still, places: asyncio.Semaphore) -> None:
+    payment = still.payment
     try:
-        outcome = await settlement.resume(payment, abandoned=abandoned)
+        async with places, asyncio.timeout(RESUME_SECONDS):
+            outcome = await settlement.resume(payment, abandoned=still.abandoned)
     except Exception as fault:
         log.warning("payment not reconciled", payment_id=str(payment.id), error=repr(fault))
         return

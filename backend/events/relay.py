@@ -11,11 +11,9 @@ commits and stalls nobody.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from typing import NamedTuple
 
-import asyncpg
 import msgspec
 import structlog
 from prometheus_client import Counter, Gauge
@@ -26,12 +24,12 @@ from backend.events.outbox import HINT_CHANNEL
 from backend.events.stream import START, EventStream, Position
 from backend.kernel import database
 from backend.kernel.database import Connection
+from backend.kernel.lease import lease
 from backend.kernel.supervised import heartbeat, running
 
 log = structlog.get_logger()
 
 LEASE = 0x72656C61
-LEASE_POLL_SECONDS = 1.0
 # What a lost hint costs at the most.
 POLL_SECONDS = 0.1
 BATCH = 500
@@ -59,25 +57,11 @@ class Relay:
         self._published: Published | None = None
 
     async def run(self) -> None:
-        async with self._lease() as connection:
+        async with lease(self._url, LEASE, name="relay", plan_cache_mode="force_custom_plan") as connection:
             log.info("relay active")
             self._published = None
             async with running(("relay-hints", self._hints)):
                 await self._publish_for_ever(connection)
-
-    @asynccontextmanager
-    async def _lease(self) -> AsyncIterator[Connection]:
-        connection = await database.connect(
-            self._url, name="gittix-relay", plan_cache_mode="force_custom_plan"
-        )
-        try:
-            while not await connection.fetchval("select pg_try_advisory_lock($1)", LEASE):
-                heartbeat("relay")
-                await asyncio.sleep(LEASE_POLL_SECONDS)
-            yield connection
-        finally:
-            with suppress(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
-                await connection.close(timeout=2)
 
     async def _hints(self) -> None:
         async with self._redis.pubsub() as hints:

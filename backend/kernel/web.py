@@ -73,9 +73,13 @@ def build(
     origins: frozenset[str] = frozenset(),
     secure: bool = False,
     routes: Sequence[BaseRoute] = (),
+    bounds: Sequence[Middleware] = (),
     max_body_bytes: int = 256 * 1024,
 ) -> Starlette:
-    """One application of these services. `origins` may send cookie-authenticated writes; `secure` adds HSTS."""
+    """One application of these services.
+
+    `origins` may send cookie-authenticated writes; `secure` adds HSTS; `bounds` refuse before anything is read.
+    """
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[State]:
@@ -99,6 +103,7 @@ def build(
             Middleware(RequestLog),
             Middleware(SecurityHeaders, secure=secure),
             Middleware(UnexpectedFaults),
+            *bounds,
             Middleware(BodyLimit, limit=max_body_bytes),
             Middleware(SameOriginWrites, origins=origins),
         ],

@@ -142,10 +142,11 @@ begin
     -- Between the read and the locks another buyer may have won: look again at the locked rows. A hold that is past
     -- its time and yet belongs to no order of `displaced` cannot be: a new hold starts in the future.
     select (array_agg(l.id order by l.id) filter (where not l.mine))[1],
-           min(l.held_until) filter (where not l.mine)
-    into refused, refused_until
+           min(l.held_until) filter (where not l.mine),
+           count(distinct l.currency) filter (where l.id = any (p_tickets))
+    into refused, refused_until, v_currencies
     from (
-        select t.id, t.held_until,
+        select t.id, t.held_until, t.currency,
                not t.id = any (p_tickets) or t.status = 'available'
                or (t.status = 'held' and t.held_until <= v_now and coalesce(t.order_id = any (displaced), false)) as mine
         from tickets.tickets t
@@ -153,8 +154,8 @@ begin
         order by t.id
         for no key update
     ) l;
-    if refused is not null then
-        outcome := 'ticket_unavailable';
+    outcome := case when refused is not null then 'ticket_unavailable' when v_currencies > 1 then 'mixed_currency' end;
+    if outcome is not null then
         displaced := null;
         return;
     end if;
@@ -224,8 +225,11 @@ end
 $$;
 
 -- The order's payment is authorised: take its tickets off the clock, all or none. A ticket is the order's while it
--- holds it, past its time as well, and when it is free: money that came late wins what nobody else took.
-create function tickets.reserve(p_order uuid, p_tickets uuid[], p_correlation uuid) returns boolean
+-- holds it, past its time as well, and when it is free: money that came late wins what nobody else took, at the price
+-- that it was ordered at, unless its seller has changed that since.
+create function tickets.reserve(
+    p_order uuid, p_tickets uuid[], p_prices bigint[], p_currency text, p_correlation uuid
+) returns boolean
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
@@ -234,11 +238,11 @@ declare
 begin
     select count(*) filter (where l.ready) into v_ready
     from (
-        select t.status = 'available' or (t.status = 'held' and t.order_id = p_order) as ready
-        from tickets.tickets t
-        where t.id = any (p_tickets)
+        select (t.status = 'available' or (t.status = 'held' and t.order_id = p_order))
+               and t.price = w.price and t.currency = p_currency as ready
+        from tickets.tickets t join unnest(p_tickets, p_prices) as w (id, price) on w.id = t.id
         order by t.id
-        for no key update
+        for no key update of t
     ) l;
     if v_ready < cardinality(p_tickets) then
         return false;

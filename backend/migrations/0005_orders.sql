@@ -210,13 +210,15 @@ as $$
 declare
     v_orders uuid[] := tickets.release_due(p_limit, p_correlation);
 begin
-    v_orders := v_orders || array(
-        select o.id from orders.orders o
-        where o.status in ('pending', 'awaiting_payment') and o.expires_at <= clock_timestamp() - interval '1 second'
-            and not o.id = any (v_orders)
-        order by o.expires_at limit p_limit
-        for no key update skip locked
-    );
+    if cardinality(v_orders) = 0 then
+        -- Only a run that has released nothing looks for these: holding no ticket, it waits for nobody's.
+        v_orders := array(
+            select o.id from orders.orders o
+            where o.status in ('pending', 'awaiting_payment') and o.expires_at <= clock_timestamp() - interval '1 second'
+            order by o.expires_at limit p_limit
+            for no key update skip locked
+        );
+    end if;
     if cardinality(v_orders) > 0 then
         perform orders.close(v_orders, 'expired', p_correlation);
     end if;
@@ -303,6 +305,8 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_order orders.orders;
+    v_tickets uuid[];
+    v_prices bigint[];
 begin
     select * into v_order from orders.orders o where o.id = p_order;
     if v_order.status in ('confirmed', 'completed') and v_order.payment_id = p_payment then
@@ -312,9 +316,10 @@ begin
         or v_order.total <> p_amount or v_order.currency <> p_currency then
         return 'refused';
     end if;
-    if not tickets.reserve(
-        p_order, (select array_agg(l.ticket_id) from orders.lines l where l.order_id = p_order), p_correlation
-    ) then
+    select array_agg(l.ticket_id order by l.ticket_id), array_agg(l.price order by l.ticket_id)
+    into v_tickets, v_prices
+    from orders.lines l where l.order_id = p_order;
+    if not tickets.reserve(p_order, v_tickets, v_prices, v_order.currency, p_correlation) then
         -- Taken by another order, or reserved for this one by a twin of this call.
         raise exception using errcode = 'GT001', message = 'stale';
     end if;

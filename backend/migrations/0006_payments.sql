@@ -13,6 +13,10 @@ create table payments.payments (
     failure_code text,
     decline_code text,
     failure_message text,
+    -- The end of the order's hold, when the attempt began.
+    deadline_at timestamptz not null,
+    -- When the reconciler last took it up.
+    looked_at timestamptz not null default now(),
     -- The request that made this attempt; its reply is kept here once there is one.
     idempotency_key text,
     fingerprint bytea,
@@ -32,7 +36,7 @@ where status in ('started', 'requires_action', 'authorised');
 create unique index payments_one_captured on payments.payments (order_id) where status in ('captured', 'refunded');
 create unique index payments_key on payments.payments (buyer_id, idempotency_key) where idempotency_key is not null;
 create index payments_intent on payments.payments (intent_id);
-create index payments_open on payments.payments (updated_at)
+create index payments_open on payments.payments (looked_at)
 where status in ('started', 'requires_action', 'authorised');
 
 -- Stripe's events as they came, by Stripe's id: stored first, answered, then handled once.

@@ -57,6 +57,8 @@ async def place(
     try:
         placed = await queries.place(connection, placing)
     except (asyncpg.LockNotAvailableError, asyncpg.UniqueViolationError) as fault:
+        if not _about_a_ticket(fault):
+            raise
         # Whoever has the row is taking the ticket.
         raise TicketUnavailable("somebody was faster") from fault
     if placed.outcome not in {"placed", "replayed"}:
@@ -86,6 +88,13 @@ async def list_orders(connection: Connection, buyer_id: UUID, query: OrderQuery)
     after = decode_cursor(query.cursor, UUID)
     rows = await queries.list_orders(connection, buyer_id, query, after)
     return page_of(rows, query.limit, lambda row: row.id)
+
+
+def _about_a_ticket(fault: asyncpg.PostgresError) -> bool:
+    """Whether it was a ticket that could not be had, and not the buyer's own lock that was waited for in vain."""
+    return fault.constraint_name == "lines_one_live_per_ticket" or "function tickets.hold" in (
+        fault.context or ""
+    )
 
 
 _order = msgspec.json.Decoder(Order).decode

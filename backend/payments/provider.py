@@ -110,6 +110,8 @@ class Provider:
 
 def verify_signature(body: bytes, header: str, secrets: tuple[str, ...], *, now: float) -> bool:
     """Whether one of the secrets signed these very bytes within five minutes of `now`, before or after."""
+    if not header.isascii():
+        return False
     for secret in secrets:
         try:
             stripe.WebhookSignature.verify_header(body, header, secret, tolerance=300)

@@ -1,11 +1,13 @@
 """The SQL of payments. A status only moves forward: each update names the statuses that it may leave."""
 
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
 from backend.kernel.database import Connection
 from backend.payments.model import Payment
+from backend.payments.provider import Intent
 
 _PAYMENT = """
     p.id, p.order_id, p.buyer_id, p.attempt, p.status, p.amount, p.currency, p.intent_id, p.failure_code,
@@ -19,6 +21,22 @@ class Begun(NamedTuple):
     outcome: str
     amount: int
     currency: str
+    deadline: datetime
+
+
+class Patience(NamedTuple):
+    """How long a payment in each status is left to whoever works on it."""
+
+    authorised: timedelta
+    requires_action: timedelta
+    started: timedelta
+
+
+class Still(NamedTuple):
+    """A payment that stands still. `abandoned`: see `Settlement.resume`."""
+
+    payment: Payment
+    abandoned: bool
 
 
 class Request(NamedTuple):
@@ -35,7 +53,7 @@ async def begin(
     connection: Connection, order_id: UUID, buyer_id: UUID, payment_id: UUID, correlation_id: UUID
 ) -> Begun:
     row = await connection.fetchrow(
-        "select outcome, amount, currency from orders.begin_payment($1, $2, $3, $4)",
+        "select outcome, amount, currency, deadline from orders.begin_payment($1, $2, $3, $4)",
         order_id,
         buyer_id,
         payment_id,
@@ -45,14 +63,14 @@ async def begin(
     return Begun(**row)
 
 
-async def settle(connection: Connection, payment: Payment, correlation_id: UUID) -> bool:
+async def settle(connection: Connection, payment: Payment, intent: Intent, correlation_id: UUID) -> bool:
     """Whether this authorised payment has its order: the row decides, and decides the same again."""
     outcome = await connection.fetchval(
         "select orders.settle($1, $2, $3, $4, $5)",
         payment.order_id,
         payment.id,
-        payment.amount,
-        payment.currency,
+        intent.amount,
+        intent.currency,
         correlation_id,
     )
     return bool(outcome == "won")
@@ -83,12 +101,23 @@ async def insert(
     fingerprint: bytes | None,
 ) -> Payment:
     """The order's next attempt, on the intent that failed ones left. Raises UniqueViolationError while one is open."""
+    if key is not None:
+        # A key lives a day.
+        await connection.execute(
+            """
+            update payments.payments set idempotency_key = null
+            where buyer_id = $1 and idempotency_key = $2 and created_at < now() - interval '24 hours'
+            """,
+            buyer_id,
+            key,
+        )
     row = await connection.fetchrow(
         f"""
         insert into payments.payments as p (
-            id, order_id, buyer_id, attempt, amount, currency, payment_method, idempotency_key, fingerprint, intent_id
+            id, order_id, buyer_id, attempt, amount, currency, payment_method, idempotency_key, fingerprint, deadline_at,
+            intent_id
         )
-        select $1, $2, $3, coalesce(max(o.attempt), 0) + 1, $4, $5, $6, $7, $8,
+        select $1, $2, $3, coalesce(max(o.attempt), 0) + 1, $4, $5, $6, $7, $8, $9,
                (array_agg(o.intent_id order by o.attempt desc) filter (where o.status = 'failed' and o.intent_id is not null))[1]
         from payments.payments o where o.order_id = $2
         returning {_PAYMENT}
@@ -101,9 +130,25 @@ async def insert(
         payment_method,
         key,
         fingerprint,
+        begun.deadline,
     )
     assert row is not None
     return Payment(**row)
+
+
+async def record_intent(connection: Connection, payment_id: UUID, intent_id: str) -> None:
+    await connection.execute(
+        "update payments.payments set intent_id = $2 where id = $1", payment_id, intent_id
+    )
+
+
+async def is_captured(connection: Connection, intent_id: str) -> bool:
+    """Whether an attempt on this intent completed its order."""
+    found: bool = await connection.fetchval(
+        "select exists (select from payments.payments where intent_id = $1 and status = 'captured')",
+        intent_id,
+    )
+    return found
 
 
 async def advance(
@@ -120,7 +165,7 @@ async def advance(
         f"""
         update payments.payments p
         set status = $3, intent_id = coalesce($4, p.intent_id), failure_code = $5, decline_code = $6,
-            failure_message = $7, version = p.version + 1, updated_at = now()
+            failure_message = $7, version = p.version + 1, updated_at = now(), looked_at = now()
         where p.id = $1 and p.status = any ($2)
         returning {_PAYMENT}
         """,
@@ -190,20 +235,32 @@ async def forget_key(connection: Connection, payment_id: UUID) -> None:
     await connection.execute("update payments.payments set idempotency_key = null where id = $1", payment_id)
 
 
-async def stale(connection: Connection, status: str, seconds: float, limit: int) -> list[Payment]:
-    """Payments in this status that nobody moved for this long."""
+async def claim_still(connection: Connection, patience: Patience, limit: int) -> list[Still]:
+    """Payments that stand still, money first, each for one caller, and again only after its patience."""
     rows = await connection.fetch(
         f"""
-        select {_PAYMENT} from payments.payments p
-        where p.status = $1 and p.status in ('started', 'requires_action', 'authorised')
-          and p.updated_at < now() - make_interval(secs => $2)
-        order by p.updated_at limit $3
+        update payments.payments p set looked_at = now()
+        where p.id in (
+            select s.id from payments.payments s
+            where s.looked_at < now() - case s.status
+                when 'authorised' then $1::interval when 'requires_action' then $2 when 'started' then $3
+            end
+            order by s.status = 'authorised' desc, s.looked_at limit $4
+            for no key update skip locked
+        )
+        returning {_PAYMENT}, p.status = 'started' or p.deadline_at < now() as abandoned
         """,
-        status,
-        seconds,
+        patience.authorised,
+        patience.requires_action,
+        patience.started,
         limit,
     )
-    return [Payment(**row) for row in rows]
+    found = []
+    for row in rows:
+        columns = dict(row)
+        abandoned = columns.pop("abandoned")
+        found.append(Still(Payment(**columns), abandoned))
+    return found
 
 
 async def store_webhook(connection: Connection, event_id: str, type: str, object_id: str | None) -> bool:
@@ -232,7 +289,8 @@ async def mark_webhook(connection: Connection, event_id: str, error: str | None)
     await connection.execute(
         """
         update payments.webhook_events
-        set tries = tries + 1, last_error = $2, handled_at = case when $2::text is null then now() end
+        set tries = tries + 1, last_error = $2,
+            handled_at = coalesce(handled_at, case when $2::text is null then now() end)
         where id = $1
         """,
         event_id,
@@ -252,3 +310,10 @@ async def waiting_webhooks(connection: Connection, seconds: float, limit: int) -
         limit,
     )
     return [row["id"] for row in rows]
+
+
+async def purge_webhooks(connection: Connection) -> None:
+    """Forget handled events that Stripe won't send again."""
+    await connection.execute(
+        "delete from payments.webhook_events where handled_at < now() - interval '30 days'"
+    )

@@ -22,7 +22,7 @@ from backend.payments.errors import (
     WebhookRefused,
 )
 from backend.payments.model import NewPayment, PaymentReply
-from backend.payments.provider import Declined, Refused, verify_signature
+from backend.payments.provider import Declined, Refused, Unreachable, verify_signature
 from backend.payments.settlement import Outcome, Settlement
 
 log = structlog.get_logger()
@@ -93,16 +93,18 @@ async def handle_webhook(stores: Stores, settlement: Settlement, event_id: str) 
     """Do what a stored event asks for, once; again when it failed."""
     async with database.connection(stores.pool) as connection:
         intent_id = await queries.unhandled_webhook(connection, event_id)
-    error: str | None = None
     try:
         if intent_id is not None:
             await settlement.resume_intent(intent_id)
     except Exception as fault:
-        error = repr(fault)[:500]
+        await _mark(stores, event_id, repr(fault)[:500])
         raise
-    finally:
-        async with database.transaction(stores.pool) as connection:
-            await queries.mark_webhook(connection, event_id, error)
+    await _mark(stores, event_id, None)
+
+
+async def _mark(stores: Stores, event_id: str, error: str | None) -> None:
+    async with database.connection(stores.pool) as connection:
+        await queries.mark_webhook(connection, event_id, error)
 
 
 async def _repeat(
@@ -114,7 +116,11 @@ async def _repeat(
         raise idempotency.in_flight()
     if earlier.reply_status is not None:
         return Answer(earlier.reply_status, earlier.reply_body or b"", replayed=True)
-    answer = _answer(await settlement.resume(earlier.payment, abandoned=True))
+    try:
+        outcome = await settlement.resume(earlier.payment, abandoned=earlier.payment.status == "started")
+    except (Refused, Unreachable) as fault:
+        raise ProviderUnavailable("try again", headers={"Retry-After": "2"}) from fault
+    answer = _answer(outcome)
     async with database.connection(stores.pool) as connection:
         await queries.store_reply(connection, earlier.payment.id, answer.status, answer.body)
     return answer

@@ -7,15 +7,17 @@ else has.
 """
 
 import asyncio
+from contextlib import suppress
 from typing import NamedTuple
 from uuid import UUID, uuid4
 
 import asyncpg
+import msgspec
 import structlog
 
 from backend.events import outbox
 from backend.events.stores import Stores
-from backend.kernel import database
+from backend.kernel import database, idempotency
 from backend.kernel.database import Connection
 from backend.kernel.ids import new_id
 from backend.payments import queries
@@ -45,6 +47,7 @@ REFUSALS = {
     "paid": OrderAlreadyPaid,
     "in_progress": PaymentInProgress,
 }
+PAYABLE = frozenset({"requires_payment_method", "requires_confirmation"})
 AUTHORISABLE = ("started", "requires_action", "failed")
 
 
@@ -91,6 +94,8 @@ class Settlement:
                 )
                 await _tell(connection, "payment.started", payment, correlation_id)
         except asyncpg.UniqueViolationError as fault:
+            if fault.constraint_name == "payments_key":
+                raise idempotency.in_flight() from fault
             raise PaymentInProgress("another payment of this order is under way") from fault
         self._stores.hint()
         return payment
@@ -102,79 +107,110 @@ class Settlement:
         """
         try:
             async with asyncio.timeout(PAY_SECONDS):
-                return await self._pay(payment, payment_method, correlation_id)
+                payment = await self._with_intent(payment, correlation_id)
+                intent = await self._confirmed(payment, payment_method, correlation_id)
+                try:
+                    return await self._follow(payment, intent, correlation_id) if intent else Outcome(payment)
+                except (Declined, Refused, Unreachable) as fault:
+                    # The card has said yes: whatever else Stripe says is no refusal of it.
+                    log.warning("payment goes on later", payment_id=str(payment.id), error=repr(fault))
         except TimeoutError:
             log.warning("payment takes long", payment_id=str(payment.id))
-            return Outcome(await self._read(payment))
+        return Outcome(await self._read(payment))
 
-    async def _pay(self, payment: Payment, payment_method: str, correlation_id: UUID) -> Outcome:
-        intent_id: str | None = None
+    async def _with_intent(self, payment: Payment, correlation_id: UUID) -> Payment:
+        """The attempt with the order's intent on record, so that an attempt without one was never confirmed."""
+        if payment.intent_id is not None:
+            return payment
         try:
-            intent_id = await self._intent_id(payment)
-            intent = await self._provider.confirm(
-                intent_id, payment.order_id, payment.attempt, payment_method
+            intent = await self._provider.create(
+                payment.order_id, payment.attempt, payment.amount, payment.currency
             )
-        except Declined as fault:
-            failure = (fault.code, fault.decline_code, fault.message)
-            await self._failed(payment, failure, correlation_id, intent_id)
-            raise
         except Refused as fault:
-            await self._failed(payment, (fault.code, None, str(fault)), correlation_id, intent_id)
+            await self._failed(payment, (fault.code, None, str(fault)), correlation_id)
             raise
         except Unreachable as fault:
             log.warning("payment provider did not answer", payment_id=str(payment.id), error=str(fault))
-            if intent_id is None:
-                await self._failed(payment, ("provider_unavailable", None, str(fault)), correlation_id)
-                raise ProviderUnavailable(
-                    "the card was not asked; try again", headers={"Retry-After": "2"}
-                ) from fault
-            return Outcome(payment)
-        return await self._follow(payment, intent, correlation_id)
+            await self._failed(payment, ("provider_unavailable", None, str(fault)), correlation_id)
+            raise ProviderUnavailable(
+                "the card was not asked; try again", headers={"Retry-After": "2"}
+            ) from fault
+        async with database.connection(self._stores.pool) as connection:
+            await queries.record_intent(connection, payment.id, intent.id)
+        return msgspec.structs.replace(payment, intent_id=intent.id)
+
+    async def _confirmed(self, payment: Payment, payment_method: str, correlation_id: UUID) -> Intent | None:
+        """The intent after its confirmation, None when that was not answered. Raises Declined, Refused."""
+        assert payment.intent_id is not None
+        try:
+            return await self._provider.confirm(
+                payment.intent_id, payment.order_id, payment.attempt, payment_method
+            )
+        except Declined as fault:
+            await self._failed(payment, (fault.code, fault.decline_code, fault.message), correlation_id)
+            raise
+        except Refused as fault:
+            # The method's fault, unless the intent was confirmed before: by an attempt that was thought dead.
+            with suppress(Unreachable):
+                intent = await self._provider.retrieve(payment.intent_id)
+                if intent.status not in PAYABLE:
+                    return intent
+            await self._failed(payment, (fault.code, None, str(fault)), correlation_id)
+            raise
+        except Unreachable as fault:
+            log.warning("payment provider did not answer", payment_id=str(payment.id), error=str(fault))
+            return None
 
     async def resume(self, payment: Payment, *, abandoned: bool) -> Outcome:
         """Go on with a payment whose process may be gone: read the intent, move forward only.
 
         `abandoned` says that no process can still be confirming it (ABANDONED_SECONDS, by Postgres's clock), so that
-        an intent which is still payable means that the attempt failed; or that nobody will authenticate it any more.
+        an intent which is still payable means that the attempt failed; or that its order's time is over, so that
+        nobody need authenticate it any more. Raises Refused, Unreachable.
         """
-        if payment.status not in OPEN | {"failed"}:
-            return Outcome(payment)
-        correlation_id = uuid4()
-        # What a repeated create answers is how the intent began, not how it is.
-        intent = await self._provider.retrieve(await self._intent_id(payment))
-        return await self._follow(payment, intent, correlation_id, abandoned=abandoned)
+        # All attempts share the order's intent: what it says is about the current one.
+        async with database.connection(self._stores.pool) as connection:
+            current = await queries.current_attempt(connection, payment.order_id)
+        if current is None or current.id != payment.id or current.status not in OPEN:
+            return Outcome(await self._read(payment))
+        if current.intent_id is None:
+            return Outcome(await self._failed(current, ABANDONED, uuid4()) if abandoned else current)
+        intent = await self._provider.retrieve(current.intent_id)
+        return await self._follow(current, intent, uuid4(), abandoned=abandoned)
 
     async def resume_intent(self, intent_id: str) -> None:
         """Something happened to this intent, as a webhook says: go on with the attempt that it is about."""
         async with database.connection(self._stores.pool) as connection:
             order_id = await queries.order_of_intent(connection, intent_id)
-        try:
-            order_id = order_id or (await self._provider.retrieve(intent_id)).order_id
-        except Refused as fault:
-            log.warning("webhook for an intent that can't be read", intent_id=intent_id, error=str(fault))
+            payment = await queries.current_attempt(connection, order_id) if order_id else None
+        if payment is None or payment.intent_id != intent_id:
+            log.info("webhook for an intent that no attempt is on", intent_id=intent_id)
             return
-        if order_id is None:
-            log.info("webhook for an intent that is not ours", intent_id=intent_id)
+        if payment.status in {"captured", "refunded"}:
             return
-        async with database.connection(self._stores.pool) as connection:
-            payment = await queries.current_attempt(connection, order_id)
-        if payment is None or payment.status not in OPEN | {"failed"}:
-            return
-        # Read after the attempt: an older intent, or what it was before, could pass for this attempt's outcome.
-        if await self._intent_id(payment) == intent_id:
-            await self._follow(payment, await self._provider.retrieve(intent_id), uuid4())
+        # Read after the attempt: what the intent was before could pass for this attempt's outcome.
+        intent = await self._provider.retrieve(intent_id)
+        if payment.status == "voided":
+            await self._put_right(payment, intent)
+        else:
+            await self._follow(payment, intent, uuid4())
 
     async def abandon(self, order_id: UUID) -> None:
-        """The order ended unpaid: void its intent, unless an attempt is on its way, which `settle` will decide."""
+        """The order ended unpaid: void its intent, unless an attempt is on its way, which `settle` will decide.
+
+        Raises Refused, Unreachable: the intent may still be payable.
+        """
         async with database.connection(self._stores.pool) as connection:
             payment = await queries.current_attempt(connection, order_id)
-        if (
-            payment is None
-            or payment.intent_id is None
-            or payment.status not in {"requires_action", "failed"}
-        ):
-            return
-        await self._void(payment, payment.intent_id, uuid4())
+        if payment is not None and payment.intent_id and payment.status in {"requires_action", "failed"}:
+            await self._void(payment, payment.intent_id, uuid4())
+
+    async def _put_right(self, payment: Payment, intent: Intent) -> None:
+        """A voided payment's intent must not hold or take money, whatever reached Stripe after the void."""
+        if intent.status == "requires_capture":
+            await self._provider.cancel(intent.id)
+        elif intent.status == "succeeded":
+            await self._give_back(payment, intent, uuid4())
 
     async def _follow(
         self, payment: Payment, intent: Intent, correlation_id: UUID, *, abandoned: bool = False
@@ -200,7 +236,7 @@ class Settlement:
     async def _settle(self, payment: Payment, intent: Intent, correlation_id: UUID) -> Payment:
         try:
             async with database.transaction(self._stores.pool) as connection:
-                won = await queries.settle(connection, payment, correlation_id)
+                won = await queries.settle(connection, payment, intent, correlation_id)
                 authorised = await queries.advance(
                     connection, payment.id, AUTHORISABLE, "authorised", intent_id=intent.id
                 )
@@ -218,14 +254,20 @@ class Settlement:
             await self._provider.capture(intent.id)
         except (Declined, Refused) as fault:
             log.warning("capture refused", payment_id=str(payment.id), error=str(fault))
-            current = await self._provider.retrieve(intent.id)
-            if current.status == "succeeded":
-                return await self._finish(payment, correlation_id)
-            return await self._unpayable(payment, intent.id, correlation_id)
-        except Unreachable as fault:
-            log.warning("capture not answered", payment_id=str(payment.id), error=str(fault))
-            return payment
+            return await self._uncaptured(payment, intent.id, correlation_id)
         return await self._finish(payment, correlation_id)
+
+    async def _uncaptured(self, payment: Payment, intent_id: str, correlation_id: UUID) -> Payment:
+        """Stripe would not capture: what the intent is now decides."""
+        intent = await self._provider.retrieve(intent_id)
+        match intent.status:
+            case "succeeded":
+                return await self._finish(payment, correlation_id)
+            case "canceled":
+                return await self._unpayable(payment, intent_id, correlation_id)
+            case "requires_capture":
+                return await self._void(payment, intent_id, correlation_id)
+        return payment
 
     async def _finish(self, payment: Payment, correlation_id: UUID) -> Payment:
         async with database.transaction(self._stores.pool) as connection:
@@ -242,15 +284,24 @@ class Settlement:
     async def _succeeded(self, payment: Payment, intent: Intent, correlation_id: UUID) -> Payment:
         """Captured by an earlier run of ours that died before it could say so; or from outside, and then given back."""
         async with database.transaction(self._stores.pool) as connection:
-            won = await queries.settle(connection, payment, correlation_id)
+            won = await queries.settle(connection, payment, intent, correlation_id)
         if won:
             return await self._finish(payment, correlation_id)
+        return await self._give_back(payment, intent, correlation_id)
+
+    async def _give_back(self, payment: Payment, intent: Intent, correlation_id: UUID) -> Payment:
+        """Refund captured money that no order was completed with."""
+        async with database.connection(self._stores.pool) as connection:
+            if await queries.is_captured(connection, intent.id):
+                return await self._read(payment)
         await self._provider.refund(intent.id, payment.order_id)
+        leaves = (*OPEN, "failed", "voided")
         return await self._moved(
-            payment, "refunded", "payment.refunded", correlation_id, leaves=tuple(OPEN), intent_id=intent.id
+            payment, "refunded", "payment.refunded", correlation_id, leaves=leaves, intent_id=intent.id
         )
 
     async def _void(self, payment: Payment, intent_id: str, correlation_id: UUID) -> Payment:
+        """Raises Unreachable when it isn't known to be voided."""
         try:
             await self._provider.cancel(intent_id)
         except Refused:
@@ -259,9 +310,6 @@ class Settlement:
             if intent.status != "canceled":
                 log.warning("intent can't be voided", payment_id=str(payment.id), intent_status=intent.status)
                 return payment
-        except Unreachable as fault:
-            log.warning("void not answered", payment_id=str(payment.id), error=str(fault))
-            return payment
         return await self._unpayable(payment, intent_id, correlation_id)
 
     async def _unpayable(self, payment: Payment, intent_id: str, correlation_id: UUID) -> Payment:
@@ -273,15 +321,6 @@ class Settlement:
                 await _tell(connection, "payment.voided", voided, correlation_id)
         self._stores.hint()
         return voided or await self._read(payment)
-
-    async def _intent_id(self, payment: Payment) -> str:
-        """The order's intent: known from an earlier attempt, or made for this one."""
-        if payment.intent_id is not None:
-            return payment.intent_id
-        intent = await self._provider.create(
-            payment.order_id, payment.attempt, payment.amount, payment.currency
-        )
-        return intent.id
 
     async def _requires_action(self, payment: Payment, intent: Intent, correlation_id: UUID) -> Outcome:
         if payment.status == "started":

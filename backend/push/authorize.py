@@ -21,7 +21,7 @@ from backend.kernel.principal import Principal
 from backend.kernel.problems import Forbidden, Invalid
 from backend.kernel.settings import Settings
 from backend.kernel.web import Service, ServiceState, read_fields, reply
-from backend.push.protocol import is_channel_name, is_socket_id
+from backend.push.protocol import USER_CHANNEL_PREFIX, is_channel_name, is_socket_id
 from backend.push.signature import channel_text, sign, signin_text
 
 NEEDS = ("jwt_public_keys", "pusher_app_id", "pusher_key", "pusher_secret", "pusher_host")
@@ -123,7 +123,7 @@ def service(settings: Settings) -> Service:
 
 def _channel_data(listener: Principal, channel: str) -> str | None:
     """The presence data of a channel that this user may hear, None for a private one. Raises ChannelForbidden."""
-    if channel == f"private-user-{listener.user_id}":
+    if channel == USER_CHANNEL_PREFIX + str(listener.user_id):
         return None
     if PRESENCE.fullmatch(channel):
         return _json({"user_id": str(listener.user_id), "user_info": {"name": listener.name}})

@@ -167,8 +167,16 @@ class Hub:
         self._signed_in.setdefault(user_id, set()).add(subscriber)
 
     def connections_of(self, user_id: str) -> tuple[Subscriber, ...]:
-        """The connections that are signed in as this user."""
-        return tuple(self._signed_in.get(user_id, ()))
+        """The connections that are this user's: signed in, listening to its own channel, or present as it."""
+        found = set(self._signed_in.get(user_id, ()))
+        own = self._channels.get(protocol.USER_CHANNEL_PREFIX + user_id)
+        found |= own.subscribers.keys() if own else set()
+        for channel in self.occupied():
+            if user_id in channel.roster:
+                found |= {
+                    one for one, member in channel.subscribers.items() if member and member.user_id == user_id
+                }
+        return tuple(found)
 
     async def broadcast(self, name: str, frame: bytes, exclude: str | None = None) -> int:
         """Hand one frame to all subscribers but the socket `exclude`; how many there were.

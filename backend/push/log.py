@@ -21,6 +21,8 @@ STREAM: Final = "gittix:push"
 STATE: Final = "gittix:push:state"
 CHANNEL_PREFIX: Final = "gittix:push:channel:"
 RETENTION_MS: Final = 60_000
+# A channel's counter outlives every client that could still ask for what it missed.
+CHANNEL_SECONDS: Final = 86_400
 MAX_LENGTH: Final = 100_000
 # Appends beyond this wait for a connection: Redis runs one script at a time anyway.
 MAX_CONNECTIONS: Final = 16
@@ -75,10 +77,14 @@ local function stamp(data, seq)
   if data == '{}' then return head .. '}' end
   return head .. ',' .. string.sub(data, 2)
 end
+-- A channel that is forgotten, or new, starts at n: no seq of it in this epoch can have been as high.
 local function next_seq(key)
   if tonumber(redis.call('HGET', key, 'epoch') or 0) ~= epoch then
-    redis.call('HSET', key, 'epoch', text(epoch), 'seq', 0)
+    redis.call('HSET', key, 'epoch', text(epoch), 'seq', text(known('n')))
   end
+  redis.call('EXPIRE', key, """
+    + str(CHANNEL_SECONDS)
+    + """)
   return redis.call('HINCRBY', key, 'seq', 1)
 end
 for i = 1, #KEYS - 2 do

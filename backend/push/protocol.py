@@ -42,6 +42,10 @@ class ErrorCode(IntEnum):
     CLIENT_EVENT_REFUSED = 4301
 
 
+# What is sent to one user, and may be heard by that user alone.
+USER_CHANNEL_PREFIX: Final = "private-user-"
+
+
 class Kind(Enum):
     PUBLIC = "public"
     PRIVATE = "private"

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -18,8 +19,9 @@ from tests.system import System
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """The reconciler takes everything that stands still, at once."""
-    for name in ("CAPTURE_SECONDS", "ACTION_SECONDS", "ABANDONED_SECONDS", "WEBHOOK_SECONDS"):
-        monkeypatch.setattr(workers.payments, name, 0.0)
+    none = timedelta(0)
+    monkeypatch.setattr(workers.payments, "PATIENCE", queries.Patience(none, none, none))
+    monkeypatch.setattr(workers.payments, "WEBHOOK_SECONDS", 0.0)
 
 
 async def reconcile(shop: Shop) -> int:
@@ -200,13 +202,14 @@ async def test_a_challenge_whose_webhooks_were_lost_is_finished_by_the_reconcile
     assert await reconcile(shop) == 0
 
 
-async def test_a_challenge_that_nobody_answers_is_voided_and_its_late_webhooks_touch_no_other(
-    shop: Shop, impatient: None, monkeypatch: pytest.MonkeyPatch
+async def test_a_challenge_that_outlives_its_order_is_voided_and_its_late_webhooks_touch_no_other(
+    shop: Shop, impatient: None
 ) -> None:
     await shop.stripe.faults(webhooks={"paused": True})
     order = await shop.order()
     await shop.pay(order, "pm_card_authenticationRequired")
-    monkeypatch.setattr(workers.payments, "ACTION_ABANDONED_SECONDS", 0.0)
+    rows = await shop.system.connect()
+    await rows.execute("update payments.payments set deadline_at = now() - interval '1 second'")
     await reconcile(shop)
     assert await shop.attempts(order) == ["voided"]
     assert (await shop.stripe.intent(order["id"]))["status"] == "canceled"
