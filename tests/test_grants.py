@@ -170,7 +170,7 @@ ATTEMPTS = [
     ("tickets", "select tickets.hold(gen_random_uuid(), gen_random_uuid(), '{}', now(), gen_random_uuid())"),
     ("tickets", "select tickets.sell(gen_random_uuid(), gen_random_uuid())"),
     ("payments", "select * from orders.orders"),
-    ("payments", "select tickets.reserve(gen_random_uuid(), '{}', gen_random_uuid())"),
+    ("payments", "select tickets.reserve(gen_random_uuid(), '{}', '{}', 'EUR', gen_random_uuid())"),
     ("payments", "select * from auth.users"),
     ("auth", "select * from orders.orders"),
     ("push", "select * from auth.users"),

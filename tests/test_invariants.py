@@ -88,7 +88,10 @@ async def test_i4_a_stale_write_changes_nothing(shop: Shop) -> None:
         assert await orders.fetchval(f"select {call}", stale, nobody) == 0
     assert (
         await orders.fetchval(
-            "select tickets.reserve($1, array[$3::uuid], $2)", stale, nobody, UUID(first["tickets"][0]["id"])
+            "select tickets.reserve($1, array[$3::uuid], array[4500::bigint], 'EUR', $2)",
+            stale,
+            nobody,
+            UUID(first["tickets"][0]["id"]),
         )
         is False
     )

@@ -6,6 +6,7 @@ import pytest
 
 from backend.events import relay as relays
 from backend.events.stream import STREAM, EventStream, Position
+from backend.kernel import lease as leases
 from tests.events.log import event_ids, ids, numbers, publish, record, stream, turning
 from tests.system import System, until
 
@@ -160,7 +161,7 @@ async def test_a_restored_database_and_a_lost_tail_leave_no_gap(system: System, 
 async def test_one_of_two_relays_is_active_and_the_other_takes_over(
     system: System, rows: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(relays, "LEASE_POLL_SECONDS", 0.05)
+    monkeypatch.setattr(leases, "POLL_SECONDS", 0.05)
     redis = system.redis()
 
     async def published(count: int) -> bool:

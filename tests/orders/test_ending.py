@@ -201,7 +201,7 @@ async def test_stale_ends_of_the_first_order_leave_the_second_alone(system: Syst
     )
     assert await orders.fetchval("select tickets.sell($1, $2)", stale, correlation) == 0
     reserved = await orders.fetchval(
-        "select tickets.reserve($1, $2, $3)", stale, [UUID(ticket["id"])], correlation
+        "select tickets.reserve($1, $2, $3, 'EUR', $4)", stale, [UUID(ticket["id"])], [4500], correlation
     )
     assert reserved is False
     assert await orders.fetchval("select orders.expire_due(1000, $1)", correlation) == 0

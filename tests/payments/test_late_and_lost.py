@@ -10,6 +10,7 @@ import pytest
 
 import workers.payments
 from backend.payments import provider, queries, settlement
+from backend.payments.provider import Provider, Refused
 from tests import factories
 from tests.factories import Json
 from tests.payments.shop import Shop, opened, until, worker_context
@@ -280,3 +281,68 @@ def test_two_calls_to_the_provider_end_before_an_attempt_is_anybodys() -> None:
     """A process must be done with an attempt before another may take it for abandoned."""
     assert settlement.PAY_SECONDS < settlement.ABANDONED_SECONDS
     assert 4 * provider.CALL_SECONDS < settlement.PAY_SECONDS
+
+
+async def test_a_repeat_of_a_dead_attempts_request_leaves_the_next_attempts_money_alone(
+    shop: Shop, impatient: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All attempts share the order's intent: that it succeeded is the second attempt's news, not the first one's."""
+    order = await shop.order()
+
+    async def dies(*_: Any) -> Any:
+        raise SystemError("kill -9")
+
+    with monkeypatch.context() as crash:
+        crash.setattr(Provider, "confirm", dies)
+        assert (await shop.pay(order, key="first")).status_code == 500
+    await reconcile(shop)
+    assert await shop.attempts(order) == ["failed"]
+    assert (await shop.pay(order, key="second")).status_code == 201
+    await shop.rows.execute(
+        "update payments.payments set created_at = now() - interval '1 minute' where idempotency_key = 'first'"
+    )
+    repeated = await shop.pay(order, key="first")
+    assert (repeated.status_code, repeated.json()["decline_code"]) == (402, None)
+    await shop.assert_paid_once(order)
+
+
+async def test_a_capture_that_stripe_refuses_releases_the_authorisation_as_well(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = await shop.order()
+
+    async def refuses(*_: Any) -> Any:
+        raise Refused("charge_blocked", "not now, not ever")
+
+    monkeypatch.setattr(Provider, "capture", refuses)
+    refused = await shop.pay(order)
+    assert (refused.status_code, refused.json()["code"]) == (409, "order_expired")
+    assert (await shop.stripe.intent(order["id"]))["status"] == "canceled"
+    assert await shop.state(order) == ("cancelled", "available")
+    await shop.assert_nothing_taken(order)
+
+
+async def test_a_key_can_be_used_again_after_a_day(shop: Shop) -> None:
+    first, second = await shop.order(), await shop.order()
+    assert (await shop.pay(first, key="daily")).status_code == 201
+    assert (await shop.pay(second, key="daily")).status_code == 422
+    await shop.rows.execute("update payments.payments set created_at = now() - interval '25 hours'")
+    assert (await shop.pay(second, key="daily")).status_code == 201
+    await shop.assert_paid_once(second)
+
+
+async def test_a_challenged_request_that_is_repeated_gets_its_secret_again(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = await shop.order()
+
+    async def dies(*_: Any) -> Any:
+        raise SystemError("kill -9")
+
+    with monkeypatch.context() as crash:
+        crash.setattr(queries, "store_reply", dies)
+        assert (await shop.pay(order, "pm_card_authenticationRequired", key="3ds")).status_code == 500
+    await shop.rows.execute("update payments.payments set created_at = now() - interval '1 minute'")
+    repeated = await shop.pay(order, "pm_card_authenticationRequired", key="3ds")
+    assert (repeated.status_code, repeated.json()["status"]) == (201, "requires_action")
+    assert "_secret_" in repeated.json()["client_secret"]

@@ -12,6 +12,7 @@ import pytest
 import workers.payments
 from backend.payments import service
 from backend.payments.sandbox.webhooks import sign
+from backend.payments.settlement import Settlement
 from tests.factories import Json
 from tests.payments.shop import Shop, opened, until, worker_context
 from tests.system import WEBHOOK_SECRET, System
@@ -174,6 +175,43 @@ async def test_an_event_is_accepted_while_redis_is_away(
     monkeypatch.setattr("arq.connections.ArqRedis.enqueue_job", refuses)
     assert (await counter.deliver(EVENT)).status_code == 200
     assert await stored(counter) == ["evt_1"]
+
+
+async def test_a_job_that_is_cancelled_leaves_its_event_to_the_next(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = await shop.order()
+    await shop.pay(order, "pm_card_authenticationRequired")
+    await shop.stripe.authenticate(order["id"])
+    await until(lambda: _told_enough(shop))
+
+    async def hangs(*_: Any) -> None:
+        await asyncio.sleep(60)
+
+    waiting = await shop.rows.fetchval(
+        "select id from payments.webhook_events where type = 'payment_intent.amount_capturable_updated'"
+    )
+    async with worker_context(shop.system) as context:
+        with monkeypatch.context() as slow:
+            slow.setattr(Settlement, "resume_intent", hangs)
+            job = asyncio.create_task(workers.payments.handle_webhook(context, waiting))
+            await asyncio.sleep(0.1)
+            job.cancel()
+            await asyncio.gather(job, return_exceptions=True)
+        handled = "select handled_at is not null from payments.webhook_events where id = $1"
+        assert await shop.rows.fetchval(handled, waiting) is False
+        await workers.payments.handle_webhook(context, waiting)
+    assert await shop.rows.fetchval(handled, waiting) is True
+    await shop.assert_paid_once(order)
+
+
+async def test_a_signature_of_strange_letters_is_refused(counter: Shop) -> None:
+    reply = await counter.system.anonymous().post(
+        "/api/payments/webhook",
+        content=b"{}",
+        headers=[(b"stripe-signature", f"t={int(time.time())},v1=\u00e9".encode())],
+    )
+    assert (reply.status_code, reply.json()["code"]) == (400, "bad_signature")
 
 
 async def unhandled(shop: Shop) -> int:

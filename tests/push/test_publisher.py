@@ -8,6 +8,7 @@ import pytest
 from redis.asyncio import Redis
 
 from backend.push import log as pushlog
+from backend.push.log import CHANNEL_SECONDS
 from backend.push.publisher import HostedPublisher, Message, Publisher, PublishError, PublisherState
 from tests.push.servers import APP_ID, HOST, KEY, SECRET, RedisServer, RunningGateway, entries, free_port
 
@@ -34,7 +35,8 @@ async def test_messages_are_numbered_in_their_channels(redis_server: RedisServer
     assert abs(state.epoch / 1_000 - time.time()) < 5
     assert published(redis_server) == [
         {"_epoch": state.epoch, "_seq": 1, "a": "ü"},
-        {"_epoch": state.epoch, "_seq": 1},
+        # A channel starts where the log is, so that one which was forgotten repeats no number.
+        {"_epoch": state.epoch, "_seq": 2},
         {"_epoch": state.epoch, "_seq": 2, "a": {"_": 1}},
     ]
     first = entries(redis_server.url)[0]
@@ -58,9 +60,20 @@ async def test_a_lost_tail_begins_a_new_epoch(redis_server: RedisServer, client:
     lost = await publisher.publish(2, [held()], expected_appended=5)
     assert lost.epoch > state.epoch
     assert lost.appended == 6
-    assert published(redis_server)[-1] == {"_epoch": lost.epoch, "_seq": 1}
+    assert published(redis_server)[-1] == {"_epoch": lost.epoch, "_seq": 2}
     assert (await publisher.publish(3, [held()], expected_appended=6)).epoch == lost.epoch
-    assert published(redis_server)[-1]["_seq"] == 2
+    assert published(redis_server)[-1]["_seq"] == 3
+
+
+async def test_a_forgotten_channel_repeats_no_number(redis_server: RedisServer, client: Redis) -> None:
+    publisher = Publisher(client)
+    for position in range(1, 4):
+        await publisher.publish(position, [held()], expected_appended=0)
+    assert 0 < await client.ttl("gittix:push:channel:show-1") <= CHANNEL_SECONDS
+    await client.delete("gittix:push:channel:show-1")
+    await publisher.publish(4, [held()], expected_appended=3)
+    assert [message["_seq"] for message in published(redis_server)] == [1, 2, 3, 4]
+    assert len({message["_epoch"] for message in published(redis_server)}) == 1
 
 
 async def test_an_emptied_redis_begins_a_higher_epoch(redis_server: RedisServer, client: Redis) -> None:
