@@ -15,11 +15,14 @@ from typing import Any
 import httpx
 import structlog
 
+from backend.embedded.demo import SHOWS
+
 log = structlog.get_logger()
 
 NAMES = ("encore", "doors_at_eight", "second_row", "lastbus", "matinee", "greenroom")
 PAUSE_SECONDS = (8.0, 40.0)
 THINK_SECONDS = (4.0, 25.0)
+TITLES = frozenset(show.title for show in SHOWS)
 # When a show has fewer free tickets than this, somebody offers one.
 SCARCE = 6
 
@@ -66,7 +69,10 @@ class _Member:
 
     async def _turn(self) -> None:
         await self._sign_in()
-        shows = (await self._get("/api/shows", limit=50))["items"]
+        # Only the demo's own shows: what a visitor lists is the visitor's to play with.
+        shows = [
+            show for show in (await self._get("/api/shows", limit=50))["items"] if show["title"] in TITLES
+        ]
         if not shows:
             return
         show = random.choice(shows)  # noqa: S311
