@@ -118,7 +118,7 @@ async def test_a_second_start_finds_the_data_and_a_stop_leaves_nothing_running(d
         status, env = await gittix("env", "--data", str(data))
         assert status == 0
         assert dict(line.split("=", 1) for line in env.splitlines())["REDIS_URL"].startswith("unix://")
-        status, tail = await gittix("events", "tail", "-n", "5", "--no-follow", "--data", str(data))
+        status, tail = await gittix("events", "tail", "-n", "60", "--no-follow", "--data", str(data))
         assert status == 0
         assert "user.registered" in tail
         assert await up.stop() == 0
