@@ -392,3 +392,21 @@ $$;
 
 grant usage on schema orders to gittix_payments;
 grant execute on function orders.begin_payment, orders.settle, orders.finish, orders.fail to gittix_payments;
+
+-- These functions look rows up by id, in arrays whose length a generic plan can't know; left to itself Postgres prefers
+-- to plan them anew at each call, which costs twice what running them does. And they are look-ups by index at any size,
+-- so a plan that was made while a table was small must not outlive it.
+do $$
+declare
+    f regproc;
+begin
+    foreach f in array array[
+        'tickets.hold', 'tickets.release', 'tickets.extend', 'tickets.reserve', 'tickets.sell', 'tickets.release_due',
+        'orders.close', 'orders.place', 'orders.cancel', 'orders.expire_due',
+        'orders.begin_payment', 'orders.settle', 'orders.finish', 'orders.fail'
+    ]::regproc[] loop
+        execute format('alter function %s set plan_cache_mode = force_generic_plan', f);
+        execute format('alter function %s set enable_seqscan = off', f);
+    end loop;
+end
+$$;

@@ -22,20 +22,20 @@ with held as (
     set status = 'held', order_id = $2::uuid, held_until = now() + interval '60 seconds', version = t.version + 1,
         updated_at = now()
     where t.id = $1::uuid and t.status = 'available'
-    returning *
+    returning t.*, tickets.state(t) as state
 ), ordered as (
     insert into orders.orders (id, buyer_id, subtotal, fee, total, currency, expires_at, latest_expiry)
     select $2::uuid, $3::uuid, price, 100, price + 100, currency, now() + interval '60 seconds', now() + interval '120 seconds'
     from held
-    returning *
+    returning id, total, version, orders.state(orders) || '{"tickets": []}' as state
 ), line as (
     insert into orders.lines (order_id, ticket_id, show_id, seller_id, price, section, "row", seat)
     select $2::uuid, id, show_id, seller_id, price, section, "row", seat from held
 ), told as (
     insert into events.outbox (type, subject, version, data)
-    select 'ticket.held', id, version, to_jsonb(held) from held
+    select 'ticket.held', id, version, state from held
     union all
-    select 'order.created', id, version, to_jsonb(ordered) from ordered
+    select 'order.created', id, version, state from ordered
 )
 select id, total from ordered
 """
