@@ -12,7 +12,9 @@ from uuid import UUID
 import uvicorn
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.routing import Mount
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Mount, Route
 
 from backend.auth import app as auth
 from backend.kernel import web
@@ -100,7 +102,13 @@ def _web(services: list[web.Service], settings: Settings) -> Starlette:
         origins=settings.origins,
         secure=settings.secure_cookies,
         bounds=_bounds(settings),
+        routes=[Route("/", _to_docs, include_in_schema=False)],
     )
+
+
+async def _to_docs(_request: Request) -> Response:
+    """Who opens the bare address meets a page."""
+    return RedirectResponse("/api/docs")
 
 
 def _bounds(settings: Settings) -> list[Middleware]:
