@@ -369,7 +369,6 @@ FIELDS: dict[str, Bad] = {
     "a path too deep": Bad("GET", "/api/tickets/{ticket}/price", None, NOT_FOUND),
     "a slash too many": Bad("POST", "/api//orders", {}, NOT_FOUND),
     "a slash at the end": Bad("POST", "/api/orders/", ORDER, NOT_FOUND),
-    "the root": Bad("GET", "/", None, NOT_FOUND),
 }
 
 QUERIES: dict[str, list[str]] = {

@@ -144,3 +144,9 @@ async def test_the_docs_page_loads_nothing_from_elsewhere(system: System) -> Non
     for tag in re.findall(r"<(?:script|link|img|iframe)\b[^>]*>", page.text):
         for url in re.findall(r"""(?:src|href)\s*=\s*["']?([^"'\s>]+)""", tag):
             assert not re.match(r"(?:https?:)?//", url), tag
+
+
+async def test_the_bare_address_leads_to_the_page(system: System) -> None:
+    await system.start("api")
+    reply = await system.anonymous().get("/")
+    assert (reply.status_code, reply.headers["location"]) == (307, "/api/docs")
