@@ -15,17 +15,21 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+POOL = 10
+# The plan is made once, as for our own functions: a floor should be as low as it can be.
+SESSION = {"plan_cache_mode": "force_generic_plan", "jit": "off"}
+
 # $1 ticket, $2 order, $3 buyer. As many rows, as wide, on the same tables and indexes.
 HOLD = """
 with held as (
     update tickets.tickets t
-    set status = 'held', order_id = $2::uuid, held_until = now() + interval '60 seconds', version = t.version + 1,
+    set status = 'held', order_id = $2::uuid, held_until = now() + interval '1 hour', version = t.version + 1,
         updated_at = now()
     where t.id = $1::uuid and t.status = 'available'
     returning t.*, tickets.state(t) as state
 ), ordered as (
     insert into orders.orders (id, buyer_id, subtotal, fee, total, currency, expires_at, latest_expiry)
-    select $2::uuid, $3::uuid, price, 100, price + 100, currency, now() + interval '60 seconds', now() + interval '120 seconds'
+    select $2::uuid, $3::uuid, price, 100, price + 100, currency, now() + interval '1 hour', now() + interval '2 hours'
     from held
     returning id, total, version, orders.state(orders) || '{"tickets": []}' as state
 ), line as (
@@ -52,7 +56,10 @@ async def hold(request: Request) -> JSONResponse:
 
 @asynccontextmanager
 async def lifespan(_app: Starlette) -> AsyncIterator[dict[str, Any]]:
-    async with asyncpg.create_pool(os.environ["DATABASE_URL"], min_size=10, max_size=10) as pool:
+    pool = asyncpg.create_pool(
+        os.environ["DATABASE_URL"], min_size=POOL, max_size=POOL, server_settings=SESSION
+    )
+    async with pool:
         yield {"pool": pool}
 
 

@@ -28,7 +28,7 @@ from backend.auth.tokens import Signer
 from backend.embedded.demo import seed
 from backend.embedded.postgres import bin_folder
 from backend.kernel.settings import load
-from loadtests.bench.floor import HOLD
+from loadtests.bench.floor import HOLD, POOL, SESSION
 from loadtests.bench.instance import free_port, instance
 from loadtests.bench.load import Load, drive, post
 from loadtests.bench.results import milliseconds, publish
@@ -36,7 +36,6 @@ from loadtests.bench.results import milliseconds, publish
 ROUNDS = 3
 REQUESTS = 6_000
 CONNECTIONS = 24
-POOL = 10
 
 # The notifier's place is twice the event's position, under an epoch.
 QUIET = """
@@ -55,6 +54,7 @@ async def measure() -> None:
         tokens = _tokens(environment)
         ours, bare, plain = [], [], []
         async with _floor(environment) as floor_port:
+            await _quiet(environment)
             for _ in range(ROUNDS):
                 bare.append(await _bare(floor_port, tickets))
                 await _quiet(environment)
@@ -103,6 +103,7 @@ def _pgbench(environment: Mapping[str, str]) -> float:
         "PGUSER": url.username,
         "PGPASSWORD": unquote(url.password),
         "PGDATABASE": url.path[1:],
+        "PGOPTIONS": " ".join(f"-c {name}={value}" for name, value in SESSION.items()),
     }
     statement = HOLD.replace(
         "$1::uuid", "(select ticket_id from bench_tickets where n = (select nextval('bench_n')))"
