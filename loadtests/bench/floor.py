@@ -16,8 +16,8 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 POOL = 10
-# The plan is made once, as for our own functions: a floor should be as low as it can be.
-SESSION = {"plan_cache_mode": "force_generic_plan", "jit": "off"}
+# The plan is made once and by index, as for our own functions: a floor should be as low as it can be.
+SESSION = {"plan_cache_mode": "force_generic_plan", "enable_seqscan": "off", "jit": "off"}
 
 # $1 ticket, $2 order, $3 buyer. As many rows, as wide, on the same tables and indexes.
 HOLD = """
