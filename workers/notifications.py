@@ -17,8 +17,8 @@ import structlog
 from prometheus_client import Counter, Gauge
 from redis.asyncio import Redis
 
-from backend.events.catalogue import Event, decode
-from backend.events.stream import DEAD_LETTERS, FIELD, START, STREAM, EventStream, Position
+from backend.events.catalogue import Event
+from backend.events.stream import START, STREAM, EventStream, Position, bury, read
 from backend.kernel import database
 from backend.kernel.database import Connection, Pool
 from backend.kernel.lease import lease
@@ -40,7 +40,6 @@ RECOUNTED = 200
 # Counts have one place between two events, so all that changed go out together; more than these wait for the next.
 SHOWS_A_QUERY = 100
 SHOWS_AT_ONCE = MAX_MESSAGES
-DEAD_LETTERS_KEPT = 10_000
 
 NOTIFIED = Counter("gittix_notifier_messages", "Push messages published", ["event"])
 LAG = Gauge("gittix_notifier_lag_seconds", "Age of the event that was last told to clients")
@@ -83,7 +82,7 @@ class Notifier:
 
     async def _recent(self) -> Sequence[Event]:
         entries = await self._redis.xrevrange(STREAM, count=RECOUNTED)
-        return [event for entry_id, fields in entries if (event := _decode(entry_id, fields)) is not None]
+        return [event for entry_id, fields in entries if (event := read(entry_id, fields)) is not None]
 
     async def _turn(self, connection: Connection, cursor: Position) -> Position:
         """Tell what is new, for one read of the stream. Returns the cursor to go on from."""
@@ -111,9 +110,9 @@ class Notifier:
         await self._stream.report(READER, cursor)
 
     async def _tell(self, entry_id: bytes, fields: dict[bytes, bytes]) -> None:
-        event = _decode(entry_id, fields)
+        event = read(entry_id, fields)
         if event is None:
-            await self._bury(entry_id, fields, "not an event")
+            await bury(self._redis, READER, entry_id, fields, "not an event")
             return
         try:
             position = told_at(Position(event.epoch, event.position))
@@ -121,7 +120,7 @@ class Notifier:
                 return
             messages = messages_for(event)
         except (UnknownEvent, msgspec.ValidationError) as fault:
-            await self._bury(entry_id, fields, repr(fault))
+            await bury(self._redis, READER, entry_id, fields, repr(fault))
             return
         self._note_change(event)
         await self._publish(position, messages)
@@ -169,15 +168,6 @@ class Notifier:
         """Whether the place for counts after the last event is taken."""
         return self._told & 1 == 1
 
-    async def _bury(self, entry_id: bytes, fields: dict[bytes, bytes], reason: str) -> None:
-        await self._redis.xadd(
-            DEAD_LETTERS,
-            {"consumer": READER, "entry": entry_id, "reason": reason[:500], "e": fields.get(FIELD, b"")},
-            maxlen=DEAD_LETTERS_KEPT,
-            approximate=True,
-        )
-        log.error("event buried", consumer=READER, entry=entry_id.decode(), reason=reason)
-
 
 def told_at(position: Position) -> int:
     """An event's place in what was told: grows with epoch and position, and is even."""
@@ -187,10 +177,3 @@ def told_at(position: Position) -> int:
 def position_of(told: int) -> Position:
     """The last event that was told."""
     return Position(told >> 41, (told >> 1) & ((1 << 40) - 1))
-
-
-def _decode(entry_id: bytes, fields: dict[bytes, bytes]) -> Event | None:
-    try:
-        return decode(entry_id.decode(), fields[FIELD])
-    except (KeyError, ValueError, msgspec.DecodeError):
-        return None

@@ -12,14 +12,13 @@ import socket
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-import msgspec
 import structlog
 from prometheus_client import Counter
 from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
-from backend.events.catalogue import Event, decode
-from backend.events.stream import DEAD_LETTERS, FIELD, STREAM
+from backend.events.catalogue import Event
+from backend.events.stream import STREAM, bury, read
 from backend.kernel import database
 from backend.kernel.database import Connection, Pool
 from backend.kernel.supervised import heartbeat
@@ -35,7 +34,6 @@ MAX_TRIES = 5
 RETRY_SECONDS = 0.5
 # An entry that its consumer has had this long belongs to a dead one.
 CLAIM_IDLE_MS = 15_000
-DEAD_LETTERS_KEPT = 10_000
 
 HANDLED = Counter("gittix_events_handled", "Events handled", ["consumer", "outcome"])
 
@@ -119,7 +117,7 @@ class Consumer:
         wanted = []
         done = []
         for entry_id, fields in entries:
-            event = self._decode(entry_id, fields)
+            event = read(entry_id, fields)
             if event is None and fields:
                 await self._bury(entry_id, fields, "not an event")
             elif event is None or event.type not in self._types:
@@ -188,22 +186,9 @@ class Consumer:
 
     async def _bury(self, entry_id: bytes, fields: dict[bytes, bytes], reason: str) -> None:
         """Copy to the dead letters, then acknowledge: a crash between the two leaves a second copy, never none."""
-        await self._redis.xadd(
-            DEAD_LETTERS,
-            {"consumer": self.name, "entry": entry_id, "reason": reason[:500], "e": fields.get(FIELD, b"")},
-            maxlen=DEAD_LETTERS_KEPT,
-            approximate=True,
-        )
+        await bury(self._redis, self.name, entry_id, fields, reason)
         await self._redis.xack(STREAM, self.name, entry_id)
         HANDLED.labels(self.name, "buried").inc()
-        log.error("event buried", consumer=self.name, entry=entry_id.decode(), reason=reason)
-
-    @staticmethod
-    def _decode(entry_id: bytes, fields: dict[bytes, bytes]) -> Event | None:
-        try:
-            return decode(entry_id.decode(), fields[FIELD])
-        except (KeyError, ValueError, msgspec.DecodeError):
-            return None
 
 
 def _now() -> float:

@@ -4,14 +4,21 @@ An entry's id is `<epoch>-<position>`. Append names the last id that it expects 
 elsewhere, so a relay that lost its lease, or a Redis that lost its tail, can neither double nor skip an event.
 """
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
+import msgspec
+import structlog
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
+from backend.events.catalogue import Event, decode
+
+log = structlog.get_logger()
+
 STREAM = "gittix:events"
 DEAD_LETTERS = "gittix:events:dead"
+DEAD_LETTERS_KEPT = 10_000
 READERS = "gittix:events:readers"
 FIELD = b"e"
 
@@ -49,6 +56,28 @@ class Position(NamedTuple):
 
 
 START = Position(0, 0)
+
+
+def read(entry_id: bytes, fields: Mapping[bytes, bytes]) -> Event | None:
+    """The event of an entry; None for an entry that is none."""
+    try:
+        return decode(entry_id.decode(), fields[FIELD])
+    except (KeyError, ValueError, msgspec.DecodeError):
+        return None
+
+
+async def bury(
+    redis: Redis, reader: str, entry_id: bytes, fields: Mapping[bytes, bytes], reason: str
+) -> None:
+    """Copy an entry that a reader can't handle to the dead letters, of which the newest are kept."""
+    letter: dict[str, Any] = {
+        "consumer": reader,
+        "entry": entry_id,
+        "reason": reason[:500],
+        "e": fields.get(FIELD, b""),
+    }
+    await redis.xadd(DEAD_LETTERS, letter, maxlen=DEAD_LETTERS_KEPT, approximate=True)  # type: ignore[arg-type]
+    log.error("event buried", consumer=reader, entry=entry_id.decode(), reason=reason)
 
 
 class EventStream:

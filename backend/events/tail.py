@@ -2,12 +2,11 @@
 
 import asyncio
 
-import msgspec
 from rich.console import Console
 from rich.text import Text
 
-from backend.events.catalogue import Event, data_of, decode
-from backend.events.stream import FIELD, STREAM
+from backend.events.catalogue import Event, data_of
+from backend.events.stream import STREAM, read
 from backend.kernel.redis import open_redis
 
 BLOCK_MS = 1000
@@ -34,9 +33,8 @@ async def tail(redis_url: str, *, count: int, follow: bool) -> None:
 
 
 def show(console: Console, entry_id: bytes, fields: dict[bytes, bytes]) -> None:
-    try:
-        event = decode(entry_id.decode(), fields[FIELD])
-    except (KeyError, ValueError, msgspec.DecodeError):
+    event = read(entry_id, fields)
+    if event is None:
         console.print(f"{entry_id.decode()}  not an event")
         return
     console.print(_line(entry_id.decode(), event), soft_wrap=True)
