@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import sys
 import time
@@ -139,8 +140,8 @@ class Up:
                 told.add_row(account.role, f"{account.email}  ·  {demo_data.PASSWORD}")
         told.add_row("", "")
         told.add_row("Try", f"curl 'http://localhost:{ports.api}/api/shows?limit=3'")
-        told.add_row("", f"gittix events tail --data {self._instance.folder}")
-        told.add_row("", f"gittix check --data {self._instance.folder}")
+        told.add_row("", f"{_gittix()} events tail --data {self._instance.folder}")
+        told.add_row("", f"{_gittix()} check --data {self._instance.folder}")
         seconds = time.monotonic() - self._began
         self._console.print(
             Panel(told, title=f"GitTix is up after {seconds:.1f} s", subtitle="Ctrl-C stops it", expand=False)
@@ -279,6 +280,11 @@ async def _done_before(work: asyncio.Task[None], stop: asyncio.Event) -> bool:
     with suppress(asyncio.CancelledError):
         await work
     return False
+
+
+def _gittix() -> str:
+    """The command as it can be typed here: `make` doesn't put it on the PATH."""
+    return "gittix" if shutil.which("gittix") else os.path.relpath(Path(sys.executable).with_name("gittix"))
 
 
 def _inherited() -> dict[str, str]:
