@@ -40,7 +40,7 @@ check: setup ## Format, lint, types, the arrows between packages, migrations
 	@$(RUN)/ruff check .
 	@$(RUN)/mypy
 	@$(RUN)/lint-imports
-	@$(RUN)/squawk --pg-version 18.0 --assume-in-transaction $(SQUAWK_EXCLUDES) backend/migrations/*.sql
+	@$(RUN)/squawk --pg-version 18.0 --assume-in-transaction $(SQUAWK_EXCLUDES) backend/migrations/*.sql backend/migrations/functions/*.sql
 
 bench: setup ## Measure, each figure beside a floor; JSON under .cache/bench
 	@$(RUN)/python -m loadtests.bench $(ARGS)

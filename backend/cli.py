@@ -156,7 +156,7 @@ def migrate() -> None:
     role_urls = [url for role in ROLES if (url := settings.noun_database_url(role))]
     applied = asyncio.run(migrations.migrate(settings.database_url, migrations.read(), role_urls=role_urls))
     for migration in applied:
-        print(f"applied {migration.version:04}_{migration.name}")
+        print(f"applied {migration}")
     if not applied:
         print("the database is up to date")
 

@@ -15,6 +15,7 @@ from backend.kernel.migrations import Migration, MigrationError, migrate, read
 
 FIRST = Migration(1, "first", "create table shelf (id int primary key)")
 SECOND = Migration(2, "second", "insert into shelf values (1)")
+FUNCTIONS = Migration(None, "functions/shelf.sql", "create or replace function depth() returns int return 1")
 BROKEN = Migration(3, "broken", "insert into shelf values (2); select 1 / 0")
 
 
@@ -74,6 +75,14 @@ async def test_a_migration_that_was_changed_is_refused(url: str, shelf: Any) -> 
     assert await applied(shelf) == [(1, "first")]
 
 
+async def test_functions_that_were_changed_are_defined_anew(url: str, shelf: Any) -> None:
+    await migrate(url, [FIRST, FUNCTIONS])
+    assert await migrate(url, [FIRST, FUNCTIONS]) == []
+    deeper = FUNCTIONS._replace(sql=FUNCTIONS.sql.replace("1", "2"))
+    assert await migrate(url, [FIRST, SECOND, deeper]) == [SECOND, deeper]
+    assert await shelf.fetchval("select depth()") == 2
+
+
 async def test_a_database_that_is_ahead_is_refused(url: str, shelf: Any) -> None:
     await migrate(url, [FIRST, SECOND])
     with pytest.raises(MigrationError, match="ahead of this code: it has migration 0002"):
@@ -96,16 +105,23 @@ async def test_the_projects_own_migrations_run_twice_on_a_fresh_database(
     url: str, postgres: Postgres
 ) -> None:
     ours = read()
-    assert [migration.version for migration in ours] == list(range(1, len(ours) + 1))
+    numbers = [migration.version for migration in ours if migration.version is not None]
+    assert numbers == list(range(1, len(numbers) + 1))
     # The roles belong to the whole cluster and are there already.
     assert await migrate(url, ours) == ours
     assert await migrate(url, ours, role_urls=[postgres.url(role="gittix_auth")]) == []
 
 
-def test_only_numbered_sql_files_are_read(tmp_path: Path) -> None:
+def test_numbered_sql_files_are_read_and_then_functions(tmp_path: Path) -> None:
+    (tmp_path / "functions").mkdir()
+    (tmp_path / "functions" / "c.sql").write_text("-- c")
     for name in ("0002_b.sql", "0001_a.sql", "notes.txt", "3_c.sql", "0003_c.sql.orig", "__init__.py"):
         (tmp_path / name).write_text(f"-- {name}")
-    assert read(tmp_path) == [Migration(1, "a", "-- 0001_a.sql"), Migration(2, "b", "-- 0002_b.sql")]
+    assert read(tmp_path) == [
+        Migration(1, "a", "-- 0001_a.sql"),
+        Migration(2, "b", "-- 0002_b.sql"),
+        Migration(None, "functions/c.sql", "-- c"),
+    ]
 
 
 async def test_a_role_gets_the_password_of_its_url(url: str, postgres: Postgres, shelf: Any) -> None:
