@@ -35,7 +35,7 @@ async def test_i1_a_ticket_is_on_one_live_order_line(shop: Shop) -> None:
     assert await shop.rows.fetchval(live, UUID(ticket["id"])) == 1
     # With the first guard off, the second holds.
     await shop.rows.execute(
-        "update tickets.tickets set status = 'available', order_id = null, held_until = null"
+        "update tickets.tickets set status = 'available', order_id = null, held_until = null, version = version + 1"
     )
     late = await buyers[0].post("/api/orders", {"ticket_id": ticket["id"]})
     assert (late.status_code, late.json()["code"]) == (409, "ticket_unavailable")

@@ -10,6 +10,11 @@ REQUESTS = Histogram(
     ["method", "route", "status"],
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
 )
+STALE = Counter(
+    "gittix_stale_attempts",
+    "Attempts to end, pay or complete something that had gone on meanwhile; they changed nothing",
+    ["operation"],
+)
 TASK_RESTARTS = Counter("gittix_task_restarts", "Restarts of a supervised background task", ["task"])
 TASK_HEARTBEAT = Gauge(
     "gittix_task_heartbeat_seconds", "When a background task last said it was alive", ["task"]

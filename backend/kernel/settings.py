@@ -39,6 +39,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     payment_grace_seconds: Seconds = 60
     max_tickets_per_order: Annotated[int, msgspec.Meta(ge=1, le=100)] = 8
     max_open_orders: Count = 5
+    max_tickets_per_show: Count = 16
+    max_unpaid_holds: Count = 8
+    cooldown_seconds: Seconds = 600
     fee_percent: Annotated[Decimal, msgspec.Meta()] = Decimal(5)
 
     jwt_private_key: str = ""

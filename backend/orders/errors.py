@@ -1,6 +1,6 @@
 """Why an order can't be placed or cancelled."""
 
-from backend.kernel.problems import Conflict, Invalid, NotFound
+from backend.kernel.problems import Conflict, Invalid, NotFound, TooMany
 
 
 class OrderNotFound(NotFound):
@@ -25,6 +25,16 @@ class OwnTicket(Conflict):
 
 class TooManyOpenOrders(Conflict):
     code = "too_many_open_orders"
+
+
+class TooManyTicketsOfShow(Conflict):
+    code = "too_many_tickets_of_show"
+
+
+class CoolingDown(TooMany):
+    """Several holds of this buyer ended unpaid lately."""
+
+    code = "cooling_down"
 
 
 class OrderNotCancellable(Conflict):

@@ -28,15 +28,20 @@ _ORDER = f"""
 
 
 class Placing(NamedTuple):
-    """What an order is placed with; `key` and `fingerprint` are its Idempotency-Key, or None."""
+    """What an order is placed with; `key` and `fingerprint` are its Idempotency-Key, or None.
 
-    order_id: UUID
+    Without `max_unpaid_holds` there is no cooldown.
+    """
+
     buyer_id: UUID
     ticket_ids: list[UUID]
     hold: timedelta
     grace: timedelta
     fee_percent: Decimal
     max_open_orders: int
+    max_tickets_per_show: int
+    max_unpaid_holds: int | None
+    cooldown: timedelta
     correlation_id: UUID
     key: str | None
     fingerprint: bytes | None
@@ -49,11 +54,12 @@ class Placed(NamedTuple):
     body: str | None
     refused: UUID | None
     refused_until: datetime | None
+    decided_at: datetime | None
 
 
 async def place(connection: Connection, placing: Placing) -> Placed:
     row = await connection.fetchrow(
-        "select * from orders.place($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)", *placing
+        "select * from orders.place($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)", *placing
     )
     assert row is not None
     return Placed(**row)

@@ -1,20 +1,23 @@
 """What can be done with orders. Each function is one unit of work on the caller's connection."""
 
+import math
 from collections.abc import Sequence
 from datetime import timedelta
 from uuid import UUID
 
 import asyncpg
 import msgspec
+from prometheus_client import Counter
 
 from backend.kernel import idempotency
 from backend.kernel.database import Connection
-from backend.kernel.ids import new_id
+from backend.kernel.metrics import STALE
 from backend.kernel.pages import Page, decode_cursor, page_of
 from backend.kernel.problems import Invalid, Problem
 from backend.kernel.settings import Settings
 from backend.orders import queries
 from backend.orders.errors import (
+    CoolingDown,
     MixedCurrency,
     OrderNotCancellable,
     OrderNotFound,
@@ -23,9 +26,15 @@ from backend.orders.errors import (
     TicketUnavailable,
     TooManyOpenOrders,
     TooManyTickets,
+    TooManyTicketsOfShow,
 )
 from backend.orders.model import NewOrder, Order, OrderQuery
 from backend.orders.queries import Placed, Placing
+
+# Raised by `orders.place`.
+TOO_MANY_OF_A_SHOW = "GT002"
+
+PLACED = Counter("gittix_orders_placed", "Attempts to place an order", ["outcome"])
 
 
 async def place(
@@ -40,16 +49,18 @@ async def place(
     """Place an order. Returns it as it was placed, and whether this is a replay of an earlier reply.
 
     One statement, which is its own transaction. Raises TicketUnavailable, TicketNotFound, OwnTicket, MixedCurrency,
-    TooManyTickets, TooManyOpenOrders; Conflict and Invalid of the idempotency key.
+    TooManyTickets, TooManyTicketsOfShow, TooManyOpenOrders, CoolingDown; Conflict and Invalid of the idempotency key.
     """
     placing = Placing(
-        order_id=new_id(),
         buyer_id=buyer_id,
         ticket_ids=_ticket_ids(new, settings.max_tickets_per_order),
         hold=timedelta(seconds=settings.hold_seconds),
         grace=timedelta(seconds=settings.payment_grace_seconds),
         fee_percent=settings.fee_percent,
         max_open_orders=settings.max_open_orders,
+        max_tickets_per_show=settings.max_tickets_per_show,
+        max_unpaid_holds=settings.max_unpaid_holds if settings.rate_limits == "on" else None,
+        cooldown=timedelta(seconds=settings.cooldown_seconds),
         correlation_id=correlation_id,
         key=key,
         fingerprint=fingerprint,
@@ -60,7 +71,17 @@ async def place(
         if not _about_a_ticket(fault):
             raise
         # Whoever has the row is taking the ticket.
+        PLACED.labels("ticket_unavailable").inc()
         raise TicketUnavailable("somebody was faster") from fault
+    except asyncpg.PostgresError as fault:
+        if fault.sqlstate != TOO_MANY_OF_A_SHOW:
+            raise
+        PLACED.labels("too_many_tickets_of_show").inc()
+        most = settings.max_tickets_per_show
+        raise TooManyTicketsOfShow(
+            f"you may have {most} tickets of a show", max_tickets_per_show=most
+        ) from fault
+    PLACED.labels(placed.outcome).inc()
     if placed.outcome not in {"placed", "replayed"}:
         raise _refusal(placed, settings)
     assert placed.body is not None
@@ -73,6 +94,7 @@ async def cancel(connection: Connection, order_id: UUID, buyer_id: UUID, correla
     if outcome == "not_found":
         raise OrderNotFound
     if outcome != "done":
+        STALE.labels("cancel").inc()
         raise OrderNotCancellable(f"the order is {outcome.replace('_', ' ')}", order_status=outcome)
 
 
@@ -132,6 +154,15 @@ def _refusal(placed: Placed, settings: Settings) -> Problem:
             most = settings.max_open_orders
             return TooManyOpenOrders(
                 f"pay for or cancel one of your {most} open orders first", max_open_orders=most
+            )
+        case "cooling_down":
+            assert placed.refused_until
+            assert placed.decided_at
+            wait = math.ceil((placed.refused_until - placed.decided_at).total_seconds())
+            return CoolingDown(
+                "too many of your holds ended unpaid; others would like these tickets too",
+                retry_at=placed.refused_until,
+                headers={"Retry-After": str(wait)},
             )
         case "key_in_flight":
             return idempotency.in_flight()

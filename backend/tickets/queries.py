@@ -209,8 +209,11 @@ async def update_ticket(connection: Connection, ticket_id: UUID, columns: dict[s
     return done is True
 
 
-async def withdraw_ticket(connection: Connection, ticket_id: UUID) -> bool:
+async def withdraw_ticket(
+    connection: Connection, ticket_id: UUID, seller_id: UUID, correlation_id: UUID
+) -> bool:
     """Take a ticket that nobody holds off sale. False when somebody does."""
+    await connection.execute("select events.act_for($1, $2)", seller_id, correlation_id)
     done = await connection.fetchval(
         """
         update tickets.tickets t

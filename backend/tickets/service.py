@@ -154,7 +154,7 @@ async def withdraw(
 ) -> None:
     """Raises TicketNotFound, NotYourTicket, TicketTaken, TicketWithdrawn, VersionMismatch."""
     await _own_free_ticket(connection, seller, ticket_id, expected)
-    if not await queries.withdraw_ticket(connection, ticket_id):
+    if not await queries.withdraw_ticket(connection, ticket_id, seller.user_id, correlation_id):
         raise TicketTaken("the ticket was taken just now")
     await queries.announce(connection, "ticket.withdrawn", [ticket_id], correlation_id)
 

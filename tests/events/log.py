@@ -19,7 +19,11 @@ async def record(connection: Any, *numbers: int, type: str = "order.created") ->
     """Events whose data is {"n": number}."""
     for number in numbers:
         await connection.execute(
-            "select events.record($1, $2, $3, $4, null)", type, uuid4(), number, {"n": number}
+            "insert into events.outbox (type, subject, version, data) values ($1, $2, $3, $4)",
+            type,
+            uuid4(),
+            number,
+            {"n": number},
         )
 
 

@@ -282,7 +282,7 @@ async def test_expiry_leaves_an_order_that_somebody_is_deciding_about(system: Sy
 
 
 async def test_two_expiries_at_once_end_each_order_once(system: System) -> None:
-    system.configure(MAX_OPEN_ORDERS="100")
+    system.configure(MAX_OPEN_ORDERS="100", MAX_TICKETS_PER_SHOW="100")
     await system.start("api")
     seller, buyer = system.person("seller"), system.person("buyer")
     show = await factories.show(seller)

@@ -17,16 +17,16 @@ from tests.system import Person, System
 UNGUARDED_HOLD = """
     create or replace function tickets.hold(
         p_order uuid, p_buyer uuid, p_tickets uuid[], p_until timestamptz, p_correlation uuid,
-        out outcome text, out refused uuid, out refused_until timestamptz, out displaced uuid[], out held jsonb
+        out outcome text, out refused uuid, out refused_until timestamptz, out displaced uuid[], out held tickets.tickets[]
     )
     language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
     as $$
     begin
         with taken as (
-            update tickets.tickets t set status = 'held', order_id = p_order, held_until = p_until
+            update tickets.tickets t set status = 'held', order_id = p_order, held_until = p_until, version = version + 1
             where t.id = any (p_tickets) returning t as ticket
         )
-        select jsonb_agg(tickets.state(ticket)) into held from taken;
+        select array_agg(taken.ticket) into held from taken;
         outcome := 'held';
     end
     $$

@@ -1,0 +1,321 @@
+-- The only writers of a ticket's hold. Each names the order that it expects to hold the ticket, so a stale caller
+-- changes nothing. Tickets are locked in id order, everywhere.
+
+-- What counts is the row's time: a hold past it reads as available.
+create or replace function tickets.effective_status(p_status text, p_held_until timestamptz, p_now timestamptz)
+returns text
+language sql immutable parallel safe
+return case when p_status = 'held' and p_held_until <= p_now then 'available' else p_status end;
+
+create or replace function tickets.is_free(p_status text, p_held_until timestamptz, p_now timestamptz) returns boolean
+language sql immutable parallel safe
+return p_status = 'available' or (p_status = 'held' and p_held_until <= p_now);
+
+-- The `data` of a ticket's events.
+create or replace function tickets.state(t tickets.tickets) returns jsonb
+language sql stable parallel safe
+return jsonb_build_object(
+    'id', t.id, 'show_id', t.show_id, 'seller_id', t.seller_id, 'seller_name', t.seller_name, 'status', t.status,
+    'title', t.title, 'section', t.section, 'row', t."row", 'seat', t.seat, 'price', t.price,
+    'face_value', t.face_value, 'currency', t.currency, 'order_id', t.order_id, 'held_until', t.held_until,
+    'version', t.version, 'created_at', t.created_at
+);
+
+-- Live counts of a show. `version` is the sum of its parts' versions, so it grows with each change of any of them and
+-- no row is shared by all the show's buyers. A show has tickets of one currency as a rule; else the commonest counts.
+create or replace function tickets.availability(
+    p_show uuid, out available int, out held int, out sold int, out from_price bigint, out currency text, out version bigint
+)
+language sql stable
+as $$
+    select coalesce(sum(free), 0)::int,
+           coalesce(sum(taken), 0)::int,
+           coalesce(sum(gone), 0)::int,
+           (array_agg(lowest order by free desc, code))[1],
+           (array_agg(code order by free desc, code))[1],
+           (select s.version from tickets.shows s where s.id = p_show) + coalesce(sum(versions), 0)::bigint
+    from (
+        select t.currency as code,
+               count(*) filter (where tickets.is_free(t.status, t.held_until, now())) as free,
+               count(*) filter (where t.status = 'reserved' or t.status = 'held' and t.held_until > now()) as taken,
+               count(*) filter (where t.status = 'sold') as gone,
+               min(t.price) filter (where tickets.is_free(t.status, t.held_until, now())) as lowest,
+               sum(t.version) as versions
+        from tickets.tickets t
+        where t.show_id = p_show
+        group by t.currency
+    ) by_currency
+$$;
+
+-- Take every ticket of `p_tickets` for an order until `p_until`, or none.
+--
+-- `outcome` is held, or the reason why not: ticket_not_found, own_ticket, mixed_currency, ticket_unavailable. A hold
+-- past its time is taken over: `displaced` names the orders that lost it, whose other tickets are locked here too (in
+-- the same id order) for the caller to release. The refusal comes from a plain read, so a buyer who cannot win waits
+-- for no lock; who may win waits 100 ms at the most (lock_not_available), since whoever holds the lock is taking the
+-- ticket. SKIP LOCKED would refuse while the other transaction may still roll back.
+create or replace function tickets.hold(
+    p_order uuid, p_buyer uuid, p_tickets uuid[], p_until timestamptz, p_correlation uuid,
+    out outcome text, out refused uuid, out refused_until timestamptz, out displaced uuid[], out held tickets.tickets[]
+)
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '100ms'
+as $$
+declare
+    v_now timestamptz := clock_timestamp();
+    v_found int;
+    v_currencies int;
+    v_own uuid;
+begin
+    select count(*),
+           count(distinct t.currency),
+           (array_agg(t.id order by t.id) filter (where t.seller_id = p_buyer))[1],
+           (array_agg(t.id order by t.id) filter (where not tickets.is_free(t.status, t.held_until, v_now)))[1],
+           min(t.held_until) filter (where t.status = 'held' and t.held_until > v_now),
+           array_agg(distinct t.order_id) filter (where t.status = 'held' and t.held_until <= v_now)
+    into v_found, v_currencies, v_own, refused, refused_until, displaced
+    from tickets.tickets t
+    where t.id = any (p_tickets);
+
+    outcome := case
+        when v_found < cardinality(p_tickets) then 'ticket_not_found'
+        when v_own is not null then 'own_ticket'
+        when refused is not null then 'ticket_unavailable'
+        when v_currencies > 1 then 'mixed_currency'
+    end;
+    if outcome is not null then
+        refused := coalesce(refused, v_own);
+        displaced := null;
+        return;
+    end if;
+
+    -- Between the read and the locks another buyer may have won, so whoever has the locks looks again. One row is locked
+    -- by its update; several are locked first, in id order. A hold that is past its time and yet belongs to no order of
+    -- `displaced` cannot be: a new hold starts in the future.
+    if cardinality(p_tickets) > 1 or displaced is not null then
+        select (array_agg(l.id order by l.id) filter (where not l.mine))[1],
+               min(l.held_until) filter (where not l.mine),
+               count(distinct l.currency) filter (where l.id = any (p_tickets))
+        into refused, refused_until, v_currencies
+        from (
+            select t.id, t.held_until, t.currency,
+                   not t.id = any (p_tickets) or t.status = 'available'
+                   or (t.status = 'held' and t.held_until <= v_now and coalesce(t.order_id = any (displaced), false)) as mine
+            from tickets.tickets t
+            where t.id = any (p_tickets) or t.order_id = any (displaced)
+            order by t.id
+            for no key update
+        ) l;
+        outcome := case when refused is not null then 'ticket_unavailable' when v_currencies > 1 then 'mixed_currency' end;
+        if outcome is not null then
+            displaced := null;
+            return;
+        end if;
+    end if;
+
+    with taken as (
+        update tickets.tickets t
+        set status = 'held', order_id = p_order, held_until = p_until, version = t.version + 1, updated_at = v_now
+        where t.id = any (p_tickets)
+          and (t.status = 'available' or (t.status = 'held' and t.held_until <= v_now and t.order_id = any (displaced)))
+        returning t as ticket
+    ), told as (
+        insert into events.outbox (type, subject, version, data, correlation_id)
+        select 'ticket.held', (ticket).id, (ticket).version, tickets.state(ticket), p_correlation
+        from taken order by (ticket).id
+    )
+    select array_agg(taken.ticket order by (ticket).id) into held from taken;
+
+    if held is not null then
+        outcome := 'held';
+        return;
+    end if;
+    outcome := 'ticket_unavailable';
+    displaced := null;
+    refused := p_tickets[1];
+    select t.held_until into refused_until from tickets.tickets t where t.id = refused and t.status = 'held';
+end
+$$;
+
+-- Free the tickets that this order has in one of the states `p_from`. Returns how many.
+create or replace function tickets.release(
+    p_order uuid, p_correlation uuid, p_from text[] default array['held']
+) returns int
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_released int;
+begin
+    perform 1 from tickets.tickets t where t.order_id = p_order order by t.id for no key update;
+    with freed as (
+        update tickets.tickets t
+        set status = 'available', order_id = null, held_until = null, version = t.version + 1,
+            updated_at = clock_timestamp()
+        where t.order_id = p_order and t.status = any (p_from)
+        returning t as ticket
+    ), told as (
+        insert into events.outbox (type, subject, version, data, correlation_id)
+        select 'ticket.released', (ticket).id, (ticket).version,
+               tickets.state(ticket) || jsonb_build_object('previous_order_id', p_order), p_correlation
+        from freed order by (ticket).id
+    )
+    select count(*) into v_released from freed;
+    return v_released;
+end
+$$;
+
+-- Move the end of a hold that is still running. Returns how many tickets; fewer than the order has means: too late.
+create or replace function tickets.extend(p_order uuid, p_until timestamptz, p_correlation uuid) returns int
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_extended int;
+begin
+    perform 1 from tickets.tickets t where t.order_id = p_order order by t.id for no key update;
+    with extended as (
+        update tickets.tickets t
+        set held_until = p_until, version = t.version + 1, updated_at = clock_timestamp()
+        where t.order_id = p_order and t.status = 'held' and t.held_until > clock_timestamp()
+        returning t as ticket
+    ), told as (
+        insert into events.outbox (type, subject, version, data, correlation_id)
+        select 'ticket.extended', (ticket).id, (ticket).version, tickets.state(ticket), p_correlation
+        from extended order by (ticket).id
+    )
+    select count(*) into v_extended from extended;
+    return v_extended;
+end
+$$;
+
+-- The order's payment is authorised: take its tickets off the clock, all or none. A ticket is the order's while it
+-- holds it, past its time as well, and when it is free: money that came late wins what nobody else took, at the price
+-- that it was ordered at, unless its seller has changed that since.
+create or replace function tickets.reserve(
+    p_order uuid, p_tickets uuid[], p_prices bigint[], p_currency text, p_correlation uuid
+) returns boolean
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_ready int;
+begin
+    select count(*) filter (where l.ready) into v_ready
+    from (
+        select (t.status = 'available' or (t.status = 'held' and t.order_id = p_order))
+               and t.price = w.price and t.currency = p_currency as ready
+        from tickets.tickets t join unnest(p_tickets, p_prices) as w (id, price) on w.id = t.id
+        order by t.id
+        for no key update of t
+    ) l;
+    if v_ready < cardinality(p_tickets) then
+        return false;
+    end if;
+    with reserved as (
+        update tickets.tickets t
+        set status = 'reserved', order_id = p_order, held_until = null, version = t.version + 1,
+            updated_at = clock_timestamp()
+        where t.id = any (p_tickets)
+          and (t.status = 'available' or (t.status = 'held' and t.order_id = p_order))
+        returning t as ticket
+    )
+    insert into events.outbox (type, subject, version, data, correlation_id)
+    select 'ticket.reserved', (ticket).id, (ticket).version, tickets.state(ticket), p_correlation
+    from reserved order by (ticket).id;
+    return true;
+end
+$$;
+
+-- The order's payment is captured. Returns how many tickets are sold to it by this call.
+create or replace function tickets.sell(p_order uuid, p_correlation uuid) returns int
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_sold int;
+begin
+    perform 1 from tickets.tickets t where t.order_id = p_order order by t.id for no key update;
+    with sold as (
+        update tickets.tickets t
+        set status = 'sold', version = t.version + 1, updated_at = clock_timestamp()
+        where t.order_id = p_order and t.status = 'reserved'
+        returning t as ticket
+    ), told as (
+        insert into events.outbox (type, subject, version, data, correlation_id)
+        select 'ticket.sold', (ticket).id, (ticket).version, tickets.state(ticket), p_correlation
+        from sold order by (ticket).id
+    )
+    select count(*) into v_sold from sold;
+    return v_sold;
+end
+$$;
+
+-- Free the tickets whose time is up, about `p_limit` of them, whole orders only. Returns those orders.
+--
+-- Re-entrant and set-based: rows that another transaction has locked are skipped, with their whole order, since that
+-- transaction is deciding about them; the next call finds what it left.
+create or replace function tickets.release_due(p_limit int, p_correlation uuid) returns uuid[]
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_orders uuid[];
+begin
+    with due as (
+        select distinct d.order_id
+        from (
+            select t.order_id from tickets.tickets t
+            where t.status = 'held' and t.held_until <= clock_timestamp()
+            order by t.held_until limit p_limit
+        ) d
+    ), locked as materialized (
+        select t.id, t.order_id
+        from tickets.tickets t
+        where t.order_id in (select due.order_id from due) and t.status = 'held' and t.held_until <= clock_timestamp()
+        order by t.id
+        for no key update skip locked
+    ), whole as (
+        select l.order_id from locked l group by l.order_id
+        having count(*) = (select count(*) from tickets.tickets a where a.order_id = l.order_id)
+    ), freed as (
+        update tickets.tickets t
+        set status = 'available', order_id = null, held_until = null, version = t.version + 1,
+            updated_at = clock_timestamp()
+        from locked l join whole w using (order_id)
+        where t.id = l.id
+        returning old.order_id as order_id, new as ticket
+    ), told as (
+        insert into events.outbox (type, subject, version, data, correlation_id)
+        select 'ticket.released', (ticket).id, (ticket).version,
+               tickets.state(ticket) || jsonb_build_object('previous_order_id', freed.order_id), p_correlation
+        from freed order by (ticket).id
+    )
+    select coalesce(array_agg(distinct freed.order_id), '{}') into v_orders from freed;
+    return v_orders;
+end
+$$;
+
+grant execute on function tickets.effective_status, tickets.is_free, tickets.state, tickets.availability
+to gittix_tickets;
+grant execute on function
+    tickets.hold, tickets.release, tickets.extend, tickets.reserve, tickets.sell, tickets.release_due
+to gittix_orders;
+
+-- These functions look rows up by id, in arrays whose length a generic plan can't know; left to itself Postgres prefers
+-- to plan them anew at each call, which costs twice what running them does. And they are look-ups by index at any size:
+-- a plan that was made while a table was small must not outlive it, nor one that reads another index's thousands as well.
+do $$
+declare
+    f regproc;
+begin
+    foreach f in array array[
+        'tickets.hold', 'tickets.release', 'tickets.extend', 'tickets.reserve', 'tickets.sell', 'tickets.release_due'
+    ]::regproc[] loop
+        execute format('alter function %s set plan_cache_mode = force_generic_plan', f);
+        execute format('alter function %s set enable_seqscan = off', f);
+        execute format('alter function %s set enable_bitmapscan = off', f);
+    end loop;
+end
+$$;

@@ -1,0 +1,145 @@
+"""How much one buyer may have: the limits hold when requests come together, and each has its way out."""
+
+import asyncio
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from tests import factories
+from tests.factories import Json
+from tests.orders.rows import lapse
+from tests.replies import code
+from tests.system import Person, System
+
+# What makes parallel orders of one buyer count each other.
+USERS_LOCK = "perform pg_advisory_xact_lock(hashtextextended('buyer:' || p_buyer, 0));"
+
+
+async def tickets_of_a_show(seller: Person, count: int) -> list[str]:
+    show = await factories.show(seller)
+    specs = [{"price": 100, "currency": "EUR"}] * count
+    made = await seller.post(f"/api/shows/{show['id']}/tickets", {"tickets": specs})
+    return [ticket["id"] for ticket in made.json()["items"]]
+
+
+async def together(buyer: Person, *carts: list[str]) -> Counter[Any]:
+    replies = await asyncio.gather(*(buyer.post("/api/orders", {"ticket_ids": cart}) for cart in carts))
+    return Counter(201 if reply.status_code == 201 else code(reply) for reply in replies)
+
+
+async def without_the_users_lock(owner: Any) -> None:
+    defined = await owner.fetchval(
+        "select pg_get_functiondef(oid) from pg_proc where proname = 'place' and pronamespace = 'orders'::regnamespace"
+    )
+    assert USERS_LOCK in defined
+    # The winner of a race is quick; with a pause before the count's effect everyone has counted.
+    await owner.execute(
+        defined.replace(USERS_LOCK, "").replace("v_fee := ", "perform pg_sleep(0.2); v_fee := ")
+    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "refusal"),
+    [
+        ({"MAX_OPEN_ORDERS": "3"}, "too_many_open_orders"),
+        ({"MAX_TICKETS_PER_SHOW": "3"}, "too_many_tickets_of_show"),
+    ],
+    ids=["open orders", "tickets of a show"],
+)
+async def test_of_two_parallel_orders_at_the_limit_one_is_placed(
+    settings: dict[str, str], refusal: str, system: System
+) -> None:
+    system.configure(**settings)
+    await system.start("api")
+    seller = system.person("seller")
+    for number in range(5):
+        buyer, ids = system.person(f"buyer-{number}"), await tickets_of_a_show(seller, 4)
+        assert await together(buyer, ids[:1], ids[1:2]) == {201: 2}
+        assert await together(buyer, ids[2:3], ids[3:]) == {201: 1, (409, refusal): 1}
+
+
+@pytest.mark.parametrize("setting", ["MAX_OPEN_ORDERS", "MAX_TICKETS_PER_SHOW"])
+async def test_without_the_users_lock_two_parallel_orders_pass_the_limit(
+    setting: str, system: System
+) -> None:
+    """The negative control of the test above."""
+    system.configure(**{setting: "3"})
+    await without_the_users_lock(await system.connect())
+    await system.start("api")
+    buyer, ids = system.person("buyer"), await tickets_of_a_show(system.person("seller"), 4)
+    await together(buyer, ids[:1], ids[1:2])
+    assert await together(buyer, ids[2:3], ids[3:]) == {201: 2}
+
+
+async def test_the_limit_of_a_show_counts_what_is_held_and_what_is_bought(system: System) -> None:
+    system.configure(MAX_TICKETS_PER_SHOW="3")
+    await system.start("api")
+    seller, buyer = system.person("seller"), system.person("buyer")
+    ids, elsewhere = await tickets_of_a_show(seller, 6), await tickets_of_a_show(seller, 3)
+    kept = await factories.order(buyer, *ids[:2])
+    refused = await buyer.post("/api/orders", {"ticket_ids": ids[2:4]})
+    assert (code(refused), refused.json()["max_tickets_per_show"]) == ((409, "too_many_tickets_of_show"), 3)
+    # All or none: the refused tickets are free, and another show has a limit of its own.
+    assert (await buyer.get(f"/api/tickets/{ids[2]}")).json()["status"] == "available"
+    await factories.order(buyer, *elsewhere)
+    owner = await system.connect()
+    await owner.execute("select orders.begin_payment($1, $2, $1, $1)", kept["id"], buyer.id)
+    await owner.execute("select orders.settle($1, $1, $2, 'EUR', $1)", kept["id"], kept["total"])
+    await owner.execute("select orders.finish($1, $1, $1)", kept["id"])
+    last = await factories.order(buyer, ids[2])
+    assert code(await buyer.post("/api/orders", {"ticket_id": ids[3]})) == (409, "too_many_tickets_of_show")
+    assert (await buyer.delete(f"/api/orders/{last['id']}")).status_code == 204
+    await factories.order(buyer, ids[3])
+
+
+async def test_who_lets_hold_after_hold_lapse_waits_for_a_while(system: System) -> None:
+    system.configure(RATE_LIMITS="on", MAX_UNPAID_HOLDS="2", COOLDOWN_SECONDS="300")
+    await system.start("api")
+    ids, buyer = await tickets_of_a_show(system.person("seller"), 4), system.person("buyer")
+    owner = await system.connect()
+    await let_go(owner, await factories.order(buyer, ids[0]), seconds_ago=100)
+    second = await factories.order(buyer, ids[1])
+    await let_go(owner, second, seconds_ago=40)
+    refused = await buyer.post("/api/orders", {"ticket_id": ids[2]})
+    assert code(refused) == (429, "cooling_down")
+    assert 195 <= int(refused.headers["Retry-After"]) <= 200
+    assert refused.json()["retry_at"]
+    await factories.order(system.person("another"), ids[2])
+    # When the first of the two is old enough, one more is possible.
+    await owner.execute("update orders.orders set expires_at = expires_at - interval '200 seconds'")
+    await factories.order(buyer, ids[3])
+
+
+async def test_a_hold_that_was_given_back_soon_or_paid_for_costs_nothing(system: System) -> None:
+    system.configure(RATE_LIMITS="on", MAX_UNPAID_HOLDS="1", COOLDOWN_SECONDS="300")
+    await system.start("api")
+    ids, buyer = await tickets_of_a_show(system.person("seller"), 3), system.person("buyer")
+    for _ in range(3):
+        order = await factories.order(buyer, ids[0])
+        assert (await buyer.delete(f"/api/orders/{order['id']}")).status_code == 204
+    owner = await system.connect()
+    paid = await factories.order(buyer, ids[1])
+    await owner.execute("select orders.begin_payment($1, $2, $1, $1)", paid["id"], buyer.id)
+    await owner.execute("select orders.settle($1, $1, $2, 'EUR', $1)", paid["id"], paid["total"])
+    await factories.order(buyer, ids[0])
+
+
+async def test_to_hold_for_long_and_cancel_at_the_end_is_a_hold_unpaid(system: System) -> None:
+    system.configure(RATE_LIMITS="on", MAX_UNPAID_HOLDS="1", COOLDOWN_SECONDS="300")
+    await system.start("api")
+    ids, buyer = await tickets_of_a_show(system.person("seller"), 2), system.person("buyer")
+    order = await factories.order(buyer, ids[0])
+    owner = await system.connect()
+    await owner.execute("update orders.orders set created_at = created_at - interval '31 seconds'")
+    assert (await buyer.delete(f"/api/orders/{order['id']}")).status_code == 204
+    assert code(await buyer.post("/api/orders", {"ticket_id": ids[1]})) == (429, "cooling_down")
+
+
+async def let_go(owner: Any, order: Json, *, seconds_ago: int) -> None:
+    """A hold that began a minute before its end, which is so long ago."""
+    await lapse(owner, order, seconds=seconds_ago)
+    await owner.execute(
+        "update orders.orders set created_at = expires_at - interval '60 seconds' where id = $1", order["id"]
+    )
+    await owner.fetchval("select orders.expire_due(10, gen_random_uuid())")
