@@ -4,6 +4,7 @@ What `gittix serve` runs. A service refuses to be built when the environment lac
 """
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -70,6 +71,8 @@ def build(name: str, settings: Settings) -> Starlette:
 async def serve(name: str, settings: Settings, *, host: str, port: int) -> None:
     """Serve until a signal asks to stop; requests under way are finished."""
     app = build(name, settings)
+    # What stands now stays: the collector need not walk it again and again.
+    gc.freeze()
     if name == "push":
         await GatewayServer(uvicorn_config(app, host, port)).serve()
     else:

@@ -2,9 +2,10 @@
 
 import time
 import uuid
+from contextlib import suppress
 
 import structlog
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -29,7 +30,8 @@ class RequestLog:
             await self.app(scope, receive, send)
             return
         started = time.perf_counter()
-        correlation_id = _correlation_id(Headers(scope=scope).get("x-request-id"))
+        correlation_id = _correlation_id(scope)
+        told = str(correlation_id)
         scope.setdefault("state", {})["correlation_id"] = correlation_id
         status = 500
 
@@ -37,10 +39,10 @@ class RequestLog:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)["X-Request-Id"] = str(correlation_id)
+                message["headers"] = [*message["headers"], (b"x-request-id", told.encode())]
             await send(message)
 
-        with structlog.contextvars.bound_contextvars(correlation_id=str(correlation_id)):
+        with structlog.contextvars.bound_contextvars(correlation_id=told):
             try:
                 await self.app(scope, receive, answer)
             finally:
@@ -180,8 +182,9 @@ def has_session_cookie(headers: Headers) -> bool:
     )
 
 
-def _correlation_id(given: str | None) -> uuid.UUID:
-    try:
-        return uuid.UUID(given) if given else uuid.uuid4()
-    except ValueError:
-        return uuid.uuid4()
+def _correlation_id(scope: Scope) -> uuid.UUID:
+    for name, value in scope["headers"]:
+        if name == b"x-request-id":
+            with suppress(ValueError):
+                return uuid.UUID(value.decode("latin-1"))
+    return uuid.uuid4()

@@ -1,7 +1,8 @@
 """OpenAPI from the code: each endpoint states its models once, and the document is generated from the routes.
 
 spectree describes; it does not validate. Its Starlette plugin reads a body only when the content type is exactly
-`application/json` and answers in a shape of its own, so bodies are read by `web.read_json`.
+`application/json` and answers in a shape of its own, so bodies are read by `web.read_json`. What it wraps around an
+endpoint is therefore in the document's routes only, not in the way of a request.
 """
 
 from collections.abc import Callable, Sequence
@@ -48,6 +49,8 @@ _spec = SpecTree(
     ],
 )
 
+_described: dict[Callable[..., Any], Callable[..., Any]] = {}
+
 
 def describe(
     *,
@@ -66,7 +69,7 @@ def describe(
     """
     statuses = {f"HTTP_{HTTPStatus[name.upper()].value}": model for name, model in replies.items()}
     problems = {f"HTTP_{status}": ProblemBody for status in (*refusals, *(() if public else (401,)))}
-    return _spec.validate(
+    describing = _spec.validate(
         json=body,
         form=form,
         query=query,
@@ -76,6 +79,12 @@ def describe(
         skip_validation=True,
     )
 
+    def described(endpoint: Endpoint) -> Endpoint:
+        _described[endpoint] = describing(endpoint)
+        return endpoint
+
+    return described
+
 
 def openapi_routes(routes: Sequence[BaseRoute]) -> list[Route]:
     """The document of these routes and a page that shows it, both without any outside download."""
@@ -83,7 +92,11 @@ def openapi_routes(routes: Sequence[BaseRoute]) -> list[Route]:
     @cache
     def document() -> dict[str, Any]:
         _spec.app = Starlette(
-            routes=[route for route in routes if isinstance(route, Route) and route.include_in_schema]
+            routes=[
+                Route(route.path, _described.get(route.endpoint, route.endpoint), methods=route.methods)
+                for route in routes
+                if isinstance(route, Route) and route.include_in_schema
+            ]
         )
         # Generating moves nested models out of these; the next application's document needs them again.
         models = deepcopy(_spec.models)

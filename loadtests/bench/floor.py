@@ -33,8 +33,8 @@ with held as (
     from held
     returning id, total, version, orders.state(orders) || '{"tickets": []}' as state
 ), line as (
-    insert into orders.lines (order_id, ticket_id, show_id, seller_id, price, section, "row", seat)
-    select $2::uuid, id, show_id, seller_id, price, section, "row", seat from held
+    insert into orders.lines (order_id, buyer_id, ticket_id, show_id, seller_id, price, section, "row", seat)
+    select $2::uuid, $3::uuid, id, show_id, seller_id, price, section, "row", seat from held
 ), told as (
     insert into events.outbox (type, subject, version, data)
     select 'ticket.held', id, version, state from held

@@ -81,7 +81,6 @@ declare
     v_hold record;
     v_other uuid;
     v_lines jsonb;
-    v_shows uuid[];
     v_subtotal bigint;
     v_fee bigint;
 begin
@@ -133,27 +132,27 @@ begin
         return;
     end if;
     if v_hold.displaced is not null then
-        foreach v_other in array v_hold.displaced loop
+        for v_other in select distinct id from unnest(v_hold.displaced) d (id) loop
             perform tickets.release(v_other, p_correlation);
         end loop;
         perform orders.close(v_hold.displaced, 'expired', p_correlation);
     end if;
 
     select sum(t.price)::bigint,
-           array_agg(distinct t.show_id),
            jsonb_agg(
                jsonb_build_object(
                    'id', t.id, 'show_id', t.show_id, 'seller_id', t.seller_id, 'price', t.price, 'title', t.title,
                    'section', t.section, 'row', t."row", 'seat', t.seat
                ) order by t.id
            )
-    into v_subtotal, v_shows, v_lines
+    into v_subtotal, v_lines
     from unnest(v_hold.held) t;
     if exists (
-        select from unnest(v_shows) s (id)
-        where p_max_per_show < (
-            select count(*) from orders.lines l where l.buyer_id = p_buyer and l.show_id = s.id and l.live
-        ) + (select count(*) from unnest(v_hold.held) t where t.show_id = s.id)
+        select from unnest(v_hold.held) t
+        group by t.show_id
+        having count(*) + (
+            select count(*) from orders.lines l where l.buyer_id = p_buyer and l.show_id = t.show_id and l.live
+        ) > p_max_per_show
     ) then
         raise exception using errcode = 'GT002', message = 'too many tickets of a show';
     end if;

@@ -65,16 +65,16 @@ as $$
 declare
     v_now timestamptz := clock_timestamp();
     v_found int;
-    v_currencies int;
+    v_mixed boolean;
     v_own uuid;
 begin
     select count(*),
-           count(distinct t.currency),
-           (array_agg(t.id order by t.id) filter (where t.seller_id = p_buyer))[1],
-           (array_agg(t.id order by t.id) filter (where not tickets.is_free(t.status, t.held_until, v_now)))[1],
+           min(t.currency) <> max(t.currency),
+           (array_agg(t.id) filter (where t.seller_id = p_buyer))[1],
+           (array_agg(t.id) filter (where not tickets.is_free(t.status, t.held_until, v_now)))[1],
            min(t.held_until) filter (where t.status = 'held' and t.held_until > v_now),
-           array_agg(distinct t.order_id) filter (where t.status = 'held' and t.held_until <= v_now)
-    into v_found, v_currencies, v_own, refused, refused_until, displaced
+           array_agg(t.order_id) filter (where t.status = 'held' and t.held_until <= v_now)
+    into v_found, v_mixed, v_own, refused, refused_until, displaced
     from tickets.tickets t
     where t.id = any (p_tickets);
 
@@ -82,7 +82,7 @@ begin
         when v_found < cardinality(p_tickets) then 'ticket_not_found'
         when v_own is not null then 'own_ticket'
         when refused is not null then 'ticket_unavailable'
-        when v_currencies > 1 then 'mixed_currency'
+        when v_mixed then 'mixed_currency'
     end;
     if outcome is not null then
         refused := coalesce(refused, v_own);
@@ -94,10 +94,10 @@ begin
     -- by its update; several are locked first, in id order. A hold that is past its time and yet belongs to no order of
     -- `displaced` cannot be: a new hold starts in the future.
     if cardinality(p_tickets) > 1 or displaced is not null then
-        select (array_agg(l.id order by l.id) filter (where not l.mine))[1],
+        select (array_agg(l.id) filter (where not l.mine))[1],
                min(l.held_until) filter (where not l.mine),
-               count(distinct l.currency) filter (where l.id = any (p_tickets))
-        into refused, refused_until, v_currencies
+               min(l.currency) filter (where l.id = any (p_tickets)) <> max(l.currency) filter (where l.id = any (p_tickets))
+        into refused, refused_until, v_mixed
         from (
             select t.id, t.held_until, t.currency,
                    not t.id = any (p_tickets) or t.status = 'available'
@@ -107,7 +107,7 @@ begin
             order by t.id
             for no key update
         ) l;
-        outcome := case when refused is not null then 'ticket_unavailable' when v_currencies > 1 then 'mixed_currency' end;
+        outcome := case when refused is not null then 'ticket_unavailable' when v_mixed then 'mixed_currency' end;
         if outcome is not null then
             displaced := null;
             return;
@@ -125,7 +125,7 @@ begin
         select 'ticket.held', (ticket).id, (ticket).version, tickets.state(ticket), p_correlation
         from taken order by (ticket).id
     )
-    select array_agg(taken.ticket order by (ticket).id) into held from taken;
+    select array_agg(taken.ticket) into held from taken;
 
     if held is not null then
         outcome := 'held';
