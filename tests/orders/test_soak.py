@@ -1,0 +1,201 @@
+"""Everything that locks tickets and orders, at once and at random, on few tickets: nobody waits for each other."""
+
+import asyncio
+import random
+from collections import Counter
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID, uuid4
+
+import asyncpg
+import msgspec
+
+from backend.orders import queries
+from backend.orders.queries import Placing
+from tests import factories
+from tests.system import System
+
+TICKETS = 40
+CONNECTIONS = 16
+SECONDS = 6.0
+
+# What was sold goes back, as a refund that relists will do it: tickets first, in id order, then orders.
+RELIST = """
+with back as (
+    select t.id, t.order_id from tickets.tickets t where t.status = 'sold' order by t.id for no key update skip locked
+), freed as (
+    update tickets.tickets t
+    set status = 'available', order_id = null, version = t.version + 1
+    from back where t.id = back.id
+)
+update orders.lines l set live = false from back where l.ticket_id = back.id
+"""
+
+# The order's row before its tickets': the other way round than everybody else.
+TICKETS_FIRST = "perform tickets.release(p_order, p_correlation);"
+ORDER_FIRST = f"perform 1 from orders.orders o where o.id = p_order for no key update; {TICKETS_FIRST}"
+
+
+class Crowd:
+    """Connections that each do one thing after another, for a while."""
+
+    def __init__(self, system: System, owner: Any, ticket_ids: list[UUID]) -> None:
+        self._system = system
+        self._owner = owner
+        self._asking = asyncio.Lock()
+        self._ticket_ids = ticket_ids
+        self._ends_at = asyncio.get_running_loop().time() + SECONDS
+        self.seen: Counter[str] = Counter()
+
+    async def run(self) -> Counter[str]:
+        await asyncio.gather(*(self._live(number) for number in range(CONNECTIONS)))
+        return self.seen
+
+    async def _live(self, number: int) -> None:
+        chance = random.Random(number)
+        connection = await self._system.connect(("orders", "orders", "payments", None)[number % 4])
+        work = (self._shop, self._shop, self._pay, self._tidy)[number % 4]
+        while asyncio.get_running_loop().time() < self._ends_at and not self.seen["deadlock"]:
+            try:
+                self.seen[await work(connection, chance)] += 1
+            except asyncpg.LockNotAvailableError:
+                self.seen["lock_not_available"] += 1
+            except asyncpg.DeadlockDetectedError:
+                self.seen["deadlock"] += 1
+
+    async def _shop(self, connection: Any, chance: random.Random) -> str:
+        """Hold a cart, often past somebody's time; give up some, and end what is due."""
+        if chance.random() < 0.1:
+            return f"expired {bool(await queries.expire_due(connection, 5, uuid4()))}"
+        placing = Placing(
+            buyer_id=uuid4(),
+            ticket_ids=sorted(chance.sample(self._ticket_ids, chance.randint(1, 4))),
+            hold=timedelta(milliseconds=chance.choice((5, 20, 200))),
+            grace=timedelta(milliseconds=100),
+            fee_percent=Decimal(5),
+            max_open_orders=5,
+            max_tickets_per_show=TICKETS,
+            max_unpaid_holds=None,
+            cooldown=timedelta(),
+            correlation_id=uuid4(),
+            key=None,
+            fingerprint=None,
+        )
+        placed = await queries.place(connection, placing)
+        if placed.body is None:
+            return placed.outcome
+        order = msgspec.json.decode(placed.body)
+        if chance.random() < 0.3:
+            return f"cancel {await queries.cancel(connection, UUID(order['id']), placing.buyer_id, uuid4())}"
+        return placed.outcome
+
+    async def _pay(self, connection: Any, chance: random.Random) -> str:
+        """Take an order that somebody placed through its payment, or give up after the authorisation."""
+        order = await self._order(chance)
+        if order is None:
+            return "nothing to pay"
+        payment, cause = uuid4(), uuid4()
+        call = connection.fetchval
+        begun = await call(
+            "select outcome from orders.begin_payment($1, $2, $3, $4)",
+            order["id"],
+            order["buyer_id"],
+            payment,
+            cause,
+        )
+        settled = await call(
+            "select orders.settle($1, $2, $3, 'EUR', $4)", order["id"], payment, order["total"], cause
+        )
+        if settled == "won":
+            end = chance.choice(("finish", "finish", "fail"))
+            return f"{end} {await call(f'select orders.{end}($1, $2, $3)', order['id'], payment, cause)}"
+        return f"begun {begun}, settled {settled}"
+
+    async def _tidy(self, connection: Any, chance: random.Random) -> str:
+        await connection.execute(RELIST)
+        await asyncio.sleep(0.01)
+        return "relisted"
+
+    async def _order(self, chance: random.Random) -> Any:
+        """One of the newest orders, paid or not, ended or not."""
+        async with self._asking:
+            return await self._owner.fetchrow(
+                "select id, buyer_id, total from orders.orders order by id desc offset $1 limit 1",
+                chance.randint(0, 8),
+            )
+
+
+async def crowd(system: System) -> Crowd:
+    await system.start("api")
+    seller = system.person("seller")
+    show = await factories.show(seller)
+    specs = [{"price": 100, "currency": "EUR"}] * TICKETS
+    made = await seller.post(f"/api/shows/{show['id']}/tickets", {"tickets": specs})
+    return Crowd(system, await system.connect(), [UUID(ticket["id"]) for ticket in made.json()["items"]])
+
+
+async def deadlocks(owner: Any) -> int:
+    await owner.execute("select pg_stat_force_next_flush()")
+    found: int = await owner.fetchval(
+        "select deadlocks from pg_stat_database where datname = current_database()"
+    )
+    return found
+
+
+async def test_carts_payments_cancels_expiries_and_takeovers_never_deadlock(system: System) -> None:
+    people = await crowd(system)
+    seen = await people.run()
+    owner = await system.connect()
+    assert (seen["deadlock"], await deadlocks(owner)) == (0, 0)
+    # All of it did happen.
+    happened = {outcome for outcome, count in seen.items() if count >= 3}
+    assert happened >= {
+        "placed",
+        "ticket_unavailable",
+        "cancel done",
+        "expired True",
+        "finish True",
+        "fail True",
+    }
+    takeovers = await owner.fetchval(
+        "select count(*) from tickets.audit where from_status = 'held' and to_status = 'held'"
+    )
+    assert takeovers > 10
+    await assert_nothing_is_shared(owner)
+
+
+async def assert_nothing_is_shared(owner: Any) -> None:
+    """Whoever has a ticket has it on its one live line, and every version was told once."""
+    assert (
+        await owner.fetch(
+            """
+        select t.id from tickets.tickets t
+        left join orders.lines l on l.ticket_id = t.id and l.live
+        where (t.order_id is not null) <> (l.order_id is not null) or t.order_id <> l.order_id
+        """
+        )
+        == []
+    )
+    assert (
+        await owner.fetch(
+            """
+        select subject from events.outbox where type like 'order.%'
+        group by subject having max(version) <> count(*) or max(version) <> count(distinct version)
+        """
+        )
+        == []
+    )
+
+
+async def test_who_locks_the_order_first_deadlocks(system: System) -> None:
+    """The negative control: the same crowd, and one function that locks the other way round."""
+    people = await crowd(system)
+    owner = await system.connect()
+    defined = await owner.fetchval(
+        "select pg_get_functiondef(oid) from pg_proc where proname = 'cancel' and pronamespace = 'orders'::regnamespace"
+    )
+    assert TICKETS_FIRST in defined
+    await owner.execute(defined.replace(TICKETS_FIRST, ORDER_FIRST))
+    seen = await people.run()
+    assert seen["deadlock"] > 0
