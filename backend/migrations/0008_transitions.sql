@@ -85,6 +85,7 @@ grant execute on function events.act_for to gittix_tickets;
 create function tickets.record_transitions() returns trigger
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
+set enable_nestloop = off  -- a plan for one row must not meet a thousand
 as $$
 begin
     insert into tickets.audit (ticket_id, version, from_status, to_status, from_order_id, to_order_id, actor_id, correlation_id)
@@ -103,6 +104,7 @@ for each statement execute function tickets.record_transitions();
 create function orders.record_transitions() returns trigger
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
+set enable_nestloop = off  -- a plan for one row must not meet a thousand
 as $$
 begin
     insert into orders.audit (order_id, version, from_status, to_status, payment_id, actor_id, correlation_id)

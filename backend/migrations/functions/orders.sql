@@ -38,22 +38,20 @@ language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_closed uuid[];
-begin
-    perform 1 from orders.orders o where o.id = any (p_orders) order by o.id for no key update;
-    with closed as (
-        update orders.orders o
-        set status = p_status, version = o.version + 1, updated_at = clock_timestamp()
+    v_closed uuid[] := array(
+        select o.id from orders.orders o
         where o.id = any (p_orders) and o.status in ('pending', 'awaiting_payment')
-        returning o as ord
-    ), lines as (
-        update orders.lines l set live = false from closed where l.order_id = (ord).id
-    ), told as (
-        insert into events.outbox (type, subject, version, data, correlation_id)
-        select 'order.' || p_status, (ord).id, (ord).version, orders.state(ord), p_correlation
-        from closed order by (ord).id
-    )
-    select coalesce(array_agg((ord).id), '{}') into v_closed from closed;
+        order by o.id
+        for no key update
+    );
+begin
+    update orders.orders o
+    set status = p_status, version = o.version + 1, updated_at = clock_timestamp()
+    where o.id = any (v_closed) and o.status in ('pending', 'awaiting_payment');
+    update orders.lines l set live = false where l.order_id = any (v_closed);
+    insert into events.outbox (type, subject, version, data, correlation_id)
+    select 'order.' || p_status, o.id, o.version, orders.state(o), p_correlation
+    from orders.orders o where o.id = any (v_closed) order by o.id;
     return v_closed;
 end
 $$;
@@ -227,6 +225,7 @@ language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+    v_overdue timestamptz := clock_timestamp() - interval '1 second';
     v_orders uuid[];
 begin
     perform events.act_for(null, p_correlation);
@@ -235,7 +234,7 @@ begin
         -- Only a run that has released nothing looks for these: holding no ticket, it waits for nobody's.
         v_orders := array(
             select o.id from orders.orders o
-            where o.status in ('pending', 'awaiting_payment') and o.expires_at <= clock_timestamp() - interval '1 second'
+            where o.status in ('pending', 'awaiting_payment') and o.expires_at <= v_overdue
             order by o.expires_at limit p_limit
             for no key update skip locked
         );

@@ -261,30 +261,37 @@ language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+    v_now timestamptz := clock_timestamp();  -- in a variable, so that an index can look for it
+    v_due uuid[];
+    v_whole uuid[];
     v_orders uuid[];
 begin
-    with due as (
-        select distinct d.order_id
-        from (
-            select t.order_id from tickets.tickets t
-            where t.status = 'held' and t.held_until <= clock_timestamp()
-            order by t.held_until limit p_limit
-        ) d
-    ), locked as materialized (
-        select t.id, t.order_id
+    -- Arrays between the steps: by id, each step is as many index look-ups, whatever a planner thinks of how many.
+    select array_agg(distinct d.order_id) into v_due
+    from (
+        select t.order_id from tickets.tickets t
+        where t.status = 'held' and t.held_until <= v_now
+        order by t.held_until limit p_limit
+    ) d;
+    with locked as materialized (
+        select t.id, t.order_id, t.status = 'held' and t.held_until <= v_now as due
         from tickets.tickets t
-        where t.order_id in (select due.order_id from due) and t.status = 'held' and t.held_until <= clock_timestamp()
+        where t.order_id = any (v_due)
         order by t.id
         for no key update skip locked
-    ), whole as (
-        select l.order_id from locked l group by l.order_id
-        having count(*) = (select count(*) from tickets.tickets a where a.order_id = l.order_id)
-    ), freed as (
+    )
+    select array_agg(l.id) into v_whole
+    from (
+        select locked.id, locked.order_id, count(*) filter (where locked.due) over (partition by locked.order_id) as due
+        from locked
+    ) l
+    where l.due = (select count(*) from tickets.tickets a where a.order_id = l.order_id);
+
+    with freed as (
         update tickets.tickets t
         set status = 'available', order_id = null, held_until = null, version = t.version + 1,
             updated_at = clock_timestamp()
-        from locked l join whole w using (order_id)
-        where t.id = l.id
+        where t.id = any (v_whole)
         returning old.order_id as order_id, new as ticket
     ), told as (
         insert into events.outbox (type, subject, version, data, correlation_id)
