@@ -5,9 +5,14 @@ import sys
 
 import uvloop
 
-from loadtests.bench import holds, latency
+from loadtests.bench import expiry, holds, latency, rush
 
-BENCHMARKS = {"latency": latency.measure, "holds": holds.measure}
+BENCHMARKS = {
+    "latency": latency.measure,
+    "holds": holds.measure,
+    "rush": rush.measure,
+    "expiry": expiry.measure,
+}
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The floor for a hold: a bare Starlette endpoint that runs the same writes in one statement, guarded by nothing.
+"""The floors: a bare Starlette endpoint that runs a hold's writes in one statement, and one that reads and refuses.
 
 No authentication, no idempotency, no limits, no lock order: one update and the inserts that a hold makes.
 """
@@ -44,6 +44,8 @@ with held as (
 select id, total from ordered
 """
 
+REFUSE = "select status from tickets.tickets where id = $1"
+
 
 async def hold(request: Request) -> JSONResponse:
     body = await request.json()
@@ -52,6 +54,14 @@ async def hold(request: Request) -> JSONResponse:
         row = await connection.fetchrow(HOLD, UUID(body["ticket_id"]), uuid4(), uuid4())
     assert row is not None
     return JSONResponse({"id": str(row["id"]), "total": row["total"]}, 201)
+
+
+async def refuse(request: Request) -> JSONResponse:
+    body = await request.json()
+    pool: asyncpg.Pool = request.state.pool
+    async with pool.acquire() as connection:
+        status = await connection.fetchval(REFUSE, UUID(body["ticket_id"]))
+    return JSONResponse({"status": status}, 409)
 
 
 @asynccontextmanager
@@ -63,4 +73,7 @@ async def lifespan(_app: Starlette) -> AsyncIterator[dict[str, Any]]:
         yield {"pool": pool}
 
 
-app = Starlette(routes=[Route("/hold", hold, methods=["POST"])], lifespan=lifespan)
+app = Starlette(
+    routes=[Route("/hold", hold, methods=["POST"]), Route("/refuse", refuse, methods=["POST"])],
+    lifespan=lifespan,
+)

@@ -4,45 +4,32 @@
 authentication, an idempotency key, limits, the lock order and the outbox as well.
 """
 
-import asyncio
 import json
 import os
 import re
 import subprocess
-import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager
-from datetime import UTC, datetime
-from itertools import cycle
+from collections.abc import Iterator, Mapping
 from statistics import median
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 from uuid import uuid4
 
 import asyncpg
-import httpx
 
-from backend.auth.model import User
-from backend.auth.tokens import Signer
 from backend.embedded.demo import seed
 from backend.embedded.postgres import bin_folder
 from backend.kernel.settings import load
 from loadtests.bench.floor import HOLD, POOL, SESSION
-from loadtests.bench.instance import free_port, instance
+from loadtests.bench.instance import instance
 from loadtests.bench.load import Load, drive, post
 from loadtests.bench.results import milliseconds, publish
+from loadtests.bench.stage import access_tokens, address, floor_app, free_tickets, quiet
 
 ROUNDS = 3
 REQUESTS = 6_000
 CONNECTIONS = 24
 
-# The notifier's place is twice the event's position, under an epoch.
-QUIET = """
-select (n.position >> 1) & ((1::bigint << 40) - 1) >= r.position
-       and not exists (select from events.outbox where position is null)
-from push.notifier n, events.relay r
-"""
 # None has more than the five open orders that a buyer may have.
 BUYERS = ROUNDS * REQUESTS // 5
 SHOWS = 100
@@ -51,18 +38,20 @@ SHOWS = 100
 async def measure() -> None:
     with instance(HOLD_SECONDS="3600", DATABASE_POOL_SIZE="10") as environment:
         await seed(load(environment), shows=SHOWS, tickets=3 * ROUNDS * REQUESTS)
-        tickets = await _tickets(environment)
-        tokens = _tokens(environment)
+        found = await free_tickets(environment)
+        tickets = iter(found[: 2 * ROUNDS * REQUESTS])
+        await _number(environment, found[2 * ROUNDS * REQUESTS :])
+        tokens = access_tokens(environment, BUYERS)
         ours, bare, plain = [], [], []
-        async with _floor(environment) as floor_port:
-            await _quiet(environment)
+        async with floor_app(environment) as floor_port:
+            await quiet(environment)
             for _ in range(ROUNDS):
                 bare.append(await _bare(floor_port, tickets))
-                await _quiet(environment)
+                await quiet(environment)
                 ours.append(await _ours(environment, tickets, tokens))
-                await _quiet(environment)
+                await quiet(environment)
                 plain.append(_pgbench(environment))
-                await _quiet(environment)
+                await quiet(environment)
     rows: dict[str, dict[str, Any]] = {
         "(b) pgbench, same statement": {"per second": round(median(plain))},
         "(a) bare Starlette and asyncpg": _row(bare),
@@ -74,9 +63,7 @@ async def measure() -> None:
 
 
 async def _ours(environment: Mapping[str, str], tickets: Iterator[str], tokens: Iterator[str]) -> Load:
-    url = urlsplit(environment["API_URL"])
-    assert url.hostname
-    assert url.port
+    host, port = address(environment["API_URL"])
     requests = [
         post(
             "/api/orders",
@@ -86,7 +73,7 @@ async def _ours(environment: Mapping[str, str], tickets: Iterator[str], tokens: 
         )
         for _ in range(REQUESTS)
     ]
-    return _all_won(await drive(url.hostname, url.port, iter(requests), connections=CONNECTIONS))
+    return _all_won(await drive(host, port, iter(requests), connections=CONNECTIONS))
 
 
 async def _bare(port: int, tickets: Iterator[str]) -> Load:
@@ -125,63 +112,17 @@ def _pgbench(environment: Mapping[str, str]) -> float:
     return float(found[1])
 
 
-async def _tickets(environment: Mapping[str, str]) -> Iterator[str]:
-    """Every free ticket, once; pgbench takes its own from a numbered table."""
+async def _number(environment: Mapping[str, str], ticket_ids: list[str]) -> None:
+    """The tickets that pgbench takes, in a table that it can count along."""
     connection = await asyncpg.connect(environment["DATABASE_URL"])
     try:
-        rows = await connection.fetch(
-            "select id from tickets.tickets where status = 'available' order by random()"
-        )
-        ids = [row["id"] for row in rows]
-        own, numbered = ids[: 2 * ROUNDS * REQUESTS], ids[2 * ROUNDS * REQUESTS :]
         await connection.execute(
             "create table bench_tickets (n bigint primary key, ticket_id uuid not null); create sequence bench_n"
         )
-        await connection.copy_records_to_table("bench_tickets", records=list(enumerate(numbered, start=1)))
+        await connection.copy_records_to_table("bench_tickets", records=list(enumerate(ticket_ids, start=1)))
         await connection.execute("vacuum analyze")
     finally:
         await connection.close()
-    return iter([str(ticket_id) for ticket_id in own])
-
-
-def _tokens(environment: Mapping[str, str]) -> Iterator[str]:
-    """Access tokens of some hundred buyers, in turn, as auth would sign them."""
-    signer = Signer(environment["JWT_PRIVATE_KEY"], issuer="gittix", audience="gittix", access_seconds=3600)
-    buyers = [User(uuid4(), f"{number}@bench.example", f"buyer {number}") for number in range(BUYERS)]
-    return cycle([signer.access_token(buyer, uuid4(), datetime.now(UTC)) for buyer in buyers])
-
-
-@asynccontextmanager
-async def _floor(environment: Mapping[str, str]) -> AsyncIterator[int]:
-    """The floor's app under uvicorn, as the API runs."""
-    port = free_port()
-    command = [sys.executable, "-m", "uvicorn", "loadtests.bench.floor:app", "--port", str(port)]
-    command += ["--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "warning"]
-    process = subprocess.Popen(command, env=os.environ | environment)  # noqa: ASYNC220, S603 - ourselves, before the load
-    try:
-        async with httpx.AsyncClient() as client:
-            for _ in range(100):
-                try:
-                    await client.get(f"http://127.0.0.1:{port}/")
-                    break
-                except httpx.ConnectError:
-                    await asyncio.sleep(0.1)
-        yield port
-    finally:
-        process.terminate()
-        process.wait(20)
-
-
-async def _quiet(environment: Mapping[str, str]) -> None:
-    """Until every event of the run is told: else the next run pays for this one's."""
-    connection = await asyncpg.connect(environment["DATABASE_URL"])
-    try:
-        async with asyncio.timeout(120):
-            while not await connection.fetchval(QUIET):  # noqa: ASYNC110 - rows have no events to wait for
-                await asyncio.sleep(0.2)
-    finally:
-        await connection.close()
-    await asyncio.sleep(2)
 
 
 def _all_won(load: Load) -> Load:

@@ -23,7 +23,9 @@ HOLD_SECONDS = 60
 
 
 async def measure() -> None:
-    with instance(MAX_OPEN_ORDERS="1000", HOLD_SECONDS=str(HOLD_SECONDS)) as environment:
+    with instance(
+        MAX_OPEN_ORDERS="1000", MAX_TICKETS_PER_SHOW="1000", HOLD_SECONDS=str(HOLD_SECONDS)
+    ) as environment:
         async with (
             httpx.AsyncClient(base_url=environment["API_URL"], timeout=10) as seller,
             httpx.AsyncClient(base_url=environment["API_URL"], timeout=10) as buyer,

@@ -6,6 +6,7 @@ It shares two cores with what it measures, so it parses no more of a reply than 
 import asyncio
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import NamedTuple, cast
 
 DRAIN_SECONDS = 30.0
@@ -35,6 +36,32 @@ def post(path: str, body: bytes, *headers: str) -> bytes:
     return "\r\n".join((*lines, "", "")).encode() + body
 
 
+def get(path: str, *headers: str) -> bytes:
+    return "\r\n".join((f"GET {path} HTTP/1.1", "Host: bench", *headers, "", "")).encode()
+
+
+async def all_at_once(host: str, port: int, first: list[bytes], then: list[bytes]) -> Load:
+    """A connection for each; when all have their reply to the first request, all send the other in the same instant."""
+    loop = asyncio.get_running_loop()
+    latencies: list[float] = []
+    statuses: dict[int, int] = {}
+    clients: list[_Connection] = []
+    for request in first:
+        alone = partial(_Connection, iter([request]), [], {}, keep=True)
+        _, client = await loop.create_connection(alone, host, port)
+        client.next()
+        await client.done
+        clients.append(client)
+    for client, request in zip(clients, then, strict=True):
+        client.again(iter([request]), latencies, statuses)
+    began = time.perf_counter()
+    for client in clients:
+        client.next()
+    async with asyncio.timeout(DRAIN_SECONDS):
+        await asyncio.gather(*(client.done for client in clients))
+    return Load(time.perf_counter() - began, latencies, statuses)
+
+
 async def drive(host: str, port: int, requests: Iterator[bytes], *, connections: int) -> Load:
     """Send every request, on so many connections at once."""
     loop = asyncio.get_running_loop()
@@ -55,12 +82,28 @@ async def drive(host: str, port: int, requests: Iterator[bytes], *, connections:
 class _Connection(asyncio.Protocol):
     """Sends a request, waits for its reply, sends the next."""
 
-    def __init__(self, requests: Iterator[bytes], latencies: list[float], statuses: dict[int, int]) -> None:
+    def __init__(
+        self,
+        requests: Iterator[bytes],
+        latencies: list[float],
+        statuses: dict[int, int],
+        *,
+        keep: bool = False,
+    ) -> None:
+        self._keep = keep
+        self._received = b""
+        self._sent_at = 0.0
+        self._queue(requests, latencies, statuses)
+
+    def again(self, requests: Iterator[bytes], latencies: list[float], statuses: dict[int, int]) -> None:
+        """More requests on the connection that was kept."""
+        self._keep = False
+        self._queue(requests, latencies, statuses)
+
+    def _queue(self, requests: Iterator[bytes], latencies: list[float], statuses: dict[int, int]) -> None:
         self._requests = requests
         self._latencies = latencies
         self._statuses = statuses
-        self._received = b""
-        self._sent_at = 0.0
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -68,6 +111,9 @@ class _Connection(asyncio.Protocol):
 
     def next(self) -> None:
         request = next(self._requests, None)
+        if request is None and self._keep:
+            self.done.set_result(None)
+            return
         if request is None:
             self._transport.close()
             return

@@ -1,0 +1,85 @@
+"""What benchmarks of the HTTP API have in common: free tickets, signed-in buyers, the bare endpoint, and quiet."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from itertools import cycle
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import asyncpg
+import httpx
+
+from backend.auth.model import User
+from backend.auth.tokens import Signer
+from loadtests.bench.instance import free_port
+
+# The notifier's place is twice the event's position, under an epoch.
+QUIET = """
+select (n.position >> 1) & ((1::bigint << 40) - 1) >= r.position
+       and not exists (select from events.outbox where position is null)
+from push.notifier n, events.relay r
+"""
+
+
+async def free_tickets(environment: Mapping[str, str]) -> list[str]:
+    """The ids of every free ticket, in random order."""
+    connection = await asyncpg.connect(environment["DATABASE_URL"])
+    try:
+        rows = await connection.fetch(
+            "select id from tickets.tickets where status = 'available' order by random()"
+        )
+    finally:
+        await connection.close()
+    return [str(row["id"]) for row in rows]
+
+
+def access_tokens(environment: Mapping[str, str], buyers: int) -> Iterator[str]:
+    """Access tokens of so many buyers, in turn, as auth would sign them."""
+    signer = Signer(environment["JWT_PRIVATE_KEY"], issuer="gittix", audience="gittix", access_seconds=3600)
+    people = [User(uuid4(), f"{number}@bench.example", f"buyer {number}") for number in range(buyers)]
+    return cycle([signer.access_token(person, uuid4(), datetime.now(UTC)) for person in people])
+
+
+def address(url: str) -> tuple[str, int]:
+    parts = urlsplit(url)
+    assert parts.hostname
+    assert parts.port
+    return parts.hostname, parts.port
+
+
+@asynccontextmanager
+async def floor_app(environment: Mapping[str, str]) -> AsyncIterator[int]:
+    """The floor's app under uvicorn, as the API runs."""
+    port = free_port()
+    command = [sys.executable, "-m", "uvicorn", "loadtests.bench.floor:app", "--port", str(port)]
+    command += ["--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "warning"]
+    process = subprocess.Popen(command, env=os.environ | environment)  # noqa: ASYNC220, S603 - ourselves, before the load
+    try:
+        async with httpx.AsyncClient() as client:
+            for _ in range(100):
+                try:
+                    await client.get(f"http://127.0.0.1:{port}/")
+                    break
+                except httpx.ConnectError:
+                    await asyncio.sleep(0.1)
+        yield port
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+async def quiet(environment: Mapping[str, str]) -> None:
+    """Until every event of the run is told: else the next run pays for this one's."""
+    connection = await asyncpg.connect(environment["DATABASE_URL"])
+    try:
+        async with asyncio.timeout(120):
+            while not await connection.fetchval(QUIET):  # noqa: ASYNC110 - rows have no events to wait for
+                await asyncio.sleep(0.2)
+    finally:
+        await connection.close()
+    await asyncio.sleep(2)
