@@ -3,6 +3,9 @@
 The key's advisory lock, the work and the stored reply are one transaction, so a crash leaves nothing behind. Only what
 a repeat must not change is stored: not 409, 429 or 5xx. Keys are per user and live a day. Every noun has a table
 `idempotency_keys` in its own schema.
+
+The routes of sessions take none: there is no user yet, an e-mail address signs up once, and their replies carry secrets
+that nobody should keep.
 """
 
 from collections.abc import Awaitable, Callable
@@ -78,7 +81,7 @@ async def once(request: Request, pool: Pool, schema: Schema, user_id: UUID, hand
             if problem.status in UNSTORED or problem.status >= 500:
                 raise
             refusal, response = problem, problem.response()
-        await _store(connection, schema, user_id, key, digest, response)
+        await store(connection, schema, user_id, key, digest, response)
     return refusal.response() if refusal else response
 
 
@@ -99,6 +102,29 @@ def replayed(stored: Stored, digest: bytes) -> Response:
     if stored.fingerprint != digest:
         raise reused()
     return Response(stored.body, stored.status, headers=stored.headers | {REPLAYED_HEADER: "true"})
+
+
+async def store(
+    connection: Connection, schema: Schema, user_id: UUID, key: str, digest: bytes, response: Response
+) -> None:
+    """Keep a reply under its key, unless one is there already."""
+    kept = {
+        name: value
+        for name, value in response.headers.items()
+        if name in {"content-type", "location", "etag"}
+    }
+    await connection.execute(
+        f"""
+        insert into {schema}.idempotency_keys (user_id, key, fingerprint, status, headers, body)
+        values ($1, $2, $3, $4, $5, $6) on conflict do nothing
+        """,
+        user_id,
+        key,
+        digest,
+        response.status_code,
+        kept,
+        bytes(response.body),
+    )
 
 
 async def purge(pool: Pool, schema: Schema) -> int:
@@ -125,22 +151,3 @@ async def _find(connection: Connection, schema: Schema, user_id: UUID, key: str)
         key,
     )
     return Stored(**dict(row)) if row else None
-
-
-async def _store(
-    connection: Connection, schema: Schema, user_id: UUID, key: str, digest: bytes, response: Response
-) -> None:
-    kept = {
-        name: value
-        for name, value in response.headers.items()
-        if name in {"content-type", "location", "etag"}
-    }
-    await connection.execute(
-        f"insert into {schema}.idempotency_keys (user_id, key, fingerprint, status, headers, body) values ($1, $2, $3, $4, $5, $6)",
-        user_id,
-        key,
-        digest,
-        response.status_code,
-        kept,
-        bytes(response.body),
-    )

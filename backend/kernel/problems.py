@@ -16,6 +16,8 @@ from typing import Any, ClassVar
 import msgspec
 from starlette.responses import Response
 
+PROBLEM_TYPE = "application/problem+json"
+
 
 class FieldError(msgspec.Struct, frozen=True):
     """One rejected input: `field` is a path such as `ticket_ids[0]`."""
@@ -73,7 +75,7 @@ class Problem(Exception):
             msgspec.json.encode(body | self.extra),
             self.status,
             headers=self.headers,
-            media_type="application/problem+json",
+            media_type=PROBLEM_TYPE,
         )
 
 

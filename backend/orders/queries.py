@@ -51,6 +51,7 @@ class Placed(NamedTuple):
     """How it went: see `orders.place`."""
 
     outcome: str
+    status: int | None
     body: str | None
     refused: UUID | None
     refused_until: datetime | None

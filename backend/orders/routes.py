@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -11,10 +12,11 @@ from backend.kernel import database, idempotency, principal
 from backend.kernel.database import Connection
 from backend.kernel.openapi import describe
 from backend.kernel.pages import Page
+from backend.kernel.problems import PROBLEM_TYPE
 from backend.kernel.settings import Settings
 from backend.kernel.web import path_id, read_json, read_query, reply
 from backend.orders import service
-from backend.orders.errors import OrderNotFound
+from backend.orders.errors import MixedCurrency, OrderNotFound, TicketNotFound
 from backend.orders.model import NewOrder, Order, OrderQuery
 
 
@@ -32,12 +34,22 @@ async def place(request: Request) -> Response:
     fingerprint = await idempotency.fingerprint(request) if key else None
     state = _state(request)
     async with database.connection(state.stores.pool) as connection:
-        placed, replayed = await service.place(
-            connection, state.settings, buyer.user_id, new, request.state.correlation_id, key, fingerprint
-        )
+        try:
+            placed = await service.place(
+                connection, state.settings, buyer.user_id, new, request.state.correlation_id, key, fingerprint
+            )
+        except (TicketNotFound, MixedCurrency) as refusal:
+            if key and fingerprint:
+                await idempotency.store(
+                    connection, "orders", buyer.user_id, key, fingerprint, refusal.response()
+                )
+            raise
     state.stores.hint()
-    headers = {idempotency.REPLAYED_HEADER: "true"} if replayed else {}
-    return reply(placed, 201, headers)
+    assert placed.body is not None
+    headers = {idempotency.REPLAYED_HEADER: "true"} if placed.outcome == "replayed" else {}
+    if placed.status != 201:
+        return Response(placed.body, placed.status or 500, headers, media_type=PROBLEM_TYPE)
+    return reply(_order(placed.body.encode()), 201, headers)
 
 
 @describe(tag="orders", query=OrderQuery, ok=Page[Order])
@@ -72,6 +84,9 @@ async def cancel(request: Request) -> Response:
     response = await idempotency.once(request, stores.pool, "orders", buyer.user_id, give_up)
     stores.hint()
     return response
+
+
+_order = msgspec.json.Decoder(Order).decode
 
 
 def _state(request: Request) -> OrdersState:

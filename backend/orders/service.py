@@ -6,7 +6,6 @@ from datetime import timedelta
 from uuid import UUID
 
 import asyncpg
-import msgspec
 from prometheus_client import Counter
 
 from backend.kernel import idempotency
@@ -45,8 +44,8 @@ async def place(
     correlation_id: UUID,
     key: str | None,
     fingerprint: bytes | None,
-) -> tuple[Order, bool]:
-    """Place an order. Returns it as it was placed, and whether this is a replay of an earlier reply.
+) -> Placed:
+    """Place an order. Returns its reply, or that of the first request with this key, which may have been a refusal.
 
     One statement, which is its own transaction. Raises TicketUnavailable, TicketNotFound, OwnTicket, MixedCurrency,
     TooManyTickets, TooManyTicketsOfShow, TooManyOpenOrders, CoolingDown; Conflict and Invalid of the idempotency key.
@@ -84,8 +83,7 @@ async def place(
     PLACED.labels(placed.outcome).inc()
     if placed.outcome not in {"placed", "replayed"}:
         raise _refusal(placed, settings)
-    assert placed.body is not None
-    return _order(placed.body.encode()), placed.outcome == "replayed"
+    return placed
 
 
 async def cancel(connection: Connection, order_id: UUID, buyer_id: UUID, correlation_id: UUID) -> None:
@@ -117,9 +115,6 @@ def _about_a_ticket(fault: asyncpg.PostgresError) -> bool:
     return fault.constraint_name == "lines_one_live_per_ticket" or "function tickets.hold" in (
         fault.context or ""
     )
-
-
-_order = msgspec.json.Decoder(Order).decode
 
 
 def _ticket_ids(new: NewOrder, most: int) -> list[UUID]:

@@ -1,13 +1,17 @@
 """Idempotency-Key: the same request twice is the first one's reply, byte for byte, and happens once."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Literal
 from uuid import uuid4
 
+import asyncpg
 import httpx
 import pytest
 
+from backend.kernel import database
+from backend.kernel.idempotency import purge
 from tests import factories
 from tests.factories import Json
 from tests.replies import code
@@ -115,7 +119,7 @@ async def test_other_keys_are_other_requests(system: System) -> None:
 async def test_a_repeat_during_the_first_is_told_to_wait(request_of: RequestOf, system: System) -> None:
     await system.start("api")
     person, request = system.person(), await request_of(system)
-    schema = "orders" if request[0] == "/api/orders" else "tickets"
+    schema: Literal["orders", "tickets"] = "orders" if request[0] == "/api/orders" else "tickets"
     rival = await system.connect()
     async with rival.transaction():
         await rival.execute(
@@ -204,6 +208,69 @@ async def test_nothing_is_stuck_after_a_request_that_failed(system: System) -> N
         retried = await keyed(person, request, f"try {request[0]}")
         assert retried.status_code == 201
         assert "idempotent-replayed" not in retried.headers
+
+
+async def test_a_refusal_of_an_order_that_will_not_change_is_remembered(system: System) -> None:
+    await system.start("api")
+    seller, buyer = system.person("seller"), system.person("buyer")
+    euro, dollar = await factories.ticket(seller), await factories.ticket(seller, currency="USD")
+    mixed = ("/api/orders", {"ticket_ids": [euro["id"], dollar["id"]]})
+    first = await keyed(buyer, mixed, "cart")
+    assert code(first) == (422, "mixed_currency")
+    assert (await seller.put(f"/api/tickets/{dollar['id']}", {"currency": "EUR"})).status_code == 200
+    again = await keyed(buyer, mixed, "cart")
+    assert (again.status_code, again.content) == (first.status_code, first.content)
+    assert again.headers["content-type"] == first.headers["content-type"]
+    assert again.headers["idempotent-replayed"] == "true"
+    missing = ("/api/orders", {"ticket_id": str(uuid4())})
+    refusals = [await keyed(buyer, missing, "missing") for _ in range(2)]
+    assert [code(reply) for reply in refusals] == [(404, "ticket_not_found")] * 2
+    assert refusals[1].headers["idempotent-replayed"] == "true"
+    assert (await keyed(buyer, mixed, "another cart")).status_code == 201
+
+
+async def test_an_order_is_one_round_trip_key_and_limits_included(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await system.start("api")
+    person = system.person()
+    await keyed(person, await order_request(system), "the statement is prepared by the first")
+    request = await order_request(system)
+    asked: list[str] = []
+    real = vars(asyncpg.Connection)["_do_execute"]
+
+    async def counted(self: Any, query: str, *arguments: Any, **options: Any) -> Any:
+        asked.append(query)
+        return await real(self, query, *arguments, **options)
+
+    monkeypatch.setattr(asyncpg.Connection, "_do_execute", counted)
+    assert (await keyed(person, request, "second")).status_code == 201
+    assert len(asked) == 1
+
+
+@requests
+async def test_a_key_lives_a_day(request_of: RequestOf, system: System) -> None:
+    await system.start("api")
+    person, request = system.person(), await request_of(system)
+    schema: Literal["orders", "tickets"] = "orders" if request[0] == "/api/orders" else "tickets"
+    owner = await system.connect()
+    first = await keyed(person, request, "again")
+    async with database_pool(system, schema) as pool:
+        await owner.execute(f"update {schema}.idempotency_keys set created_at = now() - interval '23 hours'")
+        assert await purge(pool, schema) == 0
+        assert (await keyed(person, request, "again")).content == first.content
+        await owner.execute(f"update {schema}.idempotency_keys set created_at = now() - interval '25 hours'")
+        assert await purge(pool, schema) == 1
+    assert "idempotent-replayed" not in (await keyed(person, request, "again")).headers
+
+
+@asynccontextmanager
+async def database_pool(system: System, noun: str) -> AsyncIterator[Any]:
+    pool = await database.open_pool(system.settings.noun_database_url(noun), name="tests", size=1)
+    try:
+        yield pool
+    finally:
+        await database.close_pool(pool)
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "tab\there", "caf\u00e9 \u0085"])

@@ -59,14 +59,15 @@ $$;
 -- Place an order: its tickets held, its lines, fee and total frozen, its events and the reply under its idempotency
 -- key stored, in one transaction and one round trip.
 --
--- `outcome` is placed or replayed with the reply's `body`; key_in_flight, key_reused, too_many_open_orders; cooling_down
+-- `outcome` is placed or replayed with the reply's `status` and `body`; key_in_flight, key_reused, too_many_open_orders; cooling_down
 -- with the time when that ends; or why `tickets.hold` refused, with the ticket and, when it is known, the end of the hold
 -- in the way. Both times are by the clock that says `decided_at`. Too many tickets of a show are known only when they are held: that raises GT002, which undoes everything.
 -- `p_max_unpaid` may be null: no cooldown.
 create or replace function orders.place(
     p_buyer uuid, p_tickets uuid[], p_hold interval, p_grace interval, p_fee_percent numeric, p_max_open int,
     p_max_per_show int, p_max_unpaid int, p_cooldown interval, p_correlation uuid, p_key text, p_fingerprint bytea,
-    out outcome text, out body text, out refused uuid, out refused_until timestamptz, out decided_at timestamptz
+    out outcome text, out status int, out body text, out refused uuid, out refused_until timestamptz,
+    out decided_at timestamptz
 )
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
@@ -88,8 +89,9 @@ begin
             return;
         end if;
         select case when k.fingerprint = p_fingerprint then 'replayed' else 'key_reused' end,
+               k.status,
                convert_from(k.body, 'UTF8')
-        into outcome, body
+        into outcome, status, body
         from orders.idempotency_keys k where k.user_id = p_buyer and k.key = p_key;
         if outcome is not null then
             return;
@@ -183,7 +185,7 @@ begin
                convert_to(replied.body, 'UTF8')
         from replied where p_key is not null
     )
-    select 'placed', replied.body into outcome, body from replied;
+    select 'placed', 201, replied.body into outcome, status, body from replied;
 end
 $$;
 
