@@ -12,6 +12,7 @@ BENCHMARKS = {
     "holds": holds.measure,
     "rush": rush.measure,
     "expiry": expiry.measure,
+    "growth": growth.measure,
 }
 
 
