@@ -69,7 +69,8 @@ def _ticket_messages(event: Event, ticket: Ticket) -> list[Message]:
         Message(f"ticket-{ticket.id}", event.type, data, key=key, version=ticket.version),
     ]
     order_id = ticket.order_id or ticket.previous_order_id
-    if event.type in SALES and order_id is not None:
+    told_as = "sale.refunded" if ticket.refunded else SALES.get(event.type)
+    if told_as is not None and order_id is not None:
         sale = {
             "order_id": str(order_id),
             "ticket": data["ticket"],
@@ -77,13 +78,13 @@ def _ticket_messages(event: Event, ticket: Ticket) -> list[Message]:
             "currency": ticket.currency,
             "held_until": data["ticket"]["held_until"],
         }
-        told.append(Message(_user(ticket.seller_id), SALES[event.type], {"sale": sale}))
+        told.append(Message(_user(ticket.seller_id), told_as, {"sale": sale}))
     return told
 
 
 def _public(event: Event, ticket: Ticket) -> dict[str, Any]:
     shown: dict[str, Any] = msgspec.to_builtins(ticket)
-    del shown["order_id"], shown["previous_order_id"]
+    del shown["order_id"], shown["previous_order_id"], shown["refunded"]
     left = (ticket.held_until - event.envelope.occurred_at).total_seconds() if ticket.held_until else None
     return shown | {"seconds_left": left if left is None else max(0.0, round(left, 3))}
 

@@ -55,7 +55,7 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Ticket(msgspec.Struct, frozen=True, kw_only=True):
-    """`data` of `ticket.*`. `previous_order_id` is whose hold a release ended."""
+    """`data` of `ticket.*`. `previous_order_id` is the order that lost it: its hold ended, or it was `refunded`."""
 
     id: UUID
     show_id: UUID
@@ -71,6 +71,7 @@ class Ticket(msgspec.Struct, frozen=True, kw_only=True):
     currency: str
     order_id: UUID | None
     previous_order_id: UUID | None = None
+    refunded: bool = False
     held_until: datetime | None
     version: int
     created_at: datetime

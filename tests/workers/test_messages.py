@@ -140,6 +140,21 @@ def test_the_seller_hears_of_holds_releases_and_sales(type: str) -> None:
     assert str(BUYER) not in msgspec.json.encode(message.data).decode()
 
 
+@pytest.mark.parametrize(
+    ("type", "status"), [("ticket.released", "available"), ("ticket.withdrawn", "withdrawn")]
+)
+def test_the_seller_hears_of_a_refund_whatever_became_of_the_ticket(type: str, status: str) -> None:
+    refunded = event(type, ticket(status=status, previous_order_id=ORDER, refunded=True))
+    show, own, sale = messages_for(refunded)
+    for public in (show, own):
+        assert (public.event, public.data["ticket"]["status"]) == (type, status)
+        assert "refunded" not in public.data["ticket"]
+    assert (sale.channel, sale.event, sale.key) == (f"private-user-{SELLER}", "sale.refunded", None)
+    told = sale.data["sale"]
+    assert (told["order_id"], told["amount"], told["ticket"]["id"]) == (str(ORDER), 4500, str(TICKET))
+    assert str(BUYER) not in msgspec.json.encode(sale.data).decode()
+
+
 def test_a_holds_end_and_what_is_left_of_it_travel_with_the_ticket() -> None:
     held = messages_for(ticket_event("ticket.held"))[0].data["ticket"]
     assert (held["held_until"], held["seconds_left"]) == ("2030-01-01T12:01:00Z", 60.0)
