@@ -70,6 +70,7 @@ WRITES: dict[str, tuple[str, str, Json]] = {
     "tickets": ("POST", "/api/shows/{show}/tickets", {"tickets": [{"price": 100, "currency": "EUR"}]}),
     "order": ("POST", "/api/orders", ORDER),
     "payment": ("POST", "/api/payments", PAYMENT),
+    "refund": ("POST", "/api/orders/{order}/refund", {"relist": False}),
     "sign up": ("POST", "/api/users/signup", ACCOUNT),
     "sign in": ("POST", "/api/users/signin", ACCOUNT),
 }
@@ -154,6 +155,7 @@ def bad_ids() -> dict[str, Bad]:
         ("PUT", "/api/tickets/{}", {}, NO_TICKET),
     ]
     more += [("DELETE", "/api/tickets/{}", {}, NO_TICKET), ("DELETE", "/api/orders/{}", {}, NO_ORDER)]
+    more += [("POST", "/api/orders/{}/refund", {}, NO_ORDER)]
     more += [("POST", "/api/shows/{}/tickets", WRITES["tickets"][2], NO_SHOW)]
     every = [(method, path, None, refusal) for path, (method, refusal) in paths.items()] + more
     return {
@@ -171,6 +173,7 @@ def wrong_methods() -> dict[str, Bad]:
         "/api/shows/{show}",
         "/api/tickets",
         "/api/orders/{order}",
+        "/api/orders/{order}/refund",
         "/api/payments",
         "/api/push/auth",
     ]
@@ -293,6 +296,13 @@ FIELDS: dict[str, Bad] = {
     "payment: a method with a path": spoiled("payment", payment_method="../v1/refunds"),
     "payment: a method too long": spoiled("payment", payment_method="x" * 256),
     "payment: an amount": spoiled("payment", amount=1),
+    "refund: another's order": Bad("POST", "/api/orders/{order}/refund", {}, NO_ORDER),
+    "refund: another's order, relisted": spoiled("refund", NO_ORDER, relist=True),
+    "refund: relist is a number": spoiled("refund", relist=1),
+    "refund: relist is a text": spoiled("refund", relist="yes"),
+    "refund: relist of null": spoiled("refund", relist=None),
+    "refund: an amount": spoiled("refund", amount=1),
+    "refund: single tickets": spoiled("refund", tickets=["{ticket}"]),
     "webhook: no signature": Bad(
         "POST", "/api/payments/webhook", {}, (400, "bad_signature"), signed_in=False
     ),

@@ -243,3 +243,28 @@ async def test_a_purchase_outlives_the_push_gateway(system: System) -> None:
 
 async def _events(watcher: Watcher, name: str) -> list[Seen]:
     return watcher.events(name)
+
+
+async def test_seller_and_buyer_hear_of_a_refund_and_everybody_of_the_free_ticket(system: System) -> None:
+    async with theatre(system) as stage:
+        shop = stage.shop
+        ticket = await stage.listed()
+        order = await factories.order(shop.buyer, ticket["id"])
+        await shop.pay(order)
+        await stage.hear_sale(ticket)
+        assert (await shop.refund(order, relist=True)).status_code == 200
+        released = await heard(stage.buyer, "ticket.released", stage.channel)
+        assert (released.data["ticket"]["id"], released.data["ticket"]["status"]) == (
+            ticket["id"],
+            "available",
+        )
+        sale = await heard(stage.seller, "sale.refunded", f"private-user-{shop.seller.id}")
+        assert (sale.data["sale"]["order_id"], sale.data["sale"]["amount"]) == (order["id"], ticket["price"])
+        told = await heard(stage.buyer, "order.refunded", f"private-user-{shop.buyer.id}")
+        assert told.data["order"]["status"] == "refunded"
+        await heard(stage.buyer, "payment.refunded", f"private-user-{shop.buyer.id}")
+        assert stage.seller.events("sale.released") == []
+        await heard_when(stage.buyer, "show.availability", lambda data: data["show"]["available"] == 1)
+        for watcher in (stage.seller, stage.buyer):
+            await stage.assert_shown_is_fresh(watcher, ticket)
+            assert_numbered(watcher, stage.channel)

@@ -1,4 +1,4 @@
-"""Payments go on without their request: webhooks, orders that ended unpaid, and attempts whose process died."""
+"""Payments and refunds go on without their request: webhooks, orders that ended unpaid, and what lost its process."""
 
 import asyncio
 from datetime import timedelta
@@ -13,7 +13,8 @@ from backend.events.catalogue import Event, Order
 from backend.events.stores import Stores
 from backend.kernel import database
 from backend.kernel.database import Connection
-from backend.payments import queries, service
+from backend.payments import queries, refund_queries, service
+from backend.payments.model import Refund
 from backend.payments.queries import Patience, Still
 from backend.payments.service import HANDLE_WEBHOOK
 from backend.payments.settlement import ABANDONED_SECONDS, Settlement
@@ -31,6 +32,8 @@ PATIENCE = Patience(
     requires_action=timedelta(seconds=15),
     started=timedelta(seconds=ABANDONED_SECONDS),
 )
+# Any two may work on the same refund; this only spares Stripe the questions. A pending one may take its bank days.
+REFUND_PATIENCE = refund_queries.Patience(requested=timedelta(seconds=10), pending=timedelta(minutes=10))
 WEBHOOK_SECONDS = 10.0
 BATCH = 50
 AT_ONCE = 10
@@ -47,18 +50,22 @@ async def abandon_payment(context: dict[str, Any], order_id: str) -> None:
 
 
 async def reconcile_payments(context: dict[str, Any]) -> int:
-    """Take every payment that stands still one step on. Returns how many were looked at."""
+    """Take every payment and refund that stands still one step on. Returns how many were looked at."""
     stores: Stores = context["payments"]
     settlement: Settlement = context["settlement"]
     jobs: ArqRedis = context["redis"]
     async with database.connection(stores.pool) as connection:
         webhooks = await queries.waiting_webhooks(connection, WEBHOOK_SECONDS, BATCH)
         still = await queries.claim_still(connection, PATIENCE, BATCH)
+        refunds = await refund_queries.claim_still(connection, REFUND_PATIENCE, BATCH)
     for event_id in webhooks:
         await jobs.enqueue_job(HANDLE_WEBHOOK, event_id, _job_id=f"webhook:{event_id}")
     places = asyncio.Semaphore(AT_ONCE)
-    await asyncio.gather(*(_resume(settlement, one, places) for one in still))
-    return len(still) + len(webhooks)
+    await asyncio.gather(
+        *(_resume(settlement, one, places) for one in still),
+        *(_resume_refund(settlement, one, places) for one in refunds),
+    )
+    return len(still) + len(refunds) + len(webhooks)
 
 
 async def _resume(settlement: Settlement, still: Still, places: asyncio.Semaphore) -> None:
@@ -73,6 +80,17 @@ async def _resume(settlement: Settlement, still: Still, places: asyncio.Semaphor
         log.info(
             "payment reconciled", payment_id=str(payment.id), was=payment.status, now=outcome.payment.status
         )
+
+
+async def _resume_refund(settlement: Settlement, refund: Refund, places: asyncio.Semaphore) -> None:
+    try:
+        async with places, asyncio.timeout(RESUME_SECONDS):
+            resumed = await settlement.refunds.resume(refund)
+    except Exception as fault:
+        log.warning("refund not reconciled", refund_id=str(refund.id), error=repr(fault))
+        return
+    if resumed.status != refund.status:
+        log.info("refund reconciled", refund_id=str(refund.id), was=refund.status, now=resumed.status)
 
 
 class Abandonment:

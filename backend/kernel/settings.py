@@ -42,6 +42,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_tickets_per_show: Count = 16
     max_unpaid_holds: Count = 8
     cooldown_seconds: Seconds = 600
+    # How long after an order's completion its buyer may have it refunded; 0 is never.
+    refund_window_seconds: Annotated[int, msgspec.Meta(ge=0, le=31_536_000)] = 0
     fee_percent: Annotated[Decimal, msgspec.Meta()] = Decimal(5)
 
     jwt_private_key: str = ""

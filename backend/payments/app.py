@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 
 from backend.events.stores import open_stores
 from backend.kernel.jobs import open_jobs
@@ -22,7 +23,8 @@ def service(settings: Settings) -> Service:
         try:
             async with open_stores(settings, "payments") as stores:
                 settlement = Settlement(stores, provider)
-                state = PaymentsState(stores, settlement, jobs, settings.webhook_secrets)
+                window = timedelta(seconds=settings.refund_window_seconds)
+                state = PaymentsState(stores, settlement, jobs, settings.webhook_secrets, window)
                 yield ServiceState(state, stores.checks())
         finally:
             await provider.close()

@@ -1,6 +1,6 @@
-"""Why a payment was refused. None of these leaves money taken."""
+"""Why a payment or a refund was refused. None of a payment's leaves money taken."""
 
-from backend.kernel.problems import Conflict, Invalid, NotFound, Problem, Unavailable
+from backend.kernel.problems import Conflict, Forbidden, Invalid, NotFound, Problem, Unavailable
 
 
 class OrderNotFound(NotFound):
@@ -47,3 +47,41 @@ class ProviderUnavailable(Unavailable):
     """Stripe did not answer; nothing was begun."""
 
     code = "payment_provider_unavailable"
+
+
+class OrderNotRefundable(Conflict):
+    """The order is not completed: no money was taken that could go back."""
+
+    code = "order_not_refundable"
+
+
+class OrderAlreadyRefunded(Conflict):
+    code = "already_refunded"
+
+
+class RefundInProgress(Conflict):
+    code = "refund_in_progress"
+
+
+class OrderHasOtherSellers(Conflict):
+    """Some of the order's tickets are another seller's, who alone may take them back."""
+
+    code = "order_has_other_sellers"
+
+
+class RefundNotAllowed(Forbidden):
+    """The buyer's time to ask for it is over, or there is none."""
+
+    code = "refund_not_allowed"
+
+
+class RelistNotAllowed(Forbidden):
+    """Only the seller puts tickets on sale."""
+
+    code = "relist_not_allowed"
+
+
+class RefundRefused(Conflict):
+    """Stripe will not return the money; `stripe_code` tells why. The order is completed, as it was."""
+
+    code = "refund_refused"

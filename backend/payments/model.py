@@ -9,6 +9,7 @@ from msgspec import Meta
 
 Status = Literal["started", "requires_action", "authorised", "captured", "voided", "failed", "refunded"]
 OPEN = frozenset({"started", "requires_action", "authorised"})
+RefundStatus = Literal["requested", "pending", "succeeded", "failed"]
 
 
 class NewPayment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -49,6 +50,67 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True):
     version: int
     created_at: datetime
     updated_at: datetime
+
+
+class NewRefund(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`relist` puts the tickets on sale again at their price; a seller's choice. Else they are withdrawn."""
+
+    relist: bool = False
+
+
+class RefundLine(msgspec.Struct, frozen=True):
+    """A ticket as it was when it was ordered."""
+
+    id: UUID
+    show_id: UUID
+    seller_id: UUID
+    price: int
+    title: str | None
+    section: str | None
+    row: str | None
+    seat: str | None
+
+
+class RefundState(msgspec.Struct, frozen=True, kw_only=True):
+    """`requested` and `pending` mean that the outcome is still coming: by `order.refunded` and `sale.refunded`."""
+
+    id: UUID
+    status: RefundStatus
+    amount: int
+    currency: str
+    relist: bool
+
+
+class RefundReply(msgspec.Struct, frozen=True, kw_only=True):
+    """The order, without who bought it, and its refund."""
+
+    id: UUID
+    status: Literal["completed", "refund_pending", "refunded"]
+    tickets: list[RefundLine]
+    subtotal: int
+    fee: int
+    total: int
+    currency: str
+    version: int
+    refund: RefundState
+
+
+class Refund(msgspec.Struct, frozen=True, kw_only=True):
+    """One refund of an order. `number` counts the order's; `faults` how often Stripe failed at it by itself."""
+
+    id: UUID
+    order_id: UUID
+    payment_id: UUID
+    intent_id: str
+    number: int
+    relist: bool
+    status: RefundStatus
+    amount: int
+    currency: str
+    stripe_id: str | None
+    failure_code: str | None
+    faults: int
+    version: int
 
 
 class Received(msgspec.Struct, frozen=True):

@@ -13,6 +13,7 @@ from stripe import StripeClient
 
 # Two calls, each tried twice, end before an attempt counts as abandoned.
 CALL_SECONDS = 5.0
+REFUNDS_LISTED = 100
 
 
 class Intent(NamedTuple):
@@ -25,6 +26,16 @@ class Intent(NamedTuple):
     order_id: UUID | None
     client_secret: str
     failure: tuple[str, str | None, str] | None
+
+
+class StripeRefund(NamedTuple):
+    """Money on its way back. `refund_id` is ours, if it was we who asked for it."""
+
+    id: str
+    status: str
+    amount: int
+    refund_id: UUID | None
+    failure_code: str | None
 
 
 class Declined(Exception):
@@ -47,6 +58,10 @@ class Refused(Exception):
 
 class Unreachable(Exception):
     """No answer, or none that tells the outcome: read the intent again later."""
+
+
+class Faulted(Unreachable):
+    """Stripe's own fault was the answer, and stays the answer under this idempotency key, whatever was done."""
 
 
 class Provider:
@@ -107,6 +122,33 @@ class Provider:
             )
         )
 
+    async def request_refund(
+        self, intent_id: str, amount: int, order_id: UUID, refund_id: UUID, key: str
+    ) -> StripeRefund:
+        """`amount` of what was captured, back. Raises Refused, Unreachable."""
+        return _refund(
+            await _answered(
+                self._client.v1.refunds.create_async(
+                    {
+                        "payment_intent": intent_id,
+                        "amount": amount,
+                        "metadata": {"order_id": str(order_id), "refund_id": str(refund_id)},
+                    },
+                    {"idempotency_key": key},
+                )
+            )
+        )
+
+    async def retrieve_refund(self, stripe_id: str) -> StripeRefund:
+        return _refund(await _answered(self._client.v1.refunds.retrieve_async(stripe_id)))
+
+    async def refunds_of(self, intent_id: str) -> list[StripeRefund]:
+        """The newest refunds of an intent, whoever asked for them."""
+        found = await _answered(
+            self._client.v1.refunds.list_async({"payment_intent": intent_id, "limit": REFUNDS_LISTED})
+        )
+        return [_refund(each) for each in found.data]
+
 
 def verify_signature(body: bytes, header: str, secrets: tuple[str, ...], *, now: float) -> bool:
     """Whether one of the secrets signed these very bytes within five minutes of `now`, before or after."""
@@ -138,6 +180,17 @@ async def _asked(call: Any) -> Intent:
     )
 
 
+def _refund(found: Any) -> StripeRefund:
+    ours = found.metadata["refund_id"] if found.metadata and "refund_id" in found.metadata else None
+    return StripeRefund(
+        found.id,
+        found.status,
+        found.amount,
+        UUID(ours) if ours else None,
+        getattr(found, "failure_reason", None),
+    )
+
+
 def _failure(error: Any) -> tuple[str, str | None, str]:
     # An attribute that Stripe left out is missing, not None.
     code, decline_code, message = (getattr(error, name, None) for name in ("code", "decline_code", "message"))
@@ -155,4 +208,5 @@ async def _answered(call: Any) -> Any:
     except stripe.InvalidRequestError as fault:
         raise Refused(fault.code or "invalid_request", fault.user_message or str(fault)) from fault
     except stripe.StripeError as fault:
-        raise Unreachable(f"{type(fault).__name__} {fault.http_status or ''}".strip()) from fault
+        unanswered = Faulted if (fault.http_status or 0) >= 500 else Unreachable
+        raise unanswered(f"{type(fault).__name__} {fault.http_status or ''}".strip()) from fault

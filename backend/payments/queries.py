@@ -49,6 +49,13 @@ class Request(NamedTuple):
     in_flight: bool
 
 
+class Webhook(NamedTuple):
+    """What one of Stripe's events is about."""
+
+    type: str
+    intent_id: str
+
+
 async def begin(
     connection: Connection, order_id: UUID, buyer_id: UUID, payment_id: UUID, correlation_id: UUID
 ) -> Begun:
@@ -143,12 +150,21 @@ async def record_intent(connection: Connection, payment_id: UUID, intent_id: str
 
 
 async def is_captured(connection: Connection, intent_id: str) -> bool:
-    """Whether an attempt on this intent completed its order."""
+    """Whether an attempt on this intent completed its order, which may be refunded since."""
     found: bool = await connection.fetchval(
-        "select exists (select from payments.payments where intent_id = $1 and status = 'captured')",
+        "select exists (select from payments.payments where intent_id = $1 and status in ('captured', 'refunded'))",
         intent_id,
     )
     return found
+
+
+async def captured(connection: Connection, intent_id: str) -> Payment | None:
+    """The attempt on this intent whose money was taken, though it may be back since."""
+    row = await connection.fetchrow(
+        f"select {_PAYMENT} from payments.payments p where p.intent_id = $1 and p.captured_at is not null",
+        intent_id,
+    )
+    return Payment(**row) if row else None
 
 
 async def advance(
@@ -165,7 +181,8 @@ async def advance(
         f"""
         update payments.payments p
         set status = $3, intent_id = coalesce($4, p.intent_id), failure_code = $5, decline_code = $6,
-            failure_message = $7, version = p.version + 1, updated_at = now(), looked_at = now()
+            failure_message = $7, version = p.version + 1, updated_at = now(), looked_at = now(),
+            captured_at = case $3 when 'captured' then now() else p.captured_at end
         where p.id = $1 and p.status = any ($2)
         returning {_PAYMENT}
         """,
@@ -277,12 +294,16 @@ async def store_webhook(connection: Connection, event_id: str, type: str, object
     return done is True
 
 
-async def unhandled_webhook(connection: Connection, event_id: str) -> str | None:
-    """The object of an event that still waits to be handled."""
-    found: str | None = await connection.fetchval(
-        "select object_id from payments.webhook_events where id = $1 and handled_at is null", event_id
+async def unhandled_webhook(connection: Connection, event_id: str) -> Webhook | None:
+    """An event that is about an intent and still waits to be handled."""
+    row = await connection.fetchrow(
+        """
+        select type, object_id as intent_id from payments.webhook_events
+        where id = $1 and handled_at is null and object_id is not null
+        """,
+        event_id,
     )
-    return found
+    return Webhook(**row) if row else None
 
 
 async def mark_webhook(connection: Connection, event_id: str, error: str | None) -> None:

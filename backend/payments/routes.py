@@ -1,5 +1,6 @@
 """The routes of payments."""
 
+from datetime import timedelta
 from typing import NamedTuple
 
 from arq.connections import ArqRedis
@@ -10,9 +11,12 @@ from starlette.routing import Route
 from backend.events.stores import Stores
 from backend.kernel import idempotency, principal
 from backend.kernel.openapi import describe
-from backend.kernel.web import read_json, reply
+from backend.kernel.web import path_id, read_json, reply
 from backend.payments import service
-from backend.payments.model import NewPayment, PaymentReply, Received
+from backend.payments.errors import OrderNotFound
+from backend.payments.model import NewPayment, NewRefund, PaymentReply, Received, RefundReply
+from backend.payments.refund_queries import Asking
+from backend.payments.service import Answer
 from backend.payments.settlement import Settlement
 
 
@@ -21,6 +25,7 @@ class PaymentsState(NamedTuple):
     settlement: Settlement
     jobs: ArqRedis
     webhook_secrets: tuple[str, ...]
+    buyer_window: timedelta
 
 
 @describe(tag="payments", body=NewPayment, created=PaymentReply, refusals=(402, 404, 409, 503))
@@ -37,12 +42,33 @@ async def pay(request: Request) -> Response:
     answer = await service.pay(
         state.stores, state.settlement, buyer.user_id, new, key, fingerprint, request.state.correlation_id
     )
-    return Response(
-        answer.body,
-        answer.status,
-        headers={idempotency.REPLAYED_HEADER: "true"} if answer.replayed else {},
-        media_type="application/json" if answer.status < 400 else "application/problem+json",
+    return _response(answer)
+
+
+@describe(tag="orders", body=NewRefund, ok=RefundReply, accepted=RefundReply, refusals=(403, 404, 409))
+async def refund(request: Request) -> Response:
+    """Give an order's money back, all of it: its seller, or its buyer as long as that is allowed.
+
+    202 says that it is under way: follow the order, or `sale.refunded`. The tickets are on sale again with `relist`,
+    which is the seller's to say, and withdrawn without.
+    """
+    user = principal.require(request)
+    order_id = path_id(request, OrderNotFound)
+    new = await read_json(request, NewRefund)
+    key = idempotency.key_of(request)
+    state = _state(request)
+    asking = Asking(
+        order_id=order_id,
+        user_id=user.user_id,
+        relist=new.relist,
+        buyer_window=state.buyer_window,
+        key=key,
+        fingerprint=await idempotency.fingerprint(request) if key else None,
     )
+    answer = await service.refund(
+        state.stores, state.settlement.refunds, asking, request.state.correlation_id
+    )
+    return _response(answer)
 
 
 @describe(tag="payments", public=True, ok=Received, refusals=(400,))
@@ -55,6 +81,15 @@ async def webhook(request: Request) -> Response:
     return reply(Received())
 
 
+def _response(answer: Answer) -> Response:
+    return Response(
+        answer.body,
+        answer.status,
+        headers={idempotency.REPLAYED_HEADER: "true"} if answer.replayed else {},
+        media_type="application/json" if answer.status < 400 else "application/problem+json",
+    )
+
+
 def _state(request: Request) -> PaymentsState:
     state: PaymentsState = request.state.payments
     return state
@@ -62,5 +97,6 @@ def _state(request: Request) -> PaymentsState:
 
 routes = [
     Route("/api/payments", pay, methods=["POST"]),
+    Route("/api/orders/{id}/refund", refund, methods=["POST"]),
     Route("/api/payments/webhook", webhook, methods=["POST"]),
 ]

@@ -1,9 +1,9 @@
-"""A request to pay, answered once: the attempt's row is the lease and the memory of its Idempotency-Key."""
+"""Requests to pay and to refund, answered once: a row is the lease and the memory of its Idempotency-Key."""
 
 import json
 import time
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import msgspec
 import structlog
@@ -13,21 +13,26 @@ from redis.exceptions import RedisError
 from backend.events.stores import Stores
 from backend.kernel import database, idempotency
 from backend.kernel.problems import Problem
-from backend.payments import queries
+from backend.payments import queries, refund_queries
 from backend.payments.errors import (
     OrderExpired,
     PaymentDeclined,
     PaymentMethodRefused,
     ProviderUnavailable,
+    RefundInProgress,
+    RefundRefused,
     WebhookRefused,
 )
-from backend.payments.model import NewPayment, PaymentReply
+from backend.payments.model import NewPayment, PaymentReply, Refund, RefundReply, RefundState
 from backend.payments.provider import Declined, Refused, Unreachable, verify_signature
+from backend.payments.refund_queries import Asking
+from backend.payments.refunds import Refunds
 from backend.payments.settlement import Outcome, Settlement
 
 log = structlog.get_logger()
 
 HANDLE_WEBHOOK = "handle_webhook"
+REFUND_EVENTS = frozenset({"charge.refunded", "refund.created", "refund.updated"})
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -51,6 +56,9 @@ async def pay(
     if key is not None:
         async with database.connection(stores.pool) as connection:
             earlier = await queries.request(connection, buyer_id, key)
+            refunded = await refund_queries.request(connection, buyer_id, key)
+        if refunded is not None:
+            raise idempotency.reused()
         if earlier is not None:
             return await _repeat(stores, settlement, earlier, fingerprint)
     payment = await settlement.begin(buyer_id, new, key, fingerprint, correlation_id)
@@ -69,6 +77,22 @@ async def pay(
         async with database.connection(stores.pool) as connection:
             await queries.store_reply(connection, payment.id, answer.status, answer.body)
     return answer
+
+
+async def refund(stores: Stores, refunds: Refunds, asking: Asking, correlation_id: UUID) -> Answer:
+    """Refund an order. A repeat of a keyed request gets the first one's reply. Raises Problem where none was begun."""
+    earlier = await _asked_before(stores, asking)
+    if earlier is not None:
+        return await _repeat_refund(stores, refunds, asking, earlier)
+    try:
+        begun = await refunds.begin(asking, correlation_id)
+    except RefundInProgress:
+        # Perhaps by this very request, whose first sending was not yet to be seen.
+        earlier = await _asked_before(stores, asking)
+        if earlier is None:
+            raise
+        return await _repeat_refund(stores, refunds, asking, earlier)
+    return await _carried_out(stores, refunds, asking, begun, correlation_id)
 
 
 async def accept_webhook(
@@ -92,10 +116,12 @@ async def accept_webhook(
 async def handle_webhook(stores: Stores, settlement: Settlement, event_id: str) -> None:
     """Do what a stored event asks for, once; again when it failed."""
     async with database.connection(stores.pool) as connection:
-        intent_id = await queries.unhandled_webhook(connection, event_id)
+        webhook = await queries.unhandled_webhook(connection, event_id)
     try:
-        if intent_id is not None:
-            await settlement.resume_intent(intent_id)
+        if webhook is not None:
+            await settlement.resume_intent(webhook.intent_id)
+        if webhook is not None and webhook.type in REFUND_EVENTS:
+            await settlement.refunds.adopt(webhook.intent_id)
     except Exception as fault:
         await _mark(stores, event_id, repr(fault)[:500])
         raise
@@ -124,6 +150,54 @@ async def _repeat(
     async with database.connection(stores.pool) as connection:
         await queries.store_reply(connection, earlier.payment.id, answer.status, answer.body)
     return answer
+
+
+async def _asked_before(stores: Stores, asking: Asking) -> refund_queries.Request | None:
+    """The refund that this key belongs to. Raises Invalid when it belongs to a payment."""
+    if asking.key is None:
+        return None
+    async with database.connection(stores.pool) as connection:
+        if await queries.request(connection, asking.user_id, asking.key) is not None:
+            raise idempotency.reused()
+        return await refund_queries.request(connection, asking.user_id, asking.key)
+
+
+async def _repeat_refund(
+    stores: Stores, refunds: Refunds, asking: Asking, earlier: refund_queries.Request
+) -> Answer:
+    if earlier.fingerprint != asking.fingerprint:
+        raise idempotency.reused()
+    if earlier.in_flight:
+        raise idempotency.in_flight()
+    if earlier.reply_status is not None:
+        return Answer(earlier.reply_status, earlier.reply_body or b"", replayed=True)
+    return await _carried_out(stores, refunds, asking, earlier.refund, uuid4())
+
+
+async def _carried_out(
+    stores: Stores, refunds: Refunds, asking: Asking, refund: Refund, correlation_id: UUID
+) -> Answer:
+    refund = await refunds.carry_out(refund, correlation_id)
+    async with database.connection(stores.pool) as connection:
+        if refund.status == "failed":
+            await refund_queries.forget_key(connection, refund.id)
+            raise RefundRefused("Stripe did not return the money", stripe_code=refund.failure_code)
+        answer = _refund_answer(refund, await refund_queries.order(connection, refund.order_id))
+        if asking.key is not None:
+            await refund_queries.store_reply(connection, refund.id, answer.status, answer.body)
+    return answer
+
+
+def _refund_answer(refund: Refund, order: dict[str, Any]) -> Answer:
+    state = RefundState(
+        id=refund.id,
+        status=refund.status,
+        amount=refund.amount,
+        currency=refund.currency,
+        relist=refund.relist,
+    )
+    body = msgspec.convert(order | {"refund": msgspec.to_builtins(state)}, RefundReply)
+    return Answer(200 if refund.status == "succeeded" else 202, msgspec.json.encode(body))
 
 
 def _answer(outcome: Outcome) -> Answer:

@@ -31,6 +31,7 @@ from backend.payments.errors import (
 )
 from backend.payments.model import OPEN, NewPayment, Payment
 from backend.payments.provider import Declined, Intent, Provider, Refused, Unreachable
+from backend.payments.refunds import Refunds
 
 log = structlog.get_logger()
 
@@ -66,6 +67,7 @@ class Settlement:
     def __init__(self, stores: Stores, provider: Provider) -> None:
         self._stores = stores
         self._provider = provider
+        self.refunds = Refunds(stores, provider)
 
     async def begin(
         self,
@@ -187,6 +189,7 @@ class Settlement:
             log.info("webhook for an intent that no attempt is on", intent_id=intent_id)
             return
         if payment.status in {"captured", "refunded"}:
+            await self.refunds.resume_intent(intent_id)
             return
         # Read after the attempt: what the intent was before could pass for this attempt's outcome.
         intent = await self._provider.retrieve(intent_id)
@@ -275,8 +278,9 @@ class Settlement:
             captured = await queries.advance(
                 connection, payment.id, (*AUTHORISABLE, "authorised"), "captured"
             )
-            assert finished, "captured money must complete its order"
             if captured is not None:
+                # Else a twin did this, and the order may be on its way to a refund by now.
+                assert finished, "captured money must complete its order"
                 await _tell(connection, "payment.captured", captured, correlation_id)
         self._stores.hint()
         return captured or await self._read(payment)

@@ -28,6 +28,7 @@ def test_blank_is_missing() -> None:
         ("HOLD_SECONDS", "0"),
         ("HOLD_SECONDS", "1.5"),
         ("HOLD_SECONDS", "-60"),
+        ("REFUND_WINDOW_SECONDS", "-1"),
         ("DATABASE_POOL_SIZE", "99999999"),
         ("MAX_TICKETS_PER_ORDER", "0"),
         ("FEE_PERCENT", "s3cret"),

@@ -56,6 +56,25 @@ class Stripe:
         intent = await self.intent(order_id)
         (await self._http.post(f"/v1/payment_intents/{intent['id']}/capture")).raise_for_status()
 
+    async def refunds(self, order_id: str) -> list[Json]:
+        """What Stripe has of the order's refunds, newest first."""
+        intent = await self.intent(order_id)
+        reply = await self._http.get("/v1/refunds", params={"payment_intent": intent["id"]})
+        found: list[Json] = reply.raise_for_status().json()["data"]
+        return found
+
+    async def settle_refund(self, order_id: str, outcome: str) -> None:
+        """What a bank says days later of the newest refund: succeed or fail."""
+        refund, *_ = await self.refunds(order_id)
+        path = f"/sandbox/refunds/{refund['id']}/settle"
+        (await self._http.post(path, json={"outcome": outcome})).raise_for_status()
+
+    async def refund_by_hand(self, order_id: str, amount: int | None = None) -> None:
+        intent = await self.intent(order_id)
+        given = {} if amount is None else {"amount": str(amount)}
+        reply = await self._http.post("/v1/refunds", data={"payment_intent": intent["id"]} | given)
+        reply.raise_for_status()
+
     async def create_foreign_intent(self) -> str:
         """An intent that another merchant's code made."""
         reply = await self._http.post("/v1/payment_intents", data={"amount": "900", "currency": "usd"})
@@ -90,6 +109,28 @@ class Shop:
     ) -> httpx.Response:
         body = {"order_id": order["id"], "payment_method": method}
         return await (by or self.buyer).post("/api/payments", body, key=key)
+
+    async def paid(self, method: str = "pm_card_visa", *, tickets: int = 1, **fields: Any) -> Json:
+        order = await self.order(tickets=tickets, **fields)
+        assert (await self.pay(order, method)).json()["status"] == "captured"
+        return order
+
+    async def refund(
+        self, order: Json, *, by: Person | None = None, relist: bool = False, key: str | None = None
+    ) -> httpx.Response:
+        return await (by or self.seller).post(
+            f"/api/orders/{order['id']}/refund", {"relist": relist}, key=key
+        )
+
+    async def refunds(self, order: Json) -> list[str]:
+        """The statuses of our refunds of this order, oldest first."""
+        rows = await self.rows.fetch(
+            "select status from payments.refunds where order_id = $1 order by number", UUID(order["id"])
+        )
+        return [row["status"] for row in rows]
+
+    async def is_refund(self, order: Json, status: str) -> bool:
+        return (await self.refunds(order))[-1:] == [status]
 
     async def order_status(self, order: Json) -> str:
         status: str = (await self.buyer.get(f"/api/orders/{order['id']}")).json()["status"]
@@ -146,6 +187,20 @@ class Shop:
         assert (await self.attempts(order)).count("captured") == 1
         told = await self.told(order)
         assert (told.count("order.completed"), told.count("payment.captured")) == (1, 1)
+
+    async def assert_refunded_once(self, order: Json, *, ticket: str = "withdrawn") -> None:
+        """All the money back, order refunded, tickets off it: each once."""
+        intent = await self.stripe.intent(order["id"])
+        assert (intent["amount_received"], intent["refunded"]) == (order["total"], order["total"])
+        given = [refund["amount"] for refund in await self.stripe.refunds(order["id"])]
+        assert given == [order["total"]]
+        assert await self.state(order) == ("refunded", ticket)
+        assert await self.refunds(order) == ["succeeded"]
+        assert await self.attempts(order) == ["refunded"]
+        told = await self.told(order)
+        assert (told.count("order.refunded"), told.count("payment.refunded")) == (1, 1)
+        live = "select count(*) from orders.lines where order_id = $1 and live"
+        assert await self.rows.fetchval(live, UUID(order["id"])) == 0
 
     async def assert_nothing_taken(self, order: Json) -> None:
         for intent in await self.stripe.intents():
