@@ -82,6 +82,6 @@ class RelistNotAllowed(Forbidden):
 
 
 class RefundRefused(Conflict):
-    """Stripe will not return the money; `stripe_code` tells why. The order is completed, as it was."""
+    """Stripe will not return the money; `stripe_code` tells why. The order is as it was."""
 
     code = "refund_refused"

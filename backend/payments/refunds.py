@@ -213,7 +213,7 @@ def _refusal(begun: Begun) -> Problem:
         case "relist_not_allowed":
             return RelistNotAllowed("only the seller puts tickets on sale again")
         case "not_allowed":
-            return RefundNotAllowed("the seller may refund this order, you may not, or no longer")
+            return RefundNotAllowed("only the seller may refund this order now")
     raise AssertionError(begun.outcome)
 
 

@@ -8,6 +8,7 @@ from uuid import UUID
 
 import httpx
 import msgspec
+from arq.constants import in_progress_key_prefix
 
 from backend.events.stores import open_stores
 from backend.kernel.jobs import open_jobs
@@ -129,8 +130,17 @@ class Shop:
         )
         return [row["status"] for row in rows]
 
-    async def is_refund(self, order: Json, status: str) -> bool:
-        return (await self.refunds(order))[-1:] == [status]
+    async def until_refund(self, order: Json, status: str) -> None:
+        """Wait for the newest refund's status, and for the worker to have no webhook in its hands."""
+        redis = self.system.redis()
+        waiting = "select count(*) from payments.webhook_events where handled_at is null"
+
+        async def done() -> bool:
+            if (await self.refunds(order))[-1:] != [status] or await self.rows.fetchval(waiting):
+                return False
+            return not await redis.keys(f"{in_progress_key_prefix}webhook:*")
+
+        await until(done, seconds=10)
 
     async def order_status(self, order: Json) -> str:
         status: str = (await self.buyer.get(f"/api/orders/{order['id']}")).json()["status"]

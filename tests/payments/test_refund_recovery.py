@@ -45,7 +45,7 @@ async def test_a_pending_refund_that_fails_gives_the_order_back(shop: Shop) -> N
     assert (await shop.refund(order, relist=True)).status_code == 202
     await shop.system.start("worker")
     await shop.stripe.settle_refund(order["id"], "fail")
-    await until(lambda: shop.is_refund(order, "failed"))
+    await shop.until_refund(order, "failed")
     await shop.assert_paid_once(order)
     assert (await shop.told(order))[-2:] == ["order.updated", "order.updated"]
     row = await shop.rows.fetchrow("select failure_code, stripe_id from payments.refunds")
@@ -131,7 +131,7 @@ async def test_a_webhook_that_is_earlier_than_the_requests_own_reply_finishes_th
     # The effect is there and told at once; its answer never comes.
     await shop.stripe.faults(match="POST /v1/refunds", fail_next=1, fail_when="after")
     await shop.refund(order)
-    await until(lambda: shop.is_refund(order, "succeeded"))
+    await shop.until_refund(order, "succeeded")
     await shop.assert_refunded_once(order)
 
 
@@ -141,7 +141,7 @@ async def test_shuffled_duplicated_deliveries_refund_once(shop: Shop) -> None:
     order = await shop.paid("pm_card_pendingRefund")
     await shop.refund(order)
     await shop.stripe.settle_refund(order["id"], "succeed")
-    await until(lambda: shop.is_refund(order, "succeeded"))
+    await shop.until_refund(order, "succeeded")
     await shop.assert_refunded_once(order)
 
 
@@ -268,7 +268,7 @@ async def test_reconcilers_and_the_request_at_once_ask_for_one_refund(shop: Shop
     await until(lambda: shop.refunds(order))
     await asyncio.gather(*(reconcile(shop) for _ in range(4)))
     assert (await asked).status_code == 200
-    await until(lambda: shop.is_refund(order, "succeeded"))
+    await shop.until_refund(order, "succeeded")
     await shop.assert_refunded_once(order)
 
 

@@ -85,7 +85,7 @@ async def test_the_buyer_reads_that_the_refund_is_under_way_and_then_done(shop: 
     assert await shop.state(order) == ("refund_pending", "sold")
     await shop.system.start("worker")
     await shop.stripe.settle_refund(order["id"], "succeed")
-    await until(lambda: shop.is_refund(order, "succeeded"))
+    await shop.until_refund(order, "succeeded")
     await shop.assert_refunded_once(order)
 
 
