@@ -252,6 +252,32 @@ begin
 end
 $$;
 
+-- An order's sold tickets leave it: free again at their price under their old seller, or withdrawn. Returns how many.
+create or replace function tickets.unsell(p_order uuid, p_relist boolean, p_correlation uuid) returns int
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_unsold int;
+begin
+    perform 1 from tickets.tickets t where t.order_id = p_order order by t.id for no key update;
+    with unsold as (
+        update tickets.tickets t
+        set status = case when p_relist then 'available' else 'withdrawn' end, order_id = null,
+            version = t.version + 1, updated_at = clock_timestamp()
+        where t.order_id = p_order and t.status = 'sold'
+        returning t as ticket
+    ), told as (
+        insert into events.outbox (type, subject, version, data, correlation_id)
+        select case when p_relist then 'ticket.released' else 'ticket.withdrawn' end, (ticket).id, (ticket).version,
+               tickets.state(ticket) || jsonb_build_object('previous_order_id', p_order, 'refunded', true), p_correlation
+        from unsold order by (ticket).id
+    )
+    select count(*) into v_unsold from unsold;
+    return v_unsold;
+end
+$$;
+
 -- Free the tickets whose time is up, about `p_limit` of them, whole orders only. Returns those orders.
 --
 -- Re-entrant and set-based: rows that another transaction has locked are skipped, with their whole order, since that
@@ -318,7 +344,8 @@ declare
     f regproc;
 begin
     foreach f in array array[
-        'tickets.hold', 'tickets.release', 'tickets.extend', 'tickets.reserve', 'tickets.sell', 'tickets.release_due'
+        'tickets.hold', 'tickets.release', 'tickets.extend', 'tickets.reserve', 'tickets.sell', 'tickets.unsell',
+        'tickets.release_due'
     ]::regproc[] loop
         execute format('alter function %s set plan_cache_mode = force_generic_plan', f);
         execute format('alter function %s set enable_seqscan = off', f);
