@@ -1,10 +1,11 @@
 """GitTix in this process, part by part: each test starts what it is about, on real Postgres, Redis and sockets."""
 
 import asyncio
+import secrets
 import socket
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -241,10 +242,12 @@ def mint(settings: Settings, principal: Principal) -> str:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port to listen on, below those that this machine gives to outgoing connections at any moment."""
+    while True:
+        port = 15_000 + secrets.randbelow(17_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 async def until(condition: Any, *, seconds: float = 5.0) -> Any:

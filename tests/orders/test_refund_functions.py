@@ -17,7 +17,8 @@ UNGUARDED_UNSELL = """
     language sql volatile security definer set search_path = pg_catalog, pg_temp
     as $$
         with unsold as (
-            update tickets.tickets t set status = 'available', order_id = null, held_until = null
+            update tickets.tickets t
+            set status = 'available', order_id = null, held_until = null, version = version + 1
             where t.id in (select l.ticket_id from orders.lines l where l.order_id = p_order) returning 1
         )
         select count(*)::int from unsold
