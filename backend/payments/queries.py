@@ -107,7 +107,7 @@ async def insert(
     key: str | None,
     fingerprint: bytes | None,
 ) -> Payment:
-    """The order's next attempt, on the intent that failed ones left. Raises UniqueViolationError while one is open."""
+    """The order's next attempt, on the intent that failed ones left and nobody voided. Raises UniqueViolationError while one is open."""
     if key is not None:
         # A key lives a day.
         await connection.execute(
@@ -125,7 +125,8 @@ async def insert(
             intent_id
         )
         select $1, $2, $3, coalesce(max(o.attempt), 0) + 1, $4, $5, $6, $7, $8, $9,
-               (array_agg(o.intent_id order by o.attempt desc) filter (where o.status = 'failed' and o.intent_id is not null))[1]
+               (array_agg(o.intent_id order by o.attempt desc) filter (where o.status = 'failed' and o.intent_id is not null
+                and not exists (select from payments.payments v where v.intent_id = o.intent_id and v.status = 'voided')))[1]
         from payments.payments o where o.order_id = $2
         returning {_PAYMENT}
         """,
@@ -176,14 +177,19 @@ async def advance(
     intent_id: str | None = None,
     failure: tuple[str, str | None, str] | None = None,
 ) -> Payment | None:
-    """Move a payment to `status` when it is in one of `leaves`. None when it isn't: somebody else moved it."""
+    """Move a payment to `status` when it is in one of `leaves`. None when it isn't: somebody else moved it.
+
+    An attempt that a later one followed is never authorised: what the intent says is about the later one.
+    """
     row = await connection.fetchrow(
         f"""
         update payments.payments p
         set status = $3, intent_id = coalesce($4, p.intent_id), failure_code = $5, decline_code = $6,
             failure_message = $7, version = p.version + 1, updated_at = now(), looked_at = now(),
             captured_at = case $3 when 'captured' then now() else p.captured_at end
-        where p.id = $1 and p.status = any ($2)
+        where p.id = $1 and p.status = any ($2) and ($3 <> 'authorised' or not exists (
+            select from payments.payments later where later.order_id = p.order_id and later.attempt > p.attempt
+        ))
         returning {_PAYMENT}
         """,
         payment_id,

@@ -52,8 +52,8 @@ PAYABLE = frozenset({"requires_payment_method", "requires_confirmation"})
 AUTHORISABLE = ("started", "requires_action", "failed")
 
 
-class _Voided(Exception):
-    """The order ended, and its intent was voided since it was read: nothing may be won with it."""
+class _Outdated(Exception):
+    """Since it was read, the intent was voided, or it became a later attempt's: nothing may be won or lost with it."""
 
 
 class Outcome(NamedTuple):
@@ -96,11 +96,18 @@ class Settlement:
                 )
                 await _tell(connection, "payment.started", payment, correlation_id)
         except asyncpg.UniqueViolationError as fault:
-            if fault.constraint_name == "payments_key":
+            if fault.constraint_name == "payments_key" or await self._is_repeat(buyer_id, key):
                 raise idempotency.in_flight() from fault
             raise PaymentInProgress("another payment of this order is under way") from fault
         self._stores.hint()
         return payment
+
+    async def _is_repeat(self, buyer_id: UUID, key: str | None) -> bool:
+        """Whether the attempt in the way is this very request's: the index of open attempts is asked before the key's."""
+        if key is None:
+            return False
+        async with database.connection(self._stores.pool) as connection:
+            return await queries.request(connection, buyer_id, key) is not None
 
     async def pay(self, payment: Payment, payment_method: str, correlation_id: UUID) -> Outcome:
         """Take an open attempt as far as it goes now; an outcome that is still open comes by webhook or reconciler.
@@ -246,8 +253,8 @@ class Settlement:
                 if authorised is not None:
                     await _tell(connection, "payment.authorised", authorised, correlation_id)
                 else:
-                    await _check_not_voided(connection, payment)
-        except _Voided:
+                    await _check_current(connection, payment)
+        except _Outdated:
             return await self._read(payment)
         self._stores.hint()
         payment = authorised or payment
@@ -287,8 +294,12 @@ class Settlement:
 
     async def _succeeded(self, payment: Payment, intent: Intent, correlation_id: UUID) -> Payment:
         """Captured by an earlier run of ours that died before it could say so; or from outside, and then given back."""
-        async with database.transaction(self._stores.pool) as connection:
-            won = await queries.settle(connection, payment, intent, correlation_id)
+        try:
+            async with database.transaction(self._stores.pool) as connection:
+                won = await queries.settle(connection, payment, intent, correlation_id)
+                await _check_current(connection, payment)
+        except _Outdated:
+            return await self._read(payment)
         if won:
             return await self._finish(payment, correlation_id)
         return await self._give_back(payment, intent, correlation_id)
@@ -376,10 +387,11 @@ class Settlement:
             return await queries.payment(connection, payment.id) or payment
 
 
-async def _check_not_voided(connection: Connection, payment: Payment) -> None:
-    current = await queries.payment(connection, payment.id)
-    if current is None or current.status == "voided":
-        raise _Voided
+async def _check_current(connection: Connection, payment: Payment) -> None:
+    """Raises _Outdated. An attempt is on record before it is confirmed, so one that changed the intent is seen here."""
+    current = await queries.current_attempt(connection, payment.order_id)
+    if current is None or current.id != payment.id or current.status == "voided":
+        raise _Outdated
 
 
 async def _tell(connection: Connection, event: str, payment: Payment, correlation_id: UUID) -> None:

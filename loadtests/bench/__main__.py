@@ -5,7 +5,7 @@ import sys
 
 import uvloop
 
-from loadtests.bench import expiry, holds, latency, rush
+from loadtests.bench import expiry, growth, holds, latency, rush
 
 BENCHMARKS = {
     "latency": latency.measure,

@@ -1,0 +1,31 @@
+"""An intent that somebody cancelled by hand at Stripe: the order goes on with another."""
+
+from tests.payments.shop import Shop, opened, worker_context
+from tests.system import System
+from workers.payments import handle_webhook
+
+
+async def test_an_order_whose_intent_was_cancelled_at_stripe_stays_payable(system: System) -> None:
+    """A new attempt takes the intent of the newest *failed* attempt, though a later one on it was voided since."""
+    async with opened(system) as shop:
+        await system.start("stripe", "api")
+        await shop.stripe.faults(webhooks={"paused": True})
+        order = await shop.order()
+        assert (await shop.pay(order, "pm_card_chargeDeclined")).status_code == 402
+        assert (await shop.pay(order, "pm_card_authenticationRequired")).status_code == 201
+        await _cancel_at_stripe(shop, order["id"])
+        assert await shop.attempts(order) == ["failed", "voided"]
+        # The hold runs on, and the API says so; without the declined attempt this pays.
+        assert await shop.state(order) == ("awaiting_payment", "held")
+        paid = await shop.pay(order)
+        assert (paid.status_code, paid.json().get("code")) == (201, None)
+
+
+async def _cancel_at_stripe(shop: Shop, order_id: str) -> None:
+    """As somebody may by hand; the webhook tells of it."""
+    intent = await shop.stripe.intent(order_id)
+    (await shop.stripe._http.post(f"/v1/payment_intents/{intent['id']}/cancel")).raise_for_status()
+    told = [event for event in await shop.stripe.events() if event["type"] == "payment_intent.canceled"]
+    await shop.deliver(told[-1])
+    async with worker_context(shop.system) as context:
+        await handle_webhook(context, told[-1]["id"])
