@@ -71,7 +71,7 @@ def postgres(folder: Path) -> Iterator[Postgres]:
     )
     try:
         cluster.wait()
-        asyncio.run(_make_template(cluster))
+        asyncio.run(make_template(cluster))
         yield cluster
     finally:
         server.send_signal(signal.SIGINT)
@@ -88,7 +88,7 @@ def redis_socket(folder: Path) -> Iterator[str]:
         start_new_session=True,
     )
     try:
-        _wait_for(server.socket)
+        wait_for(server.socket)
         yield server.url
     finally:
         process.terminate()
@@ -112,7 +112,7 @@ async def system(postgres: Postgres, redis_socket: str, tmp_path: Path) -> Async
         await admin.close()
 
 
-async def _make_template(cluster: Postgres) -> None:
+async def make_template(cluster: Postgres) -> None:
     admin = await database.connect(cluster.url(database="postgres"), name="tests-admin")
     await admin.execute(f"create database {TEMPLATE}")
     await admin.close()
@@ -130,7 +130,7 @@ def _memory() -> Path | None:
     return MEMORY if roomy else None
 
 
-def _wait_for(path: Path) -> None:
+def wait_for(path: Path) -> None:
     deadline = time.monotonic() + 10
     while not path.exists():
         assert time.monotonic() < deadline, f"{path} did not appear"

@@ -1,0 +1,227 @@
+"""The market that the check is tried on, how it is built by real parts, and hands to break it with."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import httpx
+from redis.asyncio import Redis
+
+from backend.check import invariants
+from backend.check.invariants import Look
+from backend.events.stream import STREAM
+from backend.push.log import STATE
+from backend.push.log import STREAM as PUSH_LOG
+from tests import factories
+from tests.events.log import publish, record
+from tests.factories import Json
+from tests.payments.shop import Shop, opened, until
+from tests.system import PLAIN, STRIPE_KEY, System
+from workers import payments
+from workers.notifications import position_of
+
+AGE_SECONDS = 600
+AGE = f"interval '{AGE_SECONDS} seconds'"
+TICKETS = 12
+
+# Everything happened ten minutes ago.
+AGED = (
+    f"update tickets.tickets set created_at = created_at - {AGE}, updated_at = updated_at - {AGE}",
+    f"update tickets.shows set created_at = created_at - {AGE}, updated_at = updated_at - {AGE}",
+    f"update orders.orders set created_at = created_at - {AGE}, updated_at = updated_at - {AGE}",
+    f"update payments.payments set created_at = created_at - {AGE}, updated_at = updated_at - {AGE}",
+    f"update payments.webhook_events set received_at = received_at - {AGE}, handled_at = handled_at - {AGE}",
+    f"update events.outbox set occurred_at = occurred_at - {AGE}",
+)
+
+
+class Kept(NamedTuple):
+    """What is not in Postgres: Redis's keys as it dumps them, the push log's entries, and the ledger's folder."""
+
+    keys: dict[bytes, bytes]
+    push_log: list[tuple[bytes, dict[bytes, bytes]]]
+    ledger: Path
+
+    @classmethod
+    async def of(cls, redis: Redis, ledger: Path) -> "Kept":
+        names = [STREAM.encode(), b"gittix:events:readers", STATE.encode()]
+        return cls({name: await redis.dump(name) for name in names}, await redis.xrange(PUSH_LOG), ledger)
+
+    async def restore(self, redis: Redis) -> None:
+        """Put it back, the push log and its birth as old as the rest."""
+        await redis.flushall()
+        for name, value in self.keys.items():
+            await redis.restore(name, 0, value)
+        for entry_id, fields in self.push_log:
+            milliseconds, _, number = entry_id.decode().partition("-")
+            await redis.xadd(PUSH_LOG, fields, id=f"{int(milliseconds) - AGE_SECONDS * 1000}-{number}")  # type: ignore[arg-type]
+        state: dict[bytes, bytes] = await redis.hgetall(STATE)  # type: ignore[misc]
+        older = {
+            "born": int(state[b"born"]) - AGE_SECONDS * 10**9,
+            "epoch": int(state[b"epoch"]) - AGE_SECONDS * 10**3,
+        }
+        await redis.hset(STATE, mapping=older)  # type: ignore[misc]
+
+
+class Market:
+    """`rows` is the owner's connection, `stripe` a client of the sandbox with the merchant's key."""
+
+    def __init__(self, system: System, rows: Any, stripe: httpx.AsyncClient) -> None:
+        self.system = system
+        self.rows = rows
+        self.redis = system.redis()
+        self.stripe = stripe
+
+    @classmethod
+    @asynccontextmanager
+    async def opened(cls, system: System) -> AsyncIterator["Market"]:
+        headers = {"Authorization": f"Bearer {STRIPE_KEY}"}
+        async with httpx.AsyncClient(
+            base_url=system.stripe_url, headers=headers, timeout=10, verify=PLAIN
+        ) as http:
+            yield cls(system, await system.connect(), http)
+
+    async def look(self) -> Look:
+        return await invariants.examine(self.system.settings)
+
+    async def broken(self) -> dict[str, list[str]]:
+        """The offenders of each invariant that has some."""
+        look = await self.look()
+        return {finding.invariant: finding.offenders for finding in look.findings if finding.offenders}
+
+    async def order(self, status: str) -> UUID:
+        """One of the orders in this status."""
+        found: UUID = await self.rows.fetchval(
+            "select id from orders.orders where status = $1 order by id limit 1", status
+        )
+        return found
+
+    async def intent(self, order_id: UUID, *, capture: bool = True, amount: int = 4725) -> str:
+        """Another intent for an order, by the merchant's key but past our code."""
+        body = {
+            "amount": str(amount),
+            "currency": "eur",
+            "capture_method": "manual",
+            "metadata[order_id]": str(order_id),
+            "payment_method": "pm_card_visa",
+            "confirm": "true",
+            "automatic_payment_methods[enabled]": "true",
+            "automatic_payment_methods[allow_redirects]": "never",
+        }
+        made = (await self.stripe.post("/v1/payment_intents", data=body)).raise_for_status().json()
+        if capture:
+            (await self.stripe.post(f"/v1/payment_intents/{made['id']}/capture")).raise_for_status()
+        return str(made["id"])
+
+    async def intent_of(self, order_id: UUID) -> str:
+        found: str = await self.rows.fetchval(
+            "select intent_id from payments.payments where order_id = $1 and status = 'captured'", order_id
+        )
+        return found
+
+    async def change(self, noun: str, changes: str, where: str, *, event: str) -> None:
+        """Move one row of a noun and tell of it, as our code would, a moment ago."""
+        table = f"{noun}s.{noun}s"
+        state = f"{noun}s.state(changed)" if noun != "payment" else "to_jsonb(changed)"
+        done = await self.rows.execute(
+            f"""
+            with changed as (
+                update {table} r set {changes}, version = r.version + 1
+                where r.id = (select f.id from {table} f where {where} order by f.id limit 1)
+                returning r as changed
+            )
+            insert into events.outbox (type, subject, version, data)
+            select '{event}', (changed).id, (changed).version, {state} from changed
+            """
+        )
+        assert done == "INSERT 0 1", "there is no such row to move"
+
+    async def publish(self) -> None:
+        await publish(self.system)
+
+
+async def build(system: System) -> None:
+    """Orders that were paid, declined, cancelled, expired, given back, and two that are still open."""
+    async with AsyncExitStack() as stack:
+        for part in ("stripe", "api", "relay"):
+            await stack.enter_async_context(system.part(part))
+        shop = await stack.enter_async_context(opened(system))
+        show = await factories.show(shop.seller)
+        tickets = [await factories.ticket(shop.seller, show["id"]) for _ in range(TICKETS)]
+        late = await _capture_late(shop, tickets.pop()["id"])
+        await stack.enter_async_context(system.part("worker"))
+        await _trade(shop, [ticket["id"] for ticket in tickets])
+        await until(lambda: shop.is_attempt(late, "refunded"), seconds=15)
+        await record(shop.rows, 1, type="user.registered")
+        await until(lambda: _is_at_rest(shop), seconds=30)
+    for statement in AGED:
+        await shop.rows.execute(statement)
+
+
+async def _trade(shop: Shop, tickets: list[str]) -> None:
+    async def order(*wanted: str) -> Json:
+        return await factories.order(shop.system.person("buyer"), *wanted)
+
+    paid = await factories.order(shop.buyer, tickets[0])
+    assert (await shop.pay(paid)).status_code == 201
+    pair = await factories.order(shop.buyer, tickets[1], tickets[2])
+    assert (await shop.pay(pair)).status_code == 201
+    declined = await factories.order(shop.buyer, tickets[3])
+    assert (await shop.pay(declined, "pm_card_chargeDeclined")).status_code == 402
+    await order(tickets[4])
+    cancelled = await factories.order(shop.buyer, tickets[5])
+    assert (await shop.pay(cancelled, "pm_card_authenticationRequired")).status_code == 201
+    assert (await shop.buyer.delete(f"/api/orders/{cancelled['id']}")).status_code == 204
+    await until(lambda: shop.is_attempt(cancelled, "voided"), seconds=15)
+    await shop.lapse(await order(tickets[6]))
+    assert (await shop.seller.put(f"/api/tickets/{tickets[7]}", {"price": 5000})).status_code == 200
+    assert (await shop.seller.delete(f"/api/tickets/{tickets[8]}")).status_code == 204
+
+
+async def _capture_late(shop: Shop, ticket: str) -> Json:
+    """Money that was captured by hand for an order that expired: a worker gives it back."""
+    late = await factories.order(shop.buyer, ticket)
+    assert (await shop.pay(late, "pm_card_authenticationRequired")).status_code == 201
+    await shop.stripe.authenticate(late["id"])
+    await shop.stripe.capture(late["id"])
+    await shop.lapse(late)
+    await factories.order(shop.system.person("rival"), ticket)
+    return late
+
+
+async def _is_at_rest(shop: Shop) -> bool:
+    """Everything is numbered, published, consumed, told and counted, and no webhook or due hold waits."""
+    redis = shop.system.redis()
+    waiting = await shop.rows.fetchval(
+        """
+        select (select count(*) from payments.webhook_events where handled_at is null)
+             + (select count(*) from events.outbox where position is null)
+             + (select count(*) from tickets.tickets where held_until <= now())
+        """
+    )
+    told, last = await shop.rows.fetchrow(
+        "select n.position, r.position from push.notifier n, events.relay r"
+    )
+    groups = await redis.xinfo_groups(STREAM)
+    state: dict[bytes, bytes] = await redis.hgetall(STATE)  # type: ignore[misc]
+    counted = int(state[b"position"]) & 1
+    return (
+        waiting == 0
+        and position_of(told).position == last
+        and bool(counted)
+        and len(groups) == 2
+        and all(group["pending"] == 0 for group in groups)
+        and all(group["last-delivered-id"].endswith(f"-{last}".encode()) for group in groups)
+    )
+
+
+async def acknowledge_early(market: Market) -> tuple[bytes, dict[bytes, bytes]]:
+    """A new event, acknowledged for a consumer that did nothing. Returns its entry."""
+    await record(market.rows, 1, type="order.expired")
+    await market.publish()
+    ((_, entries),) = await market.redis.xreadgroup(payments.CONSUMER, "hasty", {STREAM: ">"})
+    ((entry_id, fields),) = entries
+    await market.redis.xack(STREAM, payments.CONSUMER, entry_id)
+    return entry_id, fields
