@@ -176,14 +176,27 @@ def seed(
 
 @cli.command()
 def check(
-    as_json: Annotated[bool, typer.Option("--json", help="One line of JSON.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Look again and again; ends with the last look's status.")
+    ] = False,
+    every: Annotated[float, typer.Option(help="Seconds between two looks.", min=0.1, max=3600)] = 5.0,
+    metrics_port: Annotated[
+        int | None, typer.Option(help="Show gauges of the last look to Prometheus here.", min=1, max=65_535)
+    ] = None,
+    metrics_host: Annotated[str, typer.Option(help="Address of the gauges.")] = "127.0.0.1",
+    as_json: Annotated[bool, typer.Option("--json", help="One line of JSON a look.")] = False,
     data: Data = None,
 ) -> None:
     """Look at the invariants: exit 0 when all hold, 1 on a breach, 2 when they can't be looked at."""
     from backend.check import command
 
     settings = load(_environment(data), needs=("database_url",))
-    raise typer.Exit(asyncio.run(command.look(settings, as_json=as_json)))
+    if not watch:
+        raise typer.Exit(asyncio.run(command.look(settings, as_json=as_json)))
+    watching = command.watch(
+        settings, every_seconds=every, host=metrics_host, port=metrics_port, as_json=as_json
+    )
+    raise typer.Exit(asyncio.run(watching))
 
 
 @cli.command()

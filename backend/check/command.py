@@ -1,10 +1,15 @@
-"""The command itself: one look."""
+"""The command itself: one look, or a watch that ends when it is asked to."""
+
+import asyncio
+import signal
+from contextlib import nullcontext
 
 from rich.console import Console
 
 from backend.check import report
 from backend.check.evidence import CannotLook
 from backend.check.invariants import EXIT_STATUS, examine
+from backend.check.watch import Gauges, Watch
 from backend.kernel.settings import Settings
 
 
@@ -23,3 +28,21 @@ async def look(settings: Settings, *, as_json: bool) -> int:
     else:
         report.show(console, found)
     return EXIT_STATUS[found.outcome]
+
+
+async def watch(
+    settings: Settings, *, every_seconds: float, host: str, port: int | None, as_json: bool
+) -> int:
+    """Look every few seconds until SIGINT or SIGTERM. Returns the last look's exit status."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    gauges = Gauges()
+    try:
+        with gauges.served(host, port) if port else nullcontext():
+            watching = Watch(settings, gauges, Console(), as_json=as_json)
+            return await watching.run(stop, every_seconds=every_seconds)
+    except OSError as fault:
+        text = f"gittix: the gauges can't be shown at {host}:{port}: {fault.strerror}"
+        Console(stderr=True).print(text, highlight=False, soft_wrap=True)
+        return EXIT_STATUS["unseen"]
