@@ -6,9 +6,9 @@ from contextlib import nullcontext
 
 from rich.console import Console
 
-from backend.check import report
+from backend.check import invariants, report
 from backend.check.evidence import CannotLook
-from backend.check.invariants import EXIT_STATUS, examine
+from backend.check.invariants import EXIT_STATUS
 from backend.check.watch import Gauges, Watch
 from backend.kernel.settings import Settings
 
@@ -17,7 +17,7 @@ async def look(settings: Settings, *, as_json: bool) -> int:
     """Print what a look finds. Returns the exit status."""
     console = Console()
     try:
-        found = await examine(settings)
+        found = await invariants.look(settings)
     except CannotLook as fault:
         if as_json:
             console.print(report.encode_failure(fault), highlight=False, markup=False, soft_wrap=True)

@@ -71,7 +71,12 @@ class Look(NamedTuple):
         return "broken" if self.is_broken else "unseen" if self.is_blind else "holds"
 
 
-async def examine(settings: Settings) -> Look:
+async def examine(settings: Settings) -> list[Finding]:
+    """What each of them is like. Raises CannotLook."""
+    return (await look(settings)).findings
+
+
+async def look(settings: Settings) -> Look:
     """Raises CannotLook."""
     at, began = datetime.now(UTC), time.monotonic()
     async with gathered(settings) as evidence:

@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from prometheus_client import CollectorRegistry, Counter, Gauge, start_http_server
 from rich.console import Console
 
-from backend.check import report
+from backend.check import invariants, report
 from backend.check.evidence import CannotLook
-from backend.check.invariants import EXIT_STATUS, Look, examine
+from backend.check.invariants import EXIT_STATUS, Look
 from backend.kernel.settings import Settings
 
 Offender = tuple[str, str]
@@ -88,7 +88,7 @@ class Watch:
     async def _round(self) -> float:
         """Returns what it took, in seconds."""
         try:
-            look = await examine(self._settings)
+            look = await invariants.look(self._settings)
         except CannotLook as fault:
             self.status = 2
             self._gauges.show_blind()

@@ -84,7 +84,7 @@ class Market:
             yield cls(system, await system.connect(), http)
 
     async def look(self) -> Look:
-        return await invariants.examine(self.system.settings)
+        return await invariants.look(self.system.settings)
 
     async def broken(self) -> dict[str, list[str]]:
         """The offenders of each invariant that has some."""

@@ -118,7 +118,7 @@ async def test_what_was_published_before_the_database_was_restored_is_not_held_a
 
 async def test_without_durable_stores_that_is_said(system: System) -> None:
     """These tests' own quick stores, for once looked at."""
-    look = await invariants.examine(system.settings)
+    look = await invariants.look(system.settings)
     said = {finding.invariant: finding.offenders for finding in look.findings if finding.offenders}
     assert said == {
         "I9": [
@@ -157,7 +157,7 @@ async def test_what_the_settings_leave_out_is_shown_and_is_no_failure(market: Ma
 async def test_without_postgres_nothing_is_said(market: Market) -> None:
     market.system.configure(DATABASE_URL="postgresql://nobody@127.0.0.1:1/nothing")
     with pytest.raises(CannotLook, match="Postgres"):
-        await invariants.examine(market.system.settings)
+        await invariants.look(market.system.settings)
 
 
 async def test_stripe_itself_is_asked_for_our_newest_intents(

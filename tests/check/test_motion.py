@@ -6,6 +6,7 @@ import random
 import pytest
 
 from backend.check import invariants
+from backend.check.invariants import Look
 from tests import factories
 from tests.system import Person, System
 
@@ -57,9 +58,9 @@ async def test_a_market_in_motion_never_looks_broken(lasting_system: System) -> 
     trading.append(asyncio.create_task(offer(seller, show_id, tickets)))
     clock = asyncio.get_running_loop().time
     end = clock() + SECONDS
-    looks = []
+    looks: list[Look] = []
     while clock() < end or len(looks) < LOOKS:
-        looks.append(await invariants.examine(system.settings))
+        looks.append(await invariants.look(system.settings))
         await asyncio.sleep(0.05)
     assert not any(task.done() for task in trading)
     for task in trading:
