@@ -143,7 +143,7 @@ class Market:
 
 
 async def build(system: System) -> None:
-    """Orders that were paid, declined, cancelled, expired, given back, and two that are still open."""
+    """Orders that were paid, refunded, declined, cancelled, expired, given back, and some that are still open."""
     async with AsyncExitStack() as stack:
         for part in ("stripe", "api", "relay"):
             await stack.enter_async_context(system.part(part))
@@ -168,6 +168,7 @@ async def _trade(shop: Shop, tickets: list[str]) -> None:
     assert (await shop.pay(paid)).status_code == 201
     pair = await factories.order(shop.buyer, tickets[1], tickets[2])
     assert (await shop.pay(pair)).status_code == 201
+    await _refund(shop, tickets[9])
     declined = await factories.order(shop.buyer, tickets[3])
     assert (await shop.pay(declined, "pm_card_chargeDeclined")).status_code == 402
     await order(tickets[4])
@@ -178,6 +179,14 @@ async def _trade(shop: Shop, tickets: list[str]) -> None:
     await shop.lapse(await order(tickets[6]))
     assert (await shop.seller.put(f"/api/tickets/{tickets[7]}", {"price": 5000})).status_code == 200
     assert (await shop.seller.delete(f"/api/tickets/{tickets[8]}")).status_code == 204
+
+
+async def _refund(shop: Shop, ticket: str) -> None:
+    paid = await factories.order(shop.buyer, ticket)
+    assert (await shop.pay(paid)).status_code == 201
+    refunded = await shop.seller.post(f"/api/orders/{paid['id']}/refund", {"relist": True})
+    assert refunded.is_success, refunded.text
+    assert await shop.state(paid) == ("refunded", "available")
 
 
 async def _capture_late(shop: Shop, ticket: str) -> Json:

@@ -208,6 +208,10 @@ async def forget_a_message(market: Market) -> None:
             await market.redis.xdel(push.STREAM, entry_id)
 
 
+async def empty_the_push_log(market: Market) -> None:
+    await market.redis.delete(push.STREAM)
+
+
 async def tell_a_stranger_of_an_order(market: Market) -> None:
     order = dict((await newest(market, "private-user-"))["order"])  # type: ignore[call-overload]
     await tell(market, f"private-user-{uuid4()}", "order.updated", order=order)
@@ -387,6 +391,7 @@ BREACHES = [
         "I3",
         "a reservation never ends",
         together(
+            empty_the_push_log,
             change("order", "status = 'confirmed'", "status = 'awaiting_payment'", event="order.confirmed"),
             change(
                 "ticket",

@@ -32,6 +32,7 @@ async def test_a_market_at_rest_breaks_nothing_and_all_of_it_is_looked_at(market
         "pending",
         "cancelled",
         "expired",
+        "refunded",
     }
     paid = await market.rows.fetch("select distinct status from payments.payments")
     assert {row["status"] for row in paid} == {"captured", "failed", "voided", "refunded"}
@@ -171,7 +172,7 @@ async def test_stripe_itself_is_asked_for_our_newest_intents(
     look = await market.look()
     assert look.outcome == "holds"
     assert unseen(look).keys() == {"I2"}
-    assert "newest 5 intents" in unseen(look)["I2"][0]
+    assert "newest 6 intents" in unseen(look)["I2"][0]
     intent = await market.intent_of(await market.order("completed"))
     await market.stripe.post("/v1/refunds", data={"payment_intent": intent})
     assert (await market.broken()).keys() == {"I2"}

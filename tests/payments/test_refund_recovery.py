@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import workers.payments
-from backend import check
+from backend.check import examine
 from backend.payments import queries, refund_queries, refunds, service
 from backend.payments.provider import Provider, Unreachable
 from tests import factories
@@ -445,8 +445,10 @@ async def test_sales_refunds_and_failing_banks_at_once_keep_money_and_tickets_to
     )
     lines = await shop.stripe.intents()
     assert sum(line["amount_received"] - line["refunded"] for line in lines) == kept
-    for query in check.QUERIES:
-        assert await shop.rows.fetch(query.finds) == [], query.says
+    # No relay runs here, and these stores are quick rather than lasting: all the rest must hold.
+    findings = await examine(shop.system.settings)
+    broken = {finding.invariant: finding.offenders for finding in findings if finding.offenders}
+    assert broken.keys() <= {"I5", "I7", "I9"}, broken
 
 
 async def pay_and_refund(shop: Shop, order: Json, buyer: Person, chance: random.Random) -> None:
