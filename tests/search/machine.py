@@ -1,0 +1,300 @@
+"""The search itself: Hypothesis invents what people, time and messages do to one shop, in any order.
+
+Hypothesis is synchronous and the system is not: the machine runs in a thread of its own, and each rule runs to its end in
+the loop of the system.
+"""
+
+import asyncio
+from collections.abc import Coroutine, Sequence
+from functools import partial
+from typing import Any, TypeVar
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from tests.search.mirror import BUYERS, SELLERS, Mirror, Sent
+from tests.search.model import MAX_TICKETS_PER_ORDER, Order, Ticket
+from tests.search.paying import CALLS, REFUSED_METHODS, Fault
+from tests.search.stage import Stage
+from tests.system import Person
+
+T = TypeVar("T")
+
+STEP_SECONDS = 30
+# Small numbers of things, so that a search meets the same ones again. The newest is 0.
+NEWEST = st.integers(0, 4)
+SELLER = st.integers(0, SELLERS - 1)
+BUYER = st.integers(0, BUYERS - 1)
+# Fees of these end in halves and in other parts of a minor unit.
+PRICE = st.sampled_from([4510, 1999, 110, 130, 100])
+CURRENCY = st.sampled_from(["EUR", "EUR", "EUR", "JPY"])
+METHOD = st.sampled_from([*2 * ["pm_card_visa", "pm_card_authenticationRequired"], *REFUSED_METHODS])
+BEHIND = st.sampled_from([None, 0, 1])
+SELDOM = st.integers(0, 5).map(lambda number: number == 5)
+AGAIN = st.booleans()
+# What may happen while Stripe is asked, and by what.
+MEANWHILE = {
+    "its time is up": ["lapse"],
+    "it expires": ["lapse", "expire"],
+    "another takes it over": ["lapse", "rival"],
+    "it expires and its jobs run": ["lapse", "expire", "jobs"],
+    "another would like it": ["rival"],
+    "its seller edits it at last": ["lapse", "edit"],
+    "its seller withdraws it at last": ["lapse", "withdraw"],
+    "its seller tries to edit it": ["edit"],
+    "its buyer cancels": ["cancel"],
+    "its buyer pays again": ["pay"],
+    "webhooks arrive": ["webhooks", "jobs"],
+    "its authorisation expires": ["authorisation expires", "webhooks", "jobs"],
+}
+FAULT = st.builds(Fault, st.sampled_from(sorted(CALLS)), st.sampled_from(["before", "after"]))
+
+
+class ShopMachine(RuleBasedStateMachine):
+    """Each rule does one thing to the system and to the model; after each, both show the same."""
+
+    def __init__(self, stage: Stage, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__()
+        self._stage = stage
+        self._loop = loop
+        self._failed = False
+        self.mirror = self._run(_made(stage))
+
+    @initialize(prices=st.lists(PRICE, min_size=2, max_size=4))
+    def open(self, prices: list[int]) -> None:
+        self._run(self.mirror.open())
+        show_id = self._run(self.mirror.create_show(self.mirror.sellers[0]))
+        self._run(self.mirror.list_tickets(self.mirror.sellers[0], show_id, prices, "EUR"))
+
+    # Sellers.
+
+    @precondition(lambda self: len(self.mirror.shows) < 2)
+    @rule(seller=SELLER)
+    def create_show(self, seller: int) -> None:
+        self._run(self.mirror.create_show(self.mirror.sellers[seller]))
+
+    @precondition(lambda self: len(self.mirror.model.tickets) < 10)
+    @rule(seller=SELLER, show=NEWEST, prices=st.lists(PRICE, min_size=1, max_size=3), currency=CURRENCY)
+    def list_tickets(self, seller: int, show: int, prices: list[int], currency: str) -> None:
+        show_id = _newest(self.mirror.shows, show)
+        self._run(self.mirror.list_tickets(self.mirror.sellers[seller], show_id, prices, currency))
+
+    @rule(ticket=NEWEST, price=PRICE, currency=CURRENCY, behind=BEHIND, by_another=SELDOM)
+    def edit(self, ticket: int, price: int, currency: str, behind: int | None, by_another: bool) -> None:
+        chosen = self._ticket(ticket)
+        self._run(self.mirror.edit(self._seller(chosen, by_another), chosen, price, currency, behind))
+
+    @precondition(lambda self: len(self._on_sale()) > 2)
+    @rule(ticket=NEWEST, behind=BEHIND, by_another=SELDOM)
+    def withdraw(self, ticket: int, behind: int | None, by_another: bool) -> None:
+        chosen = self._ticket(ticket)
+        self._run(self.mirror.withdraw(self._seller(chosen, by_another), chosen, behind))
+
+    # Buyers.
+
+    @rule(buyer=BUYER, tickets=st.lists(NEWEST, min_size=1, max_size=MAX_TICKETS_PER_ORDER + 1))
+    def order(self, buyer: int, tickets: list[int]) -> None:
+        chosen = [self._ticket(ticket) for ticket in tickets]
+        self._run(self.mirror.place(self.mirror.buyers[buyer], chosen))
+
+    @rule(seller=SELLER, ticket=NEWEST)
+    def order_as_a_seller(self, seller: int, ticket: int) -> None:
+        self._run(self.mirror.place(self.mirror.sellers[seller], [self._ticket(ticket)]))
+
+    @precondition(lambda self: self._overdue())
+    @rule(order=NEWEST, buyer=BUYER)
+    def take_over(self, order: int, buyer: int) -> None:
+        """A buyer wants what another's time is up for."""
+        tickets = list(_newest(self._overdue(), order).prices)
+        self._run(self.mirror.place(self.mirror.buyers[buyer], tickets))
+
+    @precondition(lambda self: self.mirror.orders)
+    @rule(order=NEWEST, by_another=SELDOM)
+    def cancel(self, order: int, by_another: bool) -> None:
+        chosen = self._order(order)
+        self._run(self.mirror.cancel(self._buyer(chosen, by_another), chosen))
+
+    @precondition(lambda self: self.mirror.orders)
+    @rule(order=NEWEST, method=METHOD, by_another=SELDOM)
+    def pay(self, order: int, method: str, by_another: bool) -> None:
+        chosen = self._order(order)
+        self._run(self.mirror.pay(self._buyer(chosen, by_another), chosen, method))
+
+    @precondition(lambda self: self.mirror.orders)
+    @rule(order=NEWEST, method=METHOD, fault=FAULT)
+    def pay_over_a_bad_line(self, order: int, method: str, fault: Fault) -> None:
+        chosen = self._order(order)
+        self._run(self.mirror.pay(self._buyer(chosen), chosen, method, fault=fault))
+
+    @precondition(lambda self: self.mirror.orders)
+    @rule(
+        order=NEWEST,
+        method=METHOD,
+        before=st.sampled_from(["confirm", "capture"]),
+        meanwhile=st.lists(st.sampled_from(sorted(MEANWHILE)), min_size=1, max_size=2),
+        fault=st.none() | FAULT,
+    )  # fmt: skip
+    def pay_slowly(
+        self, order: int, method: str, before: str, meanwhile: list[str], fault: Fault | None
+    ) -> None:
+        """Before Stripe is asked, other things happen; then perhaps it gives no answer."""
+        chosen = self._order(order)
+        happens = partial(self._happens, chosen, meanwhile)
+        self._run(
+            self.mirror.pay(self._buyer(chosen), chosen, method, pause=before, meanwhile=happens, fault=fault)
+        )
+
+    @precondition(lambda self: self._with_intent("requires_action"))
+    @rule(order=NEWEST, succeed=st.sampled_from([True, True, False]))
+    def authenticate(self, order: int, succeed: bool) -> None:
+        self._run(
+            self.mirror.authenticate(_newest(self._with_intent("requires_action"), order), succeed=succeed)
+        )
+
+    # Time.
+
+    @precondition(lambda self: self._open_orders())
+    @rule(order=NEWEST)
+    def lapse(self, order: int) -> None:
+        self._run(self.mirror.lapse(_newest(self._open_orders(), order)))
+
+    @precondition(lambda self: self.mirror.orders)
+    @rule(batch=st.sampled_from([1, 2, 1000]))
+    def expire_due(self, batch: int) -> None:
+        self._run(self.mirror.expire_due(batch))
+
+    @precondition(lambda self: self._authorised_long_ago())
+    @rule(order=NEWEST)
+    def authorisation_expires(self, order: int) -> None:
+        self._run(self.mirror.authorisation_expires(_newest(self._authorised_long_ago(), order)))
+
+    # Messages.
+
+    @precondition(lambda self: any(order.intent for order in self.mirror.orders))
+    @rule(picks=st.lists(st.integers(0, 20), min_size=1, max_size=4))
+    def deliver_webhooks(self, picks: list[int]) -> None:
+        self._run(self.mirror.deliver_webhooks(picks))
+
+    @precondition(lambda self: self.mirror.orders)
+    @rule()
+    def consume_events(self) -> None:
+        self._run(self.mirror.consume_events())
+
+    @rule(job=NEWEST, again=AGAIN)
+    def run_job(self, job: int, again: bool) -> None:
+        waiting = self._run(self.mirror.jobs())
+        if waiting:
+            self._run(self.mirror.run_job(_newest(waiting, job), times=1 + again))
+
+    @precondition(lambda self: self.mirror.model.unresolved())
+    @rule()
+    def reconcile(self) -> None:
+        self._run(self.mirror.reconcile())
+
+    # What must change nothing.
+
+    @precondition(lambda self: self.mirror.sent)
+    @rule(request=st.integers(0, 20))
+    def repeat_a_request(self, request: int) -> None:
+        self._run(self.mirror.repeat(_newest(self.mirror.sent, request)))
+
+    @precondition(lambda self: self._kept())
+    @rule(request=st.integers(0, 20))
+    def reuse_a_key(self, request: int) -> None:
+        self._run(self.mirror.reuse_key(_newest(self._kept(), request)))
+
+    @precondition(lambda self: self._ended())
+    @rule(order=NEWEST)
+    def stale_calls(self, order: int) -> None:
+        self._run(self.mirror.stale_calls(_newest(self._ended(), order)))
+
+    @invariant()
+    def the_system_shows_what_the_model_has(self) -> None:
+        self._run(self.mirror.compare())
+
+    def teardown(self) -> None:
+        try:
+            if not self._failed:
+                self._run(self.mirror.end())
+        finally:
+            self._run(self.mirror.close(wipe=self._failed))
+
+    def _run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        try:
+            return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(STEP_SECONDS)
+        except BaseException:
+            self._failed = True
+            raise
+
+    async def _happens(self, order: Order, meanwhile: Sequence[str]) -> None:
+        for what in meanwhile:
+            for event in MEANWHILE[what]:
+                await self._happen(order, event)
+
+    async def _happen(self, order: Order, event: str) -> None:
+        mirror = self.mirror
+        ticket = next(iter(order.prices))
+        buyer, seller = self._buyer(order), self._seller(ticket)
+        rival = next(person for person in mirror.buyers if person.name != order.buyer)
+        match event:
+            case "lapse":
+                await mirror.lapse(order)
+            case "expire":
+                await mirror.expire_due(1000)
+            case "rival":
+                await mirror.place(rival, list(order.prices)[:MAX_TICKETS_PER_ORDER])
+            case "cancel":
+                await mirror.cancel(buyer, order)
+            case "pay":
+                await mirror.pay(buyer, order, "pm_card_visa")
+            case "edit":
+                await mirror.edit(seller, ticket, ticket.price + 1, ticket.currency, None)
+            case "withdraw":
+                await mirror.withdraw(seller, ticket, None)
+            case "webhooks":
+                await mirror.deliver_webhooks([0, 1, 0])
+            case "jobs":
+                await mirror.run_all_jobs()
+            case "authorisation expires" if order in self._authorised_long_ago():
+                await mirror.authorisation_expires(order)
+
+    def _ticket(self, number: int) -> Ticket:
+        return _newest(self.mirror.model.tickets, number)
+
+    def _order(self, number: int) -> Order:
+        return _newest(self.mirror.orders, number)
+
+    def _seller(self, ticket: Ticket, by_another: bool = False) -> Person:
+        return next(one for one in self.mirror.people if (one.name == ticket.seller) != by_another)
+
+    def _buyer(self, order: Order, by_another: bool = False) -> Person:
+        return next(one for one in self.mirror.people if (one.name == order.buyer) != by_another)
+
+    def _with_intent(self, status: str) -> list[Order]:
+        return [order for order in self.mirror.orders if order.intent == status]
+
+    def _on_sale(self) -> list[Ticket]:
+        return [ticket for ticket in self.mirror.model.tickets if ticket.status not in {"sold", "withdrawn"}]
+
+    def _open_orders(self) -> list[Order]:
+        return [order for order in self.mirror.orders if order.is_open]
+
+    def _overdue(self) -> list[Order]:
+        return [order for order in self.mirror.orders if order.is_overdue]
+
+    def _authorised_long_ago(self) -> list[Order]:
+        return [order for order in self._with_intent("requires_capture") if not order.is_open]
+
+    def _ended(self) -> list[Order]:
+        return [order for order in self.mirror.orders if order.status in {"cancelled", "expired"}]
+
+    def _kept(self) -> list[Sent]:
+        return [sent for sent in self.mirror.sent if sent.kept]
+
+
+async def _made(stage: Stage) -> Mirror:
+    return Mirror(stage)
+
+
+def _newest(things: Sequence[T], number: int) -> T:
+    return things[-1 - number % len(things)]

@@ -1,0 +1,357 @@
+"""What the shop must do, in plain Python: no database, no network, no clock, one thing at a time.
+
+For each thing that somebody may ask, `against_…` names every reason to refuse it; a reply must be a success when there is
+none, else one of them. The method beside it does what a success does. A version grows by one with each change, so that a
+change made twice shows as much as one not made.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from decimal import ROUND_HALF_UP, Decimal
+from typing import NamedTuple
+
+FEE_PERCENT = 5
+# Small, so that a search gets there.
+MAX_TICKETS_PER_ORDER = 3
+MAX_OPEN_ORDERS = 2
+
+UNPAID = frozenset({"pending", "awaiting_payment"})
+ENDED = frozenset({"cancelled", "expired"})
+OPEN_ATTEMPT = frozenset({"started", "requires_action", "authorised"})
+
+
+class Refusal(NamedTuple):
+    """What a refusal is told apart by."""
+
+    status: int
+    code: str
+
+
+NO_ORDER = Refusal(404, "order_not_found")
+EXPIRED = Refusal(409, "order_expired")
+IN_PROGRESS = Refusal(409, "payment_in_progress")
+
+
+@dataclass(eq=False)
+class Ticket:
+    """`order` has it while it is held, reserved or sold."""
+
+    id: str
+    show_id: str
+    seller: str
+    price: int
+    currency: str
+    status: str = "available"
+    order: "Order | None" = field(default=None, repr=False)
+    version: int = 1
+
+    @property
+    def is_free(self) -> bool:
+        return self.status == "available" or self._is_overdue
+
+    @property
+    def shown_status(self) -> str:
+        return "available" if self._is_overdue else self.status
+
+    def move(self, status: str, order: "Order | None") -> None:
+        self.status, self.order = status, order
+        self.version += 1
+
+    @property
+    def _is_overdue(self) -> bool:
+        return self.status == "held" and self.order is not None and self.order.lapsed
+
+
+@dataclass(eq=False)
+class Attempt:
+    status: str = "started"
+
+
+@dataclass(eq=False)
+class Order:
+    """`lapsed`: its time is up. `intent` is the status of its PaymentIntent at Stripe.
+
+    `ends` counts how often it ended unpaid with a payment begun: a late payment may still win an order that expired.
+    """
+
+    id: str
+    buyer: str
+    prices: dict[Ticket, int]
+    currency: str
+    status: str = "pending"
+    lapsed: bool = False
+    version: int = 1
+    winner: Attempt | None = None
+    attempts: list[Attempt] = field(default_factory=list)
+    intent: str | None = None
+    ends: int = 0
+
+    @property
+    def subtotal(self) -> int:
+        return sum(self.prices.values())
+
+    @property
+    def fee(self) -> int:
+        exact = Decimal(self.subtotal * FEE_PERCENT) / 100
+        return int(exact.quantize(Decimal(1), ROUND_HALF_UP))
+
+    @property
+    def total(self) -> int:
+        return self.subtotal + self.fee
+
+    @property
+    def shown_status(self) -> str:
+        return "expired" if self.is_overdue else self.status
+
+    @property
+    def is_overdue(self) -> bool:
+        return self.lapsed and self.status in UNPAID
+
+    @property
+    def is_open(self) -> bool:
+        return self.status in UNPAID and not self.lapsed
+
+    @property
+    def attempt(self) -> Attempt | None:
+        """The one that the intent is about: the open one, else the newest."""
+        still_open = [attempt for attempt in self.attempts if attempt.status in OPEN_ATTEMPT]
+        return next(reversed(still_open or self.attempts), None)
+
+    @property
+    def received(self) -> int:
+        """What Stripe has taken for it."""
+        return self.total if self.intent == "succeeded" else 0
+
+    @property
+    def capturable(self) -> int:
+        return self.total if self.intent == "requires_capture" else 0
+
+    def move(self, status: str) -> None:
+        self.status = status
+        self.version += 1
+        self.ends += status in ENDED and bool(self.attempts)
+
+    def tickets_in(self, status: str) -> list[Ticket]:
+        return [ticket for ticket in self.prices if ticket.order is self and ticket.status == status]
+
+
+class Counts(NamedTuple):
+    """A show's, as a page of many shows tells them."""
+
+    available: int
+    held: int
+    sold: int
+    from_price: int | None
+    version: int
+
+
+class Model:
+    def __init__(self) -> None:
+        self.tickets: list[Ticket] = []
+        self.orders: list[Order] = []
+
+    # Sellers.
+
+    def list_ticket(self, ticket: Ticket) -> None:
+        self.tickets.append(ticket)
+
+    def against_change(self, seller: str, ticket: Ticket, if_match: int | None) -> set[Refusal]:
+        """Against an edit or a withdrawal."""
+        return _where(
+            {
+                Refusal(403, "not_your_ticket"): ticket.seller != seller,
+                Refusal(409, "ticket_withdrawn"): ticket.status == "withdrawn",
+                Refusal(409, "ticket_taken"): not ticket.is_free and ticket.status != "withdrawn",
+                Refusal(412, "version_mismatch"): if_match not in {None, ticket.version},
+            }
+        )
+
+    def edit(self, ticket: Ticket, *, price: int, currency: str) -> None:
+        """An overdue hold stays: whoever takes the ticket over learns by it which order to expire."""
+        ticket.price, ticket.currency = price, currency
+        ticket.version += 1
+
+    def withdraw(self, ticket: Ticket) -> None:
+        ticket.move("withdrawn", None)
+
+    # Buyers.
+
+    def against_order(self, buyer: str, tickets: Sequence[Ticket]) -> set[Refusal]:
+        return _where(
+            {
+                Refusal(422, "duplicate_ticket"): len(set(tickets)) < len(tickets),
+                Refusal(422, "too_many_tickets"): len(tickets) > MAX_TICKETS_PER_ORDER,
+                Refusal(409, "own_ticket"): any(ticket.seller == buyer for ticket in tickets),
+                Refusal(409, "ticket_unavailable"): not all(ticket.is_free for ticket in tickets),
+                Refusal(422, "mixed_currency"): len({ticket.currency for ticket in tickets}) > 1,
+                Refusal(409, "too_many_open_orders"): self._open_orders(buyer) >= MAX_OPEN_ORDERS,
+            }
+        )
+
+    def place(self, order_id: str, buyer: str, tickets: Sequence[Ticket]) -> Order:
+        order = Order(
+            order_id, buyer, {ticket: ticket.price for ticket in tickets}, currency=tickets[0].currency
+        )
+        displaced = {ticket.order for ticket in tickets if ticket.order is not None}
+        for ticket in tickets:
+            ticket.move("held", order)
+        for other in displaced:
+            self._close(other, "expired")
+        self.orders.append(order)
+        return order
+
+    def against_cancel(self, buyer: str, order: Order) -> set[Refusal]:
+        if order.buyer != buyer:
+            return {NO_ORDER}
+        return _where({Refusal(409, "order_not_cancellable"): not order.is_open})
+
+    def cancel(self, order: Order) -> None:
+        self._close(order, "cancelled")
+
+    # Time.
+
+    def lapse(self, order: Order) -> None:
+        order.lapsed = True
+
+    def expire_due(self) -> None:
+        for order in self.orders:
+            if order.is_overdue:
+                self._close(order, "expired")
+
+    # Money. A payment goes from `begin` over `confirm`, `settle` and `capture` to `finish`, or to `void`; anything may happen in between.
+
+    def against_payment(self, buyer: str, order: Order) -> set[Refusal]:
+        if order.buyer != buyer:
+            return {NO_ORDER}
+        return _where(
+            {
+                Refusal(409, "order_already_paid"): order.status == "completed",
+                Refusal(409, "order_cancelled"): order.status == "cancelled",
+                EXPIRED: order.shown_status == "expired",
+                IN_PROGRESS: order.status == "confirmed"
+                or (
+                    order.status in UNPAID
+                    and order.attempt is not None
+                    and order.attempt.status in OPEN_ATTEMPT
+                ),
+            }
+        )
+
+    def begin(self, order: Order) -> Attempt:
+        """The hold is extended, once."""
+        if order.status == "pending":
+            for ticket in order.tickets_in("held"):
+                ticket.version += 1
+        order.move("awaiting_payment")
+        attempt = Attempt()
+        order.attempts.append(attempt)
+        return attempt
+
+    def settle(self, order: Order, attempt: Attempt) -> bool:
+        """Whether this payment, which is authorised, has the order: nobody else took a ticket, and none changed its price."""
+        attempt.status = "authorised"
+        if order.winner is attempt:
+            return True
+        if order.status not in {"awaiting_payment", "expired"}:
+            return False
+        if not all(_is_due_to(order, ticket) for ticket in order.prices):
+            return False
+        for ticket in order.prices:
+            ticket.move("reserved", order)
+        order.winner = attempt
+        order.move("confirmed")
+        return True
+
+    def finish(self, order: Order, attempt: Attempt) -> None:
+        attempt.status = "captured"
+        if order.status == "confirmed":
+            for ticket in order.tickets_in("reserved"):
+                ticket.move("sold", order)
+            order.move("completed")
+
+    def void(self, order: Order, attempt: Attempt) -> None:
+        """An order that had been won is cancelled, its tickets free again."""
+        order.intent = "canceled"
+        if order.status == "confirmed" and order.winner is attempt:
+            for ticket in order.tickets_in("reserved"):
+                ticket.move("available", None)
+            order.move("cancelled")
+        if attempt.status in OPEN_ATTEMPT:
+            attempt.status = "voided"
+
+    def look(self, order: Order, *, abandoned: bool = False) -> None:
+        """Somebody reads the intent and goes on from what it says. `abandoned`: nobody else is at work on it."""
+        attempt = order.attempt
+        if attempt is None or attempt.status not in OPEN_ATTEMPT:
+            return
+        match order.intent:
+            case "requires_capture" | "succeeded":
+                if self.settle(order, attempt):
+                    order.intent = "succeeded"
+                    self.finish(order, attempt)
+                else:
+                    assert order.intent == "requires_capture", "captured before the order was won"
+                    self.void(order, attempt)
+            case "canceled":
+                self.void(order, attempt)
+            case "requires_action" if attempt.status == "started":
+                attempt.status = "requires_action"
+            case "requires_action" if abandoned:
+                self.void(order, attempt)
+            case "requires_payment_method" if attempt.status == "requires_action" or abandoned:
+                attempt.status = "failed"
+
+    def abandon(self, order: Order) -> None:
+        """The order ended unpaid: nothing may be paid on its intent any more, unless a payment is on its way."""
+        attempt = order.attempt
+        if attempt is not None and order.intent and attempt.status in {"requires_action", "failed"}:
+            self.void(order, attempt)
+
+    # What can be seen.
+
+    def counts(self, show_id: str) -> Counts:
+        tickets = [ticket for ticket in self.tickets if ticket.show_id == show_id]
+        shown = [ticket.shown_status for ticket in tickets]
+        free: dict[str, list[int]] = {}
+        for ticket in tickets:
+            if ticket.is_free:
+                free.setdefault(ticket.currency, []).append(ticket.price)
+        # The currency that most of them have, else the first by its code.
+        prices = min(free.items(), key=lambda item: (-len(item[1]), item[0]))[1] if free else []
+        return Counts(
+            available=shown.count("available"),
+            held=shown.count("held") + shown.count("reserved"),
+            sold=shown.count("sold"),
+            from_price=min(prices, default=None),
+            version=1 + sum(ticket.version for ticket in tickets),
+        )
+
+    def unresolved(self) -> list[Order]:
+        """Orders with a payment that stands still."""
+        return [
+            order
+            for order in self.orders
+            if order.attempt is not None and order.attempt.status in OPEN_ATTEMPT
+        ]
+
+    def _open_orders(self, buyer: str) -> int:
+        return sum(order.buyer == buyer and order.is_open for order in self.orders)
+
+    def _close(self, order: Order, status: str) -> None:
+        for ticket in order.tickets_in("held"):
+            ticket.move("available", None)
+        order.move(status)
+
+
+def _is_due_to(order: Order, ticket: Ticket) -> bool:
+    has_it = ticket.status == "available" or (ticket.status == "held" and ticket.order is order)
+    return has_it and ticket.price == order.prices[ticket] and ticket.currency == order.currency
+
+
+def _where(reasons: dict[Refusal, bool]) -> set[Refusal]:
+    return {refusal for refusal, holds in reasons.items() if holds}
+
+
+def winners_first(orders: Iterable[Order], winners: set[str]) -> list[Order]:
+    """Two late payments for one ticket may be settled in either order; who won was first."""
+    return sorted(orders, key=lambda order: order.id not in winners)

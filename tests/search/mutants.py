@@ -1,0 +1,110 @@
+"""The system with one guard taken away, as somebody might have written it: what a search must find."""
+
+# Takes the tickets without looking whether they are free.
+UNGUARDED_HOLD = """
+    create or replace function tickets.hold(
+        p_order uuid, p_buyer uuid, p_tickets uuid[], p_until timestamptz, p_correlation uuid,
+        out outcome text, out refused uuid, out refused_until timestamptz, out displaced uuid[], out held jsonb
+    )
+    language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+    as $$
+    begin
+        with taken as (
+            update tickets.tickets t
+            set status = 'held', order_id = p_order, held_until = p_until, version = t.version + 1
+            where t.id = any (p_tickets) returning t as ticket
+        ), told as (
+            select events.record('ticket.held', (ticket).id, (ticket).version, tickets.state(ticket), p_correlation),
+                   tickets.state(ticket) as state
+            from taken
+        )
+        select jsonb_agg(state) into held from told;
+        outcome := 'held';
+    end
+    $$
+"""
+
+# Looks first and takes then: right as long as nobody comes in between.
+CHECK_THEN_WRITE_HOLD = UNGUARDED_HOLD.replace(
+    "    begin\n",
+    """    begin
+        if exists (
+            select from tickets.tickets t
+            where t.id = any (p_tickets) and not tickets.is_free(t.status, t.held_until, clock_timestamp())
+        ) then
+            outcome := 'ticket_unavailable';
+            return;
+        end if;
+        select array_agg(distinct t.order_id) into displaced from tickets.tickets t
+        where t.id = any (p_tickets) and t.order_id is not null;
+""",
+    1,
+)
+
+# Frees what is on the order's lines, whoever has it now.
+RELEASE_BY_LINES = """
+    create or replace function tickets.release(
+        p_order uuid, p_correlation uuid, p_from text[] default array['held']
+    ) returns int
+    language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+    as $$
+    declare
+        v_released int;
+    begin
+        with freed as (
+            update tickets.tickets t
+            set status = 'available', order_id = null, held_until = null, version = t.version + 1
+            where t.id in (select l.ticket_id from orders.lines l where l.order_id = p_order) and t.status = any (p_from)
+            returning t as ticket
+        ), told as (
+            select events.record('ticket.released', (ticket).id, (ticket).version, tickets.state(ticket), p_correlation)
+            from freed
+        )
+        select count(*) into v_released from told;
+        return v_released;
+    end
+    $$
+"""
+
+# Takes the tickets of a late payment without looking who has them, or what they cost by now.
+RESERVE_AT_ANY_PRICE = """
+    create or replace function tickets.reserve(
+        p_order uuid, p_tickets uuid[], p_prices bigint[], p_currency text, p_correlation uuid
+    ) returns boolean
+    language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+    as $$
+    declare
+        v_reserved int;
+    begin
+        with reserved as (
+            update tickets.tickets t
+            set status = 'reserved', order_id = p_order, held_until = null, version = t.version + 1
+            where t.id = any (p_tickets) and t.status in ('available', 'held') returning t as ticket
+        ), told as (
+            select events.record('ticket.reserved', (ticket).id, (ticket).version, tickets.state(ticket), p_correlation)
+            from reserved
+        )
+        select count(*) into v_reserved from told;
+        return true;
+    end
+    $$
+"""
+
+# Ends every hold, whether its time is up or not.
+EXPIRE_EVERYTHING = """
+    create or replace function tickets.release_due(p_limit int, p_correlation uuid) returns uuid[]
+    language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+    as $$
+    declare
+        v_orders uuid[] := array(select distinct t.order_id from tickets.tickets t where t.status = 'held');
+        v_order uuid;
+    begin
+        foreach v_order in array v_orders loop
+            perform tickets.release(v_order, p_correlation);
+        end loop;
+        return v_orders;
+    end
+    $$
+"""
+
+NO_INDEX = "drop index orders.lines_one_live_per_ticket"

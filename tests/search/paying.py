@@ -1,0 +1,102 @@
+"""One payment as the model follows it: what Stripe makes of each method, and what its silence leaves behind."""
+
+from typing import NamedTuple
+
+from tests.search.model import (
+    EXPIRED,
+    Attempt,
+    Model,
+    Order,
+    Refusal,
+)
+
+# What a method does to the intent that is confirmed with it.
+METHODS = {
+    "pm_card_visa": "requires_capture",
+    "pm_card_chargeDeclined": "requires_payment_method",
+    "pm_card_authenticationRequired": "requires_action",
+}
+REFUSED_METHODS = {
+    "pm_card_chargeDeclined": Refusal(402, "card_declined"),
+    "pm_of_nobody": Refusal(422, "payment_method_refused"),
+}
+OUTCOMES = {"voided": EXPIRED}
+# Stripe's calls of a payment, by what their request lines contain.
+CALLS = {
+    "create": "POST /v1/payment_intents",
+    "confirm": "/confirm",
+    "capture": "/capture",
+    "cancel": "/cancel",
+}
+
+
+class Fault(NamedTuple):
+    """A call of a payment to Stripe that is answered by a 500, `before` its effect or `after` it."""
+
+    call: str
+    when: str
+
+
+class Paying:
+    """The model's side of one payment, which other things may interrupt."""
+
+    def __init__(self, model: Model, order: Order, method: str) -> None:
+        self.fault: Fault | None = None
+        self._model = model
+        self._order = order
+        self._method = method
+        self._attempt = Attempt()
+        self._confirmed = False
+
+    def begin(self) -> None:
+        self._attempt = self._model.begin(self._order)
+
+    def go_to(self, pause: str | None) -> None:
+        self._order.intent = self._order.intent or "requires_payment_method"
+        if pause == "capture":
+            self._confirm()
+            assert self._model.settle(self._order, self._attempt)
+
+    def end(self) -> tuple[int, str]:
+        """Do what is left to do. Returns what the reply must say."""
+        order, attempt = self._order, self._attempt
+        if order.intent is None and self._fails("create"):
+            attempt.status = "failed"
+            return 503, "payment_provider_unavailable"
+        order.intent = order.intent or "requires_payment_method"
+        if not self._confirmed:
+            if self._fails("confirm", "before"):
+                return 201, "started"
+            self._confirm()
+            if self._fails("confirm", "after"):
+                return 201, "started"
+        if self._method in REFUSED_METHODS:
+            attempt.status = "failed"
+            return REFUSED_METHODS[self._method]
+        if order.intent == "requires_action":
+            attempt.status = "requires_action"
+        elif attempt.status not in {"captured", "voided"}:
+            self._take()
+        return OUTCOMES.get(attempt.status) or (201, attempt.status)
+
+    def _confirm(self) -> None:
+        """What Stripe does with the method."""
+        self._confirmed = True
+        self._order.intent = METHODS.get(self._method, self._order.intent)
+
+    def _take(self) -> None:
+        order, attempt = self._order, self._attempt
+        if order.intent == "canceled":
+            self._model.void(order, attempt)
+        elif self._model.settle(order, attempt):
+            if not self._fails("capture", "before"):
+                order.intent = "succeeded"
+            if not self._fails("capture"):
+                self._model.finish(order, attempt)
+        elif not self._fails("cancel"):
+            self._model.void(order, attempt)
+        elif self._fails("cancel", "after"):
+            order.intent = "canceled"
+
+    def _fails(self, call: str, when: str | None = None) -> bool:
+        return self.fault is not None and self.fault.call == call and when in {None, self.fault.when}

@@ -1,0 +1,158 @@
+"""The running system that all examples of a search share, and what works on it beside the API."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import pytest
+
+import workers.main
+import workers.payments
+from backend.events.consumer import Consumer
+from backend.events.relay import Relay
+from backend.events.stores import Stores, open_stores
+from backend.kernel.database import Connection
+from backend.payments.provider import Provider
+from tests.events.log import turning
+from tests.payments.shop import Shop, opened, worker_context
+from tests.search.model import (
+    MAX_OPEN_ORDERS,
+    MAX_TICKETS_PER_ORDER,
+)
+from tests.system import Person, System
+
+# No hold ends unless the search says so.
+ENVIRONMENT = {
+    "HOLD_SECONDS": "3600",
+    "PAYMENT_GRACE_SECONDS": "3600",
+    "MAX_TICKETS_PER_ORDER": str(MAX_TICKETS_PER_ORDER),
+    "MAX_OPEN_ORDERS": str(MAX_OPEN_ORDERS),
+}
+
+Meanwhile = Callable[[], Awaitable[object]]
+
+
+class Pauses:
+    """Points inside a payment at which something else may happen first: "confirm" and "capture", before Stripe is asked."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, Meanwhile] = {}
+        self._fault: BaseException | None = None
+
+    def at(self, point: str, meanwhile: Meanwhile) -> None:
+        self._waiting[point] = meanwhile
+
+    async def reach(self, point: str) -> None:
+        meanwhile = self._waiting.pop(point, None)
+        if meanwhile is None:
+            return
+        try:
+            await meanwhile()
+        except BaseException as fault:
+            # Here it would only become the payment's 500.
+            self._fault = fault
+            raise
+
+    def end(self) -> None:
+        """The payment is answered: what went wrong in the pause is told now."""
+        fault, self._fault = self._fault, None
+        self._waiting.clear()
+        if fault is not None:
+            raise fault
+
+    def install(self, patch: pytest.MonkeyPatch) -> None:
+        for point in ("confirm", "capture"):
+            patch.setattr(Provider, point, self._paused(point, getattr(Provider, point)))
+
+    def _paused(self, point: str, real: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        async def asked(*arguments: Any) -> Any:
+            await self.reach(point)
+            return await real(*arguments)
+
+        return asked
+
+
+class Reader:
+    """Many GETs in one write on one connection: comparing is most of what a search does."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    async def get(self, *asked: tuple[Person, str]) -> list[Any]:
+        """The replies' bodies, in the order asked."""
+        self._writer.write(
+            b"".join(
+                f"GET {path} HTTP/1.1\r\nHost: shop\r\nAuthorization: Bearer {person.token}\r\n\r\n".encode()
+                for person, path in asked
+            )
+        )
+        replies = [await self._reply() for _ in asked]
+        assert {head.split()[1] for head, _ in replies} <= {"200"}, replies
+        return [msgspec.json.decode(body) for _, body in replies]
+
+    async def _reply(self) -> tuple[str, bytes]:
+        head = (await self._reader.readuntil(b"\r\n\r\n")).decode().lower()
+        length = next(line for line in head.splitlines() if line.startswith("content-length:"))
+        return head, await self._reader.readexactly(int(length.partition(":")[2]))
+
+
+@asynccontextmanager
+async def reading(port: int) -> AsyncIterator[Reader]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        yield Reader(reader, writer)
+    finally:
+        writer.close()
+        await writer.wait_closed()
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The running system, and what works on it beside the API: shared by all examples of a search."""
+
+    system: System
+    shop: Shop
+    reader: Reader
+    pauses: Pauses
+    orders: Stores
+    payments: Stores
+    jobs: dict[str, Any]
+    relay: Relay
+    relay_connection: Connection
+    as_orders: Connection
+    as_payments: Connection
+
+    @property
+    def consumers(self) -> tuple[Consumer, ...]:
+        """As the worker has them."""
+        queue = self.jobs["redis"]
+        return workers.main._expiration(self.orders, queue), workers.main._payments(self.payments, queue)
+
+
+@asynccontextmanager
+async def stage(system: System, pauses: Pauses) -> AsyncIterator[Stage]:
+    system.configure(**ENVIRONMENT)
+    async with AsyncExitStack() as stack:
+        shop = await stack.enter_async_context(opened(system))
+        await system.start("stripe", "api")
+        await shop.stripe.faults(webhooks={"paused": True})
+        jobs = await stack.enter_async_context(worker_context(system))
+        orders = await stack.enter_async_context(open_stores(system.settings, "orders"))
+        relay, relay_connection = await stack.enter_async_context(turning(system))
+        yield Stage(
+            system,
+            shop,
+            await stack.enter_async_context(reading(system.ports["api"])),
+            pauses,
+            orders,
+            jobs["payments"],
+            jobs | {"orders": orders},
+            relay,
+            relay_connection,
+            await system.connect("orders"),
+            await system.connect("payments"),
+        )

@@ -1,0 +1,90 @@
+"""A search for any history of shop, time and messages after which the system differs from the model.
+
+By default the search is short and always the same. `GITTIX_SEARCH_EXAMPLES=2000` makes it long and new each time; what
+it then finds is printed as the steps that lead there.
+"""
+
+import asyncio
+import logging
+import os
+from collections.abc import Iterator
+from functools import partial
+
+import pytest
+import stripe
+import structlog
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from tests.search import mutants
+from tests.search.machine import ShopMachine
+from tests.search.stage import Pauses, stage
+from tests.system import System
+
+EXAMPLES = int(os.environ.get("GITTIX_SEARCH_EXAMPLES", "0"))
+STEPS = 30
+SHORT = settings(
+    max_examples=40,
+    stateful_step_count=STEPS,
+    derandomize=True,
+    database=None,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    report_multiple_bugs=False,
+    phases=[Phase.generate, Phase.shrink],
+)
+# Enough for each mutant to be found many times over; the first find ends it, and nobody needs it to be small.
+HUNT = settings(SHORT, max_examples=150, phases=[Phase.generate])
+LONG = settings(SHORT, max_examples=EXAMPLES or 1, derandomize=False, stateful_step_count=50)
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> Pauses:
+    # The library's pause before it tries again.
+    monkeypatch.setattr(stripe.HTTPClient, "INITIAL_DELAY", 0.001)
+    monkeypatch.setattr(stripe.HTTPClient, "MAX_DELAY", 0.002)
+    pauses = Pauses()
+    pauses.install(monkeypatch)
+    return pauses
+
+
+@pytest.fixture(autouse=True)
+def only_errors_are_logged() -> Iterator[None]:
+    """A failure shows its own steps; the thousands of requests before it only hide them."""
+    usual = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    yield
+    structlog.configure(**usual)
+
+
+async def search(system: System, pauses: Pauses, chosen: settings) -> None:
+    """Raises what a rule or a comparison raised, when some history leads there."""
+    async with stage(system, pauses) as running:
+        machine = partial(ShopMachine, running, asyncio.get_running_loop())
+        await asyncio.to_thread(run_state_machine_as_test, machine, settings=chosen)  # type: ignore[arg-type]
+
+
+@pytest.mark.timeout(3600 if EXAMPLES else 420)
+async def test_no_history_makes_the_shop_differ_from_the_model(system: System, pauses: Pauses) -> None:
+    await search(system, pauses, LONG if EXAMPLES else SHORT)
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    "mutant",
+    [
+        [mutants.UNGUARDED_HOLD, mutants.NO_INDEX],
+        [mutants.RELEASE_BY_LINES],
+        [mutants.EXPIRE_EVERYTHING],
+    ],
+    ids=["hold takes what is taken", "release by lines", "expire everything"],
+)
+async def test_a_shop_with_a_guard_taken_away_is_found_out(
+    system: System, pauses: Pauses, mutant: list[str]
+) -> None:
+    """The negative control: this search can fail."""
+    owner = await system.connect()
+    for change in mutant:
+        await owner.execute(change)
+    with pytest.raises(AssertionError):
+        await search(system, pauses, HUNT)
