@@ -1,0 +1,161 @@
+"""Interleavings of transactions, all of them, and what each ended in.
+
+A script is one transaction: its statements, then its commit, on a connection of the role that really runs them. `begin` is
+no step of its own: at read committed it takes no snapshot, and the first statement decides when the transaction starts. A
+schedule says whose step is next. A step that waits for a lock is left waiting, as a scheduler would, and the others go on;
+when it has its lock, the steps that were put off for its sake come at once.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from itertools import permutations
+from typing import Any, NamedTuple
+
+import asyncpg
+
+from backend.kernel.database import Connection
+from backend.kernel.problems import Problem
+
+# Between two looks whether a step is done or waits for a lock.
+LOOK_SECONDS = 0.002
+STUCK_SECONDS = 10.0
+
+# Its value, unless None, is part of what the transaction answers.
+Step = Callable[[Connection], Awaitable[str | None]]
+
+
+class Script(NamedTuple):
+    """One transaction of one role. After a refusal its other steps are skipped, and it is rolled back."""
+
+    name: str
+    role: str
+    steps: tuple[Step, ...]
+
+    @property
+    def length(self) -> int:
+        """With its commit."""
+        return len(self.steps) + 1
+
+    def at_once(self) -> "Script":
+        """All its statements as one step, for when there are too many schedules otherwise."""
+
+        async def all_of_them(connection: Connection) -> str | None:
+            answers = [await step(connection) for step in self.steps]
+            return next((answer for answer in answers if answer is not None), None)
+
+        return Script(self.name, self.role, (all_of_them,))
+
+
+Answers = Mapping[str, tuple[str, ...]]
+
+
+def interleavings(*lengths: int) -> Iterator[tuple[int, ...]]:
+    """Every order of the steps of transactions of these lengths, as whose turn it is."""
+    if not any(lengths):
+        yield ()
+    for number, left in enumerate(lengths):
+        if left:
+            rest = [length - (number == other) for other, length in enumerate(lengths)]
+            for tail in interleavings(*rest):
+                yield (number, *tail)
+
+
+def serial(*lengths: int) -> Iterator[tuple[int, ...]]:
+    """One transaction after the other, in every order."""
+    for order in permutations(range(len(lengths))):
+        yield tuple(number for number in order for _ in range(lengths[number]))
+
+
+class Stage:
+    """Connections of each role, and one that sees who waits."""
+
+    def __init__(self, control: Connection, connections: Mapping[str, Sequence[Connection]]) -> None:
+        self._control = control
+        self._connections = connections
+
+    async def play(self, scripts: Sequence[Script], schedule: Sequence[int]) -> Answers:
+        """Run one schedule to its end: what each transaction answered. Raises DeadlockDetectedError."""
+        free = {role: iter(connections) for role, connections in self._connections.items()}
+        actors = [_Actor(script, next(free[script.role]), self._control) for script in scripts]
+        try:
+            async with asyncio.timeout(STUCK_SECONDS):
+                for number in schedule:
+                    await actors[number].turn()
+                    for other in actors:
+                        await other.go_on()
+                while not all(actor.is_done for actor in actors):
+                    for actor in actors:
+                        await actor.go_on()
+        finally:
+            for actor in actors:
+                await actor.close()
+        return {actor.script.name: tuple(actor.answers) for actor in actors}
+
+
+class _Actor:
+    """One script under way. At most one step runs; `_owed` counts the turns that came while it waited."""
+
+    def __init__(self, script: Script, connection: Connection, control: Connection) -> None:
+        self.script = script
+        self.answers: list[str] = []
+        self._connection = connection
+        self._control = control
+        self._pid = connection.get_server_pid()
+        self._transaction = connection.transaction()
+        self._next = 0
+        self._owed = 0
+        self._failed = False
+        self._running: asyncio.Task[Any] | None = None
+
+    @property
+    def is_done(self) -> bool:
+        return self._next == self.script.length and self._running is None
+
+    async def turn(self) -> None:
+        self._owed += 1
+        await self.go_on()
+
+    async def go_on(self) -> None:
+        """Take the steps whose turn has come, until one waits."""
+        while True:
+            if self._running is not None:
+                if await self._waits():
+                    return
+                self._running = None
+            if not self._owed:
+                return
+            self._owed -= 1
+            self._running = asyncio.create_task(self._step())
+
+    async def close(self) -> None:
+        if self._running is not None:
+            self._running.cancel()
+            await asyncio.gather(self._running, return_exceptions=True)
+
+    async def _waits(self) -> bool:
+        """Whether the running step waits for a lock; returns when it does or is done. Raises what the step raised."""
+        assert self._running is not None
+        while True:
+            done, _ = await asyncio.wait({self._running}, timeout=LOOK_SECONDS)
+            if done:
+                self._running.result()
+                return False
+            if await self._control.fetchval("select cardinality(pg_blocking_pids($1)) > 0", self._pid):
+                return True
+
+    async def _step(self) -> None:
+        number, self._next = self._next, self._next + 1
+        if number == 0:
+            await self._transaction.start()
+        if number == len(self.script.steps):
+            await (self._transaction.rollback() if self._failed else self._transaction.commit())
+        elif not self._failed:
+            try:
+                answer = await self.script.steps[number](self._connection)
+            except asyncpg.DeadlockDetectedError:
+                raise
+            except (Problem, asyncpg.PostgresError) as refusal:
+                self._failed = True
+                answer = getattr(refusal, "code", None) or type(refusal).__name__
+            if answer is not None:
+                self.answers.append(answer)
