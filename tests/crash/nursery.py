@@ -1,0 +1,164 @@
+"""Processes of GitTix that start in a few milliseconds: forked from one that has imported everything.
+
+Importing takes a second and more; a suite that kills a process a hundred times has not got that. What is forked has
+opened nothing yet, runs the same command in a session of its own, and dies by kill -9 like any other.
+"""
+
+import asyncio
+import ctypes
+import importlib
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+ROOT = Path(__file__).parents[2]
+PR_SET_PDEATHSIG = 1
+END_SECONDS = 15.0
+# The commands import what they run when they run it.
+IMPORTED_WHEN_RUN = (
+    "backend.serving",
+    "backend.events.relay",
+    "workers.main",
+    "uvloop",
+    "uvicorn.protocols.http.httptools_impl",
+)
+
+
+class Process:
+    """One forked process. Its parent is the nursery, so its end is watched by a pidfd."""
+
+    def __init__(self, pid: int, log: Path) -> None:
+        self.pid = pid
+        self.log = log
+        try:
+            self._fd: int | None = os.pidfd_open(pid)
+        except ProcessLookupError:
+            self._fd = None
+
+    @property
+    def alive(self) -> bool:
+        return self._fd is not None and not select.select([self._fd], [], [], 0)[0]
+
+    async def ended(self) -> None:
+        if self._fd is None:
+            return
+        loop = asyncio.get_running_loop()
+        over = asyncio.Event()
+        loop.add_reader(self._fd, over.set)
+        try:
+            await over.wait()
+        finally:
+            loop.remove_reader(self._fd)
+
+    def send(self, number: signal.Signals) -> None:
+        """A signal, unless it has ended: by then its pid may be somebody else's."""
+        if self._fd is not None:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._fd, number)
+
+    async def kill(self) -> None:
+        self.send(signal.SIGKILL)
+        await asyncio.wait_for(self.ended(), END_SECONDS)
+        self.close()
+
+    def close(self) -> None:
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
+    def last_words(self, count: int = 20) -> str:
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-count:])
+
+
+class Nursery:
+    def __init__(self, requests: IO[str], replies: IO[str]) -> None:
+        self._requests = requests
+        self._replies = replies
+
+    def start(self, arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> Process:
+        """Run `gittix <arguments>` with exactly this environment."""
+        request = {"arguments": list(arguments), "environment": dict(environment), "log": str(log)}
+        self._requests.write(json.dumps(request) + "\n")
+        self._requests.flush()
+        reply = self._replies.readline()
+        assert reply, "the nursery has ended"
+        return Process(int(reply), log)
+
+
+@contextmanager
+def opened() -> Iterator[Nursery]:
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.crash.nursery"],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        yield Nursery(process.stdin, process.stdout)
+        process.stdin.close()
+        process.wait(END_SECONDS)
+
+
+def serve() -> None:
+    """Fork a process for each line of stdin, and print its pid. The children end with this process."""
+    launcher = importlib.import_module("tests.crash.launcher")
+    for name in IMPORTED_WHEN_RUN:
+        importlib.import_module(name)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    parent = os.getpid()
+    for line in sys.stdin:
+        request = json.loads(line)
+        pid = os.fork()
+        if pid == 0:
+            _become(parent, **request)
+            _run(launcher.main)
+        sys.stdout.write(f"{pid}\n")
+        sys.stdout.flush()
+
+
+def _become(parent: int, arguments: list[str], environment: dict[str, str], log: str) -> None:
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)
+    os.setsid()
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    nothing, output = (
+        os.open(os.devnull, os.O_RDONLY),
+        os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644),
+    )
+    os.dup2(nothing, 0)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.argv = ["gittix", *arguments]
+
+
+def _run(command: object) -> None:
+    status = 1
+    try:
+        assert callable(command)
+        command()
+        status = 0
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else 1
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+if __name__ == "__main__":
+    serve()

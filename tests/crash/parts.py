@@ -1,0 +1,172 @@
+"""The parts of GitTix as processes, each started again at once when a crash point ends it."""
+
+import asyncio
+import signal
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+from redis.exceptions import ResponseError
+
+from backend.events.stream import STREAM
+from tests.crash import points
+from tests.crash.launcher import SABOTAGE
+from tests.crash.nursery import Nursery, Process
+from tests.embedded.running import clean_environment
+from tests.system import System, until
+
+PARTS = ("api", "relay", "worker")
+
+
+class Parts:
+    """`armed` are the points still to crash at, by part; `died` those that it did crash at, in order.
+
+    With `known` points it crashes at each unknown one as well, once: what only a recovery comes to.
+    """
+
+    def __init__(
+        self,
+        system: System,
+        nursery: Nursery,
+        *,
+        armed: Iterable[str] = (),
+        known: Iterable[str] | None = None,
+        sabotage: str = "",
+    ) -> None:
+        self._system = system
+        self._nursery = nursery
+        self._sabotage = sabotage
+        self._processes: dict[str, Process] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+        self._killed: set[str] = set()
+        self._visitor = system.anonymous()
+        self.armed = {part: _of(part, armed) for part in PARTS}
+        self._known = {part: _of(part, known) for part in PARTS} if known is not None else None
+        self.died: list[str] = []
+        self.fault: str | None = None
+
+    @property
+    def remaining(self) -> list[str]:
+        return sorted(f"{part}: {name}" for part in PARTS for name in self.armed[part])
+
+    def reached(self) -> Counter[str]:
+        """How often each point was come to, in all."""
+        return Counter(f"{part}: {name}" for part in PARTS for name in _lines(self._file(part, "record")))
+
+    def check(self) -> None:
+        """Raises AssertionError when a process ended that nothing was to end."""
+        assert self.fault is None, self.fault
+
+    async def disarm(self) -> None:
+        """From here on nothing crashes."""
+        searching, self._known = self._known is not None, None
+        for part in PARTS:
+            if searching or self.armed[part]:
+                self.armed[part].clear()
+                self.kill(part)
+        await self.ready()
+
+    def kill(self, part: str) -> None:
+        """kill -9 from outside; it is started again."""
+        self._killed.add(part)
+        self._processes[part].send(signal.SIGKILL)
+
+    async def ready(self) -> None:
+        await until(self._answers, seconds=20)
+
+    async def _answers(self) -> bool:
+        self.check()
+        try:
+            return (await self._visitor.get("/readyz")).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def start(self) -> None:
+        for part in PARTS:
+            self._tasks.append(asyncio.create_task(self._keep(part), name=f"keep-{part}"))
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for process in self._processes.values():
+            await process.kill()
+
+    async def _keep(self, part: str) -> None:
+        while True:
+            process = self._processes[part] = self._launch(part)
+            before = len(_lines(self._file(part, "died")))
+            await process.ended()
+            deaths = _lines(self._file(part, "died"))
+            if len(deaths) > before:
+                self.armed[part].discard(deaths[-1])
+                if self._known is not None:
+                    self._known[part].add(deaths[-1])
+                self.died.append(f"{part}: {deaths[-1]}")
+            elif part in self._killed:
+                self._killed.discard(part)
+            else:
+                self.fault = f"{part} ended by itself:\n{process.last_words()}"
+                return
+            process.close()
+            if part == "worker":
+                await self._time_passes()
+
+    def _launch(self, part: str) -> Process:
+        commands = {"api": ("serve", "api", "--port", str(self._system.ports["api"]))}
+        environment = {
+            **clean_environment(),
+            **self._system.environment,
+            "LOG_FORMAT": "console",
+            points.CRASH_AT: "\n".join(sorted(self.armed[part])),
+            points.RECORD: str(self._file(part, "record")),
+            points.DIED: str(self._file(part, "died")),
+            SABOTAGE: self._sabotage,
+        }
+        if self._known is not None:
+            environment[points.KNOWN] = "\n".join(sorted(self._known[part] | self.armed[part]))
+        return self._nursery.start(commands.get(part, (part,)), environment, self._file(part, "log"))
+
+    async def _time_passes(self) -> None:
+        """What a dead worker had in hand is another's after some seconds. Nobody need wait for them here."""
+        redis = self._system.redis()
+        if jobs := await redis.keys("arq:in-progress:*"):
+            await redis.delete(*jobs)
+        try:
+            groups = await redis.xinfo_groups(STREAM)
+        except ResponseError:
+            return
+        for group in groups:
+            for entry in await redis.xpending_range(STREAM, group["name"], "-", "+", 1000):
+                await redis.xclaim(
+                    STREAM,
+                    group["name"],
+                    entry["consumer"],
+                    0,
+                    [entry["message_id"]],
+                    idle=60_000,
+                    justid=True,
+                )
+
+    def _file(self, part: str, kind: str) -> Path:
+        return self._system.folder / f"{part}.{kind}"
+
+
+@asynccontextmanager
+async def running(parts: Parts) -> AsyncIterator[Parts]:
+    parts.start()
+    try:
+        await parts.ready()
+        yield parts
+    finally:
+        await parts.stop()
+
+
+def _of(part: str, armed: Iterable[str]) -> set[str]:
+    return {name.removeprefix(f"{part}: ") for name in armed if name.startswith(f"{part}: ")}
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text().splitlines() if path.exists() else []

@@ -1,0 +1,119 @@
+"""Faults that a tired engineer might build in: what the search must find, or it searches for nothing."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
+from typing import Any
+
+from backend.events.consumer import Consumer, Entry
+from backend.events.stream import START, STREAM, EventStream, Position
+from backend.kernel import database, idempotency
+from backend.kernel.database import Connection, Pool
+from backend.payments.provider import Intent, Provider
+from backend.push import log, publisher
+from backend.push.publisher import Publisher, PublisherState
+from tests.crash.points import caller
+
+LATE_SECONDS = 0.1
+_running: set[asyncio.Task[None]] = set()
+
+
+def reply_before_commit() -> None:
+    """A seller is told that the ticket is withdrawn while its transaction is still open."""
+
+    @asynccontextmanager
+    async def transaction(pool: Pool) -> AsyncIterator[Connection]:
+        if caller() != "tickets.routes.withdraw_ticket":
+            async with database.transaction(pool) as connection:
+                yield connection
+            return
+        connection = await pool.acquire()
+        own = connection.transaction()
+        await own.start()
+        yield connection
+        _later(_commit(pool, connection, own))
+
+    stand_in = SimpleNamespace(transaction=transaction, connection=database.connection)
+    setattr(idempotency, "database", stand_in)  # noqa: B010 - mypy takes no assignment to a module's import
+
+
+async def _commit(pool: Pool, connection: Any, own: Any) -> None:
+    await asyncio.sleep(LATE_SECONDS)
+    await own.commit()
+    await pool.release(connection)
+
+
+def finish_before_capture() -> None:
+    """The order is completed first and the money taken a little later."""
+    capture = Provider.capture
+
+    async def take(self: Provider, intent_id: str) -> None:
+        await asyncio.sleep(LATE_SECONDS)
+        await capture(self, intent_id)
+
+    async def captured(self: Provider, intent_id: str) -> Intent:
+        _later(take(self, intent_id))
+        return await self.retrieve(intent_id)
+
+    setattr(Provider, "capture", captured)  # noqa: B010 - mypy takes no assignment to a method
+
+
+def mark_before_append() -> None:
+    """The relay keeps its own account of what is on the stream, and writes it before the stream."""
+    append, last = EventStream.append, EventStream.last
+
+    async def marked(
+        self: EventStream, _expected: Position, entries: Sequence[tuple[Position, bytes]]
+    ) -> tuple[Position, bool]:
+        await self._redis.set("sabotage:published", str(entries[-1][0]))
+        return await append(self, await last(self), entries)
+
+    async def mark(self: EventStream) -> Position:
+        found = await self._redis.get("sabotage:published")
+        return Position.parse(found) if found else START
+
+    setattr(EventStream, "append", marked)  # noqa: B010
+    setattr(EventStream, "last", mark)  # noqa: B010
+
+
+def acknowledge_before_effect() -> None:
+    handle = Consumer.handle
+
+    async def acknowledged(self: Consumer, entries: Sequence[Entry]) -> int:
+        await self._redis.xack(STREAM, self.name, *(entry_id for entry_id, _ in entries))
+        return await handle(self, entries)
+
+    setattr(Consumer, "handle", acknowledged)  # noqa: B010
+
+
+def tell_without_position() -> None:
+    """What was told is on record in Postgres only, after it was told."""
+    state = Publisher.state
+    check = "if position <= recorded then"
+    assert check in log.PUBLISH
+    setattr(publisher, "PUBLISH", log.PUBLISH.replace(check, "if false then"))  # noqa: B010 - it is Final
+
+    async def without(self: Publisher) -> PublisherState:
+        found = await state(self)
+        return PublisherState(found.epoch, found.appended, 0)
+
+    setattr(Publisher, "state", without)  # noqa: B010
+
+
+FAULTS: dict[str, Callable[[], None]] = {
+    fault.__name__: fault
+    for fault in (
+        reply_before_commit,
+        finish_before_capture,
+        mark_before_append,
+        acknowledge_before_effect,
+        tell_without_position,
+    )
+}
+
+
+def _later(work: Any) -> None:
+    task = asyncio.create_task(work)
+    _running.add(task)
+    task.add_done_callback(_running.discard)

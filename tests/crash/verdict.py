@@ -1,0 +1,259 @@
+"""What must be true when everything is quiet again, whatever was killed: a sentence for each thing that isn't.
+
+Read from the rows, the stream, the push log, Stripe's ledger and the API; nothing is believed because a process said so.
+"""
+
+import asyncio
+import json
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+from uuid import UUID
+
+from backend.check import examine
+from backend.events.stream import DEAD_LETTERS, STREAM, EventStream, Position
+from backend.push import log as push
+from tests.crash.parts import Parts
+from tests.crash.scenario import PASSWORD, Promise, World
+from workers import expiration, payments
+from workers.notifications import position_of
+
+QUIET_SECONDS = 20.0
+NUDGE_SECONDS = 0.7
+CONSUMERS = {
+    expiration.CONSUMER: ("orders", expiration.TYPES),
+    payments.CONSUMER: ("payments", payments.TYPES),
+}
+
+
+async def quiet(world: World, parts: Parts) -> None:
+    """Wait until nothing is on its way. Raises AssertionError with what still is."""
+    clock = asyncio.get_running_loop().time
+    end, nudge = clock() + QUIET_SECONDS, clock() + NUDGE_SECONDS
+    while waiting := await under_way(world):
+        parts.check()
+        assert clock() < end, f"not quiet: {waiting}; died at {parts.died}"
+        if clock() > nudge:
+            await world.time_passes()
+            nudge = clock() + NUDGE_SECONDS
+        await asyncio.sleep(0.03)
+
+
+async def under_way(world: World) -> list[str]:
+    row = await world.rows.fetchrow(
+        """
+        select
+            (select count(*) from tickets.tickets where status in ('held', 'reserved')) as taken,
+            (select count(*) from orders.orders where status in ('pending', 'awaiting_payment', 'confirmed')) as unpaid,
+            (select count(*) from payments.payments where status in ('started', 'requires_action', 'authorised')) as paying,
+            (select count(*) from payments.webhook_events where handled_at is null) as webhooks,
+            (select count(*) from events.outbox where position is null) as unnumbered,
+            (select coalesce(max(position), 0) from events.outbox) as newest,
+            (select position from push.notifier) as told
+        """
+    )
+    assert row is not None
+    waiting = [
+        f"{row[name]} {name}" for name in ("taken", "unpaid", "paying", "webhooks", "unnumbered") if row[name]
+    ]
+    redis = world.redis
+    last = await EventStream(redis).last()
+    if last.position != row["newest"]:
+        waiting.append(f"the stream is at {last}, the outbox at {row['newest']}")
+        return waiting
+    if position_of(row["told"]) != last:
+        waiting.append(f"the notifier is at {position_of(row['told'])} of {last}")
+    counted = await _counted(world)
+    shows = await world.rows.fetch(
+        "select s.id, a.version from tickets.shows s, tickets.availability(s.id) a"
+    )
+    waiting += [
+        f"show {show['id']} is at {show['version']}, counted at {counted.get(str(show['id']))}"
+        for show in shows
+        if counted.get(str(show["id"])) != show["version"]
+    ]
+    return waiting + [
+        f"{group['name']} has {group['pending']} pending and read {group['last-delivered-id']}"
+        for group in await world.redis.xinfo_groups(STREAM)
+        if group["pending"] or Position.parse(group["last-delivered-id"]) != last
+    ]
+
+
+async def _counted(world: World) -> dict[str, int]:
+    """The version of the last count that was pushed, by show."""
+    counts = [
+        json.loads(fields[b"d"])["show"]
+        for _, fields in await world.redis.xrange(push.STREAM)
+        if fields[b"e"] == b"show.availability"
+    ]
+    return {show["id"]: show["version"] for show in counts}
+
+
+async def violations(world: World) -> list[str]:
+    """Everything that is wrong."""
+    outbox = await world.rows.fetch("select * from events.outbox order by position")
+    return [
+        *[wrong async for wrong in _promises(world)],
+        *await _ends(world),
+        *await _money(world),
+        *_outbox(outbox),
+        *await _stream(world, outbox),
+        *await _push_log(world, outbox),
+        *await _inbox(world, outbox),
+        *[
+            f"{finding.invariant}: {offender}"
+            for finding in await examine(world.system.settings)
+            for offender in finding.offenders
+        ],
+    ]
+
+
+async def _promises(world: World) -> AsyncIterator[str]:
+    """I9: what was answered with 2xx is there, and answered alike when it is asked again."""
+    for promise in world.promises:
+        again = await promise.by.http.request(
+            promise.method, promise.path, json=promise.body, headers={"Idempotency-Key": promise.key}
+        )
+        if (again.status_code, again.content) != (promise.status, promise.content):
+            yield f"{promise.method} {promise.path} was {promise.status}, and is {again.status_code}: {again.text}"
+        for wrong in await _kept(promise):
+            yield f"{promise.method} {promise.path} was {promise.status}, but {wrong}"
+    for email in world.accounts:
+        reply = await world.visitor.post("/api/users/signin", json={"email": email, "password": PASSWORD})
+        if reply.status_code != 200:
+            yield f"{email} signed up and can't sign in: {reply.text}"
+
+
+async def _kept(promise: Promise) -> list[str]:
+    if promise.path == "/api/orders":
+        return await _differences(
+            promise, f"/api/orders/{promise.json['id']}", "total", "currency", "tickets"
+        )
+    if promise.path == "/api/shows":
+        return await _differences(promise, f"/api/shows/{promise.json['id']}", "title", "starts_at")
+    if promise.path == "/api/tickets":
+        return await _differences(promise, f"/api/tickets/{promise.json['id']}", "show_id", "seller_id")
+    if promise.method == "PUT":
+        return await _differences(promise, promise.path, "price")
+    if promise.method == "DELETE":
+        found = (await promise.by.get(promise.path)).json()["status"]
+        return [] if found in {"cancelled", "withdrawn"} else [f"it is {found}"]
+    if promise.path == "/api/payments":
+        found = (await promise.by.get(f"/api/orders/{promise.json['order_id']}")).json()["status"]
+        return [] if found == "completed" else [f"its order is {found}"]
+    paths = [f"/api/tickets/{ticket['id']}" for ticket in promise.json["items"]]
+    return [f"{path} is missing" for path in paths if (await promise.by.get(path)).status_code != 200]
+
+
+async def _differences(promise: Promise, path: str, *names: str) -> list[str]:
+    found = (await promise.by.get(path)).json()
+    return [f"its {name} is {found.get(name)}" for name in names if found.get(name) != promise.json[name]]
+
+
+async def _ends(world: World) -> list[str]:
+    rows = await world.rows.fetch(
+        """
+        select o.id, o.status, array_agg(t.status) as tickets, bool_and(t.order_id = o.id) as has
+        from orders.orders o join orders.lines l on l.order_id = o.id join tickets.tickets t on t.id = l.ticket_id
+        group by o.id
+        """
+    )
+    wrong = []
+    for row in rows:
+        meant = world.ends.get(str(row["id"]))
+        if row["status"] != meant:
+            wrong.append(f"order {row['id']} is {row['status']}, not {meant}")
+        if row["status"] == "completed" and (set(row["tickets"]) != {"sold"} or not row["has"]):
+            wrong.append(f"order {row['id']} is completed but its tickets are {row['tickets']}")
+    if missing := world.ends.keys() - {str(row["id"]) for row in rows}:
+        wrong.append(f"orders are gone: {missing}")
+    return wrong
+
+
+async def _money(world: World) -> list[str]:
+    """I2: for each completed order its total was captured once and kept; nothing else was taken, or is held."""
+    taken: defaultdict[str, list[Any]] = defaultdict(list)
+    wrong = []
+    for intent in await world.stripe.intents():
+        if intent["amount_capturable"]:
+            wrong.append(f"intent {intent['id']} still holds {intent['amount_capturable']}")
+        if kept := intent["amount_received"] - intent["refunded"]:
+            taken[intent["metadata"]["order_id"]].append((kept, intent["currency"].upper()))
+    rows = await world.rows.fetch("select id, total, currency from orders.orders where status = 'completed'")
+    owed = {str(row["id"]): [(row["total"], row["currency"])] for row in rows}
+    wrong += [
+        f"order {order_id}: taken {taken.get(order_id)}, owed {owed.get(order_id)}"
+        for order_id in taken.keys() | owed.keys()
+        if taken.get(order_id) != owed.get(order_id)
+    ]
+    return wrong
+
+
+def _outbox(outbox: Sequence[Any]) -> list[str]:
+    wrong = []
+    if [row["position"] for row in outbox] != list(range(1, len(outbox) + 1)):
+        wrong.append("the outbox's positions are not dense")
+    versions: defaultdict[UUID, list[int]] = defaultdict(list)
+    for row in outbox:
+        versions[row["subject"]].append(row["version"])
+    return wrong + [
+        f"{subject} was told of in the versions {told}"
+        for subject, told in versions.items()
+        if told != list(range(1, len(told) + 1))
+    ]
+
+
+async def _stream(world: World, outbox: Sequence[Any]) -> list[str]:
+    """I5: the stream is the outbox, each event once, in order."""
+    redis = world.redis
+    entries = await redis.xrange(STREAM)
+    told = [json.loads(fields[b"e"])["id"] for _, fields in entries]
+    meant = [str(row["event_id"]) for row in outbox]
+    wrong = []
+    if told != meant:
+        lost = [f"{row['type']} at {row['position']}" for row in outbox if str(row["event_id"]) not in told]
+        twice = [event_id for event_id, times in Counter(told).items() if times > 1]
+        wrong.append(f"the stream is not the outbox: lost {lost}, twice {twice}")
+    if dead := await redis.xlen(DEAD_LETTERS):
+        wrong.append(f"{dead} dead letters")
+    return wrong
+
+
+async def _push_log(world: World, outbox: Sequence[Any]) -> list[str]:
+    """Each change of a ticket and of an order was told once, in order; the numbers of a channel have no gap."""
+    wrong = []
+    numbers: defaultdict[str, list[int]] = defaultdict(list)
+    told: defaultdict[tuple[str, str], list[tuple[str, int]]] = defaultdict(list)
+    for _, fields in await world.redis.xrange(push.STREAM):
+        (channel,) = fields[b"c"].decode().split()
+        data = json.loads(fields[b"d"])
+        numbers[channel].append(data["_seq"])
+        noun = "ticket" if channel.startswith("show-") else "order"
+        if noun in data:
+            told[noun, data[noun]["id"]].append((fields[b"e"].decode(), data[noun]["version"]))
+    for channel, seen in numbers.items():
+        if seen != list(range(seen[0], seen[0] + len(seen))):
+            wrong.append(f"{channel} was numbered {seen}")
+    meant: defaultdict[tuple[str, str], list[tuple[str, int]]] = defaultdict(list)
+    for row in outbox:
+        noun = row["type"].partition(".")[0]
+        if noun in {"ticket", "order"}:
+            meant[noun, str(row["subject"])].append((row["type"], row["version"]))
+    return wrong + [
+        f"{subject}: told {told.get(subject)}, meant {meant.get(subject)}"
+        for subject in sorted(told.keys() | meant.keys())
+        if told.get(subject) != meant.get(subject)
+    ]
+
+
+async def _inbox(world: World, outbox: Sequence[Any]) -> list[str]:
+    wrong = []
+    for consumer, (schema, types) in CONSUMERS.items():
+        rows = await world.rows.fetch(f"select event_id from {schema}.inbox where consumer = $1", consumer)
+        handled = {row["event_id"] for row in rows}
+        wrong += [
+            f"{consumer} never handled {row['type']} at {row['position']}"
+            for row in outbox
+            if row["type"] in types and row["event_id"] not in handled
+        ]
+    return wrong
