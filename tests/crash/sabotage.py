@@ -6,6 +6,8 @@ from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any
 
+from backend.auth import queries as accounts
+from backend.auth.model import Account
 from backend.events.consumer import Consumer, Entry
 from backend.events.stream import START, STREAM, EventStream, Position
 from backend.kernel import database, idempotency
@@ -101,6 +103,23 @@ def tell_without_position() -> None:
     setattr(Publisher, "state", without)  # noqa: B010
 
 
+def check_then_insert() -> None:
+    """An account is made when none was found, and only the database could know better."""
+
+    async def add(connection: Connection, email: str, name: str, password_hash: str) -> Account | None:
+        if await accounts.find_account(connection, email):
+            return None
+        await connection.execute(
+            "insert into auth.users (email, name, password_hash) values ($1, $2, $3)",
+            email,
+            name,
+            password_hash,
+        )
+        return await accounts.find_account(connection, email)
+
+    setattr(accounts, "add_user", add)  # noqa: B010
+
+
 FAULTS: dict[str, Callable[[], None]] = {
     fault.__name__: fault
     for fault in (
@@ -109,6 +128,7 @@ FAULTS: dict[str, Callable[[], None]] = {
         mark_before_append,
         acknowledge_before_effect,
         tell_without_position,
+        check_then_insert,
     )
 }
 

@@ -1,0 +1,3 @@
+from tests.crash.conftest import nursery
+
+__all__ = ["nursery"]

@@ -1,0 +1,56 @@
+"""Guards taken away, as SQL: what a negative control runs in its own database before anything starts."""
+
+from tests.orders.test_race import NO_INDEX, UNGUARDED_HOLD
+
+# `orders.settle` and `finish` as somebody might write them who trusts what was read before the payment.
+TRUSTING_SETTLE = """
+    create or replace function orders.settle(
+        p_order uuid, p_payment uuid, p_amount bigint, p_currency text, p_correlation uuid
+    ) returns text language sql volatile as $$ select 'won' $$
+"""
+TRUSTING_FINISH = """
+    create or replace function orders.finish(p_order uuid, p_payment uuid, p_correlation uuid) returns boolean
+    language sql volatile as $$ select true $$
+"""
+MANY_ATTEMPTS = "drop index payments.payments_one_open_attempt"
+MANY_CAPTURES = "drop index payments.payments_one_captured"
+MANY_ACCOUNTS = "drop index auth.users_email_unique"
+
+
+def without(pattern: str, replacement: str) -> str:
+    """Take out of the functions of orders what this pattern of a POSIX expression finds; fails when it finds nothing."""
+    return f"""
+        do $do$
+        declare
+            f oid;
+            found int := 0;
+        begin
+            for f in
+                select p.oid from pg_proc p
+                where p.pronamespace = 'orders'::regnamespace and p.prosrc ~ $re${pattern}$re$
+            loop
+                execute regexp_replace(pg_get_functiondef(f), $re${pattern}$re$, $re${replacement}$re$, 'g');
+                found := found + 1;
+            end loop;
+            if found = 0 then
+                raise exception 'nothing matches';
+            end if;
+        end
+        $do$
+    """
+
+
+NO_BUYER_LOCK = without(r"perform pg_advisory_xact_lock\([^;]*;", "null;")
+NO_KEY_LOCK = without(r"if not pg_try_advisory_xact_lock\([^;]* then", "if false then")
+
+__all__ = [
+    "MANY_ACCOUNTS",
+    "MANY_ATTEMPTS",
+    "MANY_CAPTURES",
+    "NO_BUYER_LOCK",
+    "NO_INDEX",
+    "NO_KEY_LOCK",
+    "TRUSTING_FINISH",
+    "TRUSTING_SETTLE",
+    "UNGUARDED_HOLD",
+]
