@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
@@ -92,15 +92,16 @@ class World:
 
     async def forget_the_dead(self, buyer_id: UUID) -> None:
         """An attempt whose process died is given up after half a minute, which nobody need wait for here."""
-        await self.rows.execute(
-            """
-            update payments.payments
-            set created_at = created_at - interval '40 s', looked_at = looked_at - interval '40 s'
-            where buyer_id = $1
-              and (reply_status is null or status in ('started', 'requires_action', 'authorised'))
-            """,
-            buyer_id,
-        )
+        with suppress(*database.UNAVAILABLE):
+            await self.rows.execute(
+                """
+                update payments.payments
+                set created_at = created_at - interval '40 s', looked_at = looked_at - interval '40 s'
+                where buyer_id = $1
+                  and (reply_status is null or status in ('started', 'requires_action', 'authorised'))
+                """,
+                buyer_id,
+            )
 
     async def time_passes(self) -> None:
         """For the reconciler, when no request is under way: what stands still has stood long enough."""

@@ -1,0 +1,151 @@
+"""Postgres, or Redis, is killed -9 in the middle of the story, as `gittix up` runs them: nothing promised is lost."""
+
+import asyncio
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from backend.embedded.postgres import DATABASE, Postgres, system_user
+from backend.embedded.redis import Redis
+from backend.kernel import database, migrations
+from backend.kernel.settings import NOUNS
+from tests.crash import scenario, verdict
+from tests.crash.nursery import Nursery
+from tests.crash.parts import Parts, running
+from tests.crash.scenario import World
+from tests.system import System, until
+
+START_SECONDS = 20.0
+PASSWORD = "tests"
+
+pytestmark = pytest.mark.timeout(120)
+
+
+class Server:
+    """A store's process, with its folder its own."""
+
+    def __init__(self, command: Sequence[str], answers: Callable[[], bool], user: str | None = None) -> None:
+        self._command = command
+        self._answers = answers
+        self._user = user
+        self._process = self._start()
+
+    def crash(self) -> None:
+        """kill -9, and start it again. Its children let go of what it had a moment later, so it may not start at once."""
+        self._process.kill()
+        self._process.wait()
+        self._process = self._start()
+
+    def stop(self) -> None:
+        self._process.send_signal(signal.SIGINT)
+        self._process.wait(START_SECONDS)
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        end = time.monotonic() + START_SECONDS
+        while time.monotonic() < end:
+            process = subprocess.Popen(
+                self._command,
+                user=self._user,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                cwd="/",
+                start_new_session=True,
+            )
+            while process.poll() is None:
+                if self._answers():
+                    return process
+                time.sleep(0.02)
+        raise AssertionError(f"{self._command[0]} does not start")
+
+
+class Stores:
+    def __init__(self, folder: Path) -> None:
+        self._postgres = Postgres(folder, PASSWORD)
+        self._redis = Redis(folder)
+        self._postgres.initialise()
+        self.servers = {
+            "postgres": Server(self._postgres.command(), self._postgres.is_ready, system_user()),
+            "redis": Server(self._redis.command(), self._redis_answers),
+        }
+
+    async def migrate(self) -> None:
+        admin = await database.connect(self._postgres.url(database="postgres"), name="tests-admin")
+        await admin.execute(f"create database {DATABASE}")
+        await admin.close()
+        role_urls = [self._postgres.url(role=f"gittix_{noun}") for noun in NOUNS]
+        await migrations.migrate(self._postgres.url(), migrations.read(), role_urls=role_urls)
+
+    def system(self, stack: AsyncExitStack, folder: Path) -> System:
+        return System(stack, self._postgres, DATABASE, self._redis.url, folder)
+
+    def stop(self) -> None:
+        for server in self.servers.values():
+            server.stop()
+
+    def _redis_answers(self) -> bool:
+        asked = subprocess.run(
+            [Path(self._redis.command()[0]).with_name("redis-cli"), "-s", self._redis.socket, "ping"],
+            capture_output=True,
+            check=False,
+            timeout=10,
+        )
+        return asked.stdout.strip() == b"PONG"
+
+
+@pytest.fixture
+def stores() -> Iterator[Stores]:
+    with _passable_folder() as folder:
+        opened = Stores(folder)
+        try:
+            yield opened
+        finally:
+            opened.stop()
+
+
+@pytest.fixture
+async def durable(stores: Stores, tmp_path: Path) -> AsyncIterator[System]:
+    await stores.migrate()
+    async with AsyncExitStack() as stack:
+        system = stores.system(stack, tmp_path)
+        system.configure(HOLD_SECONDS=scenario.HOLD_SECONDS)
+        yield system
+
+
+@pytest.mark.parametrize("store", ["postgres", "redis"])
+async def test_nothing_promised_is_lost_when_a_store_is_killed(
+    store: str, stores: Stores, durable: System, nursery: Nursery
+) -> None:
+    parts = Parts(durable, nursery)
+    async with scenario.opened(durable) as world, running(parts):
+        story = asyncio.create_task(world.play())
+        await until(lambda: _paying(world), seconds=20)
+        promised = len(world.promises)
+        await asyncio.to_thread(stores.servers[store].crash)
+        await world.rows.expire_connections()
+        await story
+        await verdict.quiet(world, parts)
+        assert 0 < promised < len(world.promises)
+        assert await verdict.violations(world) == []
+
+
+async def _paying(world: World) -> bool:
+    found: bool = await world.rows.fetchval("select exists (select from payments.payments)")
+    return found
+
+
+@contextmanager
+def _passable_folder() -> Iterator[Path]:
+    """Short, for the sockets' paths; and Postgres runs as another user when the tests run as root."""
+    folder = Path(tempfile.mkdtemp(prefix="gittix-"))
+    folder.chmod(0o755)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
