@@ -6,6 +6,7 @@ opened nothing yet, runs the same command in a session of its own, and dies by k
 
 import asyncio
 import ctypes
+import gc
 import importlib
 import json
 import os
@@ -21,13 +22,14 @@ from typing import IO
 ROOT = Path(__file__).parents[2]
 PR_SET_PDEATHSIG = 1
 END_SECONDS = 15.0
-# The commands import what they run when they run it.
+# What commands, and typer itself, import when they run.
 IMPORTED_WHEN_RUN = (
-    "backend.serving",
     "backend.events.relay",
-    "workers.main",
-    "uvloop",
+    "backend.serving",
+    "typer._adapters",
+    "uvicorn.loops.uvloop",
     "uvicorn.protocols.http.httptools_impl",
+    "workers.main",
 )
 
 
@@ -114,6 +116,8 @@ def serve() -> None:
     launcher = importlib.import_module("tests.crash.launcher")
     for name in IMPORTED_WHEN_RUN:
         importlib.import_module(name)
+    gc.collect()
+    gc.freeze()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     parent = os.getpid()
     for line in sys.stdin:
