@@ -42,6 +42,7 @@ class Parts:
         self._tasks: list[asyncio.Task[None]] = []
         self._killed: set[str] = set()
         self._visitor = system.anonymous()
+        self._redis = system.redis()
         self.armed = {part: _of(part, armed) for part in PARTS}
         self._known = {part: _of(part, known) for part in PARTS} if known is not None else None
         self.died: list[str] = []
@@ -131,7 +132,7 @@ class Parts:
 
     async def _time_passes(self) -> None:
         """What a dead worker had in hand is another's after some seconds. Nobody need wait for them here."""
-        redis = self._system.redis()
+        redis = self._redis
         if jobs := await redis.keys("arq:in-progress:*"):
             await redis.delete(*jobs)
         try:

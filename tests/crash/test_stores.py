@@ -122,8 +122,27 @@ async def durable(stores: Stores, tmp_path: Path) -> AsyncIterator[System]:
 async def test_nothing_promised_is_lost_when_a_store_is_killed(
     store: str, stores: Stores, durable: System, nursery: Nursery
 ) -> None:
-    parts = Parts(durable, nursery)
-    async with scenario.opened(durable) as world, running(parts):
+    assert await violations_after_killing(store, stores, durable, nursery) == []
+
+
+async def test_a_postgres_that_answers_before_it_has_written_is_found_out(
+    stores: Stores, durable: System, nursery: Nursery
+) -> None:
+    """The negative control: what was promised in the last moment is gone, and somebody meets the gap."""
+    admin = await durable.connect()
+    await admin.execute("alter system set wal_writer_delay = '10s'")
+    await admin.execute("select pg_reload_conf()")
+    await admin.execute(f"alter database {DATABASE} set synchronous_commit = off")
+    await admin.execute("checkpoint")
+    with pytest.raises(ExceptionGroup) as met:
+        await violations_after_killing("postgres", stores, durable, nursery)
+    assert met.group_contains(AssertionError, match="not_found")
+
+
+async def violations_after_killing(store: str, stores: Stores, system: System, nursery: Nursery) -> list[str]:
+    """Kill the store while somebody pays, let everybody go on, and look. Raises what the people met, in a group."""
+    parts = Parts(system, nursery)
+    async with scenario.opened(system) as world, running(parts):
         story = asyncio.create_task(world.play())
         await until(lambda: _paying(world), seconds=20)
         promised = len(world.promises)
@@ -132,7 +151,7 @@ async def test_nothing_promised_is_lost_when_a_store_is_killed(
         await story
         await verdict.quiet(world, parts)
         assert 0 < promised < len(world.promises)
-        assert await verdict.violations(world) == []
+        return await verdict.violations(world)
 
 
 async def _paying(world: World) -> bool:

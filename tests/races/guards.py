@@ -12,6 +12,16 @@ TRUSTING_FINISH = """
     create or replace function orders.finish(p_order uuid, p_payment uuid, p_correlation uuid) returns boolean
     language sql volatile as $$ select true $$
 """
+# A seller may change what somebody holds.
+ALWAYS_FREE = """
+    create or replace function tickets.is_free(p_status text, p_held_until timestamptz, p_now timestamptz)
+    returns boolean language sql immutable parallel safe return true
+"""
+ALWAYS_AVAILABLE = """
+    create or replace function tickets.effective_status(p_status text, p_held_until timestamptz, p_now timestamptz)
+    returns text language sql immutable parallel safe return 'available'
+"""
+NO_PAYMENT_KEY = "drop index payments.payments_key"
 MANY_ATTEMPTS = "drop index payments.payments_one_open_attempt"
 MANY_CAPTURES = "drop index payments.payments_one_captured"
 MANY_ACCOUNTS = "drop index auth.users_email_unique"
@@ -44,12 +54,15 @@ NO_BUYER_LOCK = without(r"perform pg_advisory_xact_lock\([^;]*;", "null;")
 NO_KEY_LOCK = without(r"if not pg_try_advisory_xact_lock\([^;]* then", "if false then")
 
 __all__ = [
+    "ALWAYS_AVAILABLE",
+    "ALWAYS_FREE",
     "MANY_ACCOUNTS",
     "MANY_ATTEMPTS",
     "MANY_CAPTURES",
     "NO_BUYER_LOCK",
     "NO_INDEX",
     "NO_KEY_LOCK",
+    "NO_PAYMENT_KEY",
     "TRUSTING_FINISH",
     "TRUSTING_SETTLE",
     "UNGUARDED_HOLD",

@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import httpx
+import pytest
 
 from tests import factories
 from tests.crash.nursery import Nursery
@@ -18,6 +19,7 @@ from tests.system import Person, System
 BUYERS = 24
 REQUESTS = 8
 PAYMENT_SECONDS = 0.1
+PRICE, NEW_PRICE = 4500, 9900
 TAKEN = (409, "ticket_unavailable")
 IN_FLIGHT = (409, "idempotency_key_in_flight")
 
@@ -70,14 +72,16 @@ async def test_a_payment_that_is_repeated_at_once_under_its_key_is_one(
         assert await arena.rows.fetchval(attempts, UUID(order["id"])) == 1
 
 
+@pytest.mark.parametrize("same_key", [False, True], ids=["under many keys", "under one key"])
 async def test_without_one_open_attempt_and_one_winner_an_order_is_paid_twice(
-    system: System, nursery: Nursery
+    same_key: bool, system: System, nursery: Nursery
 ) -> None:
     off = (guards.MANY_ATTEMPTS, guards.MANY_CAPTURES, guards.TRUSTING_SETTLE, guards.TRUSTING_FINISH)
-    async with opened(system, nursery, *off) as arena:
+    async with opened(system, nursery, *off, guards.NO_PAYMENT_KEY) as arena:
 
         async def race() -> bool:
-            order, _ = await many_payments(arena, [str(uuid4()) for _ in range(REQUESTS)])
+            keys = [str(uuid4())] * REQUESTS if same_key else [str(uuid4()) for _ in range(REQUESTS)]
+            order, _ = await many_payments(arena, keys)
             return len(await arena.received(order["id"])) > 1
 
         assert await lost_within_rounds(race)
@@ -185,29 +189,44 @@ async def hold_and_withdrawal(arena: Arena) -> tuple[Any, Any, str]:
     return 201 if outcomes[201] else outcome(held[0]), outcome(withdrawn), status
 
 
-async def test_a_hold_has_the_price_that_its_buyer_saw_or_the_one_that_stays(
-    system: System, nursery: Nursery
-) -> None:
-    """The control of this race is the one before: what keeps an edit off a held ticket is what keeps a withdrawal off it."""
+async def test_a_hold_has_the_price_that_its_ticket_keeps(system: System, nursery: Nursery) -> None:
     async with opened(system, nursery) as arena:
         for _ in range(4):
-            seller, buyer = await arena.person("seller"), await arena.person("buyer")
-            ticket = await factories.ticket(seller, price=4500)
-            edited, held = await together(
-                [
-                    partial(seller.put, f"/api/tickets/{ticket['id']}", {"price": 9900}),
-                    partial(place, buyer, ticket["id"]),
-                ]
-            )
+            held, edited, price = await hold_and_edit(arena)
             if held.is_success:
                 assert outcome(edited) in {200, (409, "ticket_taken")}
-                price = await arena.rows.fetchval(
-                    "select price from tickets.tickets where id = $1", UUID(ticket["id"])
-                )
-                assert held.json()["subtotal"] == price == (9900 if edited.is_success else 4500)
+                assert held.json()["subtotal"] == price == (NEW_PRICE if edited.is_success else PRICE)
             else:
                 # It met the edit's lock.
                 assert (outcome(held), outcome(edited)) == (TAKEN, 200)
+
+
+async def test_when_every_ticket_counts_as_free_a_held_one_changes_its_price(
+    system: System, nursery: Nursery
+) -> None:
+    async with opened(system, nursery, guards.ALWAYS_FREE, guards.ALWAYS_AVAILABLE) as arena:
+
+        async def race() -> bool:
+            held, edited, price = await hold_and_edit(arena)
+            return bool(held.is_success and edited.is_success and held.json()["subtotal"] != price)
+
+        assert await lost_within_rounds(race)
+
+
+async def hold_and_edit(arena: Arena) -> tuple[httpx.Response, httpx.Response, int]:
+    """The replies to the buyer and to the seller, and the ticket's price after both."""
+    seller, buyer = await arena.person("seller"), await arena.person("buyer")
+    ticket = await factories.ticket(seller, price=PRICE)
+    edited, held = await together(
+        [
+            partial(seller.put, f"/api/tickets/{ticket['id']}", {"price": NEW_PRICE}),
+            partial(place, buyer, ticket["id"]),
+        ]
+    )
+    price: int = await arena.rows.fetchval(
+        "select price from tickets.tickets where id = $1", UUID(ticket["id"])
+    )
+    return held, edited, price
 
 
 async def test_parallel_orders_at_the_limit_give_one_more(system: System, nursery: Nursery) -> None:
