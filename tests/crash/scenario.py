@@ -10,6 +10,7 @@ import httpx
 
 from backend.kernel import database
 from backend.kernel.database import Pool
+from tests.crash.parts import LOST
 from tests.factories import Json
 from tests.payments.shop import Stripe
 from tests.system import PLAIN, STRIPE_KEY, Person, System
@@ -78,7 +79,7 @@ class World:
             reply = await by.http.request(
                 method, path, json=body, headers={"Idempotency-Key": key} if key else {}
             )
-        except httpx.TransportError as fault:
+        except LOST as fault:
             self._last = repr(fault)
             return None
         self._last = f"{reply.status_code} {reply.text}"
@@ -182,7 +183,7 @@ class World:
             while True:
                 try:
                     reply = await self.visitor.post("/api/users/signup", json=body)
-                except httpx.TransportError:
+                except LOST:
                     reply = httpx.Response(503)
                 if reply.status_code < 500:
                     break

@@ -12,6 +12,7 @@ from backend.kernel import database
 from backend.kernel.database import Pool
 from tests.crash.launcher import SABOTAGE
 from tests.crash.nursery import Nursery, Process
+from tests.crash.parts import LOST
 from tests.embedded.running import clean_environment
 from tests.payments.shop import Stripe
 from tests.replies import code
@@ -152,7 +153,7 @@ async def _ready(system: System, url: str, process: Process) -> None:
         assert process.alive, process.last_words()
         try:
             return (await visitor.get(f"{url}/readyz")).status_code == 200
-        except httpx.TransportError:
+        except LOST:
             return False
 
     await until(answers, seconds=20)
