@@ -11,6 +11,7 @@ commits and stalls nobody.
 """
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ import msgspec
 import structlog
 from prometheus_client import Counter, Gauge
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 from backend.events.catalogue import Envelope
 from backend.events.outbox import HINT_CHANNEL
@@ -33,11 +35,20 @@ LEASE = 0x72656C61
 # What a lost hint costs at the most.
 POLL_SECONDS = 0.1
 BATCH = 500
+# Under load, turns are this far apart: what commits meanwhile shares one round of statements. A lone event waits for none.
+SPACING_SECONDS = 0.003
+# How soon an idle relay sees that the stream has lost what was on it.
+LOOK_SECONDS = 1.0
 RETENTION = "7 days"
 TIDY_SECONDS = 30.0
 # Entries that every reader is past are still kept, for people who look.
 KEPT = 10_000
 PURGE_BATCH = 10_000
+
+COLUMNS = """
+    position, event_id, type, schema, subject, version, occurred_at, correlation_id, causation_id, data::text as data,
+    extract(epoch from now() - occurred_at)::float8 as age
+"""
 
 PUBLISHED = Counter("gittix_relay_published", "Events appended to the stream")
 REWINDS = Counter("gittix_relay_rewinds", "Times the stream was not where the relay expected it")
@@ -55,13 +66,19 @@ class Relay:
         self._stream = EventStream(redis)
         self._woken = asyncio.Event()
         self._published: Published | None = None
+        self._reached: int | None = None
 
     async def run(self) -> None:
         async with lease(self._url, LEASE, name="relay", plan_cache_mode="force_custom_plan") as connection:
             log.info("relay active")
             self._published = None
             async with running(("relay-hints", self._hints)):
-                await self._publish_for_ever(connection)
+                try:
+                    await self._publish_for_ever(connection)
+                except RedisError:
+                    # Nothing gets out; how long that has been so must still be seen.
+                    OUTBOX_AGE.set(await oldest_unpublished(connection, self._reached))
+                    raise
 
     async def _hints(self) -> None:
         async with self._redis.pubsub() as hints:
@@ -72,50 +89,91 @@ class Relay:
 
     async def _publish_for_ever(self, connection: Connection) -> None:
         clock = asyncio.get_running_loop().time
+        look_at = clock() + LOOK_SECONDS
         tidy_at = clock() + TIDY_SECONDS
         while True:
             heartbeat("relay")
             self._woken.clear()
-            if not await self.turn(connection):
-                OUTBOX_AGE.set(0)
-                # Python 3.11's wait_for can swallow a cancellation that comes together with the hint.
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(POLL_SECONDS):
-                        await self._woken.wait()
+            spaced_at = clock() + SPACING_SECONDS
+            more = await self.turn(connection)
+            if clock() >= look_at:
+                await self._look()
+                look_at = clock() + LOOK_SECONDS
             if clock() >= tidy_at:
-                await purge(connection)
-                await self._stream.trim(KEPT)
-                tidy_at = clock() + TIDY_SECONDS
+                older = await self._tidy(connection)
+                tidy_at = clock() + (LOOK_SECONDS if older else TIDY_SECONDS)
+            if more:
+                continue
+            OUTBOX_AGE.set(0)
+            # Python 3.11's wait_for can swallow a cancellation that comes together with the hint.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(POLL_SECONDS):
+                    await self._woken.wait()
+            await asyncio.sleep(max(0.0, spaced_at - clock()))
 
     async def turn(self, connection: Connection) -> bool:
         """Number a batch and append a batch. Returns whether there may be more to do at once."""
         if self._published is None:
             # Before anything is numbered: a restored database must not catch up with the stream unnoticed.
             self._published = await agree(connection, await self._stream.last())
-        expected = self._published
-        numbered = await number(connection, BATCH)
-        rows = await unpublished(connection, expected.log_position, BATCH)
+            self._reached = self._published.log_position
+        reached, numbered = self._published.log_position, self._published.numbered
+        rows = await number(connection, BATCH)
+        more = len(rows) == BATCH
+        if rows:
+            self._published = self._published._replace(numbered=rows[-1]["position"])
+        if reached < numbered or (rows and rows[0]["position"] != reached + 1):
+            # Rows that were numbered before, by a relay that died or for a stream that lost them, come first.
+            rows = await unpublished(connection, reached, BATCH)
+            more = True
         if not rows:
-            return numbered == BATCH
+            self._published = self._published._replace(numbered=reached)
+            return False
+        OUTBOX_AGE.set(rows[0]["age"])
+        return not await self._append(self._published, rows) or more
+
+    async def _append(self, expected: "Published", rows: Sequence[database.Record]) -> bool:
+        """Append rows if the stream is where it is expected; else the next turn asks it where it is."""
         entries = [(Position(expected.epoch, row["position"]), _encode(row)) for row in rows]
         last, appended = await self._stream.append(expected.last_id, entries)
         if not appended:
-            log.warning("the stream is not where it was", expected=str(expected.last_id), found=str(last))
-            REWINDS.inc()
-            self._published = None
-            return True
-        self._published = Published(last, expected.epoch, last.position)
+            self._rewind(expected.last_id, last)
+            return False
+        self._published = expected._replace(last_id=last, log_position=last.position)
+        self._reached = last.position
         PUBLISHED.inc(len(entries))
-        OUTBOX_AGE.set(rows[0]["age"])
         return True
+
+    async def _look(self) -> None:
+        """An idle relay appends nothing, so nothing else would show it that Redis lost what was on the stream."""
+        await self._stream.measure()
+        if self._published is not None:
+            last = await self._stream.last()
+            if last != self._published.last_id:
+                self._rewind(self._published.last_id, last)
+
+    def _rewind(self, expected: Position, found: Position) -> None:
+        log.warning("the stream is not where it was", expected=str(expected), found=str(found))
+        REWINDS.inc()
+        self._published = None
+        self._woken.set()
+
+    async def _tidy(self, connection: Connection) -> bool:
+        """Forget what is old and told. Returns whether there may be more of it."""
+        await self._stream.trim(KEPT)
+        return self._reached is not None and await purge(connection, self._reached) == PURGE_BATCH
 
 
 class Published(NamedTuple):
-    """How far the stream is: its last id, the epoch to publish under, and the log position to go on after."""
+    """How far the stream is: its last id, the epoch to publish under, and the log position to go on after.
+
+    `numbered` is the last position that was given, as far as this relay knows; up to there, rows have theirs already.
+    """
 
     last_id: Position
     epoch: int
     log_position: int
+    numbered: int
 
 
 async def agree(connection: Connection, last: Position) -> Published:
@@ -136,58 +194,82 @@ async def agree(connection: Connection, last: Position) -> Published:
                 "the database is behind the stream: a new epoch begins", epoch=epoch, stream=str(last)
             )
     if last == START:
-        return Published(last, epoch, 0)
+        return Published(last, epoch, 0, row["position"])
     # A stream that is still in an older epoch may have lost its tail too.
-    return Published(last, epoch, last.position if last.epoch == epoch else min(start, last.position))
+    reached = last.position if last.epoch == epoch else min(start, last.position)
+    return Published(last, epoch, reached, row["position"])
 
 
-async def number(connection: Connection, limit: int) -> int:
-    """Give committed rows their position. Returns how many."""
-    count: int = await connection.fetchval(
-        """
+async def number(connection: Connection, limit: int) -> list[database.Record]:
+    """Give committed rows their position. Returns them, in order.
+
+    Found again by `ctid`, which can't have moved: nobody but the lease's holder writes a row that has no position. A
+    second relay that believes it is alone waits for the first one's lock and then finds its rows taken.
+    """
+    return await connection.fetch(
+        f"""
         with start as (
             select position from events.relay for update
         ), batch as (
-            select b.id, row_number() over (order by b.id) as n
-            from (select id from events.outbox where position is null order by id limit $1) b
+            select b.row, b.id, row_number() over (order by b.id) as n
+            from (select ctid as row, id from events.outbox where position is null order by id limit $1) b
         ), numbered as (
             update events.outbox o set position = start.position + batch.n
-            from batch, start where o.id = batch.id
-            returning 1
+            from batch, start
+            where o.ctid = any (array(select row from batch)) and o.id = batch.id and o.position is null
+            returning o.*
         ), moved as (
-            update events.relay r set position = r.position + (select count(*) from numbered)
+            update events.relay set position = (select max(position) from numbered)
             where exists (select from numbered)
         )
-        select count(*) from numbered
+        select {COLUMNS} from numbered order by position
         """,
         limit,
     )
-    return count
 
 
 async def unpublished(connection: Connection, position: int, limit: int) -> list[database.Record]:
     return await connection.fetch(
+        f"select {COLUMNS} from events.outbox where position > $1 order by position limit $2", position, limit
+    )
+
+
+async def oldest_unpublished(connection: Connection, position: int | None) -> float:
+    """Age in seconds of the oldest event after this position of the log, else after the last that was given one."""
+    age: float = await connection.fetchval(
         """
-        select position, event_id, type, schema, subject, version, occurred_at, correlation_id, causation_id,
-               data::text as data, extract(epoch from now() - occurred_at)::float8 as age
-        from events.outbox where position > $1 order by position limit $2
+        select coalesce(extract(epoch from clock_timestamp() - min(occurred_at)), 0)::float8 from (
+            (
+                select occurred_at from events.outbox
+                where position > coalesce($1, (select position from events.relay)) order by position limit 1
+            )
+            union all
+            (select occurred_at from events.outbox where position is null order by id limit 1)
+        ) oldest
         """,
         position,
-        limit,
     )
+    return age
 
 
-async def purge(connection: Connection) -> None:
-    """Forget published events older than the retention."""
-    await connection.execute(
+async def purge(connection: Connection, published: int) -> int:
+    """Forget events older than the retention, up to this position of the log. Returns how many.
+
+    Only the log's lowest positions are looked at: an idle purge reads a page or two, however long the log.
+    """
+    status = await connection.execute(
         f"""
-        delete from events.outbox where id in (
-            select id from events.outbox
-            where occurred_at < now() - interval '{RETENTION}' and position is not null
-            order by occurred_at limit {PURGE_BATCH}
-        )
-        """
+        delete from events.outbox where ctid = any (array(
+            select lowest.row from (
+                select ctid as row, occurred_at from events.outbox
+                where position <= $1 order by position limit {PURGE_BATCH}
+            ) lowest
+            where occurred_at < now() - interval '{RETENTION}'
+        ))
+        """,
+        published,
     )
+    return int(status.removeprefix("DELETE "))
 
 
 def _encode(row: database.Record) -> bytes:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 import structlog
+from prometheus_client import Gauge
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
@@ -20,7 +21,16 @@ STREAM = "gittix:events"
 DEAD_LETTERS = "gittix:events:dead"
 DEAD_LETTERS_KEPT = 10_000
 READERS = "gittix:events:readers"
+# What a person sent back from the dead letters to the one consumer that buried it: a stream for each, after its name.
+AGAIN = "gittix:events:again:"
 FIELD = b"e"
+ORIGIN = b"entry"
+
+LAG = Gauge(
+    "gittix_stream_lag_events", "Events on the stream that a reader has not been given yet", ["reader"]
+)
+PENDING = Gauge("gittix_stream_pending", "Events given to a consumer and not acknowledged", ["consumer"])
+DEAD = Gauge("gittix_dead_letters", "Events that nobody could handle and nobody has sent back")
 
 # KEYS[1] stream; ARGV[1] expected last id, then pairs of (id, body). Returns the last id, and whether it appended.
 _APPEND = """
@@ -58,26 +68,45 @@ class Position(NamedTuple):
 START = Position(0, 0)
 
 
+class Progress(NamedTuple):
+    """How far a reader is: the last entry that it was given, how many it has not acknowledged, and the oldest of these."""
+
+    given: Position
+    pending: int = 0
+    oldest: Position | None = None
+
+    @property
+    def needed(self) -> Position:
+        """Nothing from here on may be trimmed."""
+        return self.given if self.oldest is None else min(self.given, self.oldest)
+
+
 def read(entry_id: bytes, fields: Mapping[bytes, bytes]) -> Event | None:
-    """The event of an entry; None for an entry that is none."""
+    """The event of an entry; None for an entry that is none. One that was sent back keeps the place it had."""
     try:
-        return decode(entry_id.decode(), fields[FIELD])
+        return decode(origin(entry_id, fields).decode(), fields[FIELD])
     except (KeyError, ValueError, msgspec.DecodeError):
         return None
+
+
+def origin(entry_id: bytes, fields: Mapping[bytes, bytes]) -> bytes:
+    """The id under which an entry was on the event stream."""
+    return fields.get(ORIGIN, entry_id)
 
 
 async def bury(
     redis: Redis, reader: str, entry_id: bytes, fields: Mapping[bytes, bytes], reason: str
 ) -> None:
     """Copy an entry that a reader can't handle to the dead letters, of which the newest are kept."""
+    entry = origin(entry_id, fields)
     letter: dict[str, Any] = {
         "consumer": reader,
-        "entry": entry_id,
+        "entry": entry,
         "reason": reason[:500],
         "e": fields.get(FIELD, b""),
     }
     await redis.xadd(DEAD_LETTERS, letter, maxlen=DEAD_LETTERS_KEPT, approximate=True)  # type: ignore[arg-type]
-    log.error("event buried", consumer=reader, entry=entry_id.decode(), reason=reason)
+    log.error("event buried", consumer=reader, entry=entry.decode(), reason=reason)
 
 
 class EventStream:
@@ -107,24 +136,39 @@ class EventStream:
     async def trim(self, keep: int) -> int:
         """Drop entries below every reader's progress, but not the last `keep`. Returns how many."""
         last = await self.last()
-        floor = await self._slowest_reader()
-        if last == START or floor is None:
+        # Until one has said how far it is, there may be readers that nobody knows of.
+        if last == START or not await self._reported():
             return 0
+        floor = min(reader.needed for reader in (await self.readers()).values())
         floor = min(floor, Position(last.epoch, max(0, last.position - keep)))
         return int(await self._redis.xtrim(STREAM, minid=str(floor), approximate=True))
 
-    async def _slowest_reader(self) -> Position | None:
-        """The oldest entry that a group or a reader may still want; None when no reader has said how far it is."""
-        progress = [Position.parse(at) for at in (await self._redis.hgetall(READERS)).values()]  # type: ignore[misc]
-        if not progress:
-            return None
+    async def readers(self) -> dict[str, Progress]:
+        """How far each is: consumer groups, and readers outside any that have said so."""
+        found = {name.decode(): Progress(Position.parse(at)) for name, at in (await self._reported()).items()}
         try:
             groups = await self._redis.xinfo_groups(STREAM)
         except ResponseError:
             groups = []
         for group in groups:
-            progress.append(Position.parse(group["last-delivered-id"]))
+            oldest = None
             if group["pending"]:
                 oldest = (await self._redis.xpending(STREAM, group["name"]))["min"]
-                progress.append(Position.parse(oldest))
-        return min(progress)
+            found[group["name"].decode()] = Progress(
+                Position.parse(group["last-delivered-id"]),
+                group["pending"],
+                Position.parse(oldest) if oldest else None,
+            )
+        return found
+
+    async def measure(self) -> None:
+        """Show how far readers are behind and how many letters lie dead."""
+        last = await self.last()
+        for name, reader in (await self.readers()).items():
+            LAG.labels(name).set(max(0, last.position - reader.given.position))
+            PENDING.labels(name).set(reader.pending)
+        DEAD.set(await self._redis.xlen(DEAD_LETTERS))
+
+    async def _reported(self) -> dict[bytes, bytes]:
+        reported: dict[bytes, bytes] = await self._redis.hgetall(READERS)  # type: ignore[misc]
+        return reported

@@ -14,7 +14,8 @@ from backend.kernel import database
 from backend.kernel.database import Connection
 from backend.kernel.supervised import heartbeat
 
-POLL_SECONDS = 1.0
+# A part of the seconds that a takeover may take.
+POLL_SECONDS = 0.5
 CLOSE_SECONDS = 2.0
 
 

@@ -1,11 +1,17 @@
 """The relay: what committed is on the stream, once and in order, whatever is lost on the way."""
 
+import asyncio
 from typing import Any
+from urllib.parse import urlsplit
+from uuid import uuid4
 
 import pytest
+from prometheus_client import REGISTRY
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from backend.events import relay as relays
 from backend.events.stream import STREAM, EventStream, Position
+from backend.kernel import database
 from backend.kernel import lease as leases
 from tests.events.log import event_ids, ids, numbers, publish, record, stream, turning
 from tests.system import System, until
@@ -68,10 +74,126 @@ async def test_a_relay_that_died_after_numbering_is_followed_without_gap_or_doub
 ) -> None:
     await record(rows, 1, 2)
     async with turning(system) as (_, connection):
-        assert await relays.number(connection, 100) == 2
+        assert len(await relays.number(connection, 100)) == 2
     await record(rows, 3)
     await publish(system)
     assert await numbers(system.redis()) == [1, 2, 3]
+
+
+class Killed(BaseException):
+    """The process is gone: nothing of it runs any more."""
+
+
+@pytest.mark.parametrize("after", ["number", "unpublished", "agree", "append"])
+@pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
+async def test_a_relay_that_dies_at_any_step_is_followed_without_gap_or_double(
+    system: System, rows: Any, monkeypatch: pytest.MonkeyPatch, after: str, before: bool
+) -> None:
+    owner: Any = EventStream if after == "append" else relays
+    step = getattr(owner, after)
+
+    async def dies(*arguments: Any) -> Any:
+        if not before:
+            await step(*arguments)
+        raise Killed
+
+    await record(rows, 1, 2)
+    await publish(system)
+    await record(rows, 3, 4)
+    async with turning(system) as (relay, connection):
+        if after == "unpublished":
+            # Reached only by a relay that finds rows which another had numbered.
+            await relays.number(connection, 1)
+        with monkeypatch.context() as crash:
+            crash.setattr(owner, after, dies)
+            with pytest.raises(Killed):
+                await relay.turn(connection)
+    await record(rows, 5)
+    await publish(system)
+    assert await numbers(system.redis()) == [1, 2, 3, 4, 5]
+    assert await ids(system.redis()) == [f"1-{position}" for position in range(1, 6)]
+
+
+@pytest.mark.parametrize("happened", [True, False], ids=["it was appended", "it was not"])
+async def test_an_append_whose_answer_was_lost_is_neither_repeated_nor_skipped(
+    system: System, rows: Any, monkeypatch: pytest.MonkeyPatch, happened: bool
+) -> None:
+    """The same relay goes on with what it knew before: the rows have their numbers by then."""
+    append = EventStream.append
+
+    async def lost(*arguments: Any) -> Any:
+        if happened:
+            await append(*arguments)
+        raise RedisConnectionError
+
+    async with turning(system) as (relay, connection):
+        await record(rows, 1)
+        await relay.turn(connection)
+        await record(rows, 2)
+        with monkeypatch.context() as cut:
+            cut.setattr(EventStream, "append", lost)
+            with pytest.raises(RedisConnectionError):
+                await relay.turn(connection)
+        await record(rows, 3)
+        while await relay.turn(connection):
+            pass
+    assert await numbers(system.redis()) == [1, 2, 3]
+
+
+async def test_rows_that_a_rival_numbered_are_not_skipped(system: System, rows: Any) -> None:
+    async with turning(system) as (relay, connection), turning(system) as (_, rival):
+        await record(rows, 1)
+        await relay.turn(connection)
+        await record(rows, 2)
+        await relays.number(rival, 100)
+        await record(rows, 3)
+        while await relay.turn(connection):
+            pass
+    assert await numbers(system.redis()) == [1, 2, 3]
+
+
+async def test_two_that_number_at_once_give_each_row_one_position(system: System, rows: Any) -> None:
+    await record(rows, *range(40))
+    async with turning(system) as (_, one), turning(system) as (_, other):
+        counts = await asyncio.gather(*(relays.number(connection, 100) for connection in (one, other)))
+    assert sorted(len(count) for count in counts) == [0, 40]
+    found = await rows.fetch("select position from events.outbox order by id")
+    assert [row["position"] for row in found] == list(range(1, 41))
+    assert await rows.fetchval("select position from events.relay") == 40
+
+
+async def test_an_open_transaction_of_another_database_slows_nothing(system: System, rows: Any) -> None:
+    """A fence on the oldest transaction of the cluster would wait for it."""
+    name = f"other_{uuid4().hex}"
+    await rows.execute(f"create database {name}")
+    other = await database.connect(system.settings.database_url.replace(_name(system), name), name="tests")
+    try:
+        await other.execute("create table writes (n int)")
+        transaction = other.transaction(isolation="repeatable_read")
+        await transaction.start()
+        await other.execute("insert into writes values (1)")
+        async with system.part("relay"):
+            for number in range(5):
+                await record(rows, number)
+                await until(lambda: _has(system, number))  # noqa: B023 - awaited here
+        assert other.is_in_transaction()
+    finally:
+        await other.close()
+        await rows.execute(f"drop database {name}")
+
+
+async def test_an_open_transaction_that_has_appended_stalls_nobody(system: System, rows: Any) -> None:
+    slow = await system.connect()
+    transaction = slow.transaction(isolation="repeatable_read")
+    await transaction.start()
+    await record(slow, 99)
+    async with system.part("relay"):
+        for number in range(5):
+            await record(rows, number)
+            await until(lambda: _has(system, number))  # noqa: B023 - awaited here
+        await transaction.commit()
+        await until(lambda: _has(system, 99))
+    assert await numbers(system.redis()) == [0, 1, 2, 3, 4, 99]
 
 
 async def test_a_relay_that_died_after_appending_is_followed_without_gap_or_double(
@@ -98,6 +220,22 @@ async def test_an_emptied_redis_is_filled_again_by_the_running_relay(system: Sys
             pass
     assert await ids(redis) == ["1-1", "1-2", "1-3"]
     assert event_ids(await stream(redis))[:2] == before
+
+
+async def test_an_idle_relay_fills_an_emptied_redis_though_nothing_happens(
+    system: System, rows: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relays, "LOOK_SECONDS", 0.1)
+    redis = system.redis()
+
+    async def both() -> bool:
+        return await numbers(redis) == [1, 2]
+
+    async with system.part("relay"):
+        await record(rows, 1, 2)
+        await until(both)
+        await redis.flushall()
+        await until(both)
 
 
 async def test_an_idle_relay_fills_an_emptied_redis_with_the_next_event(system: System, rows: Any) -> None:
@@ -206,13 +344,92 @@ async def test_an_append_that_expects_another_last_id_is_refused(system: System)
     assert await ids(system.redis()) == ["1-1"]
 
 
+@pytest.fixture(params=[True, False], ids=["every index", "the relay's own indexes"])
+async def indexes(request: pytest.FixtureRequest, rows: Any) -> None:
+    """Numbering and purging need the two partial indexes and no other."""
+    if not request.param:
+        await rows.execute("drop index if exists events.outbox_occurred_at")
+        await rows.execute("alter table events.outbox drop constraint if exists outbox_pkey")
+
+
+@pytest.mark.usefixtures("indexes")
+async def test_numbering_and_purging_never_read_the_whole_log(
+    system: System, rows: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relays, "PURGE_BATCH", 10)
+    await rows.execute(
+        "insert into events.outbox (type, subject, version, data)"
+        " select 'order.created', gen_random_uuid(), n, '{}' from generate_series(1, 20000) n"
+    )
+    await rows.execute("analyze events.outbox")
+    await rows.execute("select pg_stat_force_next_flush()")
+    scans = "select seq_scan from pg_stat_user_tables where relid = 'events.outbox'::regclass"
+    before = await rows.fetchval(scans)
+    async with turning(system) as (_, connection):
+        while await relays.number(connection, 500):
+            pass
+        assert await relays.purge(connection, 20000) == 0
+        old = "update events.outbox set occurred_at = now() - interval '8 days' where position < 26"
+        await rows.execute(old)
+        assert [await relays.purge(connection, 20000) for _ in range(4)] == [10, 10, 5, 0]
+        await connection.execute("select pg_stat_force_next_flush()")
+    assert await rows.fetchval(scans) == before
+    found = await rows.fetch("select position, version from events.outbox order by position")
+    assert [(row["position"], row["version"]) for row in found] == [(n, n) for n in range(26, 20001)]
+
+
+async def test_what_the_stream_has_not_got_is_not_purged_however_old(system: System, rows: Any) -> None:
+    await record(rows, 1, 2)
+    await publish(system)
+    await system.redis().flushall()
+    await rows.execute("update events.outbox set occurred_at = now() - interval '8 days'")
+    await record(rows, 3)
+    async with turning(system) as (relay, connection):
+        assert not await relay._tidy(connection)
+        while await relay.turn(connection):
+            pass
+        assert await numbers(system.redis()) == [1, 2, 3]
+        await relay._tidy(connection)
+    left = await rows.fetch("select version from events.outbox order by id")
+    assert [row["version"] for row in left] == [3]
+
+
+async def test_the_age_of_what_waits_is_seen_while_redis_is_away(
+    system: System, rows: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def age() -> float:
+        value = REGISTRY.get_sample_value("gittix_outbox_oldest_unpublished_seconds")
+        assert value is not None
+        return value
+
+    async def away(*_: Any) -> Any:
+        raise RedisConnectionError
+
+    async def known() -> bool:
+        return age() > 3600
+
+    async def nothing_waits() -> bool:
+        return age() == 0
+
+    await record(rows, 1)
+    await rows.execute("update events.outbox set occurred_at = now() - interval '2 hours'")
+    with monkeypatch.context() as cut:
+        cut.setattr(EventStream, "append", away)
+        cut.setattr(EventStream, "last", away)
+        async with system.part("relay"):
+            await until(known)
+    async with system.part("relay"):
+        await until(nothing_waits)
+    assert await numbers(system.redis()) == [1]
+
+
 async def test_old_events_are_purged_once_they_are_published(system: System, rows: Any) -> None:
     await record(rows, 1, 2)
     await publish(system)
     await record(rows, 3)
     await rows.execute("update events.outbox set occurred_at = now() - interval '8 days' where version <> 2")
     async with turning(system) as (_, connection):
-        await relays.purge(connection)
+        assert await relays.purge(connection, 2) == 1
     left = await rows.fetch("select version from events.outbox order by id")
     assert [row["version"] for row in left] == [2, 3]
 
@@ -235,3 +452,11 @@ async def _lease_holders(rows: Any) -> int:
         relays.LEASE,
     )
     return held
+
+
+async def _has(system: System, number: int) -> bool:
+    return number in await numbers(system.redis())
+
+
+def _name(system: System) -> str:
+    return urlsplit(system.settings.database_url).path[1:]

@@ -1,6 +1,8 @@
 """The stream's trim: below every reader's progress, and never further."""
 
-from backend.events.stream import START, STREAM, EventStream, Position
+from prometheus_client import REGISTRY
+
+from backend.events.stream import START, STREAM, EventStream, Position, bury
 from tests.events.log import ids
 from tests.system import System
 
@@ -71,3 +73,20 @@ async def test_the_newest_are_kept_for_people(system: System) -> None:
 
 async def test_an_absent_stream_is_not_trimmed(system: System) -> None:
     assert await EventStream(system.redis()).trim(0) == 0
+
+
+async def test_how_far_readers_are_behind_is_measured(system: System) -> None:
+    events = await _filled(system)
+    redis = system.redis()
+    await events.report("notifier", Position(1, 250))
+    await redis.xgroup_create(STREAM, "payments", id="0")
+    await redis.xreadgroup("payments", "member", {STREAM: ">"}, count=100)
+    await bury(redis, "payments", b"1-1", {}, "no reason")
+    await events.measure()
+    lag = [
+        REGISTRY.get_sample_value("gittix_stream_lag_events", {"reader": reader})
+        for reader in ("notifier", "payments")
+    ]
+    assert lag == [200, 350]
+    assert REGISTRY.get_sample_value("gittix_stream_pending", {"consumer": "payments"}) == 100
+    assert REGISTRY.get_sample_value("gittix_dead_letters") == 1
