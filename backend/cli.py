@@ -221,6 +221,43 @@ def tail(
     _run(tail_events(settings.redis_url, count=count, follow=follow))
 
 
+@events.command()
+def dead(
+    count: Annotated[bool, typer.Option("--count", help="Only say how many there are.")] = False,
+    data: Data = None,
+) -> None:
+    """Show the dead letters: events that a consumer gave up, oldest first, the letter's id in front."""
+    from backend.events.dead import show_count, show_letters
+
+    settings = load(_environment(data), needs=("redis_url",))
+    _run((show_count if count else show_letters)(settings.redis_url))
+
+
+@events.command()
+def redrive(
+    letters: Annotated[
+        list[str] | None, typer.Argument(help="Ids of dead letters.", metavar="[LETTER_ID]...")
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="All letters.")] = False,
+    consumer: Annotated[str | None, typer.Option(help="With --all: only this consumer's.")] = None,
+    data: Data = None,
+) -> None:
+    """Send dead letters back to the consumer that gave them up, and to nobody else."""
+    from backend.events.dead import send_back
+    from backend.events.letters import LetterError
+
+    if every == bool(letters):
+        raise typer.BadParameter("name letters, or say --all")
+    if consumer is not None and not every:
+        raise typer.BadParameter("--consumer goes with --all")
+    settings = load(_environment(data), needs=("redis_url",))
+    try:
+        _run(send_back(settings.redis_url, letters or [], consumer=consumer))
+    except LetterError as fault:
+        print(f"gittix: {fault}", file=sys.stderr)
+        raise typer.Exit(1) from fault
+
+
 def main() -> None:
     """The console script: a fault that a person can mend is a sentence, not a traceback."""
     try:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -166,9 +167,106 @@ async def test_a_poisoned_event_is_buried_after_five_tries_and_its_neighbours_fl
     assert (letter[b"consumer"], letter[b"entry"]) == (GROUP.encode(), b"1-2")
     assert b"poison" in letter[b"reason"]
     assert letter[b"e"] == (await desk.redis.xrange(STREAM, "1-2", "1-2"))[0][1][b"e"]
-    # Each try is made together with the batch, then alone.
-    assert desk.tried.count(2) == 2 * consumers.MAX_TRIES
+    # Together with its batch, and then alone.
+    assert desk.tried.count(2) == 1 + consumers.MAX_TRIES
     assert await desk.redis.exists("gittix:events:tries:" + GROUP) == 0
+
+
+def poison(*numbers: int) -> Callable[[Event], None]:
+    def fails(event: Event) -> None:
+        if event.envelope.version in numbers:
+            raise ValueError("poison")
+
+    return fails
+
+
+async def test_new_events_are_handled_while_a_poisoned_one_waits_for_its_next_try(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consumers, "RETRY_SECONDS", 30.0)
+    desk.fault = poison(2)
+    await desk.publish(1, 2, 3)
+    async with consuming(desk.consumer()):
+        await until(lambda: desk.has(1, 3))
+        await desk.publish(4)
+        await until(lambda: desk.has(1, 3, 4))
+        await desk.publish(5)
+        await until(lambda: desk.has(1, 3, 4, 5))
+    assert await desk.dead() == []
+    assert await desk.pending() == 1
+
+
+async def test_two_poisoned_events_are_buried_each_by_itself(desk: Desk) -> None:
+    desk.fault = poison(2, 4)
+    await desk.publish(1, 2, 3)
+    async with consuming(desk.consumer()):
+        await until(lambda: desk.has(1, 3))
+        await desk.publish(4, 5)
+        await until(lambda: desk.has(1, 3, 5))
+        await until(desk.done)
+    assert sorted(letter[b"entry"] for letter in await desk.dead()) == [b"1-2", b"1-4"]
+    assert await desk.redis.exists("gittix:events:tries:" + GROUP) == 0
+
+
+async def test_tries_survive_a_crash_in_between(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three members die one after the other, each after it saw the event fail; together they try it five times."""
+    monkeypatch.setattr(consumers, "RETRY_SECONDS", 30.0)
+    monkeypatch.setattr(consumers, "CLAIM_IDLE_MS", 1)
+    desk.fault = poison(1)
+    await desk.publish(1)
+
+    async def tried(times: int) -> bool:
+        counted = await desk.redis.hget("gittix:events:tries:" + GROUP, "1-1")  # type: ignore[misc]
+        return bool(counted == str(times).encode())
+
+    for life in range(1, consumers.MAX_TRIES):
+        async with consuming(desk.consumer(f"member-{life}")):
+            await until(partial(tried, life))
+    assert await desk.dead() == []
+    async with consuming(desk.consumer("last")):
+        await until(desk.done)
+    assert len(await desk.dead()) == 1
+    assert await desk.redis.exists("gittix:events:tries:" + GROUP) == 0
+
+
+async def test_an_event_that_recovers_after_a_crash_leaves_no_count_of_its_tries(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consumers, "RETRY_SECONDS", 30.0)
+    desk.fault = poison(1)
+    await desk.publish(1)
+    async with consuming(desk.consumer()):
+        await until(lambda: desk.redis.exists("gittix:events:tries:" + GROUP))
+    desk.fault = poison()
+    async with consuming(desk.consumer()):
+        await until(desk.done)
+        await until(lambda: desk.has(1))
+
+        async def forgotten() -> bool:
+            return not await desk.redis.exists("gittix:events:tries:" + GROUP)
+
+        await until(forgotten)
+
+
+async def test_a_handler_that_always_fails_holds_new_events_back(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is no poison then, and what waits must have a bound."""
+    monkeypatch.setattr(consumers, "RETRY_SECONDS", 0.3)
+    monkeypatch.setattr(consumers, "MAX_WAITING", 3)
+    desk.fault = poison(*range(100))
+    await desk.publish(1, 2, 3)
+    async with consuming(desk.consumer()):
+
+        async def waiting() -> bool:
+            return int(await desk.redis.hlen("gittix:events:tries:" + GROUP)) == 3  # type: ignore[misc]
+
+        await until(waiting)
+        await desk.publish(4)
+        await asyncio.sleep(0.2)
+        assert await desk.pending() == 3
+        await until(desk.done)
+    assert len(await desk.dead()) == 4
 
 
 async def test_what_is_not_an_event_is_buried_at_once(desk: Desk) -> None:
