@@ -4,10 +4,16 @@ One is active, by a session advisory lock on a connection of its own. What was t
 script together with the messages, which makes a repeat impossible, and after that in Postgres, which outlives an emptied
 Redis; the higher of the two counts, so users never get an old notice again. The position told is the event's epoch and
 position as one growing number, with a place between two events for the counts that are sent at a bounded rate.
+
+An event that was buried and sent back has been passed long ago, so it can have no place. It goes out at once, with its
+event's id as its mark: the publisher's script appends its messages and sets the mark in one step, so a repeat appends
+nothing. When Redis lost its tail, nobody can tell whether the mark was lost as well: whatever waits then to be told
+again goes back to the dead letters and says so, and a person decides. No old notice comes twice by itself.
 """
 
 import asyncio
 import time
+from collections import Counter as Tally
 from collections.abc import Sequence
 from contextlib import suppress
 from uuid import UUID
@@ -18,12 +24,12 @@ from prometheus_client import Counter, Gauge
 from redis.asyncio import Redis
 
 from backend.events.catalogue import Event
-from backend.events.stream import START, STREAM, EventStream, Position, bury, read
+from backend.events.stream import AGAIN, START, STREAM, EventStream, Position, bury, read
 from backend.kernel import database
 from backend.kernel.database import Connection, Pool
 from backend.kernel.lease import lease
 from backend.kernel.supervised import heartbeat
-from backend.push.publisher import MAX_MESSAGES, Message, MessagePublisher
+from backend.push.publisher import MAX_MESSAGES, Message, MessagePublisher, Place, PublisherState
 from backend.tickets import queries as tickets
 from workers.messages import UnknownEvent, availability_message, messages_for, show_of
 
@@ -31,8 +37,12 @@ log = structlog.get_logger()
 
 LEASE = 0x6E6F7469
 READER = "notifier"
+SENT_BACK = AGAIN + READER
 BATCH = 200
 BLOCK_MS = 1000
+# Under load, reads are this far apart: what comes meanwhile shares one script. A lone event waits for none.
+SPACING_SECONDS = 0.005
+REPORT_SECONDS = 1.0
 # At most two counts a second for each show.
 AVAILABILITY_SECONDS = 0.5
 # After a takeover the last events' shows are counted again: their count may have died with the other notifier.
@@ -43,6 +53,8 @@ SHOWS_AT_ONCE = MAX_MESSAGES
 
 NOTIFIED = Counter("gittix_notifier_messages", "Push messages published", ["event"])
 LAG = Gauge("gittix_notifier_lag_seconds", "Age of the event that was last told to clients")
+
+Entry = tuple[bytes, dict[bytes, bytes]]
 
 
 class Notifier:
@@ -58,11 +70,14 @@ class Notifier:
         self._publisher = publisher
         self._told = 0
         self._appended = 0
+        self._epoch = 0
+        self._reported_at = 0.0
         self._changed: dict[UUID, None] = {}
         self._counted_at = 0.0
 
     async def run(self) -> None:
-        async with lease(self._url, LEASE, name=READER) as connection:
+        # What Postgres loses in a crash of its own, Redis still knows; waiting for its disk would cost each turn dear.
+        async with lease(self._url, LEASE, name=READER, synchronous_commit="off") as connection:
             log.info("notifier active")
             cursor = await self._start(connection)
             while True:
@@ -75,10 +90,15 @@ class Notifier:
         state = await self._publisher.state()
         self._told = max(row["position"], state.position)
         self._appended = max(row["appended"], state.appended)
+        self._epoch = state.epoch
+        if 0 < state.appended < row["appended"]:
+            await self._doubt()
         if not self._counted():
             for event in await self._recent():
                 self._note_change(event)
-        return position_of(self._told)
+        cursor = position_of(self._told)
+        await self._report(cursor)
+        return cursor
 
     async def _recent(self) -> Sequence[Event]:
         entries = await self._redis.xrevrange(STREAM, count=RECOUNTED)
@@ -86,52 +106,99 @@ class Notifier:
 
     async def _turn(self, connection: Connection, cursor: Position) -> Position:
         """Tell what is new, for one read of the stream. Returns the cursor to go on from."""
+        clock = asyncio.get_running_loop().time
         wait = BLOCK_MS if not self._changed or self._counted() else int(AVAILABILITY_SECONDS * 500)
-        streams = await self._redis.xread({STREAM: str(cursor)}, count=BATCH, block=wait)
-        entries = streams[0][1] if streams else []
-        for entry_id, fields in entries:
-            await self._tell(entry_id, fields)
-            cursor = Position.parse(entry_id)
+        spaced_at = clock() + SPACING_SECONDS
+        streams = await self._redis.xread({STREAM: str(cursor), SENT_BACK: "0"}, count=BATCH, block=wait)
+        found: dict[bytes, list[Entry]] = dict(streams or [])
+        entries, sent_back = (found.get(name.encode(), []) for name in (STREAM, SENT_BACK))
+        epoch = self._epoch
         if entries:
-            await self._record(connection, cursor)
+            await self._tell(entries)
+            cursor = Position.parse(entries[-1][0])
+            await self._record(connection)
         await self._tell_availability()
+        if sent_back:
+            await (self._doubt() if 0 < epoch < self._epoch else self._tell_again(connection, sent_back))
+        if clock() >= self._reported_at + REPORT_SECONDS:
+            await self._report(cursor)
         if not entries and cursor > await self._stream.last():
             # The stream lost its tail, or everything: what comes again is known by its position.
             log.warning("the stream is behind the notifier", cursor=str(cursor))
             return START
+        if 0 < len(entries) < BATCH:
+            await asyncio.sleep(max(0.0, spaced_at - clock()))
         return cursor
 
-    async def _record(self, connection: Connection, cursor: Position) -> None:
+    async def _report(self, cursor: Position) -> None:
+        await self._stream.report(READER, cursor)
+        self._reported_at = asyncio.get_running_loop().time()
+
+    async def _record(self, connection: Connection) -> None:
         await connection.execute(
             "update push.notifier set position = $1, appended = $2, updated_at = now()",
             self._told,
             self._appended,
         )
-        await self._stream.report(READER, cursor)
 
-    async def _tell(self, entry_id: bytes, fields: dict[bytes, bytes]) -> None:
-        event = read(entry_id, fields)
-        if event is None:
-            await bury(self._redis, READER, entry_id, fields, "not an event")
+    async def _tell(self, entries: Sequence[Entry]) -> None:
+        """Publish what these entries become, each at its place. One that becomes nothing is buried and has its place too."""
+        places = []
+        newest: Event | None = None
+        for entry_id, fields in entries:
+            event = read(entry_id, fields)
+            if event is None:
+                await bury(self._redis, READER, entry_id, fields, "not an event")
+                continue
+            place = told_at(Position(event.epoch, event.position))
+            if place <= self._told:
+                continue
+            places.append(Place(place, await self._messages(entry_id, fields, event)))
+            newest = event
+        if newest is None:
             return
+        self._published(places, await self._publisher.publish(places, expected_appended=self._appended))
+        LAG.set(max(0.0, time.time() - newest.envelope.occurred_at.timestamp()))
+
+    async def _messages(self, entry_id: bytes, fields: dict[bytes, bytes], event: Event) -> list[Message]:
         try:
-            position = told_at(Position(event.epoch, event.position))
-            if position <= self._told:
-                return
             messages = messages_for(event)
         except (UnknownEvent, msgspec.ValidationError) as fault:
             await bury(self._redis, READER, entry_id, fields, repr(fault))
-            return
+            return []
         self._note_change(event)
-        await self._publish(position, messages)
-        LAG.set(max(0.0, time.time() - event.envelope.occurred_at.timestamp()))
+        return messages
 
-    async def _publish(self, position: int, messages: Sequence[Message]) -> None:
-        state = await self._publisher.publish(position, messages, expected_appended=self._appended)
-        self._told = max(self._told, position)
+    async def _tell_again(self, connection: Connection, entries: Sequence[Entry]) -> None:
+        """Tell events that were sent back, but for those that were told; then they are done with."""
+        for entry_id, fields in entries:
+            event = read(entry_id, fields)
+            if event is None:
+                await bury(self._redis, READER, entry_id, fields, "not an event")
+            elif messages := await self._messages(entry_id, fields, event):
+                mark = str(event.envelope.id)
+                state = await self._publisher.publish_once(mark, messages, expected_appended=self._appended)
+                if state is None:
+                    await self._doubt()
+                    return
+                self._published([Place(self._told, messages)], state)
+                # Before it is forgotten: else a Redis that lost its tail could bring it back unnoticed.
+                await self._record(connection)
+            await self._redis.xdel(SENT_BACK, entry_id)
+
+    async def _doubt(self) -> None:
+        """Redis lost its tail: of what waits to be told again, nobody can know whether it was told."""
+        for entry_id, fields in await self._redis.xrange(SENT_BACK):
+            await bury(self._redis, READER, entry_id, fields, "Redis lost its tail: it may have been told")
+            await self._redis.xdel(SENT_BACK, entry_id)
+
+    def _published(self, places: Sequence[Place], state: PublisherState) -> None:
+        self._told = max(self._told, places[-1].position)
         self._appended = state.appended
-        for message in messages:
-            NOTIFIED.labels(message.event).inc()
+        self._epoch = state.epoch
+        events = Tally(message.event for place in places for message in place.messages)
+        for event, count in events.items():
+            NOTIFIED.labels(event).inc(count)
 
     def _note_change(self, event: Event) -> None:
         with suppress(msgspec.ValidationError):
@@ -152,7 +219,8 @@ class Notifier:
             # Counts can wait; what happens to tickets can't wait for them.
             log.warning("shows not counted", shows=len(due), error=repr(fault))
             return
-        await self._publish(self._told | 1, counted)
+        places = [Place(self._told | 1, counted)]
+        self._published(places, await self._publisher.publish(places, expected_appended=self._appended))
         for show_id in due:
             self._changed.pop(show_id, None)
 

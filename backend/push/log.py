@@ -20,9 +20,12 @@ from redis.backoff import NoBackoff
 STREAM: Final = "gittix:push"
 STATE: Final = "gittix:push:state"
 CHANNEL_PREFIX: Final = "gittix:push:channel:"
+ONCE_PREFIX: Final = "gittix:push:once:"
 RETENTION_MS: Final = 60_000
 # A channel's counter outlives every client that could still ask for what it missed.
 CHANNEL_SECONDS: Final = 86_400
+# A mark outlives every copy of what it stands for.
+ONCE_SECONDS: Final = 14 * 86_400
 MAX_LENGTH: Final = 100_000
 # Appends beyond this wait for a connection: Redis runs one script at a time anyway.
 MAX_CONNECTIONS: Final = 16
@@ -56,22 +59,20 @@ bound()
 """
 )
 
-# KEYS: stream, state, then the channel hash of each message.
-# ARGV: position, expected appended, lowest epoch; then channel, event, data, key and version of each message.
+# KEYS from `first_key` on are the channel hash of each message; ARGV has channel, event, data, key and version of each.
 # A smaller count than expected means that Redis lost its tail: seqs would repeat, so a new epoch begins first.
-PUBLISH: Final = (
+_MESSAGES: Final = (
     _APPEND
     + """
 local function known(field) return tonumber(redis.call('HGET', state, field) or 0) end
 local epoch, appended, recorded = known('epoch'), known('appended'), known('position')
-local position, expected, lowest = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
-if position <= recorded then return {epoch, appended, recorded} end
 
-if epoch == 0 or appended < expected then
-  epoch = math.max(math.max(epoch, lowest) + 1, now)
-  appended = math.max(appended, expected)
+local function begin_epoch(expected, lowest)
+  if epoch == 0 or appended < expected then
+    epoch = math.max(math.max(epoch, lowest) + 1, now)
+    appended = math.max(appended, expected)
+  end
 end
-
 local function stamp(data, seq)
   local head = '{"_epoch":' .. text(epoch) .. ',"_seq":' .. text(seq)
   if data == '{}' then return head .. '}' end
@@ -87,20 +88,59 @@ local function next_seq(key)
     + """)
   return redis.call('HINCRBY', key, 'seq', 1)
 end
-for i = 1, #KEYS - 2 do
-  local at = 4 + (i - 1) * 5
-  local fields = {'c', ARGV[at], 'e', ARGV[at + 1], 'd', stamp(ARGV[at + 2], next_seq(KEYS[i + 2]))}
-  if ARGV[at + 3] ~= '' then fields[7], fields[8] = 'k', ARGV[at + 3] end
-  if ARGV[at + 4] ~= '' then
-    fields[#fields + 1] = 'v'
-    fields[#fields + 1] = ARGV[at + 4]
+local function append_messages(first_key, first_arg, count)
+  for i = 0, count - 1 do
+    local at = first_arg + i * 5
+    local fields = {'c', ARGV[at], 'e', ARGV[at + 1], 'd', stamp(ARGV[at + 2], next_seq(KEYS[first_key + i]))}
+    if ARGV[at + 3] ~= '' then fields[7], fields[8] = 'k', ARGV[at + 3] end
+    if ARGV[at + 4] ~= '' then
+      fields[#fields + 1] = 'v'
+      fields[#fields + 1] = ARGV[at + 4]
+    end
+    append(fields)
   end
-  append(fields)
+  appended = appended + count
 end
-bound()
-appended = appended + #KEYS - 2
-redis.call('HSET', state, 'epoch', text(epoch), 'appended', text(appended), 'position', text(position))
-return {epoch, appended, position}
+local function save()
+  bound()
+  redis.call('HSET', state, 'epoch', text(epoch), 'appended', text(appended), 'position', text(recorded))
+end
+"""
+)
+
+# KEYS: stream, state, then the channel hash of each message.
+# ARGV: expected appended, lowest epoch; then of each place its position, how many messages it has, and these.
+PUBLISH: Final = (
+    _MESSAGES
+    + """
+local key, at, changed = 3, 3, false
+while at <= #ARGV do
+  local position, count = tonumber(ARGV[at]), tonumber(ARGV[at + 1])
+  if position > recorded then
+    begin_epoch(tonumber(ARGV[1]), tonumber(ARGV[2]))
+    append_messages(key, at + 2, count)
+    recorded, changed = position, true
+  end
+  key, at = key + count, at + 2 + 5 * count
+end
+if changed then save() end
+return {epoch, appended, recorded}
+"""
+)
+
+# KEYS: stream, state, the mark, then the channel hash of each message.
+# ARGV: expected appended, lowest epoch, seconds to keep the mark; then the messages.
+# After a lost tail nobody can tell whether the mark was lost with it: nothing is appended, and the last number is 0.
+PUBLISH_ONCE: Final = (
+    _MESSAGES
+    + """
+if appended < tonumber(ARGV[1]) then return {epoch, appended, recorded, 0} end
+if redis.call('SET', KEYS[3], '1', 'NX', 'EX', ARGV[3]) then
+  begin_epoch(tonumber(ARGV[1]), tonumber(ARGV[2]))
+  append_messages(4, 4, #KEYS - 3)
+  save()
+end
+return {epoch, appended, recorded, 1}
 """
 )
 

@@ -2,23 +2,35 @@
 
 One Lua script appends a position's messages, numbers them in their channels and records the position, so a crash
 between any two of these can't happen. Positions at or below the recorded one append nothing: a caller that fell back
-behind it (a restored database) must publish under new, higher positions.
+behind it (a restored database) must publish under new, higher positions. Many positions go out in one call, in order.
+
+What is told late, after later positions, has no position left. It goes out once by a mark of its own, in one step with
+the mark; where a lost tail makes that doubtful it does not go out, and the caller is told so.
 """
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, NamedTuple, Protocol, cast
 
 import msgspec
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from backend.push.log import CHANNEL_PREFIX, PUBLISH, STATE, STREAM
+from backend.push.log import (
+    CHANNEL_PREFIX,
+    ONCE_PREFIX,
+    ONCE_SECONDS,
+    PUBLISH,
+    PUBLISH_ONCE,
+    STATE,
+    STREAM,
+)
 
 HOSTED_BATCH: Final = 10
-# Lua's unpack and Redis's argument parsing both like it short; a position carries a handful.
+# Redis does nothing else while a script runs: a position carries a handful, and a call not many more than these.
 MAX_MESSAGES: Final = 1_000
+CALL_MESSAGES: Final = 250
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -29,6 +41,13 @@ class Message(msgspec.Struct, frozen=True):
     data: dict[str, Any]
     key: str | None = None
     version: int | None = None
+
+
+class Place(NamedTuple):
+    """A position of the event log and the messages that it becomes."""
+
+    position: int
+    messages: Sequence[Message]
 
 
 class PublisherState(msgspec.Struct, frozen=True):
@@ -46,9 +65,11 @@ class PublishError(Exception):
 class MessagePublisher(Protocol):
     async def state(self) -> PublisherState: ...
 
-    async def publish(
-        self, position: int, messages: Sequence[Message], *, expected_appended: int
-    ) -> PublisherState: ...
+    async def publish(self, places: Sequence[Place], *, expected_appended: int) -> PublisherState: ...
+
+    async def publish_once(
+        self, mark: str, messages: Sequence[Message], *, expected_appended: int
+    ) -> PublisherState | None: ...
 
 
 class Publisher:
@@ -57,7 +78,8 @@ class Publisher:
     def __init__(self, redis: Redis, *, timeout_seconds: float = 2.0) -> None:
         self._redis = redis
         self._timeout = timeout_seconds
-        self._script = redis.register_script(PUBLISH)
+        self._publish = redis.register_script(PUBLISH)
+        self._publish_once = redis.register_script(PUBLISH_ONCE)
         # A Redis that forgot everything must still not repeat an epoch that this process has seen.
         self._highest_epoch = 0
 
@@ -71,23 +93,42 @@ class Publisher:
             raise PublishError(str(fault)) from fault
         return self._noted([int(value or 0) for value in found])
 
-    async def publish(
-        self, position: int, messages: Sequence[Message], *, expected_appended: int
-    ) -> PublisherState:
-        """Append the messages of one position of the event log, unless it is published already.
+    async def publish(self, places: Sequence[Place], *, expected_appended: int) -> PublisherState:
+        """Append the messages of these positions, ascending, but for those that are published already.
 
         `expected_appended` is the count the caller last saw; when Redis knows fewer, a new epoch begins.
         """
-        assert len(messages) <= MAX_MESSAGES, "one position can't carry that many messages"
-        keys = [STREAM, STATE, *(CHANNEL_PREFIX + message.channel for message in messages)]
-        arguments: list[str | int | bytes] = [position, expected_appended, self._highest_epoch]
-        for message in messages:
-            arguments += _arguments(message)
+        state = PublisherState(self._highest_epoch, expected_appended, 0)
+        for call in _calls(places):
+            arguments: list[str | int | bytes] = [state.appended, self._highest_epoch]
+            for position, messages in call:
+                arguments += [position, len(messages), *_arguments(messages)]
+            keys = [STREAM, STATE, *(_key(message) for place in call for message in place.messages)]
+            state = self._noted(await self._call(self._publish, keys, arguments))
+        return state
+
+    async def publish_once(
+        self, mark: str, messages: Sequence[Message], *, expected_appended: int
+    ) -> PublisherState | None:
+        """Append messages that have no position, unless it was done under this mark.
+
+        None, and nothing appended, when Redis lost its tail: it may have been done, and nobody can know.
+        """
+        assert len(messages) <= MAX_MESSAGES, "one mark can't carry that many messages"
+        keys = [STREAM, STATE, ONCE_PREFIX + mark, *map(_key, messages)]
+        arguments = [expected_appended, self._highest_epoch, ONCE_SECONDS, *_arguments(messages)]
+        *state, known = await self._call(self._publish_once, keys, arguments)
+        return self._noted(state) if known else None
+
+    async def _call(
+        self, script: Any, keys: Sequence[str], arguments: Sequence[str | int | bytes]
+    ) -> list[int]:
         try:
             async with asyncio.timeout(self._timeout):
-                return self._noted(await self._script(keys=keys, args=arguments))
+                reply: list[int] = await script(keys=keys, args=arguments)
         except (RedisError, OSError, TimeoutError) as fault:
             raise PublishError(str(fault)) from fault
+        return reply
 
     def _noted(self, reply: Sequence[int]) -> PublisherState:
         state = PublisherState(*reply)
@@ -98,8 +139,8 @@ class Publisher:
 class HostedPublisher:
     """Publishes through hosted Pusher, or anything that speaks its HTTP API.
 
-    It keeps no state there: a position that is published again is sent again, and nothing is numbered, so clients read
-    the API after a reconnect.
+    It keeps no state there: a position or a mark that is published again is sent again, and nothing is numbered, so
+    clients read the API after a reconnect.
     """
 
     def __init__(self, client: Any, *, timeout_seconds: float = 15.0) -> None:
@@ -112,9 +153,26 @@ class HostedPublisher:
     async def state(self) -> PublisherState:
         return PublisherState(epoch=0, appended=0, position=0)
 
-    async def publish(
-        self, position: int, messages: Sequence[Message], *, expected_appended: int
-    ) -> PublisherState:
+    async def publish(self, places: Sequence[Place], *, expected_appended: int) -> PublisherState:
+        appended = expected_appended
+        for place in places:
+            await self._post(place.messages)
+            appended += len(place.messages)
+        return PublisherState(epoch=0, appended=appended, position=places[-1].position if places else 0)
+
+    async def publish_once(
+        self,
+        mark: str,  # noqa: ARG002 - nothing there could know it
+        messages: Sequence[Message],
+        *,
+        expected_appended: int,
+    ) -> PublisherState | None:
+        return await self.publish([Place(0, messages)], expected_appended=expected_appended)
+
+    def close(self) -> None:
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    async def _post(self, messages: Sequence[Message]) -> None:
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(self._timeout):
@@ -122,10 +180,6 @@ class HostedPublisher:
         except Exception as fault:
             # The library raises bare requests and six exceptions of its own; all mean that it isn't known to be out.
             raise PublishError(repr(fault)) from fault
-        return PublisherState(epoch=0, appended=expected_appended + len(messages), position=position)
-
-    def close(self) -> None:
-        self._thread.shutdown(wait=False, cancel_futures=True)
 
     def _send(self, messages: Sequence[Message]) -> None:
         for start in range(0, len(messages), HOSTED_BATCH):
@@ -134,10 +188,37 @@ class HostedPublisher:
             )
 
 
-def _arguments(message: Message) -> list[str | int | bytes]:
-    assert not {"_epoch", "_seq"} & message.data.keys(), "the publisher stamps these"
-    version = "" if message.version is None else message.version
-    return [message.channel, message.event, msgspec.json.encode(message.data), message.key or "", version]
+def _calls(places: Sequence[Place]) -> Iterator[list[Place]]:
+    """Places in order, as many in a call as Redis should do at once; a place is never split."""
+    call: list[Place] = []
+    messages = 0
+    for place in places:
+        assert len(place.messages) <= MAX_MESSAGES, "one position can't carry that many messages"
+        if call and (messages + len(place.messages) > CALL_MESSAGES or len(call) >= CALL_MESSAGES):
+            yield call
+            call, messages = [], 0
+        call.append(place)
+        messages += len(place.messages)
+    if call:
+        yield call
+
+
+def _key(message: Message) -> str:
+    return CHANNEL_PREFIX + message.channel
+
+
+def _arguments(messages: Sequence[Message]) -> list[str | int | bytes]:
+    arguments: list[str | int | bytes] = []
+    encoded: dict[int, bytes] = {}
+    for message in messages:
+        # An event tells several channels the same.
+        body = encoded.get(id(message.data))
+        if body is None:
+            assert not {"_epoch", "_seq"} & message.data.keys(), "the publisher stamps these"
+            body = encoded[id(message.data)] = msgspec.json.encode(message.data)
+        version = "" if message.version is None else message.version
+        arguments += (message.channel, message.event, body, message.key or "", version)
+    return arguments
 
 
 def _hosted(message: Message) -> dict[str, str]:

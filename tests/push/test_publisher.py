@@ -8,8 +8,9 @@ import pytest
 from redis.asyncio import Redis
 
 from backend.push import log as pushlog
-from backend.push.log import CHANNEL_SECONDS
-from backend.push.publisher import HostedPublisher, Message, Publisher, PublishError, PublisherState
+from backend.push import publisher as publishing
+from backend.push.log import CHANNEL_SECONDS, ONCE_SECONDS
+from backend.push.publisher import HostedPublisher, Message, Place, Publisher, PublishError, PublisherState
 from tests.push.servers import APP_ID, HOST, KEY, SECRET, RedisServer, RunningGateway, entries, free_port
 
 
@@ -30,7 +31,9 @@ def published(redis_server: RedisServer) -> list[Any]:
 async def test_messages_are_numbered_in_their_channels(redis_server: RedisServer, client: Redis) -> None:
     publisher = Publisher(client)
     assert await publisher.state() == PublisherState(0, 0, 0)
-    state = await publisher.publish(7, [held(a="ü"), held("show-2"), held(a={"_": 1})], expected_appended=0)
+    state = await publisher.publish(
+        [Place(7, [held(a="ü"), held("show-2"), held(a={"_": 1})])], expected_appended=0
+    )
     assert (state.appended, state.position) == (3, 7)
     assert abs(state.epoch / 1_000 - time.time()) < 5
     assert published(redis_server) == [
@@ -45,44 +48,84 @@ async def test_messages_are_numbered_in_their_channels(redis_server: RedisServer
 
 async def test_a_position_is_published_once(redis_server: RedisServer, client: Redis) -> None:
     publisher = Publisher(client)
-    state = await publisher.publish(7, [held()], expected_appended=0)
-    assert await publisher.publish(7, [held()], expected_appended=1) == state
-    assert await publisher.publish(6, [held()], expected_appended=0) == state
+    state = await publisher.publish([Place(7, [held()])], expected_appended=0)
+    assert await publisher.publish([Place(7, [held()])], expected_appended=1) == state
+    assert await publisher.publish([Place(6, [held()])], expected_appended=0) == state
     assert await publisher.state() == state
-    after = await publisher.publish(8, [], expected_appended=1)
+    after = await publisher.publish([Place(8, [])], expected_appended=1)
     assert after == PublisherState(state.epoch, 1, 8)
     assert len(published(redis_server)) == 1
 
 
+async def test_many_positions_in_one_call_are_each_published_once(
+    redis_server: RedisServer, client: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publishing, "CALL_MESSAGES", 3)
+    publisher = Publisher(client)
+    places = [Place(position, [held(n=n) for n in range(position)]) for position in range(1, 5)]
+    half = await publisher.publish(places[:2], expected_appended=0)
+    assert half == PublisherState(half.epoch, 3, 2)
+    assert await publisher.publish(places, expected_appended=half.appended) == PublisherState(
+        half.epoch, 10, 4
+    )
+    assert await publisher.state() == PublisherState(half.epoch, 10, 4)
+    told = published(redis_server)
+    assert [message["n"] for message in told] == [0, 0, 1, 0, 1, 2, 0, 1, 2, 3]
+    assert [message["_seq"] for message in told] == list(range(1, 11))
+
+
+async def test_a_mark_is_published_once_and_moves_no_position(
+    redis_server: RedisServer, client: Redis
+) -> None:
+    publisher = Publisher(client)
+    state = await publisher.publish([Place(7, [held()])], expected_appended=0)
+    once = await publisher.publish_once("late", [held(late=True)], expected_appended=1)
+    assert once == PublisherState(state.epoch, 2, 7)
+    assert await publisher.publish_once("late", [held(late=True)], expected_appended=2) == once
+    assert [message["_seq"] for message in published(redis_server)] == [1, 2]
+    assert 0 < await client.ttl("gittix:push:once:late") <= ONCE_SECONDS
+    assert await publisher.publish([Place(8, [])], expected_appended=2) == PublisherState(state.epoch, 2, 8)
+
+
+async def test_a_mark_is_not_published_when_redis_lost_its_tail(
+    redis_server: RedisServer, client: Redis
+) -> None:
+    publisher = Publisher(client)
+    await publisher.publish([Place(7, [held()])], expected_appended=0)
+    assert await publisher.publish_once("late", [held(late=True)], expected_appended=5) is None
+    assert len(published(redis_server)) == 1
+    assert not await client.exists("gittix:push:once:late")
+
+
 async def test_a_lost_tail_begins_a_new_epoch(redis_server: RedisServer, client: Redis) -> None:
     publisher = Publisher(client)
-    state = await publisher.publish(1, [held()], expected_appended=0)
-    lost = await publisher.publish(2, [held()], expected_appended=5)
+    state = await publisher.publish([Place(1, [held()])], expected_appended=0)
+    lost = await publisher.publish([Place(2, [held()])], expected_appended=5)
     assert lost.epoch > state.epoch
     assert lost.appended == 6
     assert published(redis_server)[-1] == {"_epoch": lost.epoch, "_seq": 2}
-    assert (await publisher.publish(3, [held()], expected_appended=6)).epoch == lost.epoch
+    assert (await publisher.publish([Place(3, [held()])], expected_appended=6)).epoch == lost.epoch
     assert published(redis_server)[-1]["_seq"] == 3
 
 
 async def test_a_forgotten_channel_repeats_no_number(redis_server: RedisServer, client: Redis) -> None:
     publisher = Publisher(client)
     for position in range(1, 4):
-        await publisher.publish(position, [held()], expected_appended=0)
+        await publisher.publish([Place(position, [held()])], expected_appended=0)
     assert 0 < await client.ttl("gittix:push:channel:show-1") <= CHANNEL_SECONDS
     await client.delete("gittix:push:channel:show-1")
-    await publisher.publish(4, [held()], expected_appended=3)
+    await publisher.publish([Place(4, [held()])], expected_appended=3)
     assert [message["_seq"] for message in published(redis_server)] == [1, 2, 3, 4]
     assert len({message["_epoch"] for message in published(redis_server)}) == 1
 
 
 async def test_an_emptied_redis_begins_a_higher_epoch(redis_server: RedisServer, client: Redis) -> None:
     publisher = Publisher(client)
-    state = await publisher.publish(1, [held()], expected_appended=0)
+    state = await publisher.publish([Place(1, [held()])], expected_appended=0)
     await client.hset("gittix:push:state", "epoch", str(state.epoch + 10**9))  # type: ignore[misc]
-    ahead = await publisher.publish(2, [held()], expected_appended=1)
+    ahead = await publisher.publish([Place(2, [held()])], expected_appended=1)
     redis_server.flush()
-    emptied = await publisher.publish(3, [held()], expected_appended=ahead.appended)
+    emptied = await publisher.publish([Place(3, [held()])], expected_appended=ahead.appended)
     assert emptied.epoch == ahead.epoch + 1
     assert emptied.appended == ahead.appended + 1
 
@@ -95,7 +138,7 @@ async def test_http_triggers_do_not_count_as_the_notifiers(gateway: RunningGatew
 async def test_published_messages_reach_pusher_js(gateway: RunningGateway, client: Redis) -> None:
     async with gateway.watcher("show-1") as watcher:
         await watcher.subscribed("show-1")
-        state = await Publisher(client).publish(1, [held(ticket={"id": "t1"})], expected_appended=0)
+        state = await Publisher(client).publish([Place(1, [held(ticket={"id": "t1"})])], expected_appended=0)
         seen = await watcher.event("ticket.held", "show-1")
         assert seen.data == {"_epoch": state.epoch, "_seq": 1, "ticket": {"id": "t1"}}
 
@@ -103,7 +146,7 @@ async def test_published_messages_reach_pusher_js(gateway: RunningGateway, clien
 async def test_a_redis_that_is_away_is_an_error_in_time() -> None:
     async with pushlog.connect(f"redis://{HOST}:{free_port()}/0", timeout_seconds=0.5) as nowhere:
         with pytest.raises(PublishError):
-            await Publisher(nowhere).publish(1, [held()], expected_appended=0)
+            await Publisher(nowhere).publish([Place(1, [held()])], expected_appended=0)
 
 
 async def test_the_hosted_publisher_sends_through_the_official_library(gateway: RunningGateway) -> None:
@@ -111,7 +154,7 @@ async def test_the_hosted_publisher_sends_through_the_official_library(gateway: 
     async with gateway.watcher("show-1") as watcher:
         await watcher.subscribed("show-1")
         messages = [held(at=at) for at in range(12)]
-        assert (await hosted.publish(3, messages, expected_appended=2)).position == 3
+        assert (await hosted.publish([Place(3, messages)], expected_appended=2)).position == 3
         assert [(await watcher.event("ticket.held")).data for _ in range(12)] == [
             {"at": at} for at in range(12)
         ]
@@ -122,5 +165,5 @@ async def test_a_hosted_pusher_that_is_away_is_an_error(client: Redis) -> None:
     away = pusher.Pusher(app_id=APP_ID, key=KEY, secret=SECRET, host=HOST, port=free_port(), ssl=False)
     hosted = HostedPublisher(away)
     with pytest.raises(PublishError):
-        await hosted.publish(1, [held()], expected_appended=0)
+        await hosted.publish([Place(1, [held()])], expected_appended=0)
     hosted.close()

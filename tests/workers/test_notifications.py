@@ -11,16 +11,21 @@ import msgspec
 import pytest
 
 import workers.notifications
+from backend.events.catalogue import Event, data_of
+from backend.events.letters import all_letters, find_letters, redrive
 from backend.events.stores import open_stores
 from backend.events.stream import DEAD_LETTERS, Position
 from backend.kernel import lease as leases
 from backend.kernel.supervised import running
 from backend.push import log as push
-from backend.push.publisher import Publisher
+from backend.push.publisher import Message, Publisher
 from tests import factories
+from tests.events.log import record_orders
 from tests.factories import Json
 from tests.system import System, until
-from workers.notifications import Notifier, position_of, told_at
+from workers import messages
+from workers.messages import UnknownEvent
+from workers.notifications import SENT_BACK, Notifier, position_of, told_at
 
 
 class Heard(NamedTuple):
@@ -227,6 +232,134 @@ async def test_an_event_that_cannot_be_told_is_buried_and_the_next_is_told(syste
     assert [letter[b"entry"] for letter in letters] == [b"1-1", b"1-2"]
     assert b"ticket.eaten" in letters[0][b"reason"]
     assert {letter[b"consumer"] for letter in letters} == {b"notifier"}
+
+
+async def test_what_was_buried_last_is_not_buried_again_by_the_next_notifier(system: System) -> None:
+    rows = await system.connect()
+    await rows.execute("select events.record('ticket.eaten', $1, 1, '{}', null)", uuid4())
+    await system.start("relay")
+    for _ in range(2):
+        async with notifying(system):
+            await until(lambda: system.redis().xlen(DEAD_LETTERS))
+            await asyncio.sleep(0.3)
+    assert await system.redis().xlen(DEAD_LETTERS) == 1
+
+
+@pytest.fixture
+async def buried(system: System, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A letter: an order that the notifier could not tell when it came, and could tell now. Later ones were told."""
+    rows = await system.connect()
+    await system.start("relay")
+    with monkeypatch.context() as broken:
+        broken.setattr(workers.notifications, "messages_for", _choking(1))
+        async with notifying(system):
+            await record_orders(rows, 1, 2)
+            await heard_as(system, "order.created")
+    assert await totals(system) == [2]
+    (letter,) = [letter async for letter in all_letters(system.redis())]
+    return letter.id
+
+
+def _choking(total: int) -> Any:
+    def messages_for(event: Event) -> list[Message]:
+        if data_of(event).get("total") == total:
+            raise UnknownEvent("a version that nobody knows yet")
+        return messages.messages_for(event)
+
+    return messages_for
+
+
+async def totals(system: System) -> list[int]:
+    """The orders that were told, in the order of telling."""
+    return [told.data["order"]["total"] for told in await heard(system) if told.event == "order.created"]
+
+
+async def send_back(system: System, *letters: str) -> None:
+    await redrive(system.redis(), await find_letters(system.redis(), letters))
+
+
+async def forgotten(system: System) -> bool:
+    return int(await system.redis().xlen(SENT_BACK)) == 0
+
+
+async def test_an_event_that_was_sent_back_is_told_once_and_at_once(system: System, buried: str) -> None:
+    async with notifying(system):
+        await send_back(system, buried)
+        await until(lambda: forgotten(system))
+        assert await totals(system) == [2, 1]
+        seqs = [told.data["_seq"] for told in await heard(system) if told.event == "order.created"]
+        assert len(seqs) == 2
+        await record_orders(await system.connect(), 3)
+        await heard_as(system, "order.created", times=3)
+    assert await totals(system) == [2, 1, 3]
+    assert len({told.data["_epoch"] for told in await heard(system)}) == 1
+
+
+async def test_an_event_that_still_cannot_be_told_is_buried_again(
+    system: System, buried: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers.notifications, "messages_for", _choking(1))
+    async with notifying(system):
+        await send_back(system, buried)
+        await until(lambda: forgotten(system))
+        (letter,) = [letter async for letter in all_letters(system.redis())]
+        assert (letter.consumer, letter.entry) == ("notifier", "1-1")
+        assert letter.id != buried
+        monkeypatch.undo()
+        await send_back(system, letter.id)
+        await until(lambda: forgotten(system))
+    assert await totals(system) == [2, 1]
+
+
+async def test_a_notifier_that_dies_before_it_forgets_what_it_told_again_repeats_nothing(
+    system: System, buried: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def dies(*_: Any) -> None:
+        raise SystemError("kill -9")
+
+    with monkeypatch.context() as crash:
+        crash.setattr(Notifier, "_record", dies)
+        async with notifying(system):
+            await send_back(system, buried)
+            await heard_as(system, "order.created", times=2)
+            assert not await forgotten(system)
+    async with notifying(system):
+        await until(lambda: forgotten(system))
+    assert await totals(system) == [2, 1]
+
+
+async def test_two_letters_of_one_event_are_told_once(system: System, buried: str) -> None:
+    redis = system.redis()
+    ((_, fields),) = await redis.xrange(DEAD_LETTERS)
+    copy = (await redis.xadd(DEAD_LETTERS, fields)).decode()
+    async with notifying(system):
+        await send_back(system, buried, copy)
+        await until(lambda: forgotten(system))
+    assert await totals(system) == [2, 1]
+
+
+async def test_what_a_lost_tail_makes_doubtful_goes_to_the_dead_letters(system: System, buried: str) -> None:
+    """Redis comes back as it was after the sending back and before the telling: Postgres knows that more was told."""
+    redis = system.redis()
+    await send_back(system, buried)
+    before = {name: await redis.dump(name) for name in await redis.keys("*")}
+    async with notifying(system):
+        await until(lambda: forgotten(system))
+    assert await totals(system) == [2, 1]
+    await redis.flushall()
+    for name, content in before.items():
+        await redis.restore(name, 0, content)
+    async with notifying(system):
+        await until(lambda: forgotten(system))
+        await record_orders(await system.connect(), 3)
+        await until(lambda: _told(system, 3))
+    assert await totals(system) == [2, 3]
+    (letter,) = [letter async for letter in all_letters(redis)]
+    assert "may have been told" in letter.reason
+
+
+async def _told(system: System, total: int) -> bool:
+    return total in await totals(system)
 
 
 async def test_one_of_two_notifiers_tells_and_the_other_takes_over(system: System) -> None:
