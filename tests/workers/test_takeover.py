@@ -1,0 +1,148 @@
+"""Two relays and two workers as processes of their own: one of each is active, and kill -9 moves its part to the other."""
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from backend.events.stream import STREAM
+from backend.push import log as push
+from tests.embedded.running import clean_environment
+from tests.events.log import numbers, record, record_orders
+from tests.system import System, until
+
+TAKEOVER_SECONDS = 5.0
+START_SECONDS = 30.0
+
+
+class Pair:
+    """Two processes of a kind; the first has the lease, the other waits for it."""
+
+    def __init__(self, system: System, owner: Any, kind: str, lease: str) -> None:
+        self._system = system
+        self._owner = owner
+        self._kind = kind
+        self._lease = lease
+        self._processes: list[asyncio.subprocess.Process] = []
+
+    async def start(self) -> None:
+        for count in (1, 2):
+            self._processes.append(
+                await asyncio.create_subprocess_exec(
+                    sys.executable,
+                    *("-m", "backend.cli", self._kind),
+                    env=clean_environment() | self._system.environment | {"LOG_LEVEL": "error"},
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=asyncio.subprocess.DEVNULL,
+                    stderr=asyncio.subprocess.DEVNULL,
+                )
+            )
+            await until(lambda: self._candidates(count), seconds=START_SECONDS)  # noqa: B023 - awaited here
+
+    async def stop(self) -> None:
+        for process in self._processes:
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
+
+    def kill_the_active(self) -> float:
+        """kill -9. Returns when, by the monotonic clock."""
+        os.kill(self._processes[0].pid, signal.SIGKILL)
+        return time.monotonic()
+
+    async def holders(self) -> int:
+        """How many sessions have the lease."""
+        held: int = await self._owner.fetchval(
+            "select count(*) from pg_locks l join pg_stat_activity a using (pid)"
+            " where l.locktype = 'advisory' and l.granted and a.application_name = $1"
+            " and a.datname = current_database()",
+            self._lease,
+        )
+        return held
+
+    async def _candidates(self, count: int) -> bool:
+        there: int = await self._owner.fetchval(
+            "select count(*) from pg_stat_activity where application_name = $1 and datname = current_database()",
+            self._lease,
+        )
+        return there == count and await self.holders() == 1
+
+
+@asynccontextmanager
+async def pair(system: System, kind: str, lease: str) -> AsyncIterator[Pair]:
+    made = Pair(system, await system.connect(), kind, lease)
+    try:
+        await made.start()
+        yield made
+    finally:
+        await made.stop()
+
+
+@pytest.fixture
+async def owner(system: System) -> Any:
+    return await system.connect()
+
+
+async def test_the_other_relay_goes_on_within_seconds_of_a_kill(system: System, owner: Any) -> None:
+    redis = system.redis()
+    written = 0
+
+    async def write(seconds: float) -> None:
+        nonlocal written
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            await record(owner, written)
+            written += 1
+
+    async def published(number: int) -> bool:
+        last = await redis.xrevrange(STREAM, count=1)
+        return bool(last) and int(last[0][0].partition(b"-")[2]) > number
+
+    async with pair(system, "relay", "gittix-relay") as relays:
+        await write(0.3)
+        await until(lambda: published(0))
+        assert await relays.holders() == 1
+        # In the middle of its work: rows are numbered and not appended, or appended and nobody knows.
+        writing = asyncio.create_task(write(0.6))
+        await asyncio.sleep(0.3)
+        killed_at = relays.kill_the_active()
+        before = len(await numbers(redis))
+        await until(lambda: published(before), seconds=TAKEOVER_SECONDS + 5)
+        took = time.monotonic() - killed_at
+        await writing
+        await until(lambda: published(written - 1), seconds=10)
+        assert await relays.holders() == 1
+    assert took < TAKEOVER_SECONDS
+    assert await numbers(redis) == list(range(written))
+
+
+async def test_the_other_notifier_goes_on_within_seconds_of_a_kill(system: System, owner: Any) -> None:
+    redis = system.redis()
+
+    async def told() -> list[int]:
+        """The orders that were told, in order."""
+        found = await redis.xrange(push.STREAM)
+        orders = [fields[b"d"] for _, fields in found if fields[b"e"] == b"order.created"]
+        return [int(data.split(b'"total":')[1].split(b",")[0]) for data in orders]
+
+    async def has_told(number: int) -> bool:
+        return number in await told()
+
+    await system.start("relay")
+    async with pair(system, "worker", "gittix-notifier") as workers:
+        await record_orders(owner, *range(50))
+        await until(lambda: has_told(0))
+        killed_at = workers.kill_the_active()
+        await record_orders(owner, *range(50, 60))
+        await until(lambda: has_told(50), seconds=TAKEOVER_SECONDS + 5)
+        took = time.monotonic() - killed_at
+        await until(lambda: has_told(59))
+        assert await workers.holders() == 1
+    assert took < TAKEOVER_SECONDS
+    assert await told() == list(range(60))
