@@ -5,13 +5,15 @@ import sys
 
 import uvloop
 
-from loadtests.bench import expiry, growth, holds, latency, rush
+from loadtests.bench import events, expiry, growth, holds, latency, rush, stream
 
 BENCHMARKS = {
     "latency": latency.measure,
     "holds": holds.measure,
     "rush": rush.measure,
     "expiry": expiry.measure,
+    "stream": stream.measure,
+    "events": events.measure,
     "growth": growth.measure,
 }
 

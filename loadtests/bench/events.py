@@ -1,0 +1,160 @@
+"""How many events a second each part of the event backbone moves, with a full queue before it and nothing beside it.
+
+Floors, of the same events in the same minute: for the relay, the bare XADDs of its bodies; for a consumer, its own loop
+without handler and inbox; for the notifier, the bare XADDs of its messages.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from statistics import median
+from typing import Any
+from uuid import uuid4
+
+import structlog
+from redis.asyncio import Redis
+
+from backend.events.catalogue import Event
+from backend.events.consumer import Consumer
+from backend.events.relay import Relay
+from backend.events.stores import open_stores
+from backend.events.stream import FIELD, STREAM, Position
+from backend.kernel import database
+from backend.kernel.database import Connection
+from backend.kernel.redis import open_redis
+from backend.kernel.settings import Settings
+from backend.kernel.supervised import running
+from backend.push import log as push
+from backend.push.publisher import Publisher
+from loadtests.bench.results import publish
+from loadtests.bench.stores import bare_stores
+from workers.notifications import Notifier, told_at
+
+ROUNDS = 3
+EVENTS = 20_000
+PIPELINE = 500
+HELD = frozenset({"ticket.held"})
+
+# Half of what a hold tells: a ticket's whole state.
+FILL = """
+insert into events.outbox (type, subject, version, data, correlation_id)
+select 'ticket.held', id, 2, jsonb_build_object(
+    'id', id, 'show_id', shows[1 + n % 100], 'seller_id', gen_random_uuid(), 'seller_name', 'Sam', 'status', 'held',
+    'title', null, 'section', 'Floor', 'row', '12', 'seat', '34', 'price', 4500, 'face_value', 5000, 'currency', 'EUR',
+    'order_id', gen_random_uuid(), 'held_until', now(), 'version', 2, 'created_at', now()
+), gen_random_uuid()
+from (select array_agg(gen_random_uuid()) as shows from generate_series(1, 100)) s,
+     (select n, gen_random_uuid() as id from generate_series(1, $1) n) t
+"""
+
+
+async def measure() -> None:
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))
+    async with bare_stores() as (settings, owner):
+        redis = open_redis(settings.redis_url, name="bench")
+        try:
+            rounds = [await _round(settings, owner, redis) for _ in range(ROUNDS)]
+        finally:
+            await redis.aclose()
+    middle = {name: median(one[name] for one in rounds) for name in rounds[0]}
+    rows = {name: {"per second": round(figure)} for name, figure in middle.items()}
+    for name, floor in FLOORS.items():
+        rows[name]["share of its floor"] = round(median(one[name] / one[floor] for one in rounds), 2)  # type: ignore[assignment]
+    publish("events", rows)
+
+
+FLOORS = {
+    "relay, from a full outbox": "floor: XADD of the relay's bodies",
+    "consumer, with inbox": "floor: the consumer's loop without inbox and handler",
+    "notifier, messages": "floor: XADD of the notifier's messages",
+}
+
+
+async def _round(settings: Settings, owner: Connection, redis: Redis) -> dict[str, float]:
+    """Events a second of each part, on a stream of its own."""
+    await redis.flushall()
+    await owner.execute("truncate events.outbox; update events.relay set position = 0, epoch = 1")
+    await owner.execute("truncate orders.inbox; update push.notifier set position = 0, appended = 0")
+    await owner.execute(FILL, EVENTS)
+    await owner.execute("vacuum analyze events.outbox")
+    found = {"relay, from a full outbox": await _relay(settings, redis)}
+    bodies = [fields[FIELD] for _, fields in await redis.xrange(STREAM)]
+    assert len(bodies) == EVENTS
+    found["floor: XADD of the relay's bodies"] = await _xadd(redis, [{"e": body} for body in bodies])
+    found["consumer, with inbox"] = await _consumer(settings, HELD)
+    found["floor: the consumer's loop without inbox and handler"] = await _consumer(settings, frozenset())
+    events, messages = await _notifier(settings, redis)
+    found |= {"notifier, events": events, "notifier, messages": messages}
+    told = [fields for _, fields in await redis.xrange(push.STREAM)]
+    found["floor: XADD of the notifier's messages"] = await _xadd(redis, told)
+    return found
+
+
+async def _relay(settings: Settings, redis: Redis) -> float:
+    url = settings.noun_database_url("relay")
+    connection = await database.connect(url, name="bench", plan_cache_mode="force_custom_plan")
+    relay = Relay(url, redis)
+    began = time.perf_counter()
+    try:
+        while await relay.turn(connection):
+            pass
+    finally:
+        await connection.close()
+    return EVENTS / (time.perf_counter() - began)
+
+
+async def _consumer(settings: Settings, types: frozenset[str]) -> float:
+    async def handle(_connection: Connection, _event: Event) -> None:
+        return
+
+    name = f"bench-{uuid4().hex}"
+    async with open_stores(settings, "orders") as stores:
+
+        async def done() -> bool:
+            groups = {group["name"].decode(): group for group in await stores.redis.xinfo_groups(STREAM)}
+            mine = groups.get(name, {})
+            return bool(mine.get("last-delivered-id") == b"1-%d" % EVENTS and mine["pending"] == 0)
+
+        consumer = Consumer(name, stores.redis, stores.pool, "orders", handle, types=types)
+        began = time.perf_counter()
+        async with running((name, consumer.run)):
+            await _until(done)
+            return EVENTS / (time.perf_counter() - began)
+
+
+async def _notifier(settings: Settings, redis: Redis) -> tuple[float, float]:
+    """Events a second, and messages."""
+
+    async def done() -> bool:
+        return int(await redis.hget(push.STATE, "position") or 0) >= told_at(Position(1, EVENTS))  # type: ignore[misc]
+
+    log = push.connect(settings.redis_url, timeout_seconds=2)
+    async with open_stores(settings, "tickets") as tickets:
+        url = settings.noun_database_url("push")
+        notifier = Notifier(url, tickets.pool, tickets.redis, Publisher(log))
+        began = time.perf_counter()
+        async with running(("notifier", notifier.run)):
+            await _until(done)
+            seconds = time.perf_counter() - began
+    await log.aclose()
+    return EVENTS / seconds, int(await redis.hget(push.STATE, "appended")) / seconds  # type: ignore[misc]
+
+
+async def _until(done: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(120):
+        while not await done():  # noqa: ASYNC110 - stores have no events to wait for
+            await asyncio.sleep(0.005)
+
+
+async def _xadd(redis: Redis, entries: list[Any]) -> float:
+    """Entries a second, onto a stream of their own."""
+    name = uuid4().hex
+    began = time.perf_counter()
+    for start in range(0, len(entries), PIPELINE):
+        async with redis.pipeline(transaction=False) as commands:
+            for entry in entries[start : start + PIPELINE]:
+                commands.xadd(name, entry)
+            await commands.execute()
+    seconds = time.perf_counter() - began
+    await redis.delete(name)
+    return len(entries) / seconds

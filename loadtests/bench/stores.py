@@ -1,0 +1,60 @@
+"""Postgres and Redis alone, as `gittix up` runs them: for benchmarks of parts that need no service beside them."""
+
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+from backend.embedded.postgres import Postgres, system_user
+from backend.embedded.redis import Redis
+from backend.kernel import database, migrations
+from backend.kernel.database import Connection
+from backend.kernel.settings import NOUNS, Settings, load
+
+DATABASE = "bench"
+STOP_SECONDS = 20
+
+
+@asynccontextmanager
+async def bare_stores() -> AsyncIterator[tuple[Settings, Connection]]:
+    """A migrated, empty database and an empty Redis; settings for both, and a connection as the owner."""
+    with _servers() as (postgres, redis):
+        admin = await database.connect(postgres.url(database="postgres"), name="bench")
+        await admin.execute(f"create database {DATABASE}")
+        await admin.close()
+        url = postgres.url(database=DATABASE)
+        roles = {noun: postgres.url(role=f"gittix_{noun}", database=DATABASE) for noun in NOUNS}
+        await migrations.migrate(url, migrations.read(), role_urls=list(roles.values()))
+        environment = {f"{noun.upper()}_DATABASE_URL": role for noun, role in roles.items()}
+        owner = await database.connect(url, name="bench", statement_timeout="120s")
+        try:
+            yield load(environment | {"DATABASE_URL": url, "REDIS_URL": redis.url}), owner
+        finally:
+            await owner.close()
+
+
+@contextmanager
+def _servers() -> Iterator[tuple[Postgres, Redis]]:
+    folder = Path(tempfile.mkdtemp(prefix="gittix-bench-"))
+    folder.chmod(0o755)
+    postgres, redis = Postgres(folder, "bench"), Redis(folder)
+    postgres.initialise()
+    processes = [
+        subprocess.Popen(postgres.command(), user=system_user(), cwd="/", stderr=subprocess.DEVNULL),  # noqa: S603
+        subprocess.Popen(redis.command(), stdout=subprocess.DEVNULL),  # noqa: S603
+    ]
+    try:
+        postgres.wait()
+        while not redis.socket.exists():
+            time.sleep(0.01)
+        yield postgres, redis
+    finally:
+        # Postgres takes SIGINT for a fast stop; Redis takes it as any other.
+        for process in processes:
+            process.send_signal(2)
+        for process in processes:
+            process.wait(STOP_SECONDS)
+        shutil.rmtree(folder, ignore_errors=True)
