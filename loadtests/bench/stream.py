@@ -77,8 +77,9 @@ async def _paced(redis: Redis, pool: Pool, rate: int, stream: str, *, itself: bo
     """Durations from commit to arrival, in milliseconds; and what share of the rate was really written."""
     count = rate * SECONDS
     committed, arrived = [0.0] * count, [0.0] * count
-    reading = asyncio.create_task(_read(redis, stream, arrived))
     numbers: asyncio.Queue[int] = asyncio.Queue()
+    newest = await redis.xrevrange(stream, count=1)
+    reading = asyncio.create_task(_read(redis, stream, newest[0][0] if newest else b"0", arrived))
 
     async with relay_hint(redis) as hint:
 
@@ -96,32 +97,33 @@ async def _paced(redis: Redis, pool: Pool, rate: int, stream: str, *, itself: bo
 
         writers = [asyncio.create_task(write()) for _ in range(WRITERS)]
         began = time.perf_counter()
-        for number in range(0, count, EVENTS):
-            due = began + number / rate
-            if (early := due - time.perf_counter()) > TICK_SECONDS:
-                await asyncio.sleep(early)
-            numbers.put_nowait(number)
-        async with asyncio.timeout(60):
-            await reading
-        for writer in writers:
-            writer.cancel()
-        await asyncio.gather(*writers, return_exceptions=True)
+        try:
+            for number in range(0, count, EVENTS):
+                due = began + number / rate
+                if (early := due - time.perf_counter()) > TICK_SECONDS:
+                    await asyncio.sleep(early)
+                numbers.put_nowait(number)
+            async with asyncio.timeout(60):
+                await reading
+        finally:
+            for task in (reading, *writers):
+                task.cancel()
+            await asyncio.gather(reading, *writers, return_exceptions=True)
     written = max(committed) - began
     # The reader may see an event before the writer's own reply has come.
     durations = [max(0.0, at - since) for at, since in zip(arrived, committed, strict=True)]
     return milliseconds(durations) | {"per second": round(count / written)}
 
 
-async def _read(redis: Redis, stream: str, arrived: list[float]) -> None:
-    """Note when each number is on the stream."""
-    last, left = "$" if await redis.exists(stream) else "0", len(arrived)
+async def _read(redis: Redis, stream: str, last: bytes, arrived: list[float]) -> None:
+    """Note when each number is on the stream, after this entry."""
+    left = len(arrived)
     while left:
         streams = await redis.xread({stream: last}, count=1000, block=1000)
         now = time.perf_counter()
         for entry_id, fields in streams[0][1] if streams else []:
-            last = entry_id.decode()
-            number = _number(last, fields[FIELD])
-            arrived[number] = now
+            last = entry_id
+            arrived[_number(entry_id.decode(), fields[FIELD])] = now
             left -= 1
 
 

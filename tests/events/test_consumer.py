@@ -14,7 +14,7 @@ from backend.events import consumer as consumers
 from backend.events.catalogue import Event
 from backend.events.consumer import Consumer, Handler
 from backend.events.stores import open_stores
-from backend.events.stream import DEAD_LETTERS, STREAM
+from backend.events.stream import AGAIN, DEAD_LETTERS, STREAM
 from backend.kernel.database import Connection
 from backend.kernel.supervised import running
 from tests.events.log import publish, record
@@ -303,6 +303,18 @@ async def test_an_emptied_redis_is_consumed_from_the_start_without_repeating(des
     async with consuming(desk.consumer()):
         await until(desk.done)
         await desk.redis.flushall()
+        await desk.publish(3)
+        await until(lambda: desk.has(1, 2, 3))
+        await until(desk.done)
+    assert await desk.effects() == [1, 2, 3]
+
+
+async def test_groups_that_vanish_are_made_again_from_the_start(desk: Desk) -> None:
+    await desk.publish(1, 2)
+    async with consuming(desk.consumer()):
+        await until(desk.done)
+        for stream in (STREAM, AGAIN + GROUP):
+            await desk.redis.xgroup_destroy(stream, GROUP)
         await desk.publish(3)
         await until(lambda: desk.has(1, 2, 3))
         await until(desk.done)

@@ -1,12 +1,14 @@
 """Holds that nobody paid end on time, with or without their alarm, and no stale alarm ends another's hold."""
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
+from msgspec.structs import replace
 
-from backend.events.catalogue import Event
+from backend.events.catalogue import Event, data_of
 from backend.events.stores import open_stores
 from backend.kernel.jobs import QUEUE, open_jobs
 from tests import factories
@@ -69,6 +71,35 @@ async def test_the_alarm_is_set_for_the_holds_end(short: System) -> None:
     end = datetime.fromisoformat(order["expires_at"]).timestamp()
     assert 0 <= at / 1000 - end < 0.11
     assert name.startswith(b"expire_due:")
+
+
+async def test_an_alarm_is_asked_for_once_and_what_is_remembered_has_a_bound(system: System) -> None:
+    await system.start("api", "relay")
+    await _held(system)
+    event: Event = await until(lambda: published(system, "order.created"))
+    order = data_of(event)
+    rows = await system.connect()
+    jobs = open_jobs(system.settings.redis_url, name="tests-jobs")
+    try:
+        alarms = expiration.Alarms(jobs)
+
+        async def ending_in(seconds: int) -> None:
+            ends = datetime.fromisoformat(order["expires_at"]) + timedelta(seconds=seconds)
+            data = msgspec.Raw(msgspec.json.encode(order | {"expires_at": ends}))
+            await alarms.handle(rows, replace(event, envelope=replace(event.envelope, data=data)))
+
+        await ending_in(0)
+        await jobs.flushall()
+        await ending_in(0)
+        assert await jobs.zcard(QUEUE) == 0
+        for seconds in range(1, expiration.BUCKETS_KNOWN + 1):
+            await ending_in(seconds)
+        # The first was forgotten, so it is asked for again.
+        await ending_in(0)
+        assert await jobs.zcard(QUEUE) == expiration.BUCKETS_KNOWN + 1
+        assert len(alarms._known) == expiration.BUCKETS_KNOWN
+    finally:
+        await jobs.aclose()
 
 
 async def test_without_its_alarm_the_sweep_ends_a_hold(short: System) -> None:
