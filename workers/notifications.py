@@ -52,6 +52,7 @@ SHOWS_A_QUERY = 100
 SHOWS_AT_ONCE = MAX_MESSAGES
 
 NOTIFIED = Counter("gittix_notifier_messages", "Push messages published", ["event"])
+REDRIVEN = Counter("gittix_notifier_redriven", "Events told that were sent back from the dead letters")
 LAG = Gauge("gittix_notifier_lag_seconds", "Age of the event that was last told to clients")
 
 Entry = tuple[bytes, dict[bytes, bytes]]
@@ -182,6 +183,7 @@ class Notifier:
                     await self._doubt()
                     return
                 self._published([Place(self._told, messages)], state)
+                REDRIVEN.inc()
                 # Before it is forgotten: else a Redis that lost its tail could bring it back unnoticed.
                 await self._record(connection)
             await self._redis.xdel(SENT_BACK, entry_id)
