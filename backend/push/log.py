@@ -38,11 +38,16 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local function text(number) return string.format('%.0f', number) end
 redis.call('HSETNX', state, 'born', time[1] .. string.format('%06d', time[2]) .. '000')
+local n = tonumber(redis.call('HGET', state, 'n') or 0)
 local function append(fields)
-  local n = redis.call('HINCRBY', state, 'n', 1)
-  redis.call('XADD', stream, 'MINID', '~', text(now - {RETENTION_MS}), '*', 'n', n, unpack(fields))
+  n = n + 1
+  redis.call('XADD', stream, '*', 'n', text(n), unpack(fields))
 end
-local function bound() redis.call('XTRIM', stream, 'MAXLEN', '~', {MAX_LENGTH}) end
+local function close()
+  redis.call('HSET', state, 'n', text(n))
+  redis.call('XTRIM', stream, 'MINID', '~', text(now - {RETENTION_MS}))
+  redis.call('XTRIM', stream, 'MAXLEN', '~', {MAX_LENGTH})
+end
 """
 
 # ARGV: for each entry the number of its strings, then the strings.
@@ -55,7 +60,7 @@ while at <= #ARGV do
   append({unpack(ARGV, at + 1, at + count)})
   at = at + count + 1
 end
-bound()
+close()
 """
 )
 
@@ -78,15 +83,17 @@ local function stamp(data, seq)
   if data == '{}' then return head .. '}' end
   return head .. ',' .. string.sub(data, 2)
 end
--- A channel that is forgotten, or new, starts at n: no seq of it in this epoch can have been as high.
+-- Each channel is read once and written once, however many messages it gets here.
+-- One that is forgotten, or new, starts at n: no seq of it in this epoch can have been as high.
+local seqs = {}
 local function next_seq(key)
-  if tonumber(redis.call('HGET', key, 'epoch') or 0) ~= epoch then
-    redis.call('HSET', key, 'epoch', text(epoch), 'seq', text(known('n')))
+  local seq = seqs[key]
+  if not seq then
+    local had = redis.call('HMGET', key, 'epoch', 'seq')
+    seq = tonumber(had[1] or 0) == epoch and tonumber(had[2]) or n
   end
-  redis.call('EXPIRE', key, """
-    + str(CHANNEL_SECONDS)
-    + """)
-  return redis.call('HINCRBY', key, 'seq', 1)
+  seqs[key] = seq + 1
+  return seq + 1
 end
 local function append_messages(first_key, first_arg, count)
   for i = 0, count - 1 do
@@ -102,8 +109,14 @@ local function append_messages(first_key, first_arg, count)
   appended = appended + count
 end
 local function save()
-  bound()
+  for key, seq in pairs(seqs) do
+    redis.call('HSET', key, 'epoch', text(epoch), 'seq', text(seq))
+    redis.call('EXPIRE', key, """
+    + str(CHANNEL_SECONDS)
+    + """)
+  end
   redis.call('HSET', state, 'epoch', text(epoch), 'appended', text(appended), 'position', text(recorded))
+  close()
 end
 """
 )
