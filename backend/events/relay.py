@@ -36,7 +36,7 @@ LEASE = 0x72656C61
 POLL_SECONDS = 0.1
 BATCH = 500
 # Under load, turns are this far apart: what commits meanwhile shares one round of statements. A lone event waits for none.
-SPACING_SECONDS = 0.003
+SPACING_SECONDS = 0.005
 # How soon an idle relay sees that the stream has lost what was on it.
 LOOK_SECONDS = 1.0
 RETENTION = "7 days"

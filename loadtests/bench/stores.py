@@ -1,6 +1,7 @@
 """Postgres and Redis alone, as `gittix up` runs them: for benchmarks of parts that need no service beside them."""
 
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -15,6 +16,7 @@ from backend.kernel.database import Connection
 from backend.kernel.settings import NOUNS, Settings, load
 
 DATABASE = "bench"
+START_SECONDS = 30
 STOP_SECONDS = 20
 
 
@@ -48,13 +50,16 @@ def _servers() -> Iterator[tuple[Postgres, Redis]]:
     ]
     try:
         postgres.wait()
+        deadline = time.monotonic() + START_SECONDS
         while not redis.socket.exists():
+            if time.monotonic() > deadline:
+                raise SystemExit("Redis did not start")
             time.sleep(0.01)
         yield postgres, redis
     finally:
         # Postgres takes SIGINT for a fast stop; Redis takes it as any other.
         for process in processes:
-            process.send_signal(2)
+            process.send_signal(signal.SIGINT)
         for process in processes:
             process.wait(STOP_SECONDS)
         shutil.rmtree(folder, ignore_errors=True)
