@@ -47,7 +47,11 @@ async def record_orders(connection: Any, *numbers: int) -> None:
             "tickets": [],
         }
         data = msgspec.to_builtins(order)
-        await connection.execute("select events.record('order.created', $1, 1, $2, null)", order["id"], data)
+        await connection.execute(
+            "insert into events.outbox (type, subject, version, data) values ('order.created', $1, 1, $2)",
+            order["id"],
+            data,
+        )
 
 
 @asynccontextmanager

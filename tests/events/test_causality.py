@@ -35,7 +35,7 @@ APPENDS_LAST = """
     begin
         update tickets.tickets set version = version + 1 where id = p_ticket returning version into v_version;
         perform pg_sleep(random() * 0.002);
-        perform events.record('ticket.updated', p_ticket, v_version, '{}', null);
+        insert into events.outbox (type, subject, version, data) values ('ticket.updated', p_ticket, v_version, '{}');
     end
     $$
 """

@@ -1,6 +1,7 @@
 """Guards taken away, as SQL: what a negative control runs in its own database before anything starts."""
 
 from tests.orders.test_race import NO_INDEX, UNGUARDED_HOLD
+from tests.search.mutants import ANY_TRANSITION
 
 # `orders.settle` and `finish` as somebody might write them who trusts what was read before the payment.
 TRUSTING_SETTLE = """
@@ -56,6 +57,7 @@ NO_KEY_LOCK = without(r"if not pg_try_advisory_xact_lock\([^;]* then", "if false
 __all__ = [
     "ALWAYS_AVAILABLE",
     "ALWAYS_FREE",
+    "ANY_TRANSITION",
     "MANY_ACCOUNTS",
     "MANY_ATTEMPTS",
     "MANY_CAPTURES",

@@ -77,7 +77,8 @@ async def test_without_one_open_attempt_and_one_winner_an_order_is_paid_twice(
     same_key: bool, system: System, nursery: Nursery
 ) -> None:
     off = (guards.MANY_ATTEMPTS, guards.MANY_CAPTURES, guards.TRUSTING_SETTLE, guards.TRUSTING_FINISH)
-    async with opened(system, nursery, *off, guards.NO_PAYMENT_KEY) as arena:
+    fault = "every_attempt_is_current"
+    async with opened(system, nursery, *off, guards.NO_PAYMENT_KEY, fault=fault) as arena:
 
         async def race() -> bool:
             keys = [str(uuid4())] * REQUESTS if same_key else [str(uuid4()) for _ in range(REQUESTS)]
@@ -161,7 +162,7 @@ async def test_of_a_hold_and_a_withdrawal_one_has_the_ticket(system: System, nur
 
 
 async def test_with_an_unguarded_hold_a_withdrawn_ticket_is_held(system: System, nursery: Nursery) -> None:
-    async with opened(system, nursery, guards.UNGUARDED_HOLD) as arena:
+    async with opened(system, nursery, guards.UNGUARDED_HOLD, guards.ANY_TRANSITION) as arena:
 
         async def race() -> bool:
             held, withdrawn, _ = await hold_and_withdrawal(arena)

@@ -4,7 +4,7 @@
 UNGUARDED_HOLD = """
     create or replace function tickets.hold(
         p_order uuid, p_buyer uuid, p_tickets uuid[], p_until timestamptz, p_correlation uuid,
-        out outcome text, out refused uuid, out refused_until timestamptz, out displaced uuid[], out held jsonb
+        out outcome text, out refused uuid, out refused_until timestamptz, out displaced uuid[], out held tickets.tickets[]
     )
     language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
     as $$
@@ -14,11 +14,10 @@ UNGUARDED_HOLD = """
             set status = 'held', order_id = p_order, held_until = p_until, version = t.version + 1
             where t.id = any (p_tickets) returning t as ticket
         ), told as (
-            select events.record('ticket.held', (ticket).id, (ticket).version, tickets.state(ticket), p_correlation),
-                   tickets.state(ticket) as state
-            from taken
+            insert into events.outbox (type, subject, version, data, correlation_id)
+            select 'ticket.held', (ticket).id, (ticket).version, tickets.state(ticket), p_correlation from taken
         )
-        select jsonb_agg(state) into held from told;
+        select array_agg(taken.ticket) into held from taken;
         outcome := 'held';
     end
     $$
@@ -57,10 +56,10 @@ RELEASE_BY_LINES = """
             where t.id in (select l.ticket_id from orders.lines l where l.order_id = p_order) and t.status = any (p_from)
             returning t as ticket
         ), told as (
-            select events.record('ticket.released', (ticket).id, (ticket).version, tickets.state(ticket), p_correlation)
-            from freed
+            insert into events.outbox (type, subject, version, data, correlation_id)
+            select 'ticket.released', (ticket).id, (ticket).version, tickets.state(ticket), p_correlation from freed
         )
-        select count(*) into v_released from told;
+        select count(*) into v_released from freed;
         return v_released;
     end
     $$
@@ -73,18 +72,14 @@ RESERVE_AT_ANY_PRICE = """
     ) returns boolean
     language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
     as $$
-    declare
-        v_reserved int;
     begin
         with reserved as (
             update tickets.tickets t
             set status = 'reserved', order_id = p_order, held_until = null, version = t.version + 1
             where t.id = any (p_tickets) and t.status in ('available', 'held') returning t as ticket
-        ), told as (
-            select events.record('ticket.reserved', (ticket).id, (ticket).version, tickets.state(ticket), p_correlation)
-            from reserved
         )
-        select count(*) into v_reserved from told;
+        insert into events.outbox (type, subject, version, data, correlation_id)
+        select 'ticket.reserved', (ticket).id, (ticket).version, tickets.state(ticket), p_correlation from reserved;
         return true;
     end
     $$
@@ -107,4 +102,9 @@ EXPIRE_EVERYTHING = """
     $$
 """
 
+# Behind every guard, the table of transitions refuses what should never follow.
+ANY_TRANSITION = """
+    alter table tickets.audit drop constraint audit_transition_allowed;
+    alter table orders.audit drop constraint audit_transition_allowed
+"""
 NO_INDEX = "drop index orders.lines_one_live_per_ticket"

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from uuid import UUID, uuid4
 
 import asyncpg
+import msgspec
 
 from backend.kernel.database import Connection
 from backend.kernel.ids import new_id
@@ -17,7 +18,7 @@ from backend.kernel.principal import Principal
 from backend.kernel.settings import Settings
 from backend.orders import queries as order_queries
 from backend.orders import service as orders
-from backend.orders.model import NewOrder
+from backend.orders.model import NewOrder, Order
 from backend.payments import queries as payments
 from backend.payments.errors import PaymentInProgress
 from backend.payments.model import Payment
@@ -95,9 +96,11 @@ class Scene:
             await step(self.payments)
 
     async def _held(self, ids: Sequence[UUID]) -> None:
-        order, _ = await orders.place(
+        placed = await orders.place(
             self.orders, self.settings, FIRST, NewOrder(ticket_ids=list(ids)), uuid4(), None, None
         )
+        assert placed.body is not None
+        order = msgspec.json.decode(placed.body, type=Order)
         self.order_id, self.total = order.id, order.total
 
     async def _begin(self) -> None:
@@ -203,7 +206,7 @@ def withdraw(scene: Scene) -> Script:
     """As `tickets.service.withdraw`, of the first ticket."""
 
     async def write(connection: Connection) -> str:
-        if not await ticket_queries.withdraw_ticket(connection, scene.ids[0]):
+        if not await ticket_queries.withdraw_ticket(connection, scene.ids[0], SELLER.user_id, uuid4()):
             raise TicketTaken
         await ticket_queries.announce(connection, "ticket.withdrawn", scene.ids[:1], uuid4())
         return "withdrawn"

@@ -73,9 +73,9 @@ async def test_no_history_makes_the_shop_differ_from_the_model(system: System, p
 @pytest.mark.parametrize(
     "mutant",
     [
-        [mutants.UNGUARDED_HOLD, mutants.NO_INDEX],
-        [mutants.RELEASE_BY_LINES],
-        [mutants.EXPIRE_EVERYTHING],
+        [mutants.UNGUARDED_HOLD, mutants.NO_INDEX, mutants.ANY_TRANSITION],
+        [mutants.RELEASE_BY_LINES, mutants.ANY_TRANSITION],
+        [mutants.EXPIRE_EVERYTHING, mutants.ANY_TRANSITION],
     ],
     ids=["hold takes what is taken", "release by lines", "expire everything"],
 )
