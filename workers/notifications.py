@@ -97,6 +97,8 @@ class Notifier:
         if not self._counted():
             for event in await self._recent():
                 self._note_change(event)
+        # The one before may have died between telling and recording, and Redis be emptied before the next event.
+        await self._record(connection)
         cursor = position_of(self._told)
         await self._report(cursor)
         return cursor

@@ -83,6 +83,8 @@ class Settlement:
             async with database.transaction(self._stores.pool) as connection:
                 begun = await queries.begin(connection, new.order_id, buyer_id, payment_id, correlation_id)
                 if begun.outcome != "ok":
+                    if await _is_repeat(connection, buyer_id, key):
+                        raise idempotency.in_flight()
                     raise REFUSALS[begun.outcome]
                 payment = await queries.insert(
                     connection,
@@ -96,18 +98,12 @@ class Settlement:
                 )
                 await _tell(connection, "payment.started", payment, correlation_id)
         except asyncpg.UniqueViolationError as fault:
-            if fault.constraint_name == "payments_key" or await self._is_repeat(buyer_id, key):
-                raise idempotency.in_flight() from fault
+            async with database.connection(self._stores.pool) as connection:
+                if await _is_repeat(connection, buyer_id, key):
+                    raise idempotency.in_flight() from fault
             raise PaymentInProgress("another payment of this order is under way") from fault
         self._stores.hint()
         return payment
-
-    async def _is_repeat(self, buyer_id: UUID, key: str | None) -> bool:
-        """Whether the attempt in the way is this very request's: the index of open attempts is asked before the key's."""
-        if key is None:
-            return False
-        async with database.connection(self._stores.pool) as connection:
-            return await queries.request(connection, buyer_id, key) is not None
 
     async def pay(self, payment: Payment, payment_method: str, correlation_id: UUID) -> Outcome:
         """Take an open attempt as far as it goes now; an outcome that is still open comes by webhook or reconciler.
@@ -385,6 +381,11 @@ class Settlement:
     async def _read(self, payment: Payment) -> Payment:
         async with database.connection(self._stores.pool) as connection:
             return await queries.payment(connection, payment.id) or payment
+
+
+async def _is_repeat(connection: Connection, buyer_id: UUID, key: str | None) -> bool:
+    """Whether what is in the way is this very request, at work elsewhere."""
+    return key is not None and await queries.request(connection, buyer_id, key) is not None
 
 
 async def _check_current(connection: Connection, payment: Payment) -> None:
