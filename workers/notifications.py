@@ -97,8 +97,9 @@ class Notifier:
         if not self._counted():
             for event in await self._recent():
                 self._note_change(event)
-        # The one before may have died between telling and recording, and Redis be emptied before the next event.
-        await self._record(connection)
+        if (self._told, self._appended) != (row["position"], row["appended"]):
+            # The one before died between telling and recording, and Redis may be emptied before the next event.
+            await self._record(connection)
         cursor = position_of(self._told)
         await self._report(cursor)
         return cursor
