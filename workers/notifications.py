@@ -70,6 +70,7 @@ class Notifier:
         self._stream = EventStream(redis)
         self._publisher = publisher
         self._told = 0
+        self._recorded = True
         self._appended = 0
         self._epoch = 0
         self._reported_at = 0.0
@@ -97,9 +98,8 @@ class Notifier:
         if not self._counted():
             for event in await self._recent():
                 self._note_change(event)
-        if (self._told, self._appended) != (row["position"], row["appended"]):
-            # The one before died between telling and recording, and Redis may be emptied before the next event.
-            await self._record(connection)
+        # The one before may have died between telling and recording, and Redis may be emptied before the next event.
+        self._recorded = (self._told, self._appended) == (row["position"], row["appended"])
         cursor = position_of(self._told)
         await self._report(cursor)
         return cursor
@@ -120,6 +120,7 @@ class Notifier:
         if entries:
             await self._tell(entries)
             cursor = Position.parse(entries[-1][0])
+        if entries or not self._recorded:
             await self._record(connection)
         await self._tell_availability()
         if sent_back:
@@ -144,6 +145,7 @@ class Notifier:
             self._told,
             self._appended,
         )
+        self._recorded = True
 
     async def _tell(self, entries: Sequence[Entry]) -> None:
         """Publish what these entries become, each at its place. One that becomes nothing is buried and has its place too."""
