@@ -42,21 +42,22 @@ class RequestLog:
                 message["headers"] = [*message["headers"], (b"x-request-id", told.encode())]
             await send(message)
 
-        with structlog.contextvars.bound_contextvars(correlation_id=told):
-            try:
-                await self.app(scope, receive, answer)
-            finally:
-                seconds = time.perf_counter() - started
-                route = getattr(scope.get("route"), "path", "unmatched")
-                REQUESTS.labels(scope["method"], route, status).observe(seconds)
-                if scope["path"] not in QUIET_PATHS:
-                    log.debug(
-                        "request",
-                        method=scope["method"],
-                        path=scope["path"],
-                        status=status,
-                        milliseconds=round(seconds * 1000, 2),
-                    )
+        # A request is a task of its own, so what is bound here ends with it.
+        structlog.contextvars.bind_contextvars(correlation_id=told)
+        try:
+            await self.app(scope, receive, answer)
+        finally:
+            seconds = time.perf_counter() - started
+            route = getattr(scope.get("route"), "path", "unmatched")
+            REQUESTS.labels(scope["method"], route, status).observe(seconds)
+            if scope["path"] not in QUIET_PATHS:
+                log.debug(
+                    "request",
+                    method=scope["method"],
+                    path=scope["path"],
+                    status=status,
+                    milliseconds=round(seconds * 1000, 2),
+                )
 
 
 class SecurityHeaders:

@@ -97,7 +97,6 @@ begin
             return;
         end if;
     end if;
-    perform events.act_for(p_buyer, p_correlation);
 
     -- The user's lock: parallel orders of one buyer count each other. Ids begin with their time, so what the limits
     -- look at is the short end of the buyer's index. A hold counts as unpaid if it kept its tickets for half its time.

@@ -114,6 +114,7 @@ begin
         end if;
     end if;
 
+    perform events.act_for(p_buyer, p_correlation);
     with taken as (
         update tickets.tickets t
         set status = 'held', order_id = p_order, held_until = p_until, version = t.version + 1, updated_at = v_now
