@@ -22,12 +22,16 @@ Notice = Callable[[str], None]
 
 
 class Program(NamedTuple):
-    """What to run. `stop_signal` asks it to end; after `stop_seconds` it is killed."""
+    """What to run. `stop_signal` asks it to end; after `stop_seconds` it is killed.
+
+    Where processes share few cores, one of a higher `niceness` leaves them to the others.
+    """
 
     name: str
     command: Sequence[str]
     environment: Mapping[str, str]
     user: str | None = None
+    niceness: int = 0
     stop_signal: signal.Signals = signal.SIGTERM
     stop_seconds: float = 10.0
     prepare: Callable[[], object] | None = None
@@ -102,7 +106,7 @@ class _Kept:
                 stderr=log,
                 start_new_session=True,
                 user=self.program.user,
-                preexec_fn=_die_with_parent(os.getpid(), self.program.stop_signal),
+                preexec_fn=_prepare(os.getpid(), self.program.stop_signal, self.program.niceness),
             )
         self.pid = self._process.pid
         return await self._process.wait()
@@ -131,16 +135,17 @@ class _Kept:
         return "\n".join(lines[-count:])
 
 
-def _die_with_parent(parent: int, with_signal: signal.Signals) -> Callable[[], None] | None:
-    """Linux tells a child when its parent dies; elsewhere a killed supervisor leaves its children behind."""
-    try:
+def _prepare(parent: int, with_signal: signal.Signals, niceness: int) -> Callable[[], None]:
+    """What a child does first. Linux tells it when its parent dies; elsewhere a killed supervisor leaves it behind."""
+    prctl = None
+    with suppress(OSError, AttributeError):
         prctl = ctypes.CDLL(None).prctl
-    except (OSError, AttributeError):
-        return None
 
     def ask() -> None:
-        prctl(PR_SET_PDEATHSIG, with_signal, 0, 0, 0)
-        if os.getppid() != parent:
-            os._exit(1)
+        os.nice(niceness)
+        if prctl is not None:
+            prctl(PR_SET_PDEATHSIG, with_signal, 0, 0, 0)
+            if os.getppid() != parent:
+                os._exit(1)
 
     return ask

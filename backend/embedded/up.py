@@ -40,6 +40,7 @@ START_SECONDS = 60.0
 POLL_SECONDS = 0.05
 # What the relay and the notifier lock while they are active.
 LEASES = 2
+TELLING = 5
 
 
 class StartError(Exception):
@@ -214,8 +215,9 @@ class Up:
                 *("--webhook-url", f"http://{HOST}:{ports.api}/api/payments/webhook"),
             )
         self._command("relay", "relay")
-        self._command("worker", "worker")
-        self._command("push", "serve", "push", "--port", str(ports.push))
+        # Between a change and everybody's screen, what has not happened comes before what has not been told.
+        self._command("worker", "worker", niceness=TELLING)
+        self._command("push", "serve", "push", "--port", str(ports.push), niceness=TELLING)
         # Last to start, first to stop: who asks it is answered by parts that are there.
         self._command("api", "serve", "api", "--port", str(ports.api))
 
@@ -242,9 +244,9 @@ class Up:
     async def _load_demo(self) -> None:
         await demo_data.load(self._settings)
 
-    def _command(self, name: str, *arguments: str) -> None:
+    def _command(self, name: str, *arguments: str, niceness: int = 0) -> None:
         command = [sys.executable, "-m", "backend.cli", *arguments]
-        self._processes.start(Program(name, command, _inherited() | self._environment))
+        self._processes.start(Program(name, command, _inherited() | self._environment, niceness=niceness))
 
     async def _wait(self, name: str, ready: Callable[[], Awaitable[bool]]) -> None:
         deadline = time.monotonic() + START_SECONDS

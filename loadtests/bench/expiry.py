@@ -6,18 +6,17 @@ The floor frees as many rows in the same second with one bare update every 50 ms
 import asyncio
 import random
 import time
-from collections.abc import Callable, Mapping
+from bisect import bisect_left
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any
 from uuid import UUID, uuid4
 
 import asyncpg
 import msgspec
-from redis.asyncio import Redis
 
 from backend.embedded.demo import seed
-from backend.events.stream import STREAM, read
+from backend.events.stream import STREAM, EventStream, Position, read
 from backend.kernel import database
 from backend.kernel.redis import open_redis
 from backend.kernel.settings import Settings, load
@@ -30,20 +29,19 @@ from loadtests.bench.stage import free_tickets, quiet
 
 HOLDS = 10_000
 # Placing them takes this long at the most, and their alarms are set meanwhile.
-LEAD_SECONDS = 40
+LEAD_SECONDS = 50
 QUIET_SECONDS = 3
+LOOK_SECONDS = 0.005
 FLOOR_TICK_SECONDS = 0.05
-
-Entry = tuple[bytes, dict[bytes, bytes]]
 
 
 async def measure() -> None:
     with instance(DATABASE_POOL_SIZE="10") as environment:
         settings = load(environment)
-        await seed(settings, shows=100, tickets=2 * HOLDS)
-        tickets = [UUID(found) for found in await free_tickets(environment)][: 2 * HOLDS]
-        floor = await _floor(environment, tickets[HOLDS:])
-        held = await _hold(settings, tickets[:HOLDS])
+        await seed(settings, shows=100, tickets=HOLDS + 1_000)
+        tickets = [UUID(found) for found in await free_tickets(environment)][:HOLDS]
+        floor = await _floor(environment)
+        held = await _hold(settings, tickets)
         await quiet(environment)
         if min(held.values()) < time.time():
             raise SystemExit(
@@ -111,53 +109,38 @@ def _placing(ticket_id: UUID, end: float) -> Placing:
 async def _announcements(
     environment: Mapping[str, str], last_end: float
 ) -> tuple[dict[UUID, float], dict[UUID, float]]:
-    """When each ticket's release came on the event stream, and on the push log where gateways read it."""
+    """When each ticket's release came on the event stream, and on the push log where gateways read it.
+
+    Reading along would cost as much as what is measured, so only the stream's end is looked at while it grows; the
+    entries are read afterwards. Those of the push log have their time as their id.
+    """
     redis = open_redis(environment["REDIS_URL"], name="bench")
+    stream = EventStream(redis)
     try:
-        events, messages = await asyncio.gather(
-            _arrivals(redis, STREAM, last_end), _arrivals(redis, push.STREAM, last_end)
-        )
+        began = await stream.last()
+        ends: list[tuple[Position, float]] = []
+        quiet_at = last_end + QUIET_SECONDS
+        while time.time() < quiet_at:
+            last = await stream.last()
+            if not ends or last != ends[-1][0]:
+                ends.append((last, time.time()))
+                quiet_at = max(quiet_at, time.time() + QUIET_SECONDS)
+            await asyncio.sleep(LOOK_SECONDS)
+        told = {}
+        for entry_id, fields in await redis.xrange(STREAM, min=f"({began}"):
+            event = read(entry_id, fields)
+            if event is not None and event.type == "ticket.released":
+                reached = bisect_left(ends, (Position(event.epoch, event.position), 0.0))
+                told[event.envelope.subject] = ends[reached][1]
+        await quiet(environment)
+        pushed: dict[UUID, float] = {}
+        for entry_id, fields in await redis.xrange(push.STREAM):
+            if fields.get(b"e") == b"ticket.released":
+                ticket_id = UUID(msgspec.json.decode(fields[b"d"])["ticket"]["id"])
+                pushed.setdefault(ticket_id, int(entry_id.partition(b"-")[0]) / 1000)
     finally:
         await redis.aclose()
-    return _first(events, _released), _first(messages, _released_message)
-
-
-async def _arrivals(redis: Redis, stream: str, last_end: float) -> list[tuple[float, list[Entry]]]:
-    """Everything that comes until it is quiet again, each read with its time; what it is can wait."""
-    arrived = []
-    last: Any = b"$"
-    quiet_at = last_end + QUIET_SECONDS
-    while time.time() < quiet_at:
-        streams = await redis.xread({stream: last}, count=1000, block=500)
-        for _, entries in streams or []:
-            arrived.append((time.time(), entries))
-            last = entries[-1][0]
-            quiet_at = max(quiet_at, time.time() + QUIET_SECONDS)
-    return arrived
-
-
-def _first(
-    arrived: list[tuple[float, list[Entry]]], about: Callable[[Entry], UUID | None]
-) -> dict[UUID, float]:
-    first: dict[UUID, float] = {}
-    for at, entries in arrived:
-        for entry in entries:
-            ticket_id = about(entry)
-            if ticket_id is not None:
-                first.setdefault(ticket_id, at)
-    return first
-
-
-def _released(entry: Entry) -> UUID | None:
-    event = read(*entry)
-    return event.envelope.subject if event is not None and event.type == "ticket.released" else None
-
-
-def _released_message(entry: Entry) -> UUID | None:
-    _, fields = entry
-    if fields.get(b"e") != b"ticket.released":
-        return None
-    return UUID(msgspec.json.decode(fields[b"d"])["ticket"]["id"])
+    return told, pushed
 
 
 async def _freed(environment: Mapping[str, str]) -> dict[UUID, float]:
@@ -171,32 +154,31 @@ async def _freed(environment: Mapping[str, str]) -> dict[UUID, float]:
     return {row["ticket_id"]: row["at"].timestamp() for row in rows}
 
 
-async def _floor(environment: Mapping[str, str], ticket_ids: list[UUID]) -> list[float]:
-    """Lateness of as many rows that one connection frees, triggers off."""
+async def _floor(environment: Mapping[str, str]) -> list[float]:
+    """Lateness of as many rows, in a table with the same indexes and no triggers, that one connection frees."""
     connection = await asyncpg.connect(environment["DATABASE_URL"])
     late: list[float] = []
     try:
-        await connection.execute("set session_replication_role = replica")
+        await connection.execute("create table bench_floor (like tickets.tickets including all)")
+        await connection.execute("insert into bench_floor select * from tickets.tickets limit $1", HOLDS)
         await connection.execute(
             """
-            update tickets.tickets
+            update bench_floor
             set status = 'held', order_id = id, held_until = now() + interval '3 s' + random() * interval '1 s'
-            where id = any ($1)
-            """,
-            ticket_ids,
+            """
         )
-        while len(late) < len(ticket_ids):
-            rows = await connection.fetch(
-                """
-                update tickets.tickets
-                set status = 'available', order_id = null, held_until = null, version = version + 1
-                where status = 'held' and held_until <= now() and id = any ($1)
-                returning clock_timestamp() - old.held_until as late
-                """,
-                ticket_ids,
-            )
-            late += [row["late"].total_seconds() for row in rows]
-            await asyncio.sleep(FLOOR_TICK_SECONDS)
+        async with asyncio.timeout(60):
+            while len(late) < HOLDS:
+                rows = await connection.fetch(
+                    """
+                    update bench_floor
+                    set status = 'available', order_id = null, held_until = null, version = version + 1
+                    where status = 'held' and held_until <= now()
+                    returning clock_timestamp() - old.held_until as late
+                    """
+                )
+                late += [row["late"].total_seconds() for row in rows]
+                await asyncio.sleep(FLOOR_TICK_SECONDS)
     finally:
         await connection.close()
     return late
