@@ -18,6 +18,7 @@ from backend.events.catalogue import Event, Order
 from backend.events.stores import Stores
 from backend.kernel import database
 from backend.kernel.database import Connection
+from backend.kernel.metrics import STALE
 from backend.orders import queries
 
 log = structlog.get_logger()
@@ -31,7 +32,7 @@ BATCH = 1000
 BUCKETS_KNOWN = 64
 
 
-async def expire_due(context: dict[str, Any], *_bucket: int) -> int:
+async def expire_due(context: dict[str, Any], *bucket: int) -> int:
     """Expire all that is due now. Returns how many orders."""
     stores: Stores = context["orders"]
     total = 0
@@ -46,6 +47,9 @@ async def expire_due(context: dict[str, Any], *_bucket: int) -> int:
             break
     if total:
         log.info("holds expired", orders=total)
+    elif bucket:
+        # What this alarm was set for was paid, given up, extended or taken over meanwhile.
+        STALE.labels("expire").inc()
     return total
 
 

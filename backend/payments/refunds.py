@@ -18,6 +18,7 @@ from backend.events.stores import Stores
 from backend.kernel import database, idempotency
 from backend.kernel.database import Connection
 from backend.kernel.ids import new_id
+from backend.kernel.metrics import STALE
 from backend.kernel.problems import Problem
 from backend.payments import queries, refund_queries
 from backend.payments.errors import (
@@ -147,6 +148,8 @@ class Refunds:
     async def _succeeded(self, refund: Refund, found: StripeRefund, correlation_id: UUID) -> Refund:
         async with database.transaction(self._stores.pool) as connection:
             finished = await refund_queries.finish(connection, refund, correlation_id)
+            if not finished:
+                STALE.labels("refund").inc()
             succeeded = await refund_queries.advance(
                 connection, refund.id, OPEN, "succeeded", stripe_id=found.id
             )

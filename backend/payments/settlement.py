@@ -20,6 +20,7 @@ from backend.events.stores import Stores
 from backend.kernel import database, idempotency
 from backend.kernel.database import Connection
 from backend.kernel.ids import new_id
+from backend.kernel.metrics import STALE
 from backend.payments import queries
 from backend.payments.errors import (
     OrderAlreadyPaid,
@@ -48,6 +49,7 @@ REFUSALS = {
     "paid": OrderAlreadyPaid,
     "in_progress": PaymentInProgress,
 }
+ENDED = frozenset({"expired", "cancelled"})
 PAYABLE = frozenset({"requires_payment_method", "requires_confirmation"})
 AUTHORISABLE = ("started", "requires_action", "failed")
 
@@ -85,6 +87,8 @@ class Settlement:
                 if begun.outcome != "ok":
                     if await _is_repeat(connection, buyer_id, key):
                         raise idempotency.in_flight()
+                    if begun.outcome in ENDED:
+                        STALE.labels("pay").inc()
                     raise REFUSALS[begun.outcome]
                 payment = await queries.insert(
                     connection,
@@ -255,6 +259,7 @@ class Settlement:
         self._stores.hint()
         payment = authorised or payment
         if not won:
+            STALE.labels("settle").inc()
             return await self._void(payment, intent.id, correlation_id)
         try:
             await self._provider.capture(intent.id)
@@ -281,6 +286,8 @@ class Settlement:
             captured = await queries.advance(
                 connection, payment.id, (*AUTHORISABLE, "authorised"), "captured"
             )
+            if not finished:
+                STALE.labels("finish").inc()
             if captured is not None:
                 # Else a twin did this, and the order may be on its way to a refund by now.
                 assert finished, "captured money must complete its order"
@@ -298,6 +305,7 @@ class Settlement:
             return await self._read(payment)
         if won:
             return await self._finish(payment, correlation_id)
+        STALE.labels("settle").inc()
         return await self._give_back(payment, intent, correlation_id)
 
     async def _give_back(self, payment: Payment, intent: Intent, correlation_id: UUID) -> Payment:
