@@ -57,6 +57,7 @@ OWN = {
         "orders.place",
         "orders.cancel",
         "orders.expire_due",
+        "orders.expire_batches",
     },
 }
 USAGE = {

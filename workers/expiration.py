@@ -27,7 +27,9 @@ CONSUMER = "expiration"
 TYPES = frozenset({"order.created", "order.updated"})
 EXPIRE_DUE = "expire_due"
 BUCKETS_PER_SECOND = 10
-BATCH = 1000
+# A batch is free for others when the whole of it is committed; a call has so many that it ends within a second.
+BATCH = 200
+BATCHES = 10
 # Orders come in about the order of their ends: an alarm is asked for again only when many others came after it.
 BUCKETS_KNOWN = 64
 
@@ -38,13 +40,11 @@ async def expire_due(context: dict[str, Any], *bucket: int) -> int:
     total = 0
     while True:
         async with database.connection(stores.pool) as connection:
-            expired = await queries.expire_due(connection, BATCH, uuid4())
-        if expired:
-            stores.hint()
-        total += expired
-        # A batch is counted in tickets; an order has at least one, so fewer orders may still be a full batch.
-        if expired == 0:
+            expired = await queries.expire_batches(connection, BATCH, BATCHES, uuid4())
+        if not expired:
             break
+        stores.hint()
+        total += expired
     if total:
         log.info("holds expired", orders=total)
     elif bucket:

@@ -34,6 +34,7 @@ GRANTED = (
     "orders orders.place",
     "orders orders.close",
     "orders orders.cancel",
+    "orders orders.expire_batches",
     "orders orders.expire_due",
     "payments orders.begin_payment",
     "payments orders.settle",

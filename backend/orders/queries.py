@@ -79,6 +79,14 @@ async def expire_due(connection: Connection, limit: int, correlation_id: UUID) -
     return count
 
 
+async def expire_batches(connection: Connection, limit: int, batches: int, correlation_id: UUID) -> int:
+    """The same in up to so many batches, each its own transaction. Returns how many orders."""
+    count: int = await connection.fetchval(
+        "call orders.expire_batches($1, $2, $3)", limit, batches, correlation_id
+    )
+    return count
+
+
 async def order(connection: Connection, order_id: UUID, buyer_id: UUID) -> Order | None:
     row = await connection.fetchval(
         f"select {_ORDER} from orders.orders o where o.id = $1 and o.buyer_id = $2", order_id, buyer_id

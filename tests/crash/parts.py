@@ -99,8 +99,8 @@ class Parts:
 
     async def _keep(self, part: str) -> None:
         while True:
-            process = self._processes[part] = self._launch(part)
             before = len(_lines(self._file(part, "died")))
+            process = self._processes[part] = self._launch(part)
             await process.ended()
             deaths = _lines(self._file(part, "died"))
             if len(deaths) > before:

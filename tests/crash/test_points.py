@@ -46,7 +46,7 @@ HEADLINES = (
     "api: {} commit auth.routes.sign_up",
     "relay: {} commit events.relay.number",
     "relay: {} redis events.stream.append",
-    "worker: {} commit orders.queries.expire_due",
+    "worker: {} commit orders.queries.expire_batches",
     "worker: {} redis push.publisher._call",
     "worker: {} commit workers.notifications._record",
     "worker: {} redis workers.expiration.handle",

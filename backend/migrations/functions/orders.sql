@@ -229,6 +229,9 @@ declare
     v_overdue timestamptz := clock_timestamp() - interval '1 second';
     v_orders uuid[];
 begin
+    -- Nobody was promised an end: one that a crash loses is due again. And whoever sees it, the relay or the next buyer,
+    -- commits after it, which writes it to disk as well.
+    perform set_config('synchronous_commit', 'off', true);
     perform events.act_for(null, p_correlation);
     v_orders := tickets.release_due(p_limit, p_correlation);
     if cardinality(v_orders) = 0 then
@@ -244,6 +247,25 @@ begin
         perform orders.close(v_orders, 'expired', p_correlation);
     end if;
     return cardinality(v_orders);
+end
+$$;
+
+-- Expire what is due in batches, each of them free for others as soon as it is done; `p_batches` at the most. Counts the
+-- orders. No transaction may be open around it.
+create or replace procedure orders.expire_batches(
+    p_limit int, p_batches int, p_correlation uuid, inout p_orders int default 0
+)
+language plpgsql
+as $$
+declare
+    v_expired int;
+begin
+    for n in 1 .. p_batches loop
+        v_expired := orders.expire_due(p_limit, p_correlation);
+        commit;
+        p_orders := p_orders + v_expired;
+        exit when v_expired = 0;
+    end loop;
 end
 $$;
 
@@ -527,6 +549,7 @@ $$;
 
 grant execute on function orders.lines_of, orders.state(orders.orders, jsonb), orders.state(orders.orders)
 to gittix_orders;
+grant execute on procedure orders.expire_batches to gittix_orders;
 grant execute on function orders.close, orders.place, orders.cancel, orders.expire_due to gittix_orders;
 grant execute on function
     orders.begin_payment, orders.settle, orders.finish, orders.fail, orders.begin_refund, orders.finish_refund,
