@@ -5,8 +5,9 @@ What `gittix serve` runs. A service refuses to be built when the environment lac
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -15,8 +16,9 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
-from starlette.routing import Mount, Route
+from starlette.routing import BaseRoute, Mount, Route
 
+from backend import shop
 from backend.auth import app as auth
 from backend.kernel import web
 from backend.kernel.addresses import networks
@@ -65,7 +67,8 @@ def build(name: str, settings: Settings) -> Starlette:
         makers["push"] = lambda: authorize.service(settings)
     else:
         makers = {name: makers[name]}
-    return _web([make() for make in makers.values()], settings)
+    pages = _pages(settings) if name == "api" else [Route("/", _to_docs, include_in_schema=False)]
+    return _web([make() for make in makers.values()], settings, pages)
 
 
 async def serve(name: str, settings: Settings, *, host: str, port: int) -> None:
@@ -103,15 +106,22 @@ def http_config(app: Any, host: str, port: int) -> uvicorn.Config:
     )
 
 
-def _web(services: list[web.Service], settings: Settings) -> Starlette:
+def _web(services: list[web.Service], settings: Settings, pages: Sequence[BaseRoute] = ()) -> Starlette:
     return web.build(
         services,
         verifier=_verifier(settings),
         origins=settings.origins,
         secure=settings.secure_cookies,
         bounds=_bounds(settings),
-        routes=[Route("/", _to_docs, include_in_schema=False)],
+        routes=pages,
     )
+
+
+def _pages(settings: Settings) -> list[BaseRoute]:
+    """The shop, where this process was given one."""
+    if settings.frontend_folder:
+        return shop.routes(Path(settings.frontend_folder), settings)
+    return [Route("/", _to_docs, include_in_schema=False)]
 
 
 async def _to_docs(_request: Request) -> Response:

@@ -1,1 +1,1 @@
-"""The shop's place: the Reflex front end is built here, on the HTTP API and the push channels alone."""
+"""The shop: pages in Reflex, live widgets in React, built on the HTTP API and the push channels alone."""

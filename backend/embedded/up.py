@@ -19,6 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from backend.embedded import demo as demo_data
+from backend.embedded import frontend as shop
 from backend.embedded.crowd import Crowd
 from backend.embedded.instance import (
     HOST,
@@ -78,6 +79,7 @@ async def run(
         PostgresError,
         ProcessError,
         SettingsError,
+        shop.FrontendError,
         migrations.MigrationError,
     ) as fault:
         Console(stderr=True).print(f"[bold red]gittix:[/] {fault}", highlight=False, soft_wrap=True)
@@ -100,6 +102,8 @@ class Up:
     async def start(self, *, demo: bool) -> None:
         """Start every part and wait until it answers. Raises StartError, PostgresError, ProcessError."""
         self._instance.write_environment()
+        if self._frontend:
+            await self._build_frontend()
         await self._step("Postgres 18", self._start_postgres)
         await self._step("Redis", self._start_redis)
         await self._step("Migrations", self._migrate)
@@ -127,6 +131,8 @@ class Up:
         ports = self._instance.ports
         told = Table.grid(padding=(0, 2))
         told.add_column(style="bold")
+        if self._frontend:
+            told.add_row("Shop", f"http://localhost:{ports.api}/")
         for name, value in (
             ("API", f"http://localhost:{ports.api}/api/docs"),
             ("Shows", f"http://localhost:{ports.api}/api/shows"),
@@ -153,8 +159,20 @@ class Up:
         with self._console.status(f"{name} …"):
             await work()
         self._console.print(
-            f"  [green]✓[/] {name:<40} [dim]{time.monotonic() - began:5.1f} s[/]", highlight=False
+            f"  [green]✓[/] {name:<44} [dim]{time.monotonic() - began:5.1f} s[/]", highlight=False
         )
+
+    async def _build_frontend(self) -> None:
+        cache = shop.cache_folder(self._instance.folder)
+        folder = shop.built(cache)
+        if folder is None:
+
+            async def build() -> None:
+                nonlocal folder
+                folder = await asyncio.to_thread(shop.build, cache)
+
+            await self._step("The shop's pages, built once (half a minute)", build)
+        self._environment = self._environment | {"FRONTEND_FOLDER": str(folder)}
 
     async def _start_postgres(self) -> None:
         postgres = self._instance.postgres

@@ -67,6 +67,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     pusher_tls: bool = True
     pusher_cluster: str = "mt1"
 
+    # Where the shop's built pages are; without it a process serves none.
+    frontend_folder: str = ""
     public_origin: str = ""
     allowed_origins: str = ""
     trusted_proxies: str = ""

@@ -1,0 +1,147 @@
+"""The shop's built pages over HTTP, beside the API on its port.
+
+A build is a few dozen small files, so they are read once and kept. Files under /assets carry their digest in their name
+and are kept by browsers for good; pages are asked for again each time. `/shop.json` tells a page what it must know of
+this installation. The content security policy allows this origin and the push gateway, and nobody else.
+"""
+
+import hashlib
+import json
+import mimetypes
+import re
+from base64 import b64encode
+from pathlib import Path
+from typing import NamedTuple
+
+from starlette.convertors import Convertor, register_url_convertor
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from backend.kernel.settings import Settings
+from backend.kernel.web import reply
+
+IMMUTABLE = "public, max-age=31536000, immutable"
+REVALIDATED = "no-cache"
+FALLBACK, MISSING, ROUTES = "__spa-fallback.html", "404.html", "routes.json"
+INLINE_SCRIPT = re.compile(rb"<script(?![^>]*\bsrc=)[^>]*>(.*?)</script>", re.DOTALL)
+
+
+class File(NamedTuple):
+    content: bytes
+    compressed: bytes | None
+    headers: dict[str, str]
+
+
+class PageConvertor(Convertor[str]):
+    """Any path but the API's: an unknown address there is answered by the API."""
+
+    regex = r"(?!api(?:/|$)).*"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+register_url_convertor("page", PageConvertor())
+
+
+class Shop:
+    """Finds the file of a path. Routes with a parameter share one page, which reads its own address."""
+
+    def __init__(self, folder: Path, policy: str) -> None:
+        self._files = {
+            "/" + path.relative_to(folder).as_posix(): _read(path, folder, policy)
+            for path in folder.rglob("*")
+            if path.is_file() and path.suffix != ".gz" and path.name != ROUTES
+        }
+        self._dynamic = [
+            re.compile("/" + re.sub(r"\\\[[^\]]+\\\]", "[^/]+", re.escape(route)))
+            for route in json.loads((folder / ROUTES).read_text())
+            if "[" in route
+        ]
+
+    async def __call__(self, request: Request) -> Response:
+        path = "/" + str(request.path_params["path"])
+        file, status = self._find(path)
+        if request.headers.get("if-none-match") == file.headers["ETag"] and status == 200:
+            return Response(status_code=304, headers=file.headers)
+        headers = file.headers
+        content = file.content
+        if file.compressed is not None and "gzip" in request.headers.get("accept-encoding", ""):
+            content, headers = file.compressed, headers | {"Content-Encoding": "gzip"}
+        return Response(content, status, headers)
+
+    def _find(self, path: str) -> tuple[File, int]:
+        plain = path.rstrip("/") or "/index"
+        for name in (path, f"{plain}.html", f"{plain}/index.html"):
+            if name in self._files and name != f"/{FALLBACK}":
+                return self._files[name], 200
+        if any(route.fullmatch(plain) for route in self._dynamic):
+            return self._files[f"/{FALLBACK}"], 200
+        return self._files[f"/{MISSING}"], 404
+
+
+def routes(folder: Path, settings: Settings) -> list[BaseRoute]:
+    """To stand after all other routes."""
+    facts = {
+        "hold_seconds": settings.hold_seconds,
+        "fee_percent": float(settings.fee_percent),
+        "max_tickets_per_order": settings.max_tickets_per_order,
+        "push": {
+            "key": settings.pusher_key,
+            "host": settings.pusher_host,
+            "port": settings.pusher_port,
+            "tls": settings.pusher_tls,
+            "cluster": settings.pusher_cluster,
+        },
+    }
+
+    async def shop_facts(_request: Request) -> Response:
+        return reply(facts, headers={"Cache-Control": REVALIDATED})
+
+    shop = Shop(folder, _policy(settings))
+
+    async def page(request: Request) -> Response:
+        return await shop(request)
+
+    return [
+        Route("/shop.json", shop_facts, include_in_schema=False),
+        Route("/{path:page}", page, include_in_schema=False),
+    ]
+
+
+def _policy(settings: Settings) -> str:
+    scheme = "wss" if settings.pusher_tls else "ws"
+    host = settings.pusher_host or f"ws-{settings.pusher_cluster}.pusher.com"
+    gateway = f"{scheme}://{host}:{settings.pusher_port}"
+    return (
+        f"default-src 'self'; connect-src 'self' {gateway}; img-src 'self' data:; style-src 'self' 'unsafe-inline'; "
+        "font-src 'self'; frame-ancestors 'none'; base-uri 'self'; form-action 'self'; object-src 'none'"
+    )
+
+
+def _read(path: Path, folder: Path, policy: str) -> File:
+    content = path.read_bytes()
+    beside = path.with_name(path.name + ".gz")
+    media_type = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+    hashed = path.relative_to(folder).parts[0] == "assets"
+    headers = {
+        "Content-Type": f"{media_type}; charset=utf-8" if media_type.startswith("text/") else media_type,
+        "Cache-Control": IMMUTABLE if hashed else REVALIDATED,
+        "ETag": f'"{hashlib.sha256(content).hexdigest()[:20]}"',
+        "Vary": "Accept-Encoding",
+    }
+    if path.suffix == ".html":
+        headers["Content-Security-Policy"] = f"{policy}; script-src 'self'{_inline_scripts(content)}"
+    return File(content, beside.read_bytes() if beside.exists() else None, headers)
+
+
+def _inline_scripts(page: bytes) -> str:
+    """The digests of the scripts inside a page, so that no other inline script may run."""
+    return "".join(
+        f" 'sha256-{b64encode(hashlib.sha256(script).digest()).decode()}'"
+        for script in INLINE_SCRIPT.findall(page)
+    )

@@ -1,0 +1,28 @@
+"""The Reflex application: its pages, its stylesheets, and what stands in every page's head.
+
+It keeps no state on a server, so Reflex has no socket: see docs/decisions/0015. A page is a module under `pages` with a
+`page()` function; here it gets its route.
+"""
+
+import reflex as rx
+
+from frontend.pages import browse, not_found, show, signin, signup
+from frontend.shell import document_head, waiting
+
+app = rx.App(
+    enable_state=False,
+    # The design is our own: no component library, no toasts but ours.
+    theme=None,
+    toaster=None,
+    reset_style=False,
+    html_lang="en",
+    stylesheets=["/styles/fonts.css", "/styles/tokens.css", "/styles/base.css", "/styles/parts.css"],
+    head_components=document_head(),
+    hydrate_fallback=waiting,
+)
+
+app.add_page(browse.page, route="/", title="GitTix · Tickets from people", description=browse.DESCRIPTION)
+app.add_page(show.page, route="/shows/[show_id]", title="Show · GitTix")
+app.add_page(signin.page, route="/signin", title="Sign in · GitTix")
+app.add_page(signup.page, route="/signup", title="Make an account · GitTix")
+app.add_page(not_found.page, route="/404", title="Not found · GitTix")

@@ -1,0 +1,124 @@
+// The HTTP API, as the shop speaks it. The session is a cookie that no script can read; when it has run out, it is
+// refreshed once and the request is sent again.
+import { heard } from "./clock.js";
+
+// uvicorn renews its Date header once a second, and that has no fractions: the true time is up to two seconds later.
+const DATE_LAG_MS = 1000;
+const MEMBER = "gittix:member";
+
+/** A refusal: RFC 9457 problem+json, or no answer at all (`status` 0). */
+export class Problem extends Error {
+  constructor(status, body = {}) {
+    super(body.detail ?? body.title ?? "The shop did not answer.");
+    this.status = status;
+    this.code = body.code ?? (status === 0 ? "offline" : "unknown");
+    this.body = body;
+  }
+
+  /** What is wrong with a field, if that is what was refused. */
+  of(field) {
+    return this.body.errors?.find((error) => error.field === field)?.message;
+  }
+}
+
+export const get = (path, options) => call("GET", path, undefined, options);
+export const post = (path, body, options) => call("POST", path, body, options);
+
+/** All items of a list, page after page. */
+export async function getAll(path, { signal, pages = 30 } = {}) {
+  const items = [];
+  let cursor = "";
+  for (let page = 0; page < pages; page += 1) {
+    const answer = await get(`${path}&limit=100${cursor && `&cursor=${encodeURIComponent(cursor)}`}`, { signal });
+    items.push(...answer.items);
+    cursor = answer.next_cursor;
+    if (!cursor) break;
+  }
+  return items;
+}
+
+async function call(method, path, body, { signal, key } = {}) {
+  let response = await send(method, path, body, signal, key);
+  if (response.status === 401 && isMember() && !path.startsWith("/api/users/") && (await refreshed())) {
+    response = await send(method, path, body, signal, key);
+  }
+  const text = await response.text();
+  const answer = text ? parsed(text) : null;
+  if (!response.ok) throw new Problem(response.status, answer ?? {});
+  return answer;
+}
+
+async function send(method, path, body, signal, key) {
+  const headers = { Accept: "application/json" };
+  if (body !== undefined) headers["Content-Type"] = "application/json";
+  if (key) headers["Idempotency-Key"] = key;
+  const sentAt = performance.now();
+  let response;
+  try {
+    response = await fetch(path, { method, headers, signal, body: body && JSON.stringify(body) });
+  } catch (fault) {
+    if (fault.name === "AbortError") throw fault;
+    throw new Problem(0);
+  }
+  heard(Date.parse(response.headers.get("date")) + DATE_LAG_MS, sentAt, performance.now(), DATE_LAG_MS);
+  return response;
+}
+
+function parsed(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
+}
+
+let refreshing = null;
+
+/** Whether the session could be renewed. Many may ask; one request is sent. */
+export function refreshed() {
+  refreshing ??= send("POST", "/api/users/refresh")
+    .then((response) => {
+      if (response.status === 401) rememberMember(false);
+      return response.ok;
+    })
+    .finally(() => {
+      refreshing = null;
+    });
+  return refreshing;
+}
+
+/** Whether somebody signed in on this browser: else a visitor without a session is not worth a question. */
+export const isMember = () => read(MEMBER) === "1";
+
+export function rememberMember(is) {
+  try {
+    if (is) localStorage.setItem(MEMBER, "1");
+    else localStorage.removeItem(MEMBER);
+  } catch {
+    // Storage is switched off: the session then lasts as long as its cookie.
+  }
+}
+
+function read(name) {
+  try {
+    return localStorage.getItem(name);
+  } catch {
+    return null;
+  }
+}
+
+/** A new Idempotency-Key; crypto.randomUUID is missing where the shop is read without TLS. */
+export function newKey() {
+  return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+let facts = null;
+
+/** What this installation says of itself: seconds of a hold, fee, where push is. */
+export function shopFacts() {
+  facts ??= get("/shop.json").catch((fault) => {
+    facts = null;
+    throw fault;
+  });
+  return facts;
+}

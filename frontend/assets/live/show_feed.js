@@ -1,0 +1,61 @@
+// One show and its tickets: read from the API, kept live by the channel `show-{id}`.
+import { Problem, get, getAll } from "./api.js";
+import { heard } from "./clock.js";
+import { LiveRows } from "./live_rows.js";
+import { Observable } from "./observable.js";
+import { listen } from "./push.js";
+
+export class ShowFeed {
+  show = new Observable(null);
+  tickets = new LiveRows();
+  looking = new Observable(null);
+  problem = new Observable(null);
+  /** Called with each ticket that a message changed, and with what it was. */
+  onChange = null;
+
+  constructor(id) {
+    this.id = id;
+  }
+
+  /** Read, and listen from then on. Returns the way to stop. */
+  open() {
+    this.again();
+    return listen(`show-${this.id}`, { message: this.#message, reread: this.read });
+  }
+
+  /** Read, and keep what went wrong for the page to show. */
+  again = () => this.read().catch(() => undefined);
+
+  read = async () => {
+    const began = this.tickets.mark();
+    const sentAt = performance.now();
+    try {
+      const [show, tickets] = await Promise.all([
+        get(`/api/shows/${this.id}`),
+        getAll(`/api/tickets?show_id=${this.id}&sort=oldest`),
+      ]);
+      this.#learnTime(tickets, sentAt);
+      this.show.set(show);
+      this.tickets.replace(tickets, began);
+      this.problem.set(null);
+    } catch (fault) {
+      if (!(fault instanceof Problem)) throw fault;
+      this.problem.set(fault);
+      throw fault;
+    }
+  };
+
+  #message = (event, data) => {
+    if (event === "pusher:subscription_count") this.looking.set(data.subscription_count);
+    else if (data?.ticket) {
+      const before = this.tickets.apply(data.ticket);
+      if (before !== undefined) this.onChange?.(data.ticket, before);
+    }
+  };
+
+  /** A hold in a fresh reply tells the time of the database, to the millisecond. */
+  #learnTime(tickets, sentAt) {
+    const held = tickets.find((ticket) => ticket.seconds_left !== null);
+    if (held) heard(Date.parse(held.held_until) - held.seconds_left * 1000, sentAt, performance.now());
+  }
+}

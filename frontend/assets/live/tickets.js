@@ -1,0 +1,57 @@
+// What a ticket is to a shopper at this moment, and how many there are of each kind.
+import { serverNow } from "./clock.js";
+import { fullName } from "./format.js";
+
+const natural = new Intl.Collator(undefined, { numeric: true });
+
+/** "free", "held", "paying" or "sold". A hold past its time is free: whoever asks for the ticket then gets it. */
+export function standing(ticket) {
+  if (ticket.status === "held") return Date.parse(ticket.held_until) > serverNow() ? "held" : "free";
+  if (ticket.status === "reserved") return "paying";
+  return ticket.status === "available" ? "free" : "sold";
+}
+
+export function counts(tickets) {
+  const of = { free: 0, held: 0, sold: 0, from: null, currency: null };
+  for (const ticket of tickets) {
+    const is = standing(ticket);
+    of[is === "paying" ? "held" : is] += 1;
+    if (is === "free" && (of.from === null || ticket.price < of.from)) {
+      of.from = ticket.price;
+      of.currency = ticket.currency;
+    }
+  }
+  return of;
+}
+
+/** Sections by name, their tickets by row and seat, those without by price. */
+export function bySection(tickets) {
+  const sections = new Map();
+  for (const ticket of tickets) {
+    const name = ticket.section || "Tickets";
+    if (!sections.has(name)) sections.set(name, []);
+    sections.get(name).push(ticket);
+  }
+  for (const rows of sections.values()) rows.sort(inPlace);
+  return [...sections].sort(([one], [other]) => natural.compare(one, other));
+}
+
+function inPlace(one, other) {
+  return (
+    natural.compare(one.row ?? "", other.row ?? "") ||
+    natural.compare(one.seat ?? "", other.seat ?? "") ||
+    one.price - other.price ||
+    natural.compare(one.id, other.id)
+  );
+}
+
+/** What an order of these costs, as the API will say: the fee is rounded half away from zero, once. */
+export function costOf(tickets, feePercent) {
+  const subtotal = tickets.reduce((sum, ticket) => sum + ticket.price, 0);
+  const fee = Math.floor((subtotal * feePercent) / 100 + 0.5);
+  return { subtotal, fee, total: subtotal + fee };
+}
+
+export function names(tickets) {
+  return new Intl.ListFormat(undefined, { type: "conjunction" }).format(tickets.map(fullName));
+}

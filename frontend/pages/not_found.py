@@ -1,0 +1,14 @@
+"""An address that nothing has."""
+
+import reflex as rx
+
+from frontend.live import nav_link
+from frontend.shell import narrow
+
+
+def page() -> rx.Component:
+    return narrow(
+        "There is nothing here",
+        rx.el.p("The address may have a typing mistake, or the page has moved.", class_name="soft"),
+        nav_link("See all shows", "/", class_name="button"),
+    )

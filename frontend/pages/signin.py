@@ -1,0 +1,10 @@
+"""`/signin`: email and password."""
+
+import reflex as rx
+
+from frontend.live import SignInForm
+from frontend.shell import narrow
+
+
+def page() -> rx.Component:
+    return narrow("Sign in", SignInForm.create())

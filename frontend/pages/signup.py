@@ -1,0 +1,10 @@
+"""`/signup`: a new account."""
+
+import reflex as rx
+
+from frontend.live import SignUpForm
+from frontend.shell import narrow
+
+
+def page() -> rx.Component:
+    return narrow("Make an account", SignUpForm.create())

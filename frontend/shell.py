@@ -1,0 +1,100 @@
+"""What every page wears: head, header, the place of its content, footer, notices."""
+
+import reflex as rx
+
+from frontend.live import AccountMenu, LivePill, ThemeSwitch, Toasts, nav_link
+
+# Label and address of each page that the header leads to.
+NAVIGATION = (("Browse", "/"),)
+
+
+def shell(*content: rx.Component) -> rx.Component:
+    return rx.el.div(
+        rx.el.a("Skip to content", href="#content", class_name="skip"),
+        header(),
+        rx.el.main(*content, id="content", tab_index=-1, class_name="wide"),
+        footer(),
+        Toasts.create(),
+        class_name="page",
+    )
+
+
+def narrow(title: str, *content: rx.Component) -> rx.Component:
+    """A page of one card, for forms."""
+    return shell(
+        rx.el.div(rx.el.h1(title, class_name="title"), *content, class_name="narrow"),
+    )
+
+
+def waiting() -> rx.Component:
+    """What stands there until a page's script runs: the frame of the shop, so that nothing jumps."""
+    return rx.el.div(
+        rx.el.div(
+            rx.el.div(logo(), class_name="header-start"),
+            class_name="wide header",
+        ),
+        class_name="page",
+        aria_busy="true",
+    )
+
+
+def header() -> rx.Component:
+    return rx.el.header(
+        rx.el.div(
+            rx.el.div(
+                nav_link(logo(), "/", class_name="home", custom_attrs={"aria-label": "GitTix, to the shows"}),
+                rx.el.nav(
+                    *(
+                        nav_link(label, to, end=True, class_name="nav-link")
+                        for label, to in NAVIGATION
+                    ),
+                    aria_label="Main",
+                ),
+                class_name="header-start",
+            ),
+            rx.el.div(
+                LivePill.create(),
+                ThemeSwitch.create(),
+                AccountMenu.create(),
+                class_name="header-end",
+            ),
+            class_name="wide header",
+        ),
+    )
+
+
+def footer() -> rx.Component:
+    return rx.el.footer(
+        rx.el.div(
+            rx.el.p("A hold lasts a minute. You pay nothing until you confirm."),
+            rx.el.a("API", href="/api/docs"),
+            class_name="wide footer",
+        ),
+    )
+
+
+def logo() -> rx.Component:
+    """A ticket: a stub with a notch in each side."""
+    return rx.el.span(
+        rx.el.svg(
+            rx.el.path(
+                d="M2 3h20a2 2 0 0 1 2 2v2.2a2.8 2.8 0 0 0 0 5.6V15a2 2 0 0 1-2 2H2a2 2 0 0 1-2-2v-2.2a2.8 2.8 0 0 0 0-5.6V5a2 2 0 0 1 2-2z",
+                fill="currentColor",
+            ),
+            view_box="0 0 24 20",
+            width="24",
+            height="20",
+            aria_hidden="true",
+            class_name="logo-mark",
+        ),
+        rx.el.span("GitTix", class_name="logo-name"),
+        class_name="logo",
+    )
+
+
+def document_head() -> list[rx.Component]:
+    return [
+        rx.el.link(rel="icon", type="image/svg+xml", href="/favicon.svg"),
+        rx.el.meta(name="theme-color", content="#FBFAF7", media="(prefers-color-scheme: light)"),
+        rx.el.meta(name="theme-color", content="#111014", media="(prefers-color-scheme: dark)"),
+    ]
