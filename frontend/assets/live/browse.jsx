@@ -229,7 +229,7 @@ const ShowCard = memo(function ShowCard({ show }) {
           {show.venue}, {show.city} · {clockTime(show)}
         </p>
       </div>
-      <hr className="perforation" />
+      <hr className="perforation notched" />
       <p className={`show-counts ${show.touched ? "changed" : ""}`} data-beat={show.touched % 2}>
         <Left show={show} />
         {show.from_price !== null && (

@@ -83,11 +83,15 @@ export function fullName(ticket) {
   return ticket.section && ticket.section !== seat ? `${ticket.section} · ${seat}` : seat;
 }
 
-/** A show's colours until its seller gives a picture. */
+/** A show's picture until its seller gives one: two colours, and two rings of light. */
 export function art(id) {
   let hash = 2166136261;
   for (const letter of id) hash = Math.imul(hash ^ letter.charCodeAt(0), 16777619) >>> 0;
   const hue = hash % 360;
   const lean = 18 + ((hash >>> 9) % 24);
-  return `linear-gradient(${112 + (hash % 30)}deg, hsl(${hue} 42% 21%), hsl(${(hue + lean) % 360} 43% 53%))`;
+  const [x, y] = [55 + ((hash >>> 4) % 50), ((hash >>> 14) % 120) - 10];
+  const ring = (at, reach) =>
+    `radial-gradient(circle at ${at}% ${y}%, transparent ${reach}px, rgb(255 255 255 / 9%) ${reach + 1}px ${reach + 26}px, transparent ${reach + 27}px)`;
+  const ground = `linear-gradient(${112 + (hash % 30)}deg, hsl(${hue} 42% 21%), hsl(${(hue + lean) % 360} 43% 53%))`;
+  return `${ring(x, 44)}, ${ring(x, 96)}, ${ground}`;
 }

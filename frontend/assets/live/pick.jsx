@@ -77,7 +77,7 @@ export function Pick({ show, pick, facts, tickets }) {
               </li>
             )}
           </ul>
-          <hr className="perforation" />
+          <hr className="perforation notched" />
           <p className="pick-total">
             <span className="soft">{chosen.length === 1 ? "1 ticket" : `${chosen.length} tickets`}, all-in</span>
             <b>{obstacle ? "—" : money(cost.total, currency)}</b>

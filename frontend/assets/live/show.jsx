@@ -191,7 +191,7 @@ const Ticket = memo(function Ticket({ ticket, is, picked, toggle, hold }) {
       )}
       <span className="ticket-name">
         <b>{name}</b>
-        {is !== "sold" && <span> — @{ticket.seller_name}</span>}
+        {is !== "sold" && <span>@{ticket.seller_name}</span>}
       </span>
       <span className="ticket-state">
         {is === "held" && <Held ticket={ticket} hold={hold} />}

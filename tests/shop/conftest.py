@@ -1,0 +1,79 @@
+"""One `gittix up` and one Chromium a module; each test has its own show and its own visitors."""
+
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, async_playwright
+
+from backend.embedded import frontend
+from tests.embedded.running import Running, running
+from tests.shop import chromium
+from tests.shop.market import Market
+from tests.shop.visitor import Visitor, visiting
+
+# Long enough to look at, short enough to wait for.
+HOLD_SECONDS = 15
+
+
+class Visit(Protocol):
+    def __call__(
+        self, *, width: int = 1280, dark: bool = False, wrong_by_ms: int = 0, reduced_motion: bool = False
+    ) -> AbstractAsyncContextManager[Visitor]: ...
+
+
+@pytest.fixture(scope="module")
+def data() -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix="gtshop-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def up(data: Path) -> AsyncIterator[Running]:
+    # Outside of any test's time: the first build on a machine takes half a minute.
+    frontend.build(frontend.cache_folder(data))
+    settings = {"HOLD_SECONDS": str(HOLD_SECONDS), "PAYMENT_GRACE_SECONDS": "15", "RATE_LIMITS": "off"}
+    async with running(data, "--no-demo", **settings) as started:
+        await started.until_up()
+        yield started
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def browser() -> AsyncIterator[Browser]:
+    async with async_playwright() as playwright:
+        found = await playwright.chromium.launch(
+            executable_path=chromium.executable(), args=list(chromium.ARGUMENTS)
+        )
+        yield found
+        await found.close()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def market(up: Running) -> AsyncIterator[Market]:
+    async with AsyncExitStack() as stack:
+        market = Market(
+            up, await stack.enter_async_context(up.visitor()), await stack.enter_async_context(up.visitor())
+        )
+        await market.open()
+        yield market
+
+
+@pytest.fixture
+def visit(up: Running, browser: Browser) -> Visit:
+    """A visitor of the shop: `async with visit(width=360) as ana`."""
+
+    def opened(
+        *, width: int = 1280, dark: bool = False, wrong_by_ms: int = 0, reduced_motion: bool = False
+    ) -> AbstractAsyncContextManager[Visitor]:
+        return visiting(
+            browser, up.url, width=width, dark=dark, wrong_by_ms=wrong_by_ms, reduced_motion=reduced_motion
+        )
+
+    return opened

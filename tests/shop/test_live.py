@@ -1,0 +1,140 @@
+"""What one visitor does, another sees: at once, straight from the gateway, and the same as the API after any trouble."""
+
+import asyncio
+import time
+
+import pytest
+
+from tests.shop.conftest import HOLD_SECONDS, Visit
+from tests.shop.market import Market
+from tests.shop.visitor import Visitor
+
+pytestmark = [
+    pytest.mark.timeout(180),
+    pytest.mark.xdist_group("shop-live"),
+    pytest.mark.asyncio(loop_scope="module"),
+]
+FIVE_MINUTES_MS = 300_000
+
+
+async def test_a_hold_is_seen_by_others_within_a_second_straight_from_the_gateway(
+    market: Market, visit: Visit
+) -> None:
+    show_id = await market.show()
+    wanted, *_ = await market.tickets(show_id)
+    async with visit() as ana, visit() as ben:
+        await ana.sign_up("ana")
+        await ana.open_show(show_id)
+        await ben.open_show(show_id)
+        await ana.pick(wanted)
+        async with ana.page.expect_response(lambda response: response.url.endswith("/api/orders")) as placed:
+            await ana.hold()
+        assert (await placed.value).status == 201
+        answered = time.monotonic()
+        await ben.until(wanted, "held")
+        assert time.monotonic() - answered < 1
+        await _assert_same_seconds(market, ben, wanted)
+        [socket] = ben.sockets
+        assert f":{market.up.push_port}/app/" in socket.url
+        assert "ticket.held" in socket.events()
+        await ana.page.wait_for_url("**/checkout/*")
+
+
+@pytest.mark.parametrize("wrong_by_ms", [FIVE_MINUTES_MS, -FIVE_MINUTES_MS])
+async def test_a_countdown_is_right_when_the_browsers_clock_is_not(
+    market: Market, visit: Visit, wrong_by_ms: int
+) -> None:
+    show_id = await market.show()
+    first, second, *_ = await market.tickets(show_id)
+    await market.hold(first)
+    async with visit(wrong_by_ms=wrong_by_ms) as ben:
+        await ben.open_show(show_id)
+        # One that was held before the page was read, and one whose hold comes as a message.
+        await _assert_same_seconds(market, ben, first)
+        await market.hold(second)
+        await ben.until(second, "held")
+        await _assert_same_seconds(market, ben, second)
+
+
+async def test_without_an_estimate_of_the_servers_clock_a_wrong_date_shows_wrong_seconds(
+    market: Market, visit: Visit
+) -> None:
+    """The control of the test above: such a page has no other source of time than its date."""
+    show_id = await market.show()
+    wanted, *_ = await market.tickets(show_id)
+    order = await market.hold(wanted)
+    async with visit(wrong_by_ms=FIVE_MINUTES_MS) as ben:
+        await ben.open_show(show_id)
+        naive = await ben.page.evaluate("until => (Date.parse(until) - Date.now()) / 1000", order["expires_at"])
+        assert naive < -200
+
+
+async def test_a_hold_that_ends_unpaid_is_free_again_everywhere(market: Market, visit: Visit) -> None:
+    show_id = await market.show()
+    wanted, *_ = await market.tickets(show_id)
+    async with visit() as ben:
+        await ben.open_show(show_id)
+        await market.hold(wanted)
+        await ben.until(wanted, "held")
+        await ben.until(wanted, "free", seconds=HOLD_SECONDS + 5)
+        await ben.row(wanted).get_by_role("checkbox").check()
+        assert await ben.tickets() == await market.as_shown(show_id)
+
+
+async def test_a_sale_strikes_the_ticket_through(market: Market, visit: Visit) -> None:
+    show_id = await market.show()
+    wanted, *_ = await market.tickets(show_id)
+    async with visit() as ben:
+        await ben.open_show(show_id)
+        await market.pay(await market.hold(wanted))
+        await ben.until(wanted, "sold")
+        struck = await ben.row(wanted).locator(".ticket-price").evaluate("it => getComputedStyle(it).textDecorationLine")
+        assert struck == "line-through"
+
+
+async def test_after_the_gateway_was_killed_the_page_catches_up_with_the_api(
+    market: Market, visit: Visit
+) -> None:
+    show_id = await market.show()
+    one, two, three, four, *_ = await market.tickets(show_id)
+    first = await market.hold(one)
+    async with visit() as ben:
+        await ben.open_show(show_id)
+        await ben.until(one, "held")
+        market.up.kill("push")
+        await ben.until_state("reconnecting")
+        # Nobody tells the page of these.
+        await market.cancel(first)
+        await market.pay(await market.hold(two))
+        await market.hold(three, four)
+        await ben.until_state("caught-up", seconds=40)
+        assert await ben.tickets() == await market.as_shown(show_id)
+        await ben.until_state("live")
+        listed = await market.tickets(show_id, 1, section="Floor")
+        await ben.until(listed[0], "free")
+
+
+async def test_browse_listens_to_one_channel_and_counts_in_place(market: Market, visit: Visit) -> None:
+    show_id = await market.show("Northern Brass Night", city="Nijmegen")
+    tickets = await market.tickets(show_id, 8)
+    async with visit() as ben:
+        await ben.open("/?q=northern+brass+nijmegen")
+        card = ben.page.locator(f"[data-show='{show_id}']")
+        await card.get_by_text("8 left").wait_for()
+        await ben.until_state("live")
+        before = await card.bounding_box()
+        await market.hold(tickets[0])
+        await card.get_by_text("7 left").wait_for()
+        assert await card.bounding_box() == before
+        [socket] = ben.sockets
+        assert socket.channels() == ["shows"]
+
+
+async def _assert_same_seconds(market: Market, visitor: Visitor, ticket_id: str) -> None:
+    """What the page counts down from is what the API says, within a second, and stays so."""
+    for _ in range(2):
+        shown = visitor.row(ticket_id).locator("[data-seconds]")
+        seconds = int(await shown.get_attribute("data-seconds") or "-99")
+        left = (await market.ticket(ticket_id))["seconds_left"]
+        assert abs(seconds - left) <= 1, (seconds, left)
+        await asyncio.sleep(1.3)

@@ -1,0 +1,158 @@
+"""A visitor's way to a hold: choosing, signing in on the way, being second, and finding a show at all."""
+
+import re
+
+import pytest
+from playwright.async_api import expect
+
+from tests.shop.conftest import Visit
+from tests.shop.market import Market
+from tests.shop.visitor import PASSWORD
+
+pytestmark = [
+    pytest.mark.timeout(180),
+    pytest.mark.xdist_group("shop-shopping"),
+    pytest.mark.asyncio(loop_scope="module"),
+]
+
+
+async def test_a_stranger_chooses_signs_up_on_the_way_and_holds_what_was_chosen(
+    market: Market, visit: Visit
+) -> None:
+    show_id = await market.show()
+    one, two, *_ = await market.tickets(show_id)
+    async with visit(width=360) as ana:
+        await ana.open_show(show_id)
+        await ana.pick(one, two)
+        # 45.00 and 50.00 with a fee of five percent.
+        await expect(ana.page.locator(".pick-total b")).to_have_text("€102.38")
+        await ana.hold()
+        await ana.page.wait_for_url(re.compile(r"/signin\?next="))
+        await ana.page.get_by_role("link", name="Make an account").click()
+        await ana.page.get_by_label("Email").fill(f"ana-{show_id}@example.com")
+        await ana.page.get_by_label("Password").fill("short")
+        await ana.page.get_by_role("button", name="Make an account").click()
+        await expect(ana.page.get_by_label("Password")).to_have_attribute("aria-invalid", "true")
+        await ana.page.get_by_label("Password").fill(PASSWORD)
+        await ana.page.get_by_role("button", name="Make an account").click()
+        await ana.page.wait_for_url(f"**/shows/{show_id}")
+        async with ana.page.expect_response(lambda response: response.url.endswith("/api/orders")) as placed:
+            await ana.hold()
+        order = await (await placed.value).json()
+        assert sorted(ticket["id"] for ticket in order["tickets"]) == sorted([one, two])
+        assert order["total"] == 10238 if order["fee"] == 488 else order["total"] == 9500 + order["fee"]
+        await ana.page.wait_for_url(f"**/checkout/{order['id']}")
+
+
+async def test_who_is_second_is_told_kindly_and_keeps_the_rest_of_the_pick(
+    market: Market, visit: Visit
+) -> None:
+    show_id = await market.show()
+    one, two, *_ = await market.tickets(show_id)
+    async with visit() as ben:
+        # A page that hears nothing still offers what is gone.
+        await ben.page.route_web_socket("**/app/**", lambda _socket: None)
+        await ben.sign_up("ben")
+        await ben.open(f"/shows/{show_id}")
+        await ben.pick(one, two)
+        await market.hold(one)
+        await ben.hold()
+        await ben.page.get_by_role("alert").get_by_text("Somebody was faster").wait_for()
+        assert not await ben.row(one).get_by_role("checkbox").is_checked()
+        assert await ben.row(two).get_by_role("checkbox").is_checked()
+
+
+async def test_a_ticket_that_goes_while_it_is_chosen_leaves_the_pick(market: Market, visit: Visit) -> None:
+    show_id = await market.show()
+    one, two, *_ = await market.tickets(show_id)
+    async with visit() as ben:
+        await ben.open_show(show_id)
+        await ben.pick(one, two)
+        await market.hold(one)
+        await ben.page.locator(".toast").get_by_text("Somebody was faster with Balcony · Row A · seat 1").wait_for()
+        await expect(ben.page.locator(".pick-line").first).to_contain_text("seat 2")
+
+
+async def test_a_pick_can_be_made_and_held_with_the_keyboard_alone(market: Market, visit: Visit) -> None:
+    show_id = await market.show()
+    await market.tickets(show_id, 2)
+    async with visit() as ben:
+        await ben.sign_up("ben")
+        await ben.open_show(show_id)
+        for _ in range(40):
+            await ben.page.keyboard.press("Tab")
+            if await ben.page.evaluate("document.activeElement.type") == "checkbox":
+                break
+        await ben.page.keyboard.press("Space")
+        for _ in range(10):
+            await ben.page.keyboard.press("Tab")
+            if (await ben.page.evaluate("document.activeElement.textContent")).startswith("Hold it"):
+                break
+        await ben.page.keyboard.press("Enter")
+        await ben.page.wait_for_url("**/checkout/*")
+
+
+async def test_search_and_filters_stand_in_the_address(market: Market, visit: Visit) -> None:
+    await market.show("Glasshouse Sessions", city="Utrecht")
+    await market.show("Glasshouse Encore", city="Delft")
+    async with visit() as ben:
+        await ben.open("/")
+        await ben.page.get_by_label("Search").fill("glassh")
+        await expect(ben.page.locator("[data-show]")).to_have_count(2)
+        assert ben.page.url.endswith("?q=glassh")
+        await ben.page.get_by_label("city").select_option("Delft")
+        await expect(ben.page.locator("[data-show]")).to_have_count(1)
+        await ben.page.reload()
+        await expect(ben.page.locator("[data-show]")).to_have_count(1)
+        await expect(ben.page.get_by_label("Search")).to_have_value("glassh")
+        await ben.page.get_by_label("Search").fill("nobody plays this")
+        await ben.page.get_by_role("button", name="Clear the filters").click()
+        await expect(ben.page.locator("[data-show]").first).to_be_visible()
+
+
+async def test_what_goes_wrong_is_said_and_can_be_tried_again(market: Market, visit: Visit) -> None:
+    show_id = await market.show()
+    await market.tickets(show_id, 1)
+    async with visit() as ben:
+        await ben.page.route("**/api/tickets?*", lambda route: route.abort())
+        await ben.open(f"/shows/{show_id}")
+        await ben.page.get_by_text("No connection to the shop").wait_for()
+        await ben.page.unroute("**/api/tickets?*")
+        await ben.page.get_by_role("button", name="Try again").click()
+        await ben.page.locator("[data-ticket]").wait_for()
+        await ben.context.set_offline(True)
+        await ben.until_state("offline")
+        await ben.page.get_by_text("You are offline.").wait_for()
+        await ben.context.set_offline(False)
+        await ben.until_state("live", seconds=30)
+
+
+async def test_a_wrong_password_is_said_without_telling_whether_there_is_an_account(visit: Visit) -> None:
+    async with visit() as ben:
+        await ben.open("/signin?next=//elsewhere.example/")
+        await ben.page.get_by_label("Email").fill("nobody@example.com")
+        await ben.page.get_by_label("Password").fill("wrong password")
+        await ben.page.locator("form").get_by_role("button", name="Sign in").click()
+        await ben.page.get_by_role("alert").get_by_text("don't go together").wait_for()
+
+
+async def test_nobody_is_sent_to_another_site_after_signing_in(visit: Visit) -> None:
+    async with visit() as ben:
+        await ben.sign_up("ben")
+        answer = await (await ben.context.request.get(f"{ben.url}/api/users/currentuser")).json()
+        await ben.context.clear_cookies()
+        await ben.open("/signin?next=//elsewhere.example/")
+        await ben.page.get_by_label("Email").fill(answer["current_user"]["email"])
+        await ben.page.get_by_label("Password").fill(PASSWORD)
+        await ben.page.locator("form").get_by_role("button", name="Sign in").click()
+        await ben.page.wait_for_url(f"{ben.url}/")
+
+
+async def test_an_unknown_show_and_an_unknown_address_say_so(visit: Visit) -> None:
+    async with visit() as ben:
+        await ben.open("/shows/00000000-0000-4000-8000-000000000000")
+        await ben.page.get_by_text("There is no such show").wait_for()
+        answer = await ben.page.goto(f"{ben.url}/nowhere")
+        assert answer is not None
+        assert answer.status == 404
+        await ben.page.get_by_text("There is nothing here").wait_for()

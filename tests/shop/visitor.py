@@ -1,0 +1,139 @@
+"""People at a browser: what they see, what their page asked for, and what it heard."""
+
+import json
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+from playwright.async_api import Browser, BrowserContext, Locator, Page, WebSocket
+
+Json = dict[str, Any]
+PASSWORD = "correct horse battery"
+
+# What a browser does whose date is wrong by so many milliseconds. performance.now() is not about dates.
+WRONG_DATE = """
+    const Real = Date;
+    const wrong = %d;
+    class Wrong extends Real {
+      constructor(...given) { super(...(given.length ? given : [Real.now() + wrong])); }
+      static now() { return Real.now() + wrong; }
+    }
+    globalThis.Date = Wrong;
+"""
+MEMBER = "localStorage.setItem('gittix:member', '1')"
+
+
+@dataclass
+class Socket:
+    """One WebSocket of a page and the frames on it."""
+
+    url: str
+    sent: list[str] = field(default_factory=list)
+    received: list[str] = field(default_factory=list)
+
+    def events(self) -> list[str]:
+        return [json.loads(frame)["event"] for frame in self.received]
+
+    def channels(self) -> list[str]:
+        asked = [json.loads(frame) for frame in self.sent]
+        return [frame["data"]["channel"] for frame in asked if frame["event"] == "pusher:subscribe"]
+
+
+class Visitor:
+    """A page in a browser context of its own."""
+
+    def __init__(self, url: str, context: BrowserContext, page: Page) -> None:
+        self.url = url
+        self.context = context
+        self.page = page
+        self.sockets: list[Socket] = []
+        self.errors: list[str] = []
+        self.hosts: set[str] = set()
+        page.on("websocket", self._opened)
+        page.on("console", lambda said: self.errors.append(said.text) if said.type == "error" else None)
+        page.on("pageerror", lambda fault: self.errors.append(str(fault)))
+        page.on("request", lambda request: self.hosts.add(urlsplit(request.url).netloc))
+
+    async def sign_up(self, name: str) -> None:
+        """Over the API, with the cookies of this browser."""
+        answer = await self.context.request.post(
+            f"{self.url}/api/users/signup",
+            data={"email": f"{name}-{uuid4().hex[:8]}@example.com", "password": PASSWORD, "name": name},
+        )
+        assert answer.status == 201, await answer.text()
+        await self.context.add_init_script(MEMBER)
+
+    async def open(self, path: str) -> None:
+        await self.page.goto(self.url + path)
+
+    async def open_show(self, show_id: str) -> None:
+        """Until it is there, and live."""
+        await self.open(f"/shows/{show_id}")
+        await self.page.locator("[data-ticket]").first.wait_for()
+        await self.until_state("live")
+
+    async def until_state(self, state: str, *, seconds: float = 20) -> None:
+        await self.page.locator(f".pill[data-state={state}]").wait_for(timeout=seconds * 1000)
+
+    def row(self, ticket_id: str) -> Locator:
+        return self.page.locator(f"[data-ticket='{ticket_id}']")
+
+    async def until(self, ticket_id: str, standing: str, *, seconds: float = 15) -> None:
+        await self.page.locator(f"[data-ticket='{ticket_id}'][data-is={standing}]").wait_for(
+            timeout=seconds * 1000
+        )
+
+    async def pick(self, *ticket_ids: str) -> None:
+        for ticket_id in ticket_ids:
+            await self.row(ticket_id).get_by_role("checkbox").check()
+
+    async def hold(self) -> None:
+        await self.page.get_by_role("button", name=re.compile("^Hold ")).click()
+
+    async def tickets(self) -> dict[str, tuple[str, str]]:
+        """What the page shows of each ticket: its standing and its price."""
+        rows: list[list[str]] = await self.page.locator("[data-ticket]").evaluate_all(
+            "rows => rows.map(row => [row.dataset.ticket, row.dataset.is, row.querySelector('.ticket-price').textContent])"
+        )
+        return {ticket_id: (standing, price) for ticket_id, standing, price in rows}
+
+    def _opened(self, opened: WebSocket) -> None:
+        socket = Socket(opened.url)
+        self.sockets.append(socket)
+        opened.on("framesent", lambda frame: socket.sent.append(_text(frame)))
+        opened.on("framereceived", lambda frame: socket.received.append(_text(frame)))
+
+
+@asynccontextmanager
+async def visiting(
+    browser: Browser,
+    url: str,
+    *,
+    width: int = 1280,
+    dark: bool = False,
+    wrong_by_ms: int = 0,
+    reduced_motion: bool = False,
+) -> AsyncIterator[Visitor]:
+    context = await browser.new_context(
+        viewport={"width": width, "height": 880 if width > 760 else 780},
+        is_mobile=width <= 760,
+        has_touch=width <= 760,
+        color_scheme="dark" if dark else "light",
+        reduced_motion="reduce" if reduced_motion else "no-preference",
+        locale="en-GB",
+        timezone_id="Europe/Amsterdam",
+    )
+    try:
+        if wrong_by_ms:
+            await context.add_init_script(WRONG_DATE % wrong_by_ms)
+        yield Visitor(url, context, await context.new_page())
+    finally:
+        await context.close()
+
+
+def _text(frame: str | bytes) -> str:
+    return frame if isinstance(frame, str) else frame.decode()
