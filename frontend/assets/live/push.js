@@ -83,11 +83,10 @@ export function listen(name, handler) {
   };
 }
 
-/** Forget who is signed in: private channels are asked for anew. */
+/** Connect anew: after a change of who is signed in, private channels are asked for again. */
 export function reconnect() {
-  if (!pusher) return;
-  pusher.disconnect();
-  pusher.connect();
+  pusher?.disconnect();
+  pusher?.connect();
 }
 
 function subscribe(channel) {
@@ -117,8 +116,9 @@ function open({ key, host, port, tls, cluster }) {
   pusher.connection.bind("state_change", ({ current }) => changed(current));
   pusher.connection.bind("connected", askTime);
   for (const channel of listeners.values()) subscribe(channel);
-  addEventListener("online", () => nudge(0));
-  addEventListener("offline", () => connection.set("offline"));
+  addEventListener("offline", lost);
+  // The old socket may look alive for minutes, on a network that has gone.
+  addEventListener("online", reconnect);
   document.addEventListener("visibilitychange", () => {
     if (document.visibilityState === "visible" && pusher.connection.state === "connected") askTime();
   });
@@ -137,11 +137,13 @@ function changed(state) {
     else if (listeners.size === 0) allCaughtUp();
     return;
   }
-  if (connection.value === "live" || connection.value === "caught-up") {
-    recovering = true;
-    connection.set(navigator.onLine ? "reconnecting" : "offline");
-  }
+  if (connection.value !== "connecting") lost();
   if (state !== "initialized") nudge(delay);
+}
+
+function lost() {
+  recovering = true;
+  connection.set(navigator.onLine ? "reconnecting" : "offline");
 }
 
 /** Unless it is connected by then, connect anew: sooner than pusher-js would, and not all browsers at once. */
@@ -150,10 +152,8 @@ function nudge(after) {
     () => {
       nudging = null;
       if (pusher.connection.state === "connected") return;
-      if (navigator.onLine && connection.value === "offline") connection.set("reconnecting");
       delay = Math.min(delay * 1.5, MAX_RECONNECT_MS);
-      pusher.disconnect();
-      pusher.connect();
+      reconnect();
     },
     after * (1 + Math.random() / 4),
   );
