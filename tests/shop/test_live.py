@@ -1,13 +1,16 @@
 """What one visitor does, another sees: at once, straight from the gateway, and the same as the API after any trouble."""
 
 import asyncio
+import json
 import time
 
+import pusher
 import pytest
 
+from backend.embedded.instance import environment_of
 from tests.shop.conftest import HOLD_SECONDS, Visit
 from tests.shop.market import Market
-from tests.shop.visitor import Visitor
+from tests.shop.visitor import Json, Visitor
 
 pytestmark = [
     pytest.mark.timeout(180),
@@ -15,6 +18,19 @@ pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
 ]
 FIVE_MINUTES_MS = 300_000
+RUSH_MESSAGES = 300
+MESSAGES_PER_SECOND = 100
+MOST_FRAME_MS = 100
+WATCH_FRAMES = """() => {
+  globalThis.slowest = 0;
+  let last = performance.now();
+  const frame = now => {
+    globalThis.slowest = Math.max(globalThis.slowest, now - last);
+    last = now;
+    requestAnimationFrame(frame);
+  };
+  requestAnimationFrame(frame);
+}"""
 
 
 async def test_a_hold_is_seen_by_others_within_a_second_straight_from_the_gateway(
@@ -114,6 +130,24 @@ async def test_after_the_gateway_was_killed_the_page_catches_up_with_the_api(
         await ben.until(listed[0], "free")
 
 
+async def test_a_hundred_messages_a_second_drop_no_frame(market: Market, visit: Visit) -> None:
+    show_id = await market.show()
+    tickets = [await market.ticket(ticket_id) for ticket_id in await market.tickets(show_id, 200)]
+    async with visit() as ben:
+        await ben.open_show(show_id)
+        # The machine may be busy with other tests: the best of three rounds is what the page can do.
+        slowest = []
+        for number in range(1, 4):
+            await ben.page.evaluate(WATCH_FRAMES)
+            await _rush(market, show_id, tickets, version=100 * number)
+            slowest.append(await ben.page.evaluate("globalThis.slowest"))
+            last = ben.page.locator(f"[data-version='{100 * number + RUSH_MESSAGES - 1}']")
+            await last.wait_for()
+            if slowest[-1] < MOST_FRAME_MS:
+                break
+        assert min(slowest) < MOST_FRAME_MS, slowest
+
+
 async def test_browse_listens_to_one_channel_and_counts_in_place(market: Market, visit: Visit) -> None:
     show_id = await market.show("Northern Brass Night", city="Nijmegen")
     tickets = await market.tickets(show_id, 8)
@@ -138,3 +172,28 @@ async def _assert_same_seconds(market: Market, visitor: Visitor, ticket_id: str)
         left = (await market.ticket(ticket_id))["seconds_left"]
         assert abs(seconds - left) <= 1, (seconds, left)
         await asyncio.sleep(1.3)
+
+
+async def _rush(market: Market, show_id: str, tickets: list[Json], *, version: int) -> None:
+    """Messages at a steady rate, ten at a time, over the gateway's own HTTP API. Each has a version of its own."""
+    environment = environment_of(market.up.folder)
+    client = pusher.Pusher(
+        app_id=environment["PUSHER_APP_ID"],
+        key=environment["PUSHER_KEY"],
+        secret=environment["PUSHER_SECRET"],
+        host="127.0.0.1",
+        port=market.up.push_port,
+        ssl=False,
+    )
+    began = time.monotonic()
+    for start in range(0, RUSH_MESSAGES, 10):
+        batch = [
+            {
+                "channel": f"show-{show_id}",
+                "name": "ticket.updated",
+                "data": json.dumps({"ticket": tickets[number % len(tickets)] | {"version": version + number}}),
+            }
+            for number in range(start, start + 10)
+        ]
+        await asyncio.to_thread(client.trigger_batch, batch)
+        await asyncio.sleep(max(0.0, began + (start + 10) / MESSAGES_PER_SECOND - time.monotonic()))

@@ -103,9 +103,12 @@ function Found({ question, clear }) {
   const problem = useValue(feed.problem);
   const more = useValue(feed.more);
   useEffect(() => feed.open(), [feed]);
+  useEffect(() => {
+    places.add(rows.map((show) => show.city));
+    kinds.add(rows.map((show) => show.category));
+  }, [rows]);
 
   if (!ready) return problem ? <Failed problem={problem} again={feed.again} /> : <Waiting />;
-  for (const show of rows) places.add(show.city), kinds.add(show.category);
   if (rows.length === 0) return <Nothing filtered={question !== PLAIN} clear={clear} />;
   return (
     <>
@@ -130,8 +133,8 @@ function Found({ question, clear }) {
 
 // Cities and categories that were seen on this visit: the API lists none.
 class Seen extends Observable {
-  add(word) {
-    if (!this.value.includes(word)) queueMicrotask(() => this.set([...new Set([...this.value, word])].sort()));
+  add(words) {
+    if (words.some((word) => !this.value.includes(word))) this.set([...new Set([...this.value, ...words])].sort());
   }
 }
 const places = new Seen([]);

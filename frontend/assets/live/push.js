@@ -159,16 +159,18 @@ function nudge(after) {
   );
 }
 
-const waiting = new Map(); // handler -> promise
+const waiting = new Set(); // handlers that will read again soon
+const readings = new Set();
 let calm = null;
 
 function catchUp(handlers, jitter) {
   for (const handler of handlers) {
-    if (!waiting.has(handler)) waiting.set(handler, rereadSoon(handler, jitter));
+    if (!waiting.has(handler)) rereadSoon(handler, jitter);
   }
 }
 
 async function rereadSoon(handler, jitter) {
+  waiting.add(handler);
   await new Promise((resolve) => setTimeout(resolve, Math.random() * jitter));
   // From here on a new gap asks for another reading.
   waiting.delete(handler);
@@ -183,10 +185,9 @@ async function rereadSoon(handler, jitter) {
   else if (readings.size === 0 && waiting.size === 0) allCaughtUp();
 }
 
-const readings = new Set();
-
 function allCaughtUp() {
   if (!recovering || pusher.connection.state !== "connected") return;
+  if (pusher.allChannels().some((channel) => channel.subscriptionPending)) return;
   recovering = false;
   connection.set("caught-up");
   clearTimeout(calm);

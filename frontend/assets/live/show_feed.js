@@ -1,5 +1,5 @@
 // One show and its tickets: read from the API, kept live by the channel `show-{id}`.
-import { Problem, get, getAll } from "./api.js";
+import { get, getAll } from "./api.js";
 import { heard } from "./clock.js";
 import { LiveRows } from "./live_rows.js";
 import { Observable } from "./observable.js";
@@ -12,6 +12,7 @@ export class ShowFeed {
   problem = new Observable(null);
   /** Called with each ticket that a message changed, and with what it was. */
   onChange = null;
+  #reading = null;
 
   constructor(id) {
     this.id = id;
@@ -20,26 +21,33 @@ export class ShowFeed {
   /** Read, and listen from then on. Returns the way to stop. */
   open() {
     this.again();
-    return listen(`show-${this.id}`, { message: this.#message, reread: this.read });
+    const stop = listen(`show-${this.id}`, { message: this.#message, reread: this.read });
+    return () => {
+      stop();
+      this.#reading?.abort();
+    };
   }
 
   /** Read, and keep what went wrong for the page to show. */
   again = () => this.read().catch(() => undefined);
 
+  /** A reading that begins ends the one before: an older answer must not come last. */
   read = async () => {
+    this.#reading?.abort();
+    const { signal } = (this.#reading = new AbortController());
     const began = this.tickets.mark();
     const sentAt = performance.now();
     try {
       const [show, tickets] = await Promise.all([
-        get(`/api/shows/${this.id}`),
-        getAll(`/api/tickets?show_id=${this.id}&sort=oldest`),
+        get(`/api/shows/${this.id}`, { signal }),
+        getAll(`/api/tickets?show_id=${this.id}&sort=oldest`, { signal }),
       ]);
       this.#learnTime(tickets, sentAt);
       this.show.set(show);
       this.tickets.replace(tickets, began);
       this.problem.set(null);
     } catch (fault) {
-      if (!(fault instanceof Problem)) throw fault;
+      if (fault.name === "AbortError") return;
       this.problem.set(fault);
       throw fault;
     }

@@ -32,17 +32,21 @@ export function bySection(tickets) {
     if (!sections.has(name)) sections.set(name, []);
     sections.get(name).push(ticket);
   }
-  for (const rows of sections.values()) rows.sort(inPlace);
+  for (const rows of sections.values()) rows.sort((one, other) => (placeOf(one) < placeOf(other) ? -1 : 1));
   return [...sections].sort(([one], [other]) => natural.compare(one, other));
 }
 
-function inPlace(one, other) {
-  return (
-    natural.compare(one.row ?? "", other.row ?? "") ||
-    natural.compare(one.seat ?? "", other.seat ?? "") ||
-    one.price - other.price ||
-    natural.compare(one.id, other.id)
-  );
+const places = new WeakMap();
+
+/** Sorts as a person would: seat 9 before seat 10. Made once a row, since a busy page sorts with every frame. */
+function placeOf(ticket) {
+  let place = places.get(ticket);
+  if (place === undefined) {
+    const parts = [ticket.row ?? "", ticket.seat ?? "", String(ticket.price)];
+    place = [...parts.map((part) => part.replace(/\d+/g, (digits) => digits.padStart(9, "0"))), ticket.id].join("\u0001");
+    places.set(ticket, place);
+  }
+  return place;
 }
 
 /** What an order of these costs, as the API will say: the fee is rounded half away from zero, once. */
