@@ -11,10 +11,10 @@ TEST_PROCESSES ?= 2
 # The migration runner sets the timeouts; small numbers (a status, an attempt) are small integers.
 SQUAWK_EXCLUDES := --exclude=require-statement-timeout,require-lock-timeout,prefer-bigint-over-int,prefer-bigint-over-smallint
 
-.PHONY: help setup up test check bench
+.PHONY: help setup up test chromium screenshots check bench
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.synced ## Install everything into .venv, from the lock
 
@@ -32,8 +32,14 @@ $(VENV)/.synced: pyproject.toml uv.lock
 up: setup ## Run everything here: Postgres, Redis, Stripe sandbox, services, a demo. ARGS="--port 9000"
 	@$(RUN)/gittix up $(ARGS)
 
-test: setup ## Run the tests on real Postgres, Redis and pusher-js. ARGS="tests/orders -k cancel"
+test: setup chromium ## Run the tests on real Postgres, Redis, pusher-js and Chromium. ARGS="tests/orders -k cancel"
 	@$(RUN)/pytest -n $(TEST_PROCESSES) --dist loadgroup $(ARGS)
+
+chromium: setup
+	@$(RUN)/python -m tests.shop.chromium
+
+screenshots: setup chromium ## Take pictures of every page for docs/screenshots
+	@$(RUN)/python -m tests.shop.screenshots
 
 check: setup ## Format, lint, types, the arrows between packages, migrations
 	@$(RUN)/ruff format --check .

@@ -50,7 +50,9 @@ def up(
     stripe_port: Annotated[int, typer.Option(help="The Stripe sandbox's port.", min=1, max=65_535)] = 8002,
     data: Annotated[Path, typer.Option(help="Where the instance keeps its data.")] = DEFAULT_FOLDER,
     demo: Annotated[bool, typer.Option(help="Load demo shows and let a gentle crowd hold and buy.")] = True,
-    frontend: Annotated[bool, typer.Option(help="Build the shop's pages when they changed, and serve them.")] = True,
+    frontend: Annotated[
+        bool, typer.Option(help="Build the shop's pages when they changed, and serve them.")
+    ] = True,
 ) -> None:
     """Run everything on this machine: Postgres, Redis, a Stripe sandbox and all services."""
     from backend.embedded.up import run

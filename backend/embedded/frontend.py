@@ -26,7 +26,9 @@ IGNORED = shutil.ignore_patterns("__pycache__", ".web", "*.pyc", "node_modules")
 NOT_SERVED = ("*.jsx", "live/*.js", "styles/*.css")
 ROUTES = "routes.json"
 # How this machine reaches the registry, and where it keeps things.
-PASSED = re.compile(r"HOME|LANG|TMPDIR|NODE_EXTRA_CA_CERTS|SSL_CERT_\w+|(?:https?|no)_proxy|npm_config_\w+", re.IGNORECASE)
+PASSED = re.compile(
+    r"HOME|LANG|TMPDIR|NODE_EXTRA_CA_CERTS|SSL_CERT_\w+|(?:https?|no)_proxy|npm_config_\w+", re.IGNORECASE
+)
 
 
 class FrontendError(Exception):

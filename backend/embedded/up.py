@@ -154,25 +154,20 @@ class Up:
             Panel(told, title=f"GitTix is up after {seconds:.1f} s", subtitle="Ctrl-C stops it", expand=False)
         )
 
-    async def _step(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+    async def _step(self, name: str, work: Callable[[], Awaitable[object]]) -> None:
         began = time.monotonic()
         with self._console.status(f"{name} …"):
             await work()
         self._console.print(
-            f"  [green]✓[/] {name:<44} [dim]{time.monotonic() - began:5.1f} s[/]", highlight=False
+            f"  [green]✓[/] {name:<40} [dim]{time.monotonic() - began:5.1f} s[/]", highlight=False
         )
 
     async def _build_frontend(self) -> None:
+        """Once for each state of the sources; the next start finds it."""
         cache = shop.cache_folder(self._instance.folder)
-        folder = shop.built(cache)
-        if folder is None:
-
-            async def build() -> None:
-                nonlocal folder
-                folder = await asyncio.to_thread(shop.build, cache)
-
-            await self._step("The shop's pages, built once (half a minute)", build)
-        self._environment = self._environment | {"FRONTEND_FOLDER": str(folder)}
+        if shop.built(cache) is None:
+            await self._step("The shop's pages, built once", lambda: asyncio.to_thread(shop.build, cache))
+        self._environment = self._environment | {"FRONTEND_FOLDER": str(shop.built(cache))}
 
     async def _start_postgres(self) -> None:
         postgres = self._instance.postgres

@@ -39,8 +39,13 @@ def data() -> Iterator[Path]:
 async def up(data: Path) -> AsyncIterator[Running]:
     # Outside of any test's time: the first build on a machine takes half a minute.
     frontend.build(frontend.cache_folder(data))
-    settings = {"HOLD_SECONDS": str(HOLD_SECONDS), "PAYMENT_GRACE_SECONDS": "15", "RATE_LIMITS": "off"}
-    async with running(data, "--no-demo", **settings) as started:
+    async with running(
+        data,
+        "--no-demo",
+        HOLD_SECONDS=str(HOLD_SECONDS),
+        PAYMENT_GRACE_SECONDS=str(HOLD_SECONDS),
+        RATE_LIMITS="off",
+    ) as started:
         await started.until_up()
         yield started
 

@@ -35,7 +35,13 @@ class Market:
 
     async def tickets(self, show_id: str, count: int = 6, **fields: Any) -> list[str]:
         specs = [
-            {"price": 4500 + 500 * (seat % 3), "currency": "EUR", "section": "Balcony", "row": "A", "seat": str(seat)}
+            {
+                "price": 4500 + 500 * (seat % 3),
+                "currency": "EUR",
+                "section": "Balcony",
+                "row": "A",
+                "seat": str(seat),
+            }
             | fields
             for seat in range(1, count + 1)
         ]

@@ -81,7 +81,9 @@ async def test_without_an_estimate_of_the_servers_clock_a_wrong_date_shows_wrong
     order = await market.hold(wanted)
     async with visit(wrong_by_ms=FIVE_MINUTES_MS) as ben:
         await ben.open_show(show_id)
-        naive = await ben.page.evaluate("until => (Date.parse(until) - Date.now()) / 1000", order["expires_at"])
+        naive = await ben.page.evaluate(
+            "until => (Date.parse(until) - Date.now()) / 1000", order["expires_at"]
+        )
         assert naive < -200
 
 
@@ -104,7 +106,11 @@ async def test_a_sale_strikes_the_ticket_through(market: Market, visit: Visit) -
         await ben.open_show(show_id)
         await market.pay(await market.hold(wanted))
         await ben.until(wanted, "sold")
-        struck = await ben.row(wanted).locator(".ticket-price").evaluate("it => getComputedStyle(it).textDecorationLine")
+        struck = (
+            await ben.row(wanted)
+            .locator(".ticket-price")
+            .evaluate("it => getComputedStyle(it).textDecorationLine")
+        )
         assert struck == "line-through"
 
 
@@ -191,7 +197,9 @@ async def _rush(market: Market, show_id: str, tickets: list[Json], *, version: i
             {
                 "channel": f"show-{show_id}",
                 "name": "ticket.updated",
-                "data": json.dumps({"ticket": tickets[number % len(tickets)] | {"version": version + number}}),
+                "data": json.dumps(
+                    {"ticket": tickets[number % len(tickets)] | {"version": version + number}}
+                ),
             }
             for number in range(start, start + 10)
         ]

@@ -137,7 +137,9 @@ async def _weighing(page: Page) -> dict[str, int]:
     weight = {"script": 0, "other": 0}
 
     def answered(event: dict[str, Any]) -> None:
-        kinds[event["requestId"]] = "script" if event["response"]["mimeType"].endswith("javascript") else "other"
+        kinds[event["requestId"]] = (
+            "script" if event["response"]["mimeType"].endswith("javascript") else "other"
+        )
 
     def finished(event: dict[str, Any]) -> None:
         weight[kinds.get(event["requestId"], "other")] += int(event["encodedDataLength"])

@@ -69,7 +69,11 @@ async def test_a_ticket_that_goes_while_it_is_chosen_leaves_the_pick(market: Mar
         await ben.open_show(show_id)
         await ben.pick(one, two)
         await market.hold(one)
-        await ben.page.locator(".toast").get_by_text("Somebody was faster with Balcony · Row A · seat 1").wait_for()
+        await (
+            ben.page.locator(".toast")
+            .get_by_text("Somebody was faster with Balcony · Row A · seat 1")
+            .wait_for()
+        )
         await expect(ben.page.locator(".pick-line").first).to_contain_text("seat 2")
 
 

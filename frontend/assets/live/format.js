@@ -83,15 +83,26 @@ export function fullName(ticket) {
   return ticket.section && ticket.section !== seat ? `${ticket.section} · ${seat}` : seat;
 }
 
+const GROUNDS = [
+  ["#22354f", "#6a8eab"],
+  ["#5a1f2c", "#d76f5c"],
+  ["#20402f", "#8cae68"],
+  ["#33275c", "#9d83d4"],
+  ["#3a2d17", "#d9a03c"],
+  ["#15303a", "#4fa3a5"],
+  ["#3d1f4a", "#c46a9b"],
+  ["#1d2a5e", "#5f86e0"],
+  ["#4a2a1c", "#c98a62"],
+];
+
 /** A show's picture until its seller gives one: two colours, and two rings of light. */
 export function art(id) {
   let hash = 2166136261;
   for (const letter of id) hash = Math.imul(hash ^ letter.charCodeAt(0), 16777619) >>> 0;
-  const hue = hash % 360;
-  const lean = 18 + ((hash >>> 9) % 24);
-  const [x, y] = [55 + ((hash >>> 4) % 50), ((hash >>> 14) % 120) - 10];
-  const ring = (at, reach) =>
-    `radial-gradient(circle at ${at}% ${y}%, transparent ${reach}px, rgb(255 255 255 / 9%) ${reach + 1}px ${reach + 26}px, transparent ${reach + 27}px)`;
-  const ground = `linear-gradient(${112 + (hash % 30)}deg, hsl(${hue} 42% 21%), hsl(${(hue + lean) % 360} 43% 53%))`;
-  return `${ring(x, 44)}, ${ring(x, 96)}, ${ground}`;
+  const [from, to] = GROUNDS[hash % GROUNDS.length];
+  const x = 55 + ((hash >>> 4) % 50);
+  const y = ((hash >>> 14) % 120) - 10;
+  const ring = (reach) =>
+    `radial-gradient(circle at ${x}% ${y}%, transparent ${reach}px, rgb(255 255 255 / 9%) ${reach + 1}px ${reach + 26}px, transparent ${reach + 27}px)`;
+  return `${ring(44)}, ${ring(96)}, linear-gradient(${112 + (hash % 30)}deg, ${from}, ${to})`;
 }

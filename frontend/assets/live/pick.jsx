@@ -104,7 +104,7 @@ export function Pick({ show, pick, facts, tickets }) {
 
 function holdWords(count, seconds) {
   const what = count === 1 ? "it" : count === 2 ? "both" : `all ${count}`;
-  return `Hold ${what} for ${seconds} seconds`;
+  return `Hold ${what} for ${seconds < 120 ? `${seconds} seconds` : `${Math.round(seconds / 60)} minutes`}`;
 }
 
 /** What went wrong last, and the way to hold the pick. A repeat after a lost reply carries the same key. */

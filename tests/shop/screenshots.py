@@ -1,0 +1,119 @@
+"""Pictures of every page in both themes and both widths: `make screenshots` puts them under docs/screenshots.
+
+They are taken of `gittix up` with its demo, after a few people held and bought, so that a page shows what it is for.
+"""
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import httpx
+from playwright.async_api import Browser, async_playwright
+
+from backend.embedded.demo import PASSWORD
+from tests.embedded.running import running
+from tests.shop import chromium
+from tests.shop.visitor import Visitor, visiting
+
+FOLDER = Path(__file__).parents[2] / "docs" / "screenshots"
+WIDTHS = (1280, 360)
+SHOW = "Harbour Lights"
+
+
+class Scene(NamedTuple):
+    """A page as it should be when its picture is taken."""
+
+    name: str
+    prepare: Callable[[Visitor, str], Awaitable[None]]
+
+
+async def browse(visitor: Visitor, _show_id: str) -> None:
+    await visitor.open("/")
+    await visitor.page.locator("[data-show]").first.wait_for()
+
+
+async def show(visitor: Visitor, show_id: str) -> None:
+    await visitor.open_show(show_id)
+    free = visitor.page.locator("[data-is=free]").get_by_role("checkbox")
+    for number in range(2):
+        await free.nth(number).check()
+
+
+async def sign_in(visitor: Visitor, _show_id: str) -> None:
+    await visitor.open("/signin")
+
+
+async def sign_up(visitor: Visitor, _show_id: str) -> None:
+    await visitor.open("/signup")
+
+
+# The show first: what was held for its sake is held for a minute.
+SCENES = (
+    Scene("show", show),
+    Scene("browse", browse),
+    Scene("signin", sign_in),
+    Scene("signup", sign_up),
+)
+
+
+async def take(data: Path, folder: Path) -> None:
+    async with running(data) as up, async_playwright() as playwright:
+        await up.until_up()
+        show_id = await _trade(up.url)
+        browser = await playwright.chromium.launch(
+            executable_path=chromium.executable(), args=list(chromium.ARGUMENTS)
+        )
+        for scene in SCENES:
+            for dark in (False, True):
+                for width in WIDTHS:
+                    path = folder / f"{scene.name}-{'dark' if dark else 'light'}-{width}.png"
+                    await _picture(browser, up.url, scene, show_id, path, dark=dark, width=width)
+        await browser.close()
+
+
+async def _picture(
+    browser: Browser, url: str, scene: Scene, show_id: str, path: Path, *, dark: bool, width: int
+) -> None:
+    async with visiting(browser, url, dark=dark, width=width) as visitor:
+        await scene.prepare(visitor, show_id)
+        await visitor.until_state("live")
+        await visitor.page.evaluate("document.fonts.ready")
+        # The glow of what changed last is over.
+        await visitor.page.wait_for_timeout(800)
+        await visitor.page.screenshot(path=path)
+        print(path)
+
+
+async def _trade(url: str) -> str:
+    """Some tickets of one show are sold, others held. Returns the show."""
+    async with httpx.AsyncClient(base_url=url, timeout=15) as ana:
+        body = {"email": "ana@gittix.example", "password": PASSWORD}
+        (await ana.post("/api/users/signin", json=body)).raise_for_status()
+        shows = (await ana.get("/api/shows", params={"q": SHOW})).json()["items"]
+        show_id: str = shows[0]["id"]
+        listed = (await ana.get("/api/tickets", params={"show_id": show_id, "limit": 100})).json()["items"]
+        seats = {(ticket["row"], ticket["seat"]): ticket["id"] for ticket in listed if ticket["row"]}
+        sold = await ana.post("/api/orders", json={"ticket_ids": [seats["A", "4"], seats["A", "5"]]})
+        order = {"order_id": sold.json()["id"], "payment_method": "pm_card_visa"}
+        (await ana.post("/api/payments", json=order)).raise_for_status()
+        held = await ana.post("/api/orders", json={"ticket_ids": [seats["A", "3"], seats["B", "1"]]})
+        held.raise_for_status()
+    return show_id
+
+
+def main() -> None:
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    data = Path(tempfile.mkdtemp(prefix="gtpics-"))
+    # Postgres reads it as a user of its own.
+    data.chmod(0o755)
+    try:
+        asyncio.run(take(data, FOLDER))
+    finally:
+        shutil.rmtree(data, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()
