@@ -11,7 +11,7 @@ TEST_PROCESSES ?= 2
 # The migration runner sets the timeouts; small numbers (a status, an attempt) are small integers.
 SQUAWK_EXCLUDES := --exclude=require-statement-timeout,require-lock-timeout,prefer-bigint-over-int,prefer-bigint-over-smallint
 
-.PHONY: help setup up test chromium screenshots check bench
+.PHONY: help setup up test chromium screenshots lock check bench
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ chromium: setup
 
 screenshots: setup chromium ## Take pictures of every page for docs/screenshots
 	@$(RUN)/python -m tests.shop.screenshots
+
+lock: setup ## Write the npm packages that the shop asks for into its lock
+	@$(RUN)/python -m backend.embedded.frontend
 
 check: setup ## Format, lint, types, the arrows between packages, migrations
 	@$(RUN)/ruff format --check .

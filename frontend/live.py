@@ -13,7 +13,7 @@ LIVE = "$/public/live"
 class Widget(rx.Component):
     """A component of `assets/live`, by the name that its file exports."""
 
-    lib_dependencies: list[str] = ["pusher-js@8.6.0"]
+    lib_dependencies: list[str] = ["pusher-js@8.6.0"]  # noqa: RUF012 - Reflex reads it as a field's default
 
 
 class ShowList(Widget):

@@ -25,6 +25,7 @@ IGNORED = shutil.ignore_patterns("__pycache__", ".web", "*.pyc", "node_modules")
 # Sources that Reflex copies to where files are served from.
 NOT_SERVED = ("*.jsx", "live/*.js", "styles/*.css")
 ROUTES = "routes.json"
+LOCK = "reflex.lock"
 # How this machine reaches the registry, and where it keeps things.
 PASSED = re.compile(
     r"HOME|LANG|TMPDIR|NODE_EXTRA_CA_CERTS|SSL_CERT_\w+|(?:https?|no)_proxy|npm_config_\w+", re.IGNORECASE
@@ -48,7 +49,7 @@ def built(cache: Path) -> Path | None:
 
 
 def build(cache: Path) -> Path:
-    """Build the present sources unless that was done. Blocks for half a minute. Raises FrontendError."""
+    """Build the present sources unless that was done; blocks for half a minute at worst. Raises FrontendError."""
     cache.mkdir(parents=True, exist_ok=True)
     with _alone(cache):
         if found := built(cache):
@@ -60,6 +61,16 @@ def build(cache: Path) -> Path:
         _keep(work, folder)
         _prune(cache, folder)
         return folder
+
+
+def lock(cache: Path) -> None:
+    """Write the packages that the present sources ask for into their lock. Raises FrontendError."""
+    cache.mkdir(parents=True, exist_ok=True)
+    with _alone(cache):
+        work = cache / "work"
+        _copy_sources(work)
+        _export(work, cache / "build.log")
+        shutil.copytree(work / LOCK, _sources() / LOCK, dirs_exist_ok=True)
 
 
 def digest() -> str:
@@ -104,7 +115,7 @@ def _copy_sources(work: Path) -> None:
 def _export(work: Path, log: Path) -> None:
     with log.open("wb") as output:
         try:
-            subprocess.run(  # noqa: S603
+            subprocess.run(
                 [sys.executable, "-m", "reflex", "export", "--frontend-only", "--no-zip"],
                 cwd=work,
                 env=_environment(work),
@@ -165,3 +176,7 @@ def _alone(cache: Path) -> Iterator[None]:
     with (cache / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+if __name__ == "__main__":
+    lock(cache_folder(Path()))

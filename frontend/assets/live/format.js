@@ -98,7 +98,9 @@ const GROUNDS = [
 /** A show's picture until its seller gives one: two colours, and two rings of light. */
 export function art(id) {
   let hash = 2166136261;
-  for (const letter of id) hash = Math.imul(hash ^ letter.charCodeAt(0), 16777619) >>> 0;
+  for (const letter of id) hash = Math.imul(hash ^ letter.charCodeAt(0), 16777619);
+  // Its low bits alone are too much alike for ids of one minute.
+  hash = (hash ^ (hash >>> 15) ^ (hash >>> 7)) >>> 0;
   const [from, to] = GROUNDS[hash % GROUNDS.length];
   const x = 55 + ((hash >>> 4) % 50);
   const y = ((hash >>> 14) % 120) - 10;
