@@ -77,6 +77,26 @@ async def test_a_ticket_that_goes_while_it_is_chosen_leaves_the_pick(market: Mar
         await expect(ben.page.locator(".pick-line").first).to_contain_text("seat 2")
 
 
+async def test_tickets_that_nothing_tells_apart_share_a_row_and_are_picked_one_by_one(
+    market: Market, visit: Visit
+) -> None:
+    show_id = await market.show()
+    tickets = await market.tickets(show_id, 5, section="Standing", row=None, seat=None, price=3800)
+    async with visit() as ben:
+        await ben.open(f"/shows/{show_id}")
+        alike = ben.page.locator("[data-alike]")
+        await alike.get_by_text("5 alike").wait_for()
+        await ben.until_state("live")
+        # Not the first: that is the one that the page would pick next.
+        await market.hold(tickets[-1])
+        await alike.get_by_text("1 in someone's hands").wait_for()
+        for left in (3, 2):
+            await alike.get_by_role("checkbox").click()
+            await alike.get_by_text(f"{left} alike").wait_for()
+        await expect(ben.page.locator(".pick-total b")).to_have_text("€79.80")
+        await expect(ben.page.locator("[data-ticket]")).to_have_count(2)
+
+
 async def test_a_pick_can_be_made_and_held_with_the_keyboard_alone(market: Market, visit: Visit) -> None:
     show_id = await market.show()
     await market.tickets(show_id, 2)
@@ -118,17 +138,30 @@ async def test_what_goes_wrong_is_said_and_can_be_tried_again(market: Market, vi
     show_id = await market.show()
     await market.tickets(show_id, 1)
     async with visit() as ben:
+        # A page that is live tries again by itself.
+        await ben.page.route_web_socket("**/app/**", lambda _socket: None)
         await ben.page.route("**/api/tickets?*", lambda route: route.abort())
         await ben.open(f"/shows/{show_id}")
         await ben.page.get_by_text("No connection to the shop").wait_for()
         await ben.page.unroute("**/api/tickets?*")
         await ben.page.get_by_role("button", name="Try again").click()
         await ben.page.locator("[data-ticket]").wait_for()
+
+
+async def test_a_page_says_that_it_is_offline_and_is_live_again_by_itself(
+    market: Market, visit: Visit
+) -> None:
+    show_id = await market.show()
+    [wanted] = await market.tickets(show_id, 1)
+    async with visit() as ben:
+        await ben.open_show(show_id)
         await ben.context.set_offline(True)
         await ben.until_state("offline")
         await ben.page.get_by_text("You are offline.").wait_for()
+        await market.hold(wanted)
         await ben.context.set_offline(False)
         await ben.until_state("live", seconds=30)
+        assert await ben.tickets() == await market.as_shown(show_id)
 
 
 async def test_a_wrong_password_is_said_without_telling_whether_there_is_an_account(visit: Visit) -> None:

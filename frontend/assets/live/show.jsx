@@ -10,7 +10,7 @@ import { Pick, usePick } from "./pick.jsx";
 import { Ring } from "./ring.jsx";
 import { ShowFeed } from "./show_feed.js";
 import { Empty, Failed, OfflineBanner } from "./states.jsx";
-import { bySection, counts, standing } from "./tickets.js";
+import { bySection, counts, linesOf, standing } from "./tickets.js";
 import { toast } from "./toasts.jsx";
 
 const HOLD_SECONDS = 60;
@@ -163,16 +163,20 @@ function Section({ name, tickets, pick, hold }) {
         <span className="soft">{left} left</span>
       </header>
       <ul className="card tickets">
-        {tickets.map((ticket) => (
-          <Ticket
-            key={ticket.id}
-            ticket={ticket}
-            is={standing(ticket)}
-            picked={pick.has(ticket.id)}
-            toggle={pick.toggle}
-            hold={hold}
-          />
-        ))}
+        {linesOf(tickets, pick.has).map(({ key, tickets: alike }) =>
+          alike.length > 1 ? (
+            <Alike key={key} tickets={alike} toggle={pick.toggle} hold={hold} />
+          ) : (
+            <Ticket
+              key={key}
+              ticket={alike[0]}
+              is={standing(alike[0])}
+              picked={pick.has(alike[0].id)}
+              toggle={pick.toggle}
+              hold={hold}
+            />
+          ),
+        )}
       </ul>
     </section>
   );
@@ -208,6 +212,44 @@ const Ticket = memo(function Ticket({ ticket, is, picked, toggle, hold }) {
     </li>
   );
 });
+
+/** Tickets that nothing tells apart, as one row: its box picks one of them more. */
+function Alike({ tickets, toggle, hold }) {
+  const { free, held, sold } = counts(tickets);
+  const [first] = tickets;
+  const next = tickets.find((ticket) => standing(ticket) === "free");
+  const soonest = tickets
+    .filter((ticket) => standing(ticket) === "held")
+    .reduce((one, other) => (one && one.held_until < other.held_until ? one : other), null);
+  const touched = tickets.reduce((sum, ticket) => sum + ticket.touched, 0);
+  const is = free ? "free" : held ? "held" : "sold";
+  const price = money(first.price, first.currency);
+  const Line = next ? "label" : "div";
+  return (
+    <li className={`ticket ${is} ${touched ? "changed" : ""}`} data-alike={first.seller_id} data-is={is} data-beat={touched % 2}>
+      <Line className="ticket-line">
+        {next ? (
+          <input type="checkbox" checked={false} onChange={() => toggle(next.id)} aria-label={`One more ${fullName(next)}, ${price}, ${free} left`} />
+        ) : (
+          <span />
+        )}
+        <span className="ticket-name">
+          <b>{seatName(first)}</b>
+          <span>
+            @{first.seller_name}
+            {free > 0 && `, ${free} alike`}
+          </span>
+        </span>
+        <span className="ticket-state">
+          {soonest && <Ring until={soonest.held_until} whole={hold} />}
+          {held > 0 && `${held} in someone's hands`}
+          {held === 0 && sold > 0 && <span className="soft">{sold} sold</span>}
+        </span>
+        <span className="ticket-price">{price}</span>
+      </Line>
+    </li>
+  );
+}
 
 function Held({ ticket, hold }) {
   const seconds = useSecondsUntil(ticket.held_until);
@@ -264,8 +306,21 @@ function Waiting() {
       <div className="show-body">
         <div>
           <div className="skeleton" style={{ width: 120, height: 44, borderRadius: 22, marginBottom: "1.25rem" }} />
-          <div className="card" style={{ height: 540 }} />
+          <div className="skeleton" style={{ width: 110, height: 20, marginBottom: 12 }} />
+          <ul className="card tickets">
+            {Array.from({ length: 9 }, (_, index) => (
+              <li className="ticket" key={index}>
+                <div className="ticket-line">
+                  <span className="skeleton" style={{ width: 22, height: 22 }} />
+                  <span className="skeleton" style={{ width: "45%", height: 16 }} />
+                  <span />
+                  <span className="skeleton" style={{ height: 16 }} />
+                </div>
+              </li>
+            ))}
+          </ul>
         </div>
+        <div className="card pick empty" style={{ height: 150 }} />
       </div>
     </div>
   );

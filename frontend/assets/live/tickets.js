@@ -36,6 +36,25 @@ export function bySection(tickets) {
   return [...sections].sort(([one], [other]) => natural.compare(one, other));
 }
 
+/**
+ * The lines of a section. A ticket with a seat has a line of its own. Tickets that nothing tells apart share one, which
+ * never goes away, however they are held and sold; those of them that are picked stand above it.
+ */
+export function linesOf(tickets, isPicked) {
+  const lines = [];
+  const alike = new Map();
+  for (const ticket of tickets) {
+    const key = ticket.row || ticket.seat ? null : [ticket.title, ticket.price, ticket.currency, ticket.seller_id].join();
+    if (key === null || isPicked(ticket.id)) lines.push({ key: ticket.id, tickets: [ticket] });
+    else if (alike.has(key)) alike.get(key).tickets.push(ticket);
+    else {
+      alike.set(key, { key, tickets: [ticket] });
+      lines.push(alike.get(key));
+    }
+  }
+  return lines;
+}
+
 const places = new WeakMap();
 
 /** Sorts as a person would: seat 9 before seat 10. Made once a row, since a busy page sorts with every frame. */
