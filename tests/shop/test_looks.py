@@ -36,6 +36,7 @@ async def show_id(market: Market) -> AsyncIterator[str]:
     """A show with tickets of every standing."""
     show_id = await market.show("An evening with a name so long that it has to go somewhere on a small phone")
     one, two, *_ = await market.tickets(show_id, 8)
+    await market.tickets(show_id, 4, section="Standing", row=None, seat=None, price=3800)
     await market.pay(await market.hold(one))
     await market.hold(two)
     yield show_id

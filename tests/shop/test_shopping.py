@@ -91,7 +91,7 @@ async def test_tickets_that_nothing_tells_apart_share_a_row_and_are_picked_one_b
         await market.hold(tickets[-1])
         await alike.get_by_text("1 in someone's hands").wait_for()
         for left in (3, 2):
-            await alike.get_by_role("checkbox").click()
+            await alike.get_by_role("button", name="Add one").click()
             await alike.get_by_text(f"{left} alike").wait_for()
         await expect(ben.page.locator(".pick-total b")).to_have_text("€79.80")
         await expect(ben.page.locator("[data-ticket]")).to_have_count(2)

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
+import httpx
 from playwright.async_api import Browser, BrowserContext, Locator, Page, WebSocket
 
 Json = dict[str, Any]
@@ -65,6 +66,16 @@ class Visitor:
             data={"email": f"{name}-{uuid4().hex[:8]}@example.com", "password": PASSWORD, "name": name},
         )
         assert answer.status == 201, await answer.text()
+        await self.context.add_init_script(MEMBER)
+
+    async def sign_in_as(self, cookies: httpx.Cookies) -> None:
+        """With the session that somebody has elsewhere."""
+        session = [
+            {"name": cookie.name, "value": cookie.value or "", "url": self.url}
+            for cookie in cookies.jar
+            if cookie.path == "/"
+        ]
+        await self.context.add_cookies(session)  # type: ignore[arg-type]  # they are what it takes
         await self.context.add_init_script(MEMBER)
 
     async def open(self, path: str) -> None:

@@ -50,12 +50,13 @@ async function call(method, path, body, { signal, key } = {}) {
 
 async function send(method, path, body, signal, key) {
   const headers = { Accept: "application/json" };
-  if (body !== undefined) headers["Content-Type"] = "application/json";
+  const form = body instanceof URLSearchParams;
+  if (body !== undefined && !form) headers["Content-Type"] = "application/json";
   if (key) headers["Idempotency-Key"] = key;
   const sentAt = performance.now();
   let response;
   try {
-    response = await fetch(path, { method, headers, signal, body: body && JSON.stringify(body) });
+    response = await fetch(path, { method, headers, signal, body: form ? body : body && JSON.stringify(body) });
   } catch (fault) {
     if (fault.name === "AbortError") throw fault;
     throw new Problem(0);

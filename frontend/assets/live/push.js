@@ -6,7 +6,7 @@
 // of its own within three seconds, so that a restarted gateway is not followed by a stampede.
 import Pusher from "pusher-js";
 
-import { shopFacts } from "./api.js";
+import { post, shopFacts } from "./api.js";
 import { heard } from "./clock.js";
 import { Observable } from "./observable.js";
 
@@ -83,12 +83,6 @@ export function listen(name, handler) {
   };
 }
 
-/** Connect anew: after a change of who is signed in, private channels are asked for again. */
-export function reconnect() {
-  pusher?.disconnect();
-  pusher?.connect();
-}
-
 function subscribe(channel) {
   pusher.subscribe(channel.name).bind_global((event, data) => channel.received(event, data));
 }
@@ -111,7 +105,7 @@ function open({ key, host, port, tls, cluster }) {
     ...(host && { wsHost: host, wsPort: port, wssPort: port }),
     forceTLS: tls,
     enabledTransports: ["ws", "wss"],
-    channelAuthorization: { endpoint: "/api/push/auth", transport: "ajax" },
+    channelAuthorization: { customHandler: authorize },
   });
   pusher.connection.bind("state_change", ({ current }) => changed(current));
   pusher.connection.bind("connected", askTime);
@@ -123,6 +117,20 @@ function open({ key, host, port, tls, cluster }) {
     if (document.visibilityState === "visible" && pusher.connection.state === "connected") askTime();
   });
   nudge(RECONNECT_MS);
+}
+
+/** As pusher-js would ask, but with a session that is renewed when it has run out. */
+function authorize({ socketId, channelName }, done) {
+  const form = new URLSearchParams({ socket_id: socketId, channel_name: channelName });
+  post("/api/push/auth", form).then(
+    (answer) => done(null, answer),
+    (fault) => done(fault, null),
+  );
+}
+
+function reconnect() {
+  pusher.disconnect();
+  pusher.connect();
 }
 
 let nudging = null;

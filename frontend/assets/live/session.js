@@ -1,7 +1,6 @@
 // Who is signed in. The truth is the cookie, which scripts can't read; this is what the API says of it.
 import { get, isMember, post, refreshed, rememberMember } from "./api.js";
 import { Observable } from "./observable.js";
-import { reconnect } from "./push.js";
 
 /** undefined until it is known, null for a visitor, else `{id, email, name}`. */
 export const user = new Observable(undefined);
@@ -31,14 +30,12 @@ export async function signIn(path, credentials) {
   const { current_user: found } = await post(path, credentials);
   rememberMember(true);
   user.set(found);
-  reconnect();
 }
 
 export async function signOut() {
   await post("/api/users/signout");
   rememberMember(false);
   user.set(null);
-  reconnect();
 }
 
 /** Where a visitor wanted to go, if it is a page of ours. */

@@ -213,7 +213,7 @@ const Ticket = memo(function Ticket({ ticket, is, picked, toggle, hold }) {
   );
 });
 
-/** Tickets that nothing tells apart, as one row: its box picks one of them more. */
+/** Tickets that nothing tells apart, as one row: its button picks one more of them. */
 function Alike({ tickets, toggle, hold }) {
   const { free, held, sold } = counts(tickets);
   const [first] = tickets;
@@ -229,7 +229,9 @@ function Alike({ tickets, toggle, hold }) {
     <li className={`ticket ${is} ${touched ? "changed" : ""}`} data-alike={first.seller_id} data-is={is} data-beat={touched % 2}>
       <Line className="ticket-line">
         {next ? (
-          <input type="checkbox" checked={false} onChange={() => toggle(next.id)} aria-label={`One more ${fullName(next)}, ${price}, ${free} left`} />
+          <button type="button" className="add" onClick={() => toggle(next.id)} aria-label={`Add one: ${fullName(next)}, ${price}, ${free} left`}>
+            +
+          </button>
         ) : (
           <span />
         )}

@@ -38,7 +38,7 @@ export function bySection(tickets) {
 
 /**
  * The lines of a section. A ticket with a seat has a line of its own. Tickets that nothing tells apart share one, which
- * never goes away, however they are held and sold; those of them that are picked stand above it.
+ * never goes away, however they are held and sold; those of them that are picked have lines of their own.
  */
 export function linesOf(tickets, isPicked) {
   const lines = [];

@@ -1,5 +1,10 @@
 // Short notices. They are said to screen readers as well, politely.
+import { useEffect } from "react";
+
+import { fullName, money } from "./format.js";
 import { Observable, useValue } from "./observable.js";
+import { listen } from "./push.js";
+import { user } from "./session.js";
 
 const SHOWN_MS = 6000;
 const MOST = 3;
@@ -13,7 +18,19 @@ export function toast(words) {
   setTimeout(() => toasts.set(toasts.value.filter((each) => each.id !== id)), SHOWN_MS);
 }
 
+// A notice that was missed is no longer news; the pages themselves show how things stand.
+const nothingToRead = async () => {};
+
+/** What happened to the visitor's own orders and sales, on whatever page that finds it. */
+function notice(event, data) {
+  if (event === "sale.sold") toast(`Sold: ${fullName(data.sale.ticket)} for ${money(data.sale.amount, data.sale.currency)}.`);
+  if (event === "order.expired") toast("The time of your hold ran out. You were not charged.");
+  if (event === "order.completed") toast(`Paid ${money(data.order.total, data.order.currency)}. The tickets are yours.`);
+}
+
 export function Toasts() {
+  const id = useValue(user)?.id;
+  useEffect(() => (id ? listen(`private-user-${id}`, { message: notice, reread: nothingToRead }) : undefined), [id]);
   return (
     <div className="toasts" role="status" aria-live="polite">
       {useValue(toasts).map(({ id, words }) => (
