@@ -29,7 +29,7 @@ $(VENV)/.synced: pyproject.toml uv.lock
 	  || { echo "Could not install the locked packages: see the lines above, then run make setup again."; exit 1; }
 	@touch $@
 
-up: setup ## Run everything here: Postgres, Redis, Stripe sandbox, services, a demo. ARGS="--port 9000"
+up: setup ## Run everything here: the shop, Postgres, Redis, Stripe sandbox, services, a demo. ARGS="--port 9000"
 	@$(RUN)/gittix up $(ARGS)
 
 test: setup chromium ## Run the tests on real Postgres, Redis, pusher-js and Chromium. ARGS="tests/orders -k cancel"

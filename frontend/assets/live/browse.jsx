@@ -7,6 +7,7 @@ import { art, clockTime, monthAndDay, moneyFrom, readersTime } from "./format.js
 import { LiveRows } from "./live_rows.js";
 import { Observable, useValue } from "./observable.js";
 import { listen } from "./push.js";
+import { Reading } from "./reading.js";
 import { Empty, Failed, OfflineBanner } from "./states.jsx";
 
 const TYPING_MS = 180;
@@ -24,18 +25,19 @@ class ShowsFeed {
   problem = new Observable(null);
   more = new Observable(false);
   #pages = 1;
-  #reading = null;
+  #reading = new Reading();
 
   constructor(question) {
     this.question = question;
   }
 
   open() {
+    this.#reading.open();
     this.again();
     const stop = listen("shows", { message: this.#message, reread: this.read });
     return () => {
       stop();
-      this.#reading?.abort();
+      this.#reading.close();
     };
   }
 
@@ -47,27 +49,29 @@ class ShowsFeed {
   };
 
   read = async () => {
-    this.#reading?.abort();
-    const reading = new AbortController();
-    this.#reading = reading;
     try {
-      const found = [];
-      let cursor = "";
-      for (let page = 0; page < this.#pages && cursor !== null; page += 1) {
-        const after = cursor && `&cursor=${encodeURIComponent(cursor)}`;
-        const answer = await get(`/api/shows?${this.question}&limit=${PAGE}${after}`, { signal: reading.signal });
-        found.push(...answer.items);
-        cursor = answer.next_cursor;
-      }
-      this.shows.replace(found);
-      this.more.set(cursor !== null);
+      const found = await this.#reading.latest((signal) => this.#ask(signal));
+      if (!found) return;
+      this.shows.replace(found.shows);
+      this.more.set(found.more);
       this.problem.set(null);
     } catch (fault) {
-      if (fault.name === "AbortError") return;
       this.problem.set(fault);
       throw fault;
     }
   };
+
+  async #ask(signal) {
+    const shows = [];
+    let cursor = "";
+    for (let page = 0; page < this.#pages && cursor !== null; page += 1) {
+      const after = cursor && `&cursor=${encodeURIComponent(cursor)}`;
+      const answer = await get(`/api/shows?${this.question}&limit=${PAGE}${after}`, { signal });
+      shows.push(...answer.items);
+      cursor = answer.next_cursor;
+    }
+    return { shows, more: cursor !== null };
+  }
 
   #message = (_event, data) => {
     if (data?.show) this.shows.applyKnown(data.show);

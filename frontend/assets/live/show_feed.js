@@ -4,6 +4,7 @@ import { heard } from "./clock.js";
 import { LiveRows } from "./live_rows.js";
 import { Observable } from "./observable.js";
 import { listen } from "./push.js";
+import { Reading } from "./reading.js";
 
 export class ShowFeed {
   show = new Observable(null);
@@ -12,7 +13,7 @@ export class ShowFeed {
   problem = new Observable(null);
   /** Called with each ticket that a message changed, and with what it was. */
   onChange = null;
-  #reading = null;
+  #reading = new Reading();
 
   constructor(id) {
     this.id = id;
@@ -20,34 +21,35 @@ export class ShowFeed {
 
   /** Read, and listen from then on. Returns the way to stop. */
   open() {
+    this.#reading.open();
     this.again();
     const stop = listen(`show-${this.id}`, { message: this.#message, reread: this.read });
     return () => {
       stop();
-      this.#reading?.abort();
+      this.#reading.close();
     };
   }
 
   /** Read, and keep what went wrong for the page to show. */
   again = () => this.read().catch(() => undefined);
 
-  /** A reading that begins ends the one before: an older answer must not come last. */
   read = async () => {
-    this.#reading?.abort();
-    const { signal } = (this.#reading = new AbortController());
     const began = this.tickets.mark();
     const sentAt = performance.now();
     try {
-      const [show, tickets] = await Promise.all([
-        get(`/api/shows/${this.id}`, { signal }),
-        getAll(`/api/tickets?show_id=${this.id}&sort=oldest`, { signal }),
-      ]);
+      const found = await this.#reading.latest((signal) =>
+        Promise.all([
+          get(`/api/shows/${this.id}`, { signal }),
+          getAll(`/api/tickets?show_id=${this.id}&sort=oldest`, { signal }),
+        ]),
+      );
+      if (!found) return;
+      const [show, tickets] = found;
       this.#learnTime(tickets, sentAt);
       this.show.set(show);
       this.tickets.replace(tickets, began);
       this.problem.set(null);
     } catch (fault) {
-      if (fault.name === "AbortError") return;
       this.problem.set(fault);
       throw fault;
     }
