@@ -1,9 +1,10 @@
 """A visitor's way to a hold: choosing, signing in on the way, being second, and finding a show at all."""
 
+import asyncio
 import re
 
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import Route, expect
 
 from tests.shop.conftest import Visit
 from tests.shop.market import Market
@@ -122,8 +123,8 @@ async def test_search_and_filters_stand_in_the_address(market: Market, visit: Vi
     async with visit() as ben:
         await ben.open("/")
         await ben.page.get_by_label("Search").fill("glassh")
+        await ben.page.wait_for_url("**/?q=glassh")
         await expect(ben.page.locator("[data-show]")).to_have_count(2)
-        assert ben.page.url.endswith("?q=glassh")
         await ben.page.get_by_label("city").select_option("Delft")
         await expect(ben.page.locator("[data-show]")).to_have_count(1)
         await ben.page.reload()
@@ -132,6 +133,24 @@ async def test_search_and_filters_stand_in_the_address(market: Market, visit: Vi
         await ben.page.get_by_label("Search").fill("nobody plays this")
         await ben.page.get_by_role("button", name="Clear the filters").click()
         await expect(ben.page.locator("[data-show]").first).to_be_visible()
+
+
+async def test_what_is_typed_before_the_page_is_ready_is_searched_for(market: Market, visit: Visit) -> None:
+    await market.show("Paper Lanterns")
+    ready = asyncio.Event()
+
+    async def late(route: Route) -> None:
+        await ready.wait()
+        await route.continue_()
+
+    async with visit() as ben:
+        await ben.page.route("**/*.js", late)
+        await ben.page.goto(ben.url, wait_until="commit")
+        await ben.page.get_by_label("Search").fill("lanterns")
+        ready.set()
+        await ben.page.wait_for_url("**/?q=lanterns")
+        await expect(ben.page.get_by_label("Search")).to_have_value("lanterns")
+        await ben.page.get_by_role("link", name="Paper Lanterns").wait_for()
 
 
 async def test_what_goes_wrong_is_said_and_can_be_tried_again(market: Market, visit: Visit) -> None:

@@ -148,7 +148,15 @@ function Filters({ params, change }) {
   const [text, setText] = useState("");
   const typing = useRef(null);
   const asked = params.get("q") ?? "";
-  useEffect(() => setText(asked), [asked]);
+  const input = useRef(null);
+  const fresh = useRef(true);
+  useEffect(() => {
+    // Somebody may have typed into the built page before its script ran.
+    const early = fresh.current ? input.current.value.trim() : "";
+    fresh.current = false;
+    setText(early || asked);
+    if (early) change({ q: early });
+  }, [asked]);
   const typed = (event) => {
     const { value } = event.target;
     setText(value);
@@ -162,6 +170,7 @@ function Filters({ params, change }) {
         Search
       </label>
       <input
+        ref={input}
         id="search"
         className="search"
         type="search"

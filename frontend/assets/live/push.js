@@ -22,7 +22,8 @@ export const connection = new Observable("connecting");
 
 const listeners = new Map(); // channel name -> Channel
 let pusher = null;
-let recovering = false; // the connection was lost, and not everybody has read again
+let down = false; // the connection is lost
+let recovering = false; // it was lost, and not everybody has read again since
 
 class Channel {
   constructor(name) {
@@ -140,6 +141,7 @@ function changed(state) {
   if (state === "connected") {
     nudging = clearTimeout(nudging) ?? null;
     delay = RECONNECT_MS;
+    down = false;
     // After a loss it is live when all have read again, which each channel sets off as it is subscribed.
     if (!recovering) connection.set("live");
     else if (listeners.size === 0) allCaughtUp();
@@ -150,6 +152,7 @@ function changed(state) {
 }
 
 function lost() {
+  down = true;
   recovering = true;
   connection.set(navigator.onLine ? "reconnecting" : "offline");
 }
@@ -194,7 +197,8 @@ async function rereadSoon(handler, jitter) {
 }
 
 function allCaughtUp() {
-  if (!recovering || pusher.connection.state !== "connected") return;
+  // A reading from before the loss may end after it, and then says nothing.
+  if (down || !recovering) return;
   if (pusher.allChannels().some((channel) => channel.subscriptionPending)) return;
   recovering = false;
   connection.set("caught-up");
