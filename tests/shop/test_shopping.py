@@ -30,6 +30,8 @@ async def test_a_stranger_chooses_signs_up_on_the_way_and_holds_what_was_chosen(
         await ana.hold()
         await ana.page.wait_for_url(re.compile(r"/signin\?next="))
         await ana.page.get_by_role("link", name="Make an account").click()
+        # The form of the page before has fields of the same names, and stands until this page is loaded.
+        await ana.page.get_by_role("heading", name="Make an account").wait_for()
         await ana.page.get_by_label("Email").fill(f"ana-{show_id}@example.com")
         await ana.page.get_by_label("Password").fill("short")
         await ana.page.get_by_role("button", name="Make an account").click()
