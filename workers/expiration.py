@@ -28,7 +28,7 @@ TYPES = frozenset({"order.created", "order.updated"})
 EXPIRE_DUE = "expire_due"
 BUCKETS_PER_SECOND = 10
 # A batch is free for others when the whole of it is committed; a call has so many that it ends within a second.
-BATCH = 200
+BATCH = 400
 BATCHES = 10
 # Orders come in about the order of their ends: an alarm is asked for again only when many others came after it.
 BUCKETS_KNOWN = 64

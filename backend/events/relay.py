@@ -34,7 +34,7 @@ log = structlog.get_logger()
 LEASE = 0x72656C61
 # What a lost hint costs at the most.
 POLL_SECONDS = 0.1
-BATCH = 500
+BATCH = 1500
 # Under load, turns are this far apart: what commits meanwhile shares one round of statements. A lone event waits for none.
 SPACING_SECONDS = 0.005
 # How soon an idle relay sees that the stream has lost what was on it.
