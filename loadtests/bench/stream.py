@@ -36,7 +36,10 @@ WRITERS = 8
 # Commits of a real rate come in clumps, not on a metronome: this many at a time.
 TICK_SECONDS = 0.004
 DATA = msgspec.json.encode({"id": str(uuid4()), "status": "held", "title": "x" * 400}).decode()
-RECORD = "select events.record('ticket.held', gen_random_uuid(), n, $3, null) from generate_series($1::int, $2::int) n"
+RECORD = """
+insert into events.outbox (type, subject, version, data)
+select 'ticket.held', gen_random_uuid(), n, $3 from generate_series($1::int, $2::int) n
+"""
 EVENTS = 2
 FLOOR = "bench:floor"
 
@@ -104,7 +107,9 @@ async def _paced(redis: Redis, pool: Pool, rate: int, stream: str, *, itself: bo
                     await asyncio.sleep(early)
                 numbers.put_nowait(number)
             async with asyncio.timeout(60):
-                await reading
+                done, _ = await asyncio.wait({reading, *writers}, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
         finally:
             for task in (reading, *writers):
                 task.cancel()
