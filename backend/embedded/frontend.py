@@ -128,7 +128,7 @@ def _export(work: Path, log: Path) -> None:
         except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as fault:
             raise FrontendError(
                 f"The shop's pages could not be built: {_reason(log)}\n"
-                f"The whole story is in {log}. Is registry.npmjs.org reachable from here? "
+                f"The whole story is in {log}. Is the npm registry reachable from here? "
                 "To start without pages: gittix up --no-frontend"
             ) from fault
 
