@@ -133,6 +133,16 @@ async def together(calls: Sequence[Call]) -> list[httpx.Response]:
     return await asyncio.gather(*map(start, calls))
 
 
+def later(seconds: float, call: Call) -> Call:
+    """The call, this long after the others."""
+
+    async def start() -> httpx.Response:
+        await asyncio.sleep(seconds)
+        return await call()
+
+    return start
+
+
 def outcome(reply: httpx.Response) -> Any:
     """The status of a success; the status and the code of a refusal."""
     return reply.status_code if reply.is_success else code(reply)

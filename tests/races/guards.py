@@ -27,6 +27,13 @@ MANY_ATTEMPTS = "drop index payments.payments_one_open_attempt"
 MANY_CAPTURES = "drop index payments.payments_one_captured"
 MANY_ACCOUNTS = "drop index auth.users_email_unique"
 
+# No guard, but time: between an order's decision and its commit others decide as well, on a fast machine too.
+SLOW_ORDERS = """
+    create function orders.dawdle() returns trigger language plpgsql
+    as $$ begin perform pg_sleep(0.05); return null; end $$;
+    create trigger dawdle after insert on orders.orders for each statement execute function orders.dawdle()
+"""
+
 
 def without(pattern: str, replacement: str) -> str:
     """Take out of the functions of orders what this pattern of a POSIX expression finds; fails when it finds nothing."""
@@ -65,6 +72,7 @@ __all__ = [
     "NO_INDEX",
     "NO_KEY_LOCK",
     "NO_PAYMENT_KEY",
+    "SLOW_ORDERS",
     "TRUSTING_FINISH",
     "TRUSTING_SETTLE",
     "UNGUARDED_HOLD",

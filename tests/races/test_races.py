@@ -13,12 +13,14 @@ import pytest
 from tests import factories
 from tests.crash.nursery import Nursery
 from tests.races import guards
-from tests.races.arena import Arena, lost_within_rounds, opened, outcome, together
+from tests.races.arena import Arena, later, lost_within_rounds, opened, outcome, together
 from tests.system import Person, System
 
 BUYERS = 24
 REQUESTS = 8
 PAYMENT_SECONDS = 0.1
+# Long enough for the first of two requests to be decided before the other comes.
+APART_SECONDS = 0.1
 PRICE, NEW_PRICE = 4500, 9900
 TAKEN = (409, "ticket_unavailable")
 IN_FLIGHT = (409, "idempotency_key_in_flight")
@@ -102,7 +104,7 @@ async def many_payments(arena: Arena, keys: list[str]) -> tuple[Any, list[httpx.
 async def test_of_cancel_pay_and_expiry_one_has_the_order(system: System, nursery: Nursery) -> None:
     async with opened(system, nursery) as arena:
         seen = set()
-        for paying, late in itertools.product((0.0, PAYMENT_SECONDS), (0.0, 0.02, 0.08)):
+        for paying, late in itertools.product((0.0, PAYMENT_SECONDS), (0.0, 0.02, 0.08, 0.5)):
             await slow_confirmations(arena, paying)
             order, cancelled, paid = await cancel_pay_and_expiry(arena, late)
             state = await arena.state(order["id"])
@@ -122,10 +124,10 @@ async def test_of_cancel_pay_and_expiry_one_has_the_order(system: System, nurser
 
 async def test_with_a_trusting_settlement_a_cancelled_order_is_paid(system: System, nursery: Nursery) -> None:
     async with opened(system, nursery, guards.TRUSTING_SETTLE, guards.TRUSTING_FINISH) as arena:
-        await slow_confirmations(arena)
+        await slow_confirmations(arena, 4 * PAYMENT_SECONDS)
 
         async def race() -> bool:
-            order, cancelled, _ = await cancel_pay_and_expiry(arena, 0.02)
+            order, cancelled, _ = await cancel_pay_and_expiry(arena, PAYMENT_SECONDS)
             return cancelled.status_code == 204 and await arena.received(order["id"]) == [order["total"]]
 
         assert await lost_within_rounds(race)
@@ -137,17 +139,13 @@ async def cancel_pay_and_expiry(arena: Arena, late: float) -> tuple[Any, httpx.R
     one, other = await arena.sessions("buyer", 2)
     order = await factories.order(one, ticket["id"])
 
-    async def cancel() -> httpx.Response:
-        await asyncio.sleep(late)
-        return await other.delete(f"/api/orders/{order['id']}", key=str(uuid4()))
-
     async def expire() -> httpx.Response:
-        await asyncio.sleep(late)
         await arena.lapse(order["id"])
         await arena.expire_due()
         return httpx.Response(204)
 
-    cancelled, paid, _ = await together([cancel, partial(pay, one, order), expire])
+    cancel = partial(other.delete, f"/api/orders/{order['id']}", key=str(uuid4()))
+    cancelled, paid, _ = await together([later(late, cancel), partial(pay, one, order), later(late, expire)])
     return order, cancelled, paid
 
 
@@ -165,13 +163,13 @@ async def test_with_an_unguarded_hold_a_withdrawn_ticket_is_held(system: System,
     async with opened(system, nursery, guards.UNGUARDED_HOLD, guards.ANY_TRANSITION) as arena:
 
         async def race() -> bool:
-            held, withdrawn, _ = await hold_and_withdrawal(arena)
+            held, withdrawn, _ = await hold_and_withdrawal(arena, hold_after=APART_SECONDS)
             return (held, withdrawn) == (201, 204)
 
         assert await lost_within_rounds(race)
 
 
-async def hold_and_withdrawal(arena: Arena) -> tuple[Any, Any, str]:
+async def hold_and_withdrawal(arena: Arena, hold_after: float = 0.0) -> tuple[Any, Any, str]:
     """What one of the buyers got at best, what the seller got, and the ticket's status."""
     seller = await arena.person("seller")
     ticket = await factories.ticket(seller)
@@ -179,7 +177,7 @@ async def hold_and_withdrawal(arena: Arena) -> tuple[Any, Any, str]:
     withdrawn, *held = await together(
         [
             partial(seller.delete, f"/api/tickets/{ticket['id']}"),
-            *(partial(place, by, ticket["id"]) for by in buyers),
+            *(later(hold_after, partial(place, by, ticket["id"])) for by in buyers),
         ]
     )
     outcomes = Counter(map(outcome, held))
@@ -208,19 +206,19 @@ async def test_when_every_ticket_counts_as_free_a_held_one_changes_its_price(
     async with opened(system, nursery, guards.ALWAYS_FREE, guards.ALWAYS_AVAILABLE) as arena:
 
         async def race() -> bool:
-            held, edited, price = await hold_and_edit(arena)
+            held, edited, price = await hold_and_edit(arena, edit_after=APART_SECONDS)
             return bool(held.is_success and edited.is_success and held.json()["subtotal"] != price)
 
         assert await lost_within_rounds(race)
 
 
-async def hold_and_edit(arena: Arena) -> tuple[httpx.Response, httpx.Response, int]:
+async def hold_and_edit(arena: Arena, edit_after: float = 0.0) -> tuple[httpx.Response, httpx.Response, int]:
     """The replies to the buyer and to the seller, and the ticket's price after both."""
     seller, buyer = await arena.person("seller"), await arena.person("buyer")
     ticket = await factories.ticket(seller, price=PRICE)
     edited, held = await together(
         [
-            partial(seller.put, f"/api/tickets/{ticket['id']}", {"price": NEW_PRICE}),
+            later(edit_after, partial(seller.put, f"/api/tickets/{ticket['id']}", {"price": NEW_PRICE})),
             partial(place, buyer, ticket["id"]),
         ]
     )
@@ -238,7 +236,7 @@ async def test_parallel_orders_at_the_limit_give_one_more(system: System, nurser
 
 async def test_without_the_buyers_lock_the_limit_is_passed(system: System, nursery: Nursery) -> None:
     system.configure(MAX_OPEN_ORDERS="3")
-    async with opened(system, nursery, guards.NO_BUYER_LOCK) as arena:
+    async with opened(system, nursery, guards.NO_BUYER_LOCK, guards.SLOW_ORDERS) as arena:
 
         async def race() -> bool:
             return bool((await at_the_limit(arena))[201] > 1)
@@ -273,7 +271,7 @@ async def test_parallel_repeats_of_an_order_under_its_key_are_one_order(
 
 
 async def test_without_the_keys_lock_a_repeat_meets_its_own_order(system: System, nursery: Nursery) -> None:
-    async with opened(system, nursery, guards.NO_KEY_LOCK) as arena:
+    async with opened(system, nursery, guards.NO_KEY_LOCK, guards.SLOW_ORDERS) as arena:
 
         async def race() -> bool:
             return bool({outcome(reply) for reply in await repeats(arena)} - {201, IN_FLIGHT})
@@ -291,7 +289,7 @@ async def test_of_a_late_payment_and_a_takeover_one_has_the_ticket(system: Syste
     async with opened(system, nursery) as arena:
         await slow_confirmations(arena)
         seen = set()
-        for late in (0.0, PAYMENT_SECONDS, 3 * PAYMENT_SECONDS):
+        for late in (0.0, PAYMENT_SECONDS, None):
             order, paid, rivals = await late_payment_and_takeover(arena, late)
             state = await arena.state(order["id"])
             taken = await arena.received(order["id"])
@@ -319,8 +317,13 @@ async def test_with_a_trusting_settlement_a_ticket_that_was_taken_over_is_paid(
         assert await lost_within_rounds(race)
 
 
-async def late_payment_and_takeover(arena: Arena, late: float) -> tuple[Any, httpx.Response, Counter[Any]]:
-    """A payment that began in time and is authorised after the hold's end, while others want the ticket."""
+async def late_payment_and_takeover(
+    arena: Arena, late: float | None
+) -> tuple[Any, httpx.Response, Counter[Any]]:
+    """A payment that began in time and is authorised after the hold's end, while others want the ticket.
+
+    They want it `late` seconds after that end; None: when the payment is answered.
+    """
     ticket = await factories.ticket(await arena.person("seller"))
     buyer, rivals = await arena.person("buyer"), await arena.people("rival", REQUESTS)
     order = await factories.order(buyer, ticket["id"])
@@ -329,7 +332,10 @@ async def late_payment_and_takeover(arena: Arena, late: float) -> tuple[Any, htt
     while not await arena.rows.fetchval(begun, UUID(order["id"])):  # noqa: ASYNC110 - a row, not an event
         await asyncio.sleep(0.001)
     await arena.lapse(order["id"])
-    await asyncio.sleep(late)
+    if late is None:
+        await asyncio.wait([paying])
+    else:
+        await asyncio.sleep(late)
     replies = await together([partial(place, by, ticket["id"]) for by in rivals])
     return order, await paying, Counter(map(outcome, replies))
 
