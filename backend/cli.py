@@ -34,6 +34,11 @@ Data = Annotated[
 Host = Annotated[str, typer.Option(help="Address to listen on.")]
 
 
+class WorkerPart(StrEnum):
+    JOBS = "jobs"
+    NOTIFIER = "notifier"
+
+
 class ServiceName(StrEnum):
     AUTH = "auth"
     TICKETS = "tickets"
@@ -87,16 +92,19 @@ def serve(
 
 
 @cli.command()
-def worker() -> None:
-    """Run jobs, stream consumers and the notifier."""
+def worker(
+    part: Annotated[WorkerPart | None, typer.Argument(help="Only this part.", show_default="both")] = None,
+) -> None:
+    """Run jobs with the stream's consumers, and the notifier that tells browsers."""
     from workers.main import NEEDS
     from workers.main import worker as running_worker
 
-    settings = load(os.environ, needs=NEEDS)
+    parts = [part.value] if part else list(NEEDS)
+    settings = load(os.environ, needs=tuple(dict.fromkeys(need for one in parts for need in NEEDS[one])))
     _log(settings)
 
     async def work() -> None:
-        async with running_worker(settings):
+        async with running_worker(settings, parts):
             await _stop_signal()
 
     _run(work())

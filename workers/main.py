@@ -1,8 +1,8 @@
-"""The worker process: arq's jobs, the stream's consumers and the notifier, each supervised by itself."""
+"""A worker process: arq's jobs with the stream's consumers, and the notifier, each supervised by itself."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -31,14 +31,11 @@ from workers.notifications import Notifier
 
 log = structlog.get_logger()
 
-NEEDS = (
-    "database:tickets",
-    "database:orders",
-    "database:payments",
-    "database:push",
-    "redis_url",
-    "stripe_api_key",
-)
+# What each part needs of the settings.
+NEEDS = {
+    "jobs": ("database:tickets", "database:orders", "database:payments", "redis_url", "stripe_api_key"),
+    "notifier": ("database:tickets", "database:push", "redis_url"),
+}
 
 POLL_SECONDS = 0.05
 # After a kill -9 a job is blocked for its timeout and ten seconds more; the sweeps do its work meanwhile.
@@ -53,13 +50,18 @@ Job = Callable[..., Coroutine[Any, Any, Any]]
 
 
 @asynccontextmanager
-async def worker(settings: Settings) -> AsyncIterator[None]:
-    """Everything a worker process does, while the block runs."""
+async def worker(settings: Settings, parts: Sequence[str] = tuple(NEEDS)) -> AsyncIterator[None]:
+    """What a worker process does, while the block runs: all of it, or these parts."""
+    async with AsyncExitStack() as stack:
+        for part in parts:
+            await stack.enter_async_context(_PARTS[part](settings))
+        yield
+
+
+@asynccontextmanager
+async def _jobs(settings: Settings) -> AsyncIterator[None]:
     jobs = open_jobs(settings.redis_url, name="gittix-worker-jobs")
     provider = Provider(settings.stripe_api_key, settings.stripe_api_base)
-    redis = open_redis(settings.redis_url, name="gittix-worker")
-    push_log = push.connect(settings.redis_url, timeout_seconds=2.0)
-    publisher = _publisher(settings, push_log)
     try:
         async with (
             open_stores(settings, "orders") as orders,
@@ -68,19 +70,33 @@ async def worker(settings: Settings) -> AsyncIterator[None]:
         ):
             settlement = Settlement(paying, provider)
             context = {"orders": orders, "payments": paying, "tickets": tickets, "settlement": settlement}
-            notifier = Notifier(settings.noun_database_url("push"), tickets.pool, redis, publisher)
             async with running(
                 ("arq", lambda: _work_off(jobs, context)),
                 ("consumer-expiration", _expiration(orders, jobs).run),
                 ("consumer-payments", _payments(paying, jobs).run),
-                ("notifier", notifier.run),
             ):
                 yield
     finally:
         await provider.close()
         await jobs.aclose()
+
+
+@asynccontextmanager
+async def _notifier(settings: Settings) -> AsyncIterator[None]:
+    redis = open_redis(settings.redis_url, name="gittix-notifier")
+    push_log = push.connect(settings.redis_url, timeout_seconds=2.0)
+    url = settings.noun_database_url("push")
+    try:
+        async with open_stores(settings, "tickets") as tickets:
+            notifier = Notifier(url, tickets.pool, redis, _publisher(settings, push_log))
+            async with running(("notifier", notifier.run)):
+                yield
+    finally:
         await redis.aclose()
         await push_log.aclose()
+
+
+_PARTS = {"jobs": _jobs, "notifier": _notifier}
 
 
 async def _work_off(jobs: ArqRedis, context: dict[str, Any]) -> None:

@@ -41,7 +41,7 @@ START_SECONDS = 60.0
 POLL_SECONDS = 0.05
 # What the relay and the notifier lock while they are active.
 LEASES = 2
-TELLING = 5
+TELLING = 10
 
 
 class StartError(Exception):
@@ -114,7 +114,7 @@ class Up:
             await self._step("Stripe sandbox", self._answering("stripe-sandbox", ports.stripe, "/healthz"))
         await self._step("API: auth, tickets, orders, payments", self._answering("api", ports.api, "/readyz"))
         await self._step("Push gateway", self._answering("push", ports.push, "/readyz"))
-        await self._step("Relay and worker", self._leading)
+        await self._step("Relay, worker and notifier", self._leading)
         if demo:
             await self._step("Demo shows and accounts", self._load_demo)
 
@@ -228,8 +228,9 @@ class Up:
                 *("--webhook-url", f"http://{HOST}:{ports.api}/api/payments/webhook"),
             )
         self._command("relay", "relay")
+        self._command("worker", "worker", "jobs")
         # Between a change and everybody's screen, what has not happened comes before what has not been told.
-        self._command("worker", "worker", niceness=TELLING)
+        self._command("notifier", "worker", "notifier", niceness=TELLING)
         self._command("push", "serve", "push", "--port", str(ports.push), niceness=TELLING)
         # Last to start, first to stop: who asks it is answered by parts that are there.
         self._command("api", "serve", "api", "--port", str(ports.api))
@@ -238,8 +239,9 @@ class Up:
         return lambda: self._wait(name, lambda: _answers(port, path))
 
     async def _leading(self) -> None:
-        await self._wait("worker", self._leases_are_held)
+        await self._wait("notifier", self._leases_are_held)
         self._processes.check("relay")
+        self._processes.check("worker")
 
     async def _leases_are_held(self) -> bool:
         connection = await database.connect(self._settings.database_url, name="gittix-up")

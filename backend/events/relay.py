@@ -66,12 +66,14 @@ class Relay:
         self._stream = EventStream(redis)
         self._woken = asyncio.Event()
         self._published: Published | None = None
+        # What was numbered while the batch before it was appended.
+        self._ahead: list[database.Record] = []
         self._reached: int | None = None
 
     async def run(self) -> None:
         async with lease(self._url, LEASE, name="relay", plan_cache_mode="force_custom_plan") as connection:
             log.info("relay active")
-            self._published = None
+            self._published, self._ahead = None, []
             async with running(("relay-hints", self._hints)):
                 try:
                     await self._publish_for_ever(connection)
@@ -112,17 +114,19 @@ class Relay:
             await asyncio.sleep(max(0.0, spaced_at - clock()))
 
     async def turn(self, connection: Connection) -> bool:
-        """Number a batch and append a batch. Returns whether there may be more to do at once."""
+        """Number a batch and append a batch. Returns whether there may be more to do at once.
+
+        While a full batch is appended the next one is numbered; if the append fails, it is read again by its positions.
+        """
         if self._published is None:
             # Before anything is numbered: a restored database must not catch up with the stream unnoticed.
             self._published = await agree(connection, await self._stream.last())
             self._reached = self._published.log_position
-        reached, numbered = self._published.log_position, self._published.numbered
-        rows = await number(connection, BATCH)
+        reached = self._published.log_position
+        rows = self._ahead or await self._number(connection)
+        self._ahead = []
         more = len(rows) == BATCH
-        if rows:
-            self._published = self._published._replace(numbered=rows[-1]["position"])
-        if reached < numbered or (rows and rows[0]["position"] != reached + 1):
+        if reached < (rows[0]["position"] - 1 if rows else self._published.numbered):
             # Rows that were numbered before, by a relay that died or for a stream that lost them, come first.
             rows = await unpublished(connection, reached, BATCH)
             more = True
@@ -130,16 +134,36 @@ class Relay:
             self._published = self._published._replace(numbered=reached)
             return False
         OUTBOX_AGE.set(rows[0]["age"])
-        return not await self._append(self._published, rows) or more
+        if not more or rows[-1]["position"] < self._published.numbered:
+            return not await self._append(rows) or more
+        # One waits for Postgres's disk and the other for Redis, so they wait together.
+        numbering = asyncio.create_task(self._number(connection))
+        try:
+            appended = await self._append(rows)
+        finally:
+            ahead = await numbering
+        if appended:
+            self._ahead = ahead
+        return True
 
-    async def _append(self, expected: "Published", rows: Sequence[database.Record]) -> bool:
+    async def _number(self, connection: Connection) -> list[database.Record]:
+        rows = await number(connection, BATCH)
+        if rows and self._published is not None:
+            self._published = self._published._replace(numbered=rows[-1]["position"])
+        return rows
+
+    async def _append(self, rows: Sequence[database.Record]) -> bool:
         """Append rows if the stream is where it is expected; else the next turn asks it where it is."""
-        entries = [(Position(expected.epoch, row["position"]), _encode(row)) for row in rows]
-        last, appended = await self._stream.append(expected.last_id, entries)
+        published = self._published
+        assert published is not None
+        entries = [(Position(published.epoch, row["position"]), _encode(row)) for row in rows]
+        last, appended = await self._stream.append(published.last_id, entries)
         if not appended:
-            self._rewind(expected.last_id, last)
+            self._rewind(published.last_id, last)
             return False
-        self._published = expected._replace(last_id=last, log_position=last.position)
+        # Not what was read before: the next batch may have been numbered meanwhile.
+        assert self._published is not None
+        self._published = self._published._replace(last_id=last, log_position=last.position)
         self._reached = last.position
         PUBLISHED.inc(len(entries))
         return True
@@ -155,7 +179,7 @@ class Relay:
     def _rewind(self, expected: Position, found: Position) -> None:
         log.warning("the stream is not where it was", expected=str(expected), found=str(found))
         REWINDS.inc()
-        self._published = None
+        self._published, self._ahead = None, []
         self._woken.set()
 
     async def _tidy(self, connection: Connection) -> bool:

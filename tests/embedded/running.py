@@ -96,7 +96,8 @@ ROLES = {
     "api": r"backend\.cli serve api",
     "push": r"backend\.cli serve push",
     "relay": r"backend\.cli relay",
-    "worker": r"backend\.cli worker",
+    "worker": r"backend\.cli worker jobs",
+    "notifier": r"backend\.cli worker notifier",
 }
 
 

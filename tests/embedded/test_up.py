@@ -202,6 +202,12 @@ async def test_a_purchase_survives_the_killing_of_each_part_in_its_middle(market
         await until(lambda: _is(market, order_id, "completed"), seconds=30)
         await _sees(watcher, "ticket.sold", ticket_id)
 
+        # The notifier dies between an order and its hold's news; the next one tells it.
+        ticket_id = await market.list_ticket()
+        up.kill("notifier")
+        order_id = await market.order(ticket_id)
+        await _sees(watcher, "ticket.held", ticket_id)
+
         # The gateway dies between hold and payment; pusher-js comes back by itself and hears the end.
         ticket_id = await market.list_ticket()
         order_id = await market.order(ticket_id)
