@@ -44,6 +44,9 @@ class Redis(NamedTuple):
             "dir": str(self.data),
             "appendonly": "yes",
             "appendfsync": "everysec",
+            # A rewrite of the file takes a core for its time, and few machines that this runs on have one to spare.
+            "auto-aof-rewrite-min-size": "256mb",
+            "rdbcompression": "no",
             "maxmemory-policy": "noeviction",
             "save": "",
             "daemonize": "no",

@@ -4,8 +4,8 @@
 milliseconds and after an outage of its own or of Redis within seconds, so it is cut at a minute of age and, against
 a flood, at 100,000 entries; a reader that was away for longer sees the jump in `n` and sends its clients back to resume.
 Every entry carries `n`, which grows by one over all entries; `gittix:push:state` holds that counter, when the log
-was born, and what the notifier has published. Channel counters are hashes of their own, epoch beside seq, so that one
-can be forgotten and come back under another epoch.
+was born, and what the notifier has published. The numbers within channels stand in one hash for each epoch and day, so that
+a call reads and writes all of its channels' at once, and those that fell silent are forgotten.
 """
 
 import re
@@ -19,11 +19,11 @@ from redis.backoff import NoBackoff
 
 STREAM: Final = "gittix:push"
 STATE: Final = "gittix:push:state"
-CHANNEL_PREFIX: Final = "gittix:push:channel:"
+SEQS_PREFIX: Final = "gittix:push:seqs:"
 ONCE_PREFIX: Final = "gittix:push:once:"
 RETENTION_MS: Final = 60_000
-# A channel's counter outlives every client that could still ask for what it missed.
-CHANNEL_SECONDS: Final = 86_400
+# A channel's number outlives every client that could still ask for what it missed: it is found on its day and the next.
+DAY_SECONDS: Final = 86_400
 # A mark outlives every copy of what it stands for.
 ONCE_SECONDS: Final = 14 * 86_400
 MAX_LENGTH: Final = 100_000
@@ -64,94 +64,107 @@ close()
 """
 )
 
-# KEYS from `first_key` on are the channel hash of each message; ARGV has channel, event, data, key and version of each.
-# A smaller count than expected means that Redis lost its tail: seqs would repeat, so a new epoch begins first.
+# A message comes as its channel, event, data, key and version (empty when it has none). A smaller count than expected
+# means that Redis lost its tail: seqs would repeat, so a new epoch begins first.
 _MESSAGES: Final = (
     _APPEND
-    + """
+    + f"""
 local function known(field) return tonumber(redis.call('HGET', state, field) or 0) end
 local epoch, appended, recorded = known('epoch'), known('appended'), known('position')
 
 local function begin_epoch(expected, lowest)
   if epoch == 0 or appended < expected then
-    epoch = math.max(math.max(epoch, lowest) + 1, now)
+    epoch = math.max(epoch + 1, lowest + 1, now)
     appended = math.max(appended, expected)
   end
 end
-local function stamp(data, seq)
-  local head = '{"_epoch":' .. text(epoch) .. ',"_seq":' .. text(seq)
-  if data == '{}' then return head .. '}' end
-  return head .. ',' .. string.sub(data, 2)
+local seqs = {{}}
+local function seqs_of(days_ago)
+  return '{SEQS_PREFIX}' .. text(epoch) .. ':' .. math.floor(time[1] / {DAY_SECONDS}) - days_ago
 end
--- Each channel is read once and written once, however many messages it gets here.
 -- One that is forgotten, or new, starts at n: no seq of it in this epoch can have been as high.
-local seqs = {}
-local function next_seq(key)
-  local seq = seqs[key]
-  if not seq then
-    local had = redis.call('HMGET', key, 'epoch', 'seq')
-    seq = tonumber(had[1] or 0) == epoch and tonumber(had[2]) or n
+local function read_seqs(messages)
+  local wanted = {{}}
+  for _, message in ipairs(messages) do
+    local channel = message[1]
+    if not seqs[channel] then
+      wanted[#wanted + 1] = channel
+      seqs[channel] = n
+    end
   end
-  seqs[key] = seq + 1
-  return seq + 1
+  for days_ago = 0, 1 do
+    if #wanted == 0 then return end
+    local missing = {{}}
+    for i, seq in ipairs(redis.call('HMGET', seqs_of(days_ago), unpack(wanted))) do
+      if seq then seqs[wanted[i]] = tonumber(seq) else missing[#missing + 1] = wanted[i] end
+    end
+    wanted = missing
+  end
 end
-local function append_messages(first_key, first_arg, count)
-  for i = 0, count - 1 do
-    local at = first_arg + i * 5
-    local fields = {'c', ARGV[at], 'e', ARGV[at + 1], 'd', stamp(ARGV[at + 2], next_seq(KEYS[first_key + i]))}
-    if ARGV[at + 3] ~= '' then fields[7], fields[8] = 'k', ARGV[at + 3] end
-    if ARGV[at + 4] ~= '' then
+local function append_messages(messages)
+  local head = '{{"_epoch":' .. text(epoch) .. ',"_seq":'
+  for _, message in ipairs(messages) do
+    local channel, event, data, key, version = unpack(message)
+    local seq = seqs[channel] + 1
+    seqs[channel] = seq
+    data = head .. text(seq) .. (data == '{{}}' and '' or ',') .. string.sub(data, 2)
+    local fields = {{'c', channel, 'e', event, 'd', data}}
+    if key ~= '' then fields[7], fields[8] = 'k', key end
+    if version ~= '' then
       fields[#fields + 1] = 'v'
-      fields[#fields + 1] = ARGV[at + 4]
+      fields[#fields + 1] = text(version)
     end
     append(fields)
   end
-  appended = appended + count
+  appended = appended + #messages
 end
-local function save()
-  for key, seq in pairs(seqs) do
-    redis.call('HSET', key, 'epoch', text(epoch), 'seq', text(seq))
-    redis.call('EXPIRE', key, """
-    + str(CHANNEL_SECONDS)
-    + """)
+local function save_seqs()
+  local today, written = seqs_of(0), {{}}
+  for channel, seq in pairs(seqs) do
+    written[#written + 1] = channel
+    written[#written + 1] = text(seq)
   end
+  if #written > 0 then
+    redis.call('HSET', today, unpack(written))
+    redis.call('EXPIRE', today, {2 * DAY_SECONDS})
+  end
+end
+local function tell(messages)
+  begin_epoch(tonumber(ARGV[1]), tonumber(ARGV[2]))
+  read_seqs(messages)
+  append_messages(messages)
+  save_seqs()
   redis.call('HSET', state, 'epoch', text(epoch), 'appended', text(appended), 'position', text(recorded))
   close()
 end
 """
 )
 
-# KEYS: stream, state, then the channel hash of each message.
-# ARGV: expected appended, lowest epoch; then of each place its position, how many messages it has, and these.
+# KEYS: stream, state. ARGV: expected appended, lowest epoch; in MessagePack, of each place its position and messages.
 PUBLISH: Final = (
     _MESSAGES
     + """
-local key, at, changed = 3, 3, false
-while at <= #ARGV do
-  local position, count = tonumber(ARGV[at]), tonumber(ARGV[at + 1])
+local told, changed = {}, false
+for _, place in ipairs(cmsgpack.unpack(ARGV[3])) do
+  local position, messages = unpack(place)
   if position > recorded then
-    begin_epoch(tonumber(ARGV[1]), tonumber(ARGV[2]))
-    append_messages(key, at + 2, count)
+    for _, message in ipairs(messages) do told[#told + 1] = message end
     recorded, changed = position, true
   end
-  key, at = key + count, at + 2 + 5 * count
 end
-if changed then save() end
+if changed then tell(told) end
 return {epoch, appended, recorded}
 """
 )
 
-# KEYS: stream, state, the mark, then the channel hash of each message.
-# ARGV: expected appended, lowest epoch, seconds to keep the mark; then the messages.
+# KEYS: stream, state, the mark. ARGV: expected appended, lowest epoch, seconds to keep the mark; the messages.
 # After a lost tail nobody can tell whether the mark was lost with it: nothing is appended, and the last number is 0.
 PUBLISH_ONCE: Final = (
     _MESSAGES
     + """
 if appended < tonumber(ARGV[1]) then return {epoch, appended, recorded, 0} end
 if redis.call('SET', KEYS[3], '1', 'NX', 'EX', ARGV[3]) then
-  begin_epoch(tonumber(ARGV[1]), tonumber(ARGV[2]))
-  append_messages(4, 4, #KEYS - 3)
-  save()
+  tell(cmsgpack.unpack(ARGV[4]))
 end
 return {epoch, appended, recorded, 1}
 """

@@ -18,7 +18,6 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from backend.push.log import (
-    CHANNEL_PREFIX,
     ONCE_PREFIX,
     ONCE_SECONDS,
     PUBLISH,
@@ -100,11 +99,9 @@ class Publisher:
         """
         state = PublisherState(self._highest_epoch, expected_appended, 0)
         for call in _calls(places):
-            arguments: list[str | int | bytes] = [state.appended, self._highest_epoch]
-            for position, messages in call:
-                arguments += [position, len(messages), *_arguments(messages)]
-            keys = [STREAM, STATE, *(_key(message) for place in call for message in place.messages)]
-            state = self._noted(await self._call(self._publish, keys, arguments))
+            body = _packed([(position, _fields(messages)) for position, messages in call])
+            arguments: list[int | bytes] = [state.appended, self._highest_epoch, body]
+            state = self._noted(await self._call(self._publish, [STREAM, STATE], arguments))
         return state
 
     async def publish_once(
@@ -115,14 +112,17 @@ class Publisher:
         None, and nothing appended, when Redis lost its tail: it may have been done, and nobody can know.
         """
         assert len(messages) <= MAX_MESSAGES, "one mark can't carry that many messages"
-        keys = [STREAM, STATE, ONCE_PREFIX + mark, *map(_key, messages)]
-        arguments = [expected_appended, self._highest_epoch, ONCE_SECONDS, *_arguments(messages)]
+        keys = [STREAM, STATE, ONCE_PREFIX + mark]
+        arguments: list[int | bytes] = [
+            expected_appended,
+            self._highest_epoch,
+            ONCE_SECONDS,
+            _packed(_fields(messages)),
+        ]
         *state, known = await self._call(self._publish_once, keys, arguments)
         return self._noted(state) if known else None
 
-    async def _call(
-        self, script: Any, keys: Sequence[str], arguments: Sequence[str | int | bytes]
-    ) -> list[int]:
+    async def _call(self, script: Any, keys: Sequence[str], arguments: Sequence[int | bytes]) -> list[int]:
         try:
             async with asyncio.timeout(self._timeout):
                 reply: list[int] = await script(keys=keys, args=arguments)
@@ -203,22 +203,23 @@ def _calls(places: Sequence[Place]) -> Iterator[list[Place]]:
         yield call
 
 
-def _key(message: Message) -> str:
-    return CHANNEL_PREFIX + message.channel
-
-
-def _arguments(messages: Sequence[Message]) -> list[str | int | bytes]:
-    arguments: list[str | int | bytes] = []
-    encoded: dict[int, bytes] = {}
+def _fields(messages: Sequence[Message]) -> list[tuple[str, str, str, str, int | str]]:
+    """What the scripts know of messages: channel, event, data, key and version. Redis's MessagePack knows no bytes."""
+    fields = []
+    encoded: dict[int, str] = {}
     for message in messages:
         # An event tells several channels the same.
         body = encoded.get(id(message.data))
         if body is None:
             assert not {"_epoch", "_seq"} & message.data.keys(), "the publisher stamps these"
-            body = encoded[id(message.data)] = msgspec.json.encode(message.data)
+            body = encoded[id(message.data)] = msgspec.json.encode(message.data).decode()
         version = "" if message.version is None else message.version
-        arguments += (message.channel, message.event, body, message.key or "", version)
-    return arguments
+        fields.append((message.channel, message.event, body, message.key or "", version))
+    return fields
+
+
+def _packed(value: Any) -> bytes:
+    return msgspec.msgpack.encode(value)
 
 
 def _hosted(message: Message) -> dict[str, str]:

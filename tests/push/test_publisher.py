@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 
 from backend.push import log as pushlog
 from backend.push import publisher as publishing
-from backend.push.log import CHANNEL_SECONDS, ONCE_SECONDS
+from backend.push.log import DAY_SECONDS, ONCE_SECONDS
 from backend.push.publisher import HostedPublisher, Message, Place, Publisher, PublishError, PublisherState
 from tests.push.servers import APP_ID, HOST, KEY, SECRET, RedisServer, RunningGateway, entries, free_port
 
@@ -38,8 +38,7 @@ async def test_messages_are_numbered_in_their_channels(redis_server: RedisServer
     assert abs(state.epoch / 1_000 - time.time()) < 5
     assert published(redis_server) == [
         {"_epoch": state.epoch, "_seq": 1, "a": "ü"},
-        # A channel starts where the log is, so that one which was forgotten repeats no number.
-        {"_epoch": state.epoch, "_seq": 2},
+        {"_epoch": state.epoch, "_seq": 1},
         {"_epoch": state.epoch, "_seq": 2, "a": {"_": 1}},
     ]
     first = entries(redis_server.url)[0]
@@ -110,13 +109,28 @@ async def test_a_lost_tail_begins_a_new_epoch(redis_server: RedisServer, client:
 
 async def test_a_forgotten_channel_repeats_no_number(redis_server: RedisServer, client: Redis) -> None:
     publisher = Publisher(client)
-    for position in range(1, 4):
-        await publisher.publish([Place(position, [held()])], expected_appended=0)
-    assert 0 < await client.ttl("gittix:push:channel:show-1") <= CHANNEL_SECONDS
-    await client.delete("gittix:push:channel:show-1")
-    await publisher.publish([Place(4, [held()])], expected_appended=3)
-    assert [message["_seq"] for message in published(redis_server)] == [1, 2, 3, 4]
+    places = [Place(position, [held(), held("show-2")]) for position in range(1, 4)]
+    state = await publisher.publish(places, expected_appended=0)
+    [today] = await client.keys("gittix:push:seqs:*")
+    assert DAY_SECONDS < await client.ttl(today) <= 2 * DAY_SECONDS
+    await client.hdel(today, "show-1")  # type: ignore[misc]
+    await publisher.publish([Place(4, [held(), held()])], expected_appended=state.appended)
+    told = [message for message in entries(redis_server.url) if message[b"c"] == b"show-1"]
+    # It goes on where the log is.
+    assert [json.loads(message[b"d"])["_seq"] for message in told] == [1, 2, 3, 7, 8]
     assert len({message["_epoch"] for message in published(redis_server)}) == 1
+
+
+async def test_a_channel_goes_on_where_it_was_yesterday(redis_server: RedisServer, client: Redis) -> None:
+    publisher = Publisher(client)
+    state = await publisher.publish([Place(1, [held(), held(), held("show-2")])], expected_appended=0)
+    [today] = await client.keys("gittix:push:seqs:*")
+    prefix, _, day = today.decode().rpartition(":")
+    await client.rename(today, f"{prefix}:{int(day) - 1}")
+    state = await publisher.publish([Place(2, [held()])], expected_appended=state.appended)
+    assert published(redis_server)[-1]["_seq"] == 3
+    await publisher.publish([Place(3, [held(), held("show-2")])], expected_appended=state.appended)
+    assert [message["_seq"] for message in published(redis_server)[-2:]] == [4, 2]
 
 
 async def test_an_emptied_redis_begins_a_higher_epoch(redis_server: RedisServer, client: Redis) -> None:
