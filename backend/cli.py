@@ -36,6 +36,7 @@ Host = Annotated[str, typer.Option(help="Address to listen on.")]
 
 class WorkerPart(StrEnum):
     JOBS = "jobs"
+    CONSUMERS = "consumers"
     NOTIFIER = "notifier"
 
 
@@ -93,9 +94,9 @@ def serve(
 
 @cli.command()
 def worker(
-    part: Annotated[WorkerPart | None, typer.Argument(help="Only this part.", show_default="both")] = None,
+    part: Annotated[WorkerPart | None, typer.Argument(help="Only this part.", show_default="all three")] = None,
 ) -> None:
-    """Run jobs with the stream's consumers, and the notifier that tells browsers."""
+    """Run arq's jobs, the event stream's consumers, and the notifier that tells browsers."""
     from workers.main import NEEDS
     from workers.main import worker as running_worker
 

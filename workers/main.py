@@ -1,4 +1,4 @@
-"""A worker process: arq's jobs with the stream's consumers, and the notifier, each supervised by itself."""
+"""A worker process: arq's jobs, the stream's consumers and the notifier, each supervised by itself."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
@@ -34,6 +34,7 @@ log = structlog.get_logger()
 # What each part needs of the settings.
 NEEDS = {
     "jobs": ("database:tickets", "database:orders", "database:payments", "redis_url", "stripe_api_key"),
+    "consumers": ("database:orders", "database:payments", "redis_url"),
     "notifier": ("database:tickets", "database:push", "redis_url"),
 }
 
@@ -60,7 +61,8 @@ async def worker(settings: Settings, parts: Sequence[str] = tuple(NEEDS)) -> Asy
 
 @asynccontextmanager
 async def _jobs(settings: Settings) -> AsyncIterator[None]:
-    jobs = open_jobs(settings.redis_url, name="gittix-worker-jobs")
+    """What is done at its time, and what Stripe called about."""
+    jobs = open_jobs(settings.redis_url, name="gittix-jobs")
     provider = Provider(settings.stripe_api_key, settings.stripe_api_base)
     try:
         async with (
@@ -70,11 +72,7 @@ async def _jobs(settings: Settings) -> AsyncIterator[None]:
         ):
             settlement = Settlement(paying, provider)
             context = {"orders": orders, "payments": paying, "tickets": tickets, "settlement": settlement}
-            async with running(
-                ("arq", lambda: _work_off(jobs, context)),
-                ("consumer-expiration", _expiration(orders, jobs).run),
-                ("consumer-payments", _payments(paying, jobs).run),
-            ):
+            async with running(("arq", lambda: _work_off(jobs, context))):
                 yield
     finally:
         await provider.close()
@@ -82,21 +80,41 @@ async def _jobs(settings: Settings) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
+async def _consumers(settings: Settings) -> AsyncIterator[None]:
+    """What services do about each other's events."""
+    jobs = open_jobs(settings.redis_url, name="gittix-consumers")
+    try:
+        async with (
+            open_stores(settings, "orders") as orders,
+            open_stores(settings, "payments") as paying,
+            running(
+                ("consumer-expiration", _expiration(orders, jobs).run),
+                ("consumer-payments", _payments(paying, jobs).run),
+            ),
+        ):
+            yield
+    finally:
+        await jobs.aclose()
+
+
+@asynccontextmanager
 async def _notifier(settings: Settings) -> AsyncIterator[None]:
+    """What browsers hear."""
     redis = open_redis(settings.redis_url, name="gittix-notifier")
     push_log = push.connect(settings.redis_url, timeout_seconds=2.0)
-    url = settings.noun_database_url("push")
+    url, publisher = settings.noun_database_url("push"), _publisher(settings, push_log)
     try:
-        async with open_stores(settings, "tickets") as tickets:
-            notifier = Notifier(url, tickets.pool, redis, _publisher(settings, push_log))
-            async with running(("notifier", notifier.run)):
-                yield
+        async with (
+            open_stores(settings, "tickets") as tickets,
+            running(("notifier", Notifier(url, tickets.pool, redis, publisher).run)),
+        ):
+            yield
     finally:
         await redis.aclose()
         await push_log.aclose()
 
 
-_PARTS = {"jobs": _jobs, "notifier": _notifier}
+_PARTS = {"jobs": _jobs, "consumers": _consumers, "notifier": _notifier}
 
 
 async def _work_off(jobs: ArqRedis, context: dict[str, Any]) -> None:

@@ -230,6 +230,7 @@ class Up:
         self._command("relay", "relay")
         self._command("worker", "worker", "jobs")
         # Between a change and everybody's screen, what has not happened comes before what has not been told.
+        self._command("consumers", "worker", "consumers", niceness=TELLING)
         self._command("notifier", "worker", "notifier", niceness=TELLING)
         self._command("push", "serve", "push", "--port", str(ports.push), niceness=TELLING)
         # Last to start, first to stop: who asks it is answered by parts that are there.
@@ -240,8 +241,8 @@ class Up:
 
     async def _leading(self) -> None:
         await self._wait("notifier", self._leases_are_held)
-        self._processes.check("relay")
-        self._processes.check("worker")
+        for name in ("relay", "worker", "consumers"):
+            self._processes.check(name)
 
     async def _leases_are_held(self) -> bool:
         connection = await database.connect(self._settings.database_url, name="gittix-up")

@@ -97,6 +97,7 @@ ROLES = {
     "push": r"backend\.cli serve push",
     "relay": r"backend\.cli relay",
     "worker": r"backend\.cli worker jobs",
+    "consumers": r"backend\.cli worker consumers",
     "notifier": r"backend\.cli worker notifier",
 }
 

@@ -90,7 +90,7 @@ async def at_will(owner: Any, change: Any) -> None:
 async def succeeds(owner: Any, change: Any) -> bool:
     try:
         await change
-    except asyncpg.ForeignKeyViolationError:
+    except asyncpg.CheckViolationError:
         return False
     return True
 
