@@ -29,6 +29,7 @@ NUL = (422, "nul_character")
 NO_TICKET = (404, "ticket_not_found")
 NO_ORDER = (404, "order_not_found")
 NO_SHOW = (404, "show_not_found")
+NO_PAYMENT = (404, "payment_not_found")
 NOT_FOUND = (404, "not_found")
 UNAUTHORIZED = (401, "unauthorized")
 NO_METHOD = (405, "method_not_allowed")
@@ -123,6 +124,7 @@ def no_session() -> dict[str, Bad]:
         ("DELETE", "/api/orders/{order}"),
         ("GET", "/api/orders"),
         ("GET", "/api/orders/{order}"),
+        ("GET", f"/api/payments/{NOWHERE}"),
         ("GET", "/api/tickets?seller=me"),
         ("GET", "/api/shows?owner=me"),
         ("POST", "/api/push/auth"),
@@ -149,6 +151,7 @@ def bad_ids() -> dict[str, Bad]:
         "/api/shows/{}": ("GET", NO_SHOW),
         "/api/tickets/{}": ("GET", NO_TICKET),
         "/api/orders/{}": ("GET", NO_ORDER),
+        "/api/payments/{}": ("GET", NO_PAYMENT),
     }
     more: list[tuple[str, str, Any, Refusal]] = [
         ("PUT", "/api/shows/{}", {}, NO_SHOW),
@@ -413,6 +416,10 @@ QUERIES: dict[str, list[str]] = {
     "/api/shows": [
         "limit=0",
         "sort=title",
+        "ids=",
+        "ids=1",
+        f"ids={NOWHERE},",
+        f"ids={','.join([NOWHERE] * 101)}",
         "owner=1",
         "q=%21",
         "from=yesterday",

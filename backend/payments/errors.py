@@ -7,6 +7,12 @@ class OrderNotFound(NotFound):
     code = "order_not_found"
 
 
+class PaymentNotFound(NotFound):
+    """No such payment, or somebody else's: the two answer alike."""
+
+    code = "payment_not_found"
+
+
 class OrderExpired(Conflict):
     """The hold ended before the payment won it. Nothing was charged."""
 

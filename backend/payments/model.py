@@ -22,14 +22,18 @@ class NewPayment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class PaymentReply(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """`requires_action` comes with the client secret, for 3-D Secure in the browser.
 
-    `started` and `authorised` mean that the outcome is still coming: follow the order.
+    `started` and `authorised` mean that the outcome is still coming: follow the order. A `failed` one has Stripe's codes.
     """
 
     id: UUID
     order_id: UUID
+    attempt: int
     status: Status
     amount: int
     currency: str
+    version: int
+    failure_code: str | None = None
+    decline_code: str | None = None
     client_secret: str | None = None
 
 

@@ -13,7 +13,7 @@ from backend.kernel import idempotency, principal
 from backend.kernel.openapi import describe
 from backend.kernel.web import path_id, read_json, reply
 from backend.payments import service
-from backend.payments.errors import OrderNotFound
+from backend.payments.errors import OrderNotFound, PaymentNotFound
 from backend.payments.model import NewPayment, NewRefund, PaymentReply, Received, RefundReply
 from backend.payments.refund_queries import Asking
 from backend.payments.service import Answer
@@ -43,6 +43,18 @@ async def pay(request: Request) -> Response:
         state.stores, state.settlement, buyer.user_id, new, key, fingerprint, request.state.correlation_id
     )
     return _response(answer)
+
+
+@describe(tag="payments", ok=PaymentReply, refusals=(404,))
+async def payment(request: Request) -> Response:
+    """One of your payments, such as the `payment_id` of an order.
+
+    While it `requires_action`, Stripe is asked how far that is, and the payment goes on when it is done.
+    """
+    buyer = principal.require(request)
+    payment_id = path_id(request, PaymentNotFound)
+    state = _state(request)
+    return reply(await service.payment(state.stores, state.settlement, buyer.user_id, payment_id))
 
 
 @describe(tag="orders", body=NewRefund, ok=RefundReply, accepted=RefundReply, refusals=(403, 404, 409))
@@ -97,6 +109,7 @@ def _state(request: Request) -> PaymentsState:
 
 routes = [
     Route("/api/payments", pay, methods=["POST"]),
+    Route("/api/payments/{id}", payment, methods=["GET"]),
     Route("/api/orders/{id}/refund", refund, methods=["POST"]),
     Route("/api/payments/webhook", webhook, methods=["POST"]),
 ]

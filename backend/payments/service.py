@@ -1,5 +1,6 @@
 """Requests to pay and to refund, answered once: a row is the lease and the memory of its Idempotency-Key."""
 
+import asyncio
 import json
 import time
 from typing import Any
@@ -18,6 +19,7 @@ from backend.payments.errors import (
     OrderExpired,
     PaymentDeclined,
     PaymentMethodRefused,
+    PaymentNotFound,
     ProviderUnavailable,
     RefundInProgress,
     RefundRefused,
@@ -31,6 +33,8 @@ from backend.payments.settlement import Outcome, Settlement
 
 log = structlog.get_logger()
 
+# Who looks waits no longer for Stripe; whoever looks next sees what became of it.
+LOOK_SECONDS = 10.0
 HANDLE_WEBHOOK = "handle_webhook"
 REFUND_EVENTS = frozenset({"charge.refunded", "refund.created", "refund.updated"})
 
@@ -77,6 +81,22 @@ async def pay(
         async with database.connection(stores.pool) as connection:
             await queries.store_reply(connection, payment.id, answer.status, answer.body)
     return answer
+
+
+async def payment(stores: Stores, settlement: Settlement, buyer_id: UUID, payment_id: UUID) -> PaymentReply:
+    """One of a buyer's payments; one that waits for 3-D Secure, as Stripe has it now. Raises PaymentNotFound."""
+    async with database.connection(stores.pool) as connection:
+        found = await queries.payment(connection, payment_id)
+    if found is None or found.buyer_id != buyer_id:
+        raise PaymentNotFound
+    if found.status != "requires_action":
+        return _reply(Outcome(found))
+    try:
+        async with asyncio.timeout(LOOK_SECONDS):
+            return _reply(await settlement.resume(found, abandoned=False))
+    except (Refused, Unreachable, TimeoutError) as fault:
+        log.warning("payment provider did not answer", payment_id=str(found.id), error=repr(fault))
+    return _reply(Outcome(found))
 
 
 async def refund(stores: Stores, refunds: Refunds, asking: Asking, correlation_id: UUID) -> Answer:
@@ -208,15 +228,23 @@ def _answer(outcome: Outcome) -> Answer:
         )
     if payment.status == "failed":
         return _problem(_declined(payment.failure_code, payment.decline_code, payment.failure_message))
-    body = PaymentReply(
+    return Answer(201, msgspec.json.encode(_reply(outcome)))
+
+
+def _reply(outcome: Outcome) -> PaymentReply:
+    payment = outcome.payment
+    return PaymentReply(
         id=payment.id,
         order_id=payment.order_id,
+        attempt=payment.attempt,
         status=payment.status,
         amount=payment.amount,
         currency=payment.currency,
+        version=payment.version,
+        failure_code=payment.failure_code,
+        decline_code=payment.decline_code,
         client_secret=outcome.client_secret,
     )
-    return Answer(201, msgspec.json.encode(body))
 
 
 def _declined(code: str | None, decline_code: str | None, message: str | None) -> PaymentDeclined:
