@@ -84,8 +84,12 @@ class ShowRow(msgspec.Struct, frozen=True):
 
 
 class ShowQuery(msgspec.Struct, frozen=True, rename={"starts_from": "from", "starts_to": "to"}):
-    """`q` searches title, venue and city by word beginnings. Without `from`, shows of the past are left out."""
+    """`q` searches title, venue and city by word beginnings. `ids` are up to 100, with commas between them.
 
+    Without `from`, `owner` or `ids`, shows of the past are left out.
+    """
+
+    ids: Annotated[str, Meta(max_length=3_700)] | None = None
     q: Annotated[str, Meta(max_length=100)] = ""
     city: Place | None = None
     category: Label | None = None

@@ -95,11 +95,17 @@ async def shows(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, Show]
 
 
 async def list_shows(
-    connection: Connection, query: ShowQuery, owner_id: UUID | None, after: tuple[datetime, UUID] | None
+    connection: Connection,
+    query: ShowQuery,
+    ids: Sequence[UUID] | None,
+    owner_id: UUID | None,
+    after: tuple[datetime, UUID] | None,
 ) -> list[Show]:
     """Up to `limit + 1` shows after the cursor's key."""
     backwards = query.sort == "-starts_at"
     found = _Conditions()
+    if ids is not None:
+        found.add("s.id = any ({}::uuid[])", ids)
     if query.q.strip():
         found.add("s.search @@ to_tsquery('simple', {})", words_query(query.q))
     if query.city:
@@ -110,7 +116,7 @@ async def list_shows(
         found.add("s.owner_id = {}", owner_id)
     if query.starts_from:
         found.add("s.starts_at >= {}", query.starts_from)
-    elif not owner_id:
+    elif not owner_id and ids is None:
         found.add("s.starts_at >= now() - {}::interval", UPCOMING_MARGIN)
     if query.starts_to:
         found.add("s.starts_at < {}", query.starts_to)

@@ -93,7 +93,8 @@ async def list_shows(connection: Connection, query: ShowQuery, viewer: Principal
     _check_words(query.q)
     after = decode_cursor(query.cursor, tuple[datetime, UUID])
     owner_id = _user(query.owner, viewer, "owner")
-    rows = await queries.list_shows(connection, query, owner_id, after)
+    ids = _ids(query.ids) if query.ids is not None else None
+    rows = await queries.list_shows(connection, query, ids, owner_id, after)
     return page_of(rows, query.limit, lambda row: (row.starts_at, row.id))
 
 
@@ -199,6 +200,13 @@ def _user(given: str | None, viewer: Principal | None, field: str) -> UUID | Non
         return UUID(given)
     except ValueError as fault:
         raise invalid(field, "must be a user's id or `me`") from fault
+
+
+def _ids(text: str) -> list[UUID]:
+    try:
+        return [UUID(word) for word in text.split(",")]
+    except ValueError as fault:
+        raise invalid("ids", "must be ids with commas between them") from fault
 
 
 def _clean_show(show: NewShow) -> NewShow:

@@ -155,12 +155,14 @@ async def test_a_shows_version_grows_with_every_change_of_it_or_its_tickets(syst
 async def test_shows_are_found_by_words_city_category_date_and_owner(system: System) -> None:
     await system.start("api")
     one, two = system.person("one"), system.person("two")
-    await factories.show(one, title="Harbour Lights", city="Rotterdam", starts_at="2030-01-01T20:00:00Z")
+    harbour = await factories.show(
+        one, title="Harbour Lights", city="Rotterdam", starts_at="2030-01-01T20:00:00Z"
+    )
     await factories.show(
         one, title="Hamlet", city="Delft", category="theatre", starts_at="2030-02-01T20:00:00Z"
     )
     await factories.show(two, title="Caf\u00e9 Noir", city="delft", starts_at="2030-03-01T20:00:00Z")
-    await factories.show(two, title="Yesterday", starts_at="2020-01-01T20:00:00Z")
+    past = await factories.show(two, title="Yesterday", starts_at="2020-01-01T20:00:00Z")
     every = ["Harbour Lights", "Hamlet", "Caf\u00e9 Noir"]
     assert await titles(one) == every
     assert await titles(one, q="harb li") == ["Harbour Lights"]
@@ -178,6 +180,9 @@ async def test_shows_are_found_by_words_city_category_date_and_owner(system: Sys
     assert await titles(two, owner="me") == ["Yesterday", "Caf\u00e9 Noir"]
     assert await titles(two, owner=str(one.id)) == every[:2]
     assert await titles(one, sort="-starts_at") == every[::-1]
+    ids = f"{harbour['id']},{past['id']}"
+    assert await titles(one, ids=f"{ids},{uuid4()}") == ["Yesterday", "Harbour Lights"]
+    assert await titles(one, ids=ids, q="lights") == ["Harbour Lights"]
     assert code(await system.anonymous().get("/api/shows?owner=me")) == (401, "unauthorized")
 
 
