@@ -2,7 +2,9 @@
 
 A build is a few dozen small files, so they are read once and kept. Files under /assets carry their digest in their name
 and are kept by browsers for good; pages are asked for again each time. `/shop.json` tells a page what it must know of
-this installation. The content security policy allows this origin and the push gateway, and nobody else.
+this installation. The content security policy allows this origin and the push gateway, and whoever takes the cards: Stripe
+where there is a publishable key, else the sandbox's own page, in a frame. A visitor goes from page to page in one document,
+so all pages have one policy.
 """
 
 import hashlib
@@ -25,6 +27,10 @@ IMMUTABLE = "public, max-age=31536000, immutable"
 REVALIDATED = "no-cache"
 FALLBACK, MISSING, ROUTES = "__spa-fallback.html", "404.html", "routes.json"
 INLINE_SCRIPT = re.compile(rb"<script(?![^>]*\bsrc=)[^>]*>(.*?)</script>", re.DOTALL)
+
+
+# https://docs.stripe.com/security/guide#content-security-policy
+STRIPE_JS = "https://js.stripe.com https://*.js.stripe.com"
 
 
 class File(NamedTuple):
@@ -89,7 +95,13 @@ def routes(folder: Path, settings: Settings) -> list[BaseRoute]:
     facts = {
         "hold_seconds": settings.hold_seconds,
         "fee_percent": float(settings.fee_percent),
+        "payment_grace_seconds": settings.payment_grace_seconds,
+        "refund_window_seconds": settings.refund_window_seconds,
         "max_tickets_per_order": settings.max_tickets_per_order,
+        "stripe": {
+            "publishable_key": settings.stripe_publishable_key,
+            "sandbox_url": settings.stripe_sandbox_url,
+        },
         "push": {
             "key": settings.pusher_key,
             "host": settings.pusher_host,
@@ -114,12 +126,22 @@ def routes(folder: Path, settings: Settings) -> list[BaseRoute]:
 
 
 def _policy(settings: Settings) -> str:
+    """Its scripts come last, so that a page's own can be added."""
     scheme = "wss" if settings.pusher_tls else "ws"
     host = settings.pusher_host or f"ws-{settings.pusher_cluster}.pusher.com"
     gateway = f"{scheme}://{host}:{settings.pusher_port}"
+    if settings.stripe_publishable_key:
+        connect, frame, script = (
+            " https://api.stripe.com",
+            f"{STRIPE_JS} https://hooks.stripe.com",
+            f" {STRIPE_JS}",
+        )
+    else:
+        connect, frame, script = "", settings.stripe_sandbox_url or "'none'", ""
     return (
-        f"default-src 'self'; connect-src 'self' {gateway}; img-src 'self' data:; style-src 'self' 'unsafe-inline'; "
-        "font-src 'self'; frame-ancestors 'none'; base-uri 'self'; form-action 'self'; object-src 'none'"
+        f"default-src 'self'; connect-src 'self' {gateway}{connect}; img-src 'self' data:; "
+        f"style-src 'self' 'unsafe-inline'; font-src 'self'; frame-src {frame}; frame-ancestors 'none'; "
+        f"base-uri 'self'; form-action 'self'; object-src 'none'; script-src 'self'{script}"
     )
 
 
@@ -135,7 +157,7 @@ def _read(path: Path, folder: Path, policy: str) -> File:
         "Vary": "Accept-Encoding",
     }
     if path.suffix == ".html":
-        headers["Content-Security-Policy"] = f"{policy}; script-src 'self'{_inline_scripts(content)}"
+        headers["Content-Security-Policy"] = f"{policy}{_inline_scripts(content)}"
     return File(content, beside.read_bytes() if beside.exists() else None, headers)
 
 

@@ -72,6 +72,11 @@ class Instance(NamedTuple):
         """Whether payments go to the sandbox here, and not to the Stripe account that this shell names."""
         return not os.environ.get("STRIPE_API_KEY")
 
+    @property
+    def _sandbox(self) -> dict[str, str]:
+        url = f"http://{HOST}:{self.ports.stripe}"
+        return {"STRIPE_API_BASE": url, "STRIPE_SANDBOX_URL": url}
+
     def environment(self) -> dict[str, str]:
         """The settings of every process of this instance, by variable name."""
         derived = {
@@ -87,7 +92,7 @@ class Instance(NamedTuple):
             "JWT_PUBLIC_KEYS": _one_word(self.secrets.jwt_public_keys),
             "STRIPE_API_KEY": self.secrets.stripe_api_key,
             "STRIPE_WEBHOOK_SECRETS": self.secrets.stripe_webhook_secret,
-            **({"STRIPE_API_BASE": f"http://{HOST}:{self.ports.stripe}"} if self.sandboxed else {}),
+            **(self._sandbox if self.sandboxed else {}),
             "PUSH_BACKEND": "gateway",
             "PUSHER_APP_ID": "1",
             "PUSHER_KEY": self.secrets.pusher_key,

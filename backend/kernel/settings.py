@@ -54,9 +54,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     jwt_refresh_days: Annotated[int, msgspec.Meta(ge=1, le=365)] = 30
 
     stripe_api_key: str = ""
-    stripe_publishable_key: str = ""
+    # Told to every browser, so a secret key here is refused. Without it the shop offers the sandbox's test cards.
+    stripe_publishable_key: Annotated[str, msgspec.Meta(pattern="^pk_(test|live)_[A-Za-z0-9]+$")] = ""
     stripe_webhook_secrets: str = ""
     stripe_api_base: str = "https://api.stripe.com"
+    # Where a buyer's browser reaches the sandbox's own page for 3-D Secure.
+    stripe_sandbox_url: Annotated[str, msgspec.Meta(pattern="^https?://[A-Za-z0-9.:-]+$")] = ""
 
     push_backend: Literal["gateway", "pusher"] = "gateway"
     pusher_app_id: str = ""

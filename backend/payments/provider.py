@@ -98,7 +98,8 @@ class Provider:
         return await _asked(
             self._client.v1.payment_intents.confirm_async(
                 intent_id,
-                {"payment_method": payment_method},
+                # The browser carries out what the bank asks for, by Stripe's own script.
+                {"payment_method": payment_method, "use_stripe_sdk": True},
                 {"idempotency_key": f"confirm:{order_id}:{attempt}"},
             )
         )

@@ -40,6 +40,9 @@ def test_blank_is_missing() -> None:
         ("PUSHER_TLS", "s3cret"),
         ("RATE_LIMITS", "perhaps"),
         ("LOG_LEVEL", "s3cret"),
+        ("STRIPE_PUBLISHABLE_KEY", "sk_live_s3cret"),
+        ("STRIPE_PUBLISHABLE_KEY", "pk_test_s3cret; script-src *"),
+        ("STRIPE_SANDBOX_URL", "https://s3cret/ script-src *"),
     ],
 )
 def test_a_malformed_value_is_named_and_not_told(name: str, value: str) -> None:
