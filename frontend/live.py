@@ -30,6 +30,20 @@ class ShowPage(Widget):
     tag = "ShowPage"
 
 
+class CheckoutPage(Widget):
+    """One order: its clock, its bill, the card, and how it ends."""
+
+    library = f"{LIVE}/checkout.jsx"
+    tag = "CheckoutPage"
+
+
+class MyOrders(Widget):
+    """The visitor's own orders, live."""
+
+    library = f"{LIVE}/my_orders.jsx"
+    tag = "MyOrders"
+
+
 class LivePill(Widget):
     """Whether what the page shows is live."""
 

@@ -5,7 +5,7 @@ import reflex as rx
 from frontend.live import AccountMenu, LivePill, ThemeSwitch, Toasts, nav_link
 
 # Label and address of each page that the header leads to.
-NAVIGATION = (("Browse", "/"),)
+NAVIGATION = (("Browse", "/"), ("My orders", "/orders"))
 
 
 def shell(*content: rx.Component) -> rx.Component:

@@ -35,17 +35,22 @@ def data() -> Iterator[Path]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.fixture(scope="module")
+def environment() -> dict[str, str]:
+    """What a module's instance is set to beside the settings of all; a module has its own when it needs others."""
+    return {}
+
+
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def up(data: Path) -> AsyncIterator[Running]:
+async def up(data: Path, environment: dict[str, str]) -> AsyncIterator[Running]:
     # Outside of any test's time: the first build on a machine takes half a minute.
     frontend.build(frontend.cache_folder(data))
-    async with running(
-        data,
-        "--no-demo",
-        HOLD_SECONDS=str(HOLD_SECONDS),
-        PAYMENT_GRACE_SECONDS=str(HOLD_SECONDS),
-        RATE_LIMITS="off",
-    ) as started:
+    settings = {
+        "HOLD_SECONDS": str(HOLD_SECONDS),
+        "PAYMENT_GRACE_SECONDS": str(HOLD_SECONDS),
+        "RATE_LIMITS": "off",
+    }
+    async with running(data, "--no-demo", **(settings | environment)) as started:
         await started.until_up()
         yield started
 

@@ -26,7 +26,7 @@ async def test_a_stranger_chooses_signs_up_on_the_way_and_holds_what_was_chosen(
         await ana.open_show(show_id)
         await ana.pick(one, two)
         # 50.00 and 55.00 with a fee of five percent.
-        await expect(ana.page.locator(".pick-total b")).to_have_text("€110.25")
+        await expect(ana.page.locator(".bill-total b")).to_have_text("€110.25")
         await ana.hold()
         await ana.page.wait_for_url(re.compile(r"/signin\?next="))
         await ana.page.get_by_role("link", name="Make an account").click()
@@ -77,7 +77,7 @@ async def test_a_ticket_that_goes_while_it_is_chosen_leaves_the_pick(market: Mar
             .get_by_text("Somebody was faster with Balcony · Row A · seat 1")
             .wait_for()
         )
-        await expect(ben.page.locator(".pick-line").first).to_contain_text("seat 2")
+        await expect(ben.page.locator(".bill-line").first).to_contain_text("seat 2")
 
 
 async def test_tickets_that_nothing_tells_apart_share_a_row_and_are_picked_one_by_one(
@@ -96,7 +96,7 @@ async def test_tickets_that_nothing_tells_apart_share_a_row_and_are_picked_one_b
         for left in (3, 2):
             await alike.get_by_role("button", name="Add one").click()
             await alike.get_by_text(f"{left} alike").wait_for()
-        await expect(ben.page.locator(".pick-total b")).to_have_text("€79.80")
+        await expect(ben.page.locator(".bill-total b")).to_have_text("€79.80")
         await expect(ben.page.locator("[data-ticket]")).to_have_count(2)
 
 

@@ -78,6 +78,11 @@ class Visitor:
         await self.context.add_cookies(session)  # type: ignore[arg-type]  # they are what it takes
         await self.context.add_init_script(MEMBER)
 
+    async def sign_in_like(self, other: "Visitor") -> None:
+        """The same person, on another device."""
+        await self.context.add_cookies(await other.context.cookies())  # type: ignore[arg-type]  # as it gave them
+        await self.context.add_init_script(MEMBER)
+
     async def open(self, path: str) -> None:
         await self.page.goto(self.url + path)
 
@@ -104,6 +109,39 @@ class Visitor:
 
     async def hold(self) -> None:
         await self.page.get_by_role("button", name=re.compile("^Hold ")).click()
+
+    async def place(self, *ticket_ids: str) -> Json:
+        """An order, over the API, with the session of this browser."""
+        answer = await self.context.request.post(f"{self.url}/api/orders", data={"ticket_ids": ticket_ids})
+        assert answer.status == 201, await answer.text()
+        order: Json = await answer.json()
+        return order
+
+    async def order(self, order: Json) -> Json:
+        """What the API says of it now."""
+        found: Json = await (await self.context.request.get(f"{self.url}/api/orders/{order['id']}")).json()
+        return found
+
+    async def open_checkout(self, order: Json) -> None:
+        """Until it is there, and live."""
+        await self.open(f"/checkout/{order['id']}")
+        await self.page.locator("[data-stage]").wait_for()
+        await self.until_state("live")
+
+    async def until_stage(self, stage: str, *, seconds: float = 15) -> None:
+        await self.page.locator(f"[data-stage={stage}]").wait_for(timeout=seconds * 1000)
+
+    async def pay(self, digits: str = "4242") -> None:
+        """With the test card that ends so."""
+        await self.page.get_by_label(re.compile(digits)).check()
+        await self.page.get_by_role("button", name=re.compile("^Pay ")).click()
+
+    async def answer_bank(self, answer: str) -> None:
+        await self.page.frame_locator("iframe").get_by_role("button", name=answer).click()
+
+    async def seconds(self) -> int:
+        """The checkout's countdown."""
+        return int(await self.page.locator("[data-level]").get_attribute("data-seconds") or "-99")
 
     async def tickets(self) -> dict[str, tuple[str, str]]:
         """What the page shows of each ticket: its standing and its price."""

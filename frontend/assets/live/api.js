@@ -23,6 +23,7 @@ export class Problem extends Error {
 
 export const get = (path, options) => call("GET", path, undefined, options);
 export const post = (path, body, options) => call("POST", path, body, options);
+export const remove = (path, options) => call("DELETE", path, undefined, options);
 
 /** All items of a list, page after page. */
 export async function getAll(path, { signal, pages = 30 } = {}) {
@@ -111,6 +112,26 @@ function read(name) {
 /** A new Idempotency-Key; crypto.randomUUID is missing where the shop is read without TLS. */
 export function newKey() {
   return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+/** What a visitor tries, under an Idempotency-Key: a repeat after a lost reply has the same, anything else a new one. */
+export class Attempt {
+  #what = null;
+  #key = "";
+
+  /** `send(key)`, to do `what`. */
+  async make(what, send) {
+    if (what !== this.#what) this.#key = newKey();
+    this.#what = what;
+    try {
+      const answer = await send(this.#key);
+      this.#what = null;
+      return answer;
+    } catch (fault) {
+      if (fault.status > 0 && fault.status < 500) this.#what = null;
+      throw fault;
+    }
+  }
 }
 
 let facts = null;

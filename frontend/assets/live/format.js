@@ -68,6 +68,11 @@ function inZone(show, options) {
   }
 }
 
+/** "22 Nov 2026, 16:30", where the reader is. */
+export function dayAndTime(time) {
+  return formatter(Intl.DateTimeFormat, { dateStyle: "medium", timeStyle: "short" }).format(new Date(time));
+}
+
 /** 38 is "0:38". */
 export function minutes(seconds) {
   return `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;

@@ -2,12 +2,12 @@
 import { useCallback, useEffect, useMemo, useRef, useState } from "react";
 import { useNavigate } from "react-router";
 
-import { newKey, post } from "./api.js";
-import { secondsUntil } from "./clock.js";
-import { fullName, minutes, money } from "./format.js";
+import { Attempt } from "./api.js";
+import { Bill, Total } from "./bill.jsx";
+import { fullName } from "./format.js";
+import { holdTickets, holdWords, refusalOfHold } from "./holding.js";
 import { askUser, user } from "./session.js";
 import { costOf, names, standing } from "./tickets.js";
-import { toast } from "./toasts.jsx";
 
 const MOST = 8;
 
@@ -52,7 +52,7 @@ export function Pick({ show, pick, facts, tickets }) {
     <aside className={`card pick ${chosen.length ? "" : "empty"}`} aria-label="Your pick">
       <h2 className="section-title">Your pick</h2>
       {problem && (
-        <p className="pick-problem" role="alert">
+        <p className="told pick-problem" role="alert">
           {problem}
         </p>
       )}
@@ -63,27 +63,11 @@ export function Pick({ show, pick, facts, tickets }) {
       )}
       {chosen.length > 0 && (
         <>
-          <ul className="pick-lines">
-            {chosen.map((ticket) => (
-              <li className="pick-line" key={ticket.id}>
-                <span>{fullName(ticket)}</span>
-                <span>{money(ticket.price, ticket.currency)}</span>
-              </li>
-            ))}
-            {!obstacle && cost.fee > 0 && (
-              <li className="pick-line soft">
-                <span>Service fee</span>
-                <span>{money(cost.fee, currency)}</span>
-              </li>
-            )}
-          </ul>
+          <Bill tickets={chosen} fee={obstacle ? 0 : cost.fee} currency={currency} />
           <hr className="perforation notched" />
-          <p className="pick-total">
-            <span className="soft">{chosen.length === 1 ? "1 ticket" : `${chosen.length} tickets`}, all-in</span>
-            <b>{obstacle ? "—" : money(cost.total, currency)}</b>
-          </p>
+          <Total count={chosen.length} total={obstacle ? null : cost.total} currency={currency} />
           {obstacle && (
-            <p className="pick-problem" role="status">
+            <p className="told pick-problem" role="status">
               {obstacle}
             </p>
           )}
@@ -93,7 +77,7 @@ export function Pick({ show, pick, facts, tickets }) {
             disabled={Boolean(obstacle) || pick.holding || !facts}
             onClick={hold}
           >
-            {pick.holding ? "Holding" : holdWords(chosen.length, seconds)}
+            {pick.holding ? "Holding" : `Hold ${holdWords(chosen.length, seconds)}`}
           </button>
           <p className="note">Yours alone while the clock runs. You pay nothing until you confirm.</p>
         </>
@@ -102,16 +86,11 @@ export function Pick({ show, pick, facts, tickets }) {
   );
 }
 
-function holdWords(count, seconds) {
-  const what = count === 1 ? "it" : count === 2 ? "both" : `all ${count}`;
-  return `Hold ${what} for ${seconds < 120 ? `${seconds} seconds` : `${Math.round(seconds / 60)} minutes`}`;
-}
-
-/** What went wrong last, and the way to hold the pick. A repeat after a lost reply carries the same key. */
+/** What went wrong last, and the way to hold the pick. */
 function useHold(show, pick, tickets) {
   const navigate = useNavigate();
   const [problem, setProblem] = useState(null);
-  const attempt = useRef({ ids: "", key: "" });
+  const attempt = useRef(new Attempt());
   const ids = useMemo(() => pick.chosen.map((ticket) => ticket.id).sort(), [pick.chosen]);
 
   const toSignIn = () => navigate(`/signin?next=${encodeURIComponent(`/shows/${show.id}`)}`);
@@ -121,17 +100,14 @@ function useHold(show, pick, tickets) {
       toSignIn();
       return;
     }
-    const named = ids.join();
-    if (attempt.current.ids !== named) attempt.current = { ids: named, key: newKey() };
     pick.setHolding(true);
     setProblem(null);
     try {
-      const order = await post("/api/orders", { ticket_ids: ids }, { key: attempt.current.key });
+      const order = await holdTickets(ids, attempt.current);
       pick.clear();
       navigate(`/checkout/${order.id}`);
     } catch (fault) {
       pick.setHolding(false);
-      if (fault.status !== 0) attempt.current = { ids: "", key: "" };
       if (fault.status === 401) toSignIn();
       else setProblem(refusal(fault, pick, tickets));
     }
@@ -142,29 +118,8 @@ function useHold(show, pick, tickets) {
 /** Why it could not be held, in words; what somebody else has leaves the pick. */
 function refusal(fault, pick, tickets) {
   const ticket = tickets.find(({ id }) => id === fault.body?.ticket_id);
-  const which = ticket ? fullName(ticket) : names(pick.chosen.slice(0, 3));
-  switch (fault.code) {
-    case "ticket_unavailable": {
-      if (ticket) pick.toggle(ticket.id);
-      const until = fault.body.held_until;
-      const hope = until ? ` It may be free in ${minutes(secondsUntil(until))}.` : "";
-      return `Somebody was faster with ${which}.${hope}`;
-    }
-    case "own_ticket":
-      if (ticket) pick.toggle(ticket.id);
-      return `You are selling ${which} yourself.`;
-    case "too_many_open_orders":
-      return "You hold several orders already. Pay for one or let one go first.";
-    case "too_many_tickets_of_show":
-      return `You may have ${fault.body.max_tickets_per_show} tickets of one show.`;
-    case "cooling_down":
-      return `Several of your holds ended unpaid. You can hold again in ${minutes(secondsUntil(fault.body.retry_at))}.`;
-    case "offline":
-      return "No connection to the shop. Try again: you will not hold anything twice.";
-    default:
-      toast("That could not be held. Try again.");
-      return fault.message;
-  }
+  if (ticket && ["ticket_unavailable", "own_ticket"].includes(fault.code)) pick.toggle(ticket.id);
+  return refusalOfHold(fault, ticket ? fullName(ticket) : names(pick.chosen.slice(0, 3)));
 }
 
 function stored(name) {

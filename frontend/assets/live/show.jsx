@@ -2,8 +2,8 @@
 import { memo, useCallback, useEffect, useMemo, useRef, useState } from "react";
 import { Link, useParams } from "react-router";
 
-import { shopFacts } from "./api.js";
 import { serverNow, useClock, useSecondsUntil } from "./clock.js";
+import { useFacts } from "./facts.js";
 import { fullName, minutes, money, moneyFrom, readersTime, seatName, showTime } from "./format.js";
 import { useValue } from "./observable.js";
 import { Pick, usePick } from "./pick.jsx";
@@ -80,14 +80,6 @@ function useTakenNotice(feed, pick) {
       toast(`Somebody was faster with ${fullName(ticket)}.`);
     };
   }, [feed]);
-}
-
-function useFacts() {
-  const [facts, setFacts] = useState(null);
-  useEffect(() => {
-    shopFacts().then(setFacts, () => undefined);
-  }, []);
-  return facts;
 }
 
 const wholeSecond = () => Math.floor(serverNow() / 1000);

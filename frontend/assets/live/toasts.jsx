@@ -23,6 +23,8 @@ const nothingToRead = async () => {};
 
 /** What happened to the visitor's own orders and sales, on whatever page that finds it. */
 function notice(event, data) {
+  // Its own page shows it.
+  if (data?.order && location.pathname === `/checkout/${data.order.id}`) return;
   if (event === "sale.sold") toast(`Sold: ${fullName(data.sale.ticket)} for ${money(data.sale.amount, data.sale.currency)}.`);
   if (event === "order.expired") toast("The time of your hold ran out. You were not charged.");
   if (event === "order.completed") toast(`Paid ${money(data.order.total, data.order.currency)}. The tickets are yours.`);

@@ -1,0 +1,13 @@
+// What this installation says of itself, for widgets.
+import { useEffect, useState } from "react";
+
+import { shopFacts } from "./api.js";
+
+/** null until it is known. */
+export function useFacts() {
+  const [facts, setFacts] = useState(null);
+  useEffect(() => {
+    shopFacts().then(setFacts, () => undefined);
+  }, []);
+  return facts;
+}

@@ -1,0 +1,244 @@
+"""The checkout: paying, being refused, the bank's question; the same on every device, with keys and for ears too."""
+
+import math
+import re
+from uuid import uuid4
+
+import pytest
+from playwright.async_api import Request, Route, expect
+
+from tests.shop.conftest import Visit
+from tests.shop.market import Market
+from tests.shop.visitor import Json, Visitor
+
+HOLD_SECONDS = 40
+GRACE_SECONDS = 25
+
+pytestmark = [
+    pytest.mark.timeout(180),
+    pytest.mark.xdist_group("shop-checkout"),
+    pytest.mark.asyncio(loop_scope="module"),
+]
+# What a screen reader is made to say.
+HEAR = """
+    globalThis.heard = [];
+    new MutationObserver(changes => {
+      for (const { target } of changes) {
+        const element = target.nodeType === Node.TEXT_NODE ? target.parentElement : target;
+        const words = element?.closest("[role=alert]")?.textContent;
+        if (words && globalThis.heard.at(-1) !== words) globalThis.heard.push(words);
+      }
+    }).observe(document, { subtree: true, childList: true, characterData: true });
+"""
+
+
+@pytest.fixture(scope="module")
+def environment() -> dict[str, str]:
+    return {"HOLD_SECONDS": str(HOLD_SECONDS), "PAYMENT_GRACE_SECONDS": str(GRACE_SECONDS)}
+
+
+async def test_a_good_card_pays_and_leaves_a_receipt(market: Market, visit: Visit) -> None:
+    async with visit() as ana:
+        order = await _held(market, ana, count=2)
+        await ana.open_checkout(order)
+        await expect(ana.page.locator("h1")).to_have_text(re.compile(r"They're yours for \d\d seconds"))
+        summary = ana.page.get_by_label("Your order")
+        # 50.00 and 55.00 with a fee of five percent.
+        for words in ("Harbour Lights", "seat 1", "€50.00", "Service fee", "€5.25", "€110.25"):
+            await expect(summary).to_contain_text(words)
+        await ana.pay()
+        await ana.until_stage("paid")
+        assert (await ana.order(order))["status"] == "completed"
+        await ana.page.reload()
+        await ana.page.get_by_role("heading", name="They're yours").wait_for()
+        await expect(summary).to_contain_text(order["id"])
+        assert not ana.errors
+
+
+async def test_a_declined_card_says_why_keeps_the_time_and_another_card_pays(
+    market: Market, visit: Visit
+) -> None:
+    async with visit(width=360) as ana:
+        order = await _held(market, ana)
+        await ana.open_checkout(order)
+        await ana.pay("9995")
+        await ana.page.get_by_role("alert").get_by_text("There is not enough money on that card.").wait_for()
+        await ana.page.get_by_text("You were not charged.").wait_for()
+        await expect(ana.page.get_by_label(re.compile("9995"))).to_be_checked()
+        # The hold's own 40 seconds have become the 25 that paying adds, when those end later.
+        assert (await ana.order(order))["expires_at"] >= order["expires_at"]
+        await ana.page.reload()
+        await ana.page.get_by_role("alert").get_by_text("not enough money").wait_for()
+        await ana.pay()
+        await ana.until_stage("paid")
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+async def test_the_banks_question_is_answered_and_the_order_paid(
+    market: Market, visit: Visit, width: int
+) -> None:
+    async with visit(width=width) as ana:
+        order = await _held(market, ana)
+        await ana.open_checkout(order)
+        await ana.pay("3184")
+        await ana.until_stage("challenge")
+        await ana.answer_bank("Approve")
+        await ana.until_stage("paid")
+        assert (await ana.order(order))["status"] == "completed"
+
+
+async def test_without_approval_nothing_is_charged_and_the_same_card_may_be_tried_again(
+    market: Market, visit: Visit
+) -> None:
+    async with visit() as ana:
+        order = await _held(market, ana)
+        await ana.open_checkout(order)
+        await ana.pay("3184")
+        await ana.answer_bank("Decline")
+        await ana.page.get_by_role("alert").get_by_text("did not get your approval").wait_for()
+        assert (await ana.order(order))["status"] == "awaiting_payment"
+        await ana.pay("3184")
+        await ana.answer_bank("Approve")
+        await ana.until_stage("paid")
+
+
+async def test_every_tab_and_device_shows_the_same_time_and_the_same_state(
+    market: Market, visit: Visit
+) -> None:
+    async with visit() as ana, visit(width=360, wrong_by_ms=300_000) as phone:
+        order = await _held(market, ana)
+        await phone.sign_in_like(ana)
+        tab = Visitor(ana.url, ana.context, await ana.context.new_page())
+        every = (ana, tab, phone)
+        for one in every:
+            await one.open_checkout(order)
+        left = (await ana.order(order))["seconds_left"]
+        shown = [await one.seconds() for one in every]
+        assert all(abs(seconds - math.ceil(left)) <= 1 for seconds in shown), (left, shown)
+        await ana.pay("3184")
+        for one in every:
+            await one.until_stage("challenge")
+        await tab.page.reload()
+        await tab.until_stage("challenge")
+        await phone.answer_bank("Approve")
+        for one in every:
+            await one.until_stage("paid")
+
+
+async def test_what_is_let_go_is_free_at_once_and_can_be_held_again(market: Market, visit: Visit) -> None:
+    async with visit() as ana:
+        order = await _held(market, ana)
+        await ana.open_checkout(order)
+        await ana.page.get_by_role("button", name="let it go").click()
+        await ana.until_stage("cancelled")
+        await ana.page.get_by_text("You were not charged.").wait_for()
+        [ticket] = order["tickets"]
+        assert (await market.ticket(ticket["id"]))["status"] == "available"
+        await ana.page.get_by_role("button", name="Hold it again").click()
+        await ana.page.wait_for_url(lambda url: not url.endswith(order["id"]))
+        await ana.until_stage("choosing")
+        assert (await market.ticket(ticket["id"]))["status"] == "held"
+
+
+async def test_a_lost_reply_is_asked_for_again_under_the_same_key(market: Market, visit: Visit) -> None:
+    sent: list[Request] = []
+
+    async def lose_first(route: Route) -> None:
+        sent.append(route.request)
+        await (route.abort() if len(sent) == 1 else route.continue_())
+
+    async with visit() as ana:
+        order = await _held(market, ana)
+        await ana.open_checkout(order)
+        await ana.page.route("**/api/payments", lose_first)
+        await ana.pay()
+        await ana.page.get_by_role("alert").get_by_text("you will not be charged twice").wait_for()
+        await ana.pay()
+        await ana.until_stage("paid")
+        first, second = [request.headers["idempotency-key"] for request in sent]
+        assert first == second
+
+
+async def test_an_order_is_paid_with_the_keyboard_alone(market: Market, visit: Visit) -> None:
+    async with visit() as ana:
+        await ana.open_checkout(await _held(market, ana))
+        await _tab_to(ana, "document.activeElement.type === 'radio'")
+        await ana.page.keyboard.press("ArrowDown")
+        await expect(ana.page.get_by_label(re.compile("3184"))).to_be_checked()
+        await ana.page.keyboard.press("ArrowUp")
+        await _tab_to(ana, "document.activeElement.textContent.startsWith('Pay ')")
+        await ana.page.keyboard.press("Enter")
+        await ana.until_stage("paid")
+        await expect(ana.page.get_by_role("heading", name="It's yours")).to_be_focused()
+
+
+async def test_the_time_is_said_aloud_at_30_10_and_0_seconds_and_never_else(
+    market: Market, visit: Visit
+) -> None:
+    async with visit() as ana:
+        await ana.context.add_init_script(HEAR)
+        await ana.page.clock.install()
+        await ana.open_checkout(await _held(market, ana))
+        levels = ana.page.locator("[data-level]")
+        await expect(levels).to_have_attribute("data-level", "calm")
+        # Nothing from outside tells the page that its time is running fast.
+        await ana.context.set_offline(True)
+        for left, level in ((29, "soon"), (20, "soon"), (9, "last"), (3, "last")):
+            await ana.page.clock.fast_forward((await ana.seconds() - left) * 1000)
+            await expect(levels).to_have_attribute("data-level", level)
+        await ana.page.clock.fast_forward(5000)
+        await ana.until_stage("expired")
+        await expect(ana.page.locator("[role=alert]")).to_have_text("Time is up.")
+        assert await ana.page.evaluate("heard") == [
+            "30 seconds left to pay.",
+            "10 seconds left.",
+            "Time is up.",
+        ]
+
+
+async def test_somebody_elses_order_and_a_missing_one_look_alike(market: Market, visit: Visit) -> None:
+    async with visit() as ana, visit() as eve:
+        order = await _held(market, ana)
+        await eve.sign_up("eve")
+        seen = []
+        for order_id in (order["id"], uuid4()):
+            await eve.open(f"/checkout/{order_id}")
+            await eve.page.get_by_text("There is no such order").wait_for()
+            seen.append(await eve.page.locator("main").inner_text())
+        assert seen[0] == seen[1]
+
+
+async def test_who_is_signed_out_signs_in_and_is_back_at_the_checkout(market: Market, visit: Visit) -> None:
+    async with visit() as ana:
+        order = await _held(market, ana)
+        await ana.context.clear_cookies()
+        await ana.open(f"/checkout/{order['id']}")
+        await ana.page.locator("main").get_by_role("link", name="Sign in").click()
+        await ana.page.wait_for_url(f"**/signin?next=%2Fcheckout%2F{order['id']}")
+
+
+async def test_the_policy_lets_nobody_in_but_the_sandboxs_own_page(market: Market, visit: Visit) -> None:
+    async with visit() as ana:
+        page = await ana.context.request.get(f"{ana.url}/checkout/{uuid4()}")
+        policy = page.headers["content-security-policy"]
+        assert f"frame-src http://127.0.0.1:{market.up.stripe_port};" in policy
+        assert "stripe.com" not in policy
+        order = await _held(market, ana)
+        await ana.open_checkout(order)
+        assert {host.partition(":")[0] for host in ana.hosts} == {"127.0.0.1"}
+
+
+async def _held(market: Market, visitor: Visitor, *, count: int = 1) -> Json:
+    """An order of a visitor who is new here."""
+    show_id = await market.show()
+    tickets = await market.tickets(show_id, count)
+    await visitor.sign_up("ana")
+    return await visitor.place(*tickets)
+
+
+async def _tab_to(visitor: Visitor, there: str) -> None:
+    for _ in range(30):
+        await visitor.page.keyboard.press("Tab")
+        if await visitor.page.evaluate(there):
+            return
+    raise AssertionError(f"the Tab key leads to nothing with {there}")
