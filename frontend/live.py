@@ -92,7 +92,6 @@ class NavLink(rx.Component):
     library = "react-router"
     tag = "NavLink"
     to: rx.Var[str]
-    end: rx.Var[bool]
 
 
 def nav_link(text: str | rx.Component, to: str, **props: Any) -> rx.Component:

@@ -44,7 +44,7 @@ def header() -> rx.Component:
             rx.el.div(
                 nav_link(logo(), "/", class_name="home", custom_attrs={"aria-label": "GitTix, to the shows"}),
                 rx.el.nav(
-                    *(nav_link(label, to, end=True, class_name="nav-link") for label, to in NAVIGATION),
+                    *(nav_link(label, to, class_name="nav-link") for label, to in NAVIGATION),
                     aria_label="Main",
                 ),
                 class_name="header-start",

@@ -16,7 +16,7 @@ from playwright.async_api import Browser, async_playwright
 from backend.embedded.demo import PASSWORD
 from tests.embedded.running import running
 from tests.shop import chromium
-from tests.shop.visitor import Visitor, visiting
+from tests.shop.visitor import MEMBER, Json, Visitor, visiting
 
 FOLDER = Path(__file__).parents[2] / "docs" / "screenshots"
 WIDTHS = (1280, 360)
@@ -42,6 +42,25 @@ async def show(visitor: Visitor, show_id: str) -> None:
         await free.nth(number).check()
 
 
+async def orders(visitor: Visitor, _show_id: str) -> None:
+    await _as(visitor, "ana")
+    await visitor.open("/orders")
+    await visitor.page.locator("[data-order]").first.wait_for()
+
+
+async def checkout(visitor: Visitor, show_id: str) -> None:
+    await _as(visitor, "ben")
+    listed = await visitor.context.request.get(f"{visitor.url}/api/orders?status=pending")
+    held = [order for order in (await listed.json())["items"] if order["seconds_left"] > 35]
+    await visitor.open_checkout(held[0] if held else await _hold_two(visitor, show_id))
+
+
+async def receipt(visitor: Visitor, _show_id: str) -> None:
+    await _as(visitor, "ana")
+    listed = await visitor.context.request.get(f"{visitor.url}/api/orders?status=completed")
+    await visitor.open_checkout((await listed.json())["items"][0])
+
+
 async def sign_in(visitor: Visitor, _show_id: str) -> None:
     await visitor.open("/signin")
 
@@ -53,6 +72,9 @@ async def sign_up(visitor: Visitor, _show_id: str) -> None:
 # The show first: what was held for its sake is held for a minute.
 SCENES = (
     Scene("show", show),
+    Scene("orders", orders),
+    Scene("checkout", checkout),
+    Scene("receipt", receipt),
     Scene("browse", browse),
     Scene("signin", sign_in),
     Scene("signup", sign_up),
@@ -85,6 +107,19 @@ async def _picture(
         await visitor.page.wait_for_timeout(800)
         await visitor.page.screenshot(path=path)
         print(path)
+
+
+async def _as(visitor: Visitor, name: str) -> None:
+    body = {"email": f"{name}@gittix.example", "password": PASSWORD}
+    answer = await visitor.context.request.post(f"{visitor.url}/api/users/signin", data=body)
+    assert answer.ok, await answer.text()
+    await visitor.context.add_init_script(MEMBER)
+
+
+async def _hold_two(visitor: Visitor, show_id: str) -> Json:
+    query = f"show_id={show_id}&status=available&sort=-price"
+    listed = await visitor.context.request.get(f"{visitor.url}/api/tickets?{query}")
+    return await visitor.place(*(ticket["id"] for ticket in (await listed.json())["items"][-2:]))
 
 
 async def _trade(url: str) -> str:

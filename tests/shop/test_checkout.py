@@ -172,10 +172,10 @@ async def test_an_order_is_paid_with_the_keyboard_alone(market: Market, visit: V
         await expect(ana.page.get_by_role("heading", name="It's yours")).to_be_focused()
 
 
-async def test_the_time_is_said_aloud_at_30_10_and_0_seconds_and_never_else(
+async def test_the_time_is_said_aloud_at_30_10_and_0_seconds_and_moves_nothing(
     market: Market, visit: Visit
 ) -> None:
-    async with visit() as ana:
+    async with visit(width=360) as ana:
         await ana.context.add_init_script(HEAR)
         await ana.page.clock.install()
         await ana.open_checkout(await _held(market, ana))
@@ -183,9 +183,13 @@ async def test_the_time_is_said_aloud_at_30_10_and_0_seconds_and_never_else(
         await expect(levels).to_have_attribute("data-level", "calm")
         # Nothing from outside tells the page that its time is running fast.
         await ana.context.set_offline(True)
+        button = ana.page.get_by_role("button", name=re.compile("^Pay "))
+        places = [await button.bounding_box()]
         for left, level in ((29, "soon"), (20, "soon"), (9, "last"), (3, "last")):
             await ana.page.clock.fast_forward((await ana.seconds() - left) * 1000)
             await expect(levels).to_have_attribute("data-level", level)
+            places.append(await button.bounding_box())
+        assert places == places[:1] * 5
         await ana.page.clock.fast_forward(5000)
         await ana.until_stage("expired")
         await expect(ana.page.locator("[role=alert]")).to_have_text("Time is up.")

@@ -10,13 +10,16 @@ from playwright.async_api import CDPSession, Page
 from tests.shop.axe import serious_findings
 from tests.shop.conftest import Visit
 from tests.shop.market import Market
+from tests.shop.visitor import Visitor
 
 pytestmark = [
     pytest.mark.timeout(180),
     pytest.mark.xdist_group("shop-looks"),
     pytest.mark.asyncio(loop_scope="module"),
 ]
-PAGES = ("/", "/shows/{show_id}", "/signin", "/signup")
+PAGES = ("/", "/shows/{show_id}", "/signin", "/signup", "/orders", "/checkout/{held}", "/checkout/{paid}")
+# What only a signed-in buyer sees.
+OWN = ("/orders", "/checkout")
 WIDTHS = (360, 1280)
 JS_BUDGET_BYTES = 350 * 1024
 FIRST_PAINT_MS = 1000
@@ -32,26 +35,26 @@ WATCH_SHIFTS = """
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def show_id(market: Market) -> AsyncIterator[str]:
-    """A show with tickets of every standing."""
+async def ids(market: Market) -> AsyncIterator[dict[str, str]]:
+    """A show with tickets of every standing, and its buyer's orders: one paid, one held."""
     show_id = await market.show("An evening with a name so long that it has to go somewhere on a small phone")
     one, two, *_ = await market.tickets(show_id, 8)
     await market.tickets(show_id, 4, section="Standing", row=None, seat=None, price=3800)
-    await market.pay(await market.hold(one))
-    await market.hold(two)
-    yield show_id
+    paid = await market.hold(one)
+    await market.pay(paid)
+    held = await market.hold(two)
+    yield {"show_id": show_id, "paid": paid["id"], "held": held["id"]}
 
 
 @pytest.mark.parametrize("page", PAGES)
 async def test_a_page_has_no_serious_barrier_in_either_theme_at_either_width(
-    visit: Visit, show_id: str, page: str
+    market: Market, visit: Visit, ids: dict[str, str], page: str
 ) -> None:
     found = {}
     for dark in (False, True):
         for width in WIDTHS:
             async with visit(width=width, dark=dark, reduced_motion=True) as visitor:
-                await visitor.open(page.format(show_id=show_id))
-                await _settled(visitor.page)
+                await _open(visitor, market, page.format(**ids))
                 found[dark, width] = await serious_findings(visitor.page)
                 assert not visitor.errors
                 assert {host.partition(":")[0] for host in visitor.hosts} == {"127.0.0.1"}
@@ -74,10 +77,10 @@ async def test_the_audit_finds_what_is_wrong(visit: Visit) -> None:
         assert "color-contrast:" in rules
 
 
-@pytest.mark.parametrize("page", ["/", "/shows/{show_id}"])
+@pytest.mark.parametrize("page", ["/", "/shows/{show_id}", "/checkout/{held}"])
 @pytest.mark.parametrize("width", WIDTHS)
 async def test_a_page_paints_soon_stays_still_and_weighs_little(
-    visit: Visit, show_id: str, page: str, width: int
+    market: Market, visit: Visit, ids: dict[str, str], page: str, width: int
 ) -> None:
     measured = []
     # This machine may be busy with other tests: the best of three is what the page can do.
@@ -85,8 +88,7 @@ async def test_a_page_paints_soon_stays_still_and_weighs_little(
         async with visit(width=width) as visitor:
             await visitor.context.add_init_script(WATCH_SHIFTS)
             weight = await _weighing(visitor.page)
-            await visitor.open(page.format(show_id=show_id))
-            await _settled(visitor.page)
+            await _open(visitor, market, page.format(**ids))
             await visitor.until_state("live")
             painted: float = await visitor.page.evaluate(
                 "performance.getEntriesByName('first-contentful-paint')[0].startTime"
@@ -123,6 +125,13 @@ async def test_pages_are_asked_for_again_and_their_parts_are_kept(visit: Visit) 
         unknown = await visitor.context.request.get(f"{visitor.url}/api/nowhere")
         assert unknown.status == 404
         assert unknown.headers["content-type"] == "application/problem+json"
+
+
+async def _open(visitor: Visitor, market: Market, path: str) -> None:
+    if path.startswith(OWN):
+        await visitor.sign_in_as(market.buyer.cookies)
+    await visitor.open(path)
+    await _settled(visitor.page)
 
 
 async def _settled(page: Page) -> None:

@@ -2,6 +2,7 @@
 import { useCallback, useEffect, useRef, useState } from "react";
 
 import { loadStripe } from "./stripe.js";
+import { toast } from "./toasts.jsx";
 
 export function Challenge({ payment, feed, facts }) {
   const { publishable_key: key, sandbox_url: sandbox } = facts.stripe;
@@ -43,6 +44,8 @@ function AskedByStripe({ secret, feed, publishableKey }) {
     try {
       const stripe = await loadStripe(publishableKey);
       await stripe.handleNextAction({ clientSecret: secret });
+    } catch {
+      toast("Your bank's window could not be opened. Try again.");
     } finally {
       await feed.again();
       setAsking(false);

@@ -5,7 +5,7 @@ import { Link, useNavigate } from "react-router";
 import { Attempt, get } from "./api.js";
 import { serverNow, useClock, useSecondsUntil } from "./clock.js";
 import { fullName, minutes } from "./format.js";
-import { holdTickets, holdWords, refusalOfHold } from "./holding.js";
+import { allOf, holdTickets, refusalOfHold, timeOf } from "./holding.js";
 import { LiveRows } from "./live_rows.js";
 import { useValue } from "./observable.js";
 import { listen } from "./push.js";
@@ -54,6 +54,7 @@ export function HoldAgain({ order, facts, children }) {
   const held = rows.filter((ticket) => ["held", "paying"].includes(standing(ticket)));
   const taken = ready && free.length === 0;
   const [problem, holding, hold] = useHold(free);
+  const what = free.length === rows.length ? `${allOf(free.length)} again` : "what is left";
   return (
     <>
       {children(ready ? wordsOf(rows, free, held) : "", taken)}
@@ -66,7 +67,7 @@ export function HoldAgain({ order, facts, children }) {
       <p className="actions">
         {free.length > 0 && (
           <button type="button" className="button primary" onClick={hold} aria-disabled={holding}>
-            {holding ? "Holding" : `Hold ${holdWords(free.length, facts.hold_seconds, " again")}`}
+            {holding ? "Holding" : `Hold ${what} for ${timeOf(facts.hold_seconds)}`}
           </button>
         )}
         <Link className="button quiet" to={`/shows/${order.tickets[0].show_id}`}>

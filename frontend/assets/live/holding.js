@@ -9,10 +9,13 @@ export function holdTickets(ids, attempt) {
   return attempt.make(sorted.join(), (key) => post("/api/orders", { ticket_ids: sorted }, { key }));
 }
 
-/** "both for 60 seconds" */
-export function holdWords(count, seconds, again = "") {
-  const what = count === 1 ? "it" : count === 2 ? "both" : `all ${count}`;
-  return `${what}${again} for ${seconds < 120 ? `${seconds} seconds` : `${Math.round(seconds / 60)} minutes`}`;
+/** "it", "both", "all 3" */
+export function allOf(count) {
+  return count === 1 ? "it" : count === 2 ? "both" : `all ${count}`;
+}
+
+export function timeOf(seconds) {
+  return seconds < 120 ? `${seconds} seconds` : `${Math.round(seconds / 60)} minutes`;
 }
 
 /** Why `which` could not be held, in words. */

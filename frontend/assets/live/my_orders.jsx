@@ -5,7 +5,7 @@ import { Link } from "react-router";
 import { get } from "./api.js";
 import { heard, useClock, useSecondsUntil } from "./clock.js";
 import { useFacts } from "./facts.js";
-import { dayAndTime, minutes, money, showTime } from "./format.js";
+import { art, dayAndTime, minutes, money, showTime } from "./format.js";
 import { LiveRows } from "./live_rows.js";
 import { useMine } from "./mine.js";
 import { Observable, useValue } from "./observable.js";
@@ -133,6 +133,7 @@ const OrderRow = memo(function OrderRow({ order, facts, held }) {
   const [words, look] = STATUSES[order.status] ?? RAN_OUT;
   return (
     <li className={`card order ${order.touched ? "changed" : ""}`} data-order={order.id} data-status={held ? "held" : order.status} data-beat={order.touched % 2}>
+      <div className="order-art" style={{ background: art(order.tickets[0].show_id) }} />
       <div className="order-words">
         {groups.map(([show, tickets]) => (
           <div key={tickets[0].show_id}>
@@ -143,7 +144,7 @@ const OrderRow = memo(function OrderRow({ order, facts, held }) {
             <p>{names(tickets)}</p>
           </div>
         ))}
-        <p className="note">{dayAndTime(order.created_at)}</p>
+        <p className="note">Ordered {dayAndTime(order.created_at)}</p>
       </div>
       <div className="order-end">
         <b className="order-total">{money(order.total, order.currency)}</b>

@@ -5,7 +5,7 @@ import { useNavigate } from "react-router";
 import { Attempt } from "./api.js";
 import { Bill, Total } from "./bill.jsx";
 import { fullName } from "./format.js";
-import { holdTickets, holdWords, refusalOfHold } from "./holding.js";
+import { allOf, holdTickets, refusalOfHold, timeOf } from "./holding.js";
 import { askUser, user } from "./session.js";
 import { costOf, names, standing } from "./tickets.js";
 
@@ -77,7 +77,7 @@ export function Pick({ show, pick, facts, tickets }) {
             disabled={Boolean(obstacle) || pick.holding || !facts}
             onClick={hold}
           >
-            {pick.holding ? "Holding" : `Hold ${holdWords(chosen.length, seconds)}`}
+            {pick.holding ? "Holding" : `Hold ${allOf(chosen.length)} for ${timeOf(seconds)}`}
           </button>
           <p className="note">Yours alone while the clock runs. You pay nothing until you confirm.</p>
         </>

@@ -1,6 +1,7 @@
 // The shows that orders are for: read by their ids, once each.
 import { get } from "./api.js";
 import { Observable } from "./observable.js";
+import { bySection } from "./tickets.js";
 
 const MOST = 100; // that the API tells at once
 
@@ -17,8 +18,8 @@ export async function learnShows(orders, { signal } = {}) {
   }
 }
 
-/** An order's tickets by their shows: `[[show, tickets], …]`, the show undefined while it isn't known. */
+/** An order's tickets by their shows, seats in order: `[[show, tickets], …]`, the show undefined while it isn't known. */
 export function byShow(order, known) {
   const groups = Map.groupBy(order.tickets, (ticket) => ticket.show_id);
-  return [...groups].map(([id, tickets]) => [known.get(id), tickets]);
+  return [...groups].map(([id, tickets]) => [known.get(id), bySection(tickets).flatMap(([, seats]) => seats)]);
 }

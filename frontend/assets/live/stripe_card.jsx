@@ -41,7 +41,7 @@ export function StripeCard({ ref, order, publishableKey, disabled }) {
     };
   }, [publishableKey, total, currency, tries]);
 
-  useEffect(() => stripe.current?.element.update({ readOnly: disabled }), [disabled]);
+  useEffect(() => void stripe.current?.element.update({ readOnly: disabled }), [disabled]);
   useImperativeHandle(ref, () => () => methodOf(stripe.current), []);
 
   const again = () => {

@@ -3,7 +3,7 @@ import { useImperativeHandle, useState } from "react";
 
 const CARDS = [
   ["pm_card_visa", "4242", "always pays"],
-  ["pm_card_authenticationRequired", "3184", "the bank asks first (3-D Secure)"],
+  ["pm_card_authenticationRequired", "3184", "asks for 3-D Secure"],
   ["pm_card_visa_chargeDeclined", "0002", "is declined"],
   ["pm_card_visa_chargeDeclinedInsufficientFunds", "9995", "has not enough money"],
 ];
@@ -26,7 +26,7 @@ export function TestCards({ ref, disabled }) {
           </label>
         ))}
       </div>
-      <p className="note">This is a sandbox. No money moves, whatever you choose.</p>
+      <p className="note">A sandbox: no money moves.</p>
     </fieldset>
   );
 }

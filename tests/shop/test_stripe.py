@@ -1,0 +1,186 @@
+"""With a publishable key the card is Stripe's matter: its script, its fields, its window for the bank's question.
+
+Stripe's own server is not reached from here, so its script is a double, served in its place; what it makes is a payment
+method that the sandbox knows, and everything behind the API is as with the sandbox's cards.
+"""
+
+from uuid import uuid4
+
+import httpx
+import pytest
+from playwright.async_api import Request, Route, expect
+
+from tests.shop.conftest import Visit
+from tests.shop.market import Market
+from tests.shop.visitor import Json, Visitor
+
+KEY = "pk_test_gittix"
+SCRIPT = """
+globalThis.Stripe = key => {
+  const told = (globalThis.told = { key });
+  const input = document.createElement("input");
+  input.placeholder = "Card number";
+  return {
+    elements: options => {
+      told.options = options;
+      return {
+        create: kind => {
+          told.kind = kind;
+          const heard = {};
+          return {
+            on: (event, act) => (heard[event] = act),
+            mount: place => (place.append(input), heard.ready()),
+            update: changes => (input.readOnly = changes.readOnly),
+            destroy: () => input.remove(),
+          };
+        },
+        submit: async () =>
+          input.value ? {} : { error: { type: "validation_error", message: "Your card number is incomplete." } },
+      };
+    },
+    createPaymentMethod: async ({ elements }) =>
+      input.value.startsWith("0")
+        ? { error: { type: "card_error", message: "Your card is not supported." } }
+        : { paymentMethod: { id: input.value === "3184" ? "pm_card_authenticationRequired" : "pm_card_visa" } },
+    handleNextAction: async ({ clientSecret }) => bank(clientSecret),
+  };
+};
+"""
+
+pytestmark = [
+    pytest.mark.timeout(180),
+    pytest.mark.xdist_group("shop-stripe"),
+    pytest.mark.asyncio(loop_scope="module"),
+]
+
+
+@pytest.fixture(scope="module")
+def environment() -> dict[str, str]:
+    return {"STRIPE_PUBLISHABLE_KEY": KEY, "HOLD_SECONDS": "40"}
+
+
+async def test_the_card_goes_to_stripe_and_its_payment_method_to_us(market: Market, visit: Visit) -> None:
+    paid: list[Request] = []
+    async with visit() as ana:
+        order = await _at_the_checkout(market, ana)
+        ana.page.on("request", lambda request: paid.append(request) if request.method == "POST" else None)
+        told = await ana.page.evaluate("told")
+        assert (told["key"], told["kind"]) == (KEY, "payment")
+        asked = {"mode": "payment", "amount": order["total"], "currency": "eur"}
+        assert asked.items() <= told["options"].items()
+        assert told["options"]["paymentMethodCreation"] == "manual"
+        await _pay(ana, "4242 of nobody")
+        await ana.until_stage("paid")
+        [payment] = [request for request in paid if request.url.endswith("/api/payments")]
+        assert payment.post_data_json == {"order_id": order["id"], "payment_method": "pm_card_visa"}
+        assert not ana.errors
+
+
+async def test_what_stripe_refuses_is_said_once_and_what_was_typed_stays(
+    market: Market, visit: Visit
+) -> None:
+    async with visit(width=360, dark=True) as ana:
+        order = await _at_the_checkout(market, ana)
+        await ana.page.get_by_role("button", name="Pay ").click()
+        # Stripe says at its field that it is empty.
+        await expect(ana.page.get_by_role("button", name="Pay ")).to_have_attribute("aria-disabled", "false")
+        await expect(ana.page.locator(".told")).to_have_count(0)
+        await _pay(ana, "0000")
+        await ana.page.get_by_role("alert").get_by_text("Your card is not supported.").wait_for()
+        await expect(ana.page.get_by_placeholder("Card number")).to_have_value("0000")
+        assert (await ana.order(order))["status"] == "pending"
+
+
+async def test_the_banks_question_is_stripes_to_ask(market: Market, visit: Visit) -> None:
+    secrets: list[str] = []
+
+    async def bank(client_secret: str) -> None:
+        secrets.append(client_secret)
+        intent = client_secret.partition("_secret_")[0]
+        path = f"http://127.0.0.1:{market.up.stripe_port}/sandbox/payment_intents/{intent}/authenticate"
+        async with httpx.AsyncClient() as browser:
+            (await browser.post(path, json={"outcome": "succeed"})).raise_for_status()
+
+    async with visit() as ana:
+        await ana.page.expose_function("bank", bank)
+        await _at_the_checkout(market, ana)
+        await _pay(ana, "3184")
+        await ana.until_stage("paid")
+        assert len(secrets) == 1
+
+
+async def test_another_device_asks_the_bank_only_when_it_is_told_to(market: Market, visit: Visit) -> None:
+    asked: list[str] = []
+
+    def bank(client_secret: str) -> None:
+        asked.append(client_secret)
+
+    async with visit() as ana, visit(width=360) as phone:
+        for one in (ana, phone):
+            await one.page.expose_function("bank", bank)
+        order = await _at_the_checkout(market, ana)
+        await phone.sign_in_like(ana)
+        await phone.page.route("https://js.stripe.com/**", _script)
+        await phone.open_checkout(order)
+        await _pay(ana, "3184")
+        button = phone.page.get_by_role("button", name="Answer your bank")
+        await button.wait_for()
+        assert len(asked) == 1
+        await button.click()
+        await expect(button).to_be_enabled()
+        assert len(asked) == 2
+
+
+async def test_a_script_that_does_not_come_is_said_and_can_be_asked_for_again(
+    market: Market, visit: Visit
+) -> None:
+    async with visit() as ana:
+        order = await _held(market, ana)
+        await ana.page.route("https://js.stripe.com/**", lambda route: route.abort())
+        await ana.open_checkout(order)
+        await ana.page.get_by_text("No connection").wait_for()
+        await ana.page.unroute("https://js.stripe.com/**")
+        await ana.page.route("https://js.stripe.com/**", _script)
+        await ana.page.get_by_role("button", name="Try again").click()
+        await _pay(ana, "4242")
+        await ana.until_stage("paid")
+
+
+async def test_the_policy_lets_stripe_in_and_the_page_asks_it_only_at_a_checkout(
+    market: Market, visit: Visit
+) -> None:
+    async with visit() as ana:
+        page = await ana.context.request.get(f"{ana.url}/checkout/{uuid4()}")
+        rules = [rule.split() for rule in page.headers["content-security-policy"].split("; ")]
+        policy = {name: set(sources) for name, *sources in rules}
+        assert {"'self'", "https://js.stripe.com"} <= policy["script-src"]
+        assert "'unsafe-inline'" not in policy["script-src"]
+        assert "https://api.stripe.com" in policy["connect-src"]
+        assert {"https://js.stripe.com", "https://hooks.stripe.com"} <= policy["frame-src"]
+        await ana.open("/")
+        await ana.until_state("live")
+        assert not any("stripe" in host for host in ana.hosts)
+
+
+async def _at_the_checkout(market: Market, visitor: Visitor) -> Json:
+    order = await _held(market, visitor)
+    await visitor.page.route("https://js.stripe.com/**", _script)
+    await visitor.open_checkout(order)
+    await visitor.page.get_by_placeholder("Card number").wait_for()
+    return order
+
+
+async def _held(market: Market, visitor: Visitor) -> Json:
+    show_id = await market.show()
+    tickets = await market.tickets(show_id, 1)
+    await visitor.sign_up("ana")
+    return await visitor.place(*tickets)
+
+
+async def _pay(visitor: Visitor, card: str) -> None:
+    await visitor.page.get_by_placeholder("Card number").fill(card)
+    await visitor.page.get_by_role("button", name="Pay ").click()
+
+
+async def _script(route: Route) -> None:
+    await route.fulfill(body=SCRIPT, content_type="text/javascript")
