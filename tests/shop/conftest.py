@@ -50,7 +50,7 @@ async def up(data: Path, environment: dict[str, str]) -> AsyncIterator[Running]:
         "PAYMENT_GRACE_SECONDS": str(HOLD_SECONDS),
         "RATE_LIMITS": "off",
     }
-    async with running(data, "--no-demo", **(settings | environment)) as started:
+    async with running(data, "--no-demo", ports=None, **(settings | environment)) as started:
         await started.until_up()
         yield started
 

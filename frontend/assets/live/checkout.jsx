@@ -19,6 +19,7 @@ import { Empty, Failed, OfflineBanner } from "./states.jsx";
 const LOOK_MS = 4000;
 const RUNNING = new Set(["choosing", "paying", "challenge"]);
 const TIMED = new Set([...RUNNING, "late", "expired"]);
+const RECEIPTS = new Set(["paid", "refunding", "refunded"]);
 const AWAITED = new Set(["paying", "challenge", "late", "finishing"]);
 
 export function CheckoutPage() {
@@ -58,7 +59,7 @@ function OneCheckout({ id }) {
             <Ended order={order} stage={stage} feed={feed} facts={facts} fresh={ran.current} />
           )}
         </div>
-        <OrderSummary order={order} numbered={!RUNNING.has(stage)} />
+        <OrderSummary order={order} numbered={RECEIPTS.has(stage)} />
       </div>
     </>
   );

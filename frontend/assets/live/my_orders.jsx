@@ -126,6 +126,7 @@ const STATUSES = {
 };
 const RAN_OUT = ["Ran out, not charged", ""];
 const RECEIPTS = new Set(["completed", "refund_pending", "refunded"]);
+const PAID = new Set(["confirmed", "completed"]);
 
 const OrderRow = memo(function OrderRow({ order, facts, held }) {
   const known = useValue(shows);
@@ -147,7 +148,7 @@ const OrderRow = memo(function OrderRow({ order, facts, held }) {
         <p className="note">Ordered {dayAndTime(order.created_at)}</p>
       </div>
       <div className="order-end">
-        <b className="order-total">{money(order.total, order.currency)}</b>
+        <b className={`order-total ${held || PAID.has(order.status) ? "" : "soft"}`}>{money(order.total, order.currency)}</b>
         {held ? <Running order={order} facts={facts} /> : <span className={`order-status ${look}`}>{words}</span>}
         {held && (
           <Link className="button small" to={`/checkout/${order.id}`} aria-label={`To the checkout of ${names(order.tickets)}`}>
