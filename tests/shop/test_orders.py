@@ -57,9 +57,7 @@ async def test_a_bank_that_is_not_answered_in_time_charges_nothing(market: Marke
         assert (await payment.json())["status"] == "voided"
 
 
-async def test_who_lost_the_race_is_told_so_and_can_hold_when_it_is_free_again(
-    market: Market, visit: Visit
-) -> None:
+async def test_who_lost_the_race_sees_what_becomes_of_the_ticket(market: Market, visit: Visit) -> None:
     async with visit() as ana:
         order = await _held(market, ana)
         [ticket] = order["tickets"]
@@ -72,19 +70,11 @@ async def test_who_lost_the_race_is_told_so_and_can_hold_when_it_is_free_again(
         again = ana.page.get_by_role("button", name="Hold it again")
         await expect(again).to_have_count(0)
         await market.cancel(rival)
-        await again.click()
-        await ana.until_stage("choosing")
-
-
-async def test_a_ticket_that_was_sold_since_cannot_be_held_again(market: Market, visit: Visit) -> None:
-    async with visit() as ana:
-        order = await _held(market, ana)
-        await ana.open_checkout(order)
-        await ana.until_stage("expired")
-        await market.pay(await market.hold(order["tickets"][0]["id"]))
+        await again.wait_for()
+        await market.pay(await market.hold(ticket["id"]))
         await ana.page.get_by_text("It has been sold since.").wait_for()
         await ana.page.get_by_role("link", name="See the show's tickets").click()
-        await ana.page.wait_for_url(f"**/shows/{order['tickets'][0]['show_id']}")
+        await ana.page.wait_for_url(f"**/shows/{ticket['show_id']}")
 
 
 async def test_my_orders_are_live_and_lead_back_to_what_is_held(market: Market, visit: Visit) -> None:
