@@ -125,8 +125,11 @@ def no_session() -> dict[str, Bad]:
         ("GET", "/api/orders"),
         ("GET", "/api/orders/{order}"),
         ("GET", f"/api/payments/{NOWHERE}"),
+        ("GET", "/api/sales"),
+        ("GET", "/api/sales/summary"),
         ("GET", "/api/tickets?seller=me"),
         ("GET", "/api/shows?owner=me"),
+        ("GET", "/api/shows?seller=me"),
         ("POST", "/api/push/auth"),
         ("POST", "/api/push/user-auth"),
         ("POST", "/api/users/signout?everywhere=true"),
@@ -177,6 +180,7 @@ def wrong_methods() -> dict[str, Bad]:
         "/api/tickets",
         "/api/orders/{order}",
         "/api/orders/{order}/refund",
+        "/api/sales",
         "/api/payments",
         "/api/push/auth",
     ]
@@ -421,6 +425,7 @@ QUERIES: dict[str, list[str]] = {
         f"ids={NOWHERE},",
         f"ids={','.join([NOWHERE] * 101)}",
         "owner=1",
+        "seller=1",
         "q=%21",
         "from=yesterday",
         "from=2030-01-01",
@@ -441,6 +446,27 @@ QUERIES: dict[str, list[str]] = {
         f"cursor={cursor(1)}",
         f"cursor={cursor('x')}",
     ],
+    "/api/sales": [
+        "limit=0",
+        "limit=101",
+        "status=completed",
+        "cursor=nonsense",
+        f"cursor={cursor(NOWHERE)}",
+        f"cursor={cursor(1, NOWHERE)}",
+        f"cursor={cursor(NOWHERE, NOWHERE, NOWHERE)}",
+    ],
+    "/api/sales/summary": [
+        "days=0",
+        "days=93",
+        "days=all",
+        f"days={HUGE}",
+        "by=minute",
+        "by=day;drop",
+        "timezone=",
+        "timezone=Europe/Atlantis",
+        "timezone=../../etc/passwd",
+        f"timezone={'x' * 61}",
+    ],
 }
 NUL_QUERIES = [
     "/api/tickets?q=a%00",
@@ -448,6 +474,7 @@ NUL_QUERIES = [
     "/api/tickets?cursor=%00",
     "/api/shows?city=%00",
     "/api/orders?status=%00",
+    "/api/sales/summary?timezone=%00",
 ]
 
 BAD: dict[str, Bad] = {

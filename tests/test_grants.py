@@ -53,6 +53,7 @@ OWN = {
     "orders": {
         "orders.lines_of",
         "orders.state",
+        "orders.id_at",
         "orders.close",
         "orders.place",
         "orders.cancel",

@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 
 from backend.kernel.database import Connection
-from backend.orders.model import Order, OrderQuery
+from backend.orders.model import Order, OrderQuery, Sale, SaleQuery, SummaryQuery
 
 # An unpaid order past its time reads as expired.
 _EFFECTIVE = """
@@ -25,6 +25,29 @@ _ORDER = f"""
         end
     ) as "order"
 """
+
+# What an order is to the seller of one of its tickets. A refund that is under way may still fail.
+_SALE_STATUS = f"""
+    case {_EFFECTIVE}
+        when 'pending' then 'held'
+        when 'awaiting_payment' then 'held'
+        when 'confirmed' then 'paying'
+        when 'completed' then 'sold'
+        when 'refund_pending' then 'sold'
+        when 'refunded' then 'refunded'
+        else 'released'
+    end
+"""
+
+_SALE = """
+    l.order_id, l.ticket_id, l.show_id, l.title, l.section, l."row", l.seat, l.price, o.currency, s.status,
+    case when s.status = 'held' then o.expires_at end as held_until,
+    case when s.status = 'held' then extract(epoch from o.expires_at - now())::float8 end as seconds_left,
+    o.created_at, o.updated_at
+"""
+
+# An order's id is made a moment before its time is written down.
+_ID_MARGIN = timedelta(minutes=1)
 
 
 class Placing(NamedTuple):
@@ -110,3 +133,85 @@ async def list_orders(
         query.limit + 1,
     )
     return [msgspec.convert(row["order"], Order) for row in rows]
+
+
+async def list_sales(
+    connection: Connection,
+    seller_id: UUID,
+    query: SaleQuery,
+    after: tuple[UUID, UUID] | None,
+    longest_hold: timedelta,
+) -> list[Sale]:
+    """Up to `limit + 1` lines of the seller's tickets, newest order first. What is held began a `longest_hold` ago at most."""
+    order_id, ticket_id = after or (None, None)
+    rows = await connection.fetch(
+        f"""
+        select {_SALE}
+        from orders.lines l
+        join orders.orders o on o.id = l.order_id
+        cross join lateral (select {_SALE_STATUS} as status) s
+        where l.seller_id = $1
+          and ($2::uuid is null or (l.order_id, l.ticket_id) < ($2, $3))
+          and ($4::text is null or s.status = $4)
+          and ($5::interval is null or l.order_id > orders.id_at(now() - $5))
+        order by l.order_id desc, l.ticket_id desc limit $6
+        """,
+        seller_id,
+        order_id,
+        ticket_id,
+        query.status,
+        longest_hold + _ID_MARGIN if query.status == "held" else None,
+        query.limit + 1,
+    )
+    return [Sale(**row) for row in rows]
+
+
+class Counted(NamedTuple):
+    """A day's or an hour's sales in one currency; without sales there is none."""
+
+    at: datetime
+    currency: str | None
+    held: int
+    paying: int
+    sold: int
+    released: int
+    refunded: int
+    revenue: int
+
+
+async def count_sales(connection: Connection, seller_id: UUID, query: SummaryQuery) -> list[Counted]:
+    """Each day or hour of the query, oldest first, and in each its currencies."""
+    rows = await connection.fetch(
+        f"""
+        with span as (
+            select date_subtract(date_trunc('day', now(), $2), make_interval(days => $3 - 1), $2) as since
+        ), points as (
+            select distinct date_trunc($4, g.at, $2) as at
+            from span, generate_series(span.since, now(), ('1 ' || $4)::interval, $2) g (at)
+        ), counted as (
+            select date_trunc($4, o.created_at, $2) as at,
+                   o.currency,
+                   count(*) filter (where s.status = 'held')::int as held,
+                   count(*) filter (where s.status = 'paying')::int as paying,
+                   count(*) filter (where s.status = 'sold')::int as sold,
+                   count(*) filter (where s.status = 'released')::int as released,
+                   count(*) filter (where s.status = 'refunded')::int as refunded,
+                   coalesce(sum(l.price) filter (where s.status = 'sold'), 0)::bigint as revenue
+            from span
+            join orders.lines l on l.seller_id = $1 and l.order_id > orders.id_at(span.since - $5::interval)
+            join orders.orders o on o.id = l.order_id and o.created_at >= span.since
+            cross join lateral (select {_SALE_STATUS} as status) s
+            group by 1, 2
+        )
+        select at, currency, coalesce(held, 0), coalesce(paying, 0), coalesce(sold, 0), coalesce(released, 0),
+               coalesce(refunded, 0), coalesce(revenue, 0)
+        from points left join counted using (at)
+        order by at, currency
+        """,
+        seller_id,
+        query.timezone,
+        query.days,
+        query.by,
+        _ID_MARGIN,
+    )
+    return [Counted(*row) for row in rows]

@@ -17,7 +17,7 @@ from backend.kernel.settings import Settings
 from backend.kernel.web import path_id, read_json, read_query, reply
 from backend.orders import service
 from backend.orders.errors import MixedCurrency, OrderNotFound, TicketNotFound
-from backend.orders.model import NewOrder, Order, OrderQuery
+from backend.orders.model import NewOrder, Order, OrderQuery, Sale, SaleQuery, SalesSummary, SummaryQuery
 
 
 class OrdersState(NamedTuple):
@@ -86,6 +86,25 @@ async def cancel(request: Request) -> Response:
     return response
 
 
+@describe(tag="sales", query=SaleQuery, ok=Page[Sale])
+async def list_sales(request: Request) -> Response:
+    """Your tickets on the orders of others, newest first: held, being paid, sold, released or refunded."""
+    seller = principal.require(request)
+    query = read_query(request, SaleQuery)
+    state = _state(request)
+    async with database.connection(state.stores.pool) as connection:
+        return reply(await service.list_sales(connection, state.settings, seller.user_id, query))
+
+
+@describe(tag="sales", query=SummaryQuery, ok=SalesSummary)
+async def sales_summary(request: Request) -> Response:
+    """How your sales went, by day or by hour: counts by what became of each hold, and revenue by currency."""
+    seller = principal.require(request)
+    query = read_query(request, SummaryQuery)
+    async with database.connection(_state(request).stores.pool) as connection:
+        return reply(await service.summary(connection, seller.user_id, query))
+
+
 _order = msgspec.json.Decoder(Order).decode
 
 
@@ -99,4 +118,6 @@ routes = [
     Route("/api/orders", list_orders, methods=["GET"]),
     Route("/api/orders/{id}", order, methods=["GET"]),
     Route("/api/orders/{id}", cancel, methods=["DELETE"]),
+    Route("/api/sales", list_sales, methods=["GET"]),
+    Route("/api/sales/summary", sales_summary, methods=["GET"]),
 ]

@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
+from itertools import groupby
 from uuid import UUID
 
 import asyncpg
@@ -14,6 +15,7 @@ from backend.kernel.metrics import STALE
 from backend.kernel.pages import Page, decode_cursor, page_of
 from backend.kernel.problems import Invalid, Problem
 from backend.kernel.settings import Settings
+from backend.kernel.zones import check_zone
 from backend.orders import queries
 from backend.orders.errors import (
     CoolingDown,
@@ -27,8 +29,18 @@ from backend.orders.errors import (
     TooManyTickets,
     TooManyTicketsOfShow,
 )
-from backend.orders.model import NewOrder, Order, OrderQuery
-from backend.orders.queries import Placed, Placing
+from backend.orders.model import (
+    NewOrder,
+    Order,
+    OrderQuery,
+    Sale,
+    SaleQuery,
+    SalesPoint,
+    SalesSummary,
+    SummaryQuery,
+    Takings,
+)
+from backend.orders.queries import Counted, Placed, Placing
 
 # Raised by `orders.place`.
 TOO_MANY_OF_A_SHOW = "GT002"
@@ -114,6 +126,34 @@ def _about_a_ticket(fault: asyncpg.PostgresError) -> bool:
     """Whether it was a ticket that could not be had, and not the buyer's own lock that was waited for in vain."""
     return fault.constraint_name == "lines_one_live_per_ticket" or "function tickets.hold" in (
         fault.context or ""
+    )
+
+
+async def list_sales(
+    connection: Connection, settings: Settings, seller_id: UUID, query: SaleQuery
+) -> Page[Sale]:
+    after = decode_cursor(query.cursor, tuple[UUID, UUID])
+    longest_hold = timedelta(seconds=settings.hold_seconds + settings.payment_grace_seconds)
+    rows = await queries.list_sales(connection, seller_id, query, after, longest_hold)
+    return page_of(rows, query.limit, lambda row: (row.order_id, row.ticket_id))
+
+
+async def summary(connection: Connection, seller_id: UUID, query: SummaryQuery) -> SalesSummary:
+    zone = check_zone("timezone", query.timezone)
+    counted = await queries.count_sales(connection, seller_id, query)
+    points = [_point(at, list(rows)) for at, rows in groupby(counted, lambda row: row.at)]
+    return SalesSummary(zone, points[0].at, points)
+
+
+def _point(at: datetime, rows: Sequence[Counted]) -> SalesPoint:
+    return SalesPoint(
+        at,
+        held=sum(row.held for row in rows),
+        paying=sum(row.paying for row in rows),
+        sold=sum(row.sold for row in rows),
+        released=sum(row.released for row in rows),
+        refunded=sum(row.refunded for row in rows),
+        revenue=[Takings(row.currency, row.revenue, row.sold) for row in rows if row.currency and row.sold],
     )
 
 

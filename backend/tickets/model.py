@@ -85,8 +85,9 @@ class ShowRow(msgspec.Struct, frozen=True):
 
 class ShowQuery(msgspec.Struct, frozen=True, rename={"starts_from": "from", "starts_to": "to"}):
     """`q` searches title, venue and city by word beginnings. `ids` are up to 100, with commas between them.
+    `owner` made the show, `seller` listed tickets for it; each is a user's id, or `me`.
 
-    Without `from`, `owner` or `ids`, shows of the past are left out.
+    Without `from`, `owner`, `seller` or `ids`, shows of the past are left out.
     """
 
     ids: Annotated[str, Meta(max_length=3_700)] | None = None
@@ -94,6 +95,7 @@ class ShowQuery(msgspec.Struct, frozen=True, rename={"starts_from": "from", "sta
     city: Place | None = None
     category: Label | None = None
     owner: str | None = None
+    seller: str | None = None
     starts_from: When | None = None
     starts_to: When | None = None
     sort: Literal["starts_at", "-starts_at"] = "starts_at"

@@ -99,6 +99,7 @@ async def list_shows(
     query: ShowQuery,
     ids: Sequence[UUID] | None,
     owner_id: UUID | None,
+    seller_id: UUID | None,
     after: tuple[datetime, UUID] | None,
 ) -> list[Show]:
     """Up to `limit + 1` shows after the cursor's key."""
@@ -114,9 +115,11 @@ async def list_shows(
         found.add("s.category = lower({})", query.category)
     if owner_id:
         found.add("s.owner_id = {}", owner_id)
+    if seller_id:
+        found.add("s.id in (select t.show_id from tickets.tickets t where t.seller_id = {})", seller_id)
     if query.starts_from:
         found.add("s.starts_at >= {}", query.starts_from)
-    elif not owner_id and ids is None:
+    elif not (owner_id or seller_id) and ids is None:
         found.add("s.starts_at >= now() - {}::interval", UPCOMING_MARGIN)
     if query.starts_to:
         found.add("s.starts_at < {}", query.starts_to)

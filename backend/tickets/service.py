@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
-from zoneinfo import available_timezones
 
 import msgspec
 from msgspec import UNSET
@@ -16,6 +15,7 @@ from backend.kernel.pages import Page, decode_cursor, page_of
 from backend.kernel.principal import Principal
 from backend.kernel.problems import Unauthorized, invalid
 from backend.kernel.text import clean, clean_optional
+from backend.kernel.zones import check_zone
 from backend.tickets import queries
 from backend.tickets.errors import (
     NotYourShow,
@@ -37,8 +37,6 @@ from backend.tickets.model import (
     TicketQuery,
     TicketSpec,
 )
-
-TIMEZONES = available_timezones()
 
 
 async def create_show(connection: Connection, owner: Principal, new: NewShow, correlation_id: UUID) -> Show:
@@ -93,8 +91,9 @@ async def list_shows(connection: Connection, query: ShowQuery, viewer: Principal
     _check_words(query.q)
     after = decode_cursor(query.cursor, tuple[datetime, UUID])
     owner_id = _user(query.owner, viewer, "owner")
+    seller_id = _user(query.seller, viewer, "seller")
     ids = _ids(query.ids) if query.ids is not None else None
-    rows = await queries.list_shows(connection, query, ids, owner_id, after)
+    rows = await queries.list_shows(connection, query, ids, owner_id, seller_id, after)
     return page_of(rows, query.limit, lambda row: (row.starts_at, row.id))
 
 
@@ -210,14 +209,12 @@ def _ids(text: str) -> list[UUID]:
 
 
 def _clean_show(show: NewShow) -> NewShow:
-    if show.timezone not in TIMEZONES:
-        raise invalid("timezone", "must be an IANA time zone such as Europe/Amsterdam")
     return NewShow(
         title=clean("title", show.title),
         venue=clean("venue", show.venue),
         city=clean("city", show.city),
         starts_at=show.starts_at,
-        timezone=show.timezone,
+        timezone=check_zone("timezone", show.timezone),
         category=clean("category", show.category).lower(),
     )
 

@@ -206,3 +206,19 @@ async def test_pages_of_shows_are_complete_and_without_doubles(sort: str, system
         if cursor is None:
             break
     assert seen == [show["id"] for show in expected]
+
+
+async def test_the_shows_of_a_seller_are_those_with_tickets_of_its(system: System) -> None:
+    await system.start("api")
+    one, two = system.person("one"), system.person("two")
+    mine = await factories.show(one, title="Mine")
+    await factories.show(one, title="Empty")
+    past = await factories.show(two, title="Past", starts_at="2020-01-01T20:00:00Z")
+    await factories.ticket(one, past["id"])
+    await factories.ticket(two, mine["id"])
+    withdrawn = await factories.ticket(one, mine["id"])
+    assert (await one.delete(f"/api/tickets/{withdrawn['id']}")).status_code == 204
+    assert await titles(one, seller="me") == ["Past", "Mine"]
+    assert await titles(one, seller=str(two.id)) == ["Mine"]
+    assert await titles(two, owner="me", seller=str(one.id)) == ["Past"]
+    assert code(await system.anonymous().get("/api/shows?seller=me")) == (401, "unauthorized")

@@ -547,7 +547,8 @@ as $$
     select orders.state(o) from orders.orders o where o.id = p_order
 $$;
 
-grant execute on function orders.lines_of, orders.state(orders.orders, jsonb), orders.state(orders.orders)
+grant execute on function
+    orders.lines_of, orders.state(orders.orders, jsonb), orders.state(orders.orders), orders.id_at
 to gittix_orders;
 grant execute on procedure orders.expire_batches to gittix_orders;
 grant execute on function orders.close, orders.place, orders.cancel, orders.expire_due to gittix_orders;
