@@ -13,7 +13,12 @@ from backend.events.catalogue import TYPES, Event, Order, Payment, Show, Ticket
 from backend.push.protocol import USER_CHANNEL_PREFIX
 from backend.push.publisher import Message
 
-SALES = {"ticket.held": "sale.held", "ticket.released": "sale.released", "ticket.sold": "sale.sold"}
+SALES = {
+    "ticket.held": "sale.held",
+    "ticket.extended": "sale.extended",
+    "ticket.released": "sale.released",
+    "ticket.sold": "sale.sold",
+}
 
 
 class UnknownEvent(Exception):

@@ -20,7 +20,7 @@ def types_of(noun: str) -> list[str]:
 
 
 TICKET_EVENTS = types_of("ticket")
-SALES = {"ticket.held": "sale.held", "ticket.released": "sale.released", "ticket.sold": "sale.sold"}
+SALES = {f"ticket.{what}": f"sale.{what}" for what in ("held", "extended", "released", "sold")}
 
 
 def event(type: str, data: dict[str, Any]) -> Event:
