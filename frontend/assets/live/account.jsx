@@ -126,21 +126,21 @@ function AccountForm({ path, button, password, named = false, children }) {
   );
 }
 
-/** A labelled input with its hint and with what the API says is wrong with it. */
-export function Field({ name, label, hint, problem, ...input }) {
+/** A labelled input, or another control, with its hint and with what the API says is wrong with it. */
+export function Field({ name, id = name, as: Control = "input", label, hint, problem, ...control }) {
   const wrong = problem?.of?.(name);
-  const notes = [hint && `${name}-hint`, wrong && `${name}-problem`].filter(Boolean).join(" ");
+  const notes = [hint && `${id}-hint`, wrong && `${id}-problem`].filter(Boolean).join(" ");
   return (
     <div className="field">
-      <label htmlFor={name}>{label}</label>
-      <input id={name} name={name} aria-invalid={Boolean(wrong)} aria-describedby={notes || undefined} {...input} />
+      <label htmlFor={id}>{label}</label>
+      <Control id={id} name={name} aria-invalid={Boolean(wrong)} aria-describedby={notes || undefined} {...control} />
       {hint && (
-        <span className="note" id={`${name}-hint`}>
+        <span className="note" id={`${id}-hint`}>
           {hint}
         </span>
       )}
       {wrong && (
-        <span className="problem" id={`${name}-problem`}>
+        <span className="problem" id={`${id}-problem`}>
           {sentence(wrong)}
         </span>
       )}
@@ -148,6 +148,6 @@ export function Field({ name, label, hint, problem, ...input }) {
   );
 }
 
-function sentence(words) {
+export function sentence(words) {
   return words.charAt(0).toUpperCase() + words.slice(1) + (/[.?]$/.test(words) ? "" : ".");
 }

@@ -1,10 +1,12 @@
 // The HTTP API, as the shop speaks it. The session is a cookie that no script can read; when it has run out, it is
 // refreshed once and the request is sent again.
 import { heard } from "./clock.js";
+import { forget, keep, recall } from "./stored.js";
 
 // uvicorn renews its Date header once a second, and that has no fractions: the true time is up to two seconds later.
 const DATE_LAG_MS = 1000;
 const MEMBER = "gittix:member";
+const LASTING = { lasting: true };
 
 /** A refusal: RFC 9457 problem+json, or no answer at all (`status` 0). */
 export class Problem extends Error {
@@ -23,6 +25,9 @@ export class Problem extends Error {
 
 export const get = (path, options) => call("GET", path, undefined, options);
 export const post = (path, body, options) => call("POST", path, body, options);
+/** With its `tag`, which a change names so that it overwrites nothing newer. */
+export const getTagged = (path, options) => call("GET", path, undefined, { ...options, tagged: true });
+export const put = (path, body, options) => call("PUT", path, body, options);
 export const remove = (path, options) => call("DELETE", path, undefined, options);
 
 /** All items of a list, page after page. */
@@ -38,22 +43,23 @@ export async function getAll(path, { signal, pages = 30 } = {}) {
   return items;
 }
 
-async function call(method, path, body, { signal, key } = {}) {
-  let response = await send(method, path, body, signal, key);
+async function call(method, path, body, options) {
+  let response = await send(method, path, body, options);
   if (response.status === 401 && isMember() && !path.startsWith("/api/users/") && (await refreshed())) {
-    response = await send(method, path, body, signal, key);
+    response = await send(method, path, body, options);
   }
   const text = await response.text();
   const answer = text ? parsed(text) : null;
   if (!response.ok) throw new Problem(response.status, answer ?? {});
-  return answer;
+  return options?.tagged ? { ...answer, tag: response.headers.get("etag") } : answer;
 }
 
-async function send(method, path, body, signal, key) {
+async function send(method, path, body, { signal, key, tag } = {}) {
   const headers = { Accept: "application/json" };
   const form = body instanceof URLSearchParams;
   if (body !== undefined && !form) headers["Content-Type"] = "application/json";
   if (key) headers["Idempotency-Key"] = key;
+  if (tag) headers["If-Match"] = tag;
   const sentAt = performance.now();
   let response;
   try {
@@ -90,23 +96,11 @@ export function refreshed() {
 }
 
 /** Whether somebody signed in on this browser: else a visitor without a session is not worth a question. */
-export const isMember = () => read(MEMBER) === "1";
+export const isMember = () => recall(MEMBER, LASTING) === 1;
 
 export function rememberMember(is) {
-  try {
-    if (is) localStorage.setItem(MEMBER, "1");
-    else localStorage.removeItem(MEMBER);
-  } catch {
-    // Storage is switched off: the session then lasts as long as its cookie.
-  }
-}
-
-function read(name) {
-  try {
-    return localStorage.getItem(name);
-  } catch {
-    return null;
-  }
+  if (is) keep(MEMBER, 1, LASTING);
+  else forget(MEMBER, LASTING);
 }
 
 /** A new Idempotency-Key; crypto.randomUUID is missing where the shop is read without TLS. */

@@ -23,6 +23,12 @@ export function heard(serverMs, sentAt, receivedAt, uncertainty = 0) {
   if (!estimate || contradicted || error <= aged) estimate = { offset, error, at: receivedAt };
 }
 
+/** A hold in a fresh reply tells the time of the database, to the millisecond. */
+export function heardOf(rows, sentAt) {
+  const held = rows.find((row) => row.seconds_left !== null);
+  if (held) heard(Date.parse(held.held_until) - held.seconds_left * 1000, sentAt, performance.now());
+}
+
 /** Whole seconds until an ISO time, rounded up; 0 when it has passed. */
 export function secondsUntil(time) {
   return Math.max(0, Math.ceil((Date.parse(time) - serverNow()) / 1000));

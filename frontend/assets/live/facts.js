@@ -1,9 +1,9 @@
-// What this installation says of itself, for widgets.
+// What this installation says of itself, for components.
 import { useEffect, useState } from "react";
 
 import { shopFacts } from "./api.js";
 
-/** null until it is known. */
+/** Null until they are read. */
 export function useFacts() {
   const [facts, setFacts] = useState(null);
   useEffect(() => {

@@ -7,6 +7,7 @@ import { Bill, Total } from "./bill.jsx";
 import { fullName } from "./format.js";
 import { allOf, holdTickets, refusalOfHold, timeOf } from "./holding.js";
 import { askUser, user } from "./session.js";
+import { keep, recall } from "./stored.js";
 import { costOf, names, standing } from "./tickets.js";
 
 const MOST = 8;
@@ -17,19 +18,19 @@ export function usePick(showId, tickets, ready) {
   const [ids, setIds] = useState(() => new Set());
   const [holding, setHolding] = useState(false);
 
-  useEffect(() => setIds(new Set(JSON.parse(stored(name) ?? "[]"))), [name]);
+  useEffect(() => setIds(new Set(recall(name) ?? [])), [name]);
   const toggle = useCallback(
     (id) =>
       setIds((chosen) => {
         const next = new Set(chosen);
         if (!next.delete(id)) next.add(id);
-        store(name, JSON.stringify([...next]));
+        keep(name, [...next]);
         return next;
       }),
     [name],
   );
   const clear = useCallback(() => {
-    store(name, "[]");
+    keep(name, []);
     setIds(new Set());
   }, [name]);
 
@@ -120,20 +121,4 @@ function refusal(fault, pick, tickets) {
   const ticket = tickets.find(({ id }) => id === fault.body?.ticket_id);
   if (ticket && ["ticket_unavailable", "own_ticket"].includes(fault.code)) pick.toggle(ticket.id);
   return refusalOfHold(fault, ticket ? fullName(ticket) : names(pick.chosen.slice(0, 3)));
-}
-
-function stored(name) {
-  try {
-    return sessionStorage.getItem(name);
-  } catch {
-    return null;
-  }
-}
-
-function store(name, value) {
-  try {
-    sessionStorage.setItem(name, value);
-  } catch {
-    // Storage is switched off: the pick then lasts as long as the page.
-  }
 }

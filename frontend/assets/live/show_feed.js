@@ -1,6 +1,6 @@
 // One show and its tickets: read from the API, kept live by the channel `show-{id}`.
 import { get, getAll } from "./api.js";
-import { heard } from "./clock.js";
+import { heardOf } from "./clock.js";
 import { LiveRows } from "./live_rows.js";
 import { Observable } from "./observable.js";
 import { listen } from "./push.js";
@@ -45,7 +45,7 @@ export class ShowFeed {
       );
       if (!found) return;
       const [show, tickets] = found;
-      this.#learnTime(tickets, sentAt);
+      heardOf(tickets, sentAt);
       this.show.set(show);
       this.tickets.replace(tickets, began);
       this.problem.set(null);
@@ -62,10 +62,4 @@ export class ShowFeed {
       if (before !== undefined) this.onChange?.(data.ticket, before);
     }
   };
-
-  /** A hold in a fresh reply tells the time of the database, to the millisecond. */
-  #learnTime(tickets, sentAt) {
-    const held = tickets.find((ticket) => ticket.seconds_left !== null);
-    if (held) heard(Date.parse(held.held_until) - held.seconds_left * 1000, sentAt, performance.now());
-  }
 }
