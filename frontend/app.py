@@ -6,7 +6,7 @@ It keeps no state on a server, so Reflex has no socket: see docs/decisions/0015.
 
 import reflex as rx
 
-from frontend.pages import browse, checkout, not_found, orders, show, signin, signup
+from frontend.pages import browse, checkout, desk, not_found, orders, sell, show, signin, signup
 from frontend.shell import document_head, waiting
 
 app = rx.App(
@@ -17,7 +17,8 @@ app = rx.App(
     reset_style=False,
     html_lang="en",
     stylesheets=[
-        f"/styles/{name}.css" for name in ("fonts", "tokens", "base", "parts", "checkout", "orders")
+        f"/styles/{name}.css"
+        for name in ("fonts", "tokens", "base", "parts", "checkout", "orders", "sell", "desk")
     ],
     head_components=document_head(),
     hydrate_fallback=waiting,
@@ -27,6 +28,8 @@ app.add_page(browse.page, route="/", title="GitTix · Tickets from people", desc
 app.add_page(show.page, route="/shows/[show_id]", title="Show · GitTix")
 app.add_page(checkout.page, route="/checkout/[order_id]", title="Checkout · GitTix")
 app.add_page(orders.page, route="/orders", title="My orders · GitTix")
+app.add_page(sell.page, route="/sell", title="Sell tickets · GitTix")
+app.add_page(desk.page, route="/desk", title="Your desk · GitTix")
 app.add_page(signin.page, route="/signin", title="Sign in · GitTix")
 app.add_page(signup.page, route="/signup", title="Make an account · GitTix")
 app.add_page(not_found.page, route="/404", title="Not found · GitTix")

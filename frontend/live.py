@@ -44,6 +44,21 @@ class MyOrders(Widget):
     tag = "MyOrders"
 
 
+class Sell(Widget):
+    """A seller's shows, or one of them with the form that lists tickets and the seller's own, live."""
+
+    library = f"{LIVE}/sell.jsx"
+    tag = "Sell"
+
+
+class Desk(Widget):
+    """A seller's sales, live: totals, charts, holds in progress and what happened."""
+
+    library = f"{LIVE}/desk.jsx"
+    tag = "Desk"
+    lib_dependencies: list[str] = [*Widget.lib_dependencies, "recharts@3.10.1"]  # noqa: RUF012 - as above
+
+
 class LivePill(Widget):
     """Whether what the page shows is live."""
 

@@ -5,7 +5,7 @@ import reflex as rx
 from frontend.live import AccountMenu, LivePill, ThemeSwitch, Toasts, nav_link
 
 # Label and address of each page that the header leads to.
-NAVIGATION = (("Browse", "/"), ("My orders", "/orders"))
+NAVIGATION = (("Browse", "/"), ("My orders", "/orders"), ("Sell", "/sell"), ("Desk", "/desk"))
 
 
 def shell(*content: rx.Component) -> rx.Component:
@@ -30,7 +30,8 @@ def waiting() -> rx.Component:
     """What stands there until a page's script runs: the frame of the shop, so that nothing jumps."""
     return rx.el.div(
         rx.el.div(
-            rx.el.div(logo(), class_name="header-start"),
+            header_start(),
+            rx.el.div(class_name="header-end account-place"),
             class_name="wide header",
         ),
         class_name="page",
@@ -41,14 +42,7 @@ def waiting() -> rx.Component:
 def header() -> rx.Component:
     return rx.el.header(
         rx.el.div(
-            rx.el.div(
-                nav_link(logo(), "/", class_name="home", custom_attrs={"aria-label": "GitTix, to the shows"}),
-                rx.el.nav(
-                    *(nav_link(label, to, class_name="nav-link") for label, to in NAVIGATION),
-                    aria_label="Main",
-                ),
-                class_name="header-start",
-            ),
+            header_start(),
             rx.el.div(
                 LivePill.create(),
                 ThemeSwitch.create(),
@@ -57,6 +51,18 @@ def header() -> rx.Component:
             ),
             class_name="wide header",
         ),
+    )
+
+
+def header_start() -> rx.Component:
+    """The way to the pages."""
+    return rx.el.div(
+        nav_link(logo(), "/", class_name="home", custom_attrs={"aria-label": "GitTix, to the shows"}),
+        rx.el.nav(
+            *(nav_link(label, to, class_name="nav-link") for label, to in NAVIGATION),
+            aria_label="Main",
+        ),
+        class_name="header-start",
     )
 
 

@@ -61,6 +61,21 @@ async def receipt(visitor: Visitor, _show_id: str) -> None:
     await visitor.open_checkout((await listed.json())["items"][0])
 
 
+async def desk(visitor: Visitor, _show_id: str) -> None:
+    await _as(visitor, "joost")
+    await visitor.open("/desk")
+    await visitor.page.locator("[data-sale]").first.wait_for()
+    await visitor.page.locator(".recharts-area-curve").wait_for(state="attached")
+
+
+async def sell(visitor: Visitor, show_id: str) -> None:
+    await _as(visitor, "joost")
+    await visitor.open(f"/sell?show={show_id}")
+    for name, text in (("section", "Circle"), ("rows", "A\u2013F"), ("seats", "1\u201320"), ("price", "45")):
+        await visitor.page.locator(f".list-form [name={name}]").fill(text)
+    await visitor.page.evaluate("document.activeElement.blur(), scrollTo(0, 0)")
+
+
 async def sign_in(visitor: Visitor, _show_id: str) -> None:
     await visitor.open("/signin")
 
@@ -69,12 +84,14 @@ async def sign_up(visitor: Visitor, _show_id: str) -> None:
     await visitor.open("/signup")
 
 
-# The show first: what was held for its sake is held for a minute.
+# The first ones show what is held, which it is for a minute.
 SCENES = (
+    Scene("desk", desk),
     Scene("show", show),
     Scene("orders", orders),
     Scene("checkout", checkout),
     Scene("receipt", receipt),
+    Scene("sell", sell),
     Scene("browse", browse),
     Scene("signin", sign_in),
     Scene("signup", sign_up),
@@ -110,6 +127,7 @@ async def _picture(
 
 
 async def _as(visitor: Visitor, name: str) -> None:
+    """One of the demo's people."""
     body = {"email": f"{name}@gittix.example", "password": PASSWORD}
     answer = await visitor.context.request.post(f"{visitor.url}/api/users/signin", data=body)
     assert answer.ok, await answer.text()

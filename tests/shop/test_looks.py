@@ -17,9 +17,12 @@ pytestmark = [
     pytest.mark.xdist_group("shop-looks"),
     pytest.mark.asyncio(loop_scope="module"),
 ]
-PAGES = ("/", "/shows/{show_id}", "/signin", "/signup", "/orders", "/checkout/{held}", "/checkout/{paid}")
-# What only a signed-in buyer sees.
-OWN = ("/orders", "/checkout")
+# Whose eyes see a page, when they are not just any visitor's.
+BUYER, SELLER = "buyer: ", "seller: "
+PAGES = ("/", "/shows/{show_id}", "/signin", "/signup", "/orders", "/sell", "/desk")
+BUYERS_PAGES = tuple(BUYER + page for page in ("/orders", "/checkout/{held}", "/checkout/{paid}"))
+SELLERS_PAGES = tuple(SELLER + page for page in ("/sell", "/sell?show={show_id}", "/sell?show=new", "/desk"))
+ALL_PAGES = PAGES + BUYERS_PAGES + SELLERS_PAGES
 WIDTHS = (360, 1280)
 JS_BUDGET_BYTES = 350 * 1024
 FIRST_PAINT_MS = 1000
@@ -46,7 +49,7 @@ async def ids(market: Market) -> AsyncIterator[dict[str, str]]:
     yield {"show_id": show_id, "paid": paid["id"], "held": held["id"]}
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", ALL_PAGES)
 async def test_a_page_has_no_serious_barrier_in_either_theme_at_either_width(
     market: Market, visit: Visit, ids: dict[str, str], page: str
 ) -> None:
@@ -54,7 +57,7 @@ async def test_a_page_has_no_serious_barrier_in_either_theme_at_either_width(
     for dark in (False, True):
         for width in WIDTHS:
             async with visit(width=width, dark=dark, reduced_motion=True) as visitor:
-                await _open(visitor, market, page.format(**ids))
+                await _open(visitor, market, page, ids)
                 found[dark, width] = await serious_findings(visitor.page)
                 assert not visitor.errors
                 assert {host.partition(":")[0] for host in visitor.hosts} == {"127.0.0.1"}
@@ -77,7 +80,10 @@ async def test_the_audit_finds_what_is_wrong(visit: Visit) -> None:
         assert "color-contrast:" in rules
 
 
-@pytest.mark.parametrize("page", ["/", "/shows/{show_id}", "/checkout/{held}"])
+@pytest.mark.parametrize(
+    "page",
+    ["/", "/shows/{show_id}", BUYER + "/checkout/{held}", SELLER + "/sell?show={show_id}", SELLER + "/desk"],
+)
 @pytest.mark.parametrize("width", WIDTHS)
 async def test_a_page_paints_soon_stays_still_and_weighs_little(
     market: Market, visit: Visit, ids: dict[str, str], page: str, width: int
@@ -88,7 +94,7 @@ async def test_a_page_paints_soon_stays_still_and_weighs_little(
         async with visit(width=width) as visitor:
             await visitor.context.add_init_script(WATCH_SHIFTS)
             weight = await _weighing(visitor.page)
-            await _open(visitor, market, page.format(**ids))
+            await _open(visitor, market, page, ids)
             await visitor.until_state("live")
             painted: float = await visitor.page.evaluate(
                 "performance.getEntriesByName('first-contentful-paint')[0].startTime"
@@ -98,6 +104,21 @@ async def test_a_page_paints_soon_stays_still_and_weighs_little(
     assert min(painted for painted, _, _ in measured) < FIRST_PAINT_MS, measured
     assert max(shifted for _, shifted, _ in measured) < LAYOUT_SHIFT, measured
     assert 0 < max(scripts for _, _, scripts in measured) < JS_BUDGET_BYTES, measured
+
+
+async def test_what_draws_charts_is_loaded_at_the_desk_alone(
+    market: Market, visit: Visit, ids: dict[str, str]
+) -> None:
+    weights = []
+    for page in ("/", SELLER + "/sell?show={show_id}", SELLER + "/desk"):
+        async with visit() as visitor:
+            weight = await _weighing(visitor.page)
+            await _open(visitor, market, page, ids)
+            weights.append(weight["script"])
+    browse, sell, desk = weights
+    # It is heavier than all that is ours.
+    assert desk - sell > 80 * 1024, weights
+    assert sell - browse < 20 * 1024, weights
 
 
 async def test_the_theme_is_switched_remembered_and_there_before_the_first_paint(visit: Visit) -> None:
@@ -127,10 +148,12 @@ async def test_pages_are_asked_for_again_and_their_parts_are_kept(visit: Visit) 
         assert unknown.headers["content-type"] == "application/problem+json"
 
 
-async def _open(visitor: Visitor, market: Market, path: str) -> None:
-    if path.startswith(OWN):
-        await visitor.sign_in_as(market.buyer.cookies)
-    await visitor.open(path)
+async def _open(visitor: Visitor, market: Market, page: str, ids: dict[str, str]) -> None:
+    """As whoever it is for, until all of it is there."""
+    for whose, cookies in ((BUYER, market.buyer.cookies), (SELLER, market.seller.cookies)):
+        if page.startswith(whose):
+            await visitor.sign_in_as(cookies)
+    await visitor.open(page.removeprefix(BUYER).removeprefix(SELLER).format(**ids))
     await _settled(visitor.page)
 
 

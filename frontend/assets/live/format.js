@@ -1,6 +1,6 @@
 // Money, times and names, as the reader's language writes them.
-const ZERO_DECIMAL = new Set("BIF CLP DJF GNF JPY KMF KRW MGA PYG RWF UGX VND VUV XAF XOF XPF".split(" "));
-const THREE_DECIMAL = new Set("BHD JOD KWD OMR TND".split(" "));
+export const ZERO_DECIMAL = new Set("BIF CLP DJF GNF JPY KMF KRW MGA PYG RWF UGX VND VUV XAF XOF XPF".split(" "));
+export const THREE_DECIMAL = new Set("BHD JOD KWD OMR TND".split(" "));
 
 const made = new Map();
 
@@ -12,7 +12,7 @@ function formatter(Kind, options) {
 }
 
 /** Stripe's minor units, which are not always those of the language's own tables. */
-function digitsOf(currency) {
+export function digitsOf(currency) {
   return ZERO_DECIMAL.has(currency) ? 0 : THREE_DECIMAL.has(currency) ? 3 : 2;
 }
 

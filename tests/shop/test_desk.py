@@ -1,0 +1,252 @@
+"""The seller's desk: it rings when somebody holds or buys, counts what the API counts, and hands it over as a table."""
+
+import asyncio
+import csv
+import io
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.async_api import Page, expect
+
+from tests.shop.conftest import HOLD_SECONDS, Visit
+from tests.shop.market import Market
+from tests.shop.visitor import Visitor
+
+pytestmark = [
+    pytest.mark.timeout(180),
+    pytest.mark.xdist_group("shop-desk"),
+    pytest.mark.asyncio(loop_scope="module"),
+]
+COUNT_TONES = """
+    globalThis.tones = 0;
+    const start = OscillatorNode.prototype.start;
+    OscillatorNode.prototype.start = function (...given) {
+      globalThis.tones += 1;
+      return start.apply(this, given);
+    };
+"""
+WORDS = {"held": "Held", "sold": "Sold", "released": "Released", "refunded": "Refunded"}
+
+
+async def open_desk(market: Market, visitor: Visitor) -> Page:
+    await visitor.sign_in_as(market.seller.cookies)
+    await visitor.open("/desk")
+    await visitor.page.locator("[data-sale]").first.wait_for()
+    await visitor.until_state("live")
+    return visitor.page
+
+
+async def sales(market: Market) -> dict[str, str]:
+    """What became of each ticket, as the API says it."""
+    listed = (await market.seller.get("/api/sales", params={"limit": 100})).json()["items"]
+    return {sale["ticket_id"]: sale["status"] for sale in reversed(listed)}
+
+
+async def shown(page: Page) -> dict[str, str]:
+    rows: list[list[str]] = await page.locator("[data-sale]").evaluate_all(
+        "rows => rows.map(row => [row.dataset.sale, row.dataset.is])"
+    )
+    return dict(rows)
+
+
+async def tones(page: Page) -> int:
+    found: int = await page.evaluate("globalThis.tones")
+    return found
+
+
+async def test_the_desk_rings_within_a_second_of_a_hold_and_of_a_sale(market: Market, visit: Visit) -> None:
+    show_id = await market.show("Night Piano")
+    one, two, *_ = await market.tickets(show_id)
+    await market.pay(await market.hold(one))
+    async with visit() as mira:
+        await mira.context.add_init_script(COUNT_TONES)
+        page = await open_desk(market, mira)
+        revenue, held = page.locator("[data-total=revenue]"), page.locator("[data-total=held]")
+        await expect(revenue).to_have_text("€50.00")
+        await expect(held).to_have_text("0")
+        sound = page.get_by_role("switch", name="Sound")
+        await expect(sound).to_have_attribute("aria-checked", "false")
+        await sound.click()
+        before = await tones(page)
+        order = await market.hold(two)
+        answered = time.monotonic()
+        await page.locator(f"[data-sale='{two}'][data-is=held]").wait_for()
+        await expect(held).to_have_text("1")
+        assert time.monotonic() - answered < 1
+        assert await tones(page) == before + 1
+        await expect(page.locator(f"[data-sale='{two}']")).to_contain_text("Balcony · Row A · seat 2")
+        await expect(page.locator(f"[data-sale='{two}']")).to_contain_text("Night Piano")
+        await market.pay(order)
+        answered = time.monotonic()
+        await page.locator(f"[data-sale='{two}'][data-is=sold]").wait_for()
+        await expect(revenue).to_have_text("€105.00")
+        await expect(held).to_have_text("0")
+        assert time.monotonic() - answered < 1
+        assert await tones(page) == before + 3
+        await expect(page.locator("[data-total=conversion]")).to_have_text("100%")
+        await page.locator(".chart.revenue .recharts-area-curve").wait_for()
+        await page.locator(".chart.conversion .recharts-bar-rectangle").first.wait_for()
+        assert not mira.errors
+
+
+async def test_the_sound_is_off_until_it_is_switched_on_and_that_is_remembered(
+    market: Market, visit: Visit
+) -> None:
+    show_id = await market.show()
+    one, two, *_ = await market.tickets(show_id)
+    async with visit() as mira:
+        await mira.context.add_init_script(COUNT_TONES)
+        await market.cancel(await market.hold(one))
+        page = await open_desk(market, mira)
+        await market.hold(two)
+        await page.locator(f"[data-sale='{two}']").wait_for()
+        assert await tones(page) == 0
+        sound = page.get_by_role("switch", name="Sound")
+        await sound.click()
+        await expect(sound).to_have_attribute("aria-checked", "true")
+        await page.reload()
+        await expect(sound).to_have_attribute("aria-checked", "true")
+        await sound.click()
+        await page.reload()
+        await expect(sound).to_have_attribute("aria-checked", "false")
+
+
+async def test_holds_in_progress_count_down_with_the_api_and_go_when_they_end(
+    market: Market, visit: Visit
+) -> None:
+    show_id = await market.show()
+    one, two, *_ = await market.tickets(show_id)
+    await market.hold(one)
+    async with visit() as mira:
+        page = await open_desk(market, mira)
+        await market.hold(two)
+        for ticket_id in (one, two):
+            left = page.locator(f"[data-hold='{ticket_id}'] [data-seconds]")
+            await left.wait_for()
+            for _ in range(2):
+                seconds = int(await left.get_attribute("data-seconds") or "-9")
+                assert abs(seconds - (await market.ticket(ticket_id))["seconds_left"]) <= 1.5
+                await expect(left).not_to_have_attribute("data-seconds", str(seconds))
+        for ticket_id in (one, two):
+            await page.locator(f"[data-sale='{ticket_id}'][data-is=released]").wait_for(
+                timeout=1000 * (HOLD_SECONDS + 5)
+            )
+        await expect(page.locator("[data-hold]")).to_have_count(0)
+        await expect(page.locator("[data-total=conversion]")).to_have_text("0%")
+
+
+async def test_a_hold_that_gets_its_time_to_pay_is_told(market: Market, visit: Visit) -> None:
+    show_id = await market.show()
+    [ticket_id] = await market.tickets(show_id, 1)
+    order = await market.hold(ticket_id)
+    async with visit() as mira:
+        page = await open_desk(market, mira)
+        await asyncio.sleep(2)
+        # A card that wants its owner: the payment stays open.
+        waiting = await market.buyer.post(
+            "/api/payments",
+            json={"order_id": order["id"], "payment_method": "pm_card_authenticationRequired"},
+        )
+        assert waiting.json()["status"] == "requires_action", waiting.text
+        left = (await market.ticket(ticket_id))["seconds_left"]
+        assert left > HOLD_SECONDS - 2
+        await expect(page.locator(f"[data-hold='{ticket_id}'] [data-seconds]")).to_have_attribute(
+            "data-seconds", str(int(left)), timeout=3000
+        )
+
+
+async def test_after_the_gateway_was_killed_the_desk_catches_up_with_the_api(
+    market: Market, visit: Visit
+) -> None:
+    show_id = await market.show()
+    one, two, three, *_ = await market.tickets(show_id)
+    order = await market.hold(one)
+    async with visit() as mira:
+        page = await open_desk(market, mira)
+        market.up.kill("push")
+        await mira.until_state("reconnecting")
+        await market.cancel(order)
+        await market.pay(await market.hold(two))
+        await market.hold(three)
+        await mira.until_state("caught-up", seconds=40)
+        assert await shown(page) == await sales(market)
+        await expect(page.locator("[data-total=revenue]")).to_have_text("€55.00")
+
+
+async def test_the_table_has_every_sale_and_no_formula(market: Market, visit: Visit, tmp_path: Path) -> None:
+    show_id = await market.show('=HYPERLINK("http://x.example")', city="Den Haag, NL")
+    one, two, three, *_ = await market.tickets(show_id)
+    [yen] = await market.tickets(show_id, 1, currency="JPY", price=9800, section='The "Box"', row=None)
+    for ticket_id in (one, yen):
+        await market.pay(await market.hold(ticket_id))
+    await market.cancel(await market.hold(two))
+    await market.hold(three)
+    async with visit() as mira:
+        page = await open_desk(market, mira)
+        await expect(page.locator("[data-sale]").first).to_contain_text("HYPERLINK")
+        async with page.expect_download() as saved:
+            await page.get_by_role("button", name="Export CSV").click()
+        download = await saved.value
+        assert download.suggested_filename.startswith("gittix-sales-")
+        await download.save_as(tmp_path / "sales.csv")
+        text = (tmp_path / "sales.csv").read_bytes().decode("utf-8-sig")
+        rows = list(csv.DictReader(io.StringIO(text, newline="")))
+        assert {row["ticket"]: row["status"] for row in rows} == await sales(market)
+        found: dict[str, dict[str, Any]] = {row["ticket"]: row for row in rows}
+        assert {row["show"] for row in rows} == {'\'=HYPERLINK("http://x.example")'}
+        assert {row["city"] for row in rows} == {"Den Haag, NL"}
+        assert (found[one]["price"], found[one]["currency"], found[one]["row"]) == ("50.00", "EUR", "A")
+        assert (found[yen]["price"], found[yen]["currency"], found[yen]["section"]) == (
+            "9800",
+            "JPY",
+            'The "Box"',
+        )
+
+
+async def test_totals_are_of_one_currency_and_one_time_at_once(market: Market, visit: Visit) -> None:
+    show_id = await market.show()
+    [euros] = await market.tickets(show_id, 1)
+    [yen] = await market.tickets(show_id, 1, currency="JPY", price=9800, seat="9")
+    for ticket_id in (yen, euros):
+        await market.pay(await market.hold(ticket_id))
+    async with visit(width=360, dark=True) as mira:
+        page = await open_desk(market, mira)
+        revenue = page.locator("[data-total=revenue]")
+        await expect(revenue).to_have_text("€50.00")
+        await page.get_by_label("Currency").select_option("JPY")
+        await expect(revenue).to_have_text("¥9,800")
+        for period, words in (("Today", "Sales by hour"), ("30 days", "Sales by day")):
+            await page.get_by_role("button", name=period).click()
+            await page.locator("figcaption").get_by_text(words).wait_for()
+            await expect(revenue).to_have_text("¥9,800")
+
+
+async def test_an_empty_desk_says_so_and_fills_with_the_first_hold(market: Market, visit: Visit) -> None:
+    show_id = await market.show()
+    async with visit() as mira:
+        await mira.sign_in_as(market.seller.cookies)
+        await mira.open("/desk")
+        await mira.page.get_by_text("Quiet so far").wait_for()
+        await mira.until_state("live")
+        [ticket_id] = await market.tickets(show_id, 1)
+        await market.hold(ticket_id)
+        await mira.page.locator(f"[data-sale='{ticket_id}'][data-is=held]").wait_for()
+        await expect(mira.page.locator("[data-total=held]")).to_have_text("1")
+
+
+async def test_a_stranger_hears_nothing_of_a_sellers_sales(market: Market, visit: Visit) -> None:
+    show_id = await market.show()
+    one, two, *_ = await market.tickets(show_id)
+    await market.cancel(await market.hold(one))
+    async with visit() as mira, visit() as ben:
+        page = await open_desk(market, mira)
+        await ben.sign_up("ben")
+        await ben.open("/desk")
+        await ben.page.get_by_text("Quiet so far").wait_for()
+        await ben.until_state("live")
+        await market.hold(two)
+        await page.locator(f"[data-sale='{two}']").wait_for()
+        assert await ben.page.locator("[data-sale]").count() == 0
+        assert not any("sale." in event for socket in ben.sockets for event in socket.events())
