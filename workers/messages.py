@@ -55,12 +55,12 @@ def availability_message(show: Any) -> Message:
     """The live counts of a show, for those who look at many."""
     counts = {
         name: getattr(show, name)
-        for name in ("available", "held", "sold", "from_price", "currency", "version")
+        for name in ("available", "held", "sold", "from_price", "currency", "next_free_at", "version")
     }
     return Message(
         "shows",
         "show.availability",
-        {"show": {"id": str(show.id)} | counts},
+        {"show": msgspec.to_builtins({"id": str(show.id)} | counts)},
         key=str(show.id),
         version=show.version,
     )

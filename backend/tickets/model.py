@@ -45,7 +45,8 @@ class ShowChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Show(msgspec.Struct, frozen=True):
     """A show with live counts. `held` counts tickets in someone's hands or being paid.
 
-    `from_price` is the lowest free price, in `currency`. `version` grows with each change of the show or of any of its
+    `from_price` is the lowest free price, in `currency`; `next_free_at` is when the first of its holds ends, should it
+    end unpaid. `version` grows with each change of the show or of any of its
     tickets; the ETag is the version of the show alone.
     """
 
@@ -62,6 +63,7 @@ class Show(msgspec.Struct, frozen=True):
     sold: int
     from_price: int | None
     currency: str | None
+    next_free_at: datetime | None
     version: int
     created_at: datetime
     updated_at: datetime
@@ -101,6 +103,21 @@ class ShowQuery(msgspec.Struct, frozen=True, rename={"starts_from": "from", "sta
     sort: Literal["starts_at", "-starts_at"] = "starts_at"
     limit: Limit = 20
     cursor: str | None = None
+
+
+class Facet(msgspec.Struct, frozen=True):
+    """A word to choose shows by, and how many shows it finds."""
+
+    name: str
+    shows: int
+
+
+class Facets(msgspec.Struct, frozen=True):
+    """What the shows to come can be chosen by, the commonest first."""
+
+    cities: list[Facet]
+    categories: list[Facet]
+    last_starts_at: datetime | None
 
 
 class TicketSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

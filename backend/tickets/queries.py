@@ -6,10 +6,22 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from backend.kernel.database import Connection
-from backend.tickets.model import NewShow, Show, ShowQuery, ShowRow, Ticket, TicketQuery, TicketSpec
+from backend.tickets.model import (
+    Facet,
+    Facets,
+    NewShow,
+    Show,
+    ShowQuery,
+    ShowRow,
+    Ticket,
+    TicketQuery,
+    TicketSpec,
+)
 
 # A show that began this long ago still counts as upcoming: people sell and buy at the door.
 UPCOMING_MARGIN = timedelta(hours=12)
+# More words of a kind than this are no choice to a person; the search finds the others.
+MOST_FACETS = 200
 
 _SHOW = """
     s.id, s.owner_id, s.title, s.venue, s.city, s.starts_at, s.timezone, s.category, s.created_at, s.updated_at
@@ -138,6 +150,26 @@ async def list_shows(
         *found.values,
     )
     return [Show(**row) for row in rows]
+
+
+async def facets(connection: Connection) -> Facets:
+    """One pass over the shows to come. A city written in several ways counts as one, under its commonest spelling."""
+    rows = await connection.fetch(
+        """
+        select grouping(s.category) = 1 as is_city, mode() within group (order by s.city) as city, s.category,
+               count(*) as shows, max(s.starts_at) as last
+        from tickets.shows s
+        where s.starts_at >= now() - $1::interval
+        group by grouping sets ((lower(s.city)), (s.category))
+        order by shows desc, city, s.category
+        """,
+        UPCOMING_MARGIN,
+    )
+    return Facets(
+        [Facet(row["city"], row["shows"]) for row in rows if row["is_city"]][:MOST_FACETS],
+        [Facet(row["category"], row["shows"]) for row in rows if not row["is_city"]][:MOST_FACETS],
+        max((row["last"] for row in rows), default=None),
+    )
 
 
 async def insert_tickets(

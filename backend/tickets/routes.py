@@ -15,6 +15,7 @@ from backend.kernel.web import if_match, path_id, read_json, read_query, reply
 from backend.tickets import service
 from backend.tickets.errors import ShowNotFound, TicketNotFound
 from backend.tickets.model import (
+    Facets,
     NewShow,
     NewTicket,
     NewTickets,
@@ -27,6 +28,8 @@ from backend.tickets.model import (
     Tickets,
 )
 
+FACETS_KEPT = "public, max-age=60"
+
 
 @describe(tag="shows", query=ShowQuery, public=True, ok=Page[Show])
 async def list_shows(request: Request) -> Response:
@@ -34,6 +37,13 @@ async def list_shows(request: Request) -> Response:
     query = read_query(request, ShowQuery)
     async with database.connection(_state(request).pool) as connection:
         return reply(await service.list_shows(connection, query, principal.current(request)))
+
+
+@describe(tag="shows", public=True, ok=Facets)
+async def facets(request: Request) -> Response:
+    """The cities and categories of the shows to come, for a visitor to choose from; up to a minute old."""
+    async with database.connection(_state(request).pool) as connection:
+        return reply(await service.facets(connection), headers={"Cache-Control": FACETS_KEPT})
 
 
 @describe(tag="shows", body=NewShow, created=Show)
@@ -170,6 +180,8 @@ def _state(request: Request) -> Stores:
 routes = [
     Route("/api/shows", list_shows, methods=["GET"]),
     Route("/api/shows", create_show, methods=["POST"]),
+    # Before the show by its id.
+    Route("/api/shows/facets", facets, methods=["GET"]),
     Route("/api/shows/{id}", show, methods=["GET"]),
     Route("/api/shows/{id}", change_show, methods=["PUT"]),
     Route("/api/shows/{id}/tickets", create_tickets, methods=["POST"]),

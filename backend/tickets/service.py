@@ -27,6 +27,7 @@ from backend.tickets.errors import (
     VersionMismatch,
 )
 from backend.tickets.model import (
+    Facets,
     NewShow,
     Show,
     ShowChange,
@@ -95,6 +96,10 @@ async def list_shows(connection: Connection, query: ShowQuery, viewer: Principal
     ids = _ids(query.ids) if query.ids is not None else None
     rows = await queries.list_shows(connection, query, ids, owner_id, seller_id, after)
     return page_of(rows, query.limit, lambda row: (row.starts_at, row.id))
+
+
+async def facets(connection: Connection) -> Facets:
+    return await queries.facets(connection)
 
 
 async def list_for_sale(

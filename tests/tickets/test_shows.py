@@ -131,6 +131,67 @@ async def test_a_shows_counts_follow_its_tickets(system: System) -> None:
     assert await counts() == (3, 0, 1, 300, "EUR")
 
 
+async def test_a_show_tells_when_the_first_of_its_holds_ends(system: System) -> None:
+    await system.start("api")
+    seller, buyer = system.person("seller"), system.person("buyer")
+    show = await factories.show(seller)
+    one, two, _ = [await factories.ticket(seller, show["id"]) for _ in range(3)]
+
+    async def next_free_at() -> Any:
+        return (await buyer.get(f"/api/shows/{show['id']}")).json()["next_free_at"]
+
+    assert await next_free_at() is None
+    first = await factories.order(buyer, one["id"])
+    second = await factories.order(buyer, two["id"])
+    assert await next_free_at() == first["expires_at"]
+    await buyer.delete(f"/api/orders/{first['id']}")
+    assert await next_free_at() == second["expires_at"]
+    await lapse(await system.connect(), second)
+    assert await next_free_at() is None
+
+
+async def test_facets_name_every_city_and_category_of_the_shows_to_come(system: System) -> None:
+    await system.start("api")
+    person, anyone = system.person(), system.anonymous()
+    assert (await anyone.get("/api/shows/facets")).json() == {
+        "cities": [],
+        "categories": [],
+        "last_starts_at": None,
+    }
+    for city, category in [("Delft", "concert"), ("Delft", "dance"), ("delft", "Dance"), ("Gent", "dance")]:
+        await factories.show(person, city=city, category=category)
+    await factories.show(person, city="Delft", category="sport", starts_at="2031-05-01T20:00:00Z")
+    await factories.show(person, city="Breda", category="opera", starts_at="2020-01-01T20:00:00Z")
+    reply = await anyone.get("/api/shows/facets")
+    assert reply.json() == {
+        "cities": [{"name": "Delft", "shows": 4}, {"name": "Gent", "shows": 1}],
+        "categories": [
+            {"name": "dance", "shows": 3},
+            {"name": "concert", "shows": 1},
+            {"name": "sport", "shows": 1},
+        ],
+        "last_starts_at": "2031-05-01T20:00:00Z",
+    }
+    assert reply.headers["cache-control"] == "public, max-age=60"
+    for city in reply.json()["cities"]:
+        assert len(await titles(person, city=city["name"])) == city["shows"]
+
+
+async def test_facets_are_as_many_as_a_person_can_choose_from(system: System) -> None:
+    await system.start("api")
+    owner = await system.connect()
+    await owner.execute(
+        """
+        insert into tickets.shows (owner_id, title, venue, city, starts_at, timezone, category)
+        select gen_random_uuid(), 'Show', 'Hall', 'City ' || n % 300, now() + n * interval '1 minute', 'UTC', 'other'
+        from generate_series(1, 700) n
+        """
+    )
+    found = (await system.anonymous().get("/api/shows/facets")).json()
+    assert (len(found["cities"]), {city["shows"] for city in found["cities"]}) == (200, {3, 2})
+    assert found["categories"] == [{"name": "other", "shows": 700}]
+
+
 async def test_a_shows_version_grows_with_every_change_of_it_or_its_tickets(system: System) -> None:
     await system.start("api")
     seller, buyer = system.person("seller"), system.person("buyer")

@@ -23,8 +23,10 @@ return jsonb_build_object(
 
 -- Live counts of a show. `version` is the sum of its parts' versions, so it grows with each change of any of them and
 -- no row is shared by all the show's buyers. A show has tickets of one currency as a rule; else the commonest counts.
+-- `next_free_at` is when the first of its holds ends, should it end unpaid.
 create or replace function tickets.availability(
-    p_show uuid, out available int, out held int, out sold int, out from_price bigint, out currency text, out version bigint
+    p_show uuid, out available int, out held int, out sold int, out from_price bigint, out currency text,
+    out next_free_at timestamptz, out version bigint
 )
 language sql stable
 as $$
@@ -33,6 +35,7 @@ as $$
            coalesce(sum(gone), 0)::int,
            (array_agg(lowest order by free desc, code))[1],
            (array_agg(code order by free desc, code))[1],
+           min(soonest),
            (select s.version from tickets.shows s where s.id = p_show) + coalesce(sum(versions), 0)::bigint
     from (
         select t.currency as code,
@@ -40,6 +43,7 @@ as $$
                count(*) filter (where t.status = 'reserved' or t.status = 'held' and t.held_until > now()) as taken,
                count(*) filter (where t.status = 'sold') as gone,
                min(t.price) filter (where tickets.is_free(t.status, t.held_until, now())) as lowest,
+               min(t.held_until) filter (where t.status = 'held' and t.held_until > now()) as soonest,
                sum(t.version) as versions
         from tickets.tickets t
         where t.show_id = p_show
