@@ -9,6 +9,9 @@ import reflex as rx
 from frontend.pages import browse, checkout, desk, not_found, orders, sell, show, signin, signup
 from frontend.shell import document_head, waiting
 
+# What the shop has in common, then what single pages have of their own.
+STYLES = ("fonts", "tokens", "base", "parts", "browse", "show", "checkout", "orders", "sell", "desk")
+
 app = rx.App(
     enable_state=False,
     # The design is our own: no component library, no toasts but ours.
@@ -16,10 +19,7 @@ app = rx.App(
     toaster=None,
     reset_style=False,
     html_lang="en",
-    stylesheets=[
-        f"/styles/{name}.css"
-        for name in ("fonts", "tokens", "base", "parts", "checkout", "orders", "sell", "desk")
-    ],
+    stylesheets=[f"/styles/{name}.css" for name in STYLES],
     head_components=document_head(),
     hydrate_fallback=waiting,
 )
