@@ -102,6 +102,7 @@ def routes(folder: Path, settings: Settings) -> list[BaseRoute]:
             "publishable_key": settings.stripe_publishable_key,
             "sandbox_url": settings.stripe_sandbox_url,
         },
+        "session_seconds": settings.jwt_access_seconds,
         "push": {
             "key": settings.pusher_key,
             "host": settings.pusher_host,

@@ -18,6 +18,7 @@ export function AccountMenu() {
   const who = useValue(user);
   const { pathname, search } = useLocation();
   const menu = useRef(null);
+  const farewell = useFarewell(who);
   useEffect(() => void askUser(), []);
   if (who === undefined) return <span className="account-place" />;
   if (who === null) {
@@ -28,12 +29,19 @@ export function AccountMenu() {
       </Link>
     );
   }
-  const leave = async () => {
-    menu.current.open = false;
-    await signOut().catch(() => toast("You could not be signed out. Try again."));
+  const close = () => (menu.current.open = false);
+  const leave = async (everywhere, words) => {
+    close();
+    farewell.current = words;
+    await signOut({ everywhere }).catch(() => toast("You could not be signed out. Try again."));
   };
   return (
-    <details className="account" ref={menu} onKeyDown={(event) => event.key === "Escape" && (menu.current.open = false)}>
+    <details
+      className="account"
+      ref={menu}
+      onKeyDown={(event) => event.key === "Escape" && close()}
+      onBlur={(event) => event.currentTarget.contains(event.relatedTarget) || close()}
+    >
       <summary className="button quiet small">Account</summary>
       <div className="card menu">
         <p>
@@ -41,12 +49,27 @@ export function AccountMenu() {
           <br />
           <span className="note">{who.email}</span>
         </p>
-        <button type="button" onClick={leave}>
+        <button type="button" onClick={() => leave(false, "You are signed out.")}>
           Sign out
+        </button>
+        <button type="button" onClick={() => leave(true, "You are signed out on every device.")}>
+          Sign out everywhere
         </button>
       </div>
     </details>
   );
+}
+
+/** Say it when nobody is signed in any more: what was asked for here, else that it happened elsewhere. */
+function useFarewell(who) {
+  const before = useRef(null);
+  const words = useRef(null);
+  useEffect(() => {
+    if (before.current && who === null) toast(words.current ?? "You were signed out elsewhere. Sign in again to go on.");
+    before.current = who;
+    words.current = null;
+  }, [who]);
+  return words;
 }
 
 export function SignInForm() {
@@ -79,6 +102,10 @@ function AccountForm({ path, button, password, named = false, children }) {
   const navigate = useNavigate();
   const { search } = useLocation();
   const form = useRef(null);
+  const who = useValue(user);
+  useEffect(() => {
+    if (who) navigate(nextPage(search), { replace: true });
+  }, [who]);
 
   const submit = async (event) => {
     event.preventDefault();
@@ -88,7 +115,6 @@ function AccountForm({ path, button, password, named = false, children }) {
     setProblem(null);
     try {
       await signIn(path, fields);
-      navigate(nextPage(search), { replace: true });
     } catch (fault) {
       setProblem(fault);
       setBusy(false);

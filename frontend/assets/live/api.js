@@ -1,12 +1,16 @@
 // The HTTP API, as the shop speaks it. The session is a cookie that no script can read; when it has run out, it is
 // refreshed once and the request is sent again.
 import { heard } from "./clock.js";
+import { Observable } from "./observable.js";
 import { forget, keep, recall } from "./stored.js";
 
 // uvicorn renews its Date header once a second, and that has no fractions: the true time is up to two seconds later.
 const DATE_LAG_MS = 1000;
 const MEMBER = "gittix:member";
+const RENEWED = "gittix:renewed";
 const LASTING = { lasting: true };
+// A 401 here is about a password, not about a session.
+const SIGNING_IN = ["/api/users/signin", "/api/users/signup"];
 
 /** A refusal: RFC 9457 problem+json, or no answer at all (`status` 0). */
 export class Problem extends Error {
@@ -45,7 +49,7 @@ export async function getAll(path, { signal, pages = 30 } = {}) {
 
 async function call(method, path, body, options) {
   let response = await send(method, path, body, options);
-  if (response.status === 401 && isMember() && !path.startsWith("/api/users/") && (await refreshed())) {
+  if (response.status === 401 && member.value && !SIGNING_IN.includes(path) && (await refreshed())) {
     response = await send(method, path, body, options);
   }
   const text = await response.text();
@@ -86,7 +90,8 @@ let refreshing = null;
 export function refreshed() {
   refreshing ??= send("POST", "/api/users/refresh")
     .then((response) => {
-      if (response.status === 401) rememberMember(false);
+      if (response.ok) keep(RENEWED, Date.now(), LASTING);
+      if (response.status === 401) rememberMember(null);
       return response.ok;
     })
     .finally(() => {
@@ -95,13 +100,24 @@ export function refreshed() {
   return refreshing;
 }
 
-/** Whether somebody signed in on this browser: else a visitor without a session is not worth a question. */
-export const isMember = () => recall(MEMBER, LASTING) === 1;
+/** The id of who signed in on this browser, or null: then a visitor's session is not worth a question. */
+export const member = new Observable(recall(MEMBER, LASTING));
 
-export function rememberMember(is) {
-  if (is) keep(MEMBER, 1, LASTING);
-  else forget(MEMBER, LASTING);
+export function rememberMember(id) {
+  if (id) {
+    keep(MEMBER, id, LASTING);
+    keep(RENEWED, Date.now(), LASTING);
+  } else forget(MEMBER, LASTING);
+  member.set(id);
 }
+
+/** Hear of other tabs of this browser that sign in or out. */
+export function watchTabs() {
+  addEventListener("storage", ({ key }) => key === MEMBER && member.set(recall(MEMBER, LASTING)));
+}
+
+/** When this browser's session was last renewed, on the browser's own clock; null when that is not known. */
+export const renewedAt = () => recall(RENEWED, LASTING);
 
 /** A new Idempotency-Key; crypto.randomUUID is missing where the shop is read without TLS. */
 export function newKey() {

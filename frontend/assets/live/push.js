@@ -9,6 +9,7 @@ import Pusher from "pusher-js";
 import { post, shopFacts } from "./api.js";
 import { heard } from "./clock.js";
 import { Observable } from "./observable.js";
+import { checkSession, user } from "./session.js";
 
 const RECONNECT_MS = 2000; // pusher-js may wait 15 s once a gateway refused it.
 const MAX_RECONNECT_MS = 10_000;
@@ -16,6 +17,7 @@ const JITTER_MS = 3000;
 const CAUGHT_UP_MS = 4000;
 const CLOCK_QUESTIONS = 4;
 const CLOCK_SPACING_MS = 150;
+const TERMINATED = 4009; // the user's connections were ended
 
 /** "connecting", "live", "reconnecting", "caught-up" or "offline". */
 export const connection = new Observable("connecting");
@@ -107,9 +109,13 @@ function open({ key, host, port, tls, cluster }) {
     forceTLS: tls,
     enabledTransports: ["ws", "wss"],
     channelAuthorization: { customHandler: authorize },
+    userAuthentication: { customHandler: introduce },
   });
   pusher.connection.bind("state_change", ({ current }) => changed(current));
   pusher.connection.bind("connected", askTime);
+  pusher.connection.bind("error", (fault) => fault?.data?.code === TERMINATED && checkSession());
+  user.watch(identify);
+  identify();
   for (const channel of listeners.values()) subscribe(channel);
   addEventListener("offline", lost);
   // The old socket may look alive for minutes, on a network that has gone.
@@ -122,11 +128,32 @@ function open({ key, host, port, tls, cluster }) {
 
 /** As pusher-js would ask, but with a session that is renewed when it has run out. */
 function authorize({ socketId, channelName }, done) {
-  const form = new URLSearchParams({ socket_id: socketId, channel_name: channelName });
-  post("/api/push/auth", form).then(
+  asked("/api/push/auth", { socket_id: socketId, channel_name: channelName }, done);
+}
+
+function asked(path, fields, done) {
+  post(path, new URLSearchParams(fields)).then(
     (answer) => done(null, answer),
     (fault) => done(fault, null),
   );
+}
+
+let identity = null;
+
+/** The socket is its user's, so that ending every session of a user ends it as well. Another user gets another socket. */
+function identify() {
+  const id = user.value?.id ?? null;
+  if (id === identity) return;
+  const first = identity === null && !pusher.user.signin_requested;
+  identity = id;
+  if (first) pusher.signin();
+  else reconnect();
+}
+
+/** Who has this connection, as the API says it. */
+function introduce({ socketId }, done) {
+  if (!identity) return done(new Error("nobody is signed in"), null);
+  return asked("/api/push/user-auth", { socket_id: socketId }, done);
 }
 
 function reconnect() {
