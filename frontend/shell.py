@@ -98,6 +98,10 @@ def logo() -> rx.Component:
 def document_head() -> list[rx.Component]:
     return [
         rx.el.link(rel="icon", type="image/svg+xml", href="/favicon.svg"),
-        rx.el.meta(name="theme-color", content="#FBFAF7", media="(prefers-color-scheme: light)"),
-        rx.el.meta(name="theme-color", content="#111014", media="(prefers-color-scheme: dark)"),
+        *(
+            rx.el.meta(
+                name="theme-color", content=paper, custom_attrs={"media": f"(prefers-color-scheme: {scheme})"}
+            )
+            for scheme, paper in (("light", "#FBFAF7"), ("dark", "#111014"))
+        ),
     ]

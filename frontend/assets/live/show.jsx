@@ -1,16 +1,19 @@
 // The page of one show: its tickets as they are this second, and the shopper's pick.
-import { memo, useCallback, useEffect, useMemo, useRef, useState } from "react";
+import { useEffect, useMemo, useRef, useState } from "react";
 import { Link, useParams } from "react-router";
 
-import { serverNow, useClock, useSecondsUntil } from "./clock.js";
+import { Choice } from "./choice.jsx";
+import { serverNow, useClock } from "./clock.js";
 import { useFacts } from "./facts.js";
-import { fullName, minutes, money, moneyFrom, readersTime, seatName, showTime } from "./format.js";
+import { fullName, moneyFrom, readersTime, showTime } from "./format.js";
+import { useMyHolds } from "./my_holds.js";
 import { useValue } from "./observable.js";
 import { Pick, usePick } from "./pick.jsx";
-import { Ring } from "./ring.jsx";
+import { user } from "./session.js";
 import { ShowFeed } from "./show_feed.js";
 import { Empty, Failed, OfflineBanner } from "./states.jsx";
-import { bySection, counts, linesOf, standing } from "./tickets.js";
+import { Section } from "./ticket_rows.jsx";
+import { bySection, counts, sectionOf, sectionsOf, standing } from "./tickets.js";
 import { toast } from "./toasts.jsx";
 
 const HOLD_SECONDS = 60;
@@ -27,8 +30,9 @@ function OneShow({ id }) {
   const { rows, ready } = useValue(feed.tickets);
   const problem = useValue(feed.problem);
   const facts = useFacts();
-  const [most, setMost] = useState("");
-  const [onlyFree, setOnlyFree] = useState(false);
+  const me = useValue(user)?.id;
+  const holds = useMyHolds();
+  const [wanted, setWanted] = useState({ most: "", section: "", onlyFree: false });
   useClock(wholeSecond);
 
   const tickets = rows.filter((ticket) => ticket.status !== "withdrawn");
@@ -44,7 +48,10 @@ function OneShow({ id }) {
     return problem.status === 404 ? <NoSuchShow /> : <Failed problem={problem} again={feed.again} />;
   }
   const shown = tickets.filter(
-    (ticket) => (!most || ticket.price <= Number(most)) && (!onlyFree || standing(ticket) === "free"),
+    (ticket) =>
+      (!wanted.most || ticket.price <= Number(wanted.most)) &&
+      (!wanted.section || sectionOf(ticket) === wanted.section) &&
+      (!wanted.onlyFree || standing(ticket) === "free"),
   );
   return (
     <>
@@ -52,15 +59,21 @@ function OneShow({ id }) {
       <ShowHead show={show} counted={counts(tickets)} feed={feed} />
       <div className="show-body">
         <div>
-          {tickets.length > 0 && (
-            <Filters tickets={tickets} most={most} setMost={setMost} onlyFree={onlyFree} setOnlyFree={setOnlyFree} />
-          )}
+          {tickets.length > 0 && <Filters tickets={tickets} wanted={wanted} want={(more) => setWanted({ ...wanted, ...more })} />}
           {tickets.length === 0 && <Empty title="No tickets yet">They show up here the moment somebody lists one.</Empty>}
           {tickets.length > 0 && shown.length === 0 && (
             <Empty title="None of them right now">Try another price, or wait: holds end after a minute.</Empty>
           )}
           {bySection(shown).map(([name, inSection]) => (
-            <Section key={name} name={name} tickets={inSection} pick={pick} hold={facts?.hold_seconds ?? HOLD_SECONDS} />
+            <Section
+              key={name}
+              name={name}
+              tickets={inSection}
+              pick={pick}
+              me={me}
+              holds={holds}
+              hold={facts?.hold_seconds ?? HOLD_SECONDS}
+            />
           ))}
         </div>
         <Pick show={show} pick={pick} facts={facts} tickets={tickets} />
@@ -123,149 +136,35 @@ function lookingWords(count) {
   return count > 1 ? `${count} people looking` : "Only you are looking";
 }
 
-function Filters({ tickets, most, setMost, onlyFree, setOnlyFree }) {
+function Filters({ tickets, wanted, want }) {
   const prices = [...new Set(tickets.map((ticket) => ticket.price))].sort((one, other) => one - other);
-  const { currency } = tickets[0];
+  const sections = sectionsOf(tickets);
+  const [{ currency }] = tickets;
   return (
-    <div className="price-filter">
-      <label className="unseen" htmlFor="most">
-        Price
-      </label>
-      <select id="most" className={`chip ${most && "chosen"}`} value={most} onChange={(event) => setMost(event.target.value)}>
-        <option value="">Any price</option>
-        {prices.slice(0, -1).map((price) => (
-          <option key={price} value={price}>
-            Up to {moneyFrom(price, currency)}
-          </option>
-        ))}
-      </select>
-      <button type="button" className="chip" aria-pressed={onlyFree} onClick={() => setOnlyFree(!onlyFree)}>
+    <div className="ticket-filters">
+      {prices.length > 1 && (
+        <Choice
+          label="Price"
+          none="Any price"
+          options={prices.slice(0, -1).map((price) => [price, `Up to ${moneyFrom(price, currency)}`])}
+          chosen={wanted.most}
+          choose={(most) => want({ most })}
+        />
+      )}
+      {sections.length > 1 && (
+        <Choice
+          label="Section"
+          none="All sections"
+          options={sections.map((name) => [name, name])}
+          chosen={wanted.section}
+          choose={(section) => want({ section })}
+        />
+      )}
+      <button type="button" className="chip" aria-pressed={wanted.onlyFree} onClick={() => want({ onlyFree: !wanted.onlyFree })}>
         Only free ones
       </button>
     </div>
   );
-}
-
-function Section({ name, tickets, pick, hold }) {
-  const left = tickets.filter((ticket) => standing(ticket) === "free").length;
-  return (
-    <section className="section" aria-label={name}>
-      <header>
-        <h2 className="section-title">{name}</h2>
-        <span className="soft">{left} left</span>
-      </header>
-      <ul className="card tickets">
-        {linesOf(tickets, pick.has).map(({ key, tickets: alike }) =>
-          alike.length > 1 ? (
-            <Alike key={key} tickets={alike} toggle={pick.toggle} hold={hold} />
-          ) : (
-            <Ticket
-              key={key}
-              ticket={alike[0]}
-              is={standing(alike[0])}
-              picked={pick.has(alike[0].id)}
-              toggle={pick.toggle}
-              hold={hold}
-            />
-          ),
-        )}
-      </ul>
-    </section>
-  );
-}
-
-/** One row. It renders again when its ticket's version, its standing or its tick changes, and at nothing else. */
-const Ticket = memo(function Ticket({ ticket, is, picked, toggle, hold }) {
-  const name = seatName(ticket);
-  const className = ["ticket", is, picked && "picked", ticket.touched && "changed"].filter(Boolean).join(" ");
-  const line = (
-    <>
-      {is === "free" ? (
-        <input type="checkbox" checked={picked} onChange={() => toggle(ticket.id)} aria-label={`${fullName(ticket)}, ${money(ticket.price, ticket.currency)}`} />
-      ) : (
-        <span />
-      )}
-      <span className="ticket-name">
-        <b>{name}</b>
-        {is !== "sold" && <span>@{ticket.seller_name}</span>}
-      </span>
-      <span className="ticket-state">
-        {is === "held" && <Held ticket={ticket} hold={hold} />}
-        {is === "free" && ticket.status === "held" && "may be free"}
-        {is === "paying" && "being paid for"}
-        {is === "sold" && <Sold at={ticket.updated_at} />}
-      </span>
-      <span className="ticket-price">{money(ticket.price, ticket.currency)}</span>
-    </>
-  );
-  return (
-    <li className={className} data-ticket={ticket.id} data-is={is} data-version={ticket.version} data-beat={ticket.touched % 2}>
-      {is === "free" ? <label className="ticket-line">{line}</label> : <div className="ticket-line">{line}</div>}
-    </li>
-  );
-});
-
-/** Tickets that nothing tells apart, as one row: its button picks one more of them. */
-function Alike({ tickets, toggle, hold }) {
-  const { free, held, sold } = counts(tickets);
-  const [first] = tickets;
-  const next = tickets.find((ticket) => standing(ticket) === "free");
-  const soonest = tickets
-    .filter((ticket) => standing(ticket) === "held")
-    .reduce((one, other) => (one && one.held_until < other.held_until ? one : other), null);
-  const touched = tickets.reduce((sum, ticket) => sum + ticket.touched, 0);
-  const is = free ? "free" : held ? "held" : "sold";
-  const price = money(first.price, first.currency);
-  const Line = next ? "label" : "div";
-  return (
-    <li className={`ticket ${is} ${touched ? "changed" : ""}`} data-alike={first.seller_id} data-is={is} data-beat={touched % 2}>
-      <Line className="ticket-line">
-        {next ? (
-          <button type="button" className="add" onClick={() => toggle(next.id)} aria-label={`Add one: ${fullName(next)}, ${price}, ${free} left`}>
-            +
-          </button>
-        ) : (
-          <span />
-        )}
-        <span className="ticket-name">
-          <b>{seatName(first)}</b>
-          <span>
-            @{first.seller_name}
-            {free > 0 && `, ${free} alike`}
-          </span>
-        </span>
-        <span className="ticket-state">
-          {soonest && <Ring until={soonest.held_until} whole={hold} />}
-          {held > 0 && `${held} in someone's hands`}
-          {held === 0 && sold > 0 && <span className="soft">{sold} sold</span>}
-        </span>
-        <span className="ticket-price">{price}</span>
-      </Line>
-    </li>
-  );
-}
-
-function Held({ ticket, hold }) {
-  const seconds = useSecondsUntil(ticket.held_until);
-  return (
-    <>
-      <Ring until={ticket.held_until} whole={hold} />
-      <span data-seconds={seconds}>
-        {seconds > 10 ? "in someone's hands" : "may be free in"}
-        {seconds > 10 ? " · " : " "}
-        {minutes(seconds)}
-      </span>
-    </>
-  );
-}
-
-function Sold({ at }) {
-  return useClock(useCallback(() => soldWords((serverNow() - Date.parse(at)) / 1000), [at]));
-}
-
-function soldWords(seconds) {
-  if (seconds < 60) return `sold ${Math.max(1, Math.floor(seconds))} s ago`;
-  return seconds < 3600 ? `sold ${Math.floor(seconds / 60)} min ago` : "sold";
 }
 
 function NoSuchShow() {

@@ -24,11 +24,15 @@ export function counts(tickets) {
   return of;
 }
 
+export const sectionOf = (ticket) => ticket.section || "Tickets";
+
+export const sectionsOf = (tickets) => [...new Set(tickets.map(sectionOf))].sort(natural.compare);
+
 /** Sections by name, their tickets by row and seat, those without by price. */
 export function bySection(tickets) {
   const sections = new Map();
   for (const ticket of tickets) {
-    const name = ticket.section || "Tickets";
+    const name = sectionOf(ticket);
     if (!sections.has(name)) sections.set(name, []);
     sections.get(name).push(ticket);
   }
