@@ -50,6 +50,12 @@ export class LiveRows extends Observable {
     return new Map([...this.#rows].map(([id, row]) => [id, row.version]));
   }
 
+  /** Whoever looks from now on saw none of the changes so far. */
+  settle() {
+    for (const [id, row] of this.#rows) if (row.touched) this.#rows.set(id, { ...row, touched: 0 });
+    this.#soon();
+  }
+
   #soon() {
     this.#frame ??= requestAnimationFrame(() => this.#tell());
   }
