@@ -59,14 +59,22 @@ class Visitor:
         page.on("pageerror", lambda fault: self.errors.append(str(fault)))
         page.on("request", lambda request: self.hosts.add(urlsplit(request.url).netloc))
 
-    async def sign_up(self, name: str) -> None:
-        """Over the API, with the cookies of this browser."""
+    async def sign_up(self, name: str) -> str:
+        """Over the API, with the cookies of this browser. Returns the email."""
+        email = f"{name}-{uuid4().hex[:8]}@example.com"
         answer = await self.context.request.post(
-            f"{self.url}/api/users/signup",
-            data={"email": f"{name}-{uuid4().hex[:8]}@example.com", "password": PASSWORD, "name": name},
+            f"{self.url}/api/users/signup", data={"email": email, "password": PASSWORD, "name": name}
         )
         assert answer.status == 201, await answer.text()
         await self.context.add_init_script(MEMBER)
+        return email
+
+    async def sign_in(self, email: str) -> None:
+        """By the page's form, from the page that it is on; until the page has gone on."""
+        await self.page.get_by_label("Email").fill(email)
+        await self.page.get_by_label("Password").fill(PASSWORD)
+        await self.page.locator("form").get_by_role("button", name="Sign in").click()
+        await self.page.wait_for_url(lambda url: urlsplit(url).path != "/signin")
 
     async def sign_in_as(self, cookies: httpx.Cookies) -> None:
         """With the session that somebody has elsewhere."""
@@ -82,6 +90,10 @@ class Visitor:
         """The same person, on another device."""
         await self.context.add_cookies(await other.context.cookies())  # type: ignore[arg-type]  # as it gave them
         await self.context.add_init_script(MEMBER)
+
+    async def tab(self) -> "Visitor":
+        """Another tab of the same browser."""
+        return Visitor(self.url, self.context, await self.context.new_page())
 
     async def open(self, path: str) -> None:
         await self.page.goto(self.url + path)

@@ -1,0 +1,117 @@
+"""Who is signed in: the same on every tab, renewed before anybody notices, and ended everywhere at once."""
+
+import pytest
+from playwright.async_api import expect
+
+from tests.embedded.running import Running
+from tests.shop.conftest import Visit
+from tests.shop.visitor import Visitor
+
+pytestmark = [
+    pytest.mark.timeout(180),
+    pytest.mark.xdist_group("shop-account"),
+    pytest.mark.asyncio(loop_scope="module"),
+]
+MINUTE_MS = 60_000
+
+
+async def test_signing_out_everywhere_is_noticed_on_every_tab_and_in_other_browsers(visit: Visit) -> None:
+    async with visit() as ana, visit() as elsewhere:
+        email = await ana.sign_up("ana")
+        other_tab = await ana.tab()
+        await elsewhere.open("/signin")
+        await elsewhere.sign_in(email)
+        for visitor in (ana, other_tab):
+            await visitor.open("/")
+        for visitor in (ana, other_tab, elsewhere):
+            await _until_signed_in(visitor)
+            await visitor.until_state("live")
+        await _leave(ana, "Sign out everywhere")
+        await ana.page.locator(".toast").get_by_text("signed out on every device").wait_for()
+        for visitor in (other_tab, elsewhere):
+            await visitor.page.locator(".toast").get_by_text("signed out elsewhere").wait_for()
+        for visitor in (ana, other_tab, elsewhere):
+            await _until_signed_out(visitor)
+            answer = await visitor.context.request.get(f"{visitor.url}/api/users/currentuser")
+            assert (await answer.json())["current_user"] is None
+        # Its socket was its user's; the next one is nobody's.
+        await elsewhere.until_state("caught-up")
+        assert "pusher:signin_success" in elsewhere.sockets[0].events()
+        assert elsewhere.sockets[-1].channels() == ["shows"]
+
+
+async def test_signing_out_here_leaves_other_browsers_signed_in(visit: Visit) -> None:
+    async with visit() as ana, visit() as elsewhere:
+        email = await ana.sign_up("ana")
+        await elsewhere.open("/signin")
+        await elsewhere.sign_in(email)
+        await ana.open("/")
+        await _until_signed_in(ana)
+        await _leave(ana, "Sign out")
+        await _until_signed_out(ana)
+        await elsewhere.page.reload()
+        await _until_signed_in(elsewhere)
+
+
+async def test_signing_in_is_noticed_on_other_tabs(visit: Visit) -> None:
+    async with visit() as stranger, visit() as ana:
+        email = await stranger.sign_up("ana")
+        other_tab = await ana.tab()
+        await other_tab.open("/")
+        await _until_signed_out(other_tab)
+        await ana.open("/signin")
+        await ana.sign_in(email)
+        await _until_signed_in(other_tab)
+
+
+async def test_a_session_is_renewed_before_it_runs_out(visit: Visit, up: Running) -> None:
+    async with visit() as stranger, visit() as ana:
+        email = await stranger.sign_up("ana")
+        await ana.page.clock.install()
+        await ana.open("/signin")
+        await ana.sign_in(email)
+        await _until_signed_in(ana)
+        facts = await (await ana.context.request.get(f"{up.url}/shop.json")).json()
+        assert facts["session_seconds"] == 5 * 60
+        before = await _renewable(ana)
+        async with ana.page.expect_response("**/api/users/refresh") as renewed:
+            await ana.page.clock.fast_forward(4 * MINUTE_MS + 1000)
+        assert (await renewed.value).ok
+        assert await _renewable(ana) != before
+        await _until_signed_in(ana)
+        # Nothing was refused on the way.
+        assert not ana.errors
+
+
+async def test_the_account_menu_closes_with_escape_and_by_going_elsewhere(visit: Visit) -> None:
+    async with visit() as ana:
+        await ana.sign_up("ana")
+        await ana.open("/")
+        menu = ana.page.get_by_role("button", name="Sign out everywhere")
+        for close in (
+            lambda: ana.page.keyboard.press("Escape"),
+            lambda: ana.page.get_by_label("Search").click(),
+        ):
+            await ana.page.get_by_text("Account", exact=True).click()
+            await expect(menu).to_be_visible()
+            await close()
+            await expect(menu).to_be_hidden()
+
+
+async def _leave(visitor: Visitor, words: str) -> None:
+    await visitor.page.get_by_text("Account", exact=True).click()
+    await visitor.page.get_by_role("button", name=words, exact=True).click()
+
+
+async def _until_signed_in(visitor: Visitor) -> None:
+    await visitor.page.get_by_text("Account", exact=True).wait_for()
+
+
+async def _until_signed_out(visitor: Visitor) -> None:
+    await visitor.page.locator("header").get_by_role("link", name="Sign in").wait_for()
+
+
+async def _renewable(visitor: Visitor) -> str:
+    """What the session is renewed with; each works once."""
+    cookies = await visitor.context.cookies(f"{visitor.url}/api/users/refresh")
+    return next(cookie["value"] for cookie in cookies if cookie["name"] == "gittix_refresh")
