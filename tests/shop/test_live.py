@@ -3,7 +3,9 @@
 import asyncio
 import json
 import math
+import statistics
 import time
+from urllib.parse import urlsplit
 
 import pusher
 import pytest
@@ -11,7 +13,7 @@ import pytest
 from backend.embedded.instance import environment_of
 from tests.shop.conftest import HOLD_SECONDS, Visit
 from tests.shop.market import Market
-from tests.shop.visitor import Json, Visitor
+from tests.shop.visitor import Json, Socket, Visitor
 
 pytestmark = [
     pytest.mark.timeout(180),
@@ -22,6 +24,20 @@ FIVE_MINUTES_MS = 300_000
 RUSH_MESSAGES = 300
 MESSAGES_PER_SECOND = 100
 MOST_FRAME_MS = 100
+HOLDS_MEASURED = 5
+SEEN_MS = 300
+NOTE_CLICKS = """
+  addEventListener('click', () => globalThis.clickedAt = performance.timeOrigin + performance.now(), {capture: true});
+"""
+NOTE_HOLDS = """() => {
+  globalThis.heldAt = {};
+  const held = changes => {
+    for (const {target} of changes) {
+      if (target.dataset.is === 'held') globalThis.heldAt[target.dataset.ticket] ??= performance.timeOrigin + performance.now();
+    }
+  };
+  new MutationObserver(held).observe(document.body, {subtree: true, attributes: true, attributeFilter: ['data-is']});
+}"""
 WATCH_FRAMES = """() => {
   globalThis.slowest = 0;
   let last = performance.now();
@@ -34,27 +50,34 @@ WATCH_FRAMES = """() => {
 }"""
 
 
-async def test_a_hold_is_seen_by_others_within_a_second_straight_from_the_gateway(
+async def test_a_hold_is_seen_by_others_in_under_300_ms_straight_from_the_gateway(
     market: Market, visit: Visit
 ) -> None:
+    """From the click in one browser to the change in another's page, on the one clock of this machine.
+
+    The median of several tickets: the other processes of a small machine may keep one of them waiting, while what is
+    slow by itself is slow each time.
+    """
     show_id = await market.show()
-    wanted, *_ = await market.tickets(show_id)
+    wanted = (await market.tickets(show_id))[:HOLDS_MEASURED]
     async with visit() as ana, visit() as ben:
         await ana.sign_up("ana")
-        await ana.open_show(show_id)
+        await ana.page.add_init_script(NOTE_CLICKS)
         await ben.open_show(show_id)
-        await ana.pick(wanted)
-        async with ana.page.expect_response(lambda response: response.url.endswith("/api/orders")) as placed:
+        await ben.page.evaluate(NOTE_HOLDS)
+        took = []
+        for ticket_id in wanted:
+            await ana.open_show(show_id)
+            await ana.pick(ticket_id)
             await ana.hold()
-        assert (await placed.value).status == 201
-        answered = time.monotonic()
-        await ben.until(wanted, "held")
-        assert time.monotonic() - answered < 1
-        await _assert_same_seconds(market, ben, wanted)
-        [socket] = ben.sockets
-        assert f":{market.up.push_port}/app/" in socket.url
-        assert "ticket.held" in socket.events()
-        await ana.page.wait_for_url("**/checkout/*")
+            await ben.until(ticket_id, "held")
+            await _assert_same_seconds(market, ben, ticket_id, times=1)
+            await ana.page.wait_for_url("**/checkout/*")
+            clicked = await ana.page.evaluate("globalThis.clickedAt")
+            took.append(await ben.page.evaluate("id => globalThis.heldAt[id]", ticket_id) - clicked)
+        assert 0 < statistics.median(took) < SEEN_MS, took
+        events = _only_socket(market, ben).events()
+        assert events.count("ticket.held") == len(wanted)
 
 
 @pytest.mark.parametrize("wrong_by_ms", [FIVE_MINUTES_MS, -FIVE_MINUTES_MS])
@@ -88,16 +111,24 @@ async def test_without_an_estimate_of_the_servers_clock_a_wrong_date_shows_wrong
         assert naive < -200
 
 
-async def test_a_hold_that_ends_unpaid_is_free_again_everywhere(market: Market, visit: Visit) -> None:
+async def test_a_hold_that_ends_unpaid_is_free_again_for_its_holder_and_everybody_else(
+    market: Market, visit: Visit
+) -> None:
     show_id = await market.show()
     wanted, *_ = await market.tickets(show_id)
-    async with visit() as ben:
+    async with visit() as ana, visit() as ben:
+        await ana.sign_in_as(market.buyer.cookies)
+        await ana.open_show(show_id)
         await ben.open_show(show_id)
-        await market.hold(wanted)
-        await ben.until(wanted, "held")
-        await ben.until(wanted, "free", seconds=HOLD_SECONDS + 5)
-        await ben.row(wanted).get_by_role("checkbox").check()
-        assert await ben.tickets() == await market.as_shown(show_id)
+        order = await market.hold(wanted)
+        await ben.row(wanted).get_by_text("in someone's hands").wait_for()
+        await ana.row(wanted).get_by_text("yours").wait_for()
+        back = ana.row(wanted).get_by_role("link", name="Check out")
+        assert await back.get_attribute("href") == f"/checkout/{order['id']}"
+        for visitor in (ana, ben):
+            await visitor.until(wanted, "free", seconds=HOLD_SECONDS + 5)
+            await visitor.row(wanted).get_by_role("checkbox").check()
+            assert await visitor.tickets() == await market.as_shown(show_id)
 
 
 async def test_a_sale_strikes_the_ticket_through(market: Market, visit: Visit) -> None:
@@ -133,7 +164,7 @@ async def test_after_the_gateway_was_killed_the_page_catches_up_with_the_api(
     market: Market, visit: Visit
 ) -> None:
     show_id = await market.show()
-    one, two, three, four, *_ = await market.tickets(show_id)
+    one, two, three, four, *_ = await market.tickets(show_id, 40)
     first = await market.hold(one)
     async with visit() as ben:
         await ben.open_show(show_id)
@@ -145,13 +176,17 @@ async def test_after_the_gateway_was_killed_the_page_catches_up_with_the_api(
         await market.pay(await market.hold(two))
         await market.hold(three, four)
         await ben.until_state("caught-up", seconds=40)
-        assert await ben.tickets() == await market.as_shown(show_id)
+        shown = await ben.tickets()
+        assert shown == await market.as_shown(show_id)
+        assert len(shown) == 40
         await ben.until_state("live")
         listed = await market.tickets(show_id, 1, section="Floor")
         await ben.until(listed[0], "free")
 
 
-async def test_a_hundred_messages_a_second_drop_no_frame(market: Market, visit: Visit) -> None:
+async def test_a_hundred_messages_a_second_drop_no_frame_and_come_by_one_socket(
+    market: Market, visit: Visit
+) -> None:
     show_id = await market.show()
     tickets = [await market.ticket(ticket_id) for ticket_id in await market.tickets(show_id, 200)]
     async with visit() as ben:
@@ -167,6 +202,7 @@ async def test_a_hundred_messages_a_second_drop_no_frame(market: Market, visit: 
             if slowest[-1] < MOST_FRAME_MS:
                 break
         assert min(slowest) < MOST_FRAME_MS, slowest
+        assert _only_socket(market, ben).events().count("ticket.updated") == len(slowest) * RUSH_MESSAGES
 
 
 async def test_browse_listens_to_one_channel_and_counts_in_place(market: Market, visit: Visit) -> None:
@@ -181,19 +217,33 @@ async def test_browse_listens_to_one_channel_and_counts_in_place(market: Market,
         await market.hold(tickets[0])
         await card.get_by_text("7 left").wait_for()
         assert await card.bounding_box() == before
-        [socket] = ben.sockets
-        assert socket.channels() == ["shows"]
+        await market.hold(*tickets[1:5])
+        await card.get_by_text("3 left · 5 held").wait_for()
+        last = await market.hold(*tickets[5:])
+        await card.get_by_text("may be free in 0:").wait_for()
+        assert await card.bounding_box() == before
+        await market.cancel(last)
+        await card.get_by_text("3 left · 5 held").wait_for()
+        assert _only_socket(market, ben).channels() == ["shows"]
 
 
-async def _assert_same_seconds(market: Market, visitor: Visitor, ticket_id: str) -> None:
+def _only_socket(market: Market, visitor: Visitor) -> Socket:
+    """Every message came by this one: the page has opened no other, and it leads to the gateway."""
+    [socket] = visitor.sockets
+    assert urlsplit(socket.url).port == market.up.push_port
+    return socket
+
+
+async def _assert_same_seconds(market: Market, visitor: Visitor, ticket_id: str, *, times: int = 2) -> None:
     """The page's countdown is the API's, asked just before and just after, within a second; and stays so."""
     shown = visitor.row(ticket_id).locator("[data-seconds]")
-    for _ in range(2):
+    for number in range(times):
+        if number:
+            await asyncio.sleep(1.3)
         before = (await market.ticket(ticket_id))["seconds_left"]
         seconds = int(await shown.get_attribute("data-seconds") or "-99")
         after = (await market.ticket(ticket_id))["seconds_left"]
         assert math.ceil(after) - 1 <= seconds <= math.ceil(before) + 1
-        await asyncio.sleep(1.3)
 
 
 async def _rush(market: Market, show_id: str, tickets: list[Json], *, version: int) -> None:
