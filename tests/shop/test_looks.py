@@ -80,15 +80,26 @@ async def test_the_audit_finds_what_is_wrong(visit: Visit) -> None:
         assert "color-contrast:" in rules
 
 
-@pytest.mark.parametrize(
-    "page",
-    ["/", "/shows/{show_id}", BUYER + "/checkout/{held}", SELLER + "/sell?show={show_id}", SELLER + "/desk"],
-)
+@pytest.mark.parametrize("page", ALL_PAGES)
+async def test_a_page_fits_a_phone_whichever_way_its_words_run(
+    market: Market, visit: Visit, ids: dict[str, str], page: str
+) -> None:
+    async with visit(width=360) as visitor:
+        await _open(visitor, market, page, ids)
+        for direction in ("ltr", "rtl"):
+            await visitor.page.evaluate("direction => document.documentElement.dir = direction", direction)
+            overflow = await visitor.page.evaluate(
+                "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+            )
+            assert overflow <= 0, direction
+
+
+@pytest.mark.parametrize("page", ALL_PAGES)
 @pytest.mark.parametrize("width", WIDTHS)
 async def test_a_page_paints_soon_stays_still_and_weighs_little(
     market: Market, visit: Visit, ids: dict[str, str], page: str, width: int
 ) -> None:
-    measured = []
+    measured: list[tuple[float, float, int]] = []
     # This machine may be busy with other tests: the best of three is what the page can do.
     for _ in range(3):
         async with visit(width=width) as visitor:
@@ -101,6 +112,8 @@ async def test_a_page_paints_soon_stays_still_and_weighs_little(
             )
             shifted: float = await visitor.page.evaluate("globalThis.shifted")
             measured.append((painted, shifted, weight["script"]))
+        if painted < FIRST_PAINT_MS:
+            break
     assert min(painted for painted, _, _ in measured) < FIRST_PAINT_MS, measured
     assert max(shifted for _, shifted, _ in measured) < LAYOUT_SHIFT, measured
     assert 0 < max(scripts for _, _, scripts in measured) < JS_BUDGET_BYTES, measured
