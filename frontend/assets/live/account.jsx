@@ -47,7 +47,9 @@ export function AccountMenu() {
         <p>
           <b>{who.name}</b>
           <br />
-          <span className="note">{who.email}</span>
+          <span className="note" title={who.email}>
+            {who.email}
+          </span>
         </p>
         <button type="button" onClick={() => leave(false, "You are signed out.")}>
           Sign out
@@ -132,7 +134,7 @@ function AccountForm({ path, button, password, named = false, children }) {
             {general}
           </p>
         )}
-        {named && <Field name="name" label="Name, as others see it" autoComplete="nickname" problem={problem} />}
+        {named && <Field name="name" label="Name, as others see it" hint="Optional" autoComplete="nickname" problem={problem} />}
         <Field name="email" type="email" label="Email" autoComplete="username" problem={problem} required />
         <Field
           name="password"

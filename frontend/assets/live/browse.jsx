@@ -91,7 +91,7 @@ const ShowCard = memo(function ShowCard({ show, hold }) {
           <span className="unseen">
             {day} {month},{" "}
           </span>
-          {show.venue}, {show.city} · {clockTime(show)}
+          {clockTime(show)} · {show.venue}, {show.city}
         </p>
       </div>
       <hr className="perforation notched" />

@@ -76,7 +76,7 @@ function OneShow({ id }) {
             />
           ))}
         </div>
-        <Pick show={show} pick={pick} facts={facts} tickets={tickets} />
+        {tickets.length > 0 && <Pick show={show} pick={pick} facts={facts} tickets={tickets} />}
       </div>
     </>
   );

@@ -15,8 +15,10 @@ let last = 0;
 export function toast(words) {
   const id = (last += 1);
   toasts.set([...toasts.value, { id, words }].slice(-MOST));
-  setTimeout(() => toasts.set(toasts.value.filter((each) => each.id !== id)), SHOWN_MS);
+  setTimeout(() => dismiss(id), SHOWN_MS);
 }
+
+const dismiss = (id) => toasts.set(toasts.value.filter((each) => each.id !== id));
 
 // A notice that was missed is no longer news; the pages themselves show how things stand.
 const nothingToRead = async () => {};
@@ -26,6 +28,8 @@ function notice(event, data) {
   // Its own page shows it.
   if (data?.order && location.pathname === `/checkout/${data.order.id}`) return;
   if (event === "sale.sold") toast(`Sold: ${fullName(data.sale.ticket)} for ${money(data.sale.amount, data.sale.currency)}.`);
+  if (event === "sale.refunded") toast(`Refunded: ${fullName(data.sale.ticket)}, ${money(data.sale.amount, data.sale.currency)}.`);
+  if (event === "order.refunded") toast(`Refunded to you: ${money(data.order.total, data.order.currency)}.`);
   if (event === "order.expired") toast("The time of your hold ran out. You were not charged.");
   if (event === "order.completed") toast(`Paid ${money(data.order.total, data.order.currency)}. The tickets are yours.`);
 }
@@ -37,7 +41,10 @@ export function Toasts() {
     <div className="toasts" role="status" aria-live="polite">
       {useValue(toasts).map(({ id, words }) => (
         <p className="toast" key={id}>
-          {words}
+          <span>{words}</span>
+          <button type="button" aria-label="Dismiss" onClick={() => dismiss(id)}>
+            ×
+          </button>
         </p>
       ))}
     </div>
