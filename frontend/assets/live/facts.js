@@ -1,4 +1,4 @@
-// What this installation says of itself, for components.
+// What this installation says of itself, for widgets.
 import { useEffect, useState } from "react";
 
 import { shopFacts } from "./api.js";
