@@ -76,6 +76,12 @@ async def sell(visitor: Visitor, show_id: str) -> None:
     await visitor.page.evaluate("document.activeElement.blur(), scrollTo(0, 0)")
 
 
+async def account(visitor: Visitor, show_id: str) -> None:
+    await _as(visitor, "ben")
+    await browse(visitor, show_id)
+    await visitor.page.get_by_text("Account", exact=True).click()
+
+
 async def sign_in(visitor: Visitor, _show_id: str) -> None:
     await visitor.open("/signin")
 
@@ -93,6 +99,7 @@ SCENES = (
     Scene("receipt", receipt),
     Scene("sell", sell),
     Scene("browse", browse),
+    Scene("account", account),
     Scene("signin", sign_in),
     Scene("signup", sign_up),
 )

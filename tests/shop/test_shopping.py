@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from playwright.async_api import Route, expect
@@ -15,6 +16,7 @@ pytestmark = [
     pytest.mark.xdist_group("shop-shopping"),
     pytest.mark.asyncio(loop_scope="module"),
 ]
+SHOWS_OF_A_PAGE = 24
 
 
 async def test_a_stranger_chooses_signs_up_on_the_way_and_holds_what_was_chosen(
@@ -131,10 +133,57 @@ async def test_search_and_filters_stand_in_the_address(market: Market, visit: Vi
         await expect(ben.page.locator("[data-show]")).to_have_count(1)
         await ben.page.reload()
         await expect(ben.page.locator("[data-show]")).to_have_count(1)
+        await ben.page.go_back()
+        await expect(ben.page.locator("[data-show]")).to_have_count(2)
+        await ben.page.go_forward()
         await expect(ben.page.get_by_label("Search")).to_have_value("glassh")
         await ben.page.get_by_label("Search").fill("nobody plays this")
         await ben.page.get_by_role("button", name="Clear the filters").click()
         await expect(ben.page.locator("[data-show]").first).to_be_visible()
+
+
+async def test_cities_kinds_and_months_of_the_whole_market_can_be_chosen(
+    market: Market, visit: Visit
+) -> None:
+    for number in range(SHOWS_OF_A_PAGE):
+        await market.show(f"Matinee {number}", city="Zutphen")
+    in_two_years = datetime.now(UTC) + timedelta(days=730)
+    await market.show("Far Away", city="Appingedam", category="opera", starts_at=in_two_years.isoformat())
+    async with visit() as ben:
+        await ben.open("/")
+        await expect(ben.page.locator("[data-show]")).to_have_count(SHOWS_OF_A_PAGE)
+        found = ben.page.get_by_role("link", name="Far Away")
+        await expect(found).to_have_count(0)
+        for label, wanted in (
+            ("City", "Appingedam"),
+            ("Category", "opera"),
+            ("Month", f"{in_two_years:%Y-%m}"),
+        ):
+            await ben.open("/")
+            await ben.page.get_by_label(label, exact=True).select_option(wanted)
+            await found.wait_for()
+            await expect(ben.page.locator("[data-show]")).to_have_count(1)
+
+
+async def test_shows_stay_until_the_next_question_is_answered(market: Market, visit: Visit) -> None:
+    await market.show("Winter Dance Gala")
+    answer = asyncio.Event()
+
+    async def late(route: Route) -> None:
+        await answer.wait()
+        await route.continue_()
+
+    async with visit() as ben:
+        await ben.open("/")
+        cards = ben.page.locator("[data-show]")
+        await cards.first.wait_for()
+        await ben.page.route("**/api/shows?q=*", late)
+        await ben.page.get_by_label("Search").fill("winter dance")
+        await ben.page.locator(".shows[aria-busy=true]").wait_for()
+        assert await cards.count() > 0
+        answer.set()
+        await ben.page.locator(".shows[aria-busy=false]").wait_for()
+        await expect(cards).to_have_count(1)
 
 
 async def test_what_is_typed_before_the_page_is_ready_is_searched_for(market: Market, visit: Visit) -> None:

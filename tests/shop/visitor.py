@@ -69,10 +69,10 @@ class Visitor:
         await self.context.add_init_script(MEMBER)
         return email
 
-    async def sign_in(self, email: str) -> None:
+    async def sign_in(self, email: str, password: str = PASSWORD) -> None:
         """By the page's form, from the page that it is on; until the page has gone on."""
         await self.page.get_by_label("Email").fill(email)
-        await self.page.get_by_label("Password").fill(PASSWORD)
+        await self.page.get_by_label("Password").fill(password)
         await self.page.locator("form").get_by_role("button", name="Sign in").click()
         await self.page.wait_for_url(lambda url: urlsplit(url).path != "/signin")
 

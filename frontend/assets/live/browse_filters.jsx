@@ -11,7 +11,7 @@ const DATES = [
   ["weekend", "This weekend"],
   ["week", "Next 7 days"],
 ];
-const ORDERS = [["-starts_at", "Latest first"]];
+const ORDERS = [["-starts_at", "Latest"]];
 
 export function Filters({ params, change }) {
   const when = params.get("when") ?? "";
@@ -30,8 +30,8 @@ export function Filters({ params, change }) {
       </div>
       <div className="choices">
         <Choice label="City" none="All cities" options={cities} {...choice("city")} />
-        <Choice label="Category" none="Everything" options={categories} {...choice("category")} />
-        <Choice label="Order" none="Soonest first" options={ORDERS} {...choice("sort")} />
+        <Choice label="Category" none="All kinds" options={categories} {...choice("category")} />
+        <Choice label="Order" none="Soonest" options={ORDERS} {...choice("sort")} />
       </div>
     </search>
   );
