@@ -82,6 +82,26 @@ async def test_a_ticket_that_goes_while_it_is_chosen_leaves_the_pick(market: Mar
         await expect(ben.page.locator(".bill-line").first).to_contain_text("seat 2")
 
 
+async def test_a_ticket_that_the_visitor_holds_on_another_tab_is_told_as_its_own(
+    market: Market, visit: Visit
+) -> None:
+    show_id = await market.show()
+    one, two, *_ = await market.tickets(show_id)
+    async with visit() as ben, visit() as stranger:
+        await stranger.sign_up("stranger")
+        await ben.sign_in_as(market.buyer.cookies)
+        await ben.open_show(show_id)
+        await ben.pick(one, two)
+        await market.hold(one)
+        await ben.row(one).get_by_role("link", name="Check out").wait_for()
+        # What somebody else holds after it is told, and that alone.
+        held = await stranger.context.request.post(f"{ben.url}/api/orders", data={"ticket_id": two})
+        assert held.status == 201
+        await expect(ben.page.locator(".toast")).to_have_text(
+            [re.compile("^Somebody was faster with .*seat 2")]
+        )
+
+
 async def test_tickets_that_nothing_tells_apart_share_a_row_and_are_picked_one_by_one(
     market: Market, visit: Visit
 ) -> None:

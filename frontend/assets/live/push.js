@@ -107,7 +107,8 @@ function open({ key, host, port, tls, cluster }) {
     cluster,
     ...(host && { wsHost: host, wsPort: port, wssPort: port }),
     forceTLS: tls,
-    enabledTransports: ["ws", "wss"],
+    // With or without TLS, as the installation says; "wss" beside it would try both, against the page's own policy.
+    enabledTransports: ["ws"],
     channelAuthorization: { customHandler: authorize },
     userAuthentication: { customHandler: introduce },
   });

@@ -17,6 +17,7 @@ import { bySection, counts, sectionOf, sectionsOf, standing } from "./tickets.js
 import { toast } from "./toasts.jsx";
 
 const HOLD_SECONDS = 60;
+const MINE_MS = 800; // by then a hold that the visitor made on another tab is known as its own
 
 export function ShowPage() {
   const { show_id: id } = useParams();
@@ -38,7 +39,7 @@ function OneShow({ id }) {
   const tickets = rows.filter((ticket) => ticket.status !== "withdrawn");
   const pick = usePick(id, tickets, ready);
   useEffect(() => feed.open(), [feed]);
-  useTakenNotice(feed, pick);
+  useTakenNotice(feed, pick, holds);
   useEffect(() => {
     if (show) document.title = `${show.title} · GitTix`;
   }, [show]);
@@ -83,14 +84,17 @@ function OneShow({ id }) {
 }
 
 /** Say it when somebody was faster with a ticket that stands in the pick. */
-function useTakenNotice(feed, pick) {
-  const latest = useRef(pick);
-  latest.current = pick;
+function useTakenNotice(feed, pick, holds) {
+  const latest = useRef({});
+  latest.current = { pick, holds };
   useEffect(() => {
     feed.onChange = (ticket) => {
-      if (!latest.current.has(ticket.id) || latest.current.holding || standing(ticket) === "free") return;
-      latest.current.toggle(ticket.id);
-      toast(`Somebody was faster with ${fullName(ticket)}.`);
+      const { pick } = latest.current;
+      if (!pick.has(ticket.id) || pick.holding || standing(ticket) === "free") return;
+      pick.toggle(ticket.id);
+      setTimeout(() => {
+        if (!latest.current.holds.has(ticket.id)) toast(`Somebody was faster with ${fullName(ticket)}.`);
+      }, MINE_MS);
     };
   }, [feed]);
 }
