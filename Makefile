@@ -5,7 +5,7 @@ PYTHON ?= python3.11
 VENV := .venv
 RUN := $(VENV)/bin
 ARGS ?=
-# Two test processes: one for each core of a small machine.
+# Two test processes: one for each core of a small machine; a file stays with one, since it may share what is slow to start.
 TEST_PROCESSES ?= 2
 
 # The migration runner sets the timeouts; small numbers (a status, an attempt) are small integers.
@@ -33,7 +33,7 @@ up: setup ## Run everything here: the shop, Postgres, Redis, Stripe sandbox, ser
 	@$(RUN)/gittix up $(ARGS)
 
 test: setup chromium ## Run the tests on real Postgres, Redis, pusher-js and Chromium. ARGS="tests/orders -k cancel"
-	@$(RUN)/pytest -n $(TEST_PROCESSES) --dist loadgroup $(ARGS)
+	@$(RUN)/pytest -n $(TEST_PROCESSES) --dist loadfile $(ARGS)
 
 chromium: setup
 	@$(RUN)/python -m tests.shop.chromium

@@ -14,8 +14,6 @@ from tests.check.market import Market, acknowledge_early
 from tests.events.log import record
 from workers import expiration
 
-pytestmark = pytest.mark.xdist_group("check")
-
 Plant = Callable[[Market], Awaitable[None]]
 
 

@@ -17,7 +17,7 @@ from tests.check.market import Market
 from tests.embedded.running import GITTIX, clean_environment, gittix
 from tests.system import free_port
 
-pytestmark = [pytest.mark.xdist_group("check"), pytest.mark.timeout(120)]
+pytestmark = pytest.mark.timeout(120)
 
 INDEX = "create unique index lines_one_live_per_ticket on orders.lines (ticket_id) where live"
 NO_INDEX = "drop index orders.lines_one_live_per_ticket"

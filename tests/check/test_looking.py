@@ -13,8 +13,6 @@ from tests.events.log import record
 from tests.system import System
 from workers import payments
 
-pytestmark = pytest.mark.xdist_group("check")
-
 
 def unseen(look: Look) -> dict[str, list[str]]:
     return {

@@ -3,14 +3,10 @@
 import asyncio
 import random
 
-import pytest
-
 from backend.check import invariants
 from backend.check.invariants import Look
 from tests import factories
 from tests.system import Person, System
-
-pytestmark = pytest.mark.xdist_group("check")
 
 TICKETS = 12
 BUYERS = 5

@@ -12,7 +12,7 @@ import frontend as sources
 from backend.embedded import frontend
 from backend.embedded.frontend import FrontendError
 
-pytestmark = [pytest.mark.timeout(180), pytest.mark.xdist_group("frontend")]
+pytestmark = pytest.mark.timeout(180)
 LOCKED = ("package.json", "package-lock.json")
 
 

@@ -15,7 +15,7 @@ from tests.embedded.running import Running, gittix, running, sign_up
 from tests.push.watcher import Endpoint, Watcher
 from tests.system import free_port, until
 
-pytestmark = [pytest.mark.timeout(180), pytest.mark.xdist_group("up")]
+pytestmark = pytest.mark.timeout(180)
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ from tests.shop.visitor import Visitor
 
 pytestmark = [
     pytest.mark.timeout(180),
-    pytest.mark.xdist_group("shop-account"),
     pytest.mark.asyncio(loop_scope="module"),
 ]
 MINUTE_MS = 60_000

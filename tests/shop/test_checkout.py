@@ -16,7 +16,6 @@ GRACE_SECONDS = 60
 
 pytestmark = [
     pytest.mark.timeout(180),
-    pytest.mark.xdist_group("shop-checkout"),
     pytest.mark.asyncio(loop_scope="module"),
 ]
 # What a screen reader is made to say.

@@ -16,7 +16,6 @@ from tests.shop.visitor import Visitor
 
 pytestmark = [
     pytest.mark.timeout(180),
-    pytest.mark.xdist_group("shop-desk"),
     pytest.mark.asyncio(loop_scope="module"),
 ]
 COUNT_TONES = """

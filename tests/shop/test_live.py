@@ -17,7 +17,6 @@ from tests.shop.visitor import Json, Socket, Visitor
 
 pytestmark = [
     pytest.mark.timeout(180),
-    pytest.mark.xdist_group("shop-live"),
     pytest.mark.asyncio(loop_scope="module"),
 ]
 FIVE_MINUTES_MS = 300_000

@@ -14,7 +14,6 @@ from tests.shop.visitor import Visitor
 
 pytestmark = [
     pytest.mark.timeout(180),
-    pytest.mark.xdist_group("shop-looks"),
     pytest.mark.asyncio(loop_scope="module"),
 ]
 # Whose eyes see a page, when they are not just any visitor's.

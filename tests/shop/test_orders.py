@@ -14,7 +14,6 @@ HOLD_SECONDS = 8
 
 pytestmark = [
     pytest.mark.timeout(180),
-    pytest.mark.xdist_group("shop-orders"),
     pytest.mark.asyncio(loop_scope="module"),
 ]
 

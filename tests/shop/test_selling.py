@@ -15,7 +15,6 @@ from tests.shop.visitor import Visitor
 
 pytestmark = [
     pytest.mark.timeout(180),
-    pytest.mark.xdist_group("shop-selling"),
     pytest.mark.asyncio(loop_scope="module"),
 ]
 LISTING = re.compile(r"/api/shows/[^/]+/tickets$")

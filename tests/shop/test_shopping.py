@@ -13,7 +13,6 @@ from tests.shop.visitor import PASSWORD
 
 pytestmark = [
     pytest.mark.timeout(180),
-    pytest.mark.xdist_group("shop-shopping"),
     pytest.mark.asyncio(loop_scope="module"),
 ]
 SHOWS_OF_A_PAGE = 24

@@ -49,7 +49,6 @@ globalThis.Stripe = key => {
 
 pytestmark = [
     pytest.mark.timeout(180),
-    pytest.mark.xdist_group("shop-stripe"),
     pytest.mark.asyncio(loop_scope="module"),
 ]
 
