@@ -94,7 +94,9 @@ def serve(
 
 @cli.command()
 def worker(
-    part: Annotated[WorkerPart | None, typer.Argument(help="Only this part.", show_default="all three")] = None,
+    part: Annotated[
+        WorkerPart | None, typer.Argument(help="Only this part.", show_default="all three")
+    ] = None,
 ) -> None:
     """Run arq's jobs, the event stream's consumers, and the notifier that tells browsers."""
     from workers.main import NEEDS
