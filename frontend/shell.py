@@ -4,7 +4,8 @@ import reflex as rx
 
 from frontend.live import AccountMenu, LivePill, ThemeSwitch, Toasts, nav_link
 
-# Label and address of each page that the header leads to.
+# Label and address of each page that the header leads to: the same for everybody, since a page that is for members says
+# so and offers to sign in.
 NAVIGATION = (("Browse", "/"), ("My orders", "/orders"), ("Sell", "/sell"), ("Desk", "/desk"))
 
 

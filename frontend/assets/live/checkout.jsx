@@ -1,6 +1,6 @@
 // The checkout of one order: its clock, its bill, the card, the bank's question, and every end that it can have.
 import { useCallback, useEffect, useMemo, useRef } from "react";
-import { Link, useLocation, useParams } from "react-router";
+import { Link, useParams } from "react-router";
 
 import { CheckoutFeed } from "./checkout_feed.js";
 import { Challenge } from "./challenge.jsx";
@@ -8,6 +8,7 @@ import { useClock } from "./clock.js";
 import { Announcer, Countdown } from "./countdown.jsx";
 import { Ended } from "./endings.jsx";
 import { useFacts } from "./facts.js";
+import { MembersOnly } from "./members.jsx";
 import { useMine } from "./mine.js";
 import { useValue } from "./observable.js";
 import { OrderSummary } from "./order_summary.jsx";
@@ -24,7 +25,12 @@ const AWAITED = new Set(["paying", "challenge", "late", "finishing"]);
 
 export function CheckoutPage() {
   const { order_id: id } = useParams();
-  return id ? <OneCheckout key={id} id={id} /> : <Waiting />;
+  if (!id) return <Waiting />;
+  return (
+    <MembersOnly title="Sign in to see this order" words="If it is yours and its time still runs, it waits for you here." waiting={<Waiting />}>
+      {(buyer) => <OneCheckout key={`${buyer.id} ${id}`} id={id} />}
+    </MembersOnly>
+  );
 }
 
 function OneCheckout({ id }) {
@@ -40,7 +46,6 @@ function OneCheckout({ id }) {
   ran.current ||= RUNNING.has(stage);
   useLook(feed, stage);
 
-  if (problem?.status === 401) return <SignedOut />;
   if (problem?.status === 404) return <NoSuchOrder />;
   if (!order || !facts) return problem ? <Failed problem={problem} again={feed.again} /> : <Waiting />;
   return (
@@ -75,22 +80,6 @@ function useLook(feed, stage) {
     const looking = setInterval(feed.again, LOOK_MS);
     return () => clearInterval(looking);
   }, [feed, stage]);
-}
-
-function SignedOut() {
-  const { pathname } = useLocation();
-  return (
-    <Empty
-      title="Sign in to see this order"
-      action={
-        <Link className="button primary" to={`/signin?next=${encodeURIComponent(pathname)}`}>
-          Sign in
-        </Link>
-      }
-    >
-      If it is yours and its time still runs, it waits for you here.
-    </Empty>
-  );
 }
 
 function NoSuchOrder() {

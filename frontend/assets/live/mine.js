@@ -5,15 +5,9 @@ import { useValue } from "./observable.js";
 import { listen } from "./push.js";
 import { user } from "./session.js";
 
-/** Keep a feed (`open`, `again`, `message`, `read`) read and live, for whoever is signed in. */
+/** Keep a member's feed (`open`, `message`, `read`) read and live. */
 export function useMine(feed) {
-  const who = useValue(user);
-  const id = who && who.id;
+  const id = useValue(user)?.id;
   useEffect(() => feed.open(), [feed]);
-  useEffect(() => {
-    if (id) return listen(`private-user-${id}`, { message: feed.message, reread: feed.read });
-    // Signed out meanwhile: the API says what there is to be seen then.
-    if (id === null) feed.again();
-    return undefined;
-  }, [feed, id]);
+  useEffect(() => (id ? listen(`private-user-${id}`, { message: feed.message, reread: feed.read }) : undefined), [feed, id]);
 }

@@ -3,11 +3,11 @@ import { useEffect, useState } from "react";
 
 import { get } from "./api.js";
 import { useValue } from "./observable.js";
+import { isHeld } from "./orders.js";
 import { listen } from "./push.js";
 import { Reading } from "./reading.js";
 import { user } from "./session.js";
 
-const UNPAID = ["pending", "awaiting_payment"];
 const NONE = new Map();
 // An unpaid order is minutes old at most, so it is among the newest.
 const NEWEST = 20;
@@ -37,6 +37,5 @@ export function useMyHolds() {
 }
 
 function byTicket(orders) {
-  const unpaid = orders.filter((order) => UNPAID.includes(order.status));
-  return new Map(unpaid.flatMap((order) => order.tickets.map((ticket) => [ticket.id, order.id])));
+  return new Map(orders.filter(isHeld).flatMap((order) => order.tickets.map((ticket) => [ticket.id, order.id])));
 }

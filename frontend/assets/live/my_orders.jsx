@@ -7,6 +7,7 @@ import { heard, useClock, useSecondsUntil } from "./clock.js";
 import { useFacts } from "./facts.js";
 import { art, dayAndTime, minutes, money, showTime } from "./format.js";
 import { LiveRows } from "./live_rows.js";
+import { MembersOnly } from "./members.jsx";
 import { useMine } from "./mine.js";
 import { Observable, useValue } from "./observable.js";
 import { isHeld, levelOf, wholeSeconds } from "./orders.js";
@@ -74,6 +75,14 @@ class OrdersFeed {
 }
 
 export function MyOrders() {
+  return (
+    <MembersOnly title="Sign in to see your orders" words="What you hold or buy stands here, live, on every device." waiting={<Waiting />}>
+      {(buyer) => <BuyersOrders key={buyer.id} />}
+    </MembersOnly>
+  );
+}
+
+function BuyersOrders() {
   const feed = useMemo(() => new OrdersFeed(), []);
   const { rows, ready } = useValue(feed.orders);
   const problem = useValue(feed.problem);
@@ -84,7 +93,6 @@ export function MyOrders() {
   const orders = useMemo(() => [...rows].sort((one, other) => (one.id < other.id ? 1 : -1)), [rows]);
   const held = useClock(useCallback(() => orders.filter(isHeld).length, [orders]));
 
-  if (problem?.status === 401) return <SignedOut />;
   if (!ready || !facts) return problem ? <Failed problem={problem} again={feed.again} /> : <Waiting />;
   if (orders.length === 0) return <None />;
   return (
@@ -187,19 +195,6 @@ function None() {
     >
       What you hold or buy stands here, live, on every device.
     </Empty>
-  );
-}
-
-function SignedOut() {
-  return (
-    <Empty
-      title="Sign in to see your orders"
-      action={
-        <Link className="button primary" to="/signin?next=%2Forders">
-          Sign in
-        </Link>
-      }
-    />
   );
 }
 
