@@ -10,7 +10,7 @@ from frontend.pages import browse, checkout, desk, not_found, orders, sell, show
 from frontend.shell import document_head, waiting
 
 # What the shop has in common, then what single pages have of their own.
-STYLES = ("fonts", "tokens", "base", "parts", "browse", "show", "checkout", "orders", "sell", "desk")
+STYLES = ("fonts", "tokens", "base", "parts", "rows", "browse", "show", "checkout", "orders", "sell", "desk")
 
 app = rx.App(
     enable_state=False,
