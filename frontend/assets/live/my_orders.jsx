@@ -69,8 +69,9 @@ class OrdersFeed {
 
   message = (_event, data) => {
     if (!data?.order) return;
-    this.orders.apply(data.order);
-    learnShows([data.order]).catch(() => undefined);
+    if (this.orders.row(data.order.id)) this.orders.apply(data.order);
+    // An answer brings a new one with its show, and tells the server's time to the millisecond.
+    else this.again();
   };
 }
 
