@@ -1,5 +1,8 @@
 -- What may follow what is looked up as an audit row is written. A foreign key locks the row that it finds, the same few
 -- for everybody: each transition then writes to them as well, and those of one moment share a lock of many owners.
+--
+-- What the dropped constraints refused, refuse_transition refuses.
+-- squawk-ignore-file ban-drop-constraint
 
 create function events.refuse_transition(p_of text, p_from text, p_to text) returns text
 language plpgsql immutable
