@@ -26,3 +26,13 @@ def test_what_is_physical_is_found() -> None:
         "right",
         "text-align: left",
     ]
+
+
+def test_a_class_is_described_by_one_page_alone() -> None:
+    """All sheets are on every page: two that meant different things by a name would meet."""
+    common = {"fonts", "tokens", "base", "parts", "rows"}
+    owners: dict[str, set[str]] = {}
+    for sheet in SHEETS:
+        for name in re.findall(r"^\s*\.([\w-]+)(?= \{|,$)", sheet.read_text(), re.MULTILINE):
+            owners.setdefault(name, set()).add(sheet.stem)
+    assert not {name: sheets for name, sheets in owners.items() if len(sheets - common) > 1}

@@ -38,7 +38,7 @@ export function ListForm({ show, seller, mine, listed }) {
       </h2>
       <FormProblem problem={problem} fields={FIELDS} />
       {done > 0 && problem && <p className="note">{done} of them are on sale. List again for the rest: nothing is listed twice.</p>}
-      <div className="choices" role="group" aria-label="Places">
+      <div className="either" role="group" aria-label="Places">
         <Kind is="seats" words="Seats" chosen={values.kind} set={set} />
         <Kind is="standing" words="No seats" chosen={values.kind} set={set} />
       </div>
