@@ -6,6 +6,8 @@ from typing import NamedTuple
 from uuid import UUID
 
 from backend.kernel.database import Connection
+from backend.payments import key_queries
+from backend.payments.key_queries import PAYMENTS
 from backend.payments.model import Payment
 from backend.payments.provider import Intent
 
@@ -37,16 +39,6 @@ class Still(NamedTuple):
 
     payment: Payment
     abandoned: bool
-
-
-class Request(NamedTuple):
-    """The attempt that an Idempotency-Key belongs to. `in_flight`: its process may still be at work."""
-
-    payment: Payment
-    fingerprint: bytes
-    reply_status: int | None
-    reply_body: bytes | None
-    in_flight: bool
 
 
 class Webhook(NamedTuple):
@@ -109,15 +101,7 @@ async def insert(
 ) -> Payment:
     """The order's next attempt, on the intent that failed ones left and nobody voided. Raises UniqueViolationError while one is open."""
     if key is not None:
-        # A key lives a day.
-        await connection.execute(
-            """
-            update payments.payments set idempotency_key = null
-            where buyer_id = $1 and idempotency_key = $2 and created_at < now() - interval '24 hours'
-            """,
-            buyer_id,
-            key,
-        )
+        await key_queries.forget_expired(connection, PAYMENTS, buyer_id, key)
     row = await connection.fetchrow(
         f"""
         insert into payments.payments as p (
@@ -224,38 +208,6 @@ async def current_attempt(connection: Connection, order_id: UUID) -> Payment | N
         order_id,
     )
     return Payment(**row) if row else None
-
-
-async def request(connection: Connection, buyer_id: UUID, key: str) -> Request | None:
-    row = await connection.fetchrow(
-        f"""
-        select {_PAYMENT}, p.fingerprint, p.reply_status, p.reply_body,
-               p.reply_status is null and p.created_at > now() - interval '30 seconds' as in_flight
-        from payments.payments p
-        where p.buyer_id = $1 and p.idempotency_key = $2 and p.created_at > now() - interval '24 hours'
-        """,
-        buyer_id,
-        key,
-    )
-    if row is None:
-        return None
-    columns = dict(row)
-    rest = {name: columns.pop(name) for name in ("fingerprint", "reply_status", "reply_body", "in_flight")}
-    return Request(Payment(**columns), **rest)
-
-
-async def store_reply(connection: Connection, payment_id: UUID, status: int, body: bytes) -> None:
-    await connection.execute(
-        "update payments.payments set reply_status = $2, reply_body = $3 where id = $1 and reply_status is null",
-        payment_id,
-        status,
-        body,
-    )
-
-
-async def forget_key(connection: Connection, payment_id: UUID) -> None:
-    """The attempt came to nothing, and its request may be repeated."""
-    await connection.execute("update payments.payments set idempotency_key = null where id = $1", payment_id)
 
 
 async def claim_still(connection: Connection, patience: Patience, limit: int) -> list[Still]:

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from backend.kernel.database import Connection
+from backend.payments import key_queries
+from backend.payments.key_queries import REFUNDS
 from backend.payments.model import Refund
 
 _REFUND = """
@@ -40,16 +42,6 @@ class Patience(NamedTuple):
 
     requested: timedelta
     pending: timedelta
-
-
-class Request(NamedTuple):
-    """The refund that an Idempotency-Key belongs to. `in_flight`: its process may still be at work."""
-
-    refund: Refund
-    fingerprint: bytes
-    reply_status: int | None
-    reply_body: bytes | None
-    in_flight: bool
 
 
 async def begin(connection: Connection, asking: Asking, refund_id: UUID, correlation_id: UUID) -> Begun:
@@ -98,15 +90,7 @@ async def order(connection: Connection, order_id: UUID) -> dict[str, Any]:
 async def insert(connection: Connection, asking: Asking, refund_id: UUID, begun: Begun) -> Refund:
     """The order's next refund. Raises UniqueViolationError while another has not failed."""
     if asking.key is not None:
-        # A key lives a day.
-        await connection.execute(
-            """
-            update payments.refunds set idempotency_key = null
-            where requested_by = $1 and idempotency_key = $2 and created_at < now() - interval '24 hours'
-            """,
-            asking.user_id,
-            asking.key,
-        )
+        await key_queries.forget_expired(connection, REFUNDS, asking.user_id, asking.key)
     row = await connection.fetchrow(
         f"""
         insert into payments.refunds as r (
@@ -186,38 +170,6 @@ async def newest_of_intent(connection: Connection, intent_id: str) -> Refund | N
         intent_id,
     )
     return Refund(**row) if row else None
-
-
-async def request(connection: Connection, user_id: UUID, key: str) -> Request | None:
-    row = await connection.fetchrow(
-        f"""
-        select {_REFUND}, r.fingerprint, r.reply_status, r.reply_body,
-               r.reply_status is null and r.created_at > now() - interval '30 seconds' as in_flight
-        from payments.refunds r
-        where r.requested_by = $1 and r.idempotency_key = $2 and r.created_at > now() - interval '24 hours'
-        """,
-        user_id,
-        key,
-    )
-    if row is None:
-        return None
-    columns = dict(row)
-    rest = {name: columns.pop(name) for name in ("fingerprint", "reply_status", "reply_body", "in_flight")}
-    return Request(Refund(**columns), **rest)
-
-
-async def store_reply(connection: Connection, refund_id: UUID, status: int, body: bytes) -> None:
-    await connection.execute(
-        "update payments.refunds set reply_status = $2, reply_body = $3 where id = $1 and reply_status is null",
-        refund_id,
-        status,
-        body,
-    )
-
-
-async def forget_key(connection: Connection, refund_id: UUID) -> None:
-    """The refund came to nothing, and its request may be repeated."""
-    await connection.execute("update payments.refunds set idempotency_key = null where id = $1", refund_id)
 
 
 async def claim_still(connection: Connection, patience: Patience, limit: int) -> list[Refund]:

@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 from backend.events.stores import Stores
 from backend.kernel import database, idempotency
 from backend.kernel.problems import Problem
-from backend.payments import queries, refund_queries
+from backend.payments import key_queries, queries, refund_queries
 from backend.payments.errors import (
     OrderExpired,
     PaymentDeclined,
@@ -25,6 +25,7 @@ from backend.payments.errors import (
     RefundRefused,
     WebhookRefused,
 )
+from backend.payments.key_queries import PAYMENTS, REFUNDS, Earlier
 from backend.payments.model import NewPayment, PaymentReply, Refund, RefundReply, RefundState
 from backend.payments.provider import Declined, Refused, Unreachable, verify_signature
 from backend.payments.refund_queries import Asking
@@ -59,8 +60,8 @@ async def pay(
     """Pay an order. A repeat of a keyed request gets the first one's reply. Raises Problem where no attempt was made."""
     if key is not None:
         async with database.connection(stores.pool) as connection:
-            earlier = await queries.request(connection, buyer_id, key)
-            refunded = await refund_queries.request(connection, buyer_id, key)
+            earlier = await key_queries.earlier(connection, PAYMENTS, buyer_id, key)
+            refunded = await key_queries.earlier(connection, REFUNDS, buyer_id, key)
         if refunded is not None:
             raise idempotency.reused()
         if earlier is not None:
@@ -75,11 +76,11 @@ async def pay(
         answer = _problem(PaymentMethodRefused(str(fault), stripe_code=fault.code))
     except ProviderUnavailable:
         async with database.connection(stores.pool) as connection:
-            await queries.forget_key(connection, payment.id)
+            await key_queries.forget(connection, PAYMENTS, payment.id)
         raise
     if key is not None:
         async with database.connection(stores.pool) as connection:
-            await queries.store_reply(connection, payment.id, answer.status, answer.body)
+            await key_queries.store_reply(connection, PAYMENTS, payment.id, answer.status, answer.body)
     return answer
 
 
@@ -154,44 +155,53 @@ async def _mark(stores: Stores, event_id: str, error: str | None) -> None:
 
 
 async def _repeat(
-    stores: Stores, settlement: Settlement, earlier: queries.Request, fingerprint: bytes | None
+    stores: Stores, settlement: Settlement, earlier: Earlier, fingerprint: bytes | None
 ) -> Answer:
-    if earlier.fingerprint != fingerprint:
-        raise idempotency.reused()
-    if earlier.in_flight:
-        raise idempotency.in_flight()
-    if earlier.reply_status is not None:
-        return Answer(earlier.reply_status, earlier.reply_body or b"", replayed=True)
+    kept = _kept(earlier, fingerprint)
+    if kept is not None:
+        return kept
+    async with database.connection(stores.pool) as connection:
+        payment = await queries.payment(connection, earlier.row_id)
+    assert payment is not None, "no payment is ever deleted"
     try:
-        outcome = await settlement.resume(earlier.payment, abandoned=earlier.payment.status == "started")
+        outcome = await settlement.resume(payment, abandoned=payment.status == "started")
     except (Refused, Unreachable) as fault:
         raise ProviderUnavailable("try again", headers={"Retry-After": "2"}) from fault
     answer = _answer(outcome)
     async with database.connection(stores.pool) as connection:
-        await queries.store_reply(connection, earlier.payment.id, answer.status, answer.body)
+        await key_queries.store_reply(connection, PAYMENTS, payment.id, answer.status, answer.body)
     return answer
 
 
-async def _asked_before(stores: Stores, asking: Asking) -> refund_queries.Request | None:
+async def _asked_before(stores: Stores, asking: Asking) -> Earlier | None:
     """The refund that this key belongs to. Raises Invalid when it belongs to a payment."""
     if asking.key is None:
         return None
     async with database.connection(stores.pool) as connection:
-        if await queries.request(connection, asking.user_id, asking.key) is not None:
+        if await key_queries.earlier(connection, PAYMENTS, asking.user_id, asking.key) is not None:
             raise idempotency.reused()
-        return await refund_queries.request(connection, asking.user_id, asking.key)
+        return await key_queries.earlier(connection, REFUNDS, asking.user_id, asking.key)
 
 
-async def _repeat_refund(
-    stores: Stores, refunds: Refunds, asking: Asking, earlier: refund_queries.Request
-) -> Answer:
-    if earlier.fingerprint != asking.fingerprint:
+async def _repeat_refund(stores: Stores, refunds: Refunds, asking: Asking, earlier: Earlier) -> Answer:
+    kept = _kept(earlier, asking.fingerprint)
+    if kept is not None:
+        return kept
+    async with database.connection(stores.pool) as connection:
+        refund = await refund_queries.refund(connection, earlier.row_id)
+    assert refund is not None, "no refund is ever deleted"
+    return await _carried_out(stores, refunds, asking, refund, uuid4())
+
+
+def _kept(earlier: Earlier, fingerprint: bytes | None) -> Answer | None:
+    """The reply that the key's first request got; None when its process died before. Raises Invalid, Conflict."""
+    if earlier.fingerprint != fingerprint:
         raise idempotency.reused()
     if earlier.in_flight:
         raise idempotency.in_flight()
-    if earlier.reply_status is not None:
-        return Answer(earlier.reply_status, earlier.reply_body or b"", replayed=True)
-    return await _carried_out(stores, refunds, asking, earlier.refund, uuid4())
+    if earlier.reply_status is None:
+        return None
+    return Answer(earlier.reply_status, earlier.reply_body or b"", replayed=True)
 
 
 async def _carried_out(
@@ -200,11 +210,11 @@ async def _carried_out(
     refund = await refunds.carry_out(refund, correlation_id)
     async with database.connection(stores.pool) as connection:
         if refund.status == "failed":
-            await refund_queries.forget_key(connection, refund.id)
+            await key_queries.forget(connection, REFUNDS, refund.id)
             raise RefundRefused("Stripe did not return the money", stripe_code=refund.failure_code)
         answer = _refund_answer(refund, await refund_queries.order(connection, refund.order_id))
         if asking.key is not None:
-            await refund_queries.store_reply(connection, refund.id, answer.status, answer.body)
+            await key_queries.store_reply(connection, REFUNDS, refund.id, answer.status, answer.body)
     return answer
 
 

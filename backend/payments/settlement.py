@@ -21,7 +21,7 @@ from backend.kernel import database, idempotency
 from backend.kernel.database import Connection
 from backend.kernel.ids import new_id
 from backend.kernel.metrics import STALE
-from backend.payments import queries
+from backend.payments import key_queries, queries
 from backend.payments.errors import (
     OrderAlreadyPaid,
     OrderCancelled,
@@ -30,6 +30,7 @@ from backend.payments.errors import (
     PaymentInProgress,
     ProviderUnavailable,
 )
+from backend.payments.key_queries import PAYMENTS
 from backend.payments.model import OPEN, NewPayment, Payment
 from backend.payments.provider import Declined, Intent, Provider, Refused, Unreachable
 from backend.payments.refunds import Refunds
@@ -393,7 +394,7 @@ class Settlement:
 
 async def _is_repeat(connection: Connection, buyer_id: UUID, key: str | None) -> bool:
     """Whether what is in the way is this very request, at work elsewhere."""
-    return key is not None and await queries.request(connection, buyer_id, key) is not None
+    return key is not None and await key_queries.earlier(connection, PAYMENTS, buyer_id, key) is not None
 
 
 async def _check_current(connection: Connection, payment: Payment) -> None:

@@ -39,7 +39,7 @@ HEADLINES = (
     "api: {} commit payments.settlement._finish",
     "api: {} commit payments.settlement._failed",
     "api: {} commit payments.settlement._requires_action",
-    "api: {} commit payments.queries.store_reply",
+    "api: {} commit payments.key_queries.store_reply",
     "api: {} commit payments.service.accept_webhook",
     "api: {} redis payments.service.accept_webhook",
     "api: {} redis events.outbox.send",

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 import workers.payments
-from backend.payments import provider, queries, settlement
+from backend.payments import key_queries, provider, queries, settlement
 from backend.payments.provider import Provider, Refused
 from tests import factories
 from tests.factories import Json
@@ -340,7 +340,7 @@ async def test_a_challenged_request_that_is_repeated_gets_its_secret_again(
         raise SystemError("kill -9")
 
     with monkeypatch.context() as crash:
-        crash.setattr(queries, "store_reply", dies)
+        crash.setattr(key_queries, "store_reply", dies)
         assert (await shop.pay(order, "pm_card_authenticationRequired", key="3ds")).status_code == 500
     await shop.rows.execute("update payments.payments set created_at = now() - interval '1 minute'")
     repeated = await shop.pay(order, "pm_card_authenticationRequired", key="3ds")
