@@ -11,21 +11,13 @@ import httpx
 from backend.kernel import database
 from backend.kernel.database import Pool
 from tests.crash.parts import LOST
-from tests.factories import Json
+from tests.factories import SHOW, Json
 from tests.payments.shop import Stripe
 from tests.system import PLAIN, STRIPE_KEY, Person, System
 
 PATIENCE_SECONDS = 25.0
 PAUSE_SECONDS = 0.03
 HOLD_SECONDS = "2"
-SHOW = {
-    "title": "Harbour Lights",
-    "venue": "Harbour Hall",
-    "city": "Rotterdam",
-    "starts_at": "2030-12-04T20:00:00+01:00",
-    "timezone": "Europe/Amsterdam",
-    "category": "concert",
-}
 PASSWORD = "correct horse battery"
 
 

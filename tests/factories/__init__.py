@@ -7,17 +7,18 @@ from tests.system import Person
 
 Json = dict[str, Any]
 
+SHOW: Json = {
+    "title": "Harbour Lights",
+    "venue": "Harbour Hall",
+    "city": "Rotterdam",
+    "starts_at": "2030-12-04T20:00:00+01:00",
+    "timezone": "Europe/Amsterdam",
+    "category": "concert",
+}
+
 
 async def show(owner: Person, **fields: Any) -> Json:
-    body = {
-        "title": "Harbour Lights",
-        "venue": "Harbour Hall",
-        "city": "Rotterdam",
-        "starts_at": "2030-12-04T20:00:00+01:00",
-        "timezone": "Europe/Amsterdam",
-        "category": "concert",
-    }
-    response = await owner.post("/api/shows", body | fields)
+    response = await owner.post("/api/shows", SHOW | fields)
     assert response.status_code == 201, response.text
     made: Json = response.json()
     return made
