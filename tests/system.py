@@ -4,8 +4,9 @@ import asyncio
 import secrets
 import socket
 import ssl
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -151,17 +152,22 @@ class System:
             yield
 
     @asynccontextmanager
-    async def _stripe(self) -> AsyncIterator[None]:
+    async def sandbox(self, clock: Callable[[], float] = time.time) -> AsyncIterator[None]:
+        """Stripe, which goes by this clock, while the block runs."""
         app = build_sandbox(
             SandboxSettings(
                 database=self.folder / "stripe.sqlite",
                 api_key=STRIPE_KEY,
                 webhook_url=f"{self.url}/api/payments/webhook",
                 webhook_secret=WEBHOOK_SECRET,
+                clock=clock,
             )
         )
         async with served(uvicorn.Server(serving.http_config(app, "127.0.0.1", self.ports["stripe"]))):
             yield
+
+    def _stripe(self) -> AbstractAsyncContextManager[None]:
+        return self.sandbox()
 
     @asynccontextmanager
     async def _relay(self) -> AsyncIterator[None]:

@@ -2,10 +2,7 @@
 
 import base64
 import json
-import os
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import uuid4
 
@@ -14,9 +11,7 @@ import pytest
 import pytest_asyncio
 
 from backend.embedded.postgres import Postgres
-from backend.kernel import database
-from tests import factories
-from tests.conftest import CLONE, TEMPLATE
+from tests import factories, stores
 from tests.replies import code
 from tests.system import Person, System
 
@@ -509,12 +504,7 @@ async def house(
     postgres: Postgres, redis_socket: str, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[House]:
     """One for all the requests here: none of them may change it."""
-    name = f"bad_input_{os.getpid()}"
-    admin = await database.connect(postgres.url(database="postgres"), name="tests-admin")
-    await admin.execute(f"create database {name} template {TEMPLATE} {CLONE}")
-    async with AsyncExitStack() as stack:
-        folder: Path = tmp_path_factory.mktemp("bad-input")
-        system = System(stack, postgres, name, redis_socket, folder)
+    async with stores.fresh_system(postgres, redis_socket, tmp_path_factory.mktemp("bad-input")) as system:
         await system.start("api")
         me, stranger = system.person("me"), system.person("stranger")
         show = await factories.show(me)
@@ -533,8 +523,6 @@ async def house(
         yield House(
             system, me, owner, {"show": show["id"], "ticket": mine["id"], "order": order["id"]}, count
         )
-    await admin.execute(f"drop database {name} with (force)")
-    await admin.close()
 
 
 @pytest.mark.asyncio(loop_scope="module")

@@ -6,7 +6,7 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from tests.conftest import TEMPLATE
+from tests.stores import TEMPLATE
 from tests.system import System
 
 NOUNS = ("auth", "tickets", "orders", "payments", "push", "relay")

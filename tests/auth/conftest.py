@@ -20,7 +20,7 @@ from backend.kernel import database, web
 from backend.kernel.database import Connection
 from backend.kernel.principal import TokenVerifier, load_public_keys
 from backend.kernel.settings import Settings
-from tests.conftest import CLONE, TEMPLATE
+from tests import stores
 from tests.system import KEYS
 
 ORIGIN = "http://shop.test"
@@ -35,9 +35,8 @@ def database_url(postgres: Postgres) -> str:
     name = f"auth_{os.getpid()}"
 
     async def clone() -> None:
-        admin = await database.connect(postgres.url(database="postgres"), name="tests-admin")
-        await admin.execute(f"create database {name} template {TEMPLATE} {CLONE}")
-        await admin.close()
+        async with stores.admin_of(postgres) as admin:
+            await stores.clone(admin, name)
 
     asyncio.run(clone())
     return postgres.url(database=name)

@@ -14,16 +14,14 @@ import pytest
 
 from backend.embedded.postgres import DATABASE, Postgres, system_user
 from backend.embedded.redis import Redis
-from backend.kernel import database, migrations
-from backend.kernel.settings import NOUNS
 from tests.crash import scenario, verdict
 from tests.crash.nursery import Nursery
 from tests.crash.parts import Parts, running
 from tests.crash.scenario import World
+from tests.stores import PASSWORD, create_migrated
 from tests.system import System, until
 
 START_SECONDS = 20.0
-PASSWORD = "tests"
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -76,11 +74,7 @@ class Stores:
         }
 
     async def migrate(self) -> None:
-        admin = await database.connect(self._postgres.url(database="postgres"), name="tests-admin")
-        await admin.execute(f"create database {DATABASE}")
-        await admin.close()
-        role_urls = [self._postgres.url(role=f"gittix_{noun}") for noun in NOUNS]
-        await migrations.migrate(self._postgres.url(), migrations.read(), role_urls=role_urls)
+        await create_migrated(self._postgres, DATABASE)
 
     def system(self, stack: AsyncExitStack, folder: Path) -> System:
         return System(stack, self._postgres, DATABASE, self._redis.url, folder)
