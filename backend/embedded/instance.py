@@ -176,13 +176,6 @@ def check_port(port: int, option: str) -> None:
             ) from None
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 def _new_secrets() -> Secrets:
     private, public = generate_keys()
     return Secrets(

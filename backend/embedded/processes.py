@@ -51,9 +51,6 @@ class Processes:
     def start(self, program: Program) -> None:
         self._running.append(_Kept(program, self._logs / f"{program.name}.log", self._notice))
 
-    def pids(self) -> dict[str, int]:
-        return {kept.program.name: kept.pid for kept in self._running if kept.pid}
-
     def check(self, name: str) -> None:
         """Raises ProcessError when the program has ended since it was started."""
         for kept in self._running:
@@ -73,7 +70,6 @@ class _Kept:
         self.program = program
         self.log = log
         self.restarts = 0
-        self.pid: int | None = None
         self._notice = notice
         self._process: asyncio.subprocess.Process | None = None
         self._task = asyncio.create_task(self._keep(), name=f"keep-{program.name}")
@@ -108,7 +104,6 @@ class _Kept:
                 user=self.program.user,
                 preexec_fn=_prepare(os.getpid(), self.program.stop_signal, self.program.niceness),
             )
-        self.pid = self._process.pid
         return await self._process.wait()
 
     async def stop(self) -> None:

@@ -30,7 +30,6 @@ CURRENCIES = ZERO_DECIMAL | THREE_DECIMAL | TWO_DECIMAL
 MAX_AMOUNT = 99_999_999
 
 Price = Annotated[int, msgspec.Meta(ge=1, le=MAX_AMOUNT, description="Minor units of the currency")]
-Amount = Annotated[int, msgspec.Meta(ge=0, description="Minor units of the currency")]
 Currency = Annotated[
     str, msgspec.Meta(pattern="^[A-Za-z]{3}$", description="ISO 4217 code", examples=["EUR"])
 ]

@@ -24,7 +24,6 @@ T = TypeVar("T")
 class Close(IntEnum):
     """40xx: never come back; 41xx: after a second; 42xx: at once. 43xx only inside `pusher:error`."""
 
-    TLS_REQUIRED = 4000
     UNKNOWN_APP = 4001
     WRONG_PATH = 4005
     BAD_VERSION = 4006

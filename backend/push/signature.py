@@ -38,7 +38,3 @@ def request_text(method: str, path: str, query: Iterable[tuple[str, str]]) -> st
     """What an HTTP API request signs: every parameter but the signature, sorted, values not escaped."""
     pairs = sorted((key.lower(), value) for key, value in query if key.lower() != "auth_signature")
     return f"{method}\n{path}\n" + "&".join(f"{key}={value}" for key, value in pairs)
-
-
-def webhook_signature(secret: str, body: bytes) -> str:
-    return hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()

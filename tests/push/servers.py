@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import socket
 import subprocess
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -27,6 +26,7 @@ from backend.push.gateway import Gateway
 from backend.push.server import GatewayServer, uvicorn_config
 from backend.push.settings import GatewaySettings
 from tests.push.watcher import Endpoint, Watcher
+from tests.system import free_port
 
 HOST = "127.0.0.1"
 APP_ID, KEY, SECRET = "3", "278d425bdf160c739803", "7ad3773142a6692b25b8"
@@ -226,13 +226,6 @@ async def _authorize_user(request: Request) -> Response:
     form = await _form(request)
     answer = _signing(request).authenticate_user(form["socket_id"], {"id": request.headers["x-user"]})
     return JSONResponse(answer)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def entries(url: str) -> Sequence[dict[bytes, bytes]]:

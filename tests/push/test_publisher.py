@@ -11,7 +11,8 @@ from backend.push import log as pushlog
 from backend.push import publisher as publishing
 from backend.push.log import DAY_SECONDS, ONCE_SECONDS
 from backend.push.publisher import HostedPublisher, Message, Place, Publisher, PublishError, PublisherState
-from tests.push.servers import APP_ID, HOST, KEY, SECRET, RedisServer, RunningGateway, entries, free_port
+from tests.push.servers import APP_ID, HOST, KEY, SECRET, RedisServer, RunningGateway, entries
+from tests.system import free_port
 
 
 @pytest.fixture

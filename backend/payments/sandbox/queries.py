@@ -135,12 +135,6 @@ class Book:
             raise Missing(object, id, param=param or object, status=400 if param else 404)
         return document
 
-    def children(self, object: str, parent: str) -> list[Document]:
-        rows = self._connection.execute(
-            "SELECT body FROM objects WHERE parent = ? AND object = ? ORDER BY seq DESC", (parent, object)
-        )
-        return [_load(row[0]) for row in rows]
-
     def page(
         self,
         object: str,
