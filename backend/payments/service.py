@@ -79,8 +79,7 @@ async def pay(
             await key_queries.forget(connection, PAYMENTS, payment.id)
         raise
     if key is not None:
-        async with database.connection(stores.pool) as connection:
-            await key_queries.store_reply(connection, PAYMENTS, payment.id, answer.status, answer.body)
+        await _keep(stores, payment.id, answer)
     return answer
 
 
@@ -168,9 +167,17 @@ async def _repeat(
     except (Refused, Unreachable) as fault:
         raise ProviderUnavailable("try again", headers={"Retry-After": "2"}) from fault
     answer = _answer(outcome)
-    async with database.connection(stores.pool) as connection:
-        await key_queries.store_reply(connection, PAYMENTS, payment.id, answer.status, answer.body)
+    await _keep(stores, payment.id, answer)
     return answer
+
+
+async def _keep(stores: Stores, payment_id: UUID, answer: Answer) -> None:
+    """A conflict leaves the key free: the attempt took no money, and whether another may begin is for its order to say."""
+    async with database.connection(stores.pool) as connection:
+        if answer.status in idempotency.UNSTORED:
+            await key_queries.forget(connection, PAYMENTS, payment_id)
+        else:
+            await key_queries.store_reply(connection, PAYMENTS, payment_id, answer.status, answer.body)
 
 
 async def _asked_before(stores: Stores, asking: Asking) -> Earlier | None:

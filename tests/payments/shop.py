@@ -57,6 +57,11 @@ class Stripe:
         intent = await self.intent(order_id)
         (await self._http.post(f"/v1/payment_intents/{intent['id']}/capture")).raise_for_status()
 
+    async def cancel(self, order_id: str) -> None:
+        """As somebody may by hand."""
+        intent = await self.intent(order_id)
+        (await self._http.post(f"/v1/payment_intents/{intent['id']}/cancel")).raise_for_status()
+
     async def refunds(self, order_id: str) -> list[Json]:
         """What Stripe has of the order's refunds, newest first."""
         intent = await self.intent(order_id)

@@ -1,10 +1,17 @@
 """POST /api/payments under an Idempotency-Key: one attempt, one reply."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
+from backend.payments import key_queries
+from tests import factories
+from tests.factories import Json
 from tests.payments.shop import Shop, until
+from tests.replies import code
+
+CHALLENGED = "pm_card_authenticationRequired"
 
 
 @pytest.mark.parametrize(
@@ -71,3 +78,69 @@ async def test_a_repeat_after_the_process_died_goes_on_with_the_attempt(shop: Sh
     )
     assert (await shop.pay(order, key="once")).json()["status"] == "captured"
     await shop.assert_paid_once(order)
+
+
+async def unanswered(shop: Shop, order: Json, method: str, crash: pytest.MonkeyPatch) -> None:
+    """A payment under the key `once` whose process dies before it answers; half a minute goes by."""
+
+    async def dies(*_: Any) -> Any:
+        raise SystemError("kill -9")
+
+    with crash.context() as crashing:
+        crashing.setattr(key_queries, "store_reply", dies)
+        assert (await shop.pay(order, method, key="once")).status_code == 500
+    await shop.rows.execute("update payments.payments set created_at = now() - interval '31 seconds'")
+
+
+async def test_a_conflict_after_an_attempt_is_not_remembered(shop: Shop) -> None:
+    order = await shop.order()
+    await shop.stripe.faults(match="/confirm", latency_ms=300)
+    first = asyncio.create_task(shop.pay(order, key="once"))
+    await until(lambda: shop.attempts(order))
+    await shop.lapse(order)
+    await factories.order(shop.system.person("rival"), order["tickets"][0]["id"])
+    again = [await first, await shop.pay(order, key="once")]
+    assert [code(reply) for reply in again] == [(409, "order_expired")] * 2
+    assert [reply.headers.get("Idempotent-Replayed") for reply in again] == [None, None]
+    assert await shop.attempts(order) == ["voided"]
+    await shop.assert_nothing_taken(order)
+
+
+async def test_a_repeat_after_a_voided_attempt_pays_an_order_that_still_waits(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = await shop.order()
+    await shop.stripe.faults(webhooks={"paused": True})
+    await unanswered(shop, order, CHALLENGED, monkeypatch)
+    await shop.stripe.cancel(order["id"])
+    assert code(await shop.pay(order, CHALLENGED, key="once")) == (409, "order_expired")
+    begun = await shop.pay(order, CHALLENGED, key="once")
+    assert (begun.status_code, begun.json()["status"]) == (201, "requires_action")
+    assert (await shop.pay(order, CHALLENGED, key="once")).content == begun.content
+    assert await shop.attempts(order) == ["voided", "requires_action"]
+
+
+async def test_a_repeat_after_a_voided_attempt_does_not_pay_again_what_another_request_paid(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = await shop.order()
+    await shop.stripe.faults(webhooks={"paused": True})
+    await unanswered(shop, order, CHALLENGED, monkeypatch)
+    await shop.stripe.cancel(order["id"])
+    assert code(await shop.pay(order, CHALLENGED, key="once")) == (409, "order_expired")
+    assert (await shop.pay(order, key="other")).json()["status"] == "captured"
+    assert code(await shop.pay(order, CHALLENGED, key="once")) == (409, "order_already_paid")
+    assert await shop.attempts(order) == ["voided", "captured"]
+    assert sum(intent["amount_received"] for intent in await shop.stripe.intents()) == order["total"]
+
+
+async def test_a_repeat_does_not_pay_again_what_was_paid_and_refunded(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = await shop.order()
+    await unanswered(shop, order, "pm_card_visa", monkeypatch)
+    assert (await shop.refund(order)).status_code == 200
+    again = [await shop.pay(order, key="once") for _ in range(3)]
+    assert {reply.status_code for reply in again} == {409}
+    assert {reply.headers.get("Idempotent-Replayed") for reply in again} == {None}
+    await shop.assert_refunded_once(order)
