@@ -1,0 +1,58 @@
+"""I9. Stores that forget what they confirmed, and replies that are no longer true."""
+
+from tests.check.breaches.breach import Breach, Plant, sql
+from tests.check.market import Market
+
+
+def redis_setting(name: str, value: str) -> Plant:
+    async def plant(market: Market) -> None:
+        await market.redis.config_set(name, value)
+
+    return plant
+
+
+async def database_setting(market: Market) -> None:
+    name = await market.rows.fetchval("select current_database()")
+    await market.rows.execute(f"alter database {name} set synchronous_commit = off")
+
+
+async def role_setting(market: Market) -> None:
+    name = await market.rows.fetchval("select current_database()")
+    await market.rows.execute(f"alter role gittix_orders in database {name} set synchronous_commit = off")
+
+
+BREACHES = [
+    Breach("I9", "commits of the database don't wait", database_setting, "synchronous_commit"),
+    Breach("I9", "commits of a role don't wait", role_setting, "role gittix_orders in database"),
+    Breach(
+        "I9",
+        "commits of a function don't wait",
+        sql("alter function orders.finish set synchronous_commit = off"),
+        "has synchronous_commit=off set",
+    ),
+    Breach("I9", "a table is not logged", sql("alter table orders.inbox set unlogged"), "is not logged"),
+    Breach(
+        "I9",
+        "a kept reply is of no order",
+        sql(
+            "insert into orders.idempotency_keys (user_id, key, fingerprint, status, headers, body) values"
+            " (gen_random_uuid(), 'k', '', 201, '{}', convert_to(json_build_object('id', gen_random_uuid(),"
+            " 'buyer_id', gen_random_uuid(), 'tickets', '[]'::json)::text, 'UTF8'))"
+        ),
+        "was told of order",
+    ),
+    Breach(
+        "I9",
+        "Redis keeps nothing",
+        redis_setting("appendonly", "no"),
+        "appendonly = no",
+        undo="appendonly yes",
+    ),
+    Breach(
+        "I9",
+        "Redis forgets under pressure",
+        redis_setting("maxmemory-policy", "allkeys-lru"),
+        "maxmemory-policy = allkeys-lru",
+        undo="maxmemory-policy noeviction",
+    ),
+]

@@ -1,0 +1,109 @@
+"""I2. Money without its order, and orders without their money: in our rows and in the ledger."""
+
+from uuid import uuid4
+
+from tests.check.breaches.breach import Breach, change, of_order, sql
+from tests.check.market import Market
+
+
+async def captured_twice(market: Market) -> None:
+    await market.intent(await market.order("completed"))
+
+
+async def captured_for_an_expired_order(market: Market) -> None:
+    await market.intent(await market.order("expired"))
+
+
+async def captured_for_nobody(market: Market) -> None:
+    await market.intent(uuid4())
+
+
+async def held_for_a_cancelled_order(market: Market) -> None:
+    await market.intent(await market.order("cancelled"), capture=False)
+
+
+async def refunded_behind_our_back(market: Market) -> None:
+    intent = await market.intent_of(await market.order("completed"))
+    (await market.stripe.post("/v1/refunds", data={"payment_intent": intent})).raise_for_status()
+
+
+async def partly_refunded(market: Market) -> None:
+    intent = await market.intent_of(await market.order("completed"))
+    body = {"payment_intent": intent, "amount": "100"}
+    (await market.stripe.post("/v1/refunds", data=body)).raise_for_status()
+
+
+async def captured_on_another_intent(market: Market) -> None:
+    await refunded_behind_our_back(market)
+    await captured_twice(market)
+
+
+BREACHES = [
+    Breach(
+        "I2",
+        "a payment of a cancelled order is captured",
+        change(
+            "payment",
+            "status = 'captured', updated_at = now()",
+            f"order_id = {of_order('cancelled')}",
+            event="payment.failed",
+        ),
+        "is captured, but order",
+    ),
+    Breach(
+        "I2",
+        "the payment of a completed order is not captured",
+        change(
+            "payment",
+            "status = 'voided', updated_at = now()",
+            f"order_id = {of_order('completed')}",
+            event="payment.voided",
+        ),
+        "is completed by 0 captured payments",
+    ),
+    Breach(
+        "I2",
+        "two payments of an order are captured",
+        sql(
+            "drop index payments.payments_one_captured",
+            "insert into payments.payments (id, order_id, buyer_id, attempt, status, amount, currency, payment_method,"
+            " intent_id, deadline_at) select gen_random_uuid(), order_id, buyer_id, 9, status, amount, currency,"
+            f" payment_method, intent_id, deadline_at from payments.payments where order_id = {of_order('completed')}",
+        ),
+        "is completed by 2 captured payments",
+    ),
+    Breach(
+        "I2",
+        "another amount was captured",
+        sql(
+            f"update payments.payments set amount = amount - 1 where order_id = {of_order('completed')} and status = 'captured'"
+        ),
+        "captured 4724 EUR, but order",
+    ),
+    Breach(
+        "I2",
+        "a payment stays authorised",
+        sql(
+            f"update payments.payments set status = 'authorised' where order_id = {of_order('awaiting_payment')}"
+        ),
+        "is authorised since",
+    ),
+    Breach(
+        "I2",
+        "a payment is for an order that is not there",
+        sql(
+            "insert into payments.payments (id, order_id, buyer_id, attempt, status, amount, currency, payment_method,"
+            " deadline_at) values (gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), 1, 'failed', 1, 'EUR', '', now())"
+        ),
+        "which is not there",
+    ),
+    Breach("I2", "the ledger has an order captured twice", captured_twice, "has 2 captured intents"),
+    Breach("I2", "the ledger has money of an expired order", captured_for_an_expired_order, "kept 4725 EUR"),
+    Breach("I2", "the ledger has money of no order", captured_for_nobody, "which is not there"),
+    Breach(
+        "I2", "the ledger holds money of a cancelled order", held_for_a_cancelled_order, "still holds 4725"
+    ),
+    Breach("I2", "a completed order was refunded", refunded_behind_our_back, "has 0 captured intents"),
+    Breach("I2", "a completed order was refunded in part", partly_refunded, "4625 EUR (100 given back)"),
+    Breach("I2", "another intent was captured", captured_on_another_intent, "our captured payment has"),
+]

@@ -1,0 +1,35 @@
+"""I6. Effects that happen twice, or not at all."""
+
+from tests.check.breaches.breach import Breach, change, sql
+from tests.check.market import Market, acknowledge_early
+from tests.events.log import record
+
+
+async def acknowledged_early(market: Market) -> None:
+    await acknowledge_early(market)
+
+
+async def tell_two_events_under_one_id(market: Market) -> None:
+    await record(market.rows, 1, 2, type="user.registered")
+    await market.rows.execute(
+        "update events.outbox set event_id = (select event_id from events.outbox where position is null limit 1)"
+        " where position is null"
+    )
+
+
+BREACHES = [
+    Breach(
+        "I6",
+        "an inbox row is skipped",
+        sql("delete from orders.inbox where event_id = (select event_id from orders.inbox limit 1)"),
+        "which is not in its inbox",
+    ),
+    Breach("I6", "an event is acknowledged early", acknowledged_early, "which is not in its inbox"),
+    Breach(
+        "I6",
+        "an order is completed twice",
+        change("order", "updated_at = now()", "status = 'completed'", event="order.completed"),
+        "has 2 events order.completed",
+    ),
+    Breach("I6", "two events have one id", tell_two_events_under_one_id, "have the id"),
+]
