@@ -1,0 +1,1 @@
+"""The bad requests of `tests/test_bad_input.py`."""

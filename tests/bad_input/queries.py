@@ -1,0 +1,112 @@
+"""The parameters of lists."""
+
+import base64
+import json
+from typing import Any
+
+from tests.bad_input.bad import HUGE, NOWHERE, NUL, Bad
+
+
+def cursor(*key: Any) -> str:
+    return (
+        base64.urlsafe_b64encode(json.dumps(key[0] if len(key) == 1 else key).encode()).decode().rstrip("=")
+    )
+
+
+_PARAMETERS: dict[str, list[str]] = {
+    "/api/tickets": [
+        "limit=0",
+        "limit=-1",
+        "limit=101",
+        "limit=ten",
+        f"limit={HUGE}",
+        "sort=seller",
+        "sort=price;drop",
+        "status=lost",
+        "show_id=1",
+        "seller=you",
+        "min_price=-1",
+        "min_price=1.5",
+        f"max_price={HUGE}",
+        "currency=EURO",
+        "q=%21%21",
+        f"q={'x' * 101}",
+        "cursor=nonsense",
+        "cursor=%C3%A9",
+        "cursor=!!",
+        f"cursor={cursor('x', NOWHERE)}",
+        f"cursor={cursor(NOWHERE)}",
+        f"cursor={cursor(HUGE, NOWHERE)}&sort=price",
+        f"cursor={cursor(2**63, NOWHERE)}&sort=price",
+        f"cursor={cursor(1, NOWHERE)}",
+        f"cursor={cursor(None, NOWHERE)}&sort=price",
+        f"cursor={base64.urlsafe_b64encode(b'[' * 5000).decode()}",
+    ],
+    "/api/shows": [
+        "limit=0",
+        "sort=title",
+        "ids=",
+        "ids=1",
+        f"ids={NOWHERE},",
+        f"ids={','.join([NOWHERE] * 101)}",
+        "owner=1",
+        "seller=1",
+        "q=%21",
+        "from=yesterday",
+        "from=2030-01-01",
+        "from=2030-01-01T00:00:00",
+        "from=0001-01-01T00:00:00%2B14:00",
+        "to=9999-12-31T23:59:59-14:00",
+        f"city={'x' * 61}",
+        f"category={'x' * 41}",
+        "cursor=nonsense",
+        f"cursor={cursor('2030-01-01', NOWHERE)}",
+        f"cursor={cursor('0001-01-01T00:00:00+14:00', NOWHERE)}",
+    ],
+    "/api/orders": [
+        "limit=0",
+        "limit=x",
+        "status=lost",
+        "cursor=nonsense",
+        f"cursor={cursor(1)}",
+        f"cursor={cursor('x')}",
+    ],
+    "/api/sales": [
+        "limit=0",
+        "limit=101",
+        "status=completed",
+        "cursor=nonsense",
+        f"cursor={cursor(NOWHERE)}",
+        f"cursor={cursor(1, NOWHERE)}",
+        f"cursor={cursor(NOWHERE, NOWHERE, NOWHERE)}",
+    ],
+    "/api/sales/summary": [
+        "days=0",
+        "days=93",
+        "days=all",
+        f"days={HUGE}",
+        "by=minute",
+        "by=day;drop",
+        "timezone=",
+        "timezone=Europe/Atlantis",
+        "timezone=../../etc/passwd",
+        f"timezone={'x' * 61}",
+    ],
+}
+_NUL = [
+    "/api/tickets?q=a%00",
+    "/api/tickets?seller=%00",
+    "/api/tickets?cursor=%00",
+    "/api/shows?city=%00",
+    "/api/orders?status=%00",
+    "/api/sales/summary?timezone=%00",
+]
+
+QUERIES: dict[str, Bad] = {
+    **{
+        f"{path}?{query[:60]}": Bad("GET", f"{path}?{query}")
+        for path, many in _PARAMETERS.items()
+        for query in many
+    },
+    **{path: Bad("GET", path, None, NUL) for path in _NUL},
+}
