@@ -3,4 +3,5 @@
 import pytest
 
 # Where things are compared a failure must show both sides.
-pytest.register_assert_rewrite("tests.search.mirror", "tests.search.paying")
+for _module in ("clock", "comparison", "messages", "mirror", "paying", "requests", "till", "trade"):
+    pytest.register_assert_rewrite(f"tests.search.{_module}")

@@ -12,9 +12,10 @@ from typing import Any, TypeVar
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from tests.search.mirror import BUYERS, SELLERS, Mirror, Sent
+from tests.search.mirror import BUYERS, SELLERS, Mirror
 from tests.search.model import MAX_TICKETS_PER_ORDER, Order, Ticket
 from tests.search.paying import CALLS, REFUSED_METHODS, Fault
+from tests.search.requests import Sent
 from tests.search.stage import Stage
 from tests.system import Person
 
@@ -62,69 +63,69 @@ class ShopMachine(RuleBasedStateMachine):
 
     @initialize(prices=st.lists(PRICE, min_size=2, max_size=4))
     def open(self, prices: list[int]) -> None:
-        self._run(self.mirror.open())
-        show_id = self._run(self.mirror.create_show(self.mirror.sellers[0]))
-        self._run(self.mirror.list_tickets(self.mirror.sellers[0], show_id, prices, "EUR"))
+        self._run(self.mirror.messages.open())
+        show_id = self._run(self.mirror.trade.create_show(self.mirror.sellers[0]))
+        self._run(self.mirror.trade.list_tickets(self.mirror.sellers[0], show_id, prices, "EUR"))
 
     # Sellers.
 
-    @precondition(lambda self: len(self.mirror.shows) < 2)
+    @precondition(lambda self: len(self.mirror.trade.shows) < 2)
     @rule(seller=SELLER)
     def create_show(self, seller: int) -> None:
-        self._run(self.mirror.create_show(self.mirror.sellers[seller]))
+        self._run(self.mirror.trade.create_show(self.mirror.sellers[seller]))
 
     @precondition(lambda self: len(self.mirror.model.tickets) < 10)
     @rule(seller=SELLER, show=NEWEST, prices=st.lists(PRICE, min_size=1, max_size=3), currency=CURRENCY)
     def list_tickets(self, seller: int, show: int, prices: list[int], currency: str) -> None:
-        show_id = _newest(self.mirror.shows, show)
-        self._run(self.mirror.list_tickets(self.mirror.sellers[seller], show_id, prices, currency))
+        show_id = _newest(self.mirror.trade.shows, show)
+        self._run(self.mirror.trade.list_tickets(self.mirror.sellers[seller], show_id, prices, currency))
 
     @rule(ticket=NEWEST, price=PRICE, currency=CURRENCY, behind=BEHIND, by_another=SELDOM)
     def edit(self, ticket: int, price: int, currency: str, behind: int | None, by_another: bool) -> None:
         chosen = self._ticket(ticket)
-        self._run(self.mirror.edit(self._seller(chosen, by_another), chosen, price, currency, behind))
+        self._run(self.mirror.trade.edit(self._seller(chosen, by_another), chosen, price, currency, behind))
 
     @precondition(lambda self: len(self._on_sale()) > 2)
     @rule(ticket=NEWEST, behind=BEHIND, by_another=SELDOM)
     def withdraw(self, ticket: int, behind: int | None, by_another: bool) -> None:
         chosen = self._ticket(ticket)
-        self._run(self.mirror.withdraw(self._seller(chosen, by_another), chosen, behind))
+        self._run(self.mirror.trade.withdraw(self._seller(chosen, by_another), chosen, behind))
 
     # Buyers.
 
     @rule(buyer=BUYER, tickets=st.lists(NEWEST, min_size=1, max_size=MAX_TICKETS_PER_ORDER + 1))
     def order(self, buyer: int, tickets: list[int]) -> None:
         chosen = [self._ticket(ticket) for ticket in tickets]
-        self._run(self.mirror.place(self.mirror.buyers[buyer], chosen))
+        self._run(self.mirror.trade.place(self.mirror.buyers[buyer], chosen))
 
     @rule(seller=SELLER, ticket=NEWEST)
     def order_as_a_seller(self, seller: int, ticket: int) -> None:
-        self._run(self.mirror.place(self.mirror.sellers[seller], [self._ticket(ticket)]))
+        self._run(self.mirror.trade.place(self.mirror.sellers[seller], [self._ticket(ticket)]))
 
     @precondition(lambda self: self._overdue())
     @rule(order=NEWEST, buyer=BUYER)
     def take_over(self, order: int, buyer: int) -> None:
         """A buyer wants what another's time is up for."""
         tickets = list(_newest(self._overdue(), order).prices)
-        self._run(self.mirror.place(self.mirror.buyers[buyer], tickets))
+        self._run(self.mirror.trade.place(self.mirror.buyers[buyer], tickets))
 
     @precondition(lambda self: self.mirror.orders)
     @rule(order=NEWEST, by_another=SELDOM)
     def cancel(self, order: int, by_another: bool) -> None:
         chosen = self._order(order)
-        self._run(self.mirror.cancel(self._buyer(chosen, by_another), chosen))
+        self._run(self.mirror.trade.cancel(self._buyer(chosen, by_another), chosen))
 
     @precondition(lambda self: self.mirror.orders)
     @rule(order=NEWEST, method=METHOD, by_another=SELDOM)
     def pay(self, order: int, method: str, by_another: bool) -> None:
         chosen = self._order(order)
-        self._run(self.mirror.pay(self._buyer(chosen, by_another), chosen, method))
+        self._run(self.mirror.till.pay(self._buyer(chosen, by_another), chosen, method))
 
     @precondition(lambda self: self.mirror.orders)
     @rule(order=NEWEST, method=METHOD, fault=FAULT)
     def pay_over_a_bad_line(self, order: int, method: str, fault: Fault) -> None:
         chosen = self._order(order)
-        self._run(self.mirror.pay(self._buyer(chosen), chosen, method, fault=fault))
+        self._run(self.mirror.till.pay(self._buyer(chosen), chosen, method, fault=fault))
 
     @precondition(lambda self: self.mirror.orders)
     @rule(
@@ -141,14 +142,18 @@ class ShopMachine(RuleBasedStateMachine):
         chosen = self._order(order)
         happens = partial(self._happens, chosen, meanwhile)
         self._run(
-            self.mirror.pay(self._buyer(chosen), chosen, method, pause=before, meanwhile=happens, fault=fault)
+            self.mirror.till.pay(
+                self._buyer(chosen), chosen, method, pause=before, meanwhile=happens, fault=fault
+            )
         )
 
     @precondition(lambda self: self._with_intent("requires_action"))
     @rule(order=NEWEST, succeed=st.sampled_from([True, True, False]))
     def authenticate(self, order: int, succeed: bool) -> None:
         self._run(
-            self.mirror.authenticate(_newest(self._with_intent("requires_action"), order), succeed=succeed)
+            self.mirror.till.authenticate(
+                _newest(self._with_intent("requires_action"), order), succeed=succeed
+            )
         )
 
     # Time.
@@ -156,52 +161,52 @@ class ShopMachine(RuleBasedStateMachine):
     @precondition(lambda self: self._open_orders())
     @rule(order=NEWEST)
     def lapse(self, order: int) -> None:
-        self._run(self.mirror.lapse(_newest(self._open_orders(), order)))
+        self._run(self.mirror.clock.lapse(_newest(self._open_orders(), order)))
 
     @precondition(lambda self: self.mirror.orders)
     @rule(batch=st.sampled_from([1, 2, 1000]))
     def expire_due(self, batch: int) -> None:
-        self._run(self.mirror.expire_due(batch))
+        self._run(self.mirror.clock.expire_due(batch))
 
     @precondition(lambda self: self._authorised_long_ago())
     @rule(order=NEWEST)
     def authorisation_expires(self, order: int) -> None:
-        self._run(self.mirror.authorisation_expires(_newest(self._authorised_long_ago(), order)))
+        self._run(self.mirror.till.authorisation_expires(_newest(self._authorised_long_ago(), order)))
 
     # Messages.
 
     @precondition(lambda self: any(order.intent for order in self.mirror.orders))
     @rule(picks=st.lists(st.integers(0, 20), min_size=1, max_size=4))
     def deliver_webhooks(self, picks: list[int]) -> None:
-        self._run(self.mirror.deliver_webhooks(picks))
+        self._run(self.mirror.messages.deliver_webhooks(picks))
 
     @precondition(lambda self: self.mirror.orders)
     @rule()
     def consume_events(self) -> None:
-        self._run(self.mirror.consume_events())
+        self._run(self.mirror.messages.consume_events())
 
     @rule(job=NEWEST, again=AGAIN)
     def run_job(self, job: int, again: bool) -> None:
-        waiting = self._run(self.mirror.jobs())
+        waiting = self._run(self.mirror.messages.jobs())
         if waiting:
-            self._run(self.mirror.run_job(_newest(waiting, job), times=1 + again))
+            self._run(self.mirror.messages.run_job(_newest(waiting, job), times=1 + again))
 
     @precondition(lambda self: self.mirror.model.unresolved())
     @rule()
     def reconcile(self) -> None:
-        self._run(self.mirror.reconcile())
+        self._run(self.mirror.messages.reconcile())
 
     # What must change nothing.
 
-    @precondition(lambda self: self.mirror.sent)
+    @precondition(lambda self: self.mirror.requests.sent)
     @rule(request=st.integers(0, 20))
     def repeat_a_request(self, request: int) -> None:
-        self._run(self.mirror.repeat(_newest(self.mirror.sent, request)))
+        self._run(self.mirror.requests.repeat(_newest(self.mirror.requests.sent, request)))
 
     @precondition(lambda self: self._kept())
     @rule(request=st.integers(0, 20))
     def reuse_a_key(self, request: int) -> None:
-        self._run(self.mirror.reuse_key(_newest(self._kept(), request)))
+        self._run(self.mirror.requests.reuse_key(_newest(self._kept(), request)))
 
     @precondition(lambda self: self._ended())
     @rule(order=NEWEST)
@@ -238,25 +243,25 @@ class ShopMachine(RuleBasedStateMachine):
         rival = next(person for person in mirror.buyers if person.name != order.buyer)
         match event:
             case "lapse":
-                await mirror.lapse(order)
+                await mirror.clock.lapse(order)
             case "expire":
-                await mirror.expire_due(1000)
+                await mirror.clock.expire_due(1000)
             case "rival":
-                await mirror.place(rival, list(order.prices)[:MAX_TICKETS_PER_ORDER])
+                await mirror.trade.place(rival, list(order.prices)[:MAX_TICKETS_PER_ORDER])
             case "cancel":
-                await mirror.cancel(buyer, order)
+                await mirror.trade.cancel(buyer, order)
             case "pay":
-                await mirror.pay(buyer, order, "pm_card_visa")
+                await mirror.till.pay(buyer, order, "pm_card_visa")
             case "edit":
-                await mirror.edit(seller, ticket, ticket.price + 1, ticket.currency, None)
+                await mirror.trade.edit(seller, ticket, ticket.price + 1, ticket.currency, None)
             case "withdraw":
-                await mirror.withdraw(seller, ticket, None)
+                await mirror.trade.withdraw(seller, ticket, None)
             case "webhooks":
-                await mirror.deliver_webhooks([0, 1, 0])
+                await mirror.messages.deliver_webhooks([0, 1, 0])
             case "jobs":
-                await mirror.run_all_jobs()
+                await mirror.messages.run_all_jobs()
             case "authorisation expires" if order in self._authorised_long_ago():
-                await mirror.authorisation_expires(order)
+                await mirror.till.authorisation_expires(order)
 
     def _ticket(self, number: int) -> Ticket:
         return _newest(self.mirror.model.tickets, number)
@@ -289,7 +294,7 @@ class ShopMachine(RuleBasedStateMachine):
         return [order for order in self.mirror.orders if order.status in {"cancelled", "expired"}]
 
     def _kept(self) -> list[Sent]:
-        return [sent for sent in self.mirror.sent if sent.kept]
+        return [sent for sent in self.mirror.requests.sent if sent.kept]
 
 
 async def _made(stage: Stage) -> Mirror:

@@ -326,6 +326,9 @@ class Model:
             version=1 + sum(ticket.version for ticket in tickets),
         )
 
+    def order(self, order_id: str) -> Order:
+        return next(order for order in self.orders if order.id == order_id)
+
     def unresolved(self) -> list[Order]:
         """Orders with a payment that stands still."""
         return [

@@ -1,0 +1,39 @@
+"""Time, which passes by moving deadlines in the database."""
+
+from uuid import UUID
+
+import pytest
+
+from tests.search.model import Model, Order
+from tests.search.stage import Stage
+from workers import expiration
+
+
+class Clock:
+    def __init__(self, on: Stage, model: Model) -> None:
+        self._on = on
+        self._model = model
+
+    async def lapse(self, order: Order) -> None:
+        """An unpaid order's time is up."""
+        await self._on.shop.rows.execute(
+            """
+            with o as (
+                update orders.orders set expires_at = now() - interval '2 seconds'
+                where id = $1 and status in ('pending', 'awaiting_payment') returning id
+            ), p as (
+                update payments.payments set deadline_at = now() - interval '2 seconds'
+                where order_id in (select id from o) and status in ('started', 'requires_action', 'authorised')
+            )
+            update tickets.tickets set held_until = now() - interval '2 seconds'
+            where order_id in (select id from o) and status = 'held'
+            """,
+            UUID(order.id),
+        )
+        self._model.lapse(order)
+
+    async def expire_due(self, batch: int) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(expiration, "BATCH", batch)
+            await expiration.expire_due(self._on.jobs)
+        self._model.expire_due()

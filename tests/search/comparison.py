@@ -1,0 +1,121 @@
+"""Whether the system shows what the model has: at the API, in the payments' rows, in Stripe's ledger, in the events."""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from backend.check import examine
+from tests.factories import Json
+from tests.search.model import Model, Order, Ticket
+from tests.search.stage import Stage
+from tests.system import Person
+
+# No notifier runs here, and the tests' stores are not durable.
+NOT_HERE = {"I7", "I9"}
+
+
+class Comparison:
+    def __init__(self, on: Stage, model: Model, people: Sequence[Person], shows: Sequence[str]) -> None:
+        self._on = on
+        self._model = model
+        self._people = people
+        self._shows = shows
+
+    async def of_the_moment(self) -> None:
+        await self._what_the_api_shows()
+        await self._payments()
+
+    async def of_the_history(self) -> None:
+        """Each subject's events are numbered from one, without a gap, up to what its row has; and what must hold, holds."""
+        gaps = await self._on.shop.rows.fetch(
+            """
+            select o.subject, array_agg(o.type || ' ' || o.version order by o.id) as told
+            from events.outbox o group by o.subject
+            having array_agg(o.version order by o.id) <> array(select generate_series(1, count(o.id)))
+            """
+        )
+        assert [tuple(row) for row in gaps] == []
+        newest = {
+            row["subject"]: row["version"]
+            for row in await self._on.shop.rows.fetch(
+                "select subject::text, max(version) as version from events.outbox group by subject"
+            )
+        }
+        versions = {ticket.id: ticket.version for ticket in self._model.tickets}
+        versions |= {order.id: order.version for order in self._model.orders}
+        assert {subject: newest[subject] for subject in versions} == versions
+        findings = await examine(self._on.system.settings)
+        assert [one for one in findings if one.offenders and one.invariant not in NOT_HERE] == []
+
+    async def _what_the_api_shows(self) -> None:
+        buyers = {order.buyer for order in self._model.orders}
+        anybody = self._people[-1]
+        withdrawn = "&status=withdrawn"
+        replies = await self._on.reader.get(
+            *((anybody, f"/api/shows/{show_id}") for show_id in self._shows),
+            *((anybody, f"/api/tickets?limit=100&show_id={show_id}") for show_id in self._shows),
+            *((anybody, f"/api/tickets?limit=100&show_id={show_id}{withdrawn}") for show_id in self._shows),
+            *((person, "/api/orders?limit=100") for person in self._people if person.name in buyers),
+        )
+        shows = replies[: len(self._shows)]
+        lists = [one for reply in replies[len(self._shows) :] for one in reply["items"]]
+        for show in shows:
+            counts = self._model.counts(show["id"])
+            assert {name: show[name] for name in counts._fields} == counts._asdict()
+        assert {one["id"]: _ticket_shown(one) for one in lists if "seller_id" in one} == {
+            ticket.id: _ticket_expected(ticket) for ticket in self._model.tickets
+        }
+        assert {one["id"]: _order_shown(one) for one in lists if "buyer_id" in one} == {
+            order.id: _order_expected(order) for order in self._model.orders
+        }
+
+    async def _payments(self) -> None:
+        paid = [order for order in self._model.orders if order.attempts]
+        if not paid:
+            return
+        rows = await self._on.shop.rows.fetch(
+            """
+            select order_id::text, array_agg(status order by attempt) as statuses from payments.payments
+            where order_id = any ($1) group by order_id
+            """,
+            [UUID(order.id) for order in paid],
+        )
+        attempts = {order.id: [attempt.status for attempt in order.attempts] for order in paid}
+        assert {row["order_id"]: row["statuses"] for row in rows} == attempts
+        money: dict[str, tuple[int, int]] = {}
+        for intent in await self._ledger(sum(len(order.attempts) for order in paid)):
+            order_id = intent["metadata"].get("order_id")
+            received, capturable = money.get(order_id, (0, 0))
+            money[order_id] = (
+                received + intent["amount_received"] - intent["refunded"],
+                capturable + intent["amount_capturable"],
+            )
+        expected = {order.id: (order.received, order.capturable) for order in paid}
+        assert {order_id: money.get(order_id, (0, 0)) for order_id in expected} == expected
+
+    async def _ledger(self, newest: int) -> list[Json]:
+        reply = await self._on.shop.stripe._http.get("/sandbox/ledger", params={"limit": newest})
+        lines: list[Json] = reply.json()["data"]
+        return lines
+
+
+def _ticket_shown(ticket: Json) -> tuple[Any, ...]:
+    held = ticket["held_until"] is not None
+    return ticket["status"], ticket["price"], ticket["currency"], ticket["version"], held
+
+
+def _ticket_expected(ticket: Ticket) -> tuple[Any, ...]:
+    status = ticket.shown_status
+    return status, ticket.price, ticket.currency, ticket.version, status == "held"
+
+
+def _order_shown(order: Json) -> tuple[Any, ...]:
+    prices = {line["id"]: line["price"] for line in order["tickets"]}
+    money = (order["subtotal"], order["fee"], order["total"], order["currency"])
+    return order["status"], prices, money, order["version"], order["seconds_left"] > 0
+
+
+def _order_expected(order: Order) -> tuple[Any, ...]:
+    prices = {ticket.id: price for ticket, price in order.prices.items()}
+    money = (order.subtotal, order.fee, order.total, order.currency)
+    return order.shown_status, prices, money, order.version, order.is_open

@@ -1,0 +1,110 @@
+"""Requests under an Idempotency-Key: sent, remembered, and what a repeat must answer."""
+
+from collections.abc import Awaitable, Callable
+from itertools import count
+from typing import Any, NamedTuple
+from uuid import uuid4
+
+import httpx
+
+from tests.replies import code
+from tests.search.model import Refusal
+from tests.system import Person
+
+
+class Sent(NamedTuple):
+    """A request with its Idempotency-Key. `kept`: its reply is the reply to every repeat."""
+
+    person: Person
+    method: str
+    path: str
+    body: Any
+    headers: dict[str, str]
+    reply: httpx.Response
+    kept: bool
+    again: Callable[[str], Awaitable[object]]
+
+    @property
+    def key(self) -> str:
+        return self.headers["Idempotency-Key"]
+
+
+class Requests:
+    def __init__(self) -> None:
+        self._sent: dict[str, Sent] = {}
+        self._numbers = count()
+
+    @property
+    def sent(self) -> list[Sent]:
+        """The newest request of each key."""
+        return list(self._sent.values())
+
+    async def send(
+        self,
+        person: Person,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        if_match: int | None = None,
+        key: str | None = None,
+        again: Callable[[str], Awaitable[object]] | None = None,
+        kept: bool = False,
+    ) -> httpx.Response:
+        """A request under a key, which is remembered. `kept`: also when it is a refusal."""
+        key = key or f"key-{next(self._numbers)}"
+        headers = {"Idempotency-Key": key}
+        if if_match is not None:
+            headers["If-Match"] = f'"{if_match}"'
+        reply = await person.http.request(method, path, json=body, headers=headers)
+        self._sent[key] = Sent(
+            person, method, path, body, headers, reply, kept or reply.is_success, again or _never
+        )
+        return reply
+
+    async def repeat(self, sent: Sent) -> None:
+        """The same request under the same key: a kept reply byte for byte, else as if it were new."""
+        if not sent.kept:
+            if sent.reply.status_code == 409:
+                await sent.again(sent.key)
+            return
+        reply = await sent.person.http.request(sent.method, sent.path, json=sent.body, headers=sent.headers)
+        assert (reply.status_code, reply.content) == (sent.reply.status_code, sent.reply.content)
+        assert reply.headers["Idempotent-Replayed"] == "true"
+
+    async def reuse_key(self, sent: Sent) -> None:
+        """Another request under a key whose reply is kept."""
+        assert sent.kept
+        path = sent.path if sent.body is not None else f"{sent.path}?other=1"
+        reply = await sent.person.http.request(
+            sent.method, path, json=_another(sent.body), headers=sent.headers
+        )
+        assert code(reply) == (422, "idempotency_key_reused")
+
+
+def accepted(reply: httpx.Response, status: int, refusals: set[Refusal]) -> bool:
+    """Whether it was done, as it must be when nothing speaks against it."""
+    if refusals:
+        assert not reply.is_success, (reply.text, refusals)
+        assert code(reply) in refusals, (reply.text, refusals)
+        return False
+    assert reply.status_code == status, reply.text
+    return True
+
+
+def _another(body: Any) -> Any:
+    """A body that asks for something else."""
+    match body:
+        case None:
+            return None
+        case {"payment_method": _}:
+            return body | {"payment_method": "pm_card_amex"}
+        case {"tickets": tickets}:
+            return {"tickets": 2 * tickets}
+        case {"price": price}:
+            return body | {"price": price + 1}
+    return {"ticket_id": str(uuid4())}
+
+
+async def _never(_key: str) -> None:
+    raise AssertionError("this request is never refused for the moment")

@@ -1,0 +1,100 @@
+"""What goes over the till: payments, at the shop and at Stripe, and in the model."""
+
+from uuid import UUID
+
+import httpx
+
+from tests.replies import code
+from tests.search.model import Model, Order
+from tests.search.paying import CALLS, Fault, Paying
+from tests.search.requests import Requests
+from tests.search.stage import Meanwhile, Stage
+from tests.system import Person
+
+
+class Till:
+    """`intents`: whose order each of Stripe's intents is."""
+
+    def __init__(self, on: Stage, model: Model, requests: Requests) -> None:
+        self.intents: dict[str, Order] = {}
+        self._on = on
+        self._model = model
+        self._requests = requests
+
+    async def pay(
+        self,
+        person: Person,
+        order: Order,
+        method: str,
+        *,
+        pause: str | None = None,
+        meanwhile: Meanwhile | None = None,
+        fault: Fault | None = None,
+        key: str | None = None,
+    ) -> None:
+        """`meanwhile` happens at the payment's `pause`. `fault`: the call to Stripe that gets no answer, and when."""
+        if fault is not None and fault.call == "create" and (order.intent is not None or pause is not None):
+            # There is one, or there will be before the pause.
+            fault = None
+        refusals = self._model.against_payment(person.name, order)
+        paying = Paying(self._model, order, method)
+
+        async def misbehave() -> None:
+            if fault is not None:
+                paying.fault = fault
+                await self._on.shop.stripe.faults(match=CALLS[fault.call], fail_next=1, fail_when=fault.when)
+
+        async def in_the_pause() -> None:
+            paying.go_to(pause)
+            await self._learn_intent(order)
+            if meanwhile is not None:
+                await meanwhile()
+            await misbehave()
+
+        if pause is not None:
+            self._on.pauses.at(pause, in_the_pause)
+        elif not refusals:
+            await misbehave()
+        if not refusals:
+            paying.begin()
+        reply = await self._requests.send(
+            person,
+            "POST",
+            "/api/payments",
+            {"order_id": order.id, "payment_method": method},
+            key=key,
+            again=lambda key: self.pay(person, order, method, key=key),
+            kept=not refusals and not (fault and fault.call == "create"),
+        )
+        if fault is not None:
+            await self._on.shop.stripe.faults(match="", fail_next=0)
+        self._on.pauses.end()
+        if refusals:
+            assert code(reply) in refusals, (reply.text, refusals)
+            return
+        expected = paying.end()
+        assert _outcome(reply) == expected, (reply.text, expected)
+        await self._learn_intent(order)
+
+    async def authenticate(self, order: Order, *, succeed: bool) -> None:
+        """The buyer's part of 3-D Secure; the shop hears of it by a message only."""
+        assert order.intent == "requires_action"
+        await self._on.shop.stripe.authenticate(order.id, "succeed" if succeed else "fail")
+        order.intent = "requires_capture" if succeed else "requires_payment_method"
+
+    async def authorisation_expires(self, order: Order) -> None:
+        """At Stripe, after days."""
+        assert order.intent == "requires_capture"
+        await self._on.shop.stripe.expire(order.id)
+        order.intent = "canceled"
+
+    async def _learn_intent(self, order: Order) -> None:
+        for row in await self._on.shop.rows.fetch(
+            "select distinct intent_id from payments.payments where order_id = $1 and intent_id is not null",
+            UUID(order.id),
+        ):
+            self.intents[row["intent_id"]] = order
+
+
+def _outcome(reply: httpx.Response) -> tuple[int, str]:
+    return (201, reply.json()["status"]) if reply.status_code == 201 else code(reply)
