@@ -4,7 +4,8 @@ from uuid import UUID
 
 import pytest
 
-from tests.search.model import Model, Order
+from tests.search.entities import Order
+from tests.search.model import Model
 from tests.search.stage import Stage
 from workers import expiration
 

@@ -6,7 +6,8 @@ from uuid import UUID
 
 from backend.check import examine
 from tests.factories import Json
-from tests.search.model import Model, Order, Ticket
+from tests.search.entities import Order, Ticket
+from tests.search.model import Model
 from tests.search.stage import Stage
 from tests.system import Person
 

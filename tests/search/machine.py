@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from tests.search.entities import MAX_TICKETS_PER_ORDER, Order, Ticket
 from tests.search.mirror import BUYERS, SELLERS, Mirror
-from tests.search.model import MAX_TICKETS_PER_ORDER, Order, Ticket
 from tests.search.paying import CALLS, REFUSED_METHODS, Fault
 from tests.search.requests import Sent
 from tests.search.stage import Stage

@@ -14,7 +14,8 @@ from backend.events.stream import STREAM
 from backend.kernel.jobs import QUEUE
 from backend.payments import queries
 from tests.factories import Json
-from tests.search.model import Model, Order, winners_first
+from tests.search.entities import Order
+from tests.search.model import Model, winners_first
 from tests.search.stage import Stage
 from workers import expiration
 

@@ -4,8 +4,9 @@ from uuid import UUID, uuid4
 
 from tests.search.clock import Clock
 from tests.search.comparison import Comparison
+from tests.search.entities import ENDED, UNPAID, Order
 from tests.search.messages import Messages
-from tests.search.model import ENDED, UNPAID, Model, Order
+from tests.search.model import Model
 from tests.search.requests import Requests
 from tests.search.stage import Stage
 from tests.search.till import Till

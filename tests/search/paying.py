@@ -2,13 +2,8 @@
 
 from typing import NamedTuple
 
-from tests.search.model import (
-    EXPIRED,
-    Attempt,
-    Model,
-    Order,
-    Refusal,
-)
+from tests.search.entities import EXPIRED, Attempt, Order, Refusal
+from tests.search.model import Model
 
 # What a method does to the intent that is confirmed with it.
 METHODS = {

@@ -8,7 +8,7 @@ from uuid import uuid4
 import httpx
 
 from tests.replies import code
-from tests.search.model import Refusal
+from tests.search.entities import Refusal
 from tests.system import Person
 
 

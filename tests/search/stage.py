@@ -18,10 +18,7 @@ from backend.kernel.database import Connection
 from backend.payments.provider import Provider
 from tests.events.log import turning
 from tests.payments.shop import Shop, opened, worker_context
-from tests.search.model import (
-    MAX_OPEN_ORDERS,
-    MAX_TICKETS_PER_ORDER,
-)
+from tests.search.entities import MAX_OPEN_ORDERS, MAX_TICKETS_PER_ORDER
 from tests.system import Person, System
 
 # No hold ends unless the search says so.

@@ -5,7 +5,8 @@ from uuid import UUID
 import httpx
 
 from tests.replies import code
-from tests.search.model import Model, Order
+from tests.search.entities import Order
+from tests.search.model import Model
 from tests.search.paying import CALLS, Fault, Paying
 from tests.search.requests import Requests
 from tests.search.stage import Meanwhile, Stage

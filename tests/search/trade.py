@@ -5,7 +5,8 @@ from typing import Any
 
 from tests import factories
 from tests.factories import Json
-from tests.search.model import Model, Order, Ticket
+from tests.search.entities import Order, Ticket
+from tests.search.model import Model
 from tests.search.requests import Requests, accepted
 from tests.system import Person
 
