@@ -6,7 +6,7 @@ import pytest
 
 from tests.search.entities import Order
 from tests.search.model import Model
-from tests.search.stage import Stage
+from tests.search.stage import REFUND_WINDOW_SECONDS, Stage
 from workers import expiration
 
 
@@ -38,3 +38,15 @@ class Clock:
             patch.setattr(expiration, "BATCH", batch)
             await expiration.expire_due(self._on.jobs)
         self._model.expire_due()
+
+    async def refund_window_ends(self, order: Order) -> None:
+        """The buyer's right to ask for the money back is over."""
+        await self._on.shop.rows.execute(
+            """
+            update payments.payments set captured_at = captured_at - make_interval(secs => $2)
+            where order_id = $1 and captured_at is not null
+            """,
+            UUID(order.id),
+            2 * REFUND_WINDOW_SECONDS,
+        )
+        order.is_in_refund_window = False

@@ -1,7 +1,7 @@
 """Whether the system shows what the model has: at the API, in the payments' rows, in Stripe's ledger, in the events."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from backend.check import examine
@@ -13,6 +13,23 @@ from tests.system import Person
 
 # No notifier runs here, and the tests' stores are not durable.
 NOT_HERE = {"I7", "I9"}
+
+
+class Money(NamedTuple):
+    """What Stripe has of an order."""
+
+    received: int
+    capturable: int
+    refunded: int
+    refund_pending: int
+
+    def and_of(self, intent: Json) -> "Money":
+        return Money(
+            self.received + intent["amount_received"],
+            self.capturable + intent["amount_capturable"],
+            self.refunded + intent["refunded"],
+            self.refund_pending + intent["refund_pending"],
+        )
 
 
 class Comparison:
@@ -45,8 +62,22 @@ class Comparison:
         versions = {ticket.id: ticket.version for ticket in self._model.tickets}
         versions |= {order.id: order.version for order in self._model.orders}
         assert {subject: newest[subject] for subject in versions} == versions
+        await self._told_of_refunds()
         findings = await examine(self._on.system.settings)
         assert [one for one in findings if one.offenders and one.invariant not in NOT_HERE] == []
+
+    async def _told_of_refunds(self) -> None:
+        """Once of each order that is refunded, however often somebody found it so."""
+        rows = await self._on.shop.rows.fetch(
+            """
+            select coalesce(data ->> 'order_id', subject::text) as order_id, array_agg(type order by id) as types
+            from events.outbox where type in ('order.refunded', 'payment.refunded') group by 1
+            """
+        )
+        told = {row["order_id"]: row["types"] for row in rows}
+        for order in self._model.orders:
+            expected = ["order.refunded", "payment.refunded"] if order.status == "refunded" else None
+            assert told.get(order.id) == expected, order
 
     async def _what_the_api_shows(self) -> None:
         buyers = {order.buyer for order in self._model.orders}
@@ -83,16 +114,36 @@ class Comparison:
         )
         attempts = {order.id: [attempt.status for attempt in order.attempts] for order in paid}
         assert {row["order_id"]: row["statuses"] for row in rows} == attempts
-        money: dict[str, tuple[int, int]] = {}
+        await self._refunds(paid)
+        await self._money(paid)
+
+    async def _refunds(self, paid: Sequence[Order]) -> None:
+        rows = await self._on.shop.rows.fetch(
+            """
+            select order_id::text, status, relist, amount, currency from payments.refunds
+            where order_id = any ($1) order by order_id, number
+            """,
+            [UUID(order.id) for order in paid],
+        )
+        expected = [
+            (order.id, refund.status, refund.relist, order.total, order.currency)
+            for order in sorted(paid, key=lambda order: order.id)
+            for refund in order.refunds
+        ]
+        assert [tuple(row) for row in rows] == expected
+
+    async def _money(self, paid: Sequence[Order]) -> None:
+        found = {order.id: Money(0, 0, 0, 0) for order in paid}
         for intent in await self._ledger(sum(len(order.attempts) for order in paid)):
             order_id = intent["metadata"].get("order_id")
-            received, capturable = money.get(order_id, (0, 0))
-            money[order_id] = (
-                received + intent["amount_received"] - intent["refunded"],
-                capturable + intent["amount_capturable"],
+            if order_id in found:
+                found[order_id] = found[order_id].and_of(intent)
+        assert found == {
+            order.id: Money(
+                order.received, order.capturable, order.returned("succeeded"), order.returned("pending")
             )
-        expected = {order.id: (order.received, order.capturable) for order in paid}
-        assert {order_id: money.get(order_id, (0, 0)) for order_id in expected} == expected
+            for order in paid
+        }
 
     async def _ledger(self, newest: int) -> list[Json]:
         reply = await self._on.shop.stripe._http.get("/sandbox/ledger", params={"limit": newest})

@@ -12,9 +12,10 @@ from typing import Any, TypeVar
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from tests.search.entities import MAX_TICKETS_PER_ORDER, Order, Ticket
+from tests.search.entities import ENDED, MAX_TICKETS_PER_ORDER, PAID, Order, Ticket
 from tests.search.mirror import BUYERS, SELLERS, Mirror
 from tests.search.paying import CALLS, REFUSED_METHODS, Fault
+from tests.search.refunds import DISPUTED, FAILS_LATER, WAITS
 from tests.search.requests import Sent
 from tests.search.stage import Stage
 from tests.system import Person
@@ -28,8 +29,11 @@ SELLER = st.integers(0, SELLERS - 1)
 BUYER = st.integers(0, BUYERS - 1)
 # Fees of these end in halves and in other parts of a minor unit.
 PRICE = st.sampled_from([4510, 1999, 110, 130, 100])
+PRICES = st.lists(PRICE, min_size=2, max_size=4)
 CURRENCY = st.sampled_from(["EUR", "EUR", "EUR", "JPY"])
-METHOD = st.sampled_from([*2 * ["pm_card_visa", "pm_card_authenticationRequired"], *REFUSED_METHODS])
+METHOD = st.sampled_from(
+    [*2 * ["pm_card_visa", "pm_card_authenticationRequired"], *REFUSED_METHODS, WAITS, FAILS_LATER, DISPUTED]
+)
 BEHIND = st.sampled_from([None, 0, 1])
 SELDOM = st.integers(0, 5).map(lambda number: number == 5)
 AGAIN = st.booleans()
@@ -61,7 +65,7 @@ class ShopMachine(RuleBasedStateMachine):
         self._failed = False
         self.mirror = self._run(_made(stage))
 
-    @initialize(prices=st.lists(PRICE, min_size=2, max_size=4))
+    @initialize(prices=PRICES)
     def open(self, prices: list[int]) -> None:
         self._run(self.mirror.messages.open())
         show_id = self._run(self.mirror.trade.create_show(self.mirror.sellers[0]))
@@ -77,7 +81,7 @@ class ShopMachine(RuleBasedStateMachine):
     @precondition(lambda self: len(self.mirror.model.tickets) < 10)
     @rule(seller=SELLER, show=NEWEST, prices=st.lists(PRICE, min_size=1, max_size=3), currency=CURRENCY)
     def list_tickets(self, seller: int, show: int, prices: list[int], currency: str) -> None:
-        show_id = _newest(self.mirror.trade.shows, show)
+        show_id = newest(self.mirror.trade.shows, show)
         self._run(self.mirror.trade.list_tickets(self.mirror.sellers[seller], show_id, prices, currency))
 
     @rule(ticket=NEWEST, price=PRICE, currency=CURRENCY, behind=BEHIND, by_another=SELDOM)
@@ -106,7 +110,7 @@ class ShopMachine(RuleBasedStateMachine):
     @rule(order=NEWEST, buyer=BUYER)
     def take_over(self, order: int, buyer: int) -> None:
         """A buyer wants what another's time is up for."""
-        tickets = list(_newest(self._overdue(), order).prices)
+        tickets = list(newest(self._overdue(), order).prices)
         self._run(self.mirror.trade.place(self.mirror.buyers[buyer], tickets))
 
     @precondition(lambda self: self.mirror.orders)
@@ -152,7 +156,7 @@ class ShopMachine(RuleBasedStateMachine):
     def authenticate(self, order: int, succeed: bool) -> None:
         self._run(
             self.mirror.till.authenticate(
-                _newest(self._with_intent("requires_action"), order), succeed=succeed
+                newest(self._with_intent("requires_action"), order), succeed=succeed
             )
         )
 
@@ -161,7 +165,7 @@ class ShopMachine(RuleBasedStateMachine):
     @precondition(lambda self: self._open_orders())
     @rule(order=NEWEST)
     def lapse(self, order: int) -> None:
-        self._run(self.mirror.clock.lapse(_newest(self._open_orders(), order)))
+        self._run(self.mirror.clock.lapse(newest(self._open_orders(), order)))
 
     @precondition(lambda self: self.mirror.orders)
     @rule(batch=st.sampled_from([1, 2, 1000]))
@@ -171,7 +175,7 @@ class ShopMachine(RuleBasedStateMachine):
     @precondition(lambda self: self._authorised_long_ago())
     @rule(order=NEWEST)
     def authorisation_expires(self, order: int) -> None:
-        self._run(self.mirror.till.authorisation_expires(_newest(self._authorised_long_ago(), order)))
+        self._run(self.mirror.till.authorisation_expires(newest(self._authorised_long_ago(), order)))
 
     # Messages.
 
@@ -189,7 +193,7 @@ class ShopMachine(RuleBasedStateMachine):
     def run_job(self, job: int, again: bool) -> None:
         waiting = self._run(self.mirror.messages.jobs())
         if waiting:
-            self._run(self.mirror.messages.run_job(_newest(waiting, job), times=1 + again))
+            self._run(self.mirror.messages.run_job(newest(waiting, job), times=1 + again))
 
     @precondition(lambda self: self.mirror.model.unresolved())
     @rule()
@@ -201,17 +205,17 @@ class ShopMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.mirror.requests.sent)
     @rule(request=st.integers(0, 20))
     def repeat_a_request(self, request: int) -> None:
-        self._run(self.mirror.requests.repeat(_newest(self.mirror.requests.sent, request)))
+        self._run(self.mirror.requests.repeat(newest(self.mirror.requests.sent, request)))
 
     @precondition(lambda self: self._kept())
     @rule(request=st.integers(0, 20))
     def reuse_a_key(self, request: int) -> None:
-        self._run(self.mirror.requests.reuse_key(_newest(self._kept(), request)))
+        self._run(self.mirror.requests.reuse_key(newest(self._kept(), request)))
 
-    @precondition(lambda self: self._ended())
+    @precondition(lambda self: self._decided())
     @rule(order=NEWEST)
     def stale_calls(self, order: int) -> None:
-        self._run(self.mirror.stale_calls(_newest(self._ended(), order)))
+        self._run(self.mirror.stale_calls(newest(self._decided(), order)))
 
     @invariant()
     def the_system_shows_what_the_model_has(self) -> None:
@@ -264,10 +268,10 @@ class ShopMachine(RuleBasedStateMachine):
                 await mirror.till.authorisation_expires(order)
 
     def _ticket(self, number: int) -> Ticket:
-        return _newest(self.mirror.model.tickets, number)
+        return newest(self.mirror.model.tickets, number)
 
     def _order(self, number: int) -> Order:
-        return _newest(self.mirror.orders, number)
+        return newest(self.mirror.orders, number)
 
     def _seller(self, ticket: Ticket, by_another: bool = False) -> Person:
         return next(one for one in self.mirror.people if (one.name == ticket.seller) != by_another)
@@ -290,8 +294,8 @@ class ShopMachine(RuleBasedStateMachine):
     def _authorised_long_ago(self) -> list[Order]:
         return [order for order in self._with_intent("requires_capture") if not order.is_open]
 
-    def _ended(self) -> list[Order]:
-        return [order for order in self.mirror.orders if order.status in {"cancelled", "expired"}]
+    def _decided(self) -> list[Order]:
+        return [order for order in self.mirror.orders if order.status in PAID | ENDED]
 
     def _kept(self) -> list[Sent]:
         return [sent for sent in self.mirror.requests.sent if sent.kept]
@@ -301,5 +305,5 @@ async def _made(stage: Stage) -> Mirror:
     return Mirror(stage)
 
 
-def _newest(things: Sequence[T], number: int) -> T:
+def newest(things: Sequence[T], number: int) -> T:
     return things[-1 - number % len(things)]

@@ -5,6 +5,7 @@ Stripe's webhooks, the event stream, arq's jobs; and the reconciler, which finds
 
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import NamedTuple
 from uuid import UUID
 
 import pytest
@@ -12,8 +13,10 @@ import pytest
 import workers.payments
 from backend.events.stream import STREAM
 from backend.kernel.jobs import QUEUE
-from backend.payments import queries
+from backend.payments import queries, refund_queries
+from backend.payments.service import REFUND_EVENTS
 from tests.factories import Json
+from tests.search import refunds
 from tests.search.entities import Order
 from tests.search.model import Model, winners_first
 from tests.search.stage import Stage
@@ -21,6 +24,15 @@ from workers import expiration
 
 # What the ids of arq's jobs begin with.
 WEBHOOK, ABANDON, ALARM = "webhook", workers.payments.ABANDON, expiration.EXPIRE_DUE
+# How long the reconciler waits.
+NONE, FOR_NOW = timedelta(0), timedelta(days=1)
+
+
+class Told(NamedTuple):
+    """What a webhook is about."""
+
+    order: Order
+    type: str
 
 
 class Messages:
@@ -30,7 +42,7 @@ class Messages:
         self._on = on
         self._model = model
         self._intents = intents
-        self._delivered: dict[str, Order] = {}
+        self._delivered: dict[str, Told] = {}
         self._handled: set[str] = set()
         self._ends_told: dict[Order, int] = {}
         self._to_abandon: set[Order] = set()
@@ -45,12 +57,13 @@ class Messages:
 
     async def deliver_webhooks(self, picks: Sequence[int]) -> None:
         """Some of Stripe's events, new or old, in this order; their jobs wait on the queue."""
-        told = [event for event in await self._on.shop.stripe.events() if _intent_of(event) in self._intents]
+        told = await self._told()
         for pick in picks if told else ():
-            event = told[-1 - pick % len(told)]
-            reply = await self._on.shop.deliver(event)
-            assert reply.status_code == 200, reply.text
-            self._delivered[event["id"]] = self._intents[_intent_of(event)]
+            await self._deliver(told[-1 - pick % len(told)])
+
+    async def deliver_all_webhooks(self) -> None:
+        for event in await self._told():
+            await self._deliver(event)
 
     async def publish(self) -> None:
         while await self._on.relay.turn(self._on.relay_connection):
@@ -95,15 +108,35 @@ class Messages:
             await self.run_job(job)
 
     async def reconcile(self) -> None:
-        """The reconciler's turn, for which everything stands still long enough."""
+        """The reconciler's turn, for which every payment stands still long enough.
+
+        What it does, it does at once: refunds come in a turn of their own, since a late payment may want their tickets.
+        """
         still = self._model.unresolved()
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(workers.payments, "PATIENCE", queries.Patience(*3 * [timedelta(0)]))
+            patch.setattr(workers.payments, "PATIENCE", queries.Patience(*3 * [NONE]))
+            patch.setattr(workers.payments, "REFUND_PATIENCE", refund_queries.Patience(*2 * [FOR_NOW]))
             await workers.payments.reconcile_payments(self._on.jobs)
         won = await self._captured(still)
         for order in winners_first(still, won):
             status = order.attempt.status if order.attempt else ""
             self._model.look(order, abandoned=status == "started" or order.lapsed)
+
+    async def reconcile_refunds(self) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(workers.payments, "PATIENCE", queries.Patience(*3 * [FOR_NOW]))
+            patch.setattr(workers.payments, "REFUND_PATIENCE", refund_queries.Patience(*2 * [NONE]))
+            await workers.payments.reconcile_payments(self._on.jobs)
+        for order, refund in self._model.refunding():
+            refunds.look(order, refund)
+
+    async def _told(self) -> list[Json]:
+        return [event for event in await self._on.shop.stripe.events() if _intent_of(event) in self._intents]
+
+    async def _deliver(self, event: Json) -> None:
+        reply = await self._on.shop.deliver(event)
+        assert reply.status_code == 200, reply.text
+        self._delivered[event["id"]] = Told(self._intents[_intent_of(event)], event["type"])
 
     async def _abandon(self, order: Order) -> None:
         await workers.payments.abandon_payment(self._on.jobs, order.id)
@@ -114,7 +147,8 @@ class Messages:
         await workers.payments.handle_webhook(self._on.jobs, event_id)
         if event_id not in self._handled:
             self._handled.add(event_id)
-            self._model.look(self._delivered[event_id])
+            order, kind = self._delivered[event_id]
+            self._model.hear(order, of_refund=kind in REFUND_EVENTS)
 
     async def _captured(self, orders: Sequence[Order]) -> set[str]:
         rows = await self._on.shop.rows.fetch(

@@ -6,6 +6,7 @@ none, else one of them. The method beside it does what a success does.
 
 from collections.abc import Iterable, Sequence
 
+from tests.search import refunds
 from tests.search.entities import (
     EXPIRED,
     IN_PROGRESS,
@@ -13,12 +14,15 @@ from tests.search.entities import (
     MAX_TICKETS_PER_ORDER,
     NO_ORDER,
     OPEN_ATTEMPT,
+    PAID,
     UNPAID,
     Attempt,
     Counts,
     Order,
+    Refund,
     Refusal,
     Ticket,
+    where,
 )
 
 
@@ -34,7 +38,7 @@ class Model:
 
     def against_change(self, seller: str, ticket: Ticket, if_match: int | None) -> set[Refusal]:
         """Against an edit or a withdrawal."""
-        return _where(
+        return where(
             {
                 Refusal(403, "not_your_ticket"): ticket.seller != seller,
                 Refusal(409, "ticket_withdrawn"): ticket.status == "withdrawn",
@@ -54,7 +58,7 @@ class Model:
     # Buyers.
 
     def against_order(self, buyer: str, tickets: Sequence[Ticket]) -> set[Refusal]:
-        return _where(
+        return where(
             {
                 Refusal(422, "duplicate_ticket"): len(set(tickets)) < len(tickets),
                 Refusal(422, "too_many_tickets"): len(tickets) > MAX_TICKETS_PER_ORDER,
@@ -80,7 +84,7 @@ class Model:
     def against_cancel(self, buyer: str, order: Order) -> set[Refusal]:
         if order.buyer != buyer:
             return {NO_ORDER}
-        return _where({Refusal(409, "order_not_cancellable"): not order.is_open})
+        return where({Refusal(409, "order_not_cancellable"): not order.is_open})
 
     def cancel(self, order: Order) -> None:
         self._close(order, "cancelled")
@@ -100,9 +104,9 @@ class Model:
     def against_payment(self, buyer: str, order: Order) -> set[Refusal]:
         if order.buyer != buyer:
             return {NO_ORDER}
-        return _where(
+        return where(
             {
-                Refusal(409, "order_already_paid"): order.status == "completed",
+                Refusal(409, "order_already_paid"): order.status in PAID,
                 Refusal(409, "order_cancelled"): order.status == "cancelled",
                 EXPIRED: order.shown_status == "expired",
                 IN_PROGRESS: order.status == "confirmed"
@@ -178,6 +182,15 @@ class Model:
             case "requires_payment_method" if attempt.status == "requires_action" or abandoned:
                 attempt.status = "failed"
 
+    def hear(self, order: Order, *, of_refund: bool) -> None:
+        """A webhook about the order's intent: what it says is asked of Stripe again."""
+        if not order.is_captured:
+            self.look(order)
+        elif order.refunds:
+            refunds.look(order, order.refunds[-1])
+        if of_refund:
+            refunds.adopt(order)
+
     def abandon(self, order: Order) -> None:
         """The order ended unpaid: nothing may be paid on its intent any more, unless a payment is on its way."""
         attempt = order.attempt
@@ -214,6 +227,9 @@ class Model:
             if order.attempt is not None and order.attempt.status in OPEN_ATTEMPT
         ]
 
+    def refunding(self) -> list[tuple[Order, Refund]]:
+        return [(order, order.open_refund) for order in self.orders if order.open_refund is not None]
+
     def _open_orders(self, buyer: str) -> int:
         return sum(order.buyer == buyer and order.is_open for order in self.orders)
 
@@ -226,10 +242,6 @@ class Model:
 def _is_due_to(order: Order, ticket: Ticket) -> bool:
     has_it = ticket.status == "available" or (ticket.status == "held" and ticket.order is order)
     return has_it and ticket.price == order.prices[ticket] and ticket.currency == order.currency
-
-
-def _where(reasons: dict[Refusal, bool]) -> set[Refusal]:
-    return {refusal for refusal, holds in reasons.items() if holds}
 
 
 def winners_first(orders: Iterable[Order], winners: set[str]) -> list[Order]:

@@ -4,10 +4,14 @@ from typing import NamedTuple
 
 from tests.search.entities import EXPIRED, Attempt, Order, Refusal
 from tests.search.model import Model
+from tests.search.refunds import DISPUTED, FAILS_LATER, WAITS
 
 # What a method does to the intent that is confirmed with it.
 METHODS = {
     "pm_card_visa": "requires_capture",
+    WAITS: "requires_capture",
+    FAILS_LATER: "requires_capture",
+    DISPUTED: "requires_capture",
     "pm_card_chargeDeclined": "requires_payment_method",
     "pm_card_authenticationRequired": "requires_action",
 }
@@ -77,7 +81,8 @@ class Paying:
     def _confirm(self) -> None:
         """What Stripe does with the method."""
         self._confirmed = True
-        self._order.intent = METHODS.get(self._method, self._order.intent)
+        if self._method in METHODS:
+            self._order.intent, self._order.card = METHODS[self._method], self._method
 
     def _take(self) -> None:
         order, attempt = self._order, self._attempt

@@ -39,6 +39,9 @@ class Requests:
         """The newest request of each key."""
         return list(self._sent.values())
 
+    def new_key(self) -> str:
+        return f"key-{next(self._numbers)}"
+
     async def send(
         self,
         person: Person,
@@ -52,7 +55,7 @@ class Requests:
         kept: bool = False,
     ) -> httpx.Response:
         """A request under a key, which is remembered. `kept`: also when it is a refusal."""
-        key = key or f"key-{next(self._numbers)}"
+        key = key or self.new_key()
         headers = {"Idempotency-Key": key}
         if if_match is not None:
             headers["If-Match"] = f'"{if_match}"'
@@ -101,6 +104,8 @@ def _another(body: Any) -> Any:
             return body | {"payment_method": "pm_card_amex"}
         case {"tickets": tickets}:
             return {"tickets": 2 * tickets}
+        case {"relist": relist}:
+            return {"relist": not relist}
         case {"price": price}:
             return body | {"price": price + 1}
     return {"ticket_id": str(uuid4())}

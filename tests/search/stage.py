@@ -21,8 +21,10 @@ from tests.payments.shop import Shop, opened, worker_context
 from tests.search.entities import MAX_OPEN_ORDERS, MAX_TICKETS_PER_ORDER
 from tests.system import Person, System
 
-# No hold ends unless the search says so.
+REFUND_WINDOW_SECONDS = 86_400
+# Nothing ends unless the search says so.
 ENVIRONMENT = {
+    "REFUND_WINDOW_SECONDS": str(REFUND_WINDOW_SECONDS),
     "HOLD_SECONDS": "3600",
     "PAYMENT_GRACE_SECONDS": "3600",
     "MAX_TICKETS_PER_ORDER": str(MAX_TICKETS_PER_ORDER),
@@ -33,7 +35,7 @@ Meanwhile = Callable[[], Awaitable[object]]
 
 
 class Pauses:
-    """Points inside a payment at which something else may happen first: "confirm" and "capture", before Stripe is asked."""
+    """Calls to Stripe of a payment or a refund before which something else may happen."""
 
     def __init__(self) -> None:
         self._waiting: dict[str, Meanwhile] = {}
@@ -49,19 +51,19 @@ class Pauses:
         try:
             await meanwhile()
         except BaseException as fault:
-            # Here it would only become the payment's 500.
+            # Here it would only become the request's 500.
             self._fault = fault
             raise
 
     def end(self) -> None:
-        """The payment is answered: what went wrong in the pause is told now."""
+        """The request is answered: what went wrong in the pause is told now."""
         fault, self._fault = self._fault, None
         self._waiting.clear()
         if fault is not None:
             raise fault
 
     def install(self, patch: pytest.MonkeyPatch) -> None:
-        for point in ("confirm", "capture"):
+        for point in ("confirm", "capture", "request_refund"):
             patch.setattr(Provider, point, self._paused(point, getattr(Provider, point)))
 
     def _paused(self, point: str, real: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:

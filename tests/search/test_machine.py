@@ -18,13 +18,14 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from tests.search import mutants
 from tests.search.machine import ShopMachine
+from tests.search.refund_machine import RefundingShopMachine
 from tests.search.stage import Pauses, stage
 from tests.system import System
 
 EXAMPLES = int(os.environ.get("GITTIX_SEARCH_EXAMPLES", "0"))
 STEPS = 30
 SHORT = settings(
-    max_examples=40,
+    max_examples=16,
     stateful_step_count=STEPS,
     derandomize=True,
     database=None,
@@ -57,34 +58,41 @@ def only_errors_are_logged() -> Iterator[None]:
     structlog.configure(**usual)
 
 
-async def search(system: System, pauses: Pauses, chosen: settings) -> None:
+async def search(system: System, pauses: Pauses, kind: type[ShopMachine], chosen: settings) -> None:
     """Raises what a rule or a comparison raised, when some history leads there."""
     async with stage(system, pauses) as running:
-        machine = partial(ShopMachine, running, asyncio.get_running_loop())
+        machine = partial(kind, running, asyncio.get_running_loop())
         await asyncio.to_thread(run_state_machine_as_test, machine, settings=chosen)  # type: ignore[arg-type]
 
 
 @pytest.mark.timeout(3600 if EXAMPLES else 420)
-async def test_no_history_makes_the_shop_differ_from_the_model(system: System, pauses: Pauses) -> None:
-    await search(system, pauses, LONG if EXAMPLES else SHORT)
+@pytest.mark.parametrize("kind", [ShopMachine, RefundingShopMachine], ids=["sales", "refunds"])
+async def test_no_history_makes_the_shop_differ_from_the_model(
+    system: System, pauses: Pauses, kind: type[ShopMachine]
+) -> None:
+    await search(system, pauses, kind, LONG if EXAMPLES else SHORT)
 
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(
-    "mutant",
+    ("kind", "mutant"),
     [
-        [mutants.UNGUARDED_HOLD, mutants.NO_INDEX, mutants.ANY_TRANSITION],
-        [mutants.RELEASE_BY_LINES, mutants.ANY_TRANSITION],
-        [mutants.EXPIRE_EVERYTHING, mutants.ANY_TRANSITION],
+        (ShopMachine, [mutants.UNGUARDED_HOLD, mutants.NO_INDEX, mutants.ANY_TRANSITION]),
+        (ShopMachine, [mutants.RELEASE_BY_LINES, mutants.ANY_TRANSITION]),
+        (ShopMachine, [mutants.EXPIRE_EVERYTHING, mutants.ANY_TRANSITION]),
     ],
-    ids=["hold takes what is taken", "release by lines", "expire everything"],
+    ids=[
+        "hold takes what is taken",
+        "release by lines",
+        "expire everything",
+    ],
 )
 async def test_a_shop_with_a_guard_taken_away_is_found_out(
-    system: System, pauses: Pauses, mutant: list[str]
+    system: System, pauses: Pauses, kind: type[ShopMachine], mutant: list[str]
 ) -> None:
     """The negative control: this search can fail."""
     owner = await system.connect()
     for change in mutant:
         await owner.execute(change)
     with pytest.raises(AssertionError):
-        await search(system, pauses, HUNT)
+        await search(system, pauses, kind, HUNT)

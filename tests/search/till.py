@@ -1,16 +1,21 @@
-"""What goes over the till: payments, at the shop and at Stripe, and in the model."""
+"""What goes over the till, in and out: payments and refunds, at the shop and at Stripe, and in the model."""
 
+from collections.abc import Awaitable, Callable
+from functools import partial
 from uuid import UUID
 
 import httpx
 
 from tests.replies import code
-from tests.search.entities import Order
+from tests.search import refunds
+from tests.search.entities import Order, Refund
 from tests.search.model import Model
 from tests.search.paying import CALLS, Fault, Paying
 from tests.search.requests import Requests
 from tests.search.stage import Meanwhile, Stage
 from tests.system import Person
+
+REQUEST_REFUND = "POST /v1/refunds"
 
 
 class Till:
@@ -89,6 +94,63 @@ class Till:
         await self._on.shop.stripe.expire(order.id)
         order.intent = "canceled"
 
+    async def refund(
+        self,
+        person: Person,
+        order: Order,
+        *,
+        relist: bool,
+        meanwhile: Callable[[str], Awaitable[object]] | None = None,
+        fault: str | None = None,
+        key: str | None = None,
+    ) -> None:
+        """`meanwhile` happens, under this request's key, before Stripe is asked. `fault`: when Stripe answers with a 500."""
+        key = key or self._requests.new_key()
+        refusals = refunds.against(person.name, order, relist=relist)
+        refund = None if refusals else refunds.begin(order, relist=relist)
+        if refund and meanwhile is not None:
+            self._on.pauses.at("request_refund", partial(meanwhile, key))
+        if refund and fault is not None:
+            await self._on.shop.stripe.faults(match=REQUEST_REFUND, fail_next=1, fail_when=fault)
+        reply = await self._requests.send(
+            person,
+            "POST",
+            f"/api/orders/{order.id}/refund",
+            {"relist": relist},
+            key=key,
+            again=lambda key: self.refund(person, order, relist=relist, key=key),
+        )
+        if refund and fault is not None:
+            await self._on.shop.stripe.faults(match="", fail_next=0)
+        self._on.pauses.end()
+        if refund is None:
+            assert code(reply) in refusals, (reply.text, refusals)
+            return
+        if fault is None:
+            refunds.ask(order, refund)
+        elif fault == "after":
+            refunds.at_stripe(order, refund)
+        if refund.status == "failed":
+            assert code(reply) == (409, "refund_refused")
+        else:
+            _assert_tells(reply, order, refund)
+
+    async def refund_in_flight(self, person: Person, order: Order, *, relist: bool, key: str) -> None:
+        """The same request, while the first is at work."""
+        path, headers = f"/api/orders/{order.id}/refund", {"Idempotency-Key": key}
+        reply = await person.http.post(path, json={"relist": relist}, headers=headers)
+        assert code(reply) == (409, "idempotency_key_in_flight")
+
+    async def settle_refund(self, order: Order, *, succeed: bool) -> None:
+        """The bank decides, after days; the shop hears of it by a message, or asks."""
+        await self._on.shop.stripe.settle_refund(order.id, "succeed" if succeed else "fail")
+        refunds.settle(order, succeed=succeed)
+
+    async def refund_by_hand(self, order: Order) -> None:
+        """At Stripe, by somebody who does not ask the shop."""
+        await self._on.shop.stripe.refund_by_hand(order.id)
+        assert refunds.at_stripe(order, None).returned is not None
+
     async def _learn_intent(self, order: Order) -> None:
         for row in await self._on.shop.rows.fetch(
             "select distinct intent_id from payments.payments where order_id = $1 and intent_id is not null",
@@ -99,3 +161,12 @@ class Till:
 
 def _outcome(reply: httpx.Response) -> tuple[int, str]:
     return (201, reply.json()["status"]) if reply.status_code == 201 else code(reply)
+
+
+def _assert_tells(reply: httpx.Response, order: Order, refund: Refund) -> None:
+    assert reply.status_code == (200 if refund.status == "succeeded" else 202), reply.text
+    body = reply.json()
+    assert (body["id"], body["status"], body["version"]) == (order.id, order.status, order.version)
+    told = {name: value for name, value in body["refund"].items() if name != "id"}
+    money = {"amount": order.total, "currency": order.currency}
+    assert told == {"status": refund.status, "relist": refund.relist} | money

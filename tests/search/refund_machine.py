@@ -1,0 +1,160 @@
+"""The search with refunds: what a paid order's seller, buyer, bank and the house's own staff at Stripe do to it."""
+
+from collections.abc import Sequence
+from functools import partial
+
+from hypothesis import strategies as st
+from hypothesis.stateful import initialize, precondition, rule
+
+from tests.search import refunds
+from tests.search.entities import MAX_TICKETS_PER_ORDER, PAID, Order, Ticket
+from tests.search.machine import BUYER, NEWEST, PRICES, SELDOM, ShopMachine, newest
+from tests.search.refunds import DISPUTED, FAILS_LATER, WAITS
+from tests.system import Person
+
+CARD = st.sampled_from(["pm_card_visa", *2 * [WAITS, FAILS_LATER], DISPUTED])
+RELIST = st.booleans()
+WHO = st.sampled_from(["seller", "seller", "buyer", "stranger"])
+# What may happen before Stripe is asked for the money, and by what.
+MEANWHILE = {
+    "the reconciler does it": ["reconcile"],
+    "the reconciler does it and another buys": ["reconcile", "rival"],
+    "the reconciler does it and the bank refuses": ["reconcile", "bank refuses", "webhooks"],
+    "the reconciler does it and the bank agrees": ["reconcile", "bank agrees", "webhooks"],
+    "webhooks arrive": ["webhooks"],
+    "its request is repeated": ["repeat"],
+    "its buyer asks too": ["buyer"],
+    "its seller asks again": ["seller"],
+    "somebody gives it back by hand": ["by hand"],
+}
+
+
+class RefundingShopMachine(ShopMachine):
+    @initialize(prices=PRICES, sold_with=st.none() | CARD, relist=st.none() | RELIST)
+    def open(self, prices: list[int], sold_with: str | None, relist: bool | None) -> None:
+        """Some of the shops have sold something at once, and some of those have a refund of it."""
+        super().open(prices)
+        if sold_with is not None:
+            self._buy(self.mirror.buyers[0], self.mirror.model.tickets[:2], sold_with)
+            if relist is not None:
+                (order,) = self.mirror.orders
+                self._run(self.mirror.till.refund(self.mirror.sellers[0], order, relist=relist))
+
+    @precondition(lambda self: self._free())
+    @rule(buyer=BUYER, tickets=st.sets(NEWEST, min_size=1, max_size=2), card=CARD)
+    def buy(self, buyer: int, tickets: set[int], card: str) -> None:
+        """A sale without an incident, so that there is something to refund."""
+        person, free = self.mirror.buyers[buyer], self._free()
+        chosen = list(dict.fromkeys(newest(free, ticket) for ticket in sorted(tickets)))
+        self._buy(person, chosen, card)
+
+    @precondition(lambda self: self.mirror.orders)
+    @rule(order=NEWEST, who=WHO, relist=RELIST, unpaid=SELDOM)
+    def refund(self, order: int, who: str, relist: bool, unpaid: bool) -> None:
+        chosen = newest(self.mirror.orders if unpaid else self._paid() or self.mirror.orders, order)
+        self._run(self.mirror.till.refund(self._asking(chosen, who), chosen, relist=relist))
+
+    @precondition(lambda self: self._refundable())
+    @rule(order=NEWEST, relist=RELIST, fault=st.sampled_from(["before", "after"]))
+    def refund_over_a_bad_line(self, order: int, relist: bool, fault: str) -> None:
+        chosen = newest(self._refundable(), order)
+        self._run(self.mirror.till.refund(self._asking(chosen, "seller"), chosen, relist=relist, fault=fault))
+
+    @precondition(lambda self: self._refundable())
+    @rule(
+        order=NEWEST,
+        relist=RELIST,
+        meanwhile=st.lists(st.sampled_from(sorted(MEANWHILE)), min_size=1, max_size=2),
+    )
+    def refund_slowly(self, order: int, relist: bool, meanwhile: list[str]) -> None:
+        chosen = newest(self._refundable(), order)
+        seller = self._asking(chosen, "seller")
+        happens = partial(self._happens_to_refund, chosen, seller, relist, meanwhile)
+        self._run(self.mirror.till.refund(seller, chosen, relist=relist, meanwhile=happens))
+
+    @precondition(lambda self: self._at_the_bank(succeed=True))
+    @rule(order=NEWEST)
+    def bank_agrees(self, order: int) -> None:
+        self._run(
+            self.mirror.till.settle_refund(newest(self._at_the_bank(succeed=True), order), succeed=True)
+        )
+
+    @precondition(lambda self: self._at_the_bank(succeed=False))
+    @rule(order=NEWEST)
+    def bank_refuses(self, order: int) -> None:
+        chosen = newest(self._at_the_bank(succeed=False), order)
+        self._run(self.mirror.till.settle_refund(chosen, succeed=False))
+
+    @precondition(lambda self: self._returnable())
+    @rule(order=NEWEST)
+    def refund_by_hand(self, order: int) -> None:
+        self._run(self.mirror.till.refund_by_hand(newest(self._returnable(), order)))
+
+    @precondition(lambda self: self._refundable())
+    @rule(order=NEWEST)
+    def refund_window_ends(self, order: int) -> None:
+        self._run(self.mirror.clock.refund_window_ends(newest(self._refundable(), order)))
+
+    @precondition(lambda self: self.mirror.model.refunding())
+    @rule()
+    def reconcile_refunds(self) -> None:
+        self._run(self.mirror.messages.reconcile_refunds())
+
+    def _buy(self, buyer: Person, tickets: Sequence[Ticket], card: str) -> None:
+        for order in self._run(self.mirror.trade.place(buyer, tickets)):
+            self._run(self.mirror.till.pay(buyer, order, card))
+
+    async def _happens_to_refund(
+        self, order: Order, seller: Person, relist: bool, meanwhile: list[str], key: str
+    ) -> None:
+        for what in meanwhile:
+            for event in MEANWHILE[what]:
+                await self._happen_to_refund(order, event)
+                if event == "repeat":
+                    await self.mirror.till.refund_in_flight(seller, order, relist=relist, key=key)
+
+    async def _happen_to_refund(self, order: Order, event: str) -> None:
+        mirror = self.mirror
+        rival = next(person for person in mirror.buyers if person.name != order.buyer)
+        match event:
+            case "reconcile":
+                await mirror.messages.reconcile_refunds()
+            case "rival":
+                await mirror.trade.place(rival, list(order.prices)[:MAX_TICKETS_PER_ORDER])
+            case "webhooks":
+                await mirror.messages.deliver_webhooks([0, 1, 0])
+                await mirror.messages.run_all_jobs()
+            case "buyer" | "seller":
+                await mirror.till.refund(self._asking(order, event), order, relist=False)
+            case "by hand" if order in self._returnable():
+                await mirror.till.refund_by_hand(order)
+            case "bank agrees" if order in self._at_the_bank(succeed=True):
+                await mirror.till.settle_refund(order, succeed=True)
+            case "bank refuses" if order in self._at_the_bank(succeed=False):
+                await mirror.till.settle_refund(order, succeed=False)
+
+    def _asking(self, order: Order, who: str) -> Person:
+        sellers = {ticket.seller for ticket in order.prices}
+        names = {"seller": sellers, "buyer": {order.buyer}}
+        names["stranger"] = {person.name for person in self.mirror.people} - sellers - {order.buyer}
+        return next(person for person in self.mirror.people if person.name in names[who])
+
+    def _free(self) -> list[Ticket]:
+        return [ticket for ticket in self.mirror.model.tickets if ticket.is_free]
+
+    def _paid(self) -> list[Order]:
+        return [order for order in self.mirror.orders if order.status in PAID]
+
+    def _refundable(self) -> list[Order]:
+        return [order for order in self.mirror.orders if order.status == "completed" or order.is_owed]
+
+    def _at_the_bank(self, *, succeed: bool) -> list[Order]:
+        return [order for order in self.mirror.orders if refunds.may_settle(order, succeed=succeed)]
+
+    def _returnable(self) -> list[Order]:
+        """Those whose money somebody at Stripe could give back."""
+        return [
+            order
+            for order in self.mirror.orders
+            if order.intent == "succeeded" and order.card != DISPUTED and order.returned_by is None
+        ]
