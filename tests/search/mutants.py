@@ -102,6 +102,56 @@ EXPIRE_EVERYTHING = """
     $$
 """
 
+# Looks which refund the order names, and not whether the order still waits for it.
+FINISH_REFUND_AGAIN = """
+    create or replace function orders.finish_refund(
+        p_order uuid, p_refund uuid, p_relist boolean, p_correlation uuid
+    ) returns boolean
+    language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+    as $$
+    declare
+        v_order orders.orders;
+    begin
+        update orders.orders o set status = 'refunded', version = o.version + 1
+        where o.id = p_order and o.refund_id = p_refund returning * into v_order;
+        if not found then
+            return exists (select from orders.orders o where o.id = p_order and o.status = 'refunded');
+        end if;
+        perform tickets.unsell(p_order, p_relist, p_correlation);
+        update orders.lines l set live = false where l.order_id = p_order;
+        insert into events.outbox (type, subject, version, data, correlation_id)
+        values ('order.refunded', v_order.id, v_order.version, orders.state(v_order), p_correlation);
+        return true;
+    end
+    $$
+"""
+
+# Takes off sale, or puts on it, what is on the order's lines, whoever has it now.
+UNSELL_BY_LINES = """
+    create or replace function tickets.unsell(p_order uuid, p_relist boolean, p_correlation uuid) returns int
+    language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+    as $$
+    declare
+        v_unsold int;
+    begin
+        with unsold as (
+            update tickets.tickets t
+            set status = case when p_relist then 'available' else 'withdrawn' end, order_id = null, held_until = null,
+                version = t.version + 1
+            where t.id in (select l.ticket_id from orders.lines l where l.order_id = p_order)
+            returning t as ticket
+        ), told as (
+            insert into events.outbox (type, subject, version, data, correlation_id)
+            select case when p_relist then 'ticket.released' else 'ticket.withdrawn' end, (ticket).id, (ticket).version,
+                   tickets.state(ticket) || jsonb_build_object('previous_order_id', p_order, 'refunded', true), p_correlation
+            from unsold
+        )
+        select count(*) into v_unsold from unsold;
+        return v_unsold;
+    end
+    $$
+"""
+
 # Behind every guard, the table of transitions refuses what should never follow.
 ANY_TRANSITION = """
     create or replace function events.refuse_transition(p_of text, p_from text, p_to text) returns text

@@ -80,11 +80,16 @@ async def test_no_history_makes_the_shop_differ_from_the_model(
         (ShopMachine, [mutants.UNGUARDED_HOLD, mutants.NO_INDEX, mutants.ANY_TRANSITION]),
         (ShopMachine, [mutants.RELEASE_BY_LINES, mutants.ANY_TRANSITION]),
         (ShopMachine, [mutants.EXPIRE_EVERYTHING, mutants.ANY_TRANSITION]),
+        (
+            RefundingShopMachine,
+            [mutants.FINISH_REFUND_AGAIN, mutants.UNSELL_BY_LINES, mutants.ANY_TRANSITION],
+        ),
     ],
     ids=[
         "hold takes what is taken",
         "release by lines",
         "expire everything",
+        "a refund ends again, by lines",
     ],
 )
 async def test_a_shop_with_a_guard_taken_away_is_found_out(
