@@ -54,15 +54,14 @@ class Requests:
         again: Callable[[str], Awaitable[object]] | None = None,
         kept: bool = False,
     ) -> httpx.Response:
-        """A request under a key, which is remembered. `kept`: also when it is a refusal."""
+        """A request under a key, which is remembered. `kept`: also when it is a refusal, but for a conflict."""
         key = key or self.new_key()
         headers = {"Idempotency-Key": key}
         if if_match is not None:
             headers["If-Match"] = f'"{if_match}"'
         reply = await person.http.request(method, path, json=body, headers=headers)
-        self._sent[key] = Sent(
-            person, method, path, body, headers, reply, kept or reply.is_success, again or _never
-        )
+        kept = reply.is_success or (kept and reply.status_code != 409)
+        self._sent[key] = Sent(person, method, path, body, headers, reply, kept, again or _never)
         return reply
 
     async def repeat(self, sent: Sent) -> None:
