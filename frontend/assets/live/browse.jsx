@@ -10,7 +10,7 @@ import { art, clockTime, minutes, monthAndDay, moneyFrom, readersTime } from "./
 import { useValue } from "./observable.js";
 import { Ring } from "./ring.jsx";
 import { ShowsFeed } from "./shows_feed.js";
-import { Empty, Failed, OfflineBanner } from "./states.jsx";
+import { Empty, Failed, More, OfflineBanner } from "./states.jsx";
 
 // Kept from page to page: who comes back from a show finds the list as it was left.
 const feed = new ShowsFeed();
@@ -63,13 +63,7 @@ function Found({ question, clear }) {
           <ShowCard key={show.id} show={show} hold={facts?.hold_seconds ?? 0} />
         ))}
       </ul>
-      {more && (
-        <div className="more">
-          <button type="button" className="button quiet" onClick={feed.readMore}>
-            Show more
-          </button>
-        </div>
-      )}
+      {more && <More read={feed.readMore} />}
     </>
   );
 }

@@ -14,7 +14,7 @@ import { isHeld, levelOf, wholeSeconds } from "./orders.js";
 import { Reading } from "./reading.js";
 import { Ring } from "./ring.jsx";
 import { byShow, learnShows, shows } from "./shows.js";
-import { Empty, Failed, OfflineBanner } from "./states.jsx";
+import { Empty, Failed, More, OfflineBanner } from "./states.jsx";
 import { names } from "./tickets.js";
 
 const PAGE = 20;
@@ -101,13 +101,7 @@ function BuyersOrders() {
       <OfflineBanner />
       {held > 0 && <Group title="Yours for now" orders={orders.filter(isHeld)} facts={facts} />}
       {held < orders.length && <Group title="Earlier" orders={orders.filter((order) => !isHeld(order))} facts={facts} />}
-      {more && (
-        <div className="more">
-          <button type="button" className="button quiet" onClick={feed.readMore}>
-            Show more
-          </button>
-        </div>
-      )}
+      {more && <More read={feed.readMore} />}
     </>
   );
 }

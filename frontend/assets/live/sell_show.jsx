@@ -9,7 +9,7 @@ import { MyTicket } from "./my_ticket.jsx";
 import { useValue } from "./observable.js";
 import { ChangeShow } from "./show_form.jsx";
 import { ShowFeed } from "./show_feed.js";
-import { Empty, Failed } from "./states.jsx";
+import { Empty, Failed, NoSuchShow } from "./states.jsx";
 import { bySection, counts, standing } from "./tickets.js";
 
 const wholeSecond = () => Math.floor(serverNow() / 1000);
@@ -25,7 +25,7 @@ export function SellersShow({ id, seller }) {
 
   if (!show || !ready) {
     if (!problem) return <Waiting />;
-    return problem.status === 404 ? <NoSuchShow /> : <Failed problem={problem} again={feed.again} />;
+    return problem.status === 404 ? <NoSuchShow to="/sell">Your shows</NoSuchShow> : <Failed problem={problem} again={feed.again} />;
   }
   const mine = rows.filter((ticket) => ticket.seller_id === seller.id && ticket.status !== "withdrawn");
   const own = show.owner_id === seller.id;
@@ -106,21 +106,6 @@ function takings(tickets) {
   const currencies = new Set(sold.map((ticket) => ticket.currency));
   if (currencies.size !== 1) return "";
   return ` · ${money(sold.reduce((sum, ticket) => sum + ticket.price, 0), sold[0].currency)}`;
-}
-
-function NoSuchShow() {
-  return (
-    <Empty
-      title="There is no such show"
-      action={
-        <Link className="button" to="/sell">
-          Your shows
-        </Link>
-      }
-    >
-      It may have been a mistyped address.
-    </Empty>
-  );
 }
 
 function Waiting() {

@@ -1,6 +1,6 @@
 // The page of one show: its tickets as they are this second, and the shopper's pick.
 import { useEffect, useMemo, useRef, useState } from "react";
-import { Link, useParams } from "react-router";
+import { useParams } from "react-router";
 
 import { Choice } from "./choice.jsx";
 import { serverNow, useClock } from "./clock.js";
@@ -11,7 +11,7 @@ import { useValue } from "./observable.js";
 import { Pick, usePick } from "./pick.jsx";
 import { user } from "./session.js";
 import { ShowFeed } from "./show_feed.js";
-import { Empty, Failed, OfflineBanner } from "./states.jsx";
+import { Empty, Failed, NoSuchShow, OfflineBanner } from "./states.jsx";
 import { Section } from "./ticket_rows.jsx";
 import { bySection, counts, sectionOf, sectionsOf, standing } from "./tickets.js";
 import { toast } from "./toasts.jsx";
@@ -46,7 +46,7 @@ function OneShow({ id }) {
 
   if (!show || !ready) {
     if (!problem) return <Waiting />;
-    return problem.status === 404 ? <NoSuchShow /> : <Failed problem={problem} again={feed.again} />;
+    return problem.status === 404 ? <NoSuchShow to="/">See all shows</NoSuchShow> : <Failed problem={problem} again={feed.again} />;
   }
   const shown = tickets.filter(
     (ticket) =>
@@ -168,21 +168,6 @@ function Filters({ tickets, wanted, want }) {
         Only free ones
       </button>
     </div>
-  );
-}
-
-function NoSuchShow() {
-  return (
-    <Empty
-      title="There is no such show"
-      action={
-        <Link className="button" to="/">
-          See all shows
-        </Link>
-      }
-    >
-      It may have been a mistyped address.
-    </Empty>
   );
 }
 

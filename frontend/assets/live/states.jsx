@@ -1,4 +1,6 @@
 // What stands where content can't: nothing found, something wrong, no network.
+import { Link } from "react-router";
+
 import { useValue } from "./observable.js";
 import { connection } from "./push.js";
 
@@ -34,5 +36,32 @@ export function OfflineBanner() {
     <p className="banner" role="status">
       You are offline. This is what we last knew; it updates by itself when you are back.
     </p>
+  );
+}
+
+/** An address that no show has, and where to go on. */
+export function NoSuchShow({ to, children }) {
+  return (
+    <Empty
+      title="There is no such show"
+      action={
+        <Link className="button" to={to}>
+          {children}
+        </Link>
+      }
+    >
+      It may have been a mistyped address.
+    </Empty>
+  );
+}
+
+/** The next page of a list that goes on. */
+export function More({ read }) {
+  return (
+    <div className="more">
+      <button type="button" className="button quiet" onClick={read}>
+        Show more
+      </button>
+    </div>
   );
 }
