@@ -1,45 +1,30 @@
 // One order and the payment of it: read from the API, kept live by its buyer's channel, the same in every tab.
 import { get } from "./api.js";
 import { heard } from "./clock.js";
+import { Feed } from "./feed.js";
 import { LiveRows } from "./live_rows.js";
-import { Observable } from "./observable.js";
-import { Reading } from "./reading.js";
 import { learnShows } from "./shows.js";
 
-export class CheckoutFeed {
+export class CheckoutFeed extends Feed {
   orders = new LiveRows();
   payments = new LiveRows();
-  problem = new Observable(null);
   /** Whether Pay was pressed on this page. */
   paidHere = false;
-  #reading = new Reading();
 
   constructor(id) {
+    super();
     this.id = id;
   }
 
-  /** Read. Returns the way to stop. */
-  open() {
-    this.#reading.open();
-    this.again();
-    return () => this.#reading.close();
-  }
-
-  /** Read, and keep what went wrong for the page to show. */
-  again = () => this.read().catch(() => undefined);
-
-  read = async () => {
+  read = () => {
     const [orders, payments] = [this.orders.mark(), this.payments.mark()];
-    try {
-      const found = await this.#reading.latest((signal) => this.#ask(signal));
-      if (!found) return;
-      this.payments.replace(found.payments, payments);
-      this.orders.replace([found.order], orders);
-      this.problem.set(null);
-    } catch (fault) {
-      this.problem.set(fault);
-      throw fault;
-    }
+    return this.take(
+      (signal) => this.#ask(signal),
+      (found) => {
+        this.payments.replace(found.payments, payments);
+        this.orders.replace([found.order], orders);
+      },
+    );
   };
 
   async #ask(signal) {

@@ -5,13 +5,13 @@ import { Link } from "react-router";
 import { get } from "./api.js";
 import { heard, useClock, useSecondsUntil } from "./clock.js";
 import { useFacts } from "./facts.js";
+import { Feed } from "./feed.js";
 import { art, dayAndTime, minutes, money, showTime } from "./format.js";
 import { LiveRows } from "./live_rows.js";
 import { MembersOnly } from "./members.jsx";
 import { useMine } from "./mine.js";
 import { Observable, useValue } from "./observable.js";
 import { isHeld, levelOf, wholeSeconds } from "./orders.js";
-import { Reading } from "./reading.js";
 import { Ring } from "./ring.jsx";
 import { byShow, learnShows, shows } from "./shows.js";
 import { Empty, Failed, More, OfflineBanner } from "./states.jsx";
@@ -19,38 +19,25 @@ import { names } from "./tickets.js";
 
 const PAGE = 20;
 
-class OrdersFeed {
+class OrdersFeed extends Feed {
   orders = new LiveRows();
   more = new Observable(false);
-  problem = new Observable(null);
   #pages = 1;
-  #reading = new Reading();
-
-  open() {
-    this.#reading.open();
-    this.again();
-    return () => this.#reading.close();
-  }
-
-  again = () => this.read().catch(() => undefined);
 
   readMore = () => {
     this.#pages += 1;
     return this.again();
   };
 
-  read = async () => {
+  read = () => {
     const began = this.orders.mark();
-    try {
-      const found = await this.#reading.latest((signal) => this.#ask(signal));
-      if (!found) return;
-      this.orders.replace(found.orders, began);
-      this.more.set(found.more);
-      this.problem.set(null);
-    } catch (fault) {
-      this.problem.set(fault);
-      throw fault;
-    }
+    return this.take(
+      (signal) => this.#ask(signal),
+      (found) => {
+        this.orders.replace(found.orders, began);
+        this.more.set(found.more);
+      },
+    );
   };
 
   async #ask(signal) {

@@ -1,38 +1,17 @@
 // The shows that a seller is about: those that it made, and those that it lists tickets for.
 import { getAll } from "./api.js";
+import { Feed } from "./feed.js";
 import { LiveRows } from "./live_rows.js";
-import { Observable } from "./observable.js";
 import { listen } from "./push.js";
-import { Reading } from "./reading.js";
 
-export class SellersShows {
+export class SellersShows extends Feed {
   shows = new LiveRows();
-  problem = new Observable(null);
-  #reading = new Reading();
 
-  open() {
-    this.#reading.open();
-    this.again();
-    const stop = listen("shows", { message: this.#message, reread: this.read });
-    return () => {
-      stop();
-      this.#reading.close();
-    };
+  listen() {
+    return listen("shows", { message: this.#message, reread: this.read });
   }
 
-  again = () => this.read().catch(() => undefined);
-
-  read = async () => {
-    try {
-      const found = await this.#reading.latest((signal) => sellersShows(signal));
-      if (!found) return;
-      this.shows.replace(found);
-      this.problem.set(null);
-    } catch (fault) {
-      this.problem.set(fault);
-      throw fault;
-    }
-  };
+  read = () => this.take(sellersShows, (found) => this.shows.replace(found));
 
   #message = (_event, data) => {
     if (data?.show) this.shows.applyKnown(data.show);
