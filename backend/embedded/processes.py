@@ -8,6 +8,7 @@ import asyncio
 import ctypes
 import os
 import signal
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -138,9 +139,28 @@ def _prepare(parent: int, with_signal: signal.Signals, niceness: int) -> Callabl
 
     def ask() -> None:
         os.nice(niceness)
+        if niceness:
+            _set_autogroup(niceness)
         if prctl is not None:
             prctl(PR_SET_PDEATHSIG, with_signal, 0, 0, 0)
             if os.getppid() != parent:
                 os._exit(1)
 
     return ask
+
+
+def _set_autogroup(niceness: int) -> None:
+    """Where Linux schedules sessions as groups, a process's own niceness only counts within its session.
+
+    https://man7.org/linux/man-pages/man7/sched.7.html, "The autogroup feature". The kernel lets an ordinary user write
+    this every 100 ms, for all processes together; where it can't be written at all there are no groups.
+    """
+    for _ in range(20):
+        try:
+            Path("/proc/self/autogroup").write_text(str(niceness))
+        except BlockingIOError:
+            time.sleep(0.05)
+        except OSError:
+            return
+        else:
+            return

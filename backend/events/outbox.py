@@ -17,6 +17,8 @@ from backend.kernel.database import Connection
 from backend.kernel.supervised import running
 
 HINT_CHANNEL = "gittix:hint"
+# As far apart as the relay's turns: more often it would not look anyway.
+SPACING_SECONDS = 0.005
 
 
 async def append(
@@ -42,7 +44,7 @@ async def append(
 
 
 class RelayHint:
-    """Wakes the relay after a commit; many commits in the same instant are one message."""
+    """Wakes the relay after a commit, at once when it is the first for a while; those soon after it are one message."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
@@ -57,6 +59,7 @@ class RelayHint:
             self._wanted.clear()
             async with asyncio.timeout(1):
                 await self._redis.publish(HINT_CHANNEL, b"")
+            await asyncio.sleep(SPACING_SECONDS)
 
 
 @asynccontextmanager

@@ -35,8 +35,11 @@ LEASE = 0x72656C61
 # What a lost hint costs at the most.
 POLL_SECONDS = 0.1
 BATCH = 1500
-# Under load, turns are this far apart: what commits meanwhile shares one round of statements. A lone event waits for none.
+# Turns are this far apart, and farther at this rate: what commits meanwhile shares one round of statements. A lone event
+# waits for none.
 SPACING_SECONDS = 0.005
+BUSY_SPACING_SECONDS = 0.02
+BUSY_EVENTS_PER_SECOND = 1_000
 # How soon an idle relay sees that the stream has lost what was on it.
 LOOK_SECONDS = 1.0
 RETENTION = "7 days"
@@ -91,13 +94,16 @@ class Relay:
 
     async def _publish_for_ever(self, connection: Connection) -> None:
         clock = asyncio.get_running_loop().time
-        look_at = clock() + LOOK_SECONDS
-        tidy_at = clock() + TIDY_SECONDS
+        started = clock()
+        look_at = started + LOOK_SECONDS
+        tidy_at = started + TIDY_SECONDS
         while True:
             heartbeat("relay")
             self._woken.clear()
-            spaced_at = clock() + SPACING_SECONDS
+            since, started = started, clock()
+            reached = self._reached or 0
             more = await self.turn(connection)
+            busy = (self._reached or 0) - reached > BUSY_EVENTS_PER_SECOND * (started - since)
             if clock() >= look_at:
                 await self._look()
                 look_at = clock() + LOOK_SECONDS
@@ -111,7 +117,8 @@ class Relay:
             with suppress(TimeoutError):
                 async with asyncio.timeout(POLL_SECONDS):
                     await self._woken.wait()
-            await asyncio.sleep(max(0.0, spaced_at - clock()))
+            spacing = BUSY_SPACING_SECONDS if busy else SPACING_SECONDS
+            await asyncio.sleep(max(0.0, started + spacing - clock()))
 
     async def turn(self, connection: Connection) -> bool:
         """Number a batch and append a batch. Returns whether there may be more to do at once.
