@@ -35,10 +35,12 @@ def messages_for(event: Event) -> list[Message]:
             return _ticket_messages(event, msgspec.json.decode(event.envelope.data, type=Ticket))
         case "order":
             order = msgspec.json.decode(event.envelope.data, type=Order)
-            return [Message(_user(order.buyer_id), event.type, {"order": msgspec.to_builtins(order)})]
+            return [Message((_user(order.buyer_id),), event.type, {"order": msgspec.to_builtins(order)})]
         case "payment":
             payment = msgspec.json.decode(event.envelope.data, type=Payment)
-            return [Message(_user(payment.buyer_id), event.type, {"payment": msgspec.to_builtins(payment)})]
+            return [
+                Message((_user(payment.buyer_id),), event.type, {"payment": msgspec.to_builtins(payment)})
+            ]
     return []
 
 
@@ -58,7 +60,7 @@ def availability_message(show: Any) -> Message:
         for name in ("available", "held", "sold", "from_price", "currency", "next_free_at", "version")
     }
     return Message(
-        "shows",
+        ("shows",),
         "show.availability",
         {"show": msgspec.to_builtins({"id": str(show.id)} | counts)},
         key=str(show.id),
@@ -70,8 +72,13 @@ def _ticket_messages(event: Event, ticket: Ticket) -> list[Message]:
     key = str(ticket.id)
     data = {"ticket": _public(event, ticket)}
     told = [
-        Message(f"show-{ticket.show_id}", event.type, data, key=key, version=ticket.version),
-        Message(f"ticket-{ticket.id}", event.type, data, key=key, version=ticket.version),
+        Message(
+            (f"show-{ticket.show_id}", f"ticket-{ticket.id}"),
+            event.type,
+            data,
+            key=key,
+            version=ticket.version,
+        )
     ]
     order_id = ticket.order_id or ticket.previous_order_id
     told_as = "sale.refunded" if ticket.refunded else SALES.get(event.type)
@@ -83,7 +90,7 @@ def _ticket_messages(event: Event, ticket: Ticket) -> list[Message]:
             "currency": ticket.currency,
             "held_until": data["ticket"]["held_until"],
         }
-        told.append(Message(_user(ticket.seller_id), told_as, {"sale": sale}))
+        told.append(Message((_user(ticket.seller_id),), told_as, {"sale": sale}))
     return told
 
 

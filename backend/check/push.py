@@ -8,8 +8,6 @@ from redis.asyncio import Redis
 
 from backend.push.log import STATE, STREAM, Entry, read_entry
 
-# What the publisher's script puts before the data of its messages, and of no others.
-STAMPED = '{"_epoch":'
 PAGE = 1_000
 # The log may have more in a flood; its newest messages are looked at.
 MOST = 20_000
@@ -23,7 +21,7 @@ class PushLog(NamedTuple):
 
 
 class Message(NamedTuple):
-    """A message for one channel, decoded."""
+    """A message as one channel is told it, decoded."""
 
     channel: str
     event: str
@@ -46,9 +44,10 @@ async def read(redis: Redis) -> PushLog:
 def messages(log: PushLog) -> list[Message]:
     """The messages that the notifier published, newest first."""
     return [
-        Message(entry.channels[0], entry.event, msgspec.json.decode(entry.data))
+        Message(channel, entry.event, msgspec.json.decode(entry.data))
         for entry in log.entries
-        if entry.data.startswith(STAMPED) and len(entry.channels) == 1
+        if entry.stamp
+        for channel in entry.channels
     ]
 
 

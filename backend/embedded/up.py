@@ -230,7 +230,7 @@ class Up:
         self._command("relay", "relay")
         self._command("worker", "worker", "jobs")
         # Between a change and everybody's screen, what has not happened comes before what has not been told.
-        self._command("consumers", "worker", "consumers", niceness=TELLING)
+        self._command("consumers", "worker", "consumers", niceness=19)
         self._command("notifier", "worker", "notifier", niceness=TELLING)
         self._command("push", "serve", "push", "--port", str(ports.push), niceness=TELLING)
         # Last to start, first to stop: who asks it is answered by parts that are there.

@@ -34,7 +34,7 @@ log = structlog.get_logger()
 LEASE = 0x72656C61
 # What a lost hint costs at the most.
 POLL_SECONDS = 0.1
-BATCH = 1500
+BATCH = 400
 # Turns are this far apart, and farther at this rate: what commits meanwhile shares one round of statements. A lone event
 # waits for none.
 SPACING_SECONDS = 0.005

@@ -123,9 +123,9 @@ class Gateway:
     async def _dispatch(self, entry: Entry) -> None:
         if entry.terminated_user is not None:
             self.terminate(entry.terminated_user)
-        for name in entry.channels:
+        for index, name in enumerate(entry.channels):
             if self.hub.channel(name) is not None:
-                frame = protocol.frame(entry.event, entry.data, name, entry.user_id)
+                frame = protocol.frame(entry.event, entry.data_for(index), name, entry.user_id)
                 await self.hub.broadcast(name, frame, entry.excluded)
 
     async def _send_away(self, reason: str, window_seconds: float) -> None:

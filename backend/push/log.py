@@ -30,8 +30,8 @@ MAX_LENGTH: Final = 100_000
 # Appends beyond this wait for a connection: Redis runs one script at a time anyway.
 MAX_CONNECTIONS: Final = 16
 
-# Entry fields: n, c(hannels, a space between), e(vent), d(ata), x (excluded socket), u(ser id), k(ey), v(ersion);
-# t (user whose connections to terminate) stands alone.
+# Entry fields: n, c(hannels, a space between), e(vent), d(ata), x (excluded socket), u(ser id), k(ey), v(ersion),
+# s (epoch, and the number within each of the channels); t (user whose connections to terminate) stands alone.
 _APPEND: Final = f"""
 local stream, state = KEYS[1], KEYS[2]
 local time = redis.call('TIME')
@@ -64,7 +64,7 @@ close()
 """
 )
 
-# A message comes as its channel, event, data, key and version (empty when it has none). A smaller count than expected
+# A message comes as its channels, event, data, key and version (empty when it has none). A smaller count than expected
 # means that Redis lost its tail: seqs would repeat, so a new epoch begins first.
 _MESSAGES: Final = (
     _APPEND
@@ -86,10 +86,11 @@ end
 local function read_seqs(messages)
   local wanted = {{}}
   for _, message in ipairs(messages) do
-    local channel = message[1]
-    if not seqs[channel] then
-      wanted[#wanted + 1] = channel
-      seqs[channel] = n
+    for _, channel in ipairs(message[1]) do
+      if not seqs[channel] then
+        wanted[#wanted + 1] = channel
+        seqs[channel] = n
+      end
     end
   end
   for days_ago = 0, 1 do
@@ -102,14 +103,16 @@ local function read_seqs(messages)
   end
 end
 local function append_messages(messages)
-  local head = '{{"_epoch":' .. text(epoch) .. ',"_seq":'
   for _, message in ipairs(messages) do
-    local channel, event, data, key, version = unpack(message)
-    local seq = seqs[channel] + 1
-    seqs[channel] = seq
-    data = head .. text(seq) .. (data == '{{}}' and '' or ',') .. string.sub(data, 2)
-    local fields = {{'c', channel, 'e', event, 'd', data}}
-    if key ~= '' then fields[7], fields[8] = 'k', key end
+    local channels, event, data, key, version = unpack(message)
+    local stamp = text(epoch)
+    for _, channel in ipairs(channels) do
+      local seq = seqs[channel] + 1
+      seqs[channel] = seq
+      stamp = stamp .. ' ' .. text(seq)
+    end
+    local fields = {{'c', table.concat(channels, ' '), 'e', event, 'd', data, 's', stamp}}
+    if key ~= '' then fields[9], fields[10] = 'k', key end
     if version ~= '' then
       fields[#fields + 1] = 'v'
       fields[#fields + 1] = text(version)
@@ -172,7 +175,7 @@ return {epoch, appended, recorded, 1}
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """One entry as the gateway reads it."""
+    """One entry as the gateway reads it. `stamp` is the epoch and a number for each channel, of a message that is numbered."""
 
     id: str
     number: int | None
@@ -182,6 +185,14 @@ class Entry(msgspec.Struct, frozen=True):
     excluded: str | None = None
     user_id: str | None = None
     terminated_user: str | None = None
+    stamp: tuple[str, ...] = ()
+
+    def data_for(self, index: int) -> str:
+        """The data as the channel of this index is told it: what is numbered says its number there, before the rest."""
+        if not self.stamp:
+            return self.data
+        comma = "" if self.data == "{}" else ","
+        return f'{{"_epoch":{self.stamp[0]},"_seq":{self.stamp[index + 1]}{comma}{self.data[1:]}'
 
     @property
     def appended_ms(self) -> int:
@@ -201,6 +212,7 @@ def read_entry(id: bytes, fields: Mapping[bytes, bytes]) -> Entry:
         excluded=text.get(b"x"),
         user_id=text.get(b"u"),
         terminated_user=text.get(b"t"),
+        stamp=tuple(text.get(b"s", "").split()),
     )
 
 

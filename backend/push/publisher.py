@@ -33,9 +33,12 @@ CALL_MESSAGES: Final = 250
 
 
 class Message(msgspec.Struct, frozen=True):
-    """One event for one channel. With a key it is state: the highest version of the key replaces the others."""
+    """One event for some channels, to each of which it is a message of its own, with its number there.
 
-    channel: str
+    With a key it is state: the highest version of the key replaces the others.
+    """
+
+    channels: tuple[str, ...]
     event: str
     data: dict[str, Any]
     key: str | None = None
@@ -182,10 +185,9 @@ class HostedPublisher:
             raise PublishError(repr(fault)) from fault
 
     def _send(self, messages: Sequence[Message]) -> None:
-        for start in range(0, len(messages), HOSTED_BATCH):
-            self._client.trigger_batch(
-                [_hosted(message) for message in messages[start : start + HOSTED_BATCH]]
-            )
+        batch = [_hosted(message, channel) for message in messages for channel in message.channels]
+        for start in range(0, len(batch), HOSTED_BATCH):
+            self._client.trigger_batch(batch[start : start + HOSTED_BATCH])
 
 
 def _calls(places: Sequence[Place]) -> Iterator[list[Place]]:
@@ -203,18 +205,14 @@ def _calls(places: Sequence[Place]) -> Iterator[list[Place]]:
         yield call
 
 
-def _fields(messages: Sequence[Message]) -> list[tuple[str, str, str, str, int | str]]:
-    """What the scripts know of messages: channel, event, data, key and version. Redis's MessagePack knows no bytes."""
+def _fields(messages: Sequence[Message]) -> list[tuple[tuple[str, ...], str, str, str, int | str]]:
+    """What the scripts know of messages: channels, event, data, key and version. Redis's MessagePack knows no bytes."""
     fields = []
-    encoded: dict[int, str] = {}
     for message in messages:
-        # An event tells several channels the same.
-        body = encoded.get(id(message.data))
-        if body is None:
-            assert not {"_epoch", "_seq"} & message.data.keys(), "the publisher stamps these"
-            body = encoded[id(message.data)] = msgspec.json.encode(message.data).decode()
+        assert not {"_epoch", "_seq"} & message.data.keys(), "these are stamped on a message as it goes out"
+        body = msgspec.json.encode(message.data).decode()
         version = "" if message.version is None else message.version
-        fields.append((message.channel, message.event, body, message.key or "", version))
+        fields.append((message.channels, message.event, body, message.key or "", version))
     return fields
 
 
@@ -222,9 +220,9 @@ def _packed(value: Any) -> bytes:
     return msgspec.msgpack.encode(value)
 
 
-def _hosted(message: Message) -> dict[str, str]:
+def _hosted(message: Message, channel: str) -> dict[str, str]:
     return {
-        "channel": message.channel,
+        "channel": channel,
         "name": message.event,
         "data": msgspec.json.encode(message.data).decode(),
     }

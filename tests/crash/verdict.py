@@ -228,13 +228,14 @@ async def _push_log(world: World, outbox: Sequence[Any]) -> list[str]:
     wrong = []
     numbers: defaultdict[str, list[int]] = defaultdict(list)
     told: defaultdict[tuple[str, str], list[tuple[str, int]]] = defaultdict(list)
-    for _, fields in await world.redis.xrange(push.STREAM):
-        (channel,) = fields[b"c"].decode().split()
-        data = json.loads(fields[b"d"])
-        numbers[channel].append(data["_seq"])
-        noun = "ticket" if channel.startswith("show-") else "order"
+    for entry_id, fields in await world.redis.xrange(push.STREAM):
+        entry = push.read_entry(entry_id, fields)
+        for channel, seq in zip(entry.channels, entry.stamp[1:], strict=True):
+            numbers[channel].append(int(seq))
+        data = json.loads(entry.data)
+        noun = "ticket" if entry.channels[0].startswith("show-") else "order"
         if noun in data:
-            told[noun, data[noun]["id"]].append((fields[b"e"].decode(), data[noun]["version"]))
+            told[noun, data[noun]["id"]].append((entry.event, data[noun]["version"]))
     for channel, seen in numbers.items():
         if seen != list(range(seen[0], seen[0] + len(seen))):
             wrong.append(f"{channel} was numbered {seen}")

@@ -21,12 +21,19 @@ async def client(redis_server: RedisServer) -> AsyncIterator[Redis]:
         yield connected
 
 
-def held(channel: str = "show-1", **data: Any) -> Message:
-    return Message(channel, "ticket.held", data, key="t1", version=3)
+def held(*channels: str, **data: Any) -> Message:
+    return Message(channels or ("show-1",), "ticket.held", data, key="t1", version=3)
 
 
-def published(redis_server: RedisServer) -> list[Any]:
-    return [json.loads(fields[b"d"]) for fields in entries(redis_server.url)]
+def published(redis_server: RedisServer, channel: str | None = None) -> list[Any]:
+    """What this channel is told, or all of them."""
+    found = [pushlog.read_entry(b"1-1", fields) for fields in entries(redis_server.url)]
+    return [
+        json.loads(entry.data_for(index))
+        for entry in found
+        for index, name in enumerate(entry.channels)
+        if channel in (None, name)
+    ]
 
 
 async def test_messages_are_numbered_in_their_channels(redis_server: RedisServer, client: Redis) -> None:
@@ -44,6 +51,20 @@ async def test_messages_are_numbered_in_their_channels(redis_server: RedisServer
     ]
     first = entries(redis_server.url)[0]
     assert (first[b"k"], first[b"v"], first[b"c"], first[b"n"]) == (b"t1", b"3", b"show-1", b"1")
+
+
+async def test_one_entry_is_numbered_in_each_of_its_channels(
+    redis_server: RedisServer, client: Redis
+) -> None:
+    publisher = Publisher(client)
+    messages = [held("show-1"), held("show-1", "ticket-1", n=1), held("ticket-1")]
+    state = await publisher.publish([Place(1, messages)], expected_appended=0)
+    assert len(entries(redis_server.url)) == state.appended == 3
+    assert [message["_seq"] for message in published(redis_server, "show-1")] == [1, 2]
+    assert published(redis_server, "ticket-1") == [
+        {"_epoch": state.epoch, "_seq": 1, "n": 1},
+        {"_epoch": state.epoch, "_seq": 2},
+    ]
 
 
 async def test_a_position_is_published_once(redis_server: RedisServer, client: Redis) -> None:
@@ -116,9 +137,8 @@ async def test_a_forgotten_channel_repeats_no_number(redis_server: RedisServer, 
     assert DAY_SECONDS < await client.ttl(today) <= 2 * DAY_SECONDS
     await client.hdel(today, "show-1")  # type: ignore[misc]
     await publisher.publish([Place(4, [held(), held()])], expected_appended=state.appended)
-    told = [message for message in entries(redis_server.url) if message[b"c"] == b"show-1"]
     # It goes on where the log is.
-    assert [json.loads(message[b"d"])["_seq"] for message in told] == [1, 2, 3, 7, 8]
+    assert [message["_seq"] for message in published(redis_server, "show-1")] == [1, 2, 3, 7, 8]
     assert len({message["_epoch"] for message in published(redis_server)}) == 1
 
 
@@ -156,6 +176,18 @@ async def test_published_messages_reach_pusher_js(gateway: RunningGateway, clien
         state = await Publisher(client).publish([Place(1, [held(ticket={"id": "t1"})])], expected_appended=0)
         seen = await watcher.event("ticket.held", "show-1")
         assert seen.data == {"_epoch": state.epoch, "_seq": 1, "ticket": {"id": "t1"}}
+
+
+async def test_each_channel_of_an_entry_is_told_its_own_number(
+    gateway: RunningGateway, client: Redis
+) -> None:
+    async with gateway.watcher("show-1", "ticket-1") as watcher:
+        await watcher.subscribed("ticket-1")
+        both = held("show-1", "ticket-1", ticket={"id": "t1"})
+        await Publisher(client).publish([Place(1, [held("ticket-1"), both])], expected_appended=0)
+        on_show = await watcher.event("ticket.held", "show-1")
+        assert (on_show.data["_seq"], on_show.data["ticket"]) == (1, {"id": "t1"})
+        assert [(await watcher.event("ticket.held", "ticket-1")).data["_seq"] for _ in range(2)] == [1, 2]
 
 
 async def test_a_redis_that_is_away_is_an_error_in_time() -> None:

@@ -58,8 +58,9 @@ async def heard(system: System) -> list[Heard]:
     found = []
     for entry_id, fields in await system.redis().xrange(push.STREAM):
         entry = push.read_entry(entry_id, fields)
-        data = msgspec.json.decode(entry.data)
-        found += [Heard(entry.appended_ms / 1000, channel, entry.event, data) for channel in entry.channels]
+        for index, channel in enumerate(entry.channels):
+            data = msgspec.json.decode(entry.data_for(index))
+            found.append(Heard(entry.appended_ms / 1000, channel, entry.event, data))
     return found
 
 

@@ -12,15 +12,15 @@ from tests.check.market import Market
 
 async def tell(market: Market, channel: str, event: str, **body: object) -> None:
     """A message as the publisher's script appends it."""
-    data = msgspec.json.encode({"_epoch": 1, "_seq": 1} | body)
-    await market.redis.xadd(push.STREAM, {"c": channel, "e": event, "d": data})
+    await market.redis.xadd(
+        push.STREAM, {"c": channel, "e": event, "d": msgspec.json.encode(body), "s": "1 1"}
+    )
 
 
 async def newest(market: Market, channel: str) -> Mapping[str, object]:
-    """The data of the newest message on the first channel of this kind, without its stamps."""
+    """The data of the newest message on the first channel of this kind."""
     log = await reading.read(market.redis)
-    body = next(m.body for m in reading.messages(log) if m.channel.startswith(channel))
-    return {name: value for name, value in body.items() if not name.startswith("_")}
+    return next(m.body for m in reading.messages(log) if m.channel.startswith(channel))
 
 
 async def tell_of_the_future(market: Market) -> None:
