@@ -240,7 +240,9 @@ class Settlement:
             case "requires_payment_method" | "requires_confirmation":
                 challenged = payment.status == "requires_action" and intent.failure is not None
                 if challenged or (payment.status == "started" and abandoned):
-                    failure = intent.failure or ABANDONED
+                    # An intent keeps its last error: what it says may be of the attempt before, if this one never reached it.
+                    own = challenged or payment.attempt == 1
+                    failure = intent.failure if own and intent.failure else ABANDONED
                     return Outcome(await self._failed(payment, failure, correlation_id, intent.id))
         return Outcome(payment)
 

@@ -153,6 +153,21 @@ async def test_a_confirmation_that_failed_is_given_up_and_the_order_payable(
     await shop.assert_paid_once(order)
 
 
+async def test_an_attempt_that_never_reached_the_card_is_not_told_the_decline_before_it(
+    shop: Shop, impatient: None
+) -> None:
+    order = await shop.order()
+    assert (await shop.pay(order, "pm_card_chargeDeclined")).json()["code"] == "card_declined"
+    await shop.stripe.faults(match="/confirm", fail_next=1, fail_when="before", webhooks={"paused": True})
+    payment = (await shop.pay(order)).json()
+    assert payment["status"] == "started"
+    await reconcile(shop)
+    found = (await shop.buyer.get(f"/api/payments/{payment['id']}")).json()
+    assert (found["status"], found["failure_code"]) == ("failed", "abandoned")
+    assert (await shop.pay(order)).json()["status"] == "captured"
+    await shop.assert_paid_once(order)
+
+
 async def test_a_confirmation_whose_reply_was_lost_is_found_and_captured(shop: Shop, impatient: None) -> None:
     await shop.stripe.faults(match="/confirm", fail_next=1, fail_when="after", webhooks={"paused": True})
     order = await shop.order()
