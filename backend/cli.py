@@ -99,6 +99,7 @@ def worker(
     ] = None,
 ) -> None:
     """Run arq's jobs, the event stream's consumers, and the notifier that tells browsers."""
+    from backend.kernel import operations
     from workers.main import NEEDS
     from workers.main import worker as running_worker
 
@@ -107,7 +108,7 @@ def worker(
     _log(settings)
 
     async def work() -> None:
-        async with running_worker(settings, parts):
+        async with running_worker(settings, parts) as checks, operations.served(settings, checks):
             await _stop_signal()
 
     _run(work())
@@ -117,6 +118,7 @@ def worker(
 def relay() -> None:
     """Publish the outbox to the event stream."""
     from backend.events.relay import Relay
+    from backend.kernel import operations
     from backend.kernel.redis import open_redis
     from backend.kernel.supervised import running
 
@@ -125,8 +127,9 @@ def relay() -> None:
 
     async def work() -> None:
         redis = open_redis(settings.redis_url, name="gittix-relay")
+        publisher = Relay(settings.noun_database_url("relay"), redis)
         try:
-            async with running(("relay", Relay(settings.noun_database_url("relay"), redis).run)):
+            async with running(("relay", publisher.run)), operations.served(settings, publisher.checks()):
                 await _stop_signal()
         finally:
             await redis.aclose()

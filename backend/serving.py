@@ -157,7 +157,8 @@ def _push(settings: Settings) -> Starlette:
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:
         async with api.router.lifespan_context(app) as ours, gateway.router.lifespan_context(app) as theirs:
-            yield {**(ours or {}), **(theirs or {})}
+            checks = {**(ours or {})["checks"], **(theirs or {})["checks"]}
+            yield {**(ours or {}), **(theirs or {}), "checks": checks}
 
     both = Starlette(routes=[*gateway.routes, Mount("/", app=api)], lifespan=lifespan)
     both.state.settings = gateway.state.settings

@@ -1,7 +1,7 @@
 """A worker process: arq's jobs, the stream's consumers and the notifier, each supervised by itself."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from typing import Any
@@ -16,9 +16,10 @@ from backend.events.stores import Stores, open_stores
 from backend.kernel import database, idempotency
 from backend.kernel.database import Pool
 from backend.kernel.jobs import QUEUE, deserialise, open_jobs, serialise
+from backend.kernel.operations import Check
 from backend.kernel.redis import open_redis
 from backend.kernel.settings import Settings
-from backend.kernel.supervised import running
+from backend.kernel.supervised import alive, heartbeat, running
 from backend.payments.provider import Provider
 from backend.payments.queries import purge_webhooks
 from backend.payments.service import HANDLE_WEBHOOK
@@ -27,7 +28,7 @@ from backend.push import log as push
 from backend.push.client import pusher_client
 from backend.push.publisher import HostedPublisher, MessagePublisher, Publisher
 from workers import expiration, payments
-from workers.notifications import Notifier
+from workers.notifications import READER, Notifier
 
 log = structlog.get_logger()
 
@@ -38,6 +39,7 @@ NEEDS = {
     "notifier": ("database:tickets", "database:push", "redis_url"),
 }
 
+ARQ = "arq"
 POLL_SECONDS = 0.05
 # After a kill -9 a job is blocked for its timeout and ten seconds more; the sweeps do its work meanwhile.
 JOB_SECONDS = 15
@@ -51,16 +53,20 @@ Job = Callable[..., Coroutine[Any, Any, Any]]
 
 
 @asynccontextmanager
-async def worker(settings: Settings, parts: Sequence[str] = tuple(NEEDS)) -> AsyncIterator[None]:
-    """What a worker process does, while the block runs: all of it, or these parts."""
+async def worker(
+    settings: Settings, parts: Sequence[str] = tuple(NEEDS)
+) -> AsyncIterator[Mapping[str, Check]]:
+    """What a worker process does, while the block runs: all of it, or these parts. Yields the checks of its readiness."""
     async with AsyncExitStack() as stack:
+        checks: dict[str, Check] = {}
         for part in parts:
-            await stack.enter_async_context(_PARTS[part](settings))
-        yield
+            own = await stack.enter_async_context(_PARTS[part](settings))
+            checks |= {f"{part}.{name}": check for name, check in own.items()}
+        yield checks
 
 
 @asynccontextmanager
-async def _jobs(settings: Settings) -> AsyncIterator[None]:
+async def _jobs(settings: Settings) -> AsyncIterator[Mapping[str, Check]]:
     """What is done at its time, and what Stripe called about."""
     jobs = open_jobs(settings.redis_url, name="gittix-jobs")
     provider = Provider(settings.stripe_api_key, settings.stripe_api_base)
@@ -72,33 +78,34 @@ async def _jobs(settings: Settings) -> AsyncIterator[None]:
         ):
             settlement = Settlement(paying, provider)
             context = {"orders": orders, "payments": paying, "tickets": tickets, "settlement": settlement}
-            async with running(("arq", lambda: _work_off(jobs, context))):
-                yield
+            async with running((ARQ, lambda: _work_off(jobs, context))):
+                yield {**_checks(orders=orders, payments=paying, tickets=tickets), ARQ: alive(ARQ)}
     finally:
         await provider.close()
         await jobs.aclose()
 
 
 @asynccontextmanager
-async def _consumers(settings: Settings) -> AsyncIterator[None]:
+async def _consumers(settings: Settings) -> AsyncIterator[Mapping[str, Check]]:
     """What services do about each other's events."""
     jobs = open_jobs(settings.redis_url, name="gittix-consumers")
     try:
         async with (
             open_stores(settings, "orders") as orders,
             open_stores(settings, "payments") as paying,
-            running(
-                ("consumer-expiration", _expiration(orders, jobs).run),
-                ("consumer-payments", _payments(paying, jobs).run),
-            ),
         ):
-            yield
+            consumers = (_expiration(orders, jobs), _payments(paying, jobs))
+            async with running(*((consumer.task, consumer.run) for consumer in consumers)):
+                yield {
+                    **_checks(orders=orders, payments=paying),
+                    **{consumer.task: alive(consumer.task) for consumer in consumers},
+                }
     finally:
         await jobs.aclose()
 
 
 @asynccontextmanager
-async def _notifier(settings: Settings) -> AsyncIterator[None]:
+async def _notifier(settings: Settings) -> AsyncIterator[Mapping[str, Check]]:
     """What browsers hear."""
     redis = open_redis(settings.redis_url, name="gittix-notifier")
     push_log = push.connect(settings.redis_url, timeout_seconds=2.0)
@@ -106,9 +113,9 @@ async def _notifier(settings: Settings) -> AsyncIterator[None]:
     try:
         async with (
             open_stores(settings, "tickets") as tickets,
-            running(("notifier", Notifier(url, tickets.pool, redis, publisher).run)),
+            running((READER, Notifier(url, tickets.pool, redis, publisher).run)),
         ):
-            yield
+            yield {**_checks(tickets=tickets), READER: alive(READER)}
     finally:
         await redis.aclose()
         await push_log.aclose()
@@ -117,9 +124,21 @@ async def _notifier(settings: Settings) -> AsyncIterator[None]:
 _PARTS = {"jobs": _jobs, "consumers": _consumers, "notifier": _notifier}
 
 
+def _checks(**nouns: Stores) -> dict[str, Check]:
+    return {
+        f"{noun}.{name}": check for noun, stores in nouns.items() for name, check in stores.checks().items()
+    }
+
+
+class _Arq(Worker):
+    async def heart_beat(self) -> None:
+        await super().heart_beat()
+        heartbeat(ARQ)
+
+
 async def _work_off(jobs: ArqRedis, context: dict[str, Any]) -> None:
     """arq's own loop; it ends on a broken connection and is then started anew."""
-    arq = Worker(
+    arq = _Arq(
         functions=[
             func(_retried(expiration.expire_due), name=expiration.EXPIRE_DUE),
             func(_retried(payments.handle_webhook), name=HANDLE_WEBHOOK),

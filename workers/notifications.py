@@ -83,8 +83,8 @@ class Notifier:
             log.info("notifier active")
             cursor = await self._start(connection)
             while True:
-                heartbeat("notifier")
                 cursor = await self._turn(connection, cursor)
+                heartbeat(READER, "active")
 
     async def _start(self, connection: Connection) -> Position:
         row = await connection.fetchrow("select position, appended from push.notifier")

@@ -62,6 +62,7 @@ class Consumer:
         self, name: str, redis: Redis, pool: Pool, schema: str, handler: Handler, *, types: frozenset[str]
     ) -> None:
         self.name = name
+        self.task = f"consumer-{name}"
         self._redis = redis
         self._pool = pool
         self._schema = schema
@@ -84,9 +85,9 @@ class Consumer:
                 await self._take_up()
                 claim_at = _now() + CLAIM_IDLE_MS / 1000
                 while _now() < claim_at:
-                    heartbeat(f"consumer-{self.name}")
                     await self._retry()
                     await self._take_new()
+                    heartbeat(self.task)
             except ResponseError as fault:
                 # The stream or the group is gone with Redis' data: from the start; the inbox knows what was done.
                 if "NOGROUP" not in str(fault):

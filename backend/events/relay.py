@@ -11,7 +11,7 @@ commits and stalls nobody.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -27,7 +27,8 @@ from backend.events.stream import START, EventStream, Position
 from backend.kernel import database
 from backend.kernel.database import Connection
 from backend.kernel.lease import lease
-from backend.kernel.supervised import heartbeat, running
+from backend.kernel.operations import Check
+from backend.kernel.supervised import alive, heartbeat, running
 
 log = structlog.get_logger()
 
@@ -85,6 +86,17 @@ class Relay:
                     OUTBOX_AGE.set(await oldest_unpublished(connection, self._reached))
                     raise
 
+    def checks(self) -> Mapping[str, Check]:
+        """For /readyz; the active relay and one that stands by are both ready."""
+        return {"database": self._database_answers, "redis": self._redis_answers, "relay": alive("relay")}
+
+    async def _database_answers(self) -> None:
+        # The lease's own connection is at work, and one only takes milliseconds.
+        await (await database.connect(self._url, name="gittix-relay-ready")).close()
+
+    async def _redis_answers(self) -> None:
+        await self._redis.get("gittix:ping")
+
     async def _hints(self) -> None:
         async with self._redis.pubsub() as hints:
             await hints.subscribe(HINT_CHANNEL)
@@ -98,12 +110,12 @@ class Relay:
         look_at = started + LOOK_SECONDS
         tidy_at = started + TIDY_SECONDS
         while True:
-            heartbeat("relay")
             self._woken.clear()
             since, started = started, clock()
             reached = self._reached or 0
             more = await self.turn(connection)
             busy = (self._reached or 0) - reached > BUSY_EVENTS_PER_SECOND * (started - since)
+            heartbeat("relay", "active")
             if clock() >= look_at:
                 await self._look()
                 look_at = clock() + LOOK_SECONDS

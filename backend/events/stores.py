@@ -9,9 +9,9 @@ from redis.asyncio import Redis
 from backend.events.outbox import RelayHint, relay_hint
 from backend.kernel import database
 from backend.kernel.database import Pool
+from backend.kernel.operations import Check
 from backend.kernel.redis import open_redis
 from backend.kernel.settings import Settings
-from backend.kernel.web import Check
 
 
 class Stores(NamedTuple):

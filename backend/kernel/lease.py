@@ -25,7 +25,7 @@ async def lease(url: str, number: int, *, name: str, **settings: str) -> AsyncIt
     connection = await database.connect(url, name=f"gittix-{name}", **settings)
     try:
         while not await connection.fetchval("select pg_try_advisory_lock($1)", number):
-            heartbeat(name)
+            heartbeat(name, "standby")
             await asyncio.sleep(POLL_SECONDS)
         yield connection
     finally:

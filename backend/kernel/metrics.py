@@ -17,7 +17,7 @@ STALE = Counter(
 )
 TASK_RESTARTS = Counter("gittix_task_restarts", "Restarts of a supervised background task", ["task"])
 TASK_HEARTBEAT = Gauge(
-    "gittix_task_heartbeat_seconds", "When a background task last said it was alive", ["task"]
+    "gittix_task_heartbeat_timestamp_seconds", "When a background task last said it was alive", ["task"]
 )
 
 

@@ -76,6 +76,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     allowed_origins: str = ""
     trusted_proxies: str = ""
     rate_limits: Literal["on", "off"] = "on"
+    # Where a process that serves nothing else has /healthz, /readyz and /metrics: an address, or the path of a Unix socket.
+    ops_host: str = "127.0.0.1"
+    ops_port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 0
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["console", "json"] = "json"
 

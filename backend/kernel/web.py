@@ -4,8 +4,7 @@ A service is a value: its routes and a lifespan that opens what they need. `buil
 middleware, error mapping and operational routes, so that a noun answers alike alone and mounted beside the others.
 """
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
@@ -17,11 +16,10 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import BaseRoute, Route
+from starlette.responses import Response
+from starlette.routing import BaseRoute
 
-from backend.kernel import database
-from backend.kernel.metrics import metrics_endpoint
+from backend.kernel import database, operations
 from backend.kernel.middleware import (
     BodyLimit,
     RequestLog,
@@ -30,6 +28,7 @@ from backend.kernel.middleware import (
     UnexpectedFaults,
 )
 from backend.kernel.openapi import openapi_routes
+from backend.kernel.operations import Check
 from backend.kernel.principal import TokenVerifier
 from backend.kernel.problems import (
     BadRequest,
@@ -46,9 +45,6 @@ log = structlog.get_logger()
 
 T = TypeVar("T")
 State = dict[str, Any]
-Check = Callable[[], Awaitable[None]]
-
-READY_SECONDS = 2.0
 
 
 class Service(NamedTuple):
@@ -91,14 +87,9 @@ def build(
                 state["checks"] |= {f"{service.name}.{name}": check for name, check in opened.checks.items()}
             yield state
 
-    operations = [
-        Route("/healthz", _healthz),
-        Route("/readyz", _readyz),
-        Route("/metrics", metrics_endpoint),
-    ]
     nouns = [route for service in services for route in service.routes]
     app = Starlette(
-        routes=[*nouns, *openapi_routes(nouns), *operations, *routes],
+        routes=[*nouns, *openapi_routes(nouns), *operations.routes(), *routes],
         middleware=[
             Middleware(RequestLog),
             Middleware(SecurityHeaders, secure=secure),
@@ -194,27 +185,6 @@ def _misfit(fault: msgspec.ValidationError) -> Invalid:
     if not field and "field `" in message:
         field = message.split("field `", 1)[1].split("`", 1)[0]
     return Invalid(message, errors=[FieldError(field, message)])
-
-
-async def _healthz(_request: Request) -> Response:
-    return JSONResponse({"status": "ok"})
-
-
-async def _readyz(request: Request) -> Response:
-    """Ready when every check of every service passes; else 503 and why."""
-    checks: Mapping[str, Check] = request.state.checks
-    faults = await asyncio.gather(*(_fault(check) for check in checks.values()))
-    told = {name: fault or "ok" for name, fault in zip(checks, faults, strict=True)}
-    ready = not any(faults)
-    return JSONResponse({"status": "ready" if ready else "not ready", "checks": told}, 200 if ready else 503)
-
-
-async def _fault(check: Check) -> str | None:
-    try:
-        await asyncio.wait_for(check(), READY_SECONDS)
-    except Exception as fault:  # readiness reports whatever is wrong
-        return f"{type(fault).__name__}: {fault}"[:200]
-    return None
 
 
 async def _problem(_request: Request, problem: Exception) -> Response:

@@ -7,13 +7,11 @@ from functools import partial
 from typing import Any, Final
 
 from broadcaster import Broadcast
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Route, WebSocketRoute
+from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket
 
+from backend.kernel import operations
 from backend.kernel.supervised import supervise
 from backend.push import api
 from backend.push.firehose import CHANNEL, Firehose
@@ -30,9 +28,7 @@ def build_gateway(settings: GatewaySettings) -> Starlette:
             WebSocketRoute("/app/{key}", socket),
             WebSocketRoute("/{path:path}", socket),
             *api.routes(),
-            Route("/healthz", healthz),
-            Route("/readyz", readyz),
-            Route("/metrics", metrics),
+            *operations.routes(),
         ],
         lifespan=partial(_lifespan, settings),
     )
@@ -50,7 +46,7 @@ async def _lifespan(settings: GatewaySettings, app: Starlette) -> AsyncIterator[
             asyncio.create_task(supervise("push delivery", partial(gateway.deliver, subscription))),
         ]
         try:
-            yield {"gateway": gateway}
+            yield {"gateway": gateway, "checks": gateway.checks()}
         finally:
             for task in tasks:
                 task.cancel()
@@ -60,17 +56,3 @@ async def _lifespan(settings: GatewaySettings, app: Starlette) -> AsyncIterator[
 async def socket(websocket: WebSocket) -> None:
     gateway: Gateway = websocket.state.gateway
     await gateway.serve(websocket)
-
-
-async def healthz(request: Request) -> Response:  # noqa: ARG001
-    return JSONResponse({"status": "ok"})
-
-
-async def readyz(request: Request) -> Response:
-    gateway: Gateway = request.state.gateway
-    problems = await gateway.problems()
-    return JSONResponse({"ready": not problems, "problems": problems}, 503 if problems else 200)
-
-
-async def metrics(request: Request) -> Response:  # noqa: ARG001
-    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)

@@ -9,11 +9,13 @@ import math
 import random
 import secrets
 import time
+from collections.abc import Mapping
 from typing import Any, Final
 
 import structlog
 from starlette.websockets import WebSocket
 
+from backend.kernel.operations import Check, NotReady
 from backend.push import protocol
 from backend.push.connection import Connection
 from backend.push.firehose import Batch, Firehose
@@ -80,18 +82,29 @@ class Gateway:
         self.draining = True
         await self._send_away("going away", self.settings.drain_seconds)
 
-    async def problems(self) -> list[str]:
-        """Why this node should get no clients now."""
-        found = ["draining"] if self.draining else []
-        if not await self.firehose.reachable():
-            found.append("redis does not answer")
-        if not self.firehose.alive:
-            found.append("the firehose is not being read")
-        return found
+    def checks(self) -> Mapping[str, Check]:
+        """For /readyz: whether this node should get clients now."""
+        return {
+            "gateway.open": self._is_open,
+            "gateway.redis": self._redis_answers,
+            "gateway.firehose": self._is_read,
+        }
 
     def terminate(self, user_id: str) -> None:
         for connection in self.hub.connections_of(user_id):
             connection.close(Close.UNAUTHORIZED, "terminated")
+
+    async def _is_open(self) -> None:
+        if self.draining:
+            raise NotReady("draining")
+
+    async def _redis_answers(self) -> None:
+        if not await self.firehose.reachable():
+            raise NotReady("redis does not answer")
+
+    async def _is_read(self) -> None:
+        if not self.firehose.alive:
+            raise NotReady("the firehose is not being read")
 
     def _refusal(self, websocket: WebSocket) -> Close | None:
         if websocket.path_params.get("key") != self.settings.key:

@@ -17,7 +17,7 @@ async def test_messages_flow_again_after_redis_was_killed(own_redis: RedisServer
         own_redis.kill()
         unready = await gateway.get("/readyz")
         assert unready.status_code == 503
-        assert "redis does not answer" in unready.json()["problems"]
+        assert unready.json()["checks"]["gateway.redis"] == "redis does not answer"
         await asyncio.to_thread(own_redis.start)
         await gateway.call("trigger", "show-1", "n", {"at": 2})
         assert (await watcher.event("n", timeout=10)).data == {"at": 2}

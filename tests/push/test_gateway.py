@@ -233,5 +233,6 @@ async def test_health_and_readiness(gateway: RunningGateway) -> None:
     while ready.status_code != 200:
         await asyncio.sleep(0.02)
         ready = await gateway.get("/readyz")
-    assert ready.json() == {"ready": True, "problems": []}
+    assert ready.json()["status"] == "ready"
+    assert set(ready.json()["checks"].values()) == {"ok"}
     assert "gittix_push_sockets" in (await gateway.get("/metrics")).text
