@@ -22,6 +22,7 @@ from backend import shop
 from backend.auth import app as auth
 from backend.kernel import web
 from backend.kernel.addresses import networks
+from backend.kernel.peers import peers_of
 from backend.kernel.principal import TokenVerifier, load_public_keys
 from backend.kernel.settings import Settings, SettingsError, load
 from backend.kernel.throttle import WriteLimit
@@ -114,6 +115,7 @@ def _web(services: list[web.Service], settings: Settings, pages: Sequence[BaseRo
         secure=settings.secure_cookies,
         bounds=_bounds(settings),
         routes=pages,
+        peers=peers_of("api", settings.ops_peers),
     )
 
 

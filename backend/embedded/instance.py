@@ -17,7 +17,7 @@ import msgspec
 
 from backend.auth.tokens import generate_keys
 from backend.embedded.postgres import Postgres
-from backend.embedded.redis import Redis
+from backend.embedded.redis import Redis, socket_path
 from backend.kernel.settings import NOUNS, Settings
 
 DEFAULT_FOLDER = Path(".gittix")
@@ -62,6 +62,10 @@ class Instance(NamedTuple):
     def ledger(self) -> Path:
         """The Stripe sandbox's own store: Stripe is not ours, so neither is its data in our Postgres."""
         return self.folder / "stripe-sandbox.sqlite"
+
+    def operations(self, process: str) -> Path:
+        """The Unix socket at which a process without HTTP of its own shows its health and metrics."""
+        return socket_path(self.folder / f"{process}.sock")
 
     @property
     def origin(self) -> str:

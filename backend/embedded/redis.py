@@ -6,7 +6,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
-SOCKET_PATH_LIMIT = 90
+SOCKET_PATH_LIMIT = 100
 
 
 class RedisError(Exception):
@@ -24,11 +24,7 @@ class Redis(NamedTuple):
 
     @property
     def socket(self) -> Path:
-        if len(str(self.folder)) < SOCKET_PATH_LIMIT:
-            return self.data / "redis.sock"
-        return (
-            Path(tempfile.gettempdir()) / f"gittix-{sha256(str(self.folder).encode()).hexdigest()[:12]}.redis"
-        )
+        return socket_path(self.data / "redis.sock")
 
     @property
     def url(self) -> str:
@@ -53,6 +49,13 @@ class Redis(NamedTuple):
             "loglevel": "warning",
         } | settings
         return [str(binary()), *(part for name, value in options.items() for part in (f"--{name}", value))]
+
+
+def socket_path(path: Path) -> Path:
+    """This path, or one that is short enough for a Unix socket."""
+    if len(str(path)) < SOCKET_PATH_LIMIT:
+        return path
+    return Path(tempfile.gettempdir()) / f"gittix-{sha256(str(path).encode()).hexdigest()[:12]}{path.suffix}"
 
 
 def binary() -> Path:

@@ -41,6 +41,8 @@ START_SECONDS = 60.0
 POLL_SECONDS = 0.05
 # What the relay and the notifier lock while they are active.
 LEASES = 2
+# Their health and metrics are at sockets of their own, and the API shows them.
+WITHOUT_HTTP = ("relay", "worker", "consumers", "notifier")
 TELLING = 10
 
 
@@ -236,6 +238,15 @@ class Up:
         # Last to start, first to stop: who asks it is answered by parts that are there.
         self._command("api", "serve", "api", "--port", str(ports.api))
 
+    def _operations(self, name: str) -> dict[str, str]:
+        """What a process needs for its own health and metrics to be shown; the API shows everybody's."""
+        sockets = {each: str(self._instance.operations(each)) for each in WITHOUT_HTTP}
+        if name in sockets:
+            return {"OPS_HOST": sockets[name]}
+        peers = sockets | {"push": f"http://{HOST}:{self._instance.ports.push}"}
+        told = "\n".join(f"{each}={address}" for each, address in peers.items())
+        return {"OPS_PEERS": told} if name == "api" else {}
+
     def _answering(self, name: str, port: int, path: str) -> Callable[[], Awaitable[None]]:
         return lambda: self._wait(name, lambda: _answers(port, path))
 
@@ -262,7 +273,8 @@ class Up:
 
     def _command(self, name: str, *arguments: str, niceness: int = 0) -> None:
         command = [sys.executable, "-m", "backend.cli", *arguments]
-        self._processes.start(Program(name, command, _inherited() | self._environment, niceness=niceness))
+        environment = _inherited() | self._environment | self._operations(name)
+        self._processes.start(Program(name, command, environment, niceness=niceness))
 
     async def _wait(self, name: str, ready: Callable[[], Awaitable[bool]]) -> None:
         deadline = time.monotonic() + START_SECONDS

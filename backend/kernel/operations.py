@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from backend.kernel.metrics import metrics_endpoint
+from backend.kernel.peers import Peers
 from backend.kernel.settings import Settings, SettingsError
 
 READY_SECONDS = 2.0
@@ -30,12 +31,26 @@ class NotReady(Exception):
     """Why, in words that need no name of an exception before them."""
 
 
-def routes() -> list[BaseRoute]:
-    """For an application whose lifespan state has `checks`, a mapping of checks by name."""
+def routes(peers: Peers | None = None) -> list[BaseRoute]:
+    """For an application whose lifespan state has `checks`, a mapping of checks by name; it speaks for its peers as well."""
+
+    async def readyz(request: Request) -> Response:
+        """Ready when every check passes; else 503 and why."""
+        ready, told = await _looked(request.state.checks)
+        if peers:
+            all_ready, said = await peers.readiness()
+            ready, told = ready and all_ready, told | said
+        status = "ready" if ready else "not ready"
+        return JSONResponse({"status": status, "checks": told}, 200 if ready else 503)
+
+    async def metrics(_request: Request) -> Response:
+        shown = await peers.metrics() if peers else generate_latest()
+        return Response(shown, media_type=CONTENT_TYPE_LATEST)
+
     return [
         Route("/healthz", _healthz, include_in_schema=False),
-        Route("/readyz", _readyz, include_in_schema=False),
-        Route("/metrics", metrics_endpoint, include_in_schema=False),
+        Route("/readyz", readyz, include_in_schema=False),
+        Route("/metrics", metrics, include_in_schema=False),
     ]
 
 
@@ -60,13 +75,10 @@ async def _healthz(_request: Request) -> Response:
     return JSONResponse({"status": "ok"})
 
 
-async def _readyz(request: Request) -> Response:
-    """Ready when every check passes; else 503 and why."""
-    checks: Mapping[str, Check] = request.state.checks
+async def _looked(checks: Mapping[str, Check]) -> tuple[bool, dict[str, str]]:
     outcomes = await asyncio.gather(*(_outcome(check) for check in checks.values()))
-    ready = all(passed for passed, _ in outcomes)
     told = {name: word for name, (_, word) in zip(checks, outcomes, strict=True)}
-    return JSONResponse({"status": "ready" if ready else "not ready", "checks": told}, 200 if ready else 503)
+    return all(passed for passed, _ in outcomes), told
 
 
 async def _outcome(check: Check) -> tuple[bool, str]:

@@ -79,6 +79,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     # Where a process that serves nothing else has /healthz, /readyz and /metrics: an address, or the path of a Unix socket.
     ops_host: str = "127.0.0.1"
     ops_port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 0
+    # Processes that this one speaks for: lines of a name, "=", and a URL or a Unix socket's path.
+    ops_peers: str = ""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["console", "json"] = "json"
 

@@ -29,6 +29,7 @@ from backend.kernel.middleware import (
 )
 from backend.kernel.openapi import openapi_routes
 from backend.kernel.operations import Check
+from backend.kernel.peers import Peers
 from backend.kernel.principal import TokenVerifier
 from backend.kernel.problems import (
     BadRequest,
@@ -71,10 +72,12 @@ def build(
     routes: Sequence[BaseRoute] = (),
     bounds: Sequence[Middleware] = (),
     max_body_bytes: int = 256 * 1024,
+    peers: Peers | None = None,
 ) -> Starlette:
     """One application of these services.
 
-    `origins` may send cookie-authenticated writes; `secure` adds HSTS; `bounds` refuse before anything is read.
+    `origins` may send cookie-authenticated writes; `secure` adds HSTS; `bounds` refuse before anything is read;
+    `peers` are processes that this one speaks for.
     """
 
     @asynccontextmanager
@@ -89,7 +92,7 @@ def build(
 
     nouns = [route for service in services for route in service.routes]
     app = Starlette(
-        routes=[*nouns, *openapi_routes(nouns), *operations.routes(), *routes],
+        routes=[*nouns, *openapi_routes(nouns), *operations.routes(peers), *routes],
         middleware=[
             Middleware(RequestLog),
             Middleware(SecurityHeaders, secure=secure),
