@@ -1,6 +1,7 @@
 """A worker process: arq's jobs, the stream's consumers and the notifier, each supervised by itself."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
@@ -10,6 +11,7 @@ import structlog
 from arq import Retry, Worker, cron, func
 from arq.connections import ArqRedis
 from arq.typing import WorkerCoroutine
+from prometheus_client import Histogram
 
 from backend.events.consumer import Consumer
 from backend.events.stores import Stores, open_stores
@@ -27,7 +29,8 @@ from backend.payments.settlement import Settlement
 from backend.push import log as push
 from backend.push.client import pusher_client
 from backend.push.publisher import HostedPublisher, MessagePublisher, Publisher
-from workers import expiration, payments
+from workers import backlog, expiration, payments
+from workers.backlog import Backlog, Pools
 from workers.notifications import READER, Notifier
 
 log = structlog.get_logger()
@@ -48,6 +51,13 @@ MAX_TRIES = 8
 SWEEP_SECONDS = frozenset(range(60))
 RECONCILE_SECONDS = frozenset(range(0, 60, 5))
 INBOX_RETENTION = "14 days"
+
+JOBS = Histogram(
+    "gittix_job_seconds",
+    "Time that a try of a job took, by how it went",
+    ["name", "outcome"],
+    buckets=(0.005, 0.025, 0.1, 0.5, 1, 5, 15),
+)
 
 Job = Callable[..., Coroutine[Any, Any, Any]]
 
@@ -78,8 +88,14 @@ async def _jobs(settings: Settings) -> AsyncIterator[Mapping[str, Check]]:
         ):
             settlement = Settlement(paying, provider)
             context = {"orders": orders, "payments": paying, "tickets": tickets, "settlement": settlement}
-            async with running((ARQ, lambda: _work_off(jobs, context))):
-                yield {**_checks(orders=orders, payments=paying, tickets=tickets), ARQ: alive(ARQ)}
+            url = settings.noun_database_url("payments")
+            watching = Backlog(url, Pools(tickets.pool, paying.pool), jobs)
+            async with running((ARQ, lambda: _work_off(jobs, context)), (backlog.TASK, watching.run)):
+                yield {
+                    **_checks(orders=orders, payments=paying, tickets=tickets),
+                    ARQ: alive(ARQ),
+                    backlog.TASK: alive(backlog.TASK),
+                }
     finally:
         await provider.close()
         await jobs.aclose()
@@ -225,7 +241,7 @@ def _retried(job: Job) -> WorkerCoroutine:
 
     async def tried(ctx: dict[Any, Any], *args: Any, **kwargs: Any) -> Any:
         try:
-            return await job(ctx, *args, **kwargs)
+            return await _timed(job, ctx, *args, **kwargs)
         except Exception as fault:
             tries: int = ctx["job_try"]
             log.warning("job failed", job=job.__name__, arguments=args, tries=tries, error=repr(fault))
@@ -239,8 +255,19 @@ def _once(job: Job) -> WorkerCoroutine:
 
     async def tried(ctx: dict[Any, Any], *args: Any, **kwargs: Any) -> None:
         try:
-            await job(ctx, *args, **kwargs)
+            await _timed(job, ctx, *args, **kwargs)
         except Exception as fault:
             log.warning("timer failed", job=job.__name__, error=repr(fault))
 
     return tried
+
+
+async def _timed(job: Job, *args: Any, **kwargs: Any) -> Any:
+    began = time.perf_counter()
+    outcome = "failed"
+    try:
+        result = await job(*args, **kwargs)
+        outcome = "done"
+    finally:
+        JOBS.labels(job.__name__, outcome).observe(time.perf_counter() - began)
+    return result

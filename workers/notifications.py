@@ -20,7 +20,7 @@ from uuid import UUID
 
 import msgspec
 import structlog
-from prometheus_client import Counter, Gauge
+from prometheus_client import Counter, Histogram
 from redis.asyncio import Redis
 
 from backend.events.catalogue import Event
@@ -53,7 +53,11 @@ SHOWS_AT_ONCE = MAX_MESSAGES
 
 NOTIFIED = Counter("gittix_notifier_messages", "Push messages published", ["event"])
 REDRIVEN = Counter("gittix_notifier_redriven", "Events told that were sent back from the dead letters")
-LAG = Gauge("gittix_notifier_lag_seconds", "Age of the event that was last told to clients")
+DELAY = Histogram(
+    "gittix_notifier_delay_seconds",
+    "From the commit of the oldest event of a read, on Postgres's clock, to its messages in the push log",
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60),
+)
 
 Entry = tuple[bytes, dict[bytes, bytes]]
 
@@ -150,7 +154,7 @@ class Notifier:
     async def _tell(self, entries: Sequence[Entry]) -> None:
         """Publish what these entries become, each at its place. One that becomes nothing is buried and has its place too."""
         places = []
-        newest: Event | None = None
+        oldest: Event | None = None
         for entry_id, fields in entries:
             event = read(entry_id, fields)
             if event is None:
@@ -160,11 +164,11 @@ class Notifier:
             if place <= self._told:
                 continue
             places.append(Place(place, await self._messages(entry_id, fields, event)))
-            newest = event
-        if newest is None:
+            oldest = oldest or event
+        if oldest is None:
             return
         self._published(places, await self._publisher.publish(places, expected_appended=self._appended))
-        LAG.set(max(0.0, time.time() - newest.envelope.occurred_at.timestamp()))
+        DELAY.observe(max(0.0, time.time() - oldest.envelope.occurred_at.timestamp()))
 
     async def _messages(self, entry_id: bytes, fields: dict[bytes, bytes], event: Event) -> list[Message]:
         try:

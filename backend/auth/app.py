@@ -15,7 +15,7 @@ from backend.kernel import addresses, database
 from backend.kernel.database import Pool
 from backend.kernel.principal import key_id, load_public_keys
 from backend.kernel.settings import Settings, SettingsError
-from backend.kernel.supervised import heartbeat, running
+from backend.kernel.supervised import running
 from backend.kernel.web import Service, ServiceState
 
 NEEDS = ("database:auth", "redis_url", "jwt_private_key", "jwt_public_keys")
@@ -81,5 +81,4 @@ async def _purge(pool: Pool, lifetime: timedelta) -> None:
     while True:
         async with database.transaction(pool) as connection:
             more = await sessions.purge(connection, lifetime)
-        heartbeat(PURGE)
         await asyncio.sleep(0 if more else PURGE_EVERY_SECONDS)

@@ -17,11 +17,18 @@ from typing import NamedTuple
 
 import msgspec
 import structlog
-from prometheus_client import Counter, Gauge
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from backend.events.catalogue import Envelope
+from backend.events.metrics import (
+    OUTBOX_AGE,
+    OUTBOX_DEPTH,
+    REWINDS,
+    count_published,
+    forget_measures,
+    measure,
+)
 from backend.events.outbox import HINT_CHANNEL
 from backend.events.stream import START, EventStream, Position
 from backend.kernel import database
@@ -48,17 +55,12 @@ TIDY_SECONDS = 30.0
 # Entries that every reader is past are still kept, for people who look.
 KEPT = 10_000
 PURGE_BATCH = 10_000
+COUNTED = 100_000
 
 COLUMNS = """
     position, event_id, type, schema, subject, version, occurred_at, correlation_id, causation_id, data::text as data,
     extract(epoch from now() - occurred_at)::float8 as age
 """
-
-PUBLISHED = Counter("gittix_relay_published", "Events appended to the stream")
-REWINDS = Counter("gittix_relay_rewinds", "Times the stream was not where the relay expected it")
-OUTBOX_AGE = Gauge(
-    "gittix_outbox_oldest_unpublished_seconds", "Age of the oldest event that is not on the stream"
-)
 
 
 class Relay:
@@ -75,7 +77,9 @@ class Relay:
         self._reached: int | None = None
 
     async def run(self) -> None:
-        async with lease(self._url, LEASE, name="relay", plan_cache_mode="force_custom_plan") as connection:
+        async with lease(
+            self._url, LEASE, name="relay", standby=forget_measures, plan_cache_mode="force_custom_plan"
+        ) as connection:
             log.info("relay active")
             self._published, self._ahead = None, []
             async with running(("relay-hints", self._hints)):
@@ -83,7 +87,7 @@ class Relay:
                     await self._publish_for_ever(connection)
                 except RedisError:
                     # Nothing gets out; how long that has been so must still be seen.
-                    OUTBOX_AGE.set(await oldest_unpublished(connection, self._reached))
+                    await self._measure(connection)
                     raise
 
     def checks(self) -> Mapping[str, Check]:
@@ -117,7 +121,7 @@ class Relay:
             busy = (self._reached or 0) - reached > BUSY_EVENTS_PER_SECOND * (started - since)
             heartbeat("relay", "active")
             if clock() >= look_at:
-                await self._look()
+                await self._look(connection)
                 look_at = clock() + LOOK_SECONDS
             if clock() >= tidy_at:
                 older = await self._tidy(connection)
@@ -184,16 +188,22 @@ class Relay:
         assert self._published is not None
         self._published = self._published._replace(last_id=last, log_position=last.position)
         self._reached = last.position
-        PUBLISHED.inc(len(entries))
+        count_published(rows)
         return True
 
-    async def _look(self) -> None:
+    async def _look(self, connection: Connection) -> None:
         """An idle relay appends nothing, so nothing else would show it that Redis lost what was on the stream."""
-        await self._stream.measure()
+        await measure(self._stream, self._redis)
+        await self._measure(connection)
         if self._published is not None:
             last = await self._stream.last()
             if last != self._published.last_id:
                 self._rewind(self._published.last_id, last)
+
+    async def _measure(self, connection: Connection) -> None:
+        depth, age = await waiting(connection, self._reached)
+        OUTBOX_DEPTH.set(depth)
+        OUTBOX_AGE.set(age)
 
     def _rewind(self, expected: Position, found: Position) -> None:
         log.warning("the stream is not where it was", expected=str(expected), found=str(found))
@@ -277,22 +287,29 @@ async def unpublished(connection: Connection, position: int, limit: int) -> list
     )
 
 
-async def oldest_unpublished(connection: Connection, position: int | None) -> float:
-    """Age in seconds of the oldest event after this position of the log, else after the last that was given one."""
-    age: float = await connection.fetchval(
-        """
-        select coalesce(extract(epoch from clock_timestamp() - min(occurred_at)), 0)::float8 from (
-            (
-                select occurred_at from events.outbox
-                where position > coalesce($1, (select position from events.relay)) order by position limit 1
-            )
-            union all
-            (select occurred_at from events.outbox where position is null order by id limit 1)
-        ) oldest
+async def waiting(connection: Connection, position: int | None) -> tuple[int, float]:
+    """How many events wait, and the age in seconds of the oldest: after this position of the log, else after its last.
+
+    What has no position yet is counted up to a bound: a relay that counts for long does not publish.
+    """
+    row = await connection.fetchrow(
+        f"""
+        select
+            (select count(*) from (select from events.outbox where position is null limit {COUNTED}) unnumbered)
+                + relay.position - coalesce($1, relay.position) as depth,
+            coalesce(extract(epoch from clock_timestamp() - least(
+                (
+                    select occurred_at from events.outbox
+                    where position > coalesce($1, relay.position) order by position limit 1
+                ),
+                (select occurred_at from events.outbox where position is null order by id limit 1)
+            )), 0)::float8 as age
+        from events.relay
         """,
         position,
     )
-    return age
+    assert row is not None
+    return row["depth"], row["age"]
 
 
 async def purge(connection: Connection, published: int) -> int:

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import msgspec
 import structlog
-from prometheus_client import Gauge
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
@@ -25,12 +24,6 @@ READERS = "gittix:events:readers"
 AGAIN = "gittix:events:again:"
 FIELD = b"e"
 ORIGIN = b"entry"
-
-LAG = Gauge(
-    "gittix_stream_lag_events", "Events on the stream that a reader has not been given yet", ["reader"]
-)
-PENDING = Gauge("gittix_stream_pending", "Events given to a consumer and not acknowledged", ["consumer"])
-DEAD = Gauge("gittix_dead_letters", "Events that nobody could handle and nobody has sent back")
 
 # KEYS[1] stream; ARGV[1] expected last id, then pairs of (id, body). Returns the last id, and whether it appended.
 _APPEND = """
@@ -160,14 +153,6 @@ class EventStream:
                 Position.parse(oldest) if oldest else None,
             )
         return found
-
-    async def measure(self) -> None:
-        """Show how far readers are behind and how many letters lie dead."""
-        last = await self.last()
-        for name, reader in (await self.readers()).items():
-            LAG.labels(name).set(max(0, last.position - reader.given.position))
-            PENDING.labels(name).set(reader.pending)
-        DEAD.set(await self._redis.xlen(DEAD_LETTERS))
 
     async def _reported(self) -> dict[bytes, bytes]:
         reported: dict[bytes, bytes] = await self._redis.hgetall(READERS)  # type: ignore[misc]

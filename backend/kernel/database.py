@@ -5,6 +5,8 @@
 """
 
 import asyncio
+import time
+from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -13,6 +15,8 @@ import asyncpg
 import msgspec
 from asyncpg.exceptions._base import DataError as UnencodableError
 from asyncpg.pool import PoolConnectionProxy
+
+from backend.kernel.metrics import POOL_MAX, POOL_USED, POOL_WAIT
 
 if TYPE_CHECKING:
     Connection = asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]
@@ -54,6 +58,11 @@ UNAVAILABLE = (
 UNSTORABLE = (asyncpg.DataError, UnencodableError)
 
 
+# Open pools by their name, and of each the histogram of its waits: a metric's child is found once.
+_open: defaultdict[str, set[Pool]] = defaultdict(set)
+_waits: dict[Pool, Any] = {}
+
+
 class _PlainConnection(asyncpg.Connection):
     """Skips the reset query on release, a round trip a request: nothing here leaves session state behind."""
 
@@ -85,11 +94,15 @@ async def open_pool(url: str, *, name: str, size: int) -> Pool:
         init=_codecs,
         server_settings=SESSION | {"application_name": name},
     )
+    _watch(pool, name)
     return pool
 
 
 async def close_pool(pool: Pool) -> None:
     """Close a pool, and cut what does not end by itself."""
+    _waits.pop(pool, None)
+    for pools in _open.values():
+        pools.discard(pool)
     try:
         async with asyncio.timeout(CLOSE_SECONDS):
             await pool.close()
@@ -100,15 +113,45 @@ async def close_pool(pool: Pool) -> None:
 @asynccontextmanager
 async def connection(pool: Pool) -> AsyncIterator[Connection]:
     """A connection for single statements, each its own transaction."""
-    async with pool.acquire(timeout=ACQUIRE_SECONDS) as taken:
+    async with _Acquired(pool) as taken:
         yield taken
 
 
 @asynccontextmanager
 async def transaction(pool: Pool) -> AsyncIterator[Connection]:
     """One unit of work: committed when the block ends, rolled back when it raises."""
-    async with pool.acquire(timeout=ACQUIRE_SECONDS) as taken, taken.transaction():
+    async with _Acquired(pool) as taken, taken.transaction():
         yield taken
+
+
+class _Acquired:
+    """A connection of the pool, and how long it took to get."""
+
+    __slots__ = ("_pool", "_taken")
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def __aenter__(self) -> Connection:
+        began = time.perf_counter()
+        try:
+            self._taken = await self._pool.acquire(timeout=ACQUIRE_SECONDS)
+        finally:
+            if self._pool in _waits:
+                _waits[self._pool].observe(time.perf_counter() - began)
+        return self._taken
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._pool.release(self._taken)
+
+
+def _watch(pool: Pool, name: str) -> None:
+    """Pools of one name are one to who looks: they reach the same tables for the same work."""
+    pools = _open[name]
+    pools.add(pool)
+    _waits[pool] = POOL_WAIT.labels(name)
+    POOL_MAX.labels(name).set_function(lambda: sum(each.get_max_size() for each in pools))
+    POOL_USED.labels(name).set_function(lambda: sum(each.get_size() - each.get_idle_size() for each in pools))
 
 
 async def _codecs(taken: Any) -> None:

@@ -20,6 +20,7 @@ from starlette.responses import Response
 
 from backend.kernel import database
 from backend.kernel.database import Connection, Pool
+from backend.kernel.metrics import IDEMPOTENCY
 from backend.kernel.problems import Conflict, Invalid, Problem
 
 HEADER = "Idempotency-Key"
@@ -86,6 +87,7 @@ async def once(request: Request, pool: Pool, schema: Schema, user_id: UUID, hand
 
 
 def in_flight() -> Conflict:
+    IDEMPOTENCY.labels("in_flight").inc()
     return Conflict(
         "the first request with this key is still running",
         code="idempotency_key_in_flight",
@@ -94,6 +96,7 @@ def in_flight() -> Conflict:
 
 
 def reused() -> Invalid:
+    IDEMPOTENCY.labels("reused").inc()
     return Invalid("this key was used for another request", code="idempotency_key_reused")
 
 
@@ -101,7 +104,13 @@ def replayed(stored: Stored, digest: bytes) -> Response:
     """The stored reply. Raises Invalid when it belongs to another request."""
     if stored.fingerprint != digest:
         raise reused()
-    return Response(stored.body, stored.status, headers=stored.headers | {REPLAYED_HEADER: "true"})
+    return Response(stored.body, stored.status, headers=stored.headers | replay_headers())
+
+
+def replay_headers() -> dict[str, str]:
+    """Of a reply that is the first one's, again."""
+    IDEMPOTENCY.labels("replayed").inc()
+    return {REPLAYED_HEADER: "true"}
 
 
 async def store(

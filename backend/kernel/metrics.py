@@ -1,8 +1,9 @@
-"""Prometheus metrics that every process has, and the endpoint that shows them."""
+"""Prometheus metrics that every process has."""
 
-from prometheus_client import CONTENT_TYPE_LATEST, Counter, Gauge, Histogram, generate_latest
-from starlette.requests import Request
-from starlette.responses import Response
+from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics
+
+# A second series beside each counter and histogram, which nothing asks for.
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 REQUESTS = Histogram(
     "gittix_http_request_seconds",
@@ -19,7 +20,19 @@ TASK_RESTARTS = Counter("gittix_task_restarts", "Restarts of a supervised backgr
 TASK_HEARTBEAT = Gauge(
     "gittix_task_heartbeat_timestamp_seconds", "When a background task last said it was alive", ["task"]
 )
-
-
-async def metrics_endpoint(request: Request) -> Response:  # noqa: ARG001 - a route's signature
-    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+LEASE_HELD = Gauge(
+    "gittix_lease_held", "Whether this process is the active one of its kind, by Postgres's lock", ["lease"]
+)
+IDEMPOTENCY = Counter(
+    "gittix_idempotent_requests",
+    "Requests whose Idempotency-Key was known: replayed, still in flight, or of another request",
+    ["outcome"],
+)
+POOL_MAX = Gauge("gittix_pool_connections_max", "Connections that a pool may have", ["pool"])
+POOL_USED = Gauge("gittix_pool_connections_used", "Connections of a pool that are at work", ["pool"])
+POOL_WAIT = Histogram(
+    "gittix_pool_wait_seconds",
+    "Time to get a connection from a pool; those that never got one are in the last bucket",
+    ["pool"],
+    buckets=(0.001, 0.005, 0.025, 0.1, 0.5, 1, 2.5),
+)

@@ -48,10 +48,10 @@ class RequestLog:
         try:
             await self.app(scope, receive, answer)
         finally:
-            seconds = time.perf_counter() - started
-            route = getattr(scope.get("route"), "path", "unmatched")
-            _duration(scope["method"], route, status).observe(seconds)
             if scope["path"] not in QUIET_PATHS:
+                seconds = time.perf_counter() - started
+                route = getattr(scope.get("route"), "path", "unmatched")
+                _duration(scope["method"], route, status).observe(seconds)
                 log.debug(
                     "request",
                     method=scope["method"],

@@ -46,7 +46,7 @@ async def place(request: Request) -> Response:
             raise
     state.stores.hint()
     assert placed.body is not None
-    headers = {idempotency.REPLAYED_HEADER: "true"} if placed.outcome == "replayed" else {}
+    headers = idempotency.replay_headers() if placed.outcome == "replayed" else {}
     if placed.status != 201:
         return Response(placed.body, placed.status or 500, headers, media_type=PROBLEM_TYPE)
     return reply(_order(placed.body.encode()), 201, headers)

@@ -5,15 +5,24 @@ or a lost reply is the same call. A capture and a void need none: the intent's s
 repeat a stored 500 under the same key for a day. Every call is bounded in time.
 """
 
+import time
 from typing import Any, NamedTuple
 from uuid import UUID
 
 import stripe
+from prometheus_client import Histogram
 from stripe import StripeClient
 
 # Two calls, each tried twice, end before an attempt counts as abandoned.
 CALL_SECONDS = 5.0
 REFUNDS_LISTED = 100
+
+ASKED = Histogram(
+    "gittix_stripe_request_seconds",
+    "Time until Stripe answered, or was known not to",
+    ["operation", "outcome"],
+    buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+)
 
 
 class Intent(NamedTuple):
@@ -80,6 +89,7 @@ class Provider:
         Later attempts use it too, unless it never became known.
         """
         return await _asked(
+            "create_intent",
             self._client.v1.payment_intents.create_async(
                 {
                     "amount": amount,
@@ -90,37 +100,40 @@ class Provider:
                     "metadata": {"order_id": str(order_id)},
                 },
                 {"idempotency_key": f"intent:{order_id}:{attempt}"},
-            )
+            ),
         )
 
     async def confirm(self, intent_id: str, order_id: UUID, attempt: int, payment_method: str) -> Intent:
         """Raises Declined, Refused, Unreachable."""
         return await _asked(
+            "confirm",
             self._client.v1.payment_intents.confirm_async(
                 intent_id,
                 # The browser carries out what the bank asks for, by Stripe's own script.
                 {"payment_method": payment_method, "use_stripe_sdk": True},
                 {"idempotency_key": f"confirm:{order_id}:{attempt}"},
-            )
+            ),
         )
 
     async def retrieve(self, intent_id: str) -> Intent:
-        return await _asked(self._client.v1.payment_intents.retrieve_async(intent_id))
+        return await _asked("retrieve", self._client.v1.payment_intents.retrieve_async(intent_id))
 
     async def capture(self, intent_id: str) -> Intent:
-        return await _asked(self._client.v1.payment_intents.capture_async(intent_id))
+        return await _asked("capture", self._client.v1.payment_intents.capture_async(intent_id))
 
     async def cancel(self, intent_id: str) -> Intent:
         return await _asked(
-            self._client.v1.payment_intents.cancel_async(intent_id, {"cancellation_reason": "abandoned"})
+            "cancel",
+            self._client.v1.payment_intents.cancel_async(intent_id, {"cancellation_reason": "abandoned"}),
         )
 
     async def refund(self, intent_id: str, order_id: UUID) -> None:
         """All that was captured, back."""
         await _answered(
+            "refund",
             self._client.v1.refunds.create_async(
                 {"payment_intent": intent_id}, {"idempotency_key": f"refund:{order_id}"}
-            )
+            ),
         )
 
     async def request_refund(
@@ -129,6 +142,7 @@ class Provider:
         """`amount` of what was captured, back. Raises Refused, Unreachable."""
         return _refund(
             await _answered(
+                "refund",
                 self._client.v1.refunds.create_async(
                     {
                         "payment_intent": intent_id,
@@ -136,17 +150,18 @@ class Provider:
                         "metadata": {"order_id": str(order_id), "refund_id": str(refund_id)},
                     },
                     {"idempotency_key": key},
-                )
+                ),
             )
         )
 
     async def retrieve_refund(self, stripe_id: str) -> StripeRefund:
-        return _refund(await _answered(self._client.v1.refunds.retrieve_async(stripe_id)))
+        return _refund(await _answered("retrieve_refund", self._client.v1.refunds.retrieve_async(stripe_id)))
 
     async def refunds_of(self, intent_id: str) -> list[StripeRefund]:
         """The newest refunds of an intent, whoever asked for them."""
         found = await _answered(
-            self._client.v1.refunds.list_async({"payment_intent": intent_id, "limit": REFUNDS_LISTED})
+            "list_refunds",
+            self._client.v1.refunds.list_async({"payment_intent": intent_id, "limit": REFUNDS_LISTED}),
         )
         return [_refund(each) for each in found.data]
 
@@ -166,8 +181,8 @@ def verify_signature(body: bytes, header: str, secrets: tuple[str, ...], *, now:
     return False
 
 
-async def _asked(call: Any) -> Intent:
-    found = await _answered(call)
+async def _asked(operation: str, call: Any) -> Intent:
+    found = await _answered(operation, call)
     error = found.last_payment_error
     order_id = found.metadata["order_id"] if found.metadata and "order_id" in found.metadata else None
     return Intent(
@@ -198,7 +213,21 @@ def _failure(error: Any) -> tuple[str, str | None, str]:
     return code or "card_declined", decline_code, message or ""
 
 
-async def _answered(call: Any) -> Any:
+async def _answered(operation: str, call: Any) -> Any:
+    began = time.perf_counter()
+    outcome = "unreachable"
+    try:
+        answer = await _translated(call)
+        outcome = "ok"
+    except (Declined, Refused, Faulted) as fault:
+        outcome = type(fault).__name__.lower()
+        raise
+    finally:
+        ASKED.labels(operation, outcome).observe(time.perf_counter() - began)
+    return answer
+
+
+async def _translated(call: Any) -> Any:
     try:
         return await call
     except stripe.CardError as fault:

@@ -16,6 +16,20 @@ _PAYMENT = """
     p.decline_code, p.failure_message, p.version, p.created_at, p.updated_at
 """
 
+# A webhook that failed so often is left to a person.
+MAX_TRIES = 50
+# A look at what waits counts no further.
+COUNTED = 10_000
+WAITING = (
+    "payments_started",
+    "payments_requires_action",
+    "payments_authorised",
+    "refunds_requested",
+    "refunds_pending",
+    "webhooks",
+    "webhooks_given_up",
+)
+
 
 class Begun(NamedTuple):
     """See `orders.begin_payment`."""
@@ -280,15 +294,40 @@ async def mark_webhook(connection: Connection, event_id: str, error: str | None)
 async def waiting_webhooks(connection: Connection, seconds: float, limit: int) -> list[str]:
     """Events that were stored this long ago and not handled: their job was lost, or failed."""
     rows = await connection.fetch(
-        """
+        f"""
         select id from payments.webhook_events
-        where handled_at is null and received_at < now() - make_interval(secs => $1) and tries < 50
+        where handled_at is null and received_at < now() - make_interval(secs => $1) and tries < {MAX_TRIES}
         order by received_at limit $2
         """,
         seconds,
         limit,
     )
     return [row["id"] for row in rows]
+
+
+async def waiting(connection: Connection) -> list[tuple[str, int, float]]:
+    """What is under way, how many of each up to a bound, and since how many seconds the oldest: payments and refunds by
+    status, Stripe's events that wait to be handled, and those that were tried too often.
+    """
+    rows = await connection.fetch(
+        f"""
+        with open as (
+            (select 'payments_' || status as of, created_at as since from payments.payments
+             where status in ('started', 'requires_action', 'authorised') limit {COUNTED})
+            union all
+            (select 'refunds_' || status, created_at from payments.refunds
+             where status in ('requested', 'pending') limit {COUNTED})
+            union all
+            (select case when tries < {MAX_TRIES} then 'webhooks' else 'webhooks_given_up' end, received_at
+             from payments.webhook_events where handled_at is null order by received_at limit {COUNTED})
+        )
+        select k.of, count(open.of)::int as count,
+               coalesce(extract(epoch from now() - min(open.since)), 0)::float8 as oldest
+        from unnest($1::text[]) k (of) left join open on open.of = k.of group by k.of
+        """,
+        WAITING,
+    )
+    return [(row["of"], row["count"], row["oldest"]) for row in rows]
 
 
 async def purge_webhooks(connection: Connection) -> None:

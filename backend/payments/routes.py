@@ -97,7 +97,7 @@ def _response(answer: Answer) -> Response:
     return Response(
         answer.body,
         answer.status,
-        headers={idempotency.REPLAYED_HEADER: "true"} if answer.replayed else {},
+        headers=idempotency.replay_headers() if answer.replayed else {},
         media_type="application/json" if answer.status < 400 else "application/problem+json",
     )
 

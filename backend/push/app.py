@@ -14,7 +14,7 @@ from starlette.websockets import WebSocket
 from backend.kernel import operations
 from backend.kernel.supervised import supervise
 from backend.push import api
-from backend.push.firehose import CHANNEL, Firehose
+from backend.push.firehose import CHANNEL, TASK, Firehose
 from backend.push.gateway import Gateway
 from backend.push.settings import GatewaySettings
 
@@ -42,7 +42,7 @@ async def _lifespan(settings: GatewaySettings, app: Starlette) -> AsyncIterator[
     gateway = Gateway(settings, firehose)
     async with Broadcast(backend=firehose) as broadcast, broadcast.subscribe(CHANNEL) as subscription:
         tasks = [
-            asyncio.create_task(supervise("push firehose", firehose.read, max_delay=MAX_DELAY_SECONDS)),
+            asyncio.create_task(supervise(TASK, firehose.read, max_delay=MAX_DELAY_SECONDS)),
             asyncio.create_task(supervise("push delivery", partial(gateway.deliver, subscription))),
         ]
         try:

@@ -16,10 +16,12 @@ import structlog
 from broadcaster import BroadcastBackend, Event
 from redis.exceptions import RedisError, ResponseError
 
+from backend.kernel.supervised import heartbeat
 from backend.push import log as pushlog
 from backend.push.log import STATE, STREAM, Entry
 from backend.push.metrics import MALFORMED
 
+TASK: Final = "push firehose"
 CHANNEL: Final = "firehose"
 BATCH: Final = 500
 BLOCK_MS: Final = 1_000
@@ -128,6 +130,7 @@ class Firehose(BroadcastBackend):
         async with asyncio.timeout(READ_TIMEOUT_SECONDS):
             reply = await self._reader.xread({STREAM: self._position.id}, count=BATCH, block=BLOCK_MS)
         self._read_at = asyncio.get_running_loop().time()
+        heartbeat(TASK)
         if reply:
             await self._hand_on(self._position, reply[0][1])
         else:

@@ -21,7 +21,7 @@ from backend.push.connection import Connection
 from backend.push.firehose import Batch, Firehose
 from backend.push.hub import Hub
 from backend.push.log import Entry
-from backend.push.metrics import GAPS, LAG, SOCKETS
+from backend.push.metrics import GAPS, LAG, OPENED, SOCKETS
 from backend.push.protocol import Close
 from backend.push.settings import GatewaySettings
 from backend.push.transport import EXTENSION, PushSocket
@@ -52,6 +52,7 @@ class Gateway:
         connection = Connection(_new_socket_id(), socket, self.hub, self.settings, self.firehose.append)
         self._connections.add(connection)
         SOCKETS.inc()
+        OPENED.inc()
         try:
             connection.open()
             await _listen(websocket, connection)

@@ -7,7 +7,8 @@ from prometheus_client import Counter, Gauge, Histogram
 SOCKETS: Final = Gauge("gittix_push_sockets", "Open sockets")
 SUBSCRIPTIONS: Final = Gauge("gittix_push_subscriptions", "Subscriptions of open sockets to channels")
 FRAMES: Final = Counter("gittix_push_frames", "Frames handed to sockets")
-CLOSED_SLOW: Final = Counter("gittix_push_closed_slow", "Sockets closed because they read too slowly")
+OPENED: Final = Counter("gittix_push_opened", "Sockets let in")
+CLOSES: Final = Counter("gittix_push_closes", "Sockets that this node closed or refused", ["code", "reason"])
 GAPS: Final = Counter(
     "gittix_push_firehose_gaps", "Times the firehose was trimmed before this node had read it"
 )

@@ -13,7 +13,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from uvicorn.server import ServerState
 from websockets.http11 import Request
 
-from backend.push.metrics import CLOSED_SLOW
+from backend.push.metrics import CLOSES
 from backend.push.protocol import Close
 
 EXTENSION: Final = "gittix.socket"
@@ -77,6 +77,7 @@ class PushSocket(WebSocketsSansIOProtocol):
         """
         if not self.open:
             return
+        CLOSES.labels(int(code), reason).inc()
         self.conn.send_close(code, reason)
         self.close_sent = True
         self.transport.write(b"".join(self.conn.data_to_send()))
@@ -89,6 +90,5 @@ class PushSocket(WebSocketsSansIOProtocol):
     def _close_if_over(self, added_bytes: int) -> bool:
         if self.transport.get_write_buffer_size() + added_bytes <= self.buffer_limit_bytes:
             return False
-        CLOSED_SLOW.inc()
         self.close(Close.RECONNECT, "reads too slowly")
         return True

@@ -423,6 +423,53 @@ async def test_the_age_of_what_waits_is_seen_while_redis_is_away(
     assert await numbers(system.redis()) == [1]
 
 
+async def test_what_waits_is_counted(system: System, rows: Any) -> None:
+    await record(rows, 1, 2, 3)
+    async with turning(system) as (relay, connection):
+        await relay.turn(connection)
+        await record(rows, 4, 5)
+        await rows.execute(
+            "update events.outbox set occurred_at = now() - interval '1 min' where version > 3"
+        )
+        depth, age = await relays.waiting(connection, 2)
+        assert (depth, 60 < age < 65) == (3, True)
+        assert (await relays.waiting(connection, None))[0] == 2
+        await relay.turn(connection)
+        assert await relays.waiting(connection, 5) == (0, 0.0)
+
+
+async def test_what_came_to_pass_is_counted_once_and_how_late_holds_ended(system: System, rows: Any) -> None:
+    def counted(name: str, **labels: str) -> float:
+        return REGISTRY.get_sample_value(name, labels) or 0.0
+
+    def seen() -> list[float]:
+        return [
+            counted("gittix_events_published_total", type="order.created"),
+            counted("gittix_events_published_total", type="order.expired"),
+            counted("gittix_expiry_lateness_seconds_count"),
+            counted("gittix_expiry_lateness_seconds_bucket", le="2.5"),
+            counted("gittix_expiry_lateness_seconds_bucket", le="5.0"),
+        ]
+
+    before = seen()
+    await record(rows, 1, 2)
+    # An event whose data nobody here understands goes out all the same.
+    await record(rows, 3, type="order.expired")
+    await rows.execute(
+        """
+        insert into events.outbox (type, subject, version, data)
+        values ('order.expired', gen_random_uuid(), 4, jsonb_build_object('expires_at', now() - interval '3 s'))
+        """
+    )
+    await publish(system)
+    assert await event_count(system) == 4
+    assert [now - then for now, then in zip(seen(), before, strict=True)] == [2, 2, 1, 0, 1]
+
+
+async def event_count(system: System) -> int:
+    return int(await system.redis().xlen(STREAM))
+
+
 async def test_old_events_are_purged_once_they_are_published(system: System, rows: Any) -> None:
     await record(rows, 1, 2)
     await publish(system)

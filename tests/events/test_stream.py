@@ -1,7 +1,10 @@
 """The stream's trim: below every reader's progress, and never further."""
 
+from math import isnan
+
 from prometheus_client import REGISTRY
 
+from backend.events.metrics import forget_measures, measure
 from backend.events.stream import START, STREAM, EventStream, Position, bury
 from tests.events.log import ids
 from tests.system import System
@@ -82,7 +85,7 @@ async def test_how_far_readers_are_behind_is_measured(system: System) -> None:
     await redis.xgroup_create(STREAM, "payments", id="0")
     await redis.xreadgroup("payments", "member", {STREAM: ">"}, count=100)
     await bury(redis, "payments", b"1-1", {}, "no reason")
-    await events.measure()
+    await measure(events, redis)
     lag = [
         REGISTRY.get_sample_value("gittix_stream_lag_events", {"reader": reader})
         for reader in ("notifier", "payments")
@@ -90,3 +93,12 @@ async def test_how_far_readers_are_behind_is_measured(system: System) -> None:
     assert lag == [200, 350]
     assert REGISTRY.get_sample_value("gittix_stream_pending", {"consumer": "payments"}) == 100
     assert REGISTRY.get_sample_value("gittix_dead_letters") == 1
+    assert REGISTRY.get_sample_value("gittix_stream_length") == COUNT
+    assert (REGISTRY.get_sample_value("gittix_redis_memory_used_bytes") or 0) > 0
+
+
+async def test_who_stands_by_tells_no_measures(system: System) -> None:
+    await measure(await _filled(system), system.redis())
+    forget_measures()
+    assert isnan(REGISTRY.get_sample_value("gittix_stream_length") or 0.0)
+    assert REGISTRY.get_sample_value("gittix_stream_lag_events", {"reader": "notifier"}) is None

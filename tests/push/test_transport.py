@@ -7,6 +7,8 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
+from prometheus_client import REGISTRY
+
 from backend.push.settings import SLICE_BYTES
 from tests.push.servers import HOST, KEY, RawClient, RedisServer, RunningGateway, running_gateway, until
 
@@ -72,8 +74,15 @@ async def end(client: RawClient) -> tuple[int | None, float]:
 async def test_binary_is_refused(gateway: RunningGateway) -> None:
     async with gateway.raw() as client:
         await client.established()
+        before = closed("1003", "text only")
         await client.socket.send(b"binary")
         assert await client.close_code() == 1003
+        assert closed("1003", "text only") == before + 1
+
+
+def closed(code: str, reason: str) -> float:
+    labels = {"code": code, "reason": reason}
+    return REGISTRY.get_sample_value("gittix_push_closes_total", labels) or 0.0
 
 
 @asynccontextmanager

@@ -1,0 +1,88 @@
+"""What the active relay tells Prometheus of the event log: what came to pass, what waits, who is behind.
+
+It sees every event once (once more after a lost tail of Redis), so business is counted here and costs no request anything.
+"""
+
+from collections import Counter as Tally
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import datetime
+from math import nan
+from typing import Final
+
+import msgspec
+from prometheus_client import Counter, Gauge, Histogram
+from redis.asyncio import Redis
+
+from backend.events.stream import DEAD_LETTERS, STREAM, EventStream
+from backend.kernel import database
+
+PUBLISHED: Final = Counter("gittix_events_published", "Events appended to the stream", ["type"])
+REWINDS: Final = Counter("gittix_relay_rewinds", "Times the stream was not where the relay expected it")
+OUTBOX_AGE: Final = Gauge(
+    "gittix_outbox_oldest_unpublished_seconds", "Age of the oldest event that is not on the stream"
+)
+OUTBOX_DEPTH: Final = Gauge("gittix_outbox_unpublished", "Events that are not on the stream")
+LENGTH: Final = Gauge("gittix_stream_length", "Entries on the event stream")
+LAG: Final = Gauge(
+    "gittix_stream_lag_events", "Events on the stream that a reader has not been given yet", ["reader"]
+)
+PENDING: Final = Gauge(
+    "gittix_stream_pending", "Events given to a consumer and not acknowledged", ["consumer"]
+)
+DEAD: Final = Gauge("gittix_dead_letters", "Events that nobody could handle and nobody has sent back")
+REDIS_USED: Final = Gauge("gittix_redis_memory_used_bytes", "Memory that Redis uses")
+REDIS_LIMIT: Final = Gauge(
+    "gittix_redis_memory_limit_bytes", "Memory that Redis may use; 0 is as much as there is"
+)
+LATENESS: Final = Histogram(
+    "gittix_expiry_lateness_seconds",
+    "From the end of an unpaid order's hold until its tickets were free in their rows",
+    buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
+)
+EXPIRED: Final = "order.expired"
+# Of the one database and the one Redis there is one measure: by whoever is active.
+_ACTIVE: Final = (OUTBOX_AGE, OUTBOX_DEPTH, LENGTH, DEAD, REDIS_USED, REDIS_LIMIT)
+
+
+class _Ended(msgspec.Struct):
+    expires_at: datetime
+
+
+_decode_ended = msgspec.json.Decoder(_Ended).decode
+
+
+def count_published(rows: Sequence[database.Record]) -> None:
+    for name, count in Tally(row["type"] for row in rows).items():
+        PUBLISHED.labels(name).inc(count)
+    for row in rows:
+        if row["type"] == EXPIRED:
+            # Whatever its data is, an event goes on to who understands it.
+            with suppress(msgspec.MsgspecError):
+                late = row["occurred_at"] - _decode_ended(row["data"]).expires_at
+                LATENESS.observe(max(0.0, late.total_seconds()))
+
+
+async def measure(stream: EventStream, redis: Redis) -> None:
+    """How far readers are behind, how many letters lie dead, and what room is left."""
+    last = await stream.last()
+    for name, reader in (await stream.readers()).items():
+        LAG.labels(name).set(max(0, last.position - reader.given.position))
+        PENDING.labels(name).set(reader.pending)
+    async with redis.pipeline(transaction=False) as commands:
+        commands.xlen(STREAM)
+        commands.xlen(DEAD_LETTERS)
+        commands.info("memory")
+        length, dead, memory = await commands.execute()
+    LENGTH.set(length)
+    DEAD.set(dead)
+    REDIS_USED.set(memory["used_memory"])
+    REDIS_LIMIT.set(memory["maxmemory"])
+
+
+def forget_measures() -> None:
+    """What this process measured while it was active is no longer so: another one tells it now."""
+    for gauge in _ACTIVE:
+        gauge.set(nan)
+    LAG.clear()
+    PENDING.clear()

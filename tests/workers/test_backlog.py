@@ -1,0 +1,113 @@
+"""What waits is counted by one process, as Postgres and the queue have it."""
+
+from typing import Any
+
+import pytest
+from prometheus_client import REGISTRY
+
+from backend.events.stores import open_stores
+from backend.kernel.jobs import QUEUE, open_jobs
+from backend.kernel.lease import lease
+from backend.kernel.supervised import running
+from backend.payments.queries import MAX_TRIES
+from tests import factories
+from tests.orders.rows import lapse
+from tests.system import System, until
+from workers import backlog
+from workers.backlog import Backlog, Pools
+
+
+def waiting(of: str) -> tuple[float | None, float | None]:
+    labels = {"of": of}
+    return (
+        REGISTRY.get_sample_value("gittix_backlog", labels),
+        REGISTRY.get_sample_value("gittix_backlog_oldest_seconds", labels),
+    )
+
+
+@pytest.fixture
+async def watching(system: System) -> Any:
+    jobs = open_jobs(system.settings.redis_url, name="tests-jobs")
+    async with (
+        open_stores(system.settings, "tickets") as tickets,
+        open_stores(system.settings, "payments") as paying,
+    ):
+        url = system.settings.noun_database_url("payments")
+        yield Backlog(url, Pools(tickets.pool, paying.pool), jobs)
+    await jobs.aclose()
+    backlog.forget()
+
+
+async def test_an_idle_system_has_nothing_that_waits(system: System, watching: Backlog) -> None:
+    await watching.look()
+    for of in (
+        "holds_overdue",
+        "jobs",
+        "webhooks",
+        "webhooks_given_up",
+        "payments_authorised",
+        "refunds_requested",
+    ):
+        assert waiting(of) == (0, 0), of
+
+
+async def test_holds_that_should_have_ended_are_counted(system: System, watching: Backlog) -> None:
+    await system.start("api")
+    tickets = [await factories.ticket(system.person("seller")) for _ in range(2)]
+    due = await factories.order(system.person("buyer"), tickets[0]["id"])
+    await factories.order(system.person("other"), tickets[1]["id"])
+    await lapse(await system.connect(), due, seconds=40)
+    await watching.look()
+    count, oldest = waiting("holds_overdue")
+    assert (count, oldest is not None and 40 <= oldest < 50) == (1, True)
+
+
+async def test_webhooks_wait_until_they_are_handled_or_given_up(system: System, watching: Backlog) -> None:
+    rows = await system.connect()
+    await rows.execute(
+        """
+        insert into payments.webhook_events (id, type, received_at, handled_at, tries) values
+            ('evt_1', 'x', now() - interval '2 min', null, 3), ('evt_2', 'x', now(), null, 0),
+            ('evt_3', 'x', now() - interval '1 day', null, $1), ('evt_4', 'x', now() - interval '1 day', now(), 1)
+        """,
+        MAX_TRIES,
+    )
+    await watching.look()
+    count, oldest = waiting("webhooks")
+    assert (count, oldest is not None and 120 <= oldest < 130) == (2, True)
+    assert waiting("webhooks_given_up")[0] == 1
+
+
+async def test_payments_under_way_are_counted_by_status(system: System, watching: Backlog) -> None:
+    await system.start("api", "stripe")
+    ticket = await factories.ticket(system.person("seller"))
+    buyer = system.person("buyer")
+    order = await factories.order(buyer, ticket["id"])
+    await factories.payment(buyer, order["id"], "pm_card_authenticationRequired")
+    await watching.look()
+    assert (waiting("payments_requires_action")[0], waiting("payments_authorised")[0]) == (1, 0)
+
+
+async def test_jobs_wait_from_their_time_on(system: System, watching: Backlog) -> None:
+    jobs = open_jobs(system.settings.redis_url, name="tests-jobs")
+    now_ms = 1000 * (await jobs.time())[0]
+    await jobs.zadd(QUEUE, {"due": now_ms - 30_000, "later": now_ms + 60_000})
+    await jobs.aclose()
+    await watching.look()
+    count, oldest = waiting("jobs")
+    assert (count, oldest is not None and 29 <= oldest < 35) == (1, True)
+
+
+async def test_one_process_looks_and_another_forgets_what_it_saw(system: System, watching: Backlog) -> None:
+    async def nothing_told() -> bool:
+        return waiting("jobs") == (None, None)
+
+    async def told() -> bool:
+        return waiting("jobs") == (0, 0)
+
+    await watching.look()
+    rival = lease(system.settings.noun_database_url("payments"), backlog.LEASE, name="rival")
+    async with rival, running((backlog.TASK, watching.run)):
+        await until(nothing_told)
+    async with running((backlog.TASK, watching.run)):
+        await until(told)
