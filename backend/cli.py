@@ -108,8 +108,9 @@ def worker(
     _log(settings)
 
     async def work() -> None:
-        async with running_worker(settings, parts) as checks, operations.served(settings, checks):
-            await _stop_signal()
+        async with operations.served(settings) as readiness, running_worker(settings, parts) as checks:
+            with readiness.by(checks):
+                await _stop_signal()
 
     _run(work())
 
@@ -129,8 +130,9 @@ def relay() -> None:
         redis = open_redis(settings.redis_url, name="gittix-relay")
         publisher = Relay(settings.noun_database_url("relay"), redis)
         try:
-            async with running(("relay", publisher.run)), operations.served(settings, publisher.checks()):
-                await _stop_signal()
+            async with operations.served(settings) as readiness, running(("relay", publisher.run)):
+                with readiness.by(publisher.checks()):
+                    await _stop_signal()
         finally:
             await redis.aclose()
 

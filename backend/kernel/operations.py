@@ -31,6 +31,27 @@ class NotReady(Exception):
     """Why, in words that need no name of an exception before them."""
 
 
+class Readiness:
+    """What a process is ready by: it is not while it starts, nor while it ends."""
+
+    def __init__(self) -> None:
+        self.checks: dict[str, Check] = {"process": _refusing("starting")}
+
+    @contextmanager
+    def by(self, checks: Mapping[str, Check]) -> Iterator[None]:
+        """Ready while the block runs and these checks pass."""
+        self._set(checks)
+        try:
+            yield
+        finally:
+            self._set({"process": _refusing("draining")})
+
+    def _set(self, checks: Mapping[str, Check]) -> None:
+        # In place: the application has this very mapping.
+        self.checks.clear()
+        self.checks.update(checks)
+
+
 def routes(peers: Peers | None = None) -> list[BaseRoute]:
     """For an application whose lifespan state has `checks`, a mapping of checks by name; it speaks for its peers as well."""
 
@@ -55,16 +76,17 @@ def routes(peers: Peers | None = None) -> list[BaseRoute]:
 
 
 @asynccontextmanager
-async def served(settings: Settings, checks: Mapping[str, Check]) -> AsyncIterator[None]:
+async def served(settings: Settings) -> AsyncIterator[Readiness]:
     """These routes alone, where the settings say, while the block runs. Raises SettingsError for an address in use."""
+    readiness = Readiness()
     if not settings.ops_port and not settings.ops_host.startswith("/"):
-        yield
+        yield readiness
         return
     listening = _listen(settings)
-    server = _Beside(_config(checks))
+    server = _Beside(_config(readiness))
     serving = asyncio.create_task(server.serve(sockets=[listening]), name="operations")
     try:
-        yield
+        yield readiness
     finally:
         server.should_exit = True
         await serving
@@ -75,9 +97,17 @@ async def _healthz(_request: Request) -> Response:
     return JSONResponse({"status": "ok"})
 
 
+def _refusing(word: str) -> Check:
+    async def check() -> None:
+        raise NotReady(word)
+
+    return check
+
+
 async def _looked(checks: Mapping[str, Check]) -> tuple[bool, dict[str, str]]:
-    outcomes = await asyncio.gather(*(_outcome(check) for check in checks.values()))
-    told = {name: word for name, (_, word) in zip(checks, outcomes, strict=True)}
+    names = list(checks)
+    outcomes = await asyncio.gather(*(_outcome(checks[name]) for name in names))
+    told = {name: word for name, (_, word) in zip(names, outcomes, strict=True)}
     return all(passed for passed, _ in outcomes), told
 
 
@@ -90,10 +120,10 @@ async def _outcome(check: Check) -> tuple[bool, str]:
         return False, f"{type(fault).__name__}: {fault}"[:200]
 
 
-def _config(checks: Mapping[str, Check]) -> uvicorn.Config:
+def _config(readiness: Readiness) -> uvicorn.Config:
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[dict[str, Any]]:
-        yield {"checks": checks}
+        yield {"checks": readiness.checks}
 
     return uvicorn.Config(
         Starlette(routes=routes(), lifespan=lifespan),

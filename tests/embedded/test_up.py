@@ -136,6 +136,35 @@ async def test_a_second_start_finds_the_data_and_a_stop_leaves_nothing_running(d
             assert len(kept) == len(shows) + 3
 
 
+async def test_one_port_tells_of_every_process_and_which_of_them_is_gone(data: Path) -> None:
+    async with running(data, "--no-demo") as up, up.visitor() as visitor:
+        await up.until_up()
+        ready = (await visitor.get("/readyz")).json()
+        assert ready["status"] == "ready"
+        assert (ready["checks"]["relay.relay"], ready["checks"]["notifier.notifier.notifier"]) == (
+            "active",
+            "active",
+        )
+        shown = (await visitor.get("/metrics")).text
+        for process in ("api", "push", "relay", "worker", "consumers", "notifier"):
+            assert f'process_cpu_seconds_total{{process="{process}"}}' in shown
+
+        async def told() -> tuple[int, str | None]:
+            ready = await visitor.get("/readyz")
+            return ready.status_code, ready.json()["checks"].get("relay")
+
+        async def is_gone() -> bool:
+            return await told() == (503, "does not answer")
+
+        async def is_back() -> bool:
+            return await told() == (200, None)
+
+        up.kill("relay")
+        await until(is_gone)
+        assert (await visitor.get("/healthz")).status_code == 200
+        await until(is_back, seconds=30)
+
+
 async def test_a_taken_port_is_a_sentence(data: Path) -> None:
     port = free_port()
     server = await asyncio.start_server(lambda _reader, writer: writer.close(), "127.0.0.1", port)

@@ -23,10 +23,11 @@ from tests.system import System, free_port
 async def asking(**checks: Check) -> AsyncIterator[httpx.AsyncClient]:
     port = free_port()
     async with (
-        operations.served(Settings(ops_port=port), checks),
+        operations.served(Settings(ops_port=port)) as readiness,
         httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client,
     ):
-        yield client
+        with readiness.by(checks):
+            yield client
 
 
 async def passes() -> None: ...
@@ -53,6 +54,24 @@ async def test_a_process_is_live_while_it_is_not_ready_and_says_why() -> None:
     }
 
 
+async def test_a_process_is_not_ready_while_it_starts_or_ends() -> None:
+    port = free_port()
+    async with (
+        operations.served(Settings(ops_port=port)) as readiness,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client,
+    ):
+
+        async def told() -> tuple[int, dict[str, str]]:
+            ready = await client.get("/readyz")
+            return ready.status_code, ready.json()["checks"]
+
+        assert await told() == (503, {"process": "starting"})
+        with readiness.by({"redis": passes}):
+            assert await told() == (200, {"redis": "ok"})
+        assert await told() == (503, {"process": "draining"})
+        assert (await client.get("/healthz")).status_code == 200
+
+
 async def test_a_check_that_hangs_is_a_reason_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(operations, "READY_SECONDS", 0.05)
     async with asking(database=asyncio.Event().wait) as client:  # type: ignore[arg-type]
@@ -69,24 +88,25 @@ async def test_metrics_are_shown() -> None:
 
 
 async def test_nothing_listens_without_a_port() -> None:
-    async with operations.served(Settings(), {}):
+    async with operations.served(Settings()):
         assert not [task for task in asyncio.all_tasks() if task.get_name() == "operations"]
 
 
 async def test_a_unix_socket_is_its_owners_and_replaces_one_that_was_left(tmp_path: Path) -> None:
     path = tmp_path / "relay.sock"
     path.touch()
-    async with operations.served(Settings(ops_host=str(path)), {}):
+    async with operations.served(Settings(ops_host=str(path))) as readiness:
         assert path.stat().st_mode & 0o777 == 0o600
         async with httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(uds=str(path))) as client:
-            assert (await client.get("http://relay/readyz")).json() == {"status": "ready", "checks": {}}
+            with readiness.by({}):
+                assert (await client.get("http://relay/readyz")).json() == {"status": "ready", "checks": {}}
 
 
 async def test_an_address_in_use_is_told_with_what_to_do() -> None:
     port = free_port()
-    async with operations.served(Settings(ops_port=port), {}):
+    async with operations.served(Settings(ops_port=port)):
         with pytest.raises(SettingsError, match=f"127.0.0.1:{port} .*set OPS_HOST and OPS_PORT"):
-            async with operations.served(Settings(ops_port=port), {}):
+            async with operations.served(Settings(ops_port=port)):
                 pass
 
 

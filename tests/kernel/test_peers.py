@@ -1,5 +1,6 @@
 """One process speaks for others: their metrics with its own, and why one of them is not ready."""
 
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -68,9 +69,12 @@ async def test_the_readiness_and_metrics_of_the_whole(tmp_path: Path) -> None:
         "api", {"relay": socket, "push": f"http://127.0.0.1:{port}", "gone": str(tmp_path / "none.sock")}
     )
     async with (
-        operations.served(Settings(ops_host=socket), {"stream": behind}),
-        operations.served(Settings(ops_port=port), {"redis": fine}),
+        AsyncExitStack() as stack,
+        operations.served(Settings(ops_host=socket)) as relay,
+        operations.served(Settings(ops_port=port)) as push,
     ):
+        stack.enter_context(relay.by({"stream": behind}))
+        stack.enter_context(push.by({"redis": fine}))
         assert await peers.readiness() == (
             False,
             {"relay.stream": "far behind", "push.redis": "ok", "gone": "does not answer"},
