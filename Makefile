@@ -11,7 +11,7 @@ TEST_PROCESSES ?= 2
 # The migration runner sets the timeouts; small numbers (a status, an attempt) are small integers.
 SQUAWK_EXCLUDES := --exclude=require-statement-timeout,require-lock-timeout,prefer-bigint-over-int,prefer-bigint-over-smallint
 
-.PHONY: help setup up test test-deploy chromium screenshots lock check bench
+.PHONY: help setup up test test-deploy chromium nginx screenshots lock check bench
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,11 +35,14 @@ up: setup ## Run everything here: the shop, Postgres, Redis, Stripe sandbox, ser
 test: setup chromium ## Run the tests on real Postgres, Redis, pusher-js and Chromium. ARGS="tests/orders -k cancel"
 	@$(RUN)/pytest -n $(TEST_PROCESSES) --dist loadfile $(ARGS)
 
-test-deploy: setup chromium ## Run the tests of what is shipped: ingress, images, compose. ARGS="tests/deploy/test_ingress.py"
+test-deploy: setup chromium nginx ## Run the tests of what is shipped: ingress, images, compose. ARGS="tests/deploy/test_ingress.py"
 	@$(RUN)/pytest $(or $(ARGS),tests/deploy)
 
 chromium: setup
 	@$(RUN)/python -m tests.shop.chromium
+
+nginx: setup
+	@$(RUN)/python -m tests.deploy.nginx
 
 screenshots: setup chromium ## Take pictures of every page for docs/screenshots
 	@$(RUN)/python -m tests.shop.screenshots
