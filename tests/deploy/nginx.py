@@ -43,21 +43,7 @@ class Nginx:
         self._process: subprocess.Popen[bytes] | None = None
 
     async def start(self) -> None:
-        with (
-            _owned_by_nobody(self.folder / "stdout") as out,
-            _owned_by_nobody(self.folder / "stderr") as errors,
-        ):
-            # Not asyncio's: uvloop starts no process as somebody else.
-            self._process = subprocess.Popen(
-                (self.folder / "start",),
-                env=self.environment,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=errors,
-                start_new_session=True,
-                user=_user(),
-                cwd="/",
-            )
+        self._process = self._launch()
         async with asyncio.timeout(START_SECONDS), self.client() as client:
             while not await _answers(client, self.status_url):
                 assert self._process.poll() is None, self.errors()
@@ -74,7 +60,7 @@ class Nginx:
         before = self.workers()
         self._process.send_signal(signal.SIGHUP)
         async with asyncio.timeout(START_SECONDS):
-            while not self.workers() - before:
+            while not self.workers() - before:  # noqa: ASYNC110 - /proc tells nobody
                 await asyncio.sleep(0.02)
 
     def workers(self) -> set[int]:
@@ -95,6 +81,23 @@ class Nginx:
 
     def errors(self) -> str:
         return (self.folder / "stderr").read_text()
+
+    def _launch(self) -> subprocess.Popen[bytes]:
+        """Not by asyncio: uvloop starts no process as somebody else."""
+        with (
+            _owned_by_nobody(self.folder / "stdout") as out,
+            _owned_by_nobody(self.folder / "stderr") as errors,
+        ):
+            return subprocess.Popen(
+                (self.folder / "start",),
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=errors,
+                start_new_session=True,
+                user=_user(),
+                cwd="/",
+            )
 
 
 def environment(folder: Path, upstreams: Mapping[str, str], **settings: str) -> dict[str, str]:
