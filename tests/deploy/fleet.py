@@ -144,9 +144,7 @@ async def running(
     await system.start("stripe")
     try:
         await fleet.start()
-        async with ingress(
-            system.folder / "ingress", fleet.upstreams, LISTEN_PORT=str(port), **settings
-        ) as nginx:
+        async with ingress(system.folder, fleet.upstreams, LISTEN_PORT=str(port), **settings) as nginx:
             yield fleet, nginx
     finally:
         await fleet.stop()

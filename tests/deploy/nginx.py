@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -113,18 +114,20 @@ def environment(folder: Path, upstreams: Mapping[str, str], **settings: str) -> 
 
 
 def prepared(folder: Path) -> Path:
-    """With what the ingress is started by, and its own to write to."""
-    shutil.copytree(SOURCES, folder)
+    """A place in this folder with what the ingress is started by, and its own to write to."""
+    place = Path(tempfile.mkdtemp(prefix="ingress-", dir=folder))
+    shutil.copytree(SOURCES, place, dirs_exist_ok=True)
     if (user := _user()) is not None:
-        shutil.chown(folder, user)
-    return folder
+        shutil.chown(place, user)
+    return place
 
 
 @asynccontextmanager
 async def ingress(folder: Path, upstreams: Mapping[str, str], **settings: str) -> AsyncIterator[Nginx]:
     """An nginx in front of these addresses, while the block runs."""
     executable()
-    nginx = Nginx(prepared(folder), environment(folder, upstreams, **settings))
+    place = prepared(folder)
+    nginx = Nginx(place, environment(place, upstreams, **settings))
     try:
         await nginx.start()
         yield nginx

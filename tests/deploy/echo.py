@@ -1,0 +1,83 @@
+"""An upstream that keeps what reached it, to the byte, and answers as a test says."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from starlette.requests import Request
+
+from backend.kernel.addresses import client_ip, networks
+from tests.deploy.nginx import SERVICES, Nginx, ingress
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
+UPGRADED = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
+# Told a request and nothing more.
+HANGS_UP = b""
+
+
+@dataclass(frozen=True)
+class Seen:
+    method: str
+    target: str
+    headers: list[tuple[str, str]]
+    body: bytes
+
+    def values(self, name: str) -> list[str]:
+        return [value for key, value in self.headers if key == name]
+
+    def client(self, trusted: str = "127.0.0.1") -> str:
+        """The address that a service takes it to come from."""
+        raw = [(name.encode(), value.encode()) for name, value in self.headers]
+        return client_ip(
+            Request({"type": "http", "headers": raw, "client": ("127.0.0.1", 1)}), networks(trusted)
+        )
+
+
+class Echo:
+    def __init__(self) -> None:
+        self.answer = OK
+        self.seen: list[Seen] = []
+        self.address = ""
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while True:
+                self.seen.append(await _request(reader))
+                if self.answer == HANGS_UP:
+                    return
+                writer.write(self.answer)
+                await writer.drain()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+
+@asynccontextmanager
+async def echoing() -> AsyncIterator[Echo]:
+    echo = Echo()
+    server = await asyncio.start_server(echo.serve, "127.0.0.1", 0)
+    echo.address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with server:
+        yield echo
+        server.close()
+
+
+@asynccontextmanager
+async def fronted(folder: Path, **settings: str) -> AsyncIterator[tuple[Nginx, Mapping[str, Echo]]]:
+    """An ingress before an echo for each service."""
+    async with AsyncExitStack() as stack:
+        echoes = {name: await stack.enter_async_context(echoing()) for name in (*SERVICES, "sandbox")}
+        upstreams = {name: echo.address for name, echo in echoes.items()}
+        yield await stack.enter_async_context(ingress(folder, upstreams, **settings)), echoes
+
+
+async def _request(reader: asyncio.StreamReader) -> Seen:
+    head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+    first, *lines = head.rstrip().split("\r\n")
+    method, target, _ = first.split(" ")
+    headers = [(name.lower(), value) for name, _, value in (line.partition(": ") for line in lines)]
+    length = int(dict(headers).get("content-length", "0"))
+    return Seen(method, target, headers, await reader.readexactly(length))
