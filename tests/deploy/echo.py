@@ -40,6 +40,7 @@ class Echo:
         self.answer = OK
         self.seen: list[Seen] = []
         self.address = ""
+        self.port = 0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -56,10 +57,11 @@ class Echo:
 
 
 @asynccontextmanager
-async def echoing() -> AsyncIterator[Echo]:
+async def echoing(host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[Echo]:
     echo = Echo()
-    server = await asyncio.start_server(echo.serve, "127.0.0.1", 0)
-    echo.address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    server = await asyncio.start_server(echo.serve, host, port)
+    echo.port = server.sockets[0].getsockname()[1]
+    echo.address = f"{host}:{echo.port}"
     async with server:
         yield echo
         server.close()

@@ -1,6 +1,5 @@
 """Where requests go, with what, and what becomes of those that go nowhere. The services are echoes."""
 
-import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest_asyncio
 
 from tests.deploy.echo import HANGS_UP, UPGRADED, Echo, fronted
 from tests.deploy.nginx import Nginx, ingress
+from tests.deploy.wire import WEBSOCKET, exchange
 from tests.replies import code
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -85,7 +85,7 @@ async def test_each_path_has_its_service_and_arrives_as_it_was_sent(
 )
 async def test_what_is_not_public_is_not_found(front: Front, path: str) -> None:
     nginx, echoes = front
-    reply = await raw(nginx, f"GET {path} HTTP/1.1\r\nHost: shop.example\r\nConnection: close\r\n\r\n")
+    reply = await exchange(nginx, f"GET {path} HTTP/1.1\r\nHost: shop.example\r\nConnection: close\r\n\r\n")
     assert reply.startswith("HTTP/1.1 404 "), reply
     assert json.loads(reply.rpartition("\r\n\r\n")[2])["code"] == "not_found"
     assert not any(echo.seen for echo in echoes.values())
@@ -157,17 +157,13 @@ async def test_a_request_keeps_the_id_that_it_came_with_if_it_is_one(front: Fron
 
 async def test_only_a_socket_is_upgraded(front: Front) -> None:
     nginx, echoes = front
-    asking = (
-        "Host: shop.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
-        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-    )
     echoes["push"].answer = UPGRADED
-    reply = await raw(nginx, f"GET /app/key HTTP/1.1\r\n{asking}", until="\r\n\r\n")
+    reply = await exchange(nginx, f"GET /app/key HTTP/1.1\r\n{WEBSOCKET}", until="\r\n\r\n")
     echoes["push"].answer = Echo().answer
     assert reply.startswith("HTTP/1.1 101 ")
     (seen,) = echoes["push"].seen
     assert (seen.values("connection"), seen.values("upgrade")) == (["upgrade"], ["websocket"])
-    await raw(nginx, f"GET /api/shows HTTP/1.1\r\n{asking}", until="{}")
+    await exchange(nginx, f"GET /api/shows HTTP/1.1\r\n{WEBSOCKET}", until="{}")
     (seen,) = echoes["tickets"].seen
     assert (seen.values("connection"), seen.values("upgrade")) == ([], [])
 
@@ -247,15 +243,3 @@ async def test_what_never_arrived_goes_to_another(folder: Path, front: Front) ->
         for _ in range(4):
             for method in ("GET", "POST", "PUT", "DELETE"):
                 assert (await client.request(method, "/api/shows")).status_code == 200
-
-
-async def raw(nginx: Nginx, request: str, *, until: str | None = None) -> str:
-    """What comes back for these bytes: all of it, or as far as a mark."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", nginx.port)
-    try:
-        writer.write(request.encode())
-        async with asyncio.timeout(5):
-            reply = await (reader.readuntil(until.encode()) if until else reader.read())
-    finally:
-        writer.close()
-    return reply.decode()

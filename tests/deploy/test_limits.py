@@ -1,0 +1,92 @@
+"""How much one client may ask of the ingress, and what it is told beyond. The services are echoes."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.deploy.echo import UPGRADED, fronted
+from tests.deploy.nginx import Nginx
+from tests.deploy.wire import WEBSOCKET, sent
+from tests.replies import code
+
+TIGHT = {
+    "TRUSTED_PROXIES": "127.0.0.1",
+    "REQUEST_RATE": "1r/s",
+    "REQUEST_BURST": "4",
+    "CREDENTIAL_RATE": "1r/m",
+    "CREDENTIAL_BURST": "1",
+    "SOCKETS_AT_ONCE": "2",
+}
+MANY = 12
+
+
+@pytest.fixture
+async def nginx(folder: Path) -> AsyncIterator[Nginx]:
+    async with fronted(folder, **TIGHT) as (nginx, echoes):
+        echoes["push"].answer = UPGRADED
+        yield nginx
+
+
+async def test_who_asks_too_often_is_told_as_the_api_tells_it(nginx: Nginx) -> None:
+    replies = await asked(nginx, "GET", "/api/shows")
+    assert Counter(reply.status_code for reply in replies) == {200: 5, 429: MANY - 5}
+    refusal = next(reply for reply in replies if reply.status_code == 429)
+    assert code(refusal) == (429, "too_many_requests")
+    assert refusal.headers["retry-after"] == "1"
+    assert refusal.headers["x-request-id"]
+
+
+async def test_stripe_may_come_as_often_as_it_likes(nginx: Nginx) -> None:
+    replies = await asked(nginx, "POST", "/api/payments/webhook")
+    assert {reply.status_code for reply in replies} == {200}
+
+
+async def test_passwords_are_tried_more_slowly(nginx: Nginx) -> None:
+    replies = await asked(nginx, "POST", "/api/users/signin", count=4)
+    assert Counter(reply.status_code for reply in replies) == {200: 2, 429: 2}
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("203.0.113.1", "203.0.113.2", False),
+        ("2001:db8:1:2::1", "2001:db8:1:2:ffff::9", True),
+        ("2001:db8:1:2::1", "2001:db8:1:3::1", False),
+        ("::ffff:203.0.113.1", "203.0.113.1", True),
+    ],
+)
+async def test_a_client_is_an_address_or_a_whole_network_of_the_new_kind(
+    nginx: Nginx, one: str, other: str, same: bool
+) -> None:
+    first = await asked(nginx, "GET", "/api/shows", client=one)
+    second = await asked(nginx, "GET", "/api/shows", client=other)
+    assert 429 in {reply.status_code for reply in first}
+    assert (second[0].status_code == 429) is same
+
+
+async def test_limits_can_be_off(folder: Path) -> None:
+    async with fronted(folder, **TIGHT | {"RATE_LIMITS": "off"}) as (nginx, _):
+        for path in ("/api/shows", "/api/users/signin"):
+            assert {reply.status_code for reply in await asked(nginx, "POST", path)} == {200}
+
+
+async def test_sockets_of_one_client_are_counted(nginx: Nginx) -> None:
+    async with AsyncExitStack() as stack:
+        heads = []
+        for _ in range(3):
+            reader = await stack.enter_async_context(sent(nginx, f"GET /app/key HTTP/1.1\r\n{WEBSOCKET}"))
+            heads.append((await reader.readline()).decode().split()[1])
+    assert heads == ["101", "101", "429"]
+
+
+async def asked(
+    nginx: Nginx, method: str, path: str, *, count: int = MANY, client: str = "203.0.113.7"
+) -> list[httpx.Response]:
+    """Replies to requests made all at once, in the order of their arrival."""
+    async with nginx.client(headers={"X-Forwarded-For": client}) as http:
+        return list(await asyncio.gather(*(http.request(method, path) for _ in range(count))))

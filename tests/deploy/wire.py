@@ -1,0 +1,32 @@
+"""Requests to the byte, where a client library would be too polite."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from tests.deploy.nginx import Nginx
+
+SECONDS = 5.0
+WEBSOCKET = (
+    "Host: shop.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+
+
+@asynccontextmanager
+async def sent(nginx: Nginx, request: str) -> AsyncIterator[asyncio.StreamReader]:
+    """What comes back, while the block keeps the connection."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", nginx.port)
+    try:
+        writer.write(request.encode())
+        async with asyncio.timeout(SECONDS):
+            yield reader
+    finally:
+        writer.close()
+
+
+async def exchange(nginx: Nginx, request: str, *, until: str | None = None) -> str:
+    """All that comes back for these bytes, or as far as a mark."""
+    async with sent(nginx, request) as reader:
+        reply = await (reader.readuntil(until.encode()) if until else reader.read())
+    return reply.decode()
