@@ -134,7 +134,7 @@ async def running(
     port = system.ports["push"] = system.ports["api"]
     system.configure(
         PUSHER_PORT=str(port),
-        STRIPE_SANDBOX_URL=system.url,
+        STRIPE_SANDBOX_URL=system.stripe_url,
         FRONTEND_FOLDER=str(pages),
         TRUSTED_PROXIES=PROXIES,
         LOG_FORMAT="json",

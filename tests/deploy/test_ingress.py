@@ -1,17 +1,35 @@
 """The main job through a real nginx: two processes of each service, real pusher-js, a real browser."""
 
-import pytest
+import asyncio
+import json
+import re
+import signal
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 
+import httpx
+import pytest
+import websockets
+from playwright.async_api import Browser, async_playwright
+from websockets.asyncio.client import ClientConnection
+
+from backend.push.protocol import Close
 from tests import factories
-from tests.deploy.fleet import Fleet
-from tests.deploy.nginx import Nginx
-from tests.system import until
+from tests.deploy.fleet import Fleet, Process
+from tests.deploy.nginx import Nginx, ingress
+from tests.push.watcher import Watcher
+from tests.replies import code
+from tests.shop import chromium
+from tests.shop.visitor import visiting
+from tests.system import PUSHER_KEY, until
 from tests.test_purchase import theatre
 
 pytestmark = [
     pytest.mark.timeout(120),
     pytest.mark.asyncio(loop_scope="module"),
 ]
+# The gateway pings what was silent for 30 s, and ends what is silent for 30 s more.
+SILENT_SECONDS = 60.0
 
 
 async def test_a_ticket_is_held_paid_and_sold_and_everybody_hears_of_it(fleet: Fleet, nginx: Nginx) -> None:
@@ -29,3 +47,186 @@ async def test_a_ticket_is_held_paid_and_sold_and_everybody_hears_of_it(fleet: F
 
     # Its signature is over the body's bytes.
     await until(told_by_webhook)
+
+
+async def test_pages_satisfy_their_policy_in_a_browser(fleet: Fleet) -> None:
+    seller = fleet.system.person("seller")
+    show = await factories.show(seller)
+    ticket = await factories.ticket(seller, show["id"])
+    async with browsing() as browser, visiting(browser, fleet.system.url) as ana:
+        await ana.sign_up("ana")
+        # Before anything of the page runs, so that no violation is missed.
+        await ana.context.add_init_script(
+            "addEventListener('securitypolicyviolation', (it) => console.error(`violates ${it.violatedDirective}: ${it.blockedURI}`))"
+        )
+        for path in ("/", "/signin", "/signup", "/orders", "/sell", "/desk"):
+            await ana.open(path)
+            await ana.page.wait_for_load_state("networkidle")
+        await ana.open_show(show["id"])
+        await ana.pick(ticket["id"])
+        await ana.hold()
+        await ana.page.wait_for_url(re.compile("/checkout/"))
+        await ana.page.locator("[data-stage]").wait_for()
+        await ana.until_state("live")
+        await ana.open("/api/docs")
+        await ana.page.get_by_text("/api/orders/{id}/refund").wait_for()
+        assert ana.errors == []
+        assert ana.hosts == {f"127.0.0.1:{fleet.system.ports['api']}"}
+
+
+async def test_a_page_has_the_policy_of_whoever_made_it(fleet: Fleet, nginx: Nginx) -> None:
+    async with nginx.client() as client, fleet.services["frontend"][0].client() as direct:
+        through, made = await client.get("/"), await direct.get("/")
+    (policy,) = through.headers.get_list("content-security-policy")
+    assert policy == made.headers["content-security-policy"]
+    for name in (
+        "x-frame-options",
+        "x-content-type-options",
+        "referrer-policy",
+        "x-request-id",
+        "vary",
+        "etag",
+    ):
+        assert len(through.headers.get_list(name)) == 1, name
+
+
+async def test_a_service_that_died_is_passed_over_and_its_death_told_when_it_was_the_last(
+    fleet: Fleet, nginx: Nginx
+) -> None:
+    seller = fleet.system.person("seller")
+    show = await factories.show(seller)
+    one, other = fleet.services["tickets"]
+    async with nginx.client() as client:
+
+        async def reads() -> list[httpx.Response]:
+            return list(await asyncio.gather(*(client.get(f"/api/shows/{show['id']}") for _ in range(20))))
+
+        await one.end(signal.SIGKILL)
+        assert {reply.status_code for reply in await reads()} == {200}
+        for _ in range(5):
+            await factories.ticket(seller, show["id"])
+        await other.end(signal.SIGKILL)
+        for refusal in await reads():
+            assert code(refusal) == (502, "temporarily_unavailable")
+            assert refusal.headers["retry-after"] == "1"
+        await asyncio.gather(one.start(), other.start())
+        await asyncio.gather(one.until_ready(), other.until_ready())
+
+        async def answers() -> bool:
+            # Slower than the limit of requests.
+            await asyncio.sleep(0.2)
+            return (await client.get(f"/api/shows/{show['id']}")).status_code == 200
+
+        await until(answers)
+
+
+async def test_a_newcomer_goes_to_the_gateway_with_fewer_sockets(fleet: Fleet, nginx: Nginx) -> None:
+    gateways = fleet.services["push"]
+
+    async def nobody() -> bool:
+        return await sockets(gateways) == [0, 0]
+
+    await until(nobody)
+    async with AsyncExitStack() as stack:
+        for _ in range(4):
+            await stack.enter_async_context(connected(nginx))
+        assert await sockets(gateways) == [2, 2]
+        homes: dict[int, list[ClientConnection]] = {0: [], 1: []}
+        for _ in range(6):
+            before = await sockets(gateways)
+            socket = await stack.enter_async_context(connected(nginx))
+            after = await sockets(gateways)
+            homes[[new > old for new, old in zip(after, before, strict=True)].index(True)].append(socket)
+        assert await sockets(gateways) == [5, 5]
+        for socket in homes[0]:
+            await socket.close()
+
+        async def fewer() -> bool:
+            return await sockets(gateways) == [2, 5]
+
+        await until(fewer)
+        for _ in range(3):
+            await stack.enter_async_context(connected(nginx))
+        assert await sockets(gateways) == [5, 5]
+
+
+async def test_a_socket_is_ended_by_the_gateway_and_not_by_its_silence(fleet: Fleet, nginx: Nginx) -> None:
+    seller = fleet.system.person("seller")
+    show = await factories.show(seller)
+    async with connected(nginx) as deaf, watching(nginx, f"show-{show['id']}") as watcher:
+        async with asyncio.timeout(SILENT_SECONDS + 15):
+            assert json.loads(await deaf.recv())["event"] == "pusher:ping"
+            await deaf.wait_closed()
+        assert deaf.close_code == Close.PONG_MISSING
+        # pusher-js answers, so it is there as it was.
+        await factories.ticket(seller, show["id"])
+        await watcher.event("ticket.listed", f"show-{show['id']}")
+        assert len(watcher.events("connected")) == 1
+
+
+async def test_a_new_configuration_leaves_sockets_their_time(fleet: Fleet) -> None:
+    seller = fleet.system.person("seller")
+    show = await factories.show(seller)
+    channel = f"show-{show['id']}"
+    async with (
+        ingress(fleet.system.folder, fleet.upstreams, WORKER_SHUTDOWN_SECONDS="4") as nginx,
+        connected(nginx) as socket,
+        watching(nginx, channel) as watcher,
+    ):
+        before = nginx.workers()
+        await nginx.reload()
+        assert nginx.workers() & before
+        await factories.ticket(seller, show["id"])
+        await watcher.event("ticket.listed", channel)
+        await watcher.event("connected")
+        assert watcher.events("state", None)[-1].data == "connected"
+        async with watching(nginx, channel):
+            assert nginx.workers() & before
+        async with asyncio.timeout(10):
+            await socket.wait_closed()
+
+        async def gone() -> bool:
+            return not nginx.workers() & before
+
+        await until(gone)
+        # It comes back, to a new worker.
+        await watcher.event("connected", timeout=15)
+
+
+@asynccontextmanager
+async def browsing() -> AsyncIterator[Browser]:
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(
+            executable_path=chromium.executable(), args=list(chromium.ARGUMENTS)
+        )
+        yield browser
+        await browser.close()
+
+
+@asynccontextmanager
+async def connected(nginx: Nginx) -> AsyncIterator[ClientConnection]:
+    """A client of the gateway that says nothing by itself."""
+    url = f"ws://127.0.0.1:{nginx.port}/app/{PUSHER_KEY}?protocol=7&client=tests&version=1"
+    async with websockets.connect(url, proxy=None, ping_interval=None) as socket:
+        assert json.loads(await socket.recv())["event"] == "pusher:connection_established"
+        yield socket
+
+
+@asynccontextmanager
+async def watching(nginx: Nginx, channel: str) -> AsyncIterator[Watcher]:
+    async with Watcher(host="127.0.0.1", port=nginx.port, key=PUSHER_KEY, channels=[channel]) as watcher:
+        await watcher.subscribed(channel, timeout=10)
+        yield watcher
+
+
+async def sockets(gateways: Sequence[Process]) -> list[int]:
+    """How many each gateway has open."""
+
+    async def open_at(gateway: Process) -> int:
+        async with gateway.client() as client:
+            told = (await client.get("/metrics")).text
+        found = re.search(r"^gittix_push_sockets (\S+)$", told, re.MULTILINE)
+        assert found is not None
+        return int(float(found[1]))
+
+    return list(await asyncio.gather(*map(open_at, gateways)))
