@@ -55,7 +55,7 @@ async def test_what_a_service_says_stands_and_is_said_once(front: Front) -> None
         "X-Request-Id": "its own",
         "Strict-Transport-Security": "max-age=1",
     }
-    echoes["frontend"].answer = answering(**said)
+    echoes["frontend"].answer = answering(headers=said)
     async with nginx.client() as client:
         reply = await client.get("/")
     echoes["frontend"].answer = OK
@@ -76,7 +76,7 @@ async def test_a_service_says_itself_when_to_come_again(front: Front) -> None:
     nginx, echoes = front
     async with nginx.client() as client:
         for own, told in (({"Retry-After": "17"}, "17"), ({}, "1")):
-            echoes["orders"].answer = answering("503 Service Unavailable", **own)
+            echoes["orders"].answer = answering("503 Service Unavailable", headers=own)
             reply = await client.get("/api/orders")
             assert (reply.status_code, reply.headers.get_list("retry-after")) == (503, [told])
         echoes["orders"].answer = OK
@@ -125,15 +125,17 @@ async def test_nginx_own_refusals_are_problems_too(
     assert reply.headers["x-content-type-options"] == "nosniff"
 
 
-async def test_another_name_is_not_served(folder: Path) -> None:
+@pytest.mark.parametrize("name", ["shop.example", "www.shop.example:8080", "evil.example"])
+async def test_only_its_own_names_are_served(folder: Path, name: str) -> None:
     async with (
         fronted(folder, SERVER_NAME="shop.example www.shop.example") as (nginx, _),
-        nginx.client() as client,
+        nginx.client(headers={"Host": name}) as client,
     ):
-        for name, status in (("shop.example", 200), ("www.shop.example:8080", 200), ("evil.example", 421)):
-            reply = await client.get("/", headers={"Host": name})
-            assert reply.status_code == status, name
-    assert code(reply) == (421, "misdirected_request")
+        reply = await client.get("/")
+    if name == "evil.example":
+        assert code(reply) == (421, "misdirected_request")
+    else:
+        assert reply.status_code == 200
 
 
 async def test_nothing_secret_is_written_down(front: Front) -> None:
@@ -214,12 +216,14 @@ def policy(reply: httpx.Response) -> dict[str, list[str]]:
     return {name: reply.headers.get_list(name) for name in names}
 
 
-def answering(status: str = "200 OK", body: bytes = b"{}", **headers: str) -> bytes:
+def answering(
+    status: str = "200 OK", *, body: bytes = b"{}", headers: Mapping[str, str] | None = None
+) -> bytes:
     lines = [
         f"HTTP/1.1 {status}",
         "Content-Type: application/json",
         f"Content-Length: {len(body)}",
-        *(f"{name}: {value}" for name, value in headers.items()),
+        *(f"{name}: {value}" for name, value in (headers or {}).items()),
     ]
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 

@@ -226,8 +226,8 @@ async def test_what_may_have_been_done_is_not_done_again(
     one.answer = other.answer = HANGS_UP
     try:
         async with ingress(folder, upstreams) as nginx, nginx.client() as client:
-            content = {"content": b"{}"} if method.startswith("P") else {}
-            reply = await client.request(method, f"/api/shows/{ID}", **content)
+            body = b"{}" if method.startswith("P") else None
+            reply = await client.request(method, f"/api/shows/{ID}", content=body)
     finally:
         one.answer = other.answer = Echo().answer
     assert reply.status_code == 502

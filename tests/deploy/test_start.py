@@ -59,7 +59,7 @@ def start(folder: Path, settings: Mapping[str, str], *options: str) -> subproces
         ),
     ],
 )
-def test_what_is_missing_or_malformed_is_named(folder: Path, settings: Mapping[str, str], said: str) -> None:
+def test_what_is_missing_or_malformed_is_named(folder: Path, settings: dict[str, str], said: str) -> None:
     place = prepared(folder)
     ended = start(place, environment(place, UPSTREAMS) | settings)
     assert ended.returncode == 1
@@ -79,7 +79,7 @@ def test_what_is_missing_or_malformed_is_named(folder: Path, settings: Mapping[s
     ],
     ids=["defaults", "all"],
 )
-def test_nginx_and_gixy_find_nothing_wrong(folder: Path, settings: Mapping[str, str]) -> None:
+def test_nginx_and_gixy_find_nothing_wrong(folder: Path, settings: dict[str, str]) -> None:
     place = prepared(folder)
     checked = start(place, environment(place, UPSTREAMS) | settings, "-t")
     assert checked.returncode == 0, checked.stderr
