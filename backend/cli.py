@@ -46,6 +46,7 @@ class ServiceName(StrEnum):
     ORDERS = "orders"
     PAYMENTS = "payments"
     PUSH = "push"
+    SHOP = "shop"
     API = "api"
 
 
@@ -83,7 +84,7 @@ def serve(
     host: Host = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65_535)] = 8000,
 ) -> None:
-    """Serve one service, or `api`: all of them in one process."""
+    """Serve one service, or the `shop`'s pages, or `api`: all of them in one process."""
     from backend.serving import serve as serve_app
     from backend.serving import settings_for
 

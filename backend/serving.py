@@ -1,6 +1,7 @@
 """The services as applications: each for a process of its own, and all of them for one process.
 
-What `gittix serve` runs. A service refuses to be built when the environment lacks something that it needs.
+What `gittix serve` runs. A service refuses to be built when the environment lacks something that it needs. `shop` is what a
+visitor's browser asks for first: the pages, and the document of the whole API, which no single service knows.
 """
 
 import asyncio
@@ -20,6 +21,7 @@ from starlette.routing import BaseRoute, Mount, Route
 
 from backend import shop
 from backend.auth import app as auth
+from backend.auth import routes as auth_routes
 from backend.kernel import web
 from backend.kernel.addresses import networks
 from backend.kernel.peers import peers_of
@@ -27,13 +29,16 @@ from backend.kernel.principal import TokenVerifier, load_public_keys
 from backend.kernel.settings import Settings, SettingsError, load
 from backend.kernel.throttle import WriteLimit
 from backend.orders import app as orders
+from backend.orders import routes as order_routes
 from backend.payments import app as payments
+from backend.payments import routes as payment_routes
 from backend.push import authorize
 from backend.push.app import build_gateway
 from backend.push.client import pusher_client
 from backend.push.server import GatewayServer, uvicorn_config
 from backend.push.settings import GatewaySettings
 from backend.tickets import app as tickets
+from backend.tickets import routes as ticket_routes
 
 NOUNS = ("auth", "tickets", "orders", "payments", "push")
 NEEDS: Mapping[str, tuple[str, ...]] = {
@@ -42,6 +47,7 @@ NEEDS: Mapping[str, tuple[str, ...]] = {
     "orders": orders.NEEDS,
     "payments": payments.NEEDS,
     "push": (*authorize.NEEDS, "redis_url"),
+    "shop": ("frontend_folder", "pusher_key", "pusher_host"),
 }
 STOP_SECONDS = 10
 WRITES_PER_MINUTE = 600
@@ -51,13 +57,19 @@ BACKLOG = 4096
 def settings_for(name: str, environ: Mapping[str, str]) -> Settings:
     """Settings for one service, or for `api`, which is all of them. Raises SettingsError."""
     nouns = NOUNS if name == "api" else (name,)
-    return load(environ, needs=dict.fromkeys(need for noun in nouns for need in NEEDS[noun]))
+    needs = dict.fromkeys(need for noun in nouns for need in NEEDS[noun])
+    if environ.get("PUSH_BACKEND") == "pusher":
+        # Hosted Pusher's address follows from its cluster.
+        needs.pop("pusher_host", None)
+    return load(environ, needs=needs)
 
 
 def build(name: str, settings: Settings) -> Starlette:
     """The application of one service; `api` is all of them but the gateway. Raises SettingsError."""
     if name == "push":
         return _push(settings)
+    if name == "shop":
+        return _shop(settings)
     makers: dict[str, Callable[[], web.Service]] = {
         "auth": lambda: auth.service(settings, end_sockets=_end_sockets(settings)),
         "tickets": lambda: tickets.service(settings),
@@ -116,6 +128,22 @@ def _web(services: list[web.Service], settings: Settings, pages: Sequence[BaseRo
         bounds=_bounds(settings),
         routes=pages,
         peers=peers_of("api", settings.ops_peers),
+    )
+
+
+def _shop(settings: Settings) -> Starlette:
+    return web.build(
+        [],
+        verifier=None,
+        secure=settings.secure_cookies,
+        routes=shop.routes(Path(settings.frontend_folder), settings),
+        described=[
+            *auth_routes.ROUTES,
+            *ticket_routes.routes,
+            *order_routes.routes,
+            *payment_routes.routes,
+            *authorize.routes,
+        ],
     )
 
 

@@ -29,6 +29,11 @@ FALLBACK, MISSING, ROUTES = "__spa-fallback.html", "404.html", "routes.json"
 INLINE_SCRIPT = re.compile(rb"<script(?![^>]*\bsrc=)[^>]*>(.*?)</script>", re.DOTALL)
 
 
+# The same on every machine, whatever it knows of types.
+TYPES = mimetypes.MimeTypes(filenames=())
+TYPES.add_type("text/javascript", ".js")
+TYPES.add_type("font/woff2", ".woff2")
+
 # https://docs.stripe.com/security/guide#content-security-policy
 STRIPE_JS = "https://js.stripe.com https://*.js.stripe.com"
 
@@ -105,7 +110,7 @@ def routes(folder: Path, settings: Settings) -> list[BaseRoute]:
         "session_seconds": settings.jwt_access_seconds,
         "push": {
             "key": settings.pusher_key,
-            "host": settings.pusher_host,
+            "host": settings.pusher_address,
             "port": settings.pusher_port,
             "tls": settings.pusher_tls,
             "cluster": settings.pusher_cluster,
@@ -129,8 +134,7 @@ def routes(folder: Path, settings: Settings) -> list[BaseRoute]:
 def _policy(settings: Settings) -> str:
     """Its scripts come last, so that a page's own can be added."""
     scheme = "wss" if settings.pusher_tls else "ws"
-    host = settings.pusher_host or f"ws-{settings.pusher_cluster}.pusher.com"
-    gateway = f"{scheme}://{host}:{settings.pusher_port}"
+    gateway = f"{scheme}://{settings.pusher_address}:{settings.pusher_port}"
     if settings.stripe_publishable_key:
         connect, frame, script = (
             " https://api.stripe.com",
@@ -149,7 +153,7 @@ def _policy(settings: Settings) -> str:
 def _read(path: Path, folder: Path, policy: str) -> File:
     content = path.read_bytes()
     beside = path.with_name(path.name + ".gz")
-    media_type = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+    media_type = TYPES.guess_type(path.name)[0] or "application/octet-stream"
     hashed = path.relative_to(folder).parts[0] == "assets"
     headers = {
         "Content-Type": f"{media_type}; charset=utf-8" if media_type.startswith("text/") else media_type,

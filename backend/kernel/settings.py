@@ -15,6 +15,7 @@ Seconds = Annotated[int, msgspec.Meta(ge=1, le=86_400)]
 Port = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
 Count = Annotated[int, msgspec.Meta(ge=1, le=10_000)]
 
+STRIPE = "https://api.stripe.com"
 NOUNS = ("auth", "tickets", "orders", "payments", "push", "relay")
 
 
@@ -57,7 +58,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     # Told to every browser, so a secret key here is refused. Without it the shop offers the sandbox's test cards.
     stripe_publishable_key: Annotated[str, msgspec.Meta(pattern="^pk_(test|live)_[A-Za-z0-9]+$")] = ""
     stripe_webhook_secrets: str = ""
-    stripe_api_base: str = "https://api.stripe.com"
+    stripe_api_base: str = STRIPE
     # Where a buyer's browser reaches the sandbox's own page for 3-D Secure.
     stripe_sandbox_url: Annotated[str, msgspec.Meta(pattern="^https?://[A-Za-z0-9.:-]+$")] = ""
 
@@ -88,6 +89,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         """The noun's own URL, or `DATABASE_URL` with the noun's role as its user."""
         own: str = getattr(self, f"{noun}_database_url")
         return own or (with_role(self.database_url, f"gittix_{noun}") if self.database_url else "")
+
+    @property
+    def pusher_address(self) -> str:
+        """The host that browsers open their sockets at."""
+        return self.pusher_host or f"ws-{self.pusher_cluster}.pusher.com"
 
     @property
     def origins(self) -> frozenset[str]:
@@ -125,6 +131,8 @@ def load(environ: Mapping[str, str], *, needs: Iterable[str] = ()) -> Settings:
     faults += [] if faults else [f"{need} is not set" for need in _missing(settings, needs)]
     if settings.fee_percent.is_nan() or not 0 <= settings.fee_percent <= 50:
         faults.append("FEE_PERCENT must be between 0 and 50")
+    if "_live_" in settings.stripe_api_key and settings.stripe_api_base != STRIPE:
+        faults.append(f"STRIPE_API_BASE must be {STRIPE} with a live STRIPE_API_KEY")
     if faults:
         raise SettingsError("the environment is incomplete: " + "; ".join(faults))
     return settings

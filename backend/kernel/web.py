@@ -70,6 +70,7 @@ def build(
     origins: frozenset[str] = frozenset(),
     secure: bool = False,
     routes: Sequence[BaseRoute] = (),
+    described: Sequence[BaseRoute] = (),
     bounds: Sequence[Middleware] = (),
     max_body_bytes: int = 256 * 1024,
     peers: Peers | None = None,
@@ -77,7 +78,8 @@ def build(
     """One application of these services.
 
     `origins` may send cookie-authenticated writes; `secure` adds HSTS; `bounds` refuse before anything is read;
-    `peers` are processes that this one speaks for.
+    `described` are the routes of the API's document, where they are not those of the services; `peers` are
+    processes that this one speaks for.
     """
 
     @asynccontextmanager
@@ -92,7 +94,7 @@ def build(
 
     nouns = [route for service in services for route in service.routes]
     app = Starlette(
-        routes=[*nouns, *openapi_routes(nouns), *operations.routes(peers), *routes],
+        routes=[*nouns, *openapi_routes(described or nouns), *operations.routes(peers), *routes],
         middleware=[
             Middleware(RequestLog),
             Middleware(SecurityHeaders, secure=secure),

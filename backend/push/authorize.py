@@ -111,7 +111,7 @@ def service(settings: Settings) -> Service:
     async def lifespan() -> AsyncIterator[ServiceState]:
         config = PushConfig(
             settings.pusher_key,
-            settings.pusher_host,
+            settings.pusher_address,
             settings.pusher_port,
             settings.pusher_tls,
             settings.pusher_cluster,
