@@ -155,15 +155,17 @@ def sandbox(
 
     settings = load(os.environ, needs=("stripe_api_key", "stripe_webhook_secrets"))
     _log(settings)
-    app = build(
-        SandboxSettings(
+    try:
+        told = SandboxSettings(
             database=ledger,
             api_key=settings.stripe_api_key,
             webhook_url=webhook_url,
             webhook_secret=settings.webhook_secrets[0],
+            public_url=settings.stripe_sandbox_url or None,
         )
-    )
-    _run(uvicorn.Server(http_config(app, host, port)).serve())
+    except ValueError as fault:
+        raise SettingsError(f"STRIPE_API_KEY: {fault}") from fault
+    _run(uvicorn.Server(http_config(build(told), host, port)).serve())
 
 
 @cli.command()
@@ -223,6 +225,22 @@ def env(data: Data = None) -> None:
     """Print an embedded instance's environment as KEY=value lines."""
     for name, value in environment_of(data or DEFAULT_FOLDER).items():
         print(f"{name}={value}")
+
+
+@cli.command()
+def secrets() -> None:
+    """Fill an env file's empty secrets with new ones: gittix secrets < .env.example > .env"""
+    from backend.embedded.secrets import TemplateError, fill
+
+    if sys.stdin.isatty():
+        raise typer.BadParameter(
+            "the file to fill comes by standard input: gittix secrets < .env.example > .env"
+        )
+    try:
+        print(fill(sys.stdin.read()), end="")
+    except TemplateError as fault:
+        print(f"gittix: {fault}", file=sys.stderr)
+        raise typer.Exit(1) from fault
 
 
 @events.command()

@@ -6,7 +6,6 @@ Secrets are made once and kept beside the data, readable by their owner only. Wh
 
 import fcntl
 import os
-import secrets
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,9 +14,9 @@ from typing import NamedTuple
 
 import msgspec
 
-from backend.auth.tokens import generate_keys
 from backend.embedded.postgres import Postgres
 from backend.embedded.redis import Redis, socket_path
+from backend.embedded.secrets import Secrets, new_secrets, one_word
 from backend.kernel.settings import NOUNS, Settings
 
 DEFAULT_FOLDER = Path(".gittix")
@@ -32,17 +31,6 @@ class Ports(NamedTuple):
     api: int
     push: int
     stripe: int
-
-
-class Secrets(msgspec.Struct, frozen=True, kw_only=True):
-    postgres_password: str
-    role_passwords: dict[str, str]
-    jwt_private_key: str
-    jwt_public_keys: str
-    stripe_api_key: str
-    stripe_webhook_secret: str
-    pusher_key: str
-    pusher_secret: str
 
 
 class Instance(NamedTuple):
@@ -92,8 +80,8 @@ class Instance(NamedTuple):
                 for noun in NOUNS
             },
             "REDIS_URL": self.redis.url,
-            "JWT_PRIVATE_KEY": _one_word(self.secrets.jwt_private_key),
-            "JWT_PUBLIC_KEYS": _one_word(self.secrets.jwt_public_keys),
+            "JWT_PRIVATE_KEY": one_word(self.secrets.jwt_private_key),
+            "JWT_PUBLIC_KEYS": one_word(self.secrets.jwt_public_keys),
             "STRIPE_API_KEY": self.secrets.stripe_api_key,
             "STRIPE_WEBHOOK_SECRETS": self.secrets.stripe_webhook_secret,
             **(self._sandbox if self.sandboxed else {}),
@@ -141,7 +129,7 @@ def open_instance(folder: Path, ports: Ports) -> Instance:
     if path.exists():
         kept = msgspec.json.decode(path.read_bytes(), type=Secrets)
     else:
-        kept = _new_secrets()
+        kept = new_secrets()
         _write_private(path, msgspec.json.encode(kept))
     return Instance(folder, kept, ports)
 
@@ -178,25 +166,6 @@ def check_port(port: int, option: str) -> None:
                 f"Port {port} is in use. Stop what uses it, or choose another with {option}, "
                 f"for example: gittix up {option} {port + 100}"
             ) from None
-
-
-def _new_secrets() -> Secrets:
-    private, public = generate_keys()
-    return Secrets(
-        postgres_password=secrets.token_urlsafe(24),
-        role_passwords={noun: secrets.token_urlsafe(24) for noun in NOUNS},
-        jwt_private_key=private,
-        jwt_public_keys=public,
-        stripe_api_key=f"sk_test_{secrets.token_hex(16)}",
-        stripe_webhook_secret=f"whsec_{secrets.token_hex(16)}",
-        pusher_key=secrets.token_hex(10),
-        pusher_secret=secrets.token_hex(20),
-    )
-
-
-def _one_word(pem: str) -> str:
-    """A key without its armour, so that no shell or env file trips over spaces and line ends."""
-    return "".join(line for line in pem.splitlines() if not line.startswith("-----"))
 
 
 def _write_private(path: Path, content: bytes) -> None:

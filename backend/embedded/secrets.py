@@ -1,0 +1,71 @@
+"""The secrets of an installation: made at random, once, and never two installations' own."""
+
+import re
+import secrets
+
+import msgspec
+
+from backend.auth.tokens import generate_keys
+from backend.kernel.settings import NOUNS
+
+EMPTY = re.compile(r"^(\w+)=[ \t]*$", re.MULTILINE)
+
+
+class TemplateError(Exception):
+    """The template has no place for a secret; the message is a sentence that says what to do."""
+
+
+class Secrets(msgspec.Struct, frozen=True, kw_only=True):
+    postgres_password: str
+    role_passwords: dict[str, str]
+    jwt_private_key: str
+    jwt_public_keys: str
+    stripe_api_key: str
+    stripe_webhook_secret: str
+    pusher_key: str
+    pusher_secret: str
+
+
+def new_secrets() -> Secrets:
+    private, public = generate_keys()
+    return Secrets(
+        postgres_password=secrets.token_urlsafe(24),
+        role_passwords={noun: secrets.token_urlsafe(24) for noun in NOUNS},
+        jwt_private_key=private,
+        jwt_public_keys=public,
+        stripe_api_key=f"sk_test_{secrets.token_hex(16)}",
+        stripe_webhook_secret=f"whsec_{secrets.token_hex(16)}",
+        pusher_key=secrets.token_hex(10),
+        pusher_secret=secrets.token_hex(20),
+    )
+
+
+def one_word(pem: str) -> str:
+    """A key without its armour, so that no shell or env file trips over spaces and line ends."""
+    return "".join(line for line in pem.splitlines() if not line.startswith("-----"))
+
+
+def fill(template: str) -> str:
+    """An env file's text with a new secret after each empty `NAME=` of one. Raises TemplateError."""
+    made = _by_variable(new_secrets())
+    wanted = {match[1] for match in EMPTY.finditer(template)}
+    if missing := sorted(made.keys() - wanted):
+        raise TemplateError(
+            f"the template has no empty {', '.join(missing)}: a file that was filled keeps its secrets. "
+            "Begin with the example: gittix secrets < .env.example > .env"
+        )
+    return EMPTY.sub(lambda match: f"{match[1]}={made.get(match[1], '')}", template)
+
+
+def _by_variable(made: Secrets) -> dict[str, str]:
+    return {
+        "POSTGRES_PASSWORD": made.postgres_password,
+        **{f"{noun.upper()}_DATABASE_PASSWORD": made.role_passwords[noun] for noun in NOUNS},
+        "REDIS_PASSWORD": secrets.token_urlsafe(24),
+        "JWT_PRIVATE_KEY": one_word(made.jwt_private_key),
+        "JWT_PUBLIC_KEYS": one_word(made.jwt_public_keys),
+        "STRIPE_SANDBOX_KEY": made.stripe_api_key,
+        "STRIPE_SANDBOX_WEBHOOK_SECRET": made.stripe_webhook_secret,
+        "PUSHER_KEY": made.pusher_key,
+        "PUSHER_SECRET": made.pusher_secret,
+    }
