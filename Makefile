@@ -48,7 +48,7 @@ screenshots: setup chromium ## Take pictures of every page for docs/screenshots
 	@$(RUN)/python -m tests.shop.screenshots
 
 lock: setup ## Write the npm packages that the shop asks for into its lock
-	@$(RUN)/python -m backend.embedded.frontend
+	@$(RUN)/python -m backend.embedded.frontend lock
 
 check: setup ## Format, lint, types, the arrows between packages, migrations
 	@$(RUN)/ruff format --check .

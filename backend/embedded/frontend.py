@@ -178,5 +178,20 @@ def _alone(cache: Path) -> Iterator[None]:
         yield
 
 
+def main(arguments: list[str]) -> None:
+    """What make and the image's build ask for."""
+    cache = cache_folder(Path())
+    try:
+        match arguments:
+            case ["lock"]:
+                lock(cache)
+            case ["build", folder]:
+                shutil.copytree(build(cache), folder, dirs_exist_ok=True)
+            case _:
+                sys.exit("usage: python -m backend.embedded.frontend lock | build FOLDER")
+    except FrontendError as fault:
+        sys.exit(f"gittix: {fault}")
+
+
 if __name__ == "__main__":
-    lock(cache_folder(Path()))
+    main(sys.argv[1:])
