@@ -94,6 +94,6 @@ def test_origins_are_the_public_one_and_those_allowed() -> None:
 def test_a_live_key_is_for_stripe_alone() -> None:
     live = {"STRIPE_API_KEY": "sk_live_s3cret"}
     assert load(live).stripe_api_base == "https://api.stripe.com"
-    with pytest.raises(SettingsError, match="STRIPE_API_BASE must be https://api.stripe.com") as refused:
+    with pytest.raises(SettingsError, match=r"STRIPE_API_BASE must be https://api\.stripe\.com") as refused:
         load(live | {"STRIPE_API_BASE": "http://stripe-sandbox:8002"})
     assert "s3cret" not in str(refused.value)
