@@ -11,7 +11,7 @@ TEST_PROCESSES ?= 2
 # The migration runner sets the timeouts; small numbers (a status, an attempt) are small integers.
 SQUAWK_EXCLUDES := --exclude=require-statement-timeout,require-lock-timeout,prefer-bigint-over-int,prefer-bigint-over-smallint
 
-.PHONY: help setup up test test-deploy chromium nginx screenshots lock check bench
+.PHONY: help setup up test test-deploy chromium nginx screenshots lock check bench env
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,12 +50,21 @@ screenshots: setup chromium ## Take pictures of every page for docs/screenshots
 lock: setup ## Write the npm packages that the shop asks for into its lock
 	@$(RUN)/python -m backend.embedded.frontend lock
 
-check: setup ## Format, lint, types, the arrows between packages, migrations
+check: setup ## Format, lint, types, the arrows between packages, containers, migrations
 	@$(RUN)/ruff format --check .
 	@$(RUN)/ruff check .
 	@$(RUN)/mypy
 	@$(RUN)/lint-imports
+	@$(RUN)/pytest -q tests/test_compose_file.py
 	@$(RUN)/squawk --pg-version 18.0 --assume-in-transaction $(SQUAWK_EXCLUDES) backend/migrations/*.sql backend/migrations/functions/*.sql
 
 bench: setup ## Measure, each figure beside a floor; JSON under .cache/bench
 	@$(RUN)/python -m loadtests.bench $(ARGS)
+
+env: ## Make .env, with secrets of its own, for `docker compose up`
+	@test ! -e .env || { echo ".env is there, and its secrets are in use: move it away to make another."; exit 1; }
+	@docker info >/dev/null || { echo "Docker is needed, and its daemon running: docs.docker.com/get-docker."; exit 1; }
+	@echo "Building the image (two minutes the first time) …"
+	@docker build --quiet --file backend/Dockerfile --tag gittix . >/dev/null
+	@(umask 077; docker run --rm --interactive gittix secrets <.env.example >.new.env) && mv .new.env .env
+	@echo "Made .env. Now: docker compose up"

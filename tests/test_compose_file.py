@@ -1,0 +1,231 @@
+"""Rules about compose.yaml, held without Docker: nobody half-configured, nobody with another's secret, nobody unbounded."""
+
+import re
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from backend.embedded.secrets import fill
+from backend.kernel.settings import NOUNS, Settings, load
+from backend.serving import NEEDS as SERVICE_NEEDS
+from workers.main import NEEDS as WORKER_NEEDS
+
+Service = dict[str, Any]
+
+ROOT = Path(__file__).parents[1]
+EXAMPLE = (ROOT / ".env.example").read_text()
+ASKED = re.compile(r"\$\{(\w+)(?:(:?[-?])([^}]*))?\}")
+SETTINGS = {name.upper() for name in Settings.__struct_fields__}
+OURS = {
+    "gittix": "backend/Dockerfile",
+    "gittix-frontend": "frontend/Dockerfile",
+    "gittix-load": "backend/Dockerfile",
+}
+ONE_SHOTS = {"migrate", "load-headless"}
+TELEMETRY = re.compile("OTEL_[A-Z_]+")
+# Beyond its needs: signing out everywhere asks the gateway's HTTP API, and hosted Pusher's in its place.
+ALSO_TOLD = {"auth": {"PUSHER_SECRET"}}
+# Tools of whoever runs the system: they look behind everything.
+OPERATORS = {"migrate", "check", "load", "load-headless"}
+
+
+@cache
+def services() -> dict[str, Service]:
+    found: dict[str, Service] = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
+    return found
+
+
+@cache
+def example() -> Mapping[str, str]:
+    """An installation's .env, fresh."""
+    values: dict[str, str] = {}
+    for line in fill(EXAMPLE).splitlines():
+        name, equals, value = line.partition("=")
+        if equals and not line.startswith("#"):
+            values[name] = told(value, values)
+    return values
+
+
+def told(text: object, values: Mapping[str, str]) -> str:
+    """What compose makes of a value: each `${NAME}` by its rule."""
+
+    def value(match: re.Match[str]) -> str:
+        name, rule, other = match[1], match[2] or "", match[3] or ""
+        missing = not values.get(name) if rule.startswith(":") else name not in values
+        if missing and rule.endswith("?"):
+            raise AssertionError(f"{name}: {other}")
+        return other if missing else values[name]
+
+    return ASKED.sub(value, str(text))
+
+
+def environment(name: str) -> dict[str, str]:
+    return {key: told(value, example()) for key, value in services()[name].get("environment", {}).items()}
+
+
+def needs(name: str) -> tuple[str, ...]:
+    """What the process asks of its settings, as `load` takes it; what its image brings is left out."""
+    match services()[name].get("command", ["serve", "shop"]):
+        case ["serve", service, *_]:
+            return tuple(need for need in SERVICE_NEEDS[service] if need != "frontend_folder")
+        case ["worker"]:
+            return tuple(need for part in WORKER_NEEDS.values() for need in part)
+        case ["relay"]:
+            return ("database:relay", "redis_url")
+        case ["migrate"]:
+            return ("database_url", *(f"database:{noun}" for noun in NOUNS))
+        case ["sandbox", *_]:
+            return ("stripe_api_key", "stripe_webhook_secrets")
+    return ("database_url", "redis_url")
+
+
+def ours() -> list[str]:
+    return [name for name, service in services().items() if service["image"] in OURS]
+
+
+@pytest.mark.parametrize("name", services())
+def test_a_service_is_bounded_watched_and_without_privileges(name: str) -> None:
+    service = services()[name]
+    for limit in ("mem_limit", "cpus", "pids_limit"):
+        assert limit in service, limit
+    assert service["restart"] == ("no" if name in ONE_SHOTS else "unless-stopped")
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["logging"]["options"]["max-size"]
+    assert not {"privileged", "cap_add", "network_mode", "pid", "ipc"} & service.keys()
+    check = service["healthcheck"]
+    assert check == {"disable": True} if name in ONE_SHOTS else check["test"] and check["start_period"]
+    assert service["networks"]
+    for mount in service.get("volumes", []):
+        if mount.startswith("."):
+            assert mount.endswith(":ro")
+            assert (ROOT / mount.partition(":")[0]).exists(), mount
+
+
+@pytest.mark.parametrize("name", services())
+def test_a_port_is_open_to_this_machine_alone(name: str) -> None:
+    for port in services()[name].get("ports", []):
+        assert told(port, example()).startswith("127.0.0.1:"), port
+
+
+def test_one_port_is_open_but_for_profiles() -> None:
+    assert [
+        name for name, service in services().items() if service.get("ports") and "profiles" not in service
+    ] == ["ingress"]
+
+
+@pytest.mark.parametrize("name", ours())
+def test_a_process_is_told_settings_and_all_that_it_needs(name: str) -> None:
+    variables = environment(name)
+    strangers = {one for one in variables.keys() - SETTINGS if not TELEMETRY.fullmatch(one)}
+    assert not {one for one in strangers if not one.startswith("LOAD_")}
+    assert not strangers or name.startswith("load")
+    load(variables, needs=needs(name))
+
+
+@pytest.mark.parametrize("name", sorted(set(ours()) - OPERATORS))
+def test_a_process_has_no_secret_but_its_own(name: str) -> None:
+    asked = {need.upper() for need in needs(name)} | ALSO_TOLD.get(name, set())
+    databases = {f"{need.partition(':')[2].upper()}_DATABASE_URL" for need in needs(name) if ":" in need}
+    variables = environment(name)
+    assert {one for one in variables if one.endswith("DATABASE_URL")} == databases
+    for secret in ("JWT_PRIVATE_KEY", "STRIPE_API_KEY", "STRIPE_WEBHOOK_SECRETS", "REDIS_URL"):
+        assert (secret in variables) == (secret in asked), secret
+    # The worker tells hosted Pusher, where that is in the gateway's place.
+    assert ("PUSHER_SECRET" in variables) == ("PUSHER_SECRET" in asked or name == "worker")
+
+
+def test_no_two_services_log_in_with_the_same_password() -> None:
+    urls = {value for key, value in environment("migrate").items() if key.endswith("DATABASE_URL")}
+    passwords = {url.partition("@")[0].rpartition(":")[2] for url in urls}
+    assert len(passwords) == len(urls) == 7
+
+
+def test_the_stores_are_reached_by_who_needs_them_and_have_no_way_out() -> None:
+    networks = yaml.safe_load((ROOT / "compose.yaml").read_text())["networks"]
+    assert networks["stores"] == {"internal": True}
+    for name, service in services().items():
+        stores = {"DATABASE_URL", "REDIS_URL", "POSTGRES_USER", "REDISCLI_AUTH"}
+        asks = any(key.endswith(tuple(stores)) for key in service.get("environment", {}))
+        assert ("stores" in service["networks"]) == (asks or name == "prometheus"), name
+    for name in ("postgres", "redis"):
+        assert services()[name]["networks"] == ["stores"]
+
+
+def test_the_ingress_finds_each_service_where_it_listens() -> None:
+    assert set(services()["ingress"]["depends_on"]) >= {"auth", "tickets", "orders", "payments", "frontend"}
+    template = (ROOT / "ingress" / "nginx.conf.template").read_text() + (
+        ROOT / "ingress" / "start"
+    ).read_text()
+    for variable, value in environment("ingress").items():
+        assert variable in template
+        for address in value.split() if variable.endswith("_UPSTREAM") else ():
+            name, port = address.split(":")
+            command = services()[name].get("command", ["--port", "8000"])
+            assert port in {command[-1], command[-1].removeprefix("--port=")}, address
+
+
+def test_the_example_explains_each_variable_that_is_asked_for_and_no_other() -> None:
+    asked = {match[1] for match in ASKED.finditer((ROOT / "compose.yaml").read_text())}
+    within = {match[1] for match in ASKED.finditer(EXAMPLE)}
+    offered = set(re.findall(r"^(\w+)=", EXAMPLE, re.MULTILINE))
+    assert asked <= offered
+    assert offered <= asked | within
+
+
+def test_the_example_has_no_secret_and_says_what_the_settings_say() -> None:
+    given = dict(re.findall(r"^(\w+)=(.+)$", EXAMPLE, re.MULTILINE))
+    assert not [
+        name
+        for name, value in given.items()
+        if re.search("PASSWORD|SECRET|_KEY$", name) and "${" not in value
+    ]
+    market = {name: value for name, value in given.items() if name in SETTINGS and value.isdigit()}
+    assert market["HOLD_SECONDS"] == "60"
+    defaults = Settings()
+    for name in market.keys() - {"PUSHER_APP_ID"}:
+        assert str(getattr(defaults, name.lower())) == market[name], name
+
+
+def test_an_installation_without_an_env_file_is_refused_with_a_sentence() -> None:
+    for name, service in services().items():
+        for value in service.get("environment", {}).values():
+            for match in ASKED.finditer(str(value)):
+                if re.search("PASSWORD|PRIVATE|SECRET", match[1]) and match[2]:
+                    assert match[3] == "run `make env`, which writes .env", name
+
+
+def test_images_are_ours_or_named_by_a_version() -> None:
+    for name, service in services().items():
+        image = service["image"]
+        if image in OURS:
+            assert service["build"]["dockerfile"] == OURS[image], name
+            assert (ROOT / OURS[image]).exists()
+        else:
+            assert re.fullmatch(r"[a-z/]+:v?[0-9][\w.-]+", image), image
+            # Ours have tini inside, for Kubernetes as well.
+            assert service["init"] is True
+
+
+def test_the_two_dockerfiles_share_their_first_stage() -> None:
+    stages = [
+        (ROOT / file).read_text().partition(" AS build\n")[2].partition("\n\n")[0]
+        for file in set(OURS.values())
+    ]
+    assert stages[0]
+    assert len(set(stages)) == 1
+
+
+def test_what_the_developers_file_changes_is_there() -> None:
+    live = yaml.safe_load((ROOT / "compose.dev.yaml").read_text())["services"]
+    assert live.keys() <= services().keys()
+    for service in live.values():
+        for mount in service["volumes"]:
+            source, _, rest = mount.partition(":")
+            assert (ROOT / source).is_dir()
+            assert rest.endswith(":ro")
