@@ -1,0 +1,153 @@
+"""compose.yaml as a person runs it: an .env of its own, a free port, a project that nobody else uses.
+
+with installed(folder) as compose:
+    compose.up()
+    compose.kill("orders")
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from backend.embedded.secrets import fill
+from tests.system import free_port
+
+ROOT = Path(__file__).parents[2]
+BUILD_SECONDS = 900
+CALL_SECONDS = 300
+HEALTHY_SECONDS = 90.0
+WITHOUT_DOCKER = (
+    "the tests of compose.yaml need Docker: install docker and its compose plugin, start the daemon, "
+    "and see that `docker info` and `docker compose version` (or `docker-compose version`) answer"
+)
+# The classic builder would build stages that nobody asked for.
+BUILDKIT = {"DOCKER_BUILDKIT": "1", "COMPOSE_DOCKER_CLI_BUILD": "1"}
+
+
+class NoDocker(Exception):
+    """The message is a sentence that says what to do."""
+
+
+class Compose:
+    def __init__(self, project: str, env_file: Path, port: int) -> None:
+        self.project = project
+        self.env_file = env_file
+        self.port = port
+        self.url = f"http://127.0.0.1:{port}"
+        self._command = [*compose_command(), "--project-name", project, "--env-file", str(env_file)]
+
+    def build(self) -> None:
+        """Both images; the services share them."""
+        self("build", "migrate", "frontend", seconds=BUILD_SECONDS)
+
+    def up(self) -> float:
+        """Start everything and wait until the ingress may be asked. Returns how many seconds that took."""
+        began = time.monotonic()
+        self("up", "--detach", "--no-build")
+        self.healthy("ingress")
+        return time.monotonic() - began
+
+    def down(self, *options: str) -> None:
+        self("down", *options)
+
+    def services(self) -> list[str]:
+        """Those that run."""
+        mine = f"label=com.docker.compose.project={self.project}"
+        return _docker("ps", "--filter", mine, "--format", '{{.Label "com.docker.compose.service"}}').split()
+
+    def kill(self, service: str) -> None:
+        """kill -9 of all that runs in the container but its init, which then has nothing left to wait for.
+
+        Not `docker kill`: Docker takes that for a person's wish, and leaves the container where it is.
+        """
+        before = self.state(service)
+        _docker("exec", self.container(service), "sh", "-c", "kill -9 -1", check=False)
+        deadline = time.monotonic() + HEALTHY_SECONDS
+        while (now := self.state(service))["RestartCount"] == before["RestartCount"]:
+            assert time.monotonic() < deadline, f"{service} was not started again: {now['State']}"
+            time.sleep(0.2)
+        self.healthy(service)
+
+    def healthy(self, service: str) -> None:
+        deadline = time.monotonic() + HEALTHY_SECONDS
+        while (state := self.state(service)["State"])["Health"]["Status"] != "healthy":
+            assert time.monotonic() < deadline, f"{service} is {state}\n{self.log(service)}"
+            time.sleep(0.2)
+
+    def check(self) -> dict[str, Any]:
+        """What `gittix check` says of it."""
+        told = self("run", "--rm", "--no-deps", "-T", "check", "check", "--json", check=False)
+        line = next(line for line in told.splitlines() if line.startswith("{"))
+        found: dict[str, Any] = json.loads(line)
+        return found
+
+    def state(self, service: str) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(_docker("inspect", self.container(service)))[0]
+        return found
+
+    def container(self, service: str) -> str:
+        return self("ps", "--quiet", service).strip()
+
+    def log(self, service: str) -> str:
+        return self("logs", "--tail=30", service)
+
+    def __call__(self, *arguments: str, seconds: float = CALL_SECONDS, check: bool = True) -> str:
+        """Run a command of compose's. Returns what it printed."""
+        return _run([*self._command, *arguments], seconds=seconds, check=check)
+
+
+@contextmanager
+def installed(folder: Path) -> Iterator[Compose]:
+    """An installation with secrets of its own, gone with all its data when the block ends. Raises NoDocker."""
+    port = free_port()
+    env_file = folder / "compose.env"
+    env_file.touch(0o600)
+    example = (ROOT / ".env.example").read_text()
+    env_file.write_text(re.sub(r"(?m)^PORT=.*$", f"PORT={port}", fill(example)))
+    compose = Compose(f"gittix-test-{uuid4().hex[:8]}", env_file, port)
+    try:
+        yield compose
+    finally:
+        compose.down("--volumes", "--remove-orphans")
+
+
+def compose_command() -> list[str]:
+    """The compose of this machine: today's plugin, or the program that it followed. Raises NoDocker."""
+    if _works("docker", "info"):
+        for command in (["docker", "compose"], ["docker-compose"]):
+            if _works(*command, "version"):
+                return command
+    raise NoDocker(WITHOUT_DOCKER)
+
+
+def _works(*command: str) -> bool:
+    return (
+        shutil.which(command[0]) is not None
+        and subprocess.run(command, capture_output=True, check=False).returncode == 0
+    )
+
+
+def _docker(*arguments: str, check: bool = True) -> str:
+    return _run(["docker", *arguments], seconds=CALL_SECONDS, check=check)
+
+
+def _run(command: list[str], *, seconds: float, check: bool) -> str:
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env=os.environ | BUILDKIT,
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+        check=False,
+    )
+    assert not (check and done.returncode), f"{' '.join(command)}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
+    return done.stdout

@@ -1,0 +1,252 @@
+"""The whole system in containers, by its one port: it comes up, sells, survives, and keeps what it was told."""
+
+import asyncio
+import subprocess
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+from playwright.async_api import async_playwright
+
+from backend.kernel.principal import SESSION_COOKIE
+from tests.deploy.compose import ROOT, Compose, NoDocker, compose_command, installed
+from tests.embedded.running import sign_up
+from tests.factories import SHOW
+from tests.push.watcher import Endpoint, Watcher
+from tests.shop import chromium
+from tests.shop.visitor import visiting
+from tests.system import PLAIN
+
+pytestmark = pytest.mark.timeout(600)
+
+READY_SECONDS = 90.0
+# Of a call that meets a service which has just been killed.
+TRIED_SECONDS = 45.0
+KILLED = (
+    "postgres",
+    "redis",
+    "auth",
+    "tickets",
+    "orders",
+    "payments",
+    "push-1",
+    "push-2",
+    "relay",
+    "worker",
+    "frontend",
+    "stripe-sandbox",
+    "ingress",
+)
+
+
+@pytest.fixture(scope="module")
+def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Compose, float]]:
+    """The system, and the seconds that its first `up` took with the images at hand."""
+    try:
+        with installed(tmp_path_factory.mktemp("compose")) as compose:
+            compose.build()
+            yield compose, compose.up()
+    except NoDocker as fault:
+        pytest.fail(str(fault))
+
+
+@pytest.fixture
+def compose(started: tuple[Compose, float]) -> Compose:
+    return started[0]
+
+
+class Market:
+    """A seller with a show, and a buyer, by the ingress's port."""
+
+    def __init__(self, seller: httpx.AsyncClient, buyer: httpx.AsyncClient) -> None:
+        self.seller = seller
+        self.buyer = buyer
+        self.show_id = self.email = self.private = ""
+        self.push: dict[str, Any] = {}
+
+    async def open(self) -> None:
+        await sign_up(self.seller, f"seller-{uuid4().hex[:12]}")
+        buyer = await sign_up(self.buyer, f"buyer-{uuid4().hex[:12]}")
+        self.email, self.private = buyer["email"], f"private-user-{buyer['id']}"
+        self.show_id = (await _created(self.seller.post("/api/shows", json=SHOW)))["id"]
+        self.push = (await self.buyer.get("/api/push/config")).json()
+
+    async def ticket(self) -> str:
+        body = {"show_id": self.show_id, "price": 4500, "currency": "EUR"}
+        ticket_id: str = (await _created(self.seller.post("/api/tickets", json=body)))["id"]
+        return ticket_id
+
+    async def order(self, ticket_id: str) -> str:
+        order_id: str = (await _created(self.buyer.post("/api/orders", json={"ticket_id": ticket_id})))["id"]
+        return order_id
+
+    async def pay(self, order_id: str) -> None:
+        """As a page does: again with the same key while the system is away, and until the order is completed."""
+        key = str(uuid4())
+        body = {"order_id": order_id, "payment_method": "pm_card_visa"}
+        async with asyncio.timeout(TRIED_SECONDS):
+            while await self.status(order_id) != "completed":
+                await _answer(
+                    self.buyer, "POST", "/api/payments", json=body, headers={"Idempotency-Key": key}
+                )
+                await asyncio.sleep(0.3)
+
+    def watcher(self, port: int) -> Watcher:
+        """The buyer's browser, which listens to the show and to what is for this buyer alone."""
+        return Watcher(
+            host="127.0.0.1",
+            port=port,
+            key=self.push["key"],
+            channels=[f"show-{self.show_id}", self.private],
+            auth=Endpoint(
+                f"http://127.0.0.1:{port}/api/push/auth",
+                {"Authorization": f"Bearer {self.buyer.cookies[SESSION_COOKIE]}"},
+            ),
+        )
+
+    async def status(self, order_id: str) -> str:
+        found = await _answer(self.buyer, "GET", f"/api/orders/{order_id}")
+        return str(found.json()["status"]) if found is not None and found.status_code == 200 else "unknown"
+
+
+@pytest.fixture
+async def market(compose: Compose) -> AsyncIterator[Market]:
+    async with AsyncExitStack() as stack:
+        people = [
+            await stack.enter_async_context(httpx.AsyncClient(base_url=compose.url, timeout=15, verify=PLAIN))
+            for _ in range(2)
+        ]
+        market = Market(*people)
+        await market.open()
+        yield market
+
+
+def test_it_is_up_in_time(
+    started: tuple[Compose, float], record_property: Callable[[str, object], None]
+) -> None:
+    _, seconds = started
+    assert seconds < READY_SECONDS
+    record_property("seconds", round(seconds, 1))
+
+
+async def test_a_purchase_by_the_one_port_is_seen_by_pusher_js(compose: Compose, market: Market) -> None:
+    async with market.watcher(compose.port) as watcher:
+        await watcher.subscribed(f"show-{market.show_id}")
+        await watcher.subscribed(market.private)
+        ticket_id = await market.ticket()
+        await market.pay(await market.order(ticket_id))
+        for event in ("ticket.listed", "ticket.held", "ticket.reserved", "ticket.sold"):
+            seen = await watcher.event(event, f"show-{market.show_id}")
+            assert seen.data["ticket"]["id"] == ticket_id
+        for event in ("order.created", "payment.captured", "order.completed"):
+            await watcher.event(event, market.private)
+    assert compose.check()["status"] == "holds"
+
+
+async def test_the_shop_loads_without_a_complaint(compose: Compose, market: Market) -> None:
+    await market.ticket()
+    # By the name that the pages were told: another one is another origin to a browser.
+    url = f"http://localhost:{compose.port}"
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(
+            executable_path=chromium.executable(), args=list(chromium.ARGUMENTS)
+        )
+        async with visiting(browser, url) as visitor:
+            await visitor.open_show(market.show_id)
+            assert visitor.errors == []
+            assert visitor.hosts == {f"localhost:{compose.port}"}
+        await browser.close()
+
+
+@pytest.mark.parametrize("service", KILLED)
+async def test_who_is_killed_comes_back_and_the_purchase_goes_on(
+    compose: Compose, market: Market, service: str
+) -> None:
+    async with market.watcher(compose.port) as watcher:
+        await watcher.subscribed(f"show-{market.show_id}")
+        ticket_id = await market.ticket()
+        order_id = await market.order(ticket_id)
+        await asyncio.to_thread(compose.kill, service)
+        await market.pay(order_id)
+        await watcher.event("ticket.sold", f"show-{market.show_id}", timeout=TRIED_SECONDS)
+    assert (await asyncio.to_thread(compose.check))["status"] == "holds"
+
+
+async def test_down_and_up_keep_the_data(compose: Compose, market: Market) -> None:
+    order_id = await market.order(await market.ticket())
+    await market.pay(order_id)
+    await asyncio.to_thread(compose.down)
+    assert await asyncio.to_thread(compose.up) < READY_SECONDS
+    # The session is kept as well, and so is who may sign in.
+    assert await market.status(order_id) == "completed"
+    async with httpx.AsyncClient(base_url=compose.url, timeout=15, verify=PLAIN) as again:
+        credentials = {"email": market.email, "password": "correct horse battery"}
+        assert (await again.post("/api/users/signin", json=credentials)).status_code == 200
+    assert compose.check()["status"] == "holds"
+
+
+def test_nobody_is_root_and_nothing_can_be_written_or_installed(compose: Compose) -> None:
+    for service in compose.services():
+        state = compose.state(service)
+        host = state["HostConfig"]
+        assert host["ReadonlyRootfs"], service
+        assert host["CapDrop"] == ["ALL"], service
+        assert "no-new-privileges:true" in host["SecurityOpt"], service
+        assert all(
+            port["HostIp"] == "127.0.0.1" for ports in host["PortBindings"].values() for port in ports
+        ), service
+        assert _inside(state["Id"], "id -u").strip() != "0", service
+    for image in ("orders", "frontend"):
+        container = compose.container(image)
+        assert "No module named pip" in _inside(container, "/usr/bin/env python -m pip 2>&1 || true")
+        assert not _inside(container, "command -v uv pip gcc cc make npm node || true").strip()
+
+
+def test_one_without_secrets_refuses_with_a_sentence(compose: Compose, tmp_path: Path) -> None:
+    empty = tmp_path / "empty.env"
+    empty.touch()
+    command = [*compose_command(), "--env-file", str(empty), "config"]
+    refused = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert refused.returncode != 0
+    assert "make env" in refused.stderr
+
+
+def test_no_secret_is_in_a_log(compose: Compose) -> None:
+    values = dict(
+        line.split("=", 1) for line in compose.env_file.read_text().splitlines() if line[:1].isupper()
+    )
+    secret = {
+        name: value
+        for name, value in values.items()
+        if name.endswith(("_PASSWORD", "_SECRET", "_PRIVATE_KEY", "SANDBOX_KEY"))
+    }
+    assert len(secret) > 10
+    said = compose("logs", "--no-color")
+    assert "worker" in said
+    assert [name for name, value in secret.items() if value in said] == []
+
+
+async def _created(asking: Any) -> dict[str, Any]:
+    response: httpx.Response = await asking
+    assert response.status_code == 201, response.text
+    found: dict[str, Any] = response.json()
+    return found
+
+
+async def _answer(person: httpx.AsyncClient, method: str, path: str, **more: Any) -> httpx.Response | None:
+    """An answer, or None while there is nobody to give one."""
+    try:
+        return await person.request(method, path, **more)
+    except httpx.HTTPError:
+        return None
+
+
+def _inside(container: str, command: str) -> str:
+    done = subprocess.run(
+        ["docker", "exec", container, "sh", "-c", command], capture_output=True, text=True, check=True
+    )
+    return done.stdout
