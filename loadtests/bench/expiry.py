@@ -23,9 +23,9 @@ from backend.kernel.settings import Settings, load
 from backend.orders import queries
 from backend.orders.queries import Placing
 from backend.push import log as push
-from loadtests.bench.instance import instance
 from loadtests.bench.results import milliseconds, publish
 from loadtests.bench.stage import free_tickets, quiet
+from loadtests.instance import instance
 
 HOLDS = 10_000
 # Placing them takes this long at the most, and their alarms are set meanwhile.

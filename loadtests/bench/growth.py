@@ -16,10 +16,10 @@ import pygal
 from backend.kernel import database
 from backend.kernel.settings import load
 from backend.orders import queries
-from loadtests.bench.instance import instance
 from loadtests.bench.load import Load, drive, get, post
 from loadtests.bench.results import FOLDER, milliseconds, publish
 from loadtests.bench.stage import access_tokens, address, free_tickets, quiet
+from loadtests.instance import instance
 
 SIZES = (1_000, 100_000, 1_000_000)
 TICKETS_A_SHOW = 100

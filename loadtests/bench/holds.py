@@ -21,10 +21,10 @@ from backend.embedded.demo import seed
 from backend.embedded.postgres import bin_folder
 from backend.kernel.settings import load
 from loadtests.bench.floor import HOLD, POOL, SESSION
-from loadtests.bench.instance import instance
 from loadtests.bench.load import Load, drive, post
 from loadtests.bench.results import milliseconds, publish
 from loadtests.bench.stage import access_tokens, address, floor_app, free_tickets, quiet
+from loadtests.instance import instance
 
 ROUNDS = 3
 REQUESTS = 6_000

@@ -13,9 +13,9 @@ from uuid import uuid4
 import httpx
 import pusher
 
-from loadtests.bench.instance import instance
 from loadtests.bench.results import milliseconds, publish
 from loadtests.bench.watching import Match, Watching, watching
+from loadtests.instance import instance
 
 PURCHASES = 60
 HELD = 40

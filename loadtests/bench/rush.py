@@ -14,10 +14,10 @@ from uuid import uuid4
 
 from backend.embedded.demo import seed
 from backend.kernel.settings import load
-from loadtests.bench.instance import instance
 from loadtests.bench.load import Load, all_at_once, get, post
 from loadtests.bench.results import milliseconds, publish
 from loadtests.bench.stage import access_tokens, address, floor_app, free_tickets, quiet
+from loadtests.instance import instance
 
 BUYERS = 2_000
 ROUNDS = 5
