@@ -11,7 +11,7 @@ TEST_PROCESSES ?= 2
 # The migration runner sets the timeouts; small numbers (a status, an attempt) are small integers.
 SQUAWK_EXCLUDES := --exclude=require-statement-timeout,require-lock-timeout,prefer-bigint-over-int,prefer-bigint-over-smallint
 
-.PHONY: help setup up test test-deploy chromium nginx screenshots lock check bench env
+.PHONY: help setup up test test-deploy chromium nginx screenshots lock check bench env load
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -68,3 +68,6 @@ env: ## Make .env, with secrets of its own, for `docker compose up`
 	@docker build --quiet --file backend/Dockerfile --tag gittix . >/dev/null
 	@(umask 077; docker run --rm --interactive gittix secrets <.env.example >.new.env) && mv .new.env .env
 	@echo "Made .env. Now: docker compose up"
+
+load: setup ## Load it with shoppers, buyers and sellers, and judge by gates. SCENARIO=spike URL=https://…
+	@$(RUN)/python -m loadtests $(SCENARIO) $(if $(URL),--url $(URL)) $(ARGS)

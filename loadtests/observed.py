@@ -1,0 +1,96 @@
+"""What is measured while people are at it: every duration exactly, with its moment, and counts of what went wrong.
+
+Locust keeps response times rounded to two digits, which is too coarse for a gate, and cannot know what a reply means.
+"""
+
+import time
+from array import array
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import gevent
+
+# A greenlet that asks to be woken after this long is late by what the generator itself is behind.
+TICK_SECONDS = 0.05
+GENERATOR_LATE = "generator late"
+
+
+class Series:
+    """Durations in milliseconds and when each ended, by time.monotonic."""
+
+    def __init__(self) -> None:
+        self.at = array("d")
+        self.values = array("d")
+
+    def add(self, milliseconds: float, at: float) -> None:
+        self.at.append(at)
+        self.values.append(milliseconds)
+
+    def percentiles(self, *shares: float) -> list[float]:
+        ordered = sorted(self.values)
+        return [ordered[min(len(ordered) - 1, int(len(ordered) * share))] for share in shares]
+
+    def between(self, begin: float, end: float) -> "Series":
+        """Those that ended in this time. They come in the order of their ends."""
+        part = Series()
+        first, last = bisect_left(self.at, begin), bisect_left(self.at, end)
+        part.at, part.values = self.at[first:last], self.values[first:last]
+        return part
+
+
+@dataclass
+class Observed:
+    """`counts` are of what should not be, and of what was done."""
+
+    series: dict[str, Series] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
+    faults: Counter[str] = field(default_factory=Counter)
+    # Also for locust's own statistics, which its web page shows.
+    shown: Callable[[str, float], None] | None = None
+
+    def add(self, name: str, milliseconds: float) -> None:
+        self.series.setdefault(name, Series()).add(milliseconds, time.monotonic())
+
+    def pushed(self, name: str, milliseconds: float) -> None:
+        self.add(name, milliseconds)
+        if self.shown:
+            self.shown(name, milliseconds)
+
+    def request(
+        self,
+        request_type: str,
+        name: str,
+        response_time: float,
+        exception: Any,
+        response: Any = None,
+        **_: Any,
+    ) -> None:
+        """Locust's event of a request that is done."""
+        self.add(name, response_time)
+        self.counts["requests"] += 1
+        status = getattr(response, "status_code", 0) or 0
+        if status == 0:
+            self.counts["connection errors"] += 1
+        elif status >= 500:
+            self.counts["5xx"] += 1
+        elif status == 429:
+            self.counts["429"] += 1
+        elif exception:
+            self.counts["unexpected replies"] += 1
+        if exception:
+            self.faults[f"{request_type} {name}: {status or ''} {exception}"[:300]] += 1
+
+    def user_error(self, user_instance: Any, exception: BaseException, **_: Any) -> None:
+        """Locust's event of a fault in the load test's own code."""
+        self.counts["faults of the load test"] += 1
+        self.faults[f"{type(user_instance).__name__}: {exception!r}"[:300]] += 1
+
+    def keep_time(self) -> None:
+        """How late the generator is by itself: what it measures of others is late by as much."""
+        while True:
+            due = time.perf_counter() + TICK_SECONDS
+            gevent.sleep(TICK_SECONDS)
+            self.add(GENERATOR_LATE, max(0.0, (time.perf_counter() - due) * 1000))

@@ -1,0 +1,1 @@
+"""Who comes: shoppers, buyers and sellers."""
