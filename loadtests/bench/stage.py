@@ -16,7 +16,7 @@ import httpx
 
 from backend.auth.model import User
 from backend.auth.tokens import Signer
-from loadtests.bench.instance import free_port
+from loadtests.instance import free_port
 
 # The notifier's place is twice the event's position, under an epoch.
 QUIET = """
@@ -53,10 +53,12 @@ def address(url: str) -> tuple[str, int]:
 
 
 @asynccontextmanager
-async def floor_app(environment: Mapping[str, str]) -> AsyncIterator[int]:
+async def floor_app(
+    environment: Mapping[str, str], app: str = "loadtests.bench.floor:app"
+) -> AsyncIterator[int]:
     """The floor's app under uvicorn, as the API runs."""
     port = free_port()
-    command = [sys.executable, "-m", "uvicorn", "loadtests.bench.floor:app", "--port", str(port)]
+    command = [sys.executable, "-m", "uvicorn", app, "--port", str(port)]
     command += ["--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "warning"]
     process = subprocess.Popen(command, env=os.environ | environment)  # noqa: ASYNC220, S603 - ourselves, before the load
     try:
