@@ -98,4 +98,6 @@ def _list(console: Console) -> None:
     console.print("Scenarios, for make load SCENARIO=…", highlight=False)
     for name in scenarios.names():
         found = scenarios.scenario(name)
-        console.print(f"  [bold]{name:<8}[/] {found.says} ({found.seconds:,.0f} s)", highlight=False)
+        console.print(
+            f"  [bold]{name:<8}[/] {found.says} ({found.seconds:,.0f} s)", highlight=False, soft_wrap=True
+        )
