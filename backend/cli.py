@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import signal
 import sys
 from collections.abc import Coroutine, Mapping
 from enum import StrEnum
@@ -15,6 +14,7 @@ from backend.embedded.instance import DEFAULT_FOLDER, InstanceError, environment
 from backend.kernel import logs
 from backend.kernel.settings import NOUNS as ROLES
 from backend.kernel.settings import Settings, SettingsError, load
+from backend.kernel.stopping import stop_asked
 
 cli = typer.Typer(
     help="GitTix: a real-time marketplace for one-time tickets.",
@@ -109,9 +109,10 @@ def worker(
     _log(settings)
 
     async def work() -> None:
-        async with operations.served(settings) as readiness, running_worker(settings, parts) as checks:
-            with readiness.by(checks):
-                await _stop_signal()
+        with stop_asked() as stop:
+            async with operations.served(settings) as readiness, running_worker(settings, parts) as checks:
+                with readiness.by(checks):
+                    await stop.wait()
 
     _run(work())
 
@@ -131,9 +132,10 @@ def relay() -> None:
         redis = open_redis(settings.redis_url, name="gittix-relay")
         publisher = Relay(settings.noun_database_url("relay"), redis)
         try:
-            async with operations.served(settings) as readiness, running(("relay", publisher.run)):
-                with readiness.by(publisher.checks()):
-                    await _stop_signal()
+            with stop_asked() as stop:
+                async with operations.served(settings) as readiness, running(("relay", publisher.run)):
+                    with readiness.by(publisher.checks()):
+                        await stop.wait()
         finally:
             await redis.aclose()
 
@@ -148,8 +150,7 @@ def sandbox(
     port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65_535)] = 8002,
 ) -> None:
     """Run the Stripe sandbox: Stripe's API over HTTP for demo and tests, no money involved."""
-    import uvicorn
-
+    from backend.kernel.server import Server
     from backend.payments.sandbox.app import SandboxSettings, build
     from backend.serving import http_config
 
@@ -165,7 +166,8 @@ def sandbox(
         )
     except ValueError as fault:
         raise SettingsError(f"STRIPE_API_KEY: {fault}") from fault
-    _run(uvicorn.Server(http_config(build(told), host, port)).serve())
+    server = Server(http_config(build(told), host, port), delay_seconds=settings.shutdown_delay_seconds)
+    _run(server.serve())
 
 
 @cli.command()
@@ -322,14 +324,6 @@ def _run(work: Coroutine[Any, Any, None]) -> None:
             runner.run(work)
         except KeyboardInterrupt:
             sys.exit(130)
-
-
-async def _stop_signal() -> None:
-    """Wait until somebody asks this process to end."""
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await stop.wait()
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from backend.kernel import web
 from backend.kernel.addresses import networks
 from backend.kernel.peers import peers_of
 from backend.kernel.principal import TokenVerifier, load_public_keys
+from backend.kernel.server import KEEP_ALIVE_SECONDS, Server
 from backend.kernel.settings import Settings, SettingsError, load
 from backend.kernel.throttle import WriteLimit
 from backend.orders import app as orders
@@ -88,10 +89,11 @@ async def serve(name: str, settings: Settings, *, host: str, port: int) -> None:
     """Serve until a signal asks to stop; requests under way are finished."""
     app = build(name, settings)
     _settle_memory()
+    delay = settings.shutdown_delay_seconds
     if name == "push":
-        await GatewayServer(uvicorn_config(app, host, port)).serve()
+        await GatewayServer(uvicorn_config(app, host, port), delay_seconds=delay).serve()
     else:
-        await uvicorn.Server(http_config(app, host, port)).serve()
+        await Server(http_config(app, host, port), delay_seconds=delay).serve()
 
 
 def _settle_memory() -> None:
@@ -115,6 +117,7 @@ def http_config(app: Any, host: str, port: int) -> uvicorn.Config:
         access_log=False,
         log_config=None,
         backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=STOP_SECONDS,
     )
 
@@ -180,6 +183,7 @@ def _push(settings: Settings) -> Starlette:
             key=settings.pusher_key,
             secret=settings.pusher_secret,
             redis_url=settings.redis_url,
+            drain_seconds=settings.drain_seconds,
         )
     )
     api = _web([authorize.service(settings)], settings)

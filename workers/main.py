@@ -1,6 +1,5 @@
 """A worker process: arq's jobs, the stream's consumers and the notifier, each supervised by itself."""
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -21,6 +20,7 @@ from backend.kernel.jobs import QUEUE, deserialise, open_jobs, serialise
 from backend.kernel.operations import Check
 from backend.kernel.redis import open_redis
 from backend.kernel.settings import Settings
+from backend.kernel.stopping import ended
 from backend.kernel.supervised import alive, heartbeat, running
 from backend.payments.provider import Provider
 from backend.payments.queries import purge_webhooks
@@ -188,9 +188,7 @@ async def _work_off(jobs: ArqRedis, context: dict[str, Any]) -> None:
         await arq.main()
     finally:
         # arq leaves its jobs running when its loop is cancelled, on stores that are about to close.
-        for task in arq.tasks.values():
-            task.cancel()
-        await asyncio.gather(*arq.tasks.values(), return_exceptions=True)
+        await ended(*arq.tasks.values())
 
 
 async def forget_the_old(context: dict[str, Any]) -> None:

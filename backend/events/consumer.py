@@ -25,6 +25,7 @@ from backend.events.catalogue import Event
 from backend.events.stream import AGAIN, STREAM, bury, read
 from backend.kernel import database
 from backend.kernel.database import Connection, Pool
+from backend.kernel.stopping import whole
 from backend.kernel.supervised import heartbeat
 
 log = structlog.get_logger()
@@ -42,6 +43,16 @@ MAX_WAITING = 500
 SPACING_SECONDS = 0.02
 # An entry that its consumer has had this long belongs to a dead one.
 CLAIM_IDLE_MS = 15_000
+
+# What a consumer does with what it was given, when it is asked to end.
+LEAVE_SECONDS = 5.0
+
+# KEYS[1] stream; ARGV[1] group, ARGV[2] member. Whom Redis forgets, it forgets with all that is pending.
+_FORGET_MEMBER = """
+if #redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', 1, ARGV[2]) == 0 then
+    redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], ARGV[2])
+end
+"""
 
 HANDLED = Counter("gittix_events_handled", "Events handled", ["consumer", "outcome"])
 
@@ -70,6 +81,7 @@ class Consumer:
         self._types = types
         self._member = f"{socket.gethostname()}-{os.getpid()}"
         self._streams = (STREAM, AGAIN + name)
+        self._forget_member = redis.register_script(_FORGET_MEMBER)
         # By entry id: those of the event stream count from one, those of the other are milliseconds.
         self._tries = f"gittix:events:tries:{name}"
         # When each failed delivery is due again, soonest first. Redis has them as pending, so a crash loses none.
@@ -77,6 +89,13 @@ class Consumer:
 
     async def run(self) -> None:
         """Consume until cancelled. First what this member and dead ones left unfinished, then new."""
+        try:
+            await self._consume()
+        except asyncio.CancelledError:
+            await whole(self._leave(), seconds=LEAVE_SECONDS)
+            raise
+
+    async def _consume(self) -> None:
         self._waiting.clear()
         while True:
             try:
@@ -94,6 +113,16 @@ class Consumer:
                     raise
                 log.warning("the consumer group is gone", consumer=self.name)
                 self._waiting.clear()
+
+    async def _leave(self) -> None:
+        """Do what this member was given, so that it waits for nobody; then the group knows it no more."""
+        try:
+            await self._take_up()
+            for stream in self._streams:
+                await self._forget_member(keys=[stream], args=[self.name, self._member])
+        except (*database.UNAVAILABLE, RedisError) as fault:
+            # Whatever is left is claimed by another member.
+            log.info("left with work undone", consumer=self.name, error=repr(fault))
 
     async def _ensure_groups(self) -> None:
         for stream in self._streams:

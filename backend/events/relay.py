@@ -35,6 +35,7 @@ from backend.kernel import database
 from backend.kernel.database import Connection
 from backend.kernel.lease import lease
 from backend.kernel.operations import Check
+from backend.kernel.stopping import whole
 from backend.kernel.supervised import alive, heartbeat, running
 
 log = structlog.get_logger()
@@ -117,7 +118,8 @@ class Relay:
             self._woken.clear()
             since, started = started, clock()
             reached = self._reached or 0
-            more = await self.turn(connection)
+            # Who takes over would wait for a statement that was left alone.
+            more = await whole(self.turn(connection))
             busy = (self._reached or 0) - reached > BUSY_EVENTS_PER_SECOND * (started - since)
             heartbeat("relay", "active")
             if clock() >= look_at:

@@ -15,8 +15,8 @@ from backend.kernel.database import Connection
 from backend.kernel.metrics import LEASE_HELD
 from backend.kernel.supervised import heartbeat
 
-# A part of the seconds that a takeover may take.
-POLL_SECONDS = 0.5
+# How soon a lease that is given back is taken up. To wait in Postgres would hold a snapshot, and keep dead rows alive.
+POLL_SECONDS = 0.1
 CLOSE_SECONDS = 2.0
 
 

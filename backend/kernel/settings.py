@@ -14,6 +14,7 @@ import msgspec
 Seconds = Annotated[int, msgspec.Meta(ge=1, le=86_400)]
 Port = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
 Count = Annotated[int, msgspec.Meta(ge=1, le=10_000)]
+Pause = Annotated[float, msgspec.Meta(ge=0, le=600)]
 
 STRIPE = "https://api.stripe.com"
 NOUNS = ("auth", "tickets", "orders", "payments", "push", "relay")
@@ -82,6 +83,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ops_port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 0
     # Processes that this one speaks for: lines of a name, "=", and a URL or a Unix socket's path.
     ops_peers: str = ""
+    # How long a server that was asked to end still answers, so that a proxy in front can let go of it.
+    shutdown_delay_seconds: Pause = 0
+    # Over how long a gateway that ends sends its clients away.
+    drain_seconds: Pause = 2
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["console", "json"] = "json"
 

@@ -127,7 +127,7 @@ class Gateway:
         if batch.gap:
             GAPS.inc()
             log.error("firehose trimmed before it was read", entry=batch.entries[0].id)
-            await self._send_away("messages were missed", self.settings.drain_seconds)
+            await self._send_away("messages were missed", self.settings.gap_seconds)
         for entry in batch.entries:
             await self._dispatch(entry)
         await self.hub.flusher.drained()

@@ -1,10 +1,9 @@
 """How uvicorn serves the gateway: our socket class, no compression, and a drain before everything is closed."""
 
-import socket
-
 import uvicorn
 from starlette.applications import Starlette
 
+from backend.kernel.server import KEEP_ALIVE_SECONDS, Server
 from backend.push.gateway import Gateway
 from backend.push.settings import GatewaySettings
 from backend.push.transport import PushSocket
@@ -33,21 +32,15 @@ def uvicorn_config(app: Starlette, host: str, port: int) -> uvicorn.Config:
         log_config=None,
         server_header=False,
         backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=STOP_SECONDS,
     )
 
 
-class GatewayServer(uvicorn.Server):
+class GatewayServer(Server):
     """uvicorn says 1012 to everybody at once; here they have left before, one after the other."""
 
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        for server in self.servers:
-            server.close()
+    async def leave(self) -> None:
+        await super().leave()
         gateway: Gateway = self.lifespan.state["gateway"]
         await gateway.drain()
-        await super().shutdown(sockets)
-
-
-async def serve(app: Starlette, host: str, port: int) -> None:
-    """Serve until a signal asks to stop, then drain."""
-    await GatewayServer(uvicorn_config(app, host, port)).serve()

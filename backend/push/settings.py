@@ -28,6 +28,8 @@ class GatewaySettings:
     # How long a closed socket may take to read what was written to it before it is cut.
     close_timeout_seconds: float = 5.0
     drain_seconds: float = 2.0
+    # Clients behind a hole must not wait as long as those of a planned end.
+    gap_seconds: float = 2.0
     redis_timeout_seconds: float = 2.0
 
     def __post_init__(self) -> None:
