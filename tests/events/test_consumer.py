@@ -375,3 +375,44 @@ async def test_a_handlers_own_writes_roll_back_with_it(desk: Desk) -> None:
     async with consuming(desk.consumer(handler=half)):
         await until(lambda: desk.has(99))
     assert await desk.effects() == [99]
+
+
+async def test_one_that_is_stopped_halfway_leaves_nothing_undone(desk: Desk) -> None:
+    halfway = asyncio.Event()
+
+    async def slow(connection: Connection, event: Event) -> None:
+        await desk.handle(connection, event)
+        halfway.set()
+        await asyncio.sleep(0.2)
+
+    async with consuming(desk.consumer(handler=slow)):
+        await desk.publish(1, 2)
+        await halfway.wait()
+    assert await desk.effects() == [1, 2]
+    assert await desk.pending() == 0
+    assert await desk.redis.xinfo_consumers(STREAM, GROUP) == []
+
+
+async def test_one_that_is_stopped_while_an_event_waits_for_its_next_try_leaves_it_to_the_others(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consumers, "RETRY_SECONDS", 60)
+
+    def fail(_event: Event) -> None:
+        raise RuntimeError("not now")
+
+    desk.fault = fail
+    async with consuming(desk.consumer()):
+        await desk.publish(1)
+        await until(lambda: desk.is_pending(1))
+        await until(partial(_tried, desk))
+    assert await desk.pending() == 1
+    desk.fault = lambda event: None
+    monkeypatch.setattr(consumers, "CLAIM_IDLE_MS", 1)
+    async with consuming(desk.consumer("another")):
+        await until(desk.done)
+    assert await desk.effects() == [1]
+
+
+async def _tried(desk: Desk) -> bool:
+    return bool(desk.tried)

@@ -29,11 +29,11 @@ class Pair:
         self._owner = owner
         self._kind = kind
         self._lease = lease
-        self._processes: list[asyncio.subprocess.Process] = []
+        self.processes: list[asyncio.subprocess.Process] = []
 
     async def start(self) -> None:
         for count in (1, 2):
-            self._processes.append(
+            self.processes.append(
                 await asyncio.create_subprocess_exec(
                     sys.executable,
                     *("-m", "backend.cli", self._kind),
@@ -46,14 +46,14 @@ class Pair:
             await until(lambda: self._candidates(count), seconds=START_SECONDS)  # noqa: B023 - awaited here
 
     async def stop(self) -> None:
-        for process in self._processes:
+        for process in self.processes:
             if process.returncode is None:
                 process.kill()
             await process.wait()
 
     def kill_the_active(self) -> float:
         """kill -9. Returns when, by the monotonic clock."""
-        os.kill(self._processes[0].pid, signal.SIGKILL)
+        os.kill(self.processes[0].pid, signal.SIGKILL)
         return time.monotonic()
 
     async def holders(self) -> int:
@@ -66,12 +66,16 @@ class Pair:
         )
         return held
 
-    async def _candidates(self, count: int) -> bool:
+    async def candidates(self) -> int:
+        """How many sessions have the lease or wait for it."""
         there: int = await self._owner.fetchval(
             "select count(*) from pg_stat_activity where application_name = $1 and datname = current_database()",
             self._lease,
         )
-        return there == count and await self.holders() == 1
+        return there
+
+    async def _candidates(self, count: int) -> bool:
+        return await self.candidates() == count and await self.holders() == 1
 
 
 @asynccontextmanager

@@ -1,0 +1,116 @@
+"""A server that is asked to end: what a proxy in front of it sees, and that no request is lost on the way out."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from backend.kernel.server import Server
+from backend.serving import http_config
+from tests.system import free_port, served
+
+HOST = "127.0.0.1"
+BODY = b"the whole body"
+POST = b"POST /slow HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b" % (len(BODY), BODY)
+
+
+class Running:
+    def __init__(self, server: Server, port: int) -> None:
+        self.server = server
+        self.port = port
+        self.client = httpx.AsyncClient(base_url=f"http://{HOST}:{port}", timeout=5)
+
+    def knock(self) -> socket.socket:
+        """A connection that the kernel has let in, with a request on its way; the server's loop has not turned."""
+        client = socket.create_connection((HOST, self.port))
+        client.sendall(POST)
+        client.setblocking(False)
+        return client
+
+
+async def slow(request: Request) -> Response:
+    body = await request.body()
+    await asyncio.sleep(0.2)
+    return PlainTextResponse(body)
+
+
+async def readyz(_request: Request) -> Response:
+    return PlainTextResponse("ready")
+
+
+@asynccontextmanager
+async def running(*, delay_seconds: float) -> AsyncIterator[Running]:
+    port = free_port()
+    app = Starlette(routes=[Route("/slow", slow, methods=["GET", "POST"]), Route("/readyz", readyz)])
+    server = Server(http_config(app, HOST, port), delay_seconds=delay_seconds)
+    async with served(server):
+        found = Running(server, port)
+        async with found.client:
+            yield found
+
+
+async def test_while_it_leaves_it_answers_says_so_and_ends_each_connection() -> None:
+    async with running(delay_seconds=0.5) as it:
+        before = await it.client.get("/readyz")
+        assert (before.status_code, before.headers.get("connection")) == (200, None)
+        it.server.should_exit = True
+        await asyncio.sleep(0.1)
+        leaving = await it.client.get("/readyz")
+        assert (leaving.status_code, leaving.json()) == (503, {"status": "draining"})
+        answered = await it.client.post("/slow", content=BODY)
+        assert (answered.status_code, answered.content) == (200, BODY)
+        assert {leaving.headers["connection"], answered.headers["connection"]} == {"close"}
+
+
+async def test_a_request_under_way_when_the_delay_is_over_is_finished() -> None:
+    async with running(delay_seconds=0.15) as it:
+        it.server.should_exit = True
+        await asyncio.sleep(0.1)
+        asked = asyncio.create_task(it.client.post("/slow", content=BODY))
+        await asyncio.sleep(0.1)
+        assert (await asked).content == BODY
+
+
+async def test_who_was_let_in_is_answered_and_who_comes_later_is_refused() -> None:
+    async with running(delay_seconds=0.01) as it:
+        waiting = [it.knock() for _ in range(20)]
+        await it.server.leave()
+        assert all([await answered(client) for client in waiting])
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.to_thread(socket.create_connection, (HOST, it.port), 5)
+
+
+async def test_without_that_care_who_was_let_in_is_reset() -> None:
+    """The negative control: what closing a listening socket does by itself."""
+    async with running(delay_seconds=0) as it:
+        waiting = [it.knock() for _ in range(20)]
+        await it.server.leave()
+        assert not any([await answered(client) for client in waiting])
+
+
+async def test_a_newcomer_in_the_last_moment_is_not_accepted_but_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("backend.kernel.server.HANDSHAKE_SECONDS", 0.3)
+    async with running(delay_seconds=0.01) as it:
+        leaving = asyncio.create_task(it.server.leave())
+        await asyncio.sleep(0.15)
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.to_thread(socket.create_connection, (HOST, it.port), 5)
+        await leaving
+
+
+async def answered(client: socket.socket) -> bool:
+    with client:
+        try:
+            reply = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(client, 65_536), 5)
+        except ConnectionResetError:
+            return False
+        return reply.startswith(b"HTTP/1.1 200")

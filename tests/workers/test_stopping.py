@@ -1,0 +1,74 @@
+"""A planned end: the other takes over at once, and a job under way is finished."""
+
+import asyncio
+import signal
+import time
+from typing import Any
+
+import pytest
+
+from backend.events.stream import STREAM
+from backend.kernel.jobs import open_jobs
+from tests.events.log import numbers, record
+from tests.system import System, until
+from tests.workers.test_takeover import Pair, pair
+from workers import main as workers
+from workers import payments
+
+HANDOVER_SECONDS = 1.0
+
+
+@pytest.mark.parametrize(("kind", "lease"), [("relay", "gittix-relay"), ("worker", "gittix-notifier")])
+async def test_one_that_is_asked_to_end_gives_its_lease_back_at_once(
+    system: System, kind: str, lease: str
+) -> None:
+    async with pair(system, kind, lease) as both:
+        first, _ = both.processes
+        first.send_signal(signal.SIGTERM)
+        asked_at = time.monotonic()
+        await until(lambda: handed_over(both))
+        assert time.monotonic() - asked_at < HANDOVER_SECONDS
+        assert await asyncio.wait_for(first.wait(), 10) == 0
+
+
+async def handed_over(both: Pair) -> bool:
+    """One is left, and has the lease."""
+    return await both.candidates() == 1 and await both.holders() == 1
+
+
+async def test_a_relay_that_is_asked_to_end_in_the_middle_of_its_work_loses_and_doubles_nothing(
+    system: System,
+) -> None:
+    owner = await system.connect()
+    redis = system.redis()
+    async with pair(system, "relay", "gittix-relay") as relays:
+        for number in range(300):
+            if number == 150:
+                relays.processes[0].send_signal(signal.SIGTERM)
+            await record(owner, number)
+        await until(lambda: published(redis, 300))
+    assert await numbers(redis) == list(range(300))
+
+
+async def published(redis: Any, count: int) -> bool:
+    return int(await redis.xlen(STREAM)) == count
+
+
+async def test_a_job_under_way_is_finished(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
+    began, done = asyncio.Event(), asyncio.Event()
+
+    async def slow(_context: Any, _order_id: str) -> None:
+        began.set()
+        await asyncio.sleep(0.7)
+        done.set()
+
+    monkeypatch.setattr(payments, "abandon_payment", slow)
+    jobs = open_jobs(system.settings.redis_url, name="tests-jobs")
+    try:
+        async with workers.worker(system.settings, ["jobs"]):
+            await jobs.enqueue_job(payments.ABANDON, "an order")
+            await asyncio.wait_for(began.wait(), 5)
+        assert done.is_set()
+        assert await jobs.zcard("gittix:jobs") == 0
+    finally:
+        await jobs.aclose()
