@@ -1,0 +1,135 @@
+"""People who browse, sign up, list, hold, pay, cancel and walk away, and what each of their requests came to.
+
+Nothing is asked twice: what fails, fails.
+"""
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, NamedTuple
+from uuid import uuid4
+
+import httpx
+
+from tests import factories
+from tests.factories import Json
+from tests.system import Person, System
+
+# Two may want the same ticket, a hold may have run out, and a card may be declined.
+ANSWERS = frozenset({200, 201, 204, 402, 409})
+THINK_SECONDS = 0.03
+STOCK = 40
+# What lets few people play many, for minutes.
+ENVIRONMENT = {
+    "HOLD_SECONDS": "3",
+    "MAX_OPEN_ORDERS": "100",
+    "MAX_TICKETS_PER_SHOW": "10000",
+    "MAX_UNPAID_HOLDS": "10000",
+}
+
+
+class Failure(NamedTuple):
+    """`status` is None when no answer came."""
+
+    method: str
+    path: str
+    status: int | None
+    said: str
+
+
+class Crowd:
+    def __init__(self, system: System, show_id: str) -> None:
+        self.answers: Counter[tuple[str, str, int]] = Counter()
+        self.failures: list[Failure] = []
+        self._system = system
+        self._show_id = show_id
+        self._stopping = False
+
+    def made(self, route: str) -> int:
+        """How many POSTs to this route were answered 201."""
+        return self.answers["POST", route, 201]
+
+    def stop(self) -> None:
+        """Everyone ends what they are at."""
+        self._stopping = True
+
+    async def play(self, seller: Person, *, buyers: int) -> None:
+        """Until it is stopped."""
+        async with asyncio.TaskGroup() as people:
+            people.create_task(self._again(lambda: self._sell(seller)))
+            people.create_task(self._again(self._join))
+            for number in range(buyers):
+                buyer = self._system.person(f"buyer{number}")
+                people.create_task(self._again(lambda buyer=buyer: self._visit(buyer)))
+
+    async def _again(self, visit: Callable[[], Awaitable[None]]) -> None:
+        while not self._stopping:
+            await visit()
+            await asyncio.sleep(random.uniform(0, 2 * THINK_SECONDS))
+
+    async def _sell(self, seller: Person) -> None:
+        """Keep some tickets on sale, so that a sold-out show ends nothing."""
+        show = await self._ask(seller, "GET", "/api/shows/{id}", id=self._show_id)
+        if show is not None and show["available"] < STOCK:
+            spec = {"price": 4500, "currency": "EUR"}
+            await self._ask(
+                seller, "POST", "/api/shows/{id}/tickets", {"tickets": [spec] * STOCK}, id=self._show_id
+            )
+
+    async def _join(self) -> None:
+        visitor = self._system.person("visitor")
+        body = {"email": f"{uuid4().hex}@example.com", "password": "correct horse battery"}
+        await self._ask(visitor, "POST", "/api/users/signup", body)
+        await self._ask(visitor, "GET", "/api/users/currentuser")
+        await visitor.http.aclose()
+
+    async def _visit(self, buyer: Person) -> None:
+        tickets = await self._ask(
+            buyer, "GET", f"/api/tickets?status=available&limit=50&show_id={self._show_id}"
+        )
+        if not tickets or not tickets["items"]:
+            return
+        wanted = random.choice(tickets["items"])["id"]
+        order = await self._ask(buyer, "POST", "/api/orders", {"ticket_id": wanted})
+        if order is None:
+            return
+        match random.random():
+            case chance if chance < 0.6:
+                body = {"order_id": order["id"], "payment_method": "pm_card_visa"}
+                await self._ask(buyer, "POST", "/api/payments", body)
+            case chance if chance < 0.7:
+                body = {"order_id": order["id"], "payment_method": "pm_card_chargeDeclined"}
+                await self._ask(buyer, "POST", "/api/payments", body)
+            case chance if chance < 0.9:
+                await self._ask(buyer, "DELETE", "/api/orders/{id}", id=order["id"])
+        await self._ask(buyer, "GET", "/api/orders/{id}", id=order["id"])
+
+    async def _ask(self, by: Person, method: str, route: str, body: Json | None = None, **ids: str) -> Any:
+        """The reply's body; None when it was refused or failed."""
+        path = route.format(**ids)
+        headers = {"Idempotency-Key": str(uuid4())} if method != "GET" else {}
+        try:
+            reply = await by.http.request(method, path, json=body, headers=headers)
+        except httpx.TransportError as fault:
+            self.failures.append(Failure(method, path, None, repr(fault)))
+            return None
+        if reply.status_code not in ANSWERS:
+            self.failures.append(Failure(method, path, reply.status_code, reply.text[:300]))
+            return None
+        self.answers[method, route.partition("?")[0], reply.status_code] += 1
+        return reply.json() if reply.is_success and reply.content else None
+
+
+@asynccontextmanager
+async def playing(system: System, *, buyers: int) -> AsyncIterator[Crowd]:
+    """A crowd at one show, while the block runs; what it is at is done when the block ends."""
+    seller = system.person("crowd-seller")
+    crowd = Crowd(system, (await factories.show(seller))["id"])
+    task = asyncio.create_task(crowd.play(seller, buyers=buyers))
+    try:
+        yield crowd
+    finally:
+        crowd.stop()
+        await task

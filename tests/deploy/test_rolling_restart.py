@@ -1,0 +1,169 @@
+"""Every process is restarted, one by one, while people buy: no request fails, every browser comes back, all is in order."""
+
+import asyncio
+import json
+import re
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from pathlib import Path
+
+import httpx
+import pytest
+import pytest_asyncio
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
+
+from backend.embedded.postgres import Postgres
+from tests import factories, stores
+from tests.deploy import crowd
+from tests.deploy.fleet import Fleet, Process, running
+from tests.deploy.nginx import SOURCES, Nginx
+from tests.embedded.running import clean_environment, gittix
+from tests.payments.shop import Stripe
+from tests.push.watcher import Watcher
+from tests.system import PLAIN, PUSHER_KEY, STRIPE_KEY, Person, System, until
+
+pytestmark = [pytest.mark.timeout(300), pytest.mark.asyncio(loop_scope="module")]
+
+DELAY_SECONDS = 4.0
+BUYERS = 8
+SOCKETS = 20
+# What lost its process is looked at after 40 s.
+PATIENCE_SECONDS = 90.0
+
+
+@pytest.fixture(scope="module")
+def durable(folder: Path) -> Iterator[tuple[Postgres, str]]:
+    """Stores that keep what they confirm, as the check demands; those of other tests need not."""
+    place = folder / "durable"
+    place.mkdir(mode=0o755)
+    with stores.running_postgres(place) as postgres, stores.running_redis(place) as redis_url:
+        yield postgres, redis_url
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def shop(durable: tuple[Postgres, str], folder: Path) -> AsyncIterator[tuple[Fleet, Nginx]]:
+    """Two of each service, relay and worker."""
+    environment = crowd.ENVIRONMENT | {
+        "SHUTDOWN_DELAY_SECONDS": str(DELAY_SECONDS),
+        "DRAIN_SECONDS": "1",
+        "DATABASE_POOL_SIZE": "4",
+    }
+    async with (
+        stores.fresh_system(*durable, folder / "durable") as system,
+        running(system, environment=environment, RATE_LIMITS="off") as found,
+        second_workers(system) as others,
+    ):
+        found[0].workers |= others
+        yield found
+
+
+@asynccontextmanager
+async def second_workers(system: System) -> AsyncIterator[dict[str, Process]]:
+    common = clean_environment() | system.environment
+    made = {
+        name: Process(name, (name.partition("-")[0],), common, system.folder / f"{name}.log", None)
+        for name in ("relay-2", "worker-2")
+    }
+    for process in made.values():
+        await process.start()
+    yield made
+
+
+async def test_a_restart_of_every_process_under_load_fails_no_request(shop: tuple[Fleet, Nginx]) -> None:
+    fleet, nginx = shop
+    seller = fleet.system.person("seller")
+    show = await factories.show(seller)
+    channel = f"show-{show['id']}"
+    async with AsyncExitStack() as stack:
+        browser = Watcher(host="127.0.0.1", port=nginx.port, key=PUSHER_KEY, channels=[channel])
+        await stack.enter_async_context(browser)
+        await browser.subscribed(channel)
+        ends = [asyncio.create_task(closed_with(nginx)) for _ in range(SOCKETS)]
+        async with crowd.playing(fleet.system, buyers=BUYERS) as people:
+            for process in fleet.processes:
+                assert await fleet.restart(process) == 0, process.log.read_text()[-2_000:]
+                await until(goes_on(people), seconds=20)
+        assert people.failures == [], people.answers
+        # Each gateway was restarted, so each browser left one of them, and came back by itself.
+        assert set(await asyncio.gather(*ends)) == {4200}
+        assert len(browser.events("connected")) >= 2
+        await browser.subscribed(channel)
+        ticket = await factories.ticket(seller, show["id"])
+        assert (await browser.event("ticket.listed", channel)).data["ticket"]["id"] == ticket["id"]
+    await until(lambda: in_order(fleet.system), seconds=PATIENCE_SECONDS)
+
+
+@pytest.mark.parametrize(("number", "lost"), [(signal.SIGTERM, 0), (signal.SIGKILL, 2)])
+async def test_of_payments_under_way_those_of_a_process_that_is_killed_fail_and_of_one_that_is_asked_none(
+    shop: tuple[Fleet, Nginx], number: signal.Signals, lost: int
+) -> None:
+    """The second case is the negative control: the same minute without the care."""
+    fleet, _ = shop
+    async with bank(fleet.system) as stripe:
+        seller = fleet.system.person("seller")
+        tickets = [await factories.ticket(seller) for _ in range(4)]
+        buyers = [fleet.system.person(f"buyer{number}") for number in range(len(tickets))]
+        orders = [
+            await factories.order(buyer, ticket["id"]) for buyer, ticket in zip(buyers, tickets, strict=True)
+        ]
+        await stripe.faults(match="/confirm", latency_ms=1_500)
+        paying = [
+            asyncio.create_task(pay(buyer, order["id"])) for buyer, order in zip(buyers, orders, strict=True)
+        ]
+        await asyncio.sleep(0.7)
+        await fleet.restart(fleet.services["payments"][0], number)
+        statuses = await asyncio.gather(*paying)
+        await stripe.faults(match="", latency_ms=0)
+    # The ingress gives each of two servers two of four.
+    assert sorted(statuses) == [201] * (4 - lost) + [502] * lost
+    await until(lambda: in_order(fleet.system), seconds=PATIENCE_SECONDS)
+
+
+async def test_the_ingress_lets_go_of_idle_connections_before_a_server_does() -> None:
+    """What makes the delay long enough: by its end, no idle connection is left for a request to be lost on."""
+    (kept,) = re.findall(r"\bkeepalive_timeout (\d+)s; }", (SOURCES / "start").read_text())
+    assert int(kept) < DELAY_SECONDS
+
+
+async def closed_with(nginx: Nginx) -> int | None:
+    """The code that a socket through the ingress ends with."""
+    async with connect(
+        f"ws://127.0.0.1:{nginx.port}/app/{PUSHER_KEY}?protocol=7", compression=None
+    ) as socket:
+        with suppress(ConnectionClosed):
+            async for message in socket:
+                if json.loads(message)["event"] == "pusher:ping":
+                    await socket.send('{"event":"pusher:pong","data":{}}')
+        return socket.close_code
+
+
+def goes_on(people: crowd.Crowd) -> Callable[[], Awaitable[bool]]:
+    """Whether orders and payments were made since."""
+    before = people.made("/api/orders"), people.made("/api/payments")
+
+    async def gone_on() -> bool:
+        return people.made("/api/orders") > before[0] and people.made("/api/payments") > before[1]
+
+    return gone_on
+
+
+async def pay(buyer: Person, order_id: str) -> int:
+    body = {"order_id": order_id, "payment_method": "pm_card_visa"}
+    return (await buyer.post("/api/payments", body)).status_code
+
+
+@asynccontextmanager
+async def bank(system: System) -> AsyncIterator[Stripe]:
+    headers = {"Authorization": f"Bearer {STRIPE_KEY}"}
+    async with httpx.AsyncClient(
+        base_url=system.stripe_url, headers=headers, timeout=10, verify=PLAIN
+    ) as http:
+        yield Stripe(http)
+
+
+async def in_order(system: System) -> bool:
+    """What `gittix check` says."""
+    status, _ = await gittix("check", **system.environment)
+    return status == 0
