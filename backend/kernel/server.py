@@ -26,6 +26,7 @@ log = structlog.get_logger()
 KEEP_ALIVE_SECONDS = 75
 # Between a client's SYN and the end of the handshake; what is complete by then was accepted.
 HANDSHAKE_SECONDS = 0.1
+DRAINING = {"status": "not ready", "checks": {"process": "draining"}}
 SO_ATTACH_FILTER = 26
 # Classic BPF over a TCP segment: drop it when it has SYN and no ACK, else keep it whole.
 NO_SYN = ((0x30, 0, 0, 13), (0x54, 0, 0, 0x12), (0x15, 0, 1, 0x02), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFFFFFF))
@@ -88,7 +89,7 @@ class _Farewell:
                 message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]
             await send(message)
 
-        app = JSONResponse({"status": "draining"}, 503) if scope["path"] == "/readyz" else self.app
+        app = JSONResponse(DRAINING, 503) if scope["path"] == "/readyz" else self.app
         await app(scope, receive, last)
 
 

@@ -75,12 +75,14 @@ def alive(name: str) -> Check:
 
 
 @asynccontextmanager
-async def running(*works: tuple[str, Work]) -> AsyncIterator[None]:
+async def running(*works: tuple[str, Work], max_delay: float = 5.0) -> AsyncIterator[None]:
     """Supervise each (name, work) while the block runs, then cancel them all and wait for their end.
 
     Cancelled again until they end: a library that waits with a timeout can lose a cancellation that meets the reply.
     """
-    tasks = [asyncio.create_task(supervise(name, work), name=name) for name, work in works]
+    tasks = [
+        asyncio.create_task(supervise(name, work, max_delay=max_delay), name=name) for name, work in works
+    ]
     try:
         yield
     finally:

@@ -1,6 +1,5 @@
 """The push service as a Starlette app: the socket at /app/{key}, Pusher's HTTP API, health and metrics."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -12,7 +11,7 @@ from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket
 
 from backend.kernel import operations
-from backend.kernel.supervised import supervise
+from backend.kernel.supervised import running
 from backend.push import api
 from backend.push.firehose import CHANNEL, TASK, Firehose
 from backend.push.gateway import Gateway
@@ -40,17 +39,16 @@ def build_gateway(settings: GatewaySettings) -> Starlette:
 async def _lifespan(settings: GatewaySettings, app: Starlette) -> AsyncIterator[dict[str, Any]]:  # noqa: ARG001
     firehose = Firehose(settings.redis_url, timeout_seconds=settings.redis_timeout_seconds)
     gateway = Gateway(settings, firehose)
-    async with Broadcast(backend=firehose) as broadcast, broadcast.subscribe(CHANNEL) as subscription:
-        tasks = [
-            asyncio.create_task(supervise(TASK, firehose.read, max_delay=MAX_DELAY_SECONDS)),
-            asyncio.create_task(supervise("push delivery", partial(gateway.deliver, subscription))),
-        ]
-        try:
-            yield {"gateway": gateway, "checks": gateway.checks()}
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+    async with (
+        Broadcast(backend=firehose) as broadcast,
+        broadcast.subscribe(CHANNEL) as subscription,
+        running(
+            (TASK, firehose.read),
+            ("push delivery", partial(gateway.deliver, subscription)),
+            max_delay=MAX_DELAY_SECONDS,
+        ),
+    ):
+        yield {"gateway": gateway, "checks": gateway.checks()}
 
 
 async def socket(websocket: WebSocket) -> None:

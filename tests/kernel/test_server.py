@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from backend.kernel.server import Server
+from backend.kernel.server import DRAINING, Server
 from backend.serving import http_config
 from tests.system import free_port, served
 
@@ -63,7 +63,7 @@ async def test_while_it_leaves_it_answers_says_so_and_ends_each_connection() -> 
         it.server.should_exit = True
         await asyncio.sleep(0.1)
         leaving = await it.client.get("/readyz")
-        assert (leaving.status_code, leaving.json()) == (503, {"status": "draining"})
+        assert (leaving.status_code, leaving.json()) == (503, DRAINING)
         answered = await it.client.post("/slow", content=BODY)
         assert (answered.status_code, answered.content) == (200, BODY)
         assert {leaving.headers["connection"], answered.headers["connection"]} == {"close"}
