@@ -8,7 +8,6 @@ on Redis. Both run the same set-based statement, as often as anything is left, a
 import math
 from datetime import UTC, datetime
 from typing import Any
-from uuid import uuid4
 
 import msgspec
 import structlog
@@ -16,8 +15,9 @@ from arq.connections import ArqRedis
 
 from backend.events.catalogue import Event, Order
 from backend.events.stores import Stores
-from backend.kernel import database
+from backend.kernel import correlation, database
 from backend.kernel.database import Connection
+from backend.kernel.jobs import enqueue
 from backend.kernel.metrics import STALE
 from backend.orders import queries
 
@@ -40,7 +40,7 @@ async def expire_due(context: dict[str, Any], *bucket: int) -> int:
     total = 0
     while True:
         async with database.connection(stores.pool) as connection:
-            expired = await queries.expire_batches(connection, BATCH, BATCHES, uuid4())
+            expired = await queries.expire_batches(connection, BATCH, BATCHES, correlation.current())
         if not expired:
             break
         stores.hint()
@@ -70,11 +70,12 @@ class Alarms:
         if bucket in self._known:
             return
         # One alarm a bucket: a second order that ends in it finds the job there.
-        await self._jobs.enqueue_job(
+        await enqueue(
+            self._jobs,
             EXPIRE_DUE,
             bucket,
-            _job_id=f"{EXPIRE_DUE}:{bucket}",
-            _defer_until=datetime.fromtimestamp(bucket / BUCKETS_PER_SECOND, UTC),
+            job_id=f"{EXPIRE_DUE}:{bucket}",
+            at=datetime.fromtimestamp(bucket / BUCKETS_PER_SECOND, UTC),
         )
         self._known[bucket] = None
         if len(self._known) > BUCKETS_KNOWN:

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequenc
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import structlog
 from arq import Retry, Worker, cron, func
@@ -14,7 +15,7 @@ from prometheus_client import Histogram
 
 from backend.events.consumer import Consumer
 from backend.events.stores import Stores, open_stores
-from backend.kernel import database, idempotency
+from backend.kernel import correlation, database, idempotency
 from backend.kernel.database import Pool
 from backend.kernel.jobs import QUEUE, deserialise, open_jobs, serialise
 from backend.kernel.operations import Check
@@ -237,13 +238,15 @@ def _publisher(settings: Settings, redis: Any) -> MessagePublisher:
 def _retried(job: Job) -> WorkerCoroutine:
     """arq gives up a job that raises; this asks for it again, later each time."""
 
-    async def tried(ctx: dict[Any, Any], *args: Any, **kwargs: Any) -> Any:
-        try:
-            return await _timed(job, ctx, *args, **kwargs)
-        except Exception as fault:
-            tries: int = ctx["job_try"]
-            log.warning("job failed", job=job.__name__, arguments=args, tries=tries, error=repr(fault))
-            raise Retry(defer=timedelta(seconds=min(0.25 * 2**tries, 30))) from fault
+    async def tried(ctx: dict[Any, Any], *args: Any, correlation_id: str | None = None) -> None:
+        with correlation.bound(UUID(correlation_id) if correlation_id else None):
+            try:
+                await _timed(job, ctx, *args)
+            except Exception as fault:
+                tries: int = ctx["job_try"]
+                log.warning("job failed", job=job.__name__, arguments=args, tries=tries, error=repr(fault))
+                raise Retry(defer=timedelta(seconds=min(0.25 * 2**tries, 30))) from fault
+            log.debug("job done", job=job.__name__, arguments=args)
 
     return tried
 
@@ -251,11 +254,12 @@ def _retried(job: Job) -> WorkerCoroutine:
 def _once(job: Job) -> WorkerCoroutine:
     """A turn of a timer: the next turn is its retry."""
 
-    async def tried(ctx: dict[Any, Any], *args: Any, **kwargs: Any) -> None:
-        try:
-            await _timed(job, ctx, *args, **kwargs)
-        except Exception as fault:
-            log.warning("timer failed", job=job.__name__, error=repr(fault))
+    async def tried(ctx: dict[Any, Any]) -> None:
+        with correlation.bound(None):
+            try:
+                await _timed(job, ctx)
+            except Exception as fault:
+                log.warning("timer failed", job=job.__name__, error=repr(fault))
 
     return tried
 

@@ -35,11 +35,15 @@ def messages_for(event: Event) -> list[Message]:
             return _ticket_messages(event, msgspec.json.decode(event.envelope.data, type=Ticket))
         case "order":
             order = msgspec.json.decode(event.envelope.data, type=Order)
-            return [Message((_user(order.buyer_id),), event.type, {"order": msgspec.to_builtins(order)})]
+            return [
+                _caused(event, (_user(order.buyer_id),), event.type, {"order": msgspec.to_builtins(order)})
+            ]
         case "payment":
             payment = msgspec.json.decode(event.envelope.data, type=Payment)
             return [
-                Message((_user(payment.buyer_id),), event.type, {"payment": msgspec.to_builtins(payment)})
+                _caused(
+                    event, (_user(payment.buyer_id),), event.type, {"payment": msgspec.to_builtins(payment)}
+                )
             ]
     return []
 
@@ -68,11 +72,20 @@ def availability_message(show: Any) -> Message:
     )
 
 
+def _caused(
+    event: Event, channels: tuple[str, ...], name: str, data: dict[str, Any], **state: Any
+) -> Message:
+    """A message that carries the event's correlation id to the gateway's log, and no further."""
+    cause = event.envelope.correlation_id
+    return Message(channels, name, data, correlation_id=str(cause) if cause else "", **state)
+
+
 def _ticket_messages(event: Event, ticket: Ticket) -> list[Message]:
     key = str(ticket.id)
     data = {"ticket": _public(event, ticket)}
     told = [
-        Message(
+        _caused(
+            event,
             (f"show-{ticket.show_id}", f"ticket-{ticket.id}"),
             event.type,
             data,
@@ -90,7 +103,7 @@ def _ticket_messages(event: Event, ticket: Ticket) -> list[Message]:
             "currency": ticket.currency,
             "held_until": data["ticket"]["held_until"],
         }
-        told.append(Message((_user(ticket.seller_id),), told_as, {"sale": sale}))
+        told.append(_caused(event, (_user(ticket.seller_id),), told_as, {"sale": sale}))
     return told
 
 

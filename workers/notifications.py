@@ -23,7 +23,7 @@ import structlog
 from prometheus_client import Counter, Histogram
 from redis.asyncio import Redis
 
-from backend.events.catalogue import Event
+from backend.events.catalogue import Event, named
 from backend.events.stream import AGAIN, START, STREAM, EventStream, Position, bury, read
 from backend.kernel import database
 from backend.kernel.database import Connection, Pool
@@ -177,6 +177,7 @@ class Notifier:
             await bury(self._redis, READER, entry_id, fields, repr(fault))
             return []
         self._note_change(event)
+        log.debug("event told", messages=len(messages), **named(event))
         return messages
 
     async def _tell_again(self, connection: Connection, entries: Sequence[Entry]) -> None:

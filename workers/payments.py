@@ -11,8 +11,9 @@ from arq.connections import ArqRedis
 
 from backend.events.catalogue import Event, Order
 from backend.events.stores import Stores
-from backend.kernel import database
+from backend.kernel import correlation, database
 from backend.kernel.database import Connection
+from backend.kernel.jobs import enqueue
 from backend.payments import queries, refund_queries, service
 from backend.payments.model import Refund
 from backend.payments.queries import Patience, Still
@@ -59,7 +60,7 @@ async def reconcile_payments(context: dict[str, Any]) -> int:
         still = await queries.claim_still(connection, PATIENCE, BATCH)
         refunds = await refund_queries.claim_still(connection, REFUND_PATIENCE, BATCH)
     for event_id in webhooks:
-        await jobs.enqueue_job(HANDLE_WEBHOOK, event_id, _job_id=f"webhook:{event_id}")
+        await enqueue(jobs, HANDLE_WEBHOOK, event_id, job_id=f"webhook:{event_id}")
     places = asyncio.Semaphore(AT_ONCE)
     await asyncio.gather(
         *(_resume(settlement, one, places) for one in still),
@@ -70,6 +71,7 @@ async def reconcile_payments(context: dict[str, Any]) -> int:
 
 async def _resume(settlement: Settlement, still: Still, places: asyncio.Semaphore) -> None:
     payment = still.payment
+    correlation.adopt(payment.correlation_id)
     try:
         async with places, asyncio.timeout(RESUME_SECONDS):
             outcome = await settlement.resume(payment, abandoned=still.abandoned)
@@ -102,4 +104,4 @@ class Abandonment:
     async def handle(self, _connection: Connection, event: Event) -> None:
         order = msgspec.json.decode(event.envelope.data, type=Order)
         if order.payment_id is not None:
-            await self._jobs.enqueue_job(ABANDON, str(order.id), _job_id=f"{ABANDON}:{order.id}")
+            await enqueue(self._jobs, ABANDON, str(order.id), job_id=f"{ABANDON}:{order.id}")

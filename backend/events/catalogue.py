@@ -156,6 +156,16 @@ def decode(entry_id: str, body: bytes) -> Event:
     return Event(int(epoch), int(position), _decode_envelope(body))
 
 
+def named(event: Event) -> dict[str, str]:
+    """What a log line says of an event."""
+    envelope = event.envelope
+    return {
+        "type": event.type,
+        "event_id": str(envelope.id),
+        "correlation_id": str(envelope.correlation_id or ""),
+    }
+
+
 def data_of(event: Event) -> dict[str, Any]:
     """The event's data without a type, for showing."""
     data: dict[str, Any] = msgspec.json.decode(event.envelope.data)

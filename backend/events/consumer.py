@@ -21,9 +21,9 @@ from prometheus_client import Counter
 from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
-from backend.events.catalogue import Event
+from backend.events.catalogue import Event, named
 from backend.events.stream import AGAIN, STREAM, bury, read
-from backend.kernel import database
+from backend.kernel import correlation, database
 from backend.kernel.database import Connection, Pool
 from backend.kernel.stopping import whole
 from backend.kernel.supervised import heartbeat
@@ -228,7 +228,9 @@ class Consumer:
             fresh = {row["event_id"] for row in rows}
             for event in events:
                 if event.envelope.id in fresh:
-                    await self._handler(connection, event)
+                    with correlation.bound(event.envelope.correlation_id):
+                        await self._handler(connection, event)
+                        log.debug("event handled", consumer=self.name, **named(event))
                     fresh.remove(event.envelope.id)
         HANDLED.labels(self.name, "done").inc(len(events))
 
@@ -263,8 +265,7 @@ class Consumer:
         log.warning(
             "event not handled",
             consumer=self.name,
-            event_id=str(delivery.event.envelope.id),
-            type=delivery.event.type,
+            **named(delivery.event),
             tries=tries,
             error=repr(fault),
             exc_info=fault if tries == 1 else None,

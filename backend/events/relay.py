@@ -11,6 +11,7 @@ commits and stalls nobody.
 """
 
 import asyncio
+import logging
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import NamedTuple
@@ -191,6 +192,14 @@ class Relay:
         self._published = self._published._replace(last_id=last, log_position=last.position)
         self._reached = last.position
         count_published(rows)
+        if log.is_enabled_for(logging.DEBUG):
+            for row in rows:
+                log.debug(
+                    "event published",
+                    type=row["type"],
+                    event_id=str(row["event_id"]),
+                    correlation_id=str(row["correlation_id"] or ""),
+                )
         return True
 
     async def _look(self, connection: Connection) -> None:

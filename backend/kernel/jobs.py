@@ -4,6 +4,7 @@ Jobs are JSON, not pickles: a queue that somebody else can write to must not run
 nothing else, since a sweep over Postgres finds what should have been done.
 """
 
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -12,6 +13,8 @@ from redis.asyncio import BlockingConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
+
+from backend.kernel import correlation
 
 QUEUE = "gittix:jobs"
 COMMAND_SECONDS = 5.0
@@ -40,6 +43,15 @@ def open_jobs(url: str, *, name: str) -> ArqRedis:
     # Its pool is nobody else's, so closing the client closes it.
     jobs.auto_close_connection_pool = True
     return jobs
+
+
+async def enqueue(
+    jobs: ArqRedis, name: str, *arguments: Any, job_id: str, at: datetime | None = None
+) -> None:
+    """Put a job on the queue, unless one of this id is there. It goes on under the correlation id of who asks."""
+    await jobs.enqueue_job(
+        name, *arguments, _job_id=job_id, _defer_until=at, correlation_id=str(correlation.current())
+    )
 
 
 def serialise(job: dict[str, Any]) -> bytes:

@@ -1,21 +1,24 @@
-"""Structured logs: one line an event, the correlation id on each, to standard error.
+"""Structured logs: one line an event, to standard error, with the process's name and version and the correlation id.
 
-Values under a secret's name are masked wherever they stand, so that a careless `log.info(..., token=token)` shows
-nothing.
+What other libraries log comes out in the same shape. Values under a secret's name are masked wherever they stand, and so
+is a URL's password, so that a careless `log.info(..., token=token)` shows nothing.
 """
 
 import logging
+import re
 import sys
-from typing import Literal
+from importlib.metadata import version
+from typing import Any, Literal
 
 import structlog
-from structlog.typing import EventDict, WrappedLogger
+from structlog.typing import EventDict, Processor, WrappedLogger
 
 SECRET_NAMES = ("password", "token", "secret", "authorization", "cookie", "api_key", "private_key")
+URL_PASSWORD = re.compile(r"(?<=://)([^\s:/@]*):[^\s/@]+@")
 
 
-def configure(*, level: str, style: Literal["console", "json"]) -> None:
-    renderer: structlog.typing.Processor = (
+def configure(*, level: str, style: Literal["console", "json"], service: str = "gittix") -> None:
+    renderer: Processor = (
         structlog.processors.JSONRenderer()
         if style == "json"
         else structlog.dev.ConsoleRenderer(
@@ -24,25 +27,52 @@ def configure(*, level: str, style: Literal["console", "json"]) -> None:
             exception_formatter=structlog.dev.plain_traceback,
         )
     )
+    common: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        *([_Named(service, version("gittix"))] if style == "json" else []),
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.StackInfoRenderer(),
+        *([structlog.processors.format_exc_info] if style == "json" else []),
+        _mask,
+    ]
     structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.StackInfoRenderer(),
-            *([structlog.processors.format_exc_info] if style == "json" else []),
-            _mask,
-            renderer,
-        ],
+        processors=[*common, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")
+    others = logging.StreamHandler(sys.stderr)
+    others.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[structlog.stdlib.add_logger_name, *common],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
+    )
+    logging.basicConfig(level=logging.WARNING, handlers=[others], force=True)
+
+
+class _Named:
+    """Says on each line which process of which version wrote it."""
+
+    def __init__(self, service: str, version: str) -> None:
+        self._names = {"service": service, "version": version}
+
+    def __call__(self, _logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        return {**event, **self._names}
 
 
 def _mask(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    for name in event:
+    for name, value in event.items():
         if any(secret in name.lower() for secret in SECRET_NAMES):
             event[name] = "***"
+        else:
+            event[name] = _without_passwords(value)
     return event
+
+
+def _without_passwords(value: Any) -> Any:
+    """A URL's user stays: it tells which role could not log in."""
+    if isinstance(value, str) and "://" in value:
+        return URL_PASSWORD.sub(r"\1:***@", value)
+    return value

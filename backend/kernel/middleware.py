@@ -32,7 +32,7 @@ class RequestLog:
             return
         started = time.perf_counter()
         correlation_id = _correlation_id(scope)
-        told = str(correlation_id)
+        name = str(correlation_id)
         scope.setdefault("state", {})["correlation_id"] = correlation_id
         status = 500
 
@@ -40,11 +40,11 @@ class RequestLog:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], (b"x-request-id", told.encode())]
+                message["headers"] = [*message["headers"], (b"x-request-id", name.encode())]
             await send(message)
 
         # A request is a task of its own, so what is bound here ends with it.
-        structlog.contextvars.bind_contextvars(correlation_id=told)
+        structlog.contextvars.bind_contextvars(correlation_id=name)
         try:
             await self.app(scope, receive, answer)
         finally:
@@ -52,8 +52,12 @@ class RequestLog:
                 seconds = time.perf_counter() - started
                 route = getattr(scope.get("route"), "path", "unmatched")
                 _duration(scope["method"], route, status).observe(seconds)
-                log.debug(
+                # The ingress has a line of each request; here, reads are only for who looks closely.
+                told = log.debug if scope["method"] in SAFE_METHODS else log.info
+                told(
                     "request",
+                    # What this request went on with may have named another.
+                    correlation_id=name,
                     method=scope["method"],
                     path=scope["path"],
                     status=status,

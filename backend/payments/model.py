@@ -54,6 +54,8 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True):
     version: int
     created_at: datetime
     updated_at: datetime
+    # Of the request that began it: what goes on later belongs to that as well.
+    correlation_id: UUID | None = None
 
 
 class NewRefund(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

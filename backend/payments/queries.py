@@ -13,7 +13,7 @@ from backend.payments.provider import Intent
 
 _PAYMENT = """
     p.id, p.order_id, p.buyer_id, p.attempt, p.status, p.amount, p.currency, p.intent_id, p.failure_code,
-    p.decline_code, p.failure_message, p.version, p.created_at, p.updated_at
+    p.decline_code, p.failure_message, p.version, p.created_at, p.updated_at, p.correlation_id
 """
 
 # A webhook that failed so often is left to a person.
@@ -112,6 +112,7 @@ async def insert(
     payment_method: str,
     key: str | None,
     fingerprint: bytes | None,
+    correlation_id: UUID,
 ) -> Payment:
     """The order's next attempt, on the intent that failed ones left and nobody voided. Raises UniqueViolationError while one is open."""
     if key is not None:
@@ -120,9 +121,9 @@ async def insert(
         f"""
         insert into payments.payments as p (
             id, order_id, buyer_id, attempt, amount, currency, payment_method, idempotency_key, fingerprint, deadline_at,
-            intent_id
+            correlation_id, intent_id
         )
-        select $1, $2, $3, coalesce(max(o.attempt), 0) + 1, $4, $5, $6, $7, $8, $9,
+        select $1, $2, $3, coalesce(max(o.attempt), 0) + 1, $4, $5, $6, $7, $8, $9, $10,
                (array_agg(o.intent_id order by o.attempt desc) filter (where o.status = 'failed' and o.intent_id is not null
                 and not exists (select from payments.payments v where v.intent_id = o.intent_id and v.status = 'voided')))[1]
         from payments.payments o where o.order_id = $2
@@ -137,6 +138,7 @@ async def insert(
         key,
         fingerprint,
         begun.deadline,
+        correlation_id,
     )
     assert row is not None
     return Payment(**row)

@@ -8,14 +8,14 @@ transaction that records the money's return.
 
 import asyncio
 from datetime import timedelta
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import asyncpg
 import structlog
 
 from backend.events import outbox
 from backend.events.stores import Stores
-from backend.kernel import database, idempotency
+from backend.kernel import correlation, database, idempotency
 from backend.kernel.database import Connection
 from backend.kernel.ids import new_id
 from backend.kernel.metrics import STALE
@@ -80,7 +80,7 @@ class Refunds:
         """Go on with a refund: see what Stripe has of it, and move forward only. Raises Refused, Unreachable."""
         if refund.status == "failed":
             return refund
-        correlation_id = correlation_id or uuid4()
+        correlation_id = correlation_id or correlation.current()
         found = await self._at_stripe(refund)
         if found.status == refund.status:
             return refund
@@ -113,7 +113,7 @@ class Refunds:
             return
         # It is the buyer who has it, and whoever gave it asked nobody.
         asking = Asking(payment.order_id, payment.buyer_id, relist=False, buyer_window=ALWAYS)
-        await self.resume(await self.begin(asking, uuid4()))
+        await self.resume(await self.begin(asking, correlation.current()))
 
     async def _at_stripe(self, refund: Refund) -> StripeRefund:
         if refund.stripe_id is not None:

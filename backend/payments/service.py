@@ -4,7 +4,7 @@ import asyncio
 import json
 import time
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import msgspec
 import structlog
@@ -12,7 +12,8 @@ from arq.connections import ArqRedis
 from redis.exceptions import RedisError
 
 from backend.events.stores import Stores
-from backend.kernel import database, idempotency
+from backend.kernel import correlation, database, idempotency
+from backend.kernel.jobs import enqueue
 from backend.kernel.problems import Problem
 from backend.payments import key_queries, queries, refund_queries
 from backend.payments.errors import (
@@ -127,7 +128,7 @@ async def accept_webhook(
     if not fresh:
         return
     try:
-        await jobs.enqueue_job(HANDLE_WEBHOOK, event["id"], _job_id=f"webhook:{event['id']}")
+        await enqueue(jobs, HANDLE_WEBHOOK, event["id"], job_id=f"webhook:{event['id']}")
     except (RedisError, OSError, TimeoutError) as fault:
         # Stored is enough: the sweep finds it.
         log.warning("webhook not enqueued", event_id=event["id"], error=repr(fault))
@@ -197,7 +198,7 @@ async def _repeat_refund(stores: Stores, refunds: Refunds, asking: Asking, earli
     async with database.connection(stores.pool) as connection:
         refund = await refund_queries.refund(connection, earlier.row_id)
     assert refund is not None, "no refund is ever deleted"
-    return await _carried_out(stores, refunds, asking, refund, uuid4())
+    return await _carried_out(stores, refunds, asking, refund, correlation.current())
 
 
 def _kept(earlier: Earlier, fingerprint: bytes | None) -> Answer | None:

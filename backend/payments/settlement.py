@@ -9,7 +9,7 @@ else has.
 import asyncio
 from contextlib import suppress
 from typing import NamedTuple
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import asyncpg
 import msgspec
@@ -17,7 +17,7 @@ import structlog
 
 from backend.events import outbox
 from backend.events.stores import Stores
-from backend.kernel import database, idempotency
+from backend.kernel import correlation, database, idempotency
 from backend.kernel.database import Connection
 from backend.kernel.ids import new_id
 from backend.kernel.metrics import STALE
@@ -100,6 +100,7 @@ class Settlement:
                     new.payment_method,
                     key,
                     fingerprint,
+                    correlation_id,
                 )
                 await _tell(connection, "payment.started", payment, correlation_id)
         except asyncpg.UniqueViolationError as fault:
@@ -183,10 +184,13 @@ class Settlement:
             current = await queries.current_attempt(connection, payment.order_id)
         if current is None or current.id != payment.id or current.status not in OPEN:
             return Outcome(await self._read(payment))
+        correlation.adopt(current.correlation_id)
         if current.intent_id is None:
-            return Outcome(await self._failed(current, ABANDONED, uuid4()) if abandoned else current)
+            return Outcome(
+                await self._failed(current, ABANDONED, correlation.current()) if abandoned else current
+            )
         intent = await self._provider.retrieve(current.intent_id)
-        return await self._follow(current, intent, uuid4(), abandoned=abandoned)
+        return await self._follow(current, intent, correlation.current(), abandoned=abandoned)
 
     async def resume_intent(self, intent_id: str) -> None:
         """Something happened to this intent, as a webhook says: go on with the attempt that it is about."""
@@ -196,6 +200,7 @@ class Settlement:
         if payment is None or payment.intent_id != intent_id:
             log.info("webhook for an intent that no attempt is on", intent_id=intent_id)
             return
+        correlation.adopt(payment.correlation_id)
         if payment.status in {"captured", "refunded"}:
             await self.refunds.resume_intent(intent_id)
             return
@@ -204,7 +209,7 @@ class Settlement:
         if payment.status == "voided":
             await self._put_right(payment, intent)
         else:
-            await self._follow(payment, intent, uuid4())
+            await self._follow(payment, intent, correlation.current())
 
     async def abandon(self, order_id: UUID) -> None:
         """The order ended unpaid: void its intent, unless an attempt is on its way, which `settle` will decide.
@@ -214,14 +219,15 @@ class Settlement:
         async with database.connection(self._stores.pool) as connection:
             payment = await queries.current_attempt(connection, order_id)
         if payment is not None and payment.intent_id and payment.status in {"requires_action", "failed"}:
-            await self._void(payment, payment.intent_id, uuid4())
+            correlation.adopt(payment.correlation_id)
+            await self._void(payment, payment.intent_id, correlation.current())
 
     async def _put_right(self, payment: Payment, intent: Intent) -> None:
         """A voided payment's intent must not hold or take money, whatever reached Stripe after the void."""
         if intent.status == "requires_capture":
             await self._provider.cancel(intent.id)
         elif intent.status == "succeeded":
-            await self._give_back(payment, intent, uuid4())
+            await self._give_back(payment, intent, correlation.current())
 
     async def _follow(
         self, payment: Payment, intent: Intent, correlation_id: UUID, *, abandoned: bool = False
@@ -407,6 +413,5 @@ async def _check_current(connection: Connection, payment: Payment) -> None:
 
 
 async def _tell(connection: Connection, event: str, payment: Payment, correlation_id: UUID) -> None:
-    await outbox.append(
-        connection, event, payment.id, payment.version, payment, correlation_id=correlation_id
-    )
+    told = msgspec.structs.replace(payment, correlation_id=None)
+    await outbox.append(connection, event, payment.id, payment.version, told, correlation_id=correlation_id)

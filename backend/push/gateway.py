@@ -140,7 +140,14 @@ class Gateway:
         for index, name in enumerate(entry.channels):
             if self.hub.channel(name) is not None:
                 frame = protocol.frame(entry.event, entry.data_for(index), name, entry.user_id)
-                await self.hub.broadcast(name, frame, entry.excluded)
+                listeners = await self.hub.broadcast(name, frame, entry.excluded)
+                log.debug(
+                    "message delivered",
+                    event_name=entry.event,
+                    channel=name,
+                    listeners=listeners,
+                    correlation_id=entry.correlation_id,
+                )
 
     async def _send_away(self, reason: str, window_seconds: float) -> None:
         leaving = list(self._connections)

@@ -31,7 +31,8 @@ MAX_LENGTH: Final = 100_000
 MAX_CONNECTIONS: Final = 16
 
 # Entry fields: n, c(hannels, a space between), e(vent), d(ata), x (excluded socket), u(ser id), k(ey), v(ersion),
-# s (epoch, and the number within each of the channels); t (user whose connections to terminate) stands alone.
+# s (epoch, and the number within each of the channels), i (correlation id, which no client is told); t (user whose
+# connections to terminate) stands alone.
 _APPEND: Final = f"""
 local stream, state = KEYS[1], KEYS[2]
 local time = redis.call('TIME')
@@ -64,7 +65,7 @@ close()
 """
 )
 
-# A message comes as its channels, event, data, key and version (empty when it has none). A smaller count than expected
+# A message comes as its channels, event, data, key, version and correlation id (empty when it has none). A smaller count
 # means that Redis lost its tail: seqs would repeat, so a new epoch begins first.
 _MESSAGES: Final = (
     _APPEND
@@ -104,7 +105,7 @@ local function read_seqs(messages)
 end
 local function append_messages(messages)
   for _, message in ipairs(messages) do
-    local channels, event, data, key, version = unpack(message)
+    local channels, event, data, key, version, cause = unpack(message)
     local stamp = text(epoch)
     for _, channel in ipairs(channels) do
       local seq = seqs[channel] + 1
@@ -116,6 +117,10 @@ local function append_messages(messages)
     if version ~= '' then
       fields[#fields + 1] = 'v'
       fields[#fields + 1] = text(version)
+    end
+    if cause ~= '' then
+      fields[#fields + 1] = 'i'
+      fields[#fields + 1] = cause
     end
     append(fields)
   end
@@ -186,6 +191,7 @@ class Entry(msgspec.Struct, frozen=True):
     user_id: str | None = None
     terminated_user: str | None = None
     stamp: tuple[str, ...] = ()
+    correlation_id: str = ""
 
     def data_for(self, index: int) -> str:
         """The data as the channel of this index is told it: what is numbered says its number there, before the rest."""
@@ -213,6 +219,7 @@ def read_entry(id: bytes, fields: Mapping[bytes, bytes]) -> Entry:
         user_id=text.get(b"u"),
         terminated_user=text.get(b"t"),
         stamp=tuple(text.get(b"s", "").split()),
+        correlation_id=text.get(b"i", ""),
     )
 
 

@@ -43,6 +43,7 @@ class Message(msgspec.Struct, frozen=True):
     data: dict[str, Any]
     key: str | None = None
     version: int | None = None
+    correlation_id: str = ""
 
 
 class Place(NamedTuple):
@@ -205,14 +206,16 @@ def _calls(places: Sequence[Place]) -> Iterator[list[Place]]:
         yield call
 
 
-def _fields(messages: Sequence[Message]) -> list[tuple[tuple[str, ...], str, str, str, int | str]]:
-    """What the scripts know of messages: channels, event, data, key and version. Redis's MessagePack knows no bytes."""
+def _fields(messages: Sequence[Message]) -> list[tuple[tuple[str, ...], str, str, str, int | str, str]]:
+    """What the scripts know of messages: all of their fields. Redis's MessagePack knows no bytes."""
     fields = []
     for message in messages:
         assert not {"_epoch", "_seq"} & message.data.keys(), "these are stamped on a message as it goes out"
         body = msgspec.json.encode(message.data).decode()
         version = "" if message.version is None else message.version
-        fields.append((message.channels, message.event, body, message.key or "", version))
+        fields.append(
+            (message.channels, message.event, body, message.key or "", version, message.correlation_id)
+        )
     return fields
 
 

@@ -8,6 +8,7 @@ import random
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, NamedTuple
 from uuid import uuid4
 
@@ -62,7 +63,7 @@ class Crowd:
             people.create_task(self._again(self._join))
             for number in range(buyers):
                 buyer = self._system.person(f"buyer{number}")
-                people.create_task(self._again(lambda buyer=buyer: self._visit(buyer)))
+                people.create_task(self._again(partial(self._visit, buyer)))
 
     async def _again(self, visit: Callable[[], Awaitable[None]]) -> None:
         while not self._stopping:

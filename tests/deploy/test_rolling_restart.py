@@ -55,7 +55,7 @@ async def shop(durable: tuple[Postgres, str], folder: Path) -> AsyncIterator[tup
         running(system, environment=environment, RATE_LIMITS="off") as found,
         second_workers(system) as others,
     ):
-        found[0].workers |= others
+        found[0].workers = {**found[0].workers, **others}
         yield found
 
 

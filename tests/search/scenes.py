@@ -156,7 +156,7 @@ def begin(scene: Scene) -> Script:
     async def insert(connection: Connection) -> str:
         try:
             await payments.insert(
-                connection, payment_id, scene.order_id, FIRST, begun[0], "pm_card_visa", None, None
+                connection, payment_id, scene.order_id, FIRST, begun[0], "pm_card_visa", None, None, uuid4()
             )
         except asyncpg.UniqueViolationError as fault:
             raise PaymentInProgress from fault
