@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from backend.embedded.instance import DEFAULT_FOLDER, InstanceError, environment_of
-from backend.kernel import logs
+from backend.kernel import logs, tracing
 from backend.kernel.settings import NOUNS as ROLES
 from backend.kernel.settings import Settings, SettingsError, load
 from backend.kernel.stopping import stop_asked
@@ -89,7 +89,7 @@ def serve(
     from backend.serving import settings_for
 
     settings = settings_for(service.value, os.environ)
-    _log(settings, service.value)
+    _tell(settings, service.value)
     _run(serve_app(service.value, settings, host=host, port=port))
 
 
@@ -106,7 +106,7 @@ def worker(
 
     parts = [part.value] if part else list(NEEDS)
     settings = load(os.environ, needs=tuple(dict.fromkeys(need for one in parts for need in NEEDS[one])))
-    _log(settings, f"worker-{part.value}" if part else "worker")
+    _tell(settings, f"worker-{part.value}" if part else "worker")
 
     async def work() -> None:
         with stop_asked() as stop:
@@ -126,7 +126,7 @@ def relay() -> None:
     from backend.kernel.supervised import running
 
     settings = load(os.environ, needs=("database:relay", "redis_url"))
-    _log(settings, "relay")
+    _tell(settings, "relay")
 
     async def work() -> None:
         redis = open_redis(settings.redis_url, name="gittix-relay")
@@ -155,7 +155,7 @@ def sandbox(
     from backend.serving import http_config
 
     settings = load(os.environ, needs=("stripe_api_key", "stripe_webhook_secrets"))
-    _log(settings, "stripe-sandbox")
+    _tell(settings, "stripe-sandbox")
     try:
         told = SandboxSettings(
             database=ledger,
@@ -312,8 +312,11 @@ def _environment(data: Path | None) -> Mapping[str, str]:
     return environment_of(data or DEFAULT_FOLDER)
 
 
-def _log(settings: Settings, process: str) -> None:
-    logs.configure(level=settings.log_level, style=settings.log_format, service=f"gittix-{process}")
+def _tell(settings: Settings, process: str) -> None:
+    """Let this process say, by logs and traces, what it does."""
+    service = f"gittix-{process}"
+    logs.configure(level=settings.log_level, style=settings.log_format, service=service)
+    tracing.configure(settings, service=service)
 
 
 def _run(work: Coroutine[Any, Any, None]) -> None:
@@ -324,6 +327,8 @@ def _run(work: Coroutine[Any, Any, None]) -> None:
             runner.run(work)
         except KeyboardInterrupt:
             sys.exit(130)
+        finally:
+            tracing.stop()
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from prometheus_client import Histogram
 
 from backend.events.consumer import Consumer
 from backend.events.stores import Stores, open_stores
-from backend.kernel import correlation, database, idempotency
+from backend.kernel import correlation, database, idempotency, tracing
 from backend.kernel.database import Pool
 from backend.kernel.jobs import QUEUE, deserialise, open_jobs, serialise
 from backend.kernel.operations import Check
@@ -241,7 +241,8 @@ def _retried(job: Job) -> WorkerCoroutine:
     async def tried(ctx: dict[Any, Any], *args: Any, correlation_id: str | None = None) -> None:
         with correlation.bound(UUID(correlation_id) if correlation_id else None):
             try:
-                await _timed(job, ctx, *args)
+                with tracing.span(f"job {job.__name__}"):
+                    await _timed(job, ctx, *args)
             except Exception as fault:
                 tries: int = ctx["job_try"]
                 log.warning("job failed", job=job.__name__, arguments=args, tries=tries, error=repr(fault))
@@ -257,7 +258,8 @@ def _once(job: Job) -> WorkerCoroutine:
     async def tried(ctx: dict[Any, Any]) -> None:
         with correlation.bound(None):
             try:
-                await _timed(job, ctx)
+                with tracing.span(f"timer {job.__name__}"):
+                    await _timed(job, ctx)
             except Exception as fault:
                 log.warning("timer failed", job=job.__name__, error=repr(fault))
 

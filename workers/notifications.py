@@ -25,7 +25,7 @@ from redis.asyncio import Redis
 
 from backend.events.catalogue import Event, named
 from backend.events.stream import AGAIN, START, STREAM, EventStream, Position, bury, read
-from backend.kernel import database
+from backend.kernel import database, tracing
 from backend.kernel.database import Connection, Pool
 from backend.kernel.lease import lease
 from backend.kernel.supervised import heartbeat
@@ -154,7 +154,7 @@ class Notifier:
     async def _tell(self, entries: Sequence[Entry]) -> None:
         """Publish what these entries become, each at its place. One that becomes nothing is buried and has its place too."""
         places = []
-        oldest: Event | None = None
+        told: list[Event] = []
         for entry_id, fields in entries:
             event = read(entry_id, fields)
             if event is None:
@@ -164,11 +164,14 @@ class Notifier:
             if place <= self._told:
                 continue
             places.append(Place(place, await self._messages(entry_id, fields, event)))
-            oldest = oldest or event
-        if oldest is None:
+            told.append(event)
+        if not told:
             return
+        began = time.time()
         self._published(places, await self._publisher.publish(places, expected_appended=self._appended))
-        DELAY.observe(max(0.0, time.time() - oldest.envelope.occurred_at.timestamp()))
+        DELAY.observe(max(0.0, time.time() - told[0].envelope.occurred_at.timestamp()))
+        for event in told if tracing.enabled() else ():
+            tracing.passed("notifier " + event.type, event.envelope.correlation_id, began)
 
     async def _messages(self, entry_id: bytes, fields: dict[bytes, bytes], event: Event) -> list[Message]:
         try:

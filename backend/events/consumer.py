@@ -13,6 +13,7 @@ by newer events of the same subject, as may one that was sent back. A handler ap
 import asyncio
 import os
 import socket
+import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -23,7 +24,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from backend.events.catalogue import Event, named
 from backend.events.stream import AGAIN, STREAM, bury, read
-from backend.kernel import correlation, database
+from backend.kernel import correlation, database, tracing
 from backend.kernel.database import Connection, Pool
 from backend.kernel.stopping import whole
 from backend.kernel.supervised import heartbeat
@@ -229,10 +230,15 @@ class Consumer:
             for event in events:
                 if event.envelope.id in fresh:
                     with correlation.bound(event.envelope.correlation_id):
-                        await self._handler(connection, event)
-                        log.debug("event handled", consumer=self.name, **named(event))
+                        await self._handled(connection, event)
                     fresh.remove(event.envelope.id)
         HANDLED.labels(self.name, "done").inc(len(events))
+
+    async def _handled(self, connection: Connection, event: Event) -> None:
+        began = time.time()
+        await self._handler(connection, event)
+        tracing.passed(f"consumer {self.name} {event.type}", event.envelope.correlation_id, began)
+        log.debug("event handled", consumer=self.name, **named(event))
 
     async def _retry(self) -> None:
         """Try again, each by itself, what failed and is due."""

@@ -32,7 +32,7 @@ from backend.events.metrics import (
 )
 from backend.events.outbox import HINT_CHANNEL
 from backend.events.stream import START, EventStream, Position
-from backend.kernel import database
+from backend.kernel import database, tracing
 from backend.kernel.database import Connection
 from backend.kernel.lease import lease
 from backend.kernel.operations import Check
@@ -192,14 +192,7 @@ class Relay:
         self._published = self._published._replace(last_id=last, log_position=last.position)
         self._reached = last.position
         count_published(rows)
-        if log.is_enabled_for(logging.DEBUG):
-            for row in rows:
-                log.debug(
-                    "event published",
-                    type=row["type"],
-                    event_id=str(row["event_id"]),
-                    correlation_id=str(row["correlation_id"] or ""),
-                )
+        _say(rows)
         return True
 
     async def _look(self, connection: Connection) -> None:
@@ -341,6 +334,22 @@ async def purge(connection: Connection, published: int) -> int:
         published,
     )
     return int(status.removeprefix("DELETE "))
+
+
+def _say(rows: Sequence[database.Record]) -> None:
+    """Each event by itself, for who looks closely."""
+    if log.is_enabled_for(logging.DEBUG):
+        for row in rows:
+            log.debug(
+                "event published",
+                type=row["type"],
+                event_id=str(row["event_id"]),
+                correlation_id=str(row["correlation_id"] or ""),
+            )
+    if tracing.enabled():
+        for row in rows:
+            # From the change until others can read of it.
+            tracing.passed("relay " + row["type"], row["correlation_id"], row["occurred_at"].timestamp())
 
 
 def _encode(row: database.Record) -> bytes:

@@ -16,6 +16,7 @@ import msgspec
 from asyncpg.exceptions._base import DataError as UnencodableError
 from asyncpg.pool import PoolConnectionProxy
 
+from backend.kernel import tracing
 from backend.kernel.metrics import POOL_MAX, POOL_USED, POOL_WAIT
 
 if TYPE_CHECKING:
@@ -113,15 +114,17 @@ async def close_pool(pool: Pool) -> None:
 @asynccontextmanager
 async def connection(pool: Pool) -> AsyncIterator[Connection]:
     """A connection for single statements, each its own transaction."""
-    async with _Acquired(pool) as taken:
-        yield taken
+    with tracing.span("postgres statements"):
+        async with _Acquired(pool) as taken:
+            yield taken
 
 
 @asynccontextmanager
 async def transaction(pool: Pool) -> AsyncIterator[Connection]:
     """One unit of work: committed when the block ends, rolled back when it raises."""
-    async with _Acquired(pool) as taken, taken.transaction():
-        yield taken
+    with tracing.span("postgres transaction"):
+        async with _Acquired(pool) as taken, taken.transaction():
+            yield taken
 
 
 class _Acquired:

@@ -2,14 +2,16 @@
 
 import time
 import uuid
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import lru_cache
+from typing import Any
 
 import structlog
 from starlette.datastructures import Headers
 from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from backend.kernel import tracing
 from backend.kernel.metrics import REQUESTS
 from backend.kernel.principal import COOKIE_PREFIX
 from backend.kernel.problems import Forbidden, Problem, TooLarge
@@ -45,8 +47,12 @@ class RequestLog:
 
         # A request is a task of its own, so what is bound here ends with it.
         structlog.contextvars.bind_contextvars(correlation_id=name)
+        traced = tracing.span("request") if scope["path"] not in QUIET_PATHS else nullcontext()
         try:
-            await self.app(scope, receive, answer)
+            with traced as span:
+                await self.app(scope, receive, answer)
+                if span is not None:
+                    _name(span, scope, status)
         finally:
             if scope["path"] not in QUIET_PATHS:
                 seconds = time.perf_counter() - started
@@ -191,6 +197,13 @@ def has_session_cookie(headers: Headers) -> bool:
 
 # Finding a metric's child takes longer than counting in it.
 _duration = lru_cache(maxsize=1024)(REQUESTS.labels)
+
+
+def _name(span: Any, scope: Scope, status: int) -> None:
+    """What is known once it was answered."""
+    route = getattr(scope.get("route"), "path", "unmatched")
+    span.update_name(f"{scope['method']} {route}")
+    span.set_attribute("http.response.status_code", status)
 
 
 def _correlation_id(scope: Scope) -> uuid.UUID:

@@ -87,6 +87,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     shutdown_delay_seconds: Pause = 0
     # Over how long a gateway that ends sends its clients away.
     drain_seconds: Pause = 2
+    # Where an OpenTelemetry collector takes OTLP over HTTP; without it nothing is traced.
+    otel_exporter_otlp_endpoint: Annotated[str, msgspec.Meta(pattern="^https?://")] = ""
+    otel_service_name: str = ""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["console", "json"] = "json"
 

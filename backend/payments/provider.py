@@ -13,6 +13,8 @@ import stripe
 from prometheus_client import Histogram
 from stripe import StripeClient
 
+from backend.kernel import tracing
+
 # Two calls, each tried twice, end before an attempt counts as abandoned.
 CALL_SECONDS = 5.0
 REFUNDS_LISTED = 100
@@ -217,7 +219,8 @@ async def _answered(operation: str, call: Any) -> Any:
     began = time.perf_counter()
     outcome = "unreachable"
     try:
-        answer = await _translated(call)
+        with tracing.span(f"stripe {operation}"):
+            answer = await _translated(call)
         outcome = "ok"
     except (Declined, Refused, Faulted) as fault:
         outcome = type(fault).__name__.lower()

@@ -11,10 +11,12 @@ import secrets
 import time
 from collections.abc import Mapping
 from typing import Any, Final
+from uuid import UUID
 
 import structlog
 from starlette.websockets import WebSocket
 
+from backend.kernel import tracing
 from backend.kernel.operations import Check, NotReady
 from backend.push import protocol
 from backend.push.connection import Connection
@@ -148,6 +150,8 @@ class Gateway:
                     listeners=listeners,
                     correlation_id=entry.correlation_id,
                 )
+        if entry.correlation_id and tracing.enabled():
+            tracing.passed("gateway " + entry.event, UUID(entry.correlation_id), entry.appended_ms / 1_000)
 
     async def _send_away(self, reason: str, window_seconds: float) -> None:
         leaving = list(self._connections)
