@@ -27,6 +27,14 @@ _numbers = itertools.count()
 @contextmanager
 def running_postgres(folder: Path, **settings: str) -> Iterator[Postgres]:
     """A running cluster with the migrated template database."""
+    with running_cluster(folder, **settings) as cluster:
+        asyncio.run(create_migrated(cluster, TEMPLATE))
+        yield cluster
+
+
+@contextmanager
+def running_cluster(folder: Path, **settings: str) -> Iterator[Postgres]:
+    """A running cluster, as fresh as its folder."""
     cluster = Postgres(folder, PASSWORD)
     cluster.initialise()
     server = subprocess.Popen(
@@ -39,7 +47,6 @@ def running_postgres(folder: Path, **settings: str) -> Iterator[Postgres]:
     )
     try:
         cluster.wait()
-        asyncio.run(create_migrated(cluster, TEMPLATE))
         yield cluster
     finally:
         server.send_signal(signal.SIGINT)
