@@ -11,7 +11,7 @@ TEST_PROCESSES ?= 2
 # The migration runner sets the timeouts; small numbers (a status, an attempt) are small integers.
 SQUAWK_EXCLUDES := --exclude=require-statement-timeout,require-lock-timeout,prefer-bigint-over-int,prefer-bigint-over-smallint
 
-.PHONY: help setup up test test-deploy chromium nginx screenshots lock check bench env load
+.PHONY: help setup up test test-deploy chromium nginx screenshots lock check k8s-check bench env load
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,13 +50,16 @@ screenshots: setup chromium ## Take pictures of every page for docs/screenshots
 lock: setup ## Write the npm packages that the shop asks for into its lock
 	@$(RUN)/python -m backend.embedded.frontend lock
 
-check: setup ## Format, lint, types, the arrows between packages, containers, migrations
+check: setup k8s-check ## Format, lint, types, the arrows between packages, containers, migrations, k8s/
 	@$(RUN)/ruff format --check .
 	@$(RUN)/ruff check .
 	@$(RUN)/mypy
 	@$(RUN)/lint-imports
 	@$(RUN)/pytest -q tests/test_compose_file.py
 	@$(RUN)/squawk --pg-version 18.0 --assume-in-transaction $(SQUAWK_EXCLUDES) backend/migrations/*.sql backend/migrations/functions/*.sql
+
+k8s-check: setup ## Render k8s/ and hold it against schemas, rules and the rest of the repository
+	@$(RUN)/pytest -q tests/k8s $(ARGS)
 
 bench: setup ## Measure, each figure beside a floor; JSON under .cache/bench
 	@$(RUN)/python -m loadtests.bench $(ARGS)

@@ -12,6 +12,7 @@ import typer
 
 from backend.embedded.instance import DEFAULT_FOLDER, InstanceError, environment_of
 from backend.kernel import logs, tracing
+from backend.kernel.schema import NotMigrated
 from backend.kernel.settings import NOUNS as ROLES
 from backend.kernel.settings import Settings, SettingsError, load
 from backend.kernel.stopping import stop_asked
@@ -171,13 +172,21 @@ def sandbox(
 
 
 @cli.command()
-def migrate() -> None:
+def migrate(
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Change nothing: wait until it was done, as any role.")
+    ] = False,
+) -> None:
     """Bring the database to the newest version."""
     from backend.kernel import migrations
 
+    if wait:
+        _await_migration()
+        return
     settings = load(os.environ, needs=("database_url",))
-    role_urls = [url for role in ROLES if (url := settings.noun_database_url(role))]
-    applied = asyncio.run(migrations.migrate(settings.database_url, migrations.read(), role_urls=role_urls))
+    applied = asyncio.run(
+        migrations.migrate(settings.database_url, migrations.read(), role_urls=_role_urls(settings))
+    )
     for migration in applied:
         print(f"applied {migration}")
     if not applied:
@@ -230,7 +239,11 @@ def env(data: Data = None) -> None:
 
 
 @cli.command()
-def secrets() -> None:
+def secrets(
+    expand: Annotated[
+        bool, typer.Option(help="Write each ${NAME} of one out, for a reader that knows no such references.")
+    ] = False,
+) -> None:
     """Fill an env file's empty secrets with new ones: gittix secrets < .env.example > .env"""
     from backend.embedded.secrets import TemplateError, fill
 
@@ -239,7 +252,7 @@ def secrets() -> None:
             "the file to fill comes by standard input: gittix secrets < .env.example > .env"
         )
     try:
-        print(fill(sys.stdin.read()), end="")
+        print(fill(sys.stdin.read(), expand=expand), end="")
     except TemplateError as fault:
         print(f"gittix: {fault}", file=sys.stderr)
         raise typer.Exit(1) from fault
@@ -301,7 +314,7 @@ def main() -> None:
     """The console script: a fault that a person can mend is a sentence, not a traceback."""
     try:
         cli()
-    except (SettingsError, InstanceError) as fault:
+    except (SettingsError, InstanceError, NotMigrated) as fault:
         print(f"gittix: {fault}", file=sys.stderr)
         sys.exit(2)
 
@@ -310,6 +323,26 @@ def _environment(data: Path | None) -> Mapping[str, str]:
     if data is None and os.environ.get("DATABASE_URL"):
         return os.environ
     return environment_of(data or DEFAULT_FOLDER)
+
+
+def _role_urls(settings: Settings) -> list[str]:
+    return [url for role in ROLES if (url := settings.noun_database_url(role))]
+
+
+def _await_migration() -> None:
+    from backend.kernel import migrations, schema
+
+    urls = _role_urls(load(os.environ))
+    if not urls:
+        raise SettingsError("DATABASE_URL or a service's own, like ORDERS_DATABASE_URL, is not set")
+    asyncio.run(
+        schema.wait(
+            urls,
+            migrations.state(migrations.read()),
+            seconds=migrations.MIGRATION_SECONDS,
+            waiting=lambda why: print(f"waiting: {why}", flush=True),
+        )
+    )
 
 
 def _tell(settings: Settings, process: str) -> None:

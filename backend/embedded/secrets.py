@@ -2,6 +2,7 @@
 
 import re
 import secrets
+from string import Template
 
 import msgspec
 
@@ -45,8 +46,11 @@ def one_word(pem: str) -> str:
     return "".join(line for line in pem.splitlines() if not line.startswith("-----"))
 
 
-def fill(template: str) -> str:
-    """An env file's text with a new secret after each empty `NAME=` of one. Raises TemplateError."""
+def fill(template: str, *, expand: bool = False) -> str:
+    """An env file's text with a new secret after each empty `NAME=` of one. Raises TemplateError.
+
+    With `expand` each `${NAME}` of one as well, for what reads the file and knows no such references.
+    """
     made = _by_variable(new_secrets())
     wanted = {match[1] for match in EMPTY.finditer(template)}
     if missing := sorted(made.keys() - wanted):
@@ -54,7 +58,8 @@ def fill(template: str) -> str:
             f"the template has no empty {', '.join(missing)}: a file that was filled keeps its secrets. "
             "Begin with the example: gittix secrets < .env.example > .env"
         )
-    return EMPTY.sub(lambda match: f"{match[1]}={made.get(match[1], '')}", template)
+    filled = EMPTY.sub(lambda match: f"{match[1]}={made.get(match[1], '')}", template)
+    return Template(filled).safe_substitute(made) if expand else filled
 
 
 def _by_variable(made: Secrets) -> dict[str, str]:

@@ -13,7 +13,7 @@ from importlib.resources.abc import Traversable
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from backend.kernel import database
+from backend.kernel import database, schema
 
 LOCK = 0x61745478  # any number that nothing else locks
 FILE = re.compile(r"^(\d{4})_(\w+)\.sql$")
@@ -48,6 +48,13 @@ class Migration(NamedTuple):
         return self.name if self.version is None else f"{self.version:04}_{self.name}"
 
 
+def state(migrations: Iterable[Migration]) -> str:
+    """Names the schema that these migrations make."""
+    return sha256(
+        "".join(f"{migration} {migration.digest}\n" for migration in migrations).encode()
+    ).hexdigest()[:16]
+
+
 def read(folder: Traversable | None = None) -> list[Migration]:
     """The migrations of a folder in order, functions last; by default the project's own."""
     place = folder or files("backend.migrations")
@@ -72,15 +79,17 @@ async def migrate(
 
     `role_urls` are the services' database URLs: each role gets the password that its URL carries.
     """
+    known = list(migrations)
     connection = await database.connect(url, name="gittix-migrate", statement_timeout="0", lock_timeout="30s")
     try:
         async with connection.transaction():
             await connection.execute(f"select pg_advisory_xact_lock({LOCK})", timeout=MIGRATION_SECONDS)
             await connection.execute(TABLES)
-            pending = await _pending(connection, list(migrations))
+            pending = await _pending(connection, known)
             for migration in pending:
                 await connection.execute(migration.sql, timeout=MIGRATION_SECONDS)
                 await _remember(connection, migration)
+            await schema.record(connection, state(known))
             for role_url in role_urls:
                 await _set_password(connection, role_url)
     finally:

@@ -64,7 +64,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     stripe_sandbox_url: Annotated[str, msgspec.Meta(pattern="^https?://[A-Za-z0-9.:-]+$")] = ""
 
     push_backend: Literal["gateway", "pusher"] = "gateway"
-    pusher_app_id: str = ""
+    pusher_app_id: Annotated[str, msgspec.Meta(pattern="^[0-9]+$")] = ""
     pusher_key: str = ""
     pusher_secret: str = ""
     pusher_host: str = ""

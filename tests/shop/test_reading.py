@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from backend.kernel import money
-from tests.push.watcher import node
+from tests.node import node
 
 LIVE = Path(__file__).parents[2] / "frontend" / "assets" / "live"
 SECONDS = 30

@@ -1,0 +1,116 @@
+"""The pods of k8s/overlays/dev, run as they are rendered: they start as restricted as that, wait, sell, and end in time."""
+
+import time
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.deploy.compose import NoDocker, compose_command
+from tests.deploy.market import Market
+from tests.deploy.pods import Cluster, build_images, cluster, names
+from tests.k8s.rendered import pod, render
+from tests.system import PLAIN, until
+
+pytestmark = pytest.mark.timeout(900)
+
+# Longer than a process takes to find out that it need not wait.
+WAITING_SECONDS = 6.0
+STORES = ("postgres", "redis", "stripe-sandbox")
+
+
+@pytest.fixture(scope="module")
+def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Everything, with the migration last but for who waits for it."""
+    try:
+        compose_command()
+    except NoDocker as fault:
+        pytest.fail(str(fault))
+    build_images()
+    folder: Path = tmp_path_factory.mktemp("pods")
+    # Postgres and nginx run as users of their own, and read what is mounted from here.
+    for each in (folder, *folder.parents[:2]):
+        each.chmod(0o755)
+    with cluster(render("dev", folder), folder) as found:
+        for name in STORES:
+            found.start(name)
+            found.until_ready(name)
+        _migrate_under_a_waiting_service(found)
+        # nginx before 1.27.3 wants to know every name when it starts.
+        behind = [
+            name
+            for name in names(found.rendered, "Deployment", "StatefulSet")
+            if name not in (*STORES, "ingress")
+        ]
+        for group in (behind, ["ingress"]):
+            with ThreadPoolExecutor() as pool:
+                list(pool.map(found.start, group))
+                list(pool.map(found.until_ready, group))
+        yield found
+
+
+def _migrate_under_a_waiting_service(found: Cluster) -> None:
+    waits = pod(found.rendered.workload("orders"))["initContainers"][0]
+    waiting = found.begin("orders", waits | {"name": "early"})
+    time.sleep(WAITING_SECONDS)
+    assert found.running(waiting), "orders does not wait for the migration"
+    found.begin("migrate", pod(found.rendered.workload("migrate"))["containers"][0])
+    assert found.wait(waiting) == 0
+
+
+def test_every_pod_is_ready_and_alive(started: Cluster) -> None:
+    asked = names(started.rendered, "Deployment", "StatefulSet")
+    assert {name: started.alive(name) for name in asked} == dict.fromkeys(asked, True)
+
+
+@pytest.fixture
+async def market(started: Cluster) -> AsyncIterator[Market]:
+    async with AsyncExitStack() as stack:
+        url = f"http://{started.address('ingress')}:8080"
+        people = [
+            await stack.enter_async_context(httpx.AsyncClient(base_url=url, timeout=15, verify=PLAIN))
+            for _ in range(2)
+        ]
+        found = Market(*people)
+        await found.open()
+        yield found
+
+
+async def test_a_ticket_is_sold_by_way_of_the_ingress(started: Cluster, market: Market) -> None:
+    async with market.watcher(8080, host=started.address("ingress")) as watcher:
+        await watcher.subscribed(f"show-{market.show_id}")
+        ticket_id = await market.ticket()
+        await market.pay(await market.order(ticket_id))
+        for event in ("ticket.listed", "ticket.held", "ticket.reserved", "ticket.sold"):
+            seen = await watcher.event(event, f"show-{market.show_id}")
+            assert seen.data["ticket"]["id"] == ticket_id
+
+
+async def test_prometheus_finds_every_pod_and_loads_the_rules(started: Cluster) -> None:
+    scraped = set(names(started.rendered, "Deployment")) - {"ingress"}
+    async with httpx.AsyncClient(
+        base_url=f"http://{started.address('prometheus')}:9090", verify=PLAIN
+    ) as client:
+
+        async def ask(path: str, **parameters: str) -> Any:
+            return (await client.get(f"/api/v1/{path}", params=parameters)).json()["data"]
+
+        async def up() -> bool:
+            found = (await ask("query", query="up == 1"))["result"]
+            return {each["metric"]["service"] for each in found} == scraped
+
+        await until(up, seconds=60)
+        assert (await ask("rules"))["groups"]
+        assert (await client.get("/consoles/gittix.html")).is_success
+
+
+def test_every_pod_ends_in_time_and_of_its_own(started: Cluster) -> None:
+    """Last, since nothing runs after it."""
+    asked = [name for name in names(started.rendered, "Deployment", "StatefulSet") if name not in STORES]
+    with ThreadPoolExecutor() as pool:
+        ended = dict(zip(asked, pool.map(started.end, asked), strict=True))
+    assert ended == dict.fromkeys(asked, 0)

@@ -1,0 +1,177 @@
+"""Rules about who may talk to whom: the policies let through what the configuration asks for, and nothing else."""
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import yaml
+
+from tests.k8s.configuration import needs
+from tests.k8s.rendered import NAME, Document, Rendered, main_container, matches, pod_labels
+from tests.k8s.wiring import UPSTREAM
+
+OUTSIDE = "outside"
+STORES = {"postgres": 5432, "redis": 6379, "stripe-sandbox": 8002}
+STRIPE = 443
+# Never the cloud's own address for credentials, nor a private network.
+PRIVATE = {"10.0.0.0/8", "100.64.0.0/10", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16"}
+
+
+class Arrow(NamedTuple):
+    """From the pods of one workload to a port of another's, or of what is outside."""
+
+    source: str
+    target: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.source} → {self.target}:{self.port}"
+
+
+def metrics_are_scraped(rendered: Rendered) -> Iterator[str]:
+    """Of whatever runs code of ours all the time, but the sandbox."""
+    targets = set(scraped(rendered))
+    for workload in rendered.of("Deployment"):
+        ports = {port["containerPort"] for port in main_container(workload)["ports"]}
+        name = pod_labels(workload)[NAME]
+        if name != "ingress" and not targets & {(name, port) for port in ports}:
+            yield f"{name}: Prometheus does not look for it"
+
+
+def nothing_is_open_by_itself(rendered: Rendered) -> Iterator[str]:
+    closing = [
+        policy["spec"]
+        for policy in rendered.of("NetworkPolicy")
+        if set(policy["spec"]["policyTypes"]) == {"Ingress", "Egress"}
+        and policy["spec"].keys() == {"podSelector", "policyTypes"}
+    ]
+    for workload in rendered.workloads():
+        if not any(matches(spec["podSelector"], pod_labels(workload)) for spec in closing):
+            yield f"{pod_labels(workload)[NAME]}: no policy denies what none allows"
+
+
+def arrows_are_those_needed(rendered: Rendered) -> Iterator[str]:
+    wanted, allowed = set(_wanted(rendered)), set(_egress(rendered))
+    for arrow in sorted(wanted - allowed):
+        yield f"{arrow} is needed and not let out"
+    for arrow in sorted(allowed - wanted):
+        yield f"{arrow} is let out and not needed"
+
+
+def targets_let_them_in(rendered: Rendered) -> Iterator[str]:
+    let_in = set(_ingress(rendered))
+    for arrow in sorted(
+        arrow for arrow in _wanted(rendered) if arrow.target != OUTSIDE and arrow not in let_in
+    ):
+        yield f"{arrow} is needed and not let in"
+    wanted = {Arrow(OUTSIDE, "ingress", 8080), *_wanted(rendered)}
+    for arrow in sorted(let_in - wanted):
+        if arrow.target not in STORES:
+            yield f"{arrow} is let in and not needed"
+
+
+def names_can_be_resolved(rendered: Rendered) -> Iterator[str]:
+    for workload in rendered.workloads():
+        ports = {
+            (port["protocol"], port["port"])
+            for policy in _policies(rendered, workload, "Egress")
+            for rule in policy.get("egress", ())
+            for peer in rule.get("to", ())
+            if peer.get("podSelector", {}).get("matchLabels") == {"k8s-app": "kube-dns"}
+            for port in rule["ports"]
+        }
+        if ports != {("UDP", 53), ("TCP", 53)}:
+            yield f"{pod_labels(workload)[NAME]}: it can't ask for names"
+
+
+def the_internet_is_not_the_cluster(rendered: Rendered) -> Iterator[str]:
+    for policy in rendered.of("NetworkPolicy"):
+        for rule in policy["spec"].get("egress", ()):
+            for peer in rule.get("to", ({},)):
+                block = peer.get("ipBlock", {})
+                if not peer or (
+                    block.get("cidr") == "0.0.0.0/0" and not set(block.get("except", ())) >= PRIVATE
+                ):
+                    yield f"NetworkPolicy {policy['metadata']['name']}: it reaches private networks"
+
+
+def _wanted(rendered: Rendered) -> Iterator[Arrow]:
+    """From what each process is told."""
+    inside = {pod_labels(workload)[NAME] for workload in rendered.workloads()}
+
+    def store(source: str, name: str, port: int) -> Arrow:
+        return Arrow(source, name, STORES[name]) if name in inside else Arrow(source, OUTSIDE, port)
+
+    for workload in rendered.workloads():
+        name = pod_labels(workload)[NAME]
+        container = main_container(workload)
+        asked = needs(container)
+        if any(need.startswith("database") for need in asked):
+            yield store(name, "postgres", 5432)
+        if "redis_url" in asked:
+            yield store(name, "redis", 6379)
+        if "stripe_api_key" in asked and name != "stripe-sandbox":
+            yield store(name, "stripe-sandbox", STRIPE)
+        for address in rendered.settings(container).values():
+            if found := UPSTREAM.match(address):
+                yield Arrow(name, found[1], int(found[3]))
+        if name == "prometheus":
+            yield from (Arrow(name, *target) for target in scraped(rendered) if target[0] in inside)
+    yield Arrow("auth", "push", 8000)
+    if "stripe-sandbox" in inside:
+        yield Arrow("stripe-sandbox", "payments", 8000)
+
+
+def scraped(rendered: Rendered) -> Iterator[tuple[str, int]]:
+    """Names and ports that Prometheus looks for. It has compose's as well, which are nobody here."""
+    configuration = next(
+        config["data"] for config in rendered.of("ConfigMap") if "prometheus.yml" in config["data"]
+    )
+    for job in yaml.safe_load(configuration["prometheus.yml"])["scrape_configs"]:
+        for discovery in job["dns_sd_configs"]:
+            for name in discovery["names"]:
+                yield name, discovery["port"]
+
+
+def _egress(rendered: Rendered) -> Iterator[Arrow]:
+    for workload in rendered.workloads():
+        for policy in _policies(rendered, workload, "Egress"):
+            for rule in policy.get("egress", ()):
+                for target in _peers(rendered, rule.get("to", ({"ipBlock": {}},))):
+                    for port in rule["ports"]:
+                        yield Arrow(pod_labels(workload)[NAME], target, port["port"])
+
+
+def _ingress(rendered: Rendered) -> Iterator[Arrow]:
+    for workload in rendered.workloads():
+        for policy in _policies(rendered, workload, "Ingress"):
+            for rule in policy.get("ingress", ()):
+                for source in _peers(rendered, rule.get("from", ({"ipBlock": {}},))):
+                    for port in rule["ports"]:
+                        yield Arrow(source, pod_labels(workload)[NAME], port["port"])
+
+
+def _policies(rendered: Rendered, workload: Document, direction: str) -> Iterator[Document]:
+    for policy in rendered.of("NetworkPolicy"):
+        spec = policy["spec"]
+        if direction in spec["policyTypes"] and matches(spec["podSelector"], pod_labels(workload)):
+            yield spec
+
+
+def _peers(rendered: Rendered, peers: list[Mapping[str, Document]]) -> Iterator[str]:
+    """Names of workloads. The cluster's name server is everybody's, and told of elsewhere."""
+    for peer in peers:
+        if "ipBlock" in peer:
+            yield OUTSIDE
+        elif "namespaceSelector" not in peer:
+            for workload in rendered.selected(peer["podSelector"]):
+                yield pod_labels(workload)[NAME]
+
+
+RULES = (
+    metrics_are_scraped,
+    nothing_is_open_by_itself,
+    arrows_are_those_needed,
+    targets_let_them_in,
+    names_can_be_resolved,
+    the_internet_is_not_the_cluster,
+)

@@ -1,0 +1,153 @@
+"""Rules about what each process is told: all that it needs, nothing that is not for it, no secret in the open."""
+
+import re
+from collections.abc import Iterator
+
+from backend.kernel.settings import NOUNS, Settings, SettingsError, load
+from backend.serving import NEEDS as SERVICE_NEEDS
+from tests.k8s.rendered import ROOT, Document, Rendered, containers, main_container, name_of, secret_variables
+from workers.main import NEEDS as WORKER_NEEDS
+
+OURS = ("gittix", "gittix-frontend")
+SETTINGS = {name.upper() for name in Settings.__struct_fields__}
+TELEMETRY = re.compile(r"OTEL_[A-Z_]+")
+# Beyond its needs: signing out everywhere asks the gateway's HTTP API, and hosted Pusher's in its place.
+ALSO_TOLD = {"auth": {"PUSHER_SECRET"}}
+# Anything that a person could log in, sign or pay with.
+SECRET_NAME = re.compile(r"PRIVATE|SECRET|PASSWORD|API_KEY|DATABASE_URL|REDIS_URL|TOKEN")
+SECRET_VALUE = re.compile(r"(sk|rk)_(live|test)_|whsec_|-----BEGIN|://[^/\s]*:[^/\s]*@")
+# Stands in for what a Secret holds, where the overlay does not make it.
+SAMPLE = {
+    "STRIPE_API_KEY": "sk_test_sample",
+    "STRIPE_WEBHOOK_SECRETS": "whsec_sample",
+}
+
+
+def needs(container: Document) -> tuple[str, ...]:
+    """What the process of a container of ours asks of its settings, as `load` takes it."""
+    match container.get("args"):
+        case ["serve", service, *_]:
+            return tuple(SERVICE_NEEDS[service])
+        case ["worker", part]:
+            return WORKER_NEEDS[part]
+        case ["relay"]:
+            return ("database:relay", "redis_url")
+        case ["migrate"]:
+            return ("database_url", *(f"database:{noun}" for noun in NOUNS))
+        case ["check", *_]:
+            return ("database_url", "redis_url")
+        case ["sandbox", *_]:
+            return ("stripe_api_key", "stripe_webhook_secrets")
+    return ()
+
+
+def variables_are_settings(rendered: Rendered) -> Iterator[str]:
+    asked = _asked_by_the_ingress()
+    for name, container, environment in _processes(rendered):
+        known = SETTINGS if _is_ours(container) else asked if name == "ingress" else set(environment)
+        for variable in environment.keys() - known:
+            if not TELEMETRY.fullmatch(variable):
+                yield f"{name}: {variable} is no setting"
+
+
+def processes_have_what_they_need(rendered: Rendered) -> Iterator[str]:
+    """By the settings' own judgement, values included."""
+    for name, container, environment in _processes(rendered):
+        if not _is_ours(container):
+            continue
+        try:
+            load(environment | _image_environment(container), needs=needs(container))
+        except SettingsError as fault:
+            yield f"{name}: {fault}"
+
+
+def secrets_go_where_they_are_needed(rendered: Rendered) -> Iterator[str]:
+    for name, container, _ in _processes(rendered):
+        if not _is_ours(container):
+            continue
+        allowed = {_variable(need) for need in needs(container)} | ALSO_TOLD.get(name, set())
+        if container["name"] == "migrated":
+            allowed |= {f"{noun.upper()}_DATABASE_URL" for noun in NOUNS}
+        for variable in secret_variables(container).keys() - allowed:
+            yield f"{name}, container {container['name']}: it has no need of {variable}"
+
+
+def secrets_are_references(rendered: Rendered) -> Iterator[str]:
+    for name, container, _ in _processes(rendered):
+        for entry in container.get("env", ()):
+            value = entry.get("value", "")
+            if SECRET_NAME.search(entry["name"]) and not value.startswith("$(") and "value" in entry:
+                yield f"{name}: {entry['name']} is written out"
+    for config in rendered.of("ConfigMap"):
+        for key, value in config["data"].items():
+            if SECRET_NAME.search(key) or SECRET_VALUE.search(value):
+                yield f"ConfigMap {name_of(config)}: {key} looks like a secret"
+
+
+def logs_are_json(rendered: Rendered) -> Iterator[str]:
+    for name, container, environment in _processes(rendered):
+        if (
+            _is_ours(container)
+            and container["name"] == "app"
+            and environment.get("LOG_FORMAT", "json") != "json"
+        ):
+            yield f"{name}: its log is for a person"
+
+
+def connections(rendered: Rendered) -> int:
+    """How many connections Postgres may be asked for at once: each Deployment at its most, and one pod more in a rollout."""
+    most = {
+        scaler["spec"]["scaleTargetRef"]["name"]: scaler["spec"]["maxReplicas"]
+        for scaler in rendered.of("HorizontalPodAutoscaler")
+    }
+    total = 0
+    for deployment in rendered.of("Deployment"):
+        container = main_container(deployment)
+        pools = sum(variable.endswith("DATABASE_URL") for variable in secret_variables(container))
+        pods = most.get(name_of(deployment), deployment["spec"].get("replicas", 1)) + 1
+        total += pods * pools * int(rendered.settings(container).get("DATABASE_POOL_SIZE", 0))
+    return total
+
+
+def _processes(rendered: Rendered) -> Iterator[tuple[str, Document, dict[str, str]]]:
+    """Each container, its workload's name, and its environment with a sample where a Secret is."""
+    for workload in rendered.workloads():
+        for container in containers(workload):
+            samples = {variable: SAMPLE.get(variable, "sample") for variable in secret_variables(container)}
+            yield name_of(workload), container, rendered.settings(container) | samples
+
+
+def _is_ours(container: Document) -> bool:
+    return container["image"].partition(":")[0].rpartition("/")[2] in OURS
+
+
+def _variable(need: str) -> str:
+    _, _, noun = need.partition("database:")
+    return f"{noun.upper()}_DATABASE_URL" if noun else need.upper()
+
+
+def _asked_by_the_ingress() -> set[str]:
+    """The variables that the template's head lists."""
+    head = (ROOT / "ingress/nginx.conf.template").read_text().partition("worker_processes")[0]
+    return set(re.findall(r"\b[A-Z]+(?:_[A-Z]+)+\b|\bRESOLVER\b", head))
+
+
+def _image_environment(container: Document) -> dict[str, str]:
+    """What the image itself says."""
+    folder = "frontend" if "gittix-frontend" in container["image"] else "backend"
+    last = (ROOT / folder / "Dockerfile").read_text().rpartition("\nFROM ")[2]
+    return {
+        name: value
+        for line in re.findall(r"^ENV (.*)$", last, re.MULTILINE)
+        for name, _, value in (word.partition("=") for word in line.split())
+        if name in SETTINGS
+    }
+
+
+RULES = (
+    variables_are_settings,
+    processes_have_what_they_need,
+    secrets_go_where_they_are_needed,
+    secrets_are_references,
+    logs_are_json,
+)
