@@ -12,6 +12,7 @@ from backend.kernel.stopping import whole
 
 PROCESS = """
 import asyncio
+import uvloop
 from backend.kernel.stopping import stop_asked
 
 async def main():
@@ -21,7 +22,7 @@ async def main():
         print("asked", flush=True)
         await asyncio.sleep({seconds})
 
-asyncio.run(main())
+uvloop.run(main())
 print("ended", flush=True)
 """
 
