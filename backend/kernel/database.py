@@ -51,6 +51,8 @@ UNAVAILABLE = (
     asyncpg.DeadlockDetectedError,
     asyncpg.SerializationError,
     asyncpg.InterfaceError,
+    # A statement that meets the server's last word on a connection that it ended.
+    asyncpg.InternalClientError,
     # A socket that is gone and a name that does not resolve are no ConnectionError.
     OSError,
 )
