@@ -5,7 +5,7 @@ import sys
 
 import uvloop
 
-from loadtests.bench import events, expiry, generator, growth, holds, latency, rush, stream
+from loadtests.bench import costs, events, expiry, generator, growth, holds, latency, rush, stream
 
 BENCHMARKS = {
     "latency": latency.measure,
@@ -15,6 +15,7 @@ BENCHMARKS = {
     "stream": stream.measure,
     "events": events.measure,
     "growth": growth.measure,
+    "costs": costs.measure,
     "generator": generator.measure,
 }
 

@@ -1,0 +1,316 @@
+"""What a look, a hold, its end, a sale, a refusal and a watching socket cost each process: CPU, write-ahead log, disk, Redis's log, events, messages.
+
+CPU is what the kernel counted for each process and its children, less what the same time costs when nothing happens. The
+load's own is none of it. At full load relay and notifier work in batches; a lone event costs them more, when there is room.
+"""
+
+import asyncio
+import json
+import os
+import time
+from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from itertools import cycle
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import asyncpg
+import httpx
+from websockets.asyncio.client import ClientConnection, connect
+
+from backend.embedded.demo import seed
+from backend.kernel.redis import open_redis
+from backend.kernel.settings import load
+from loadtests.bench.load import drive, get, post
+from loadtests.bench.results import publish
+from loadtests.bench.stage import access_tokens, address, free_tickets, quiet
+from loadtests.instance import instance
+
+IDLE_SECONDS = 10
+SHOWS = 100
+HOLDS = 6_000
+# Longer than it takes to hold them all, so that no hold ends while holds are counted.
+HOLD_SECONDS = 30
+LOOKS = 2_000
+REFUSALS = 4_000
+SALES = 400
+BUYERS_AT_ONCE = 8
+SOCKETS = 500
+WATCHED_HOLDS = 400
+WATCHED_AT_ONCE = 4
+CONNECTIONS = 24
+
+TICK = os.sysconf("SC_CLK_TCK")
+PAGE = os.sysconf("SC_PAGE_SIZE")
+
+STORED = """
+select pg_current_wal_insert_lsn() - '0/0' as wal, pg_database_size(current_database()) as disk,
+       (select position from events.relay) as events, (select appended from push.notifier) as messages
+"""
+
+
+class Spent(NamedTuple):
+    """Since the start: CPU seconds of each process, and counts of the stores."""
+
+    at: float
+    cpu: dict[str, float]
+    stored: dict[str, float]
+    gateway_bytes: int
+
+
+async def measure() -> None:
+    with instance(HOLD_SECONDS=str(HOLD_SECONDS), DATABASE_POOL_SIZE="10") as environment:
+        await seed(load(environment), shows=SHOWS, tickets=HOLDS + SALES + 1)
+        tickets = iter(await free_tickets(environment))
+        tokens = access_tokens(environment, HOLDS)
+        await quiet(environment)
+        costs = Costs(environment, _rates(await _spent(environment), await _after_idleness(environment)))
+        await costs.of("a look: a show and its tickets", LOOKS, _look(environment))
+        await costs.of("a hold", HOLDS, _hold(environment, tickets, tokens, HOLDS, CONNECTIONS))
+        await costs.of("a hold's end", HOLDS, _ended(environment))
+        await costs.of("a sale: hold and payment", SALES, _sell(environment, tickets, tokens))
+        await costs.of("a refusal", REFUSALS, _refuse(environment, next(tickets), tokens))
+        await _watch(costs, tokens)
+    publish("costs", costs.rows)
+
+
+class Costs:
+    """A row for each process and store, a column for each thing that they were spent on."""
+
+    def __init__(self, environment: Mapping[str, str], idle: Mapping[str, float]) -> None:
+        self.environment = environment
+        self.idle = idle
+        self.rows: dict[str, dict[str, Any]] = {}
+        self.add("nothing, a second", {f"{name}, ms": round(1000 * rate, 1) for name, rate in idle.items()})
+
+    def add(self, spent_on: str, amounts: Mapping[str, Any]) -> None:
+        for name, amount in amounts.items():
+            self.rows.setdefault(name, {})[spent_on] = amount
+
+    async def of(self, spent_on: str, count: int, work: Awaitable[None]) -> None:
+        self.add(spent_on, await self.each(count, work))
+
+    async def each(self, count: int, work: Awaitable[None]) -> dict[str, Any]:
+        """The share of one of `count`, when all that they caused is done."""
+        began = await _spent(self.environment)
+        await work
+        await quiet(self.environment)
+        ended = await _spent(self.environment)
+        seconds = ended.at - began.at
+        cpu = {name: ended.cpu[name] - began.cpu[name] - rate * seconds for name, rate in self.idle.items()}
+        stored = {name: (ended.stored[name] - began.stored[name]) / count for name in ended.stored}
+        return {
+            **{f"{name}, ms": round(1000 * value / count, 3) for name, value in cpu.items()},
+            **{f"{name}, KB": round(stored[name] / 1000, 2) for name in ("wal", "disk", "redis log")},
+            **{name: round(stored[name], 2) for name in ("events", "messages")},
+        }
+
+
+async def _watch(costs: Costs, tokens: Iterator[str]) -> None:
+    """The same holds with nobody looking and with many: what is more is the sockets'."""
+    environment = costs.environment
+    await seed(load(environment), shows=1, tickets=2 * WATCHED_HOLDS)
+    newest = "select id from tickets.shows order by created_at desc limit 1"
+    (show_id,) = await _read(environment, newest)
+    tickets = iter(
+        await _read(environment, f"select id::text from tickets.tickets where show_id = '{show_id}'")
+    )
+    await quiet(environment)
+    alone = await costs.each(
+        WATCHED_HOLDS, _hold(environment, tickets, tokens, WATCHED_HOLDS, WATCHED_AT_ONCE)
+    )
+    without = (await _spent(environment)).gateway_bytes
+    async with AsyncExitStack() as stack:
+        watchers = [
+            await stack.enter_async_context(_watching(environment, f"show-{show_id}")) for _ in range(SOCKETS)
+        ]
+        await quiet(environment)
+        with_sockets = (await _spent(environment)).gateway_bytes
+        before = _heard(watchers)
+        watched = await costs.each(
+            WATCHED_HOLDS, _hold(environment, tickets, tokens, WATCHED_HOLDS, WATCHED_AT_ONCE)
+        )
+        heard, octets = (now - then for now, then in zip(_heard(watchers), before, strict=True))
+    if heard < SOCKETS * WATCHED_HOLDS:
+        raise SystemExit(
+            f"{SOCKETS} sockets heard {heard} messages of {WATCHED_HOLDS} holds: some are missing"
+        )
+    more = (watched["push, ms"] - alone["push, ms"]) * WATCHED_HOLDS
+    costs.add(
+        "a message to a socket",
+        {"push, µs": round(1000 * more / heard, 2), "bytes on the wire": round(octets / heard)},
+    )
+    costs.add("a socket", {"push, KB of memory": round((with_sockets - without) / SOCKETS / 1000, 1)})
+
+
+def _heard(watchers: list["_Watcher"]) -> tuple[int, int]:
+    """Messages, and their bytes."""
+    return sum(one.frames for one in watchers), sum(one.octets for one in watchers)
+
+
+class _Watcher:
+    """A socket that hears everything of one show and counts it. WebSocket's own header is four bytes of each message."""
+
+    frames = 0
+    octets = 0
+
+    async def read(self, socket: ClientConnection) -> None:
+        async for text in socket:
+            self.frames += 1
+            self.octets += len(text) + 4
+
+
+@asynccontextmanager
+async def _watching(environment: Mapping[str, str], channel: str) -> AsyncIterator[_Watcher]:
+    watcher = _Watcher()
+    url = f"{environment['PUSH_URL']}/app/{environment['PUSHER_KEY']}?protocol=7&client=bench&version=1"
+    async with connect(url, compression=None) as socket:
+        await socket.send(json.dumps({"event": "pusher:subscribe", "data": {"channel": channel}}))
+        reading = asyncio.create_task(watcher.read(socket))
+        try:
+            yield watcher
+        finally:
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+
+
+async def _hold(
+    environment: Mapping[str, str],
+    tickets: Iterator[str],
+    tokens: Iterator[str],
+    count: int,
+    connections: int,
+) -> None:
+    requests = [_order(next(tickets), next(tokens)) for _ in range(count)]
+    await _drive(environment, iter(requests), 201, connections)
+
+
+def _order(ticket_id: str, token: str) -> bytes:
+    return post(
+        "/api/orders", json.dumps({"ticket_id": ticket_id}).encode(), f"Authorization: Bearer {token}"
+    )
+
+
+async def _drive(
+    environment: Mapping[str, str], requests: Iterator[bytes], status: int, connections: int
+) -> None:
+    host, port = address(environment["API_URL"])
+    done = await drive(host, port, requests, connections=connections)
+    if set(done.statuses) != {status}:
+        raise SystemExit(f"not every reply was {status}: {done.statuses}")
+
+
+async def _look(environment: Mapping[str, str]) -> None:
+    """What a show's page reads before it listens."""
+    shows = cycle(await _read(environment, "select id::text from tickets.shows"))
+    looks = (next(shows) for _ in range(LOOKS))
+    paths = (
+        path for show in looks for path in (f"/api/shows/{show}", f"/api/tickets?show_id={show}&sort=oldest")
+    )
+    await _drive(environment, (get(path) for path in paths), 200, CONNECTIONS)
+
+
+async def _refuse(environment: Mapping[str, str], ticket_id: str, tokens: Iterator[str]) -> None:
+    await _hold(environment, iter([ticket_id]), tokens, 1, 1)
+    await _drive(environment, (_order(ticket_id, next(tokens)) for _ in range(REFUSALS)), 409, CONNECTIONS)
+
+
+async def _ended(environment: Mapping[str, str]) -> None:
+    waiting = "select 1 from orders.orders where status = 'pending' limit 1"
+    async with asyncio.timeout(HOLD_SECONDS + 30):
+        while await _read(environment, waiting):  # noqa: ASYNC110 - rows have no events to wait for
+            await asyncio.sleep(1)
+
+
+async def _sell(environment: Mapping[str, str], tickets: Iterator[str], tokens: Iterator[str]) -> None:
+    left = iter(range(SALES))
+
+    async def buy(client: httpx.AsyncClient) -> None:
+        for _ in left:
+            headers = {"Authorization": f"Bearer {next(tokens)}"}
+            order = await client.post("/api/orders", json={"ticket_id": next(tickets)}, headers=headers)
+            order.raise_for_status()
+            body = {"order_id": order.json()["id"], "payment_method": "pm_card_visa"}
+            (await client.post("/api/payments", json=body, headers=headers)).raise_for_status()
+
+    async with httpx.AsyncClient(base_url=environment["API_URL"], timeout=20) as client:
+        await asyncio.gather(*(buy(client) for _ in range(BUYERS_AT_ONCE)))
+
+
+async def _read(environment: Mapping[str, str], query: str) -> list[Any]:
+    """The first column of each row."""
+    connection = await asyncpg.connect(environment["DATABASE_URL"])
+    try:
+        return [row[0] for row in await connection.fetch(query)]
+    finally:
+        await connection.close()
+
+
+def _rates(before: Spent, after: Spent) -> dict[str, float]:
+    return {name: (after.cpu[name] - before.cpu[name]) / (after.at - before.at) for name in after.cpu}
+
+
+async def _after_idleness(environment: Mapping[str, str]) -> Spent:
+    await asyncio.sleep(IDLE_SECONDS)
+    return await _spent(environment)
+
+
+async def _spent(environment: Mapping[str, str]) -> Spent:
+    connection = await asyncpg.connect(environment["DATABASE_URL"])
+    redis = open_redis(environment["REDIS_URL"], name="bench")
+    try:
+        row = await connection.fetchrow(STORED)
+        log = await redis.info("persistence")
+    finally:
+        await connection.close()
+        await redis.aclose()
+    assert row
+    stored = {**{name: float(value) for name, value in row.items()}, "redis log": log["aof_current_size"]}
+    programs = _programs()
+    cpu = {name: _cpu_of(pid) for name, pid in programs.items()}
+    return Spent(time.monotonic(), cpu, stored, _memory_of(programs["push"]))
+
+
+def _programs() -> dict[str, int]:
+    """The processes of the instance, which is a child of ours, by their names."""
+    parents = {pid: parent for pid, parent, _ in _processes()}
+    (up,) = [pid for pid, parent in parents.items() if parent == os.getpid() and "up" in _command(pid)]
+    return {_name(_command(pid)): pid for pid, parent in parents.items() if parent == up}
+
+
+def _name(command: list[str]) -> str:
+    if "backend.cli" not in command:
+        # Redis rewrites its own command line: its path, then where it listens.
+        return Path(command[0].split()[0]).name.partition("-")[0]
+    words = command[command.index("backend.cli") + 1 :]
+    return words[1] if words[0] in {"serve", "worker"} and len(words) > 1 else words[0]
+
+
+def _cpu_of(root: int) -> float:
+    """Seconds of a process, its children, and those of both that have ended."""
+    found = list(_processes())
+    family, grown = {root}, 0
+    while len(family) > grown:
+        grown = len(family)
+        family |= {pid for pid, parent, _ in found if parent in family}
+    return sum(ticks for pid, _, ticks in found if pid in family) / TICK
+
+
+def _memory_of(pid: int) -> int:
+    """Bytes that it has in memory."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE
+
+
+def _processes() -> Iterator[tuple[int, int, int]]:
+    """Each process's id, parent and ticks of CPU, those of children that it waited for included."""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            try:
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            except OSError:  # it has ended meanwhile
+                continue
+            yield int(entry.name), int(fields[1]), sum(map(int, fields[11:15]))
+
+
+def _command(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
