@@ -62,13 +62,15 @@ async def sign_up(request: Request) -> Response:
     body = await _read(request, SignUp)
     email = service.email_of(body.email)
     name = service.name_of(body.name, email)
-    await auth.limits.sign_up(client_ip(request, auth.proxies))
+    address = client_ip(request, auth.proxies)
+    await auth.limits.sign_up(address)
     password_hash = await auth.passwords.hash(body.password)
     async with database.transaction(auth.pool) as connection:
         user = await service.register(
             connection, email, name, password_hash, correlation_id=request.state.correlation_id
         )
         issued = await _open_session(request, connection, user)
+    log.info("signed up", user_id=str(user.id), client=address)
     auth.hint()
     return _signed_in(auth, issued, 201)
 
@@ -89,12 +91,14 @@ async def sign_in(request: Request) -> Response:
     try:
         account = await service.authenticate(found, auth.passwords, body.password)
     except BadCredentials:
+        log.warning("sign-in refused", user_id=str(found.user.id) if found else None, client=address)
         await auth.limits.sign_in_failed(address)
         raise
     newer_hash = await service.rehash(account, auth.passwords, body.password)
     async with database.transaction(auth.pool) as connection:
         await service.upgrade(connection, account, newer_hash)
         issued = await _open_session(request, connection, account.user)
+    log.info("signed in", user_id=str(account.user.id), client=address)
     await auth.limits.signed_in(email, address)
     return _signed_in(auth, issued, 200)
 

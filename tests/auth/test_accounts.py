@@ -6,7 +6,9 @@ from uuid import UUID
 import httpx
 import pytest
 from argon2 import PasswordHasher
+from structlog.testing import CapturingLogger
 
+from backend.auth import routes
 from backend.kernel.database import Connection
 from backend.kernel.settings import Settings
 from tests.auth.conftest import PASSWORD, Browse, Serve, new_email, signed_up, visitor, who
@@ -127,6 +129,27 @@ async def test_unknown_email_and_wrong_password_answer_alike_after_the_same_work
     assert wrong.content == unknown.content
     assert len(checked) == 2
     assert checked[0].rsplit("$", 2)[0] == checked[1].rsplit("$", 2)[0]
+
+
+async def test_who_signs_in_and_who_fails_to_is_logged_without_email_and_password(
+    browse: Browse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    email = new_email()
+    log = CapturingLogger()
+    monkeypatch.setattr(routes, "log", log)
+    user_id = str(await signed_up(browse(), email))
+    await browse().post("/api/users/signin", json={"email": email, "password": "not the one"})
+    await browse().post("/api/users/signin", json={"email": new_email(), "password": PASSWORD})
+    await browse().post("/api/users/signin", json={"email": email, "password": PASSWORD})
+    assert [(call.args[0], call.kwargs["user_id"]) for call in log.calls] == [
+        ("signed up", user_id),
+        ("sign-in refused", user_id),
+        ("sign-in refused", None),
+        ("signed in", user_id),
+    ]
+    assert {call.kwargs["client"] for call in log.calls} == {"127.0.0.1"}
+    assert email not in repr(log.calls)
+    assert PASSWORD not in repr(log.calls)
 
 
 async def test_sign_in_renews_a_hash_of_older_parameters(browse: Browse, rows: Connection) -> None:
