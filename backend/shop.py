@@ -146,7 +146,7 @@ def _policy(settings: Settings) -> str:
     return (
         f"default-src 'self'; connect-src 'self' {gateway}{connect}; img-src 'self' data:; "
         f"style-src 'self' 'unsafe-inline'; font-src 'self'; frame-src {frame}; frame-ancestors 'none'; "
-        f"base-uri 'self'; form-action 'self'; object-src 'none'; script-src 'self'{script}"
+        f"base-uri 'none'; form-action 'self'; object-src 'none'; script-src 'self'{script}"
     )
 
 

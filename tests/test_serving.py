@@ -60,6 +60,8 @@ async def test_a_page_brings_the_policy_that_all_services_in_one_give_it(
     policy = page.headers["content-security-policy"]
     assert "connect-src 'self' ws://shop.test:8000;" in policy
     assert "frame-src http://shop.test:8000;" in policy
+    assert "object-src 'none'" in policy
+    assert "base-uri 'none'" in policy
     assert "script-src 'self' 'sha256-" in policy
     assert (await visitor.get("/nowhere")).status_code == 404
     assert (await visitor.get("/readyz")).json()["status"] == "ready"

@@ -32,7 +32,9 @@ async def test_a_reply_that_says_nothing_of_itself_is_data(front: Front) -> None
     async with nginx.client() as client:
         reply = await client.get("/api/shows")
     assert policy(reply) == {
-        "content-security-policy": ["default-src 'none'; frame-ancestors 'none'"],
+        "content-security-policy": [
+            "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        ],
         "x-frame-options": ["DENY"],
         "x-content-type-options": ["nosniff"],
         "referrer-policy": ["strict-origin-when-cross-origin"],
