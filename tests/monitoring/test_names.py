@@ -16,6 +16,8 @@ from tests.monitoring.rules import DASHBOARD, RULES, alerts, kebab, rules
 
 RUNBOOK = Path(__file__).parents[2] / "docs/operating.md"
 OURS = re.compile(r"\bgittix_[a-z_]+")
+# In text, a metric stands as code; a volume of that name is an argument of a command.
+TOLD = re.compile(r"(?<=[`(])gittix_[a-z_]+")
 RECORDED = re.compile(r"\bgittix:[a-z0-9_:]+")
 SUFFIXES = {"counter": ("_total",), "histogram": ("_bucket", "_count", "_sum")}
 
@@ -45,7 +47,7 @@ def test_every_sample_that_is_asked_for_is_shown(file: Path, metrics: dict[str, 
 
 def test_the_runbook_explains_every_metric_and_no_other(metrics: dict[str, frozenset[str]]) -> None:
     explained = {
-        name.removesuffix("_total").removesuffix("_count") for name in OURS.findall(RUNBOOK.read_text())
+        name.removesuffix("_total").removesuffix("_count") for name in TOLD.findall(RUNBOOK.read_text())
     }
     assert explained == metrics.keys()
 

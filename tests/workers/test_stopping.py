@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 import pytest
+from arq.jobs import JobStatus
 
 from backend.events.stream import STREAM
 from backend.kernel.jobs import open_jobs
@@ -66,9 +67,10 @@ async def test_a_job_under_way_is_finished(system: System, monkeypatch: pytest.M
     jobs = open_jobs(system.settings.redis_url, name="tests-jobs")
     try:
         async with workers.worker(system.settings, ["jobs"]):
-            await jobs.enqueue_job(payments.ABANDON, "an order")
+            job = await jobs.enqueue_job(payments.ABANDON, "an order")
             await asyncio.wait_for(began.wait(), 5)
         assert done.is_set()
-        assert await jobs.zcard("gittix:jobs") == 0
+        assert job
+        assert await job.status() is JobStatus.not_found
     finally:
         await jobs.aclose()
