@@ -10,25 +10,21 @@ import pytest
 import yaml
 
 from backend.embedded.secrets import fill
-from backend.kernel.settings import NOUNS, Settings, load
-from backend.serving import NEEDS as SERVICE_NEEDS
-from workers.main import NEEDS as WORKER_NEEDS
+from backend.kernel.settings import Settings, load
+from tests import processes
+from tests.processes import ALSO_TOLD, SETTINGS, TELEMETRY
 
 Service = dict[str, Any]
 
 ROOT = Path(__file__).parents[1]
 EXAMPLE = (ROOT / ".env.example").read_text()
 ASKED = re.compile(r"\$\{(\w+)(?:(:?[-?])([^}]*))?\}")
-SETTINGS = {name.upper() for name in Settings.__struct_fields__}
 OURS = {
     "gittix": "backend/Dockerfile",
     "gittix-frontend": "frontend/Dockerfile",
     "gittix-load": "backend/Dockerfile",
 }
 ONE_SHOTS = {"migrate", "load-headless"}
-TELEMETRY = re.compile("OTEL_[A-Z_]+")
-# Beyond its needs: signing out everywhere asks the gateway's HTTP API, and hosted Pusher's in its place.
-ALSO_TOLD = {"auth": {"PUSHER_SECRET"}}
 # Tools of whoever runs the system: they look behind everything.
 OPERATORS = {"migrate", "check", "load", "load-headless"}
 
@@ -69,18 +65,9 @@ def environment(name: str) -> dict[str, str]:
 
 def needs(name: str) -> tuple[str, ...]:
     """What the process asks of its settings, as `load` takes it; what its image brings is left out."""
-    match services()[name].get("command", ["serve", "shop"]):
-        case ["serve", service, *_]:
-            return tuple(need for need in SERVICE_NEEDS[service] if need != "frontend_folder")
-        case ["worker"]:
-            return tuple(need for part in WORKER_NEEDS.values() for need in part)
-        case ["relay"]:
-            return ("database:relay", "redis_url")
-        case ["migrate"]:
-            return ("database_url", *(f"database:{noun}" for noun in NOUNS))
-        case ["sandbox", *_]:
-            return ("stripe_api_key", "stripe_webhook_secrets")
-    return ("database_url", "redis_url")
+    # A load test looks at the invariants when it ends.
+    asked = ["check"] if name.startswith("load") else services()[name].get("command", ["serve", "shop"])
+    return tuple(need for need in processes.needs(asked) if need != "frontend_folder")
 
 
 def ours() -> list[str]:
@@ -130,7 +117,7 @@ def test_a_process_is_told_settings_and_all_that_it_needs(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(set(ours()) - OPERATORS))
 def test_a_process_has_no_secret_but_its_own(name: str) -> None:
-    asked = {need.upper() for need in needs(name)} | ALSO_TOLD.get(name, set())
+    asked = {need.upper() for need in needs(name)} | ALSO_TOLD.get(name, frozenset())
     databases = {f"{need.partition(':')[2].upper()}_DATABASE_URL" for need in needs(name) if ":" in need}
     variables = environment(name)
     assert {one for one in variables if one.endswith("DATABASE_URL")} == databases

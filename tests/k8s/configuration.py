@@ -3,16 +3,12 @@
 import re
 from collections.abc import Iterator
 
-from backend.kernel.settings import NOUNS, Settings, SettingsError, load
-from backend.serving import NEEDS as SERVICE_NEEDS
+from backend.kernel.settings import NOUNS, SettingsError, load
+from tests import processes
 from tests.k8s.rendered import ROOT, Document, Rendered, containers, main_container, name_of, secret_variables
-from workers.main import NEEDS as WORKER_NEEDS
+from tests.processes import ALSO_TOLD, SETTINGS, TELEMETRY
 
 OURS = ("gittix", "gittix-frontend")
-SETTINGS = {name.upper() for name in Settings.__struct_fields__}
-TELEMETRY = re.compile(r"OTEL_[A-Z_]+")
-# Beyond its needs: signing out everywhere asks the gateway's HTTP API, and hosted Pusher's in its place.
-ALSO_TOLD = {"auth": {"PUSHER_SECRET"}}
 # Anything that a person could log in, sign or pay with.
 SECRET_NAME = re.compile(r"PRIVATE|SECRET|PASSWORD|API_KEY|DATABASE_URL|REDIS_URL|TOKEN")
 SECRET_VALUE = re.compile(r"(sk|rk)_(live|test)_|whsec_|-----BEGIN|://[^/\s]*:[^/\s]*@")
@@ -25,20 +21,7 @@ SAMPLE = {
 
 def needs(container: Document) -> tuple[str, ...]:
     """What the process of a container of ours asks of its settings, as `load` takes it."""
-    match container.get("args"):
-        case ["serve", service, *_]:
-            return tuple(SERVICE_NEEDS[service])
-        case ["worker", part]:
-            return WORKER_NEEDS[part]
-        case ["relay"]:
-            return ("database:relay", "redis_url")
-        case ["migrate"]:
-            return ("database_url", *(f"database:{noun}" for noun in NOUNS))
-        case ["check", *_]:
-            return ("database_url", "redis_url")
-        case ["sandbox", *_]:
-            return ("stripe_api_key", "stripe_webhook_secrets")
-    return ()
+    return processes.needs(container.get("args", ()))
 
 
 def variables_are_settings(rendered: Rendered) -> Iterator[str]:
@@ -65,7 +48,7 @@ def secrets_go_where_they_are_needed(rendered: Rendered) -> Iterator[str]:
     for name, container, _ in _processes(rendered):
         if not _is_ours(container):
             continue
-        allowed = {_variable(need) for need in needs(container)} | ALSO_TOLD.get(name, set())
+        allowed = {_variable(need) for need in needs(container)} | ALSO_TOLD.get(name, frozenset())
         if container["name"] == "migrated":
             allowed |= {f"{noun.upper()}_DATABASE_URL" for noun in NOUNS}
         for variable in secret_variables(container).keys() - allowed:

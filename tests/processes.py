@@ -1,0 +1,32 @@
+"""What the processes that are shipped ask of their settings, for rules about compose.yaml and k8s/."""
+
+import re
+from collections.abc import Sequence
+
+from backend.kernel.settings import NOUNS, Settings
+from backend.serving import NEEDS as SERVICE_NEEDS
+from workers.main import NEEDS as WORKER_NEEDS
+
+SETTINGS = frozenset(name.upper() for name in Settings.__struct_fields__)
+# The OpenTelemetry SDK reads its own.
+TELEMETRY = re.compile(r"OTEL_[A-Z_]+")
+# Beyond its needs: signing out everywhere asks the gateway's HTTP API, and hosted Pusher's in its place.
+ALSO_TOLD = {"auth": frozenset({"PUSHER_SECRET"})}
+
+
+def needs(arguments: Sequence[str]) -> tuple[str, ...]:
+    """What `gittix` with these arguments asks of its settings, as `load` takes it."""
+    match arguments:
+        case ["serve", service, *_]:
+            return SERVICE_NEEDS[service]
+        case ["worker", *parts]:
+            return tuple(need for part in parts or WORKER_NEEDS for need in WORKER_NEEDS[part])
+        case ["relay"]:
+            return ("database:relay", "redis_url")
+        case ["migrate"]:
+            return ("database_url", *(f"database:{noun}" for noun in NOUNS))
+        case ["check", *_]:
+            return ("database_url", "redis_url")
+        case ["sandbox", *_]:
+            return ("stripe_api_key", "stripe_webhook_secrets")
+    return ()
