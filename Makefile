@@ -35,7 +35,7 @@ up: setup ## Run everything here: the shop, Postgres, Redis, Stripe sandbox, ser
 test: setup chromium ## Run the tests on real Postgres, Redis, pusher-js and Chromium. ARGS="tests/orders -k cancel"
 	@$(RUN)/pytest -n $(TEST_PROCESSES) --dist loadfile $(ARGS)
 
-test-deploy: setup chromium nginx ## Run the tests of what is shipped: ingress, images, compose. ARGS="tests/deploy/test_ingress.py"
+test-deploy: setup chromium nginx ## Run the tests of what is shipped: ingress, images, compose, pods, restarts. ARGS="tests/deploy/test_ingress.py"
 	@$(RUN)/pytest $(or $(ARGS),tests/deploy)
 
 chromium: setup
