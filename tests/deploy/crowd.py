@@ -80,7 +80,9 @@ class Crowd:
             )
 
     async def _join(self) -> None:
+        """Someone new opens the shop, and signs up."""
         visitor = self._system.person("visitor")
+        await self._ask(visitor, "GET", "/shop.json")
         body = {"email": f"{uuid4().hex}@example.com", "password": "correct horse battery"}
         await self._ask(visitor, "POST", "/api/users/signup", body)
         await self._ask(visitor, "GET", "/api/users/currentuser")

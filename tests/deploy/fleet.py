@@ -160,7 +160,7 @@ def assembled(system: System, replicas: int) -> Fleet:
             if name == "auth":
                 # It ends sockets by the gateway's own HTTP API, which the ingress does not let out.
                 own = common | {"PUSHER_PORT": str(services["push"][0].port)}
-            served = "api" if name == "frontend" else name
+            served = "shop" if name == "frontend" else name
             log = system.folder / f"{name}-{number}.log"
             services[name].append(Process(f"{name}-{number}", ("serve", served), own, log, free_port()))
     workers = {

@@ -75,7 +75,7 @@ async def test_its_id_is_in_the_log_of_each_process_on_its_way(
         for process in fleet.processes
     }
     assert "request" in {line["event"] for line in nginx.access_log() if is_of(line, purchase)}
-    for service in ("auth-1", "tickets-1", "orders-1", "payments-1"):
+    for service in ("frontend-1", "auth-1", "tickets-1", "orders-1", "payments-1"):
         assert "request" in found[service], service
     assert found["relay"] == {"event published"}
     assert {"event handled", "event told", "job done"} <= found["worker"]
@@ -95,7 +95,7 @@ async def test_each_line_says_what_wrote_it_and_whom_it_is_about(
     for process in fleet.processes:
         written = lines(process.log)
         assert written, process.name
-        service = "api" if process.name.startswith("frontend") else process.name.partition("-")[0]
+        service = "shop" if process.name.startswith("frontend") else process.name.partition("-")[0]
         for line in written:
             assert {"timestamp", "level", "version"} <= line.keys(), line
             assert line["service"] == f"gittix-{service}", line
@@ -119,6 +119,7 @@ async def signed_up(nginx: Nginx, made: Purchase) -> AsyncIterator[httpx.AsyncCl
         known = {"email": f"{uuid4().hex}@example.com", "password": f"pass {uuid4().hex}"}
         misspelt = known | {"password": f"wrong {uuid4().hex}"}
         made.secrets |= {known["password"], misspelt["password"]}
+        assert (await client.get("/signup")).is_success
         await sent(client, "/api/users/signup", known)
         made.secrets |= set(client.cookies.values())
         assert (await client.post("/api/users/signin", json=misspelt)).is_client_error
