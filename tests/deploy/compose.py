@@ -11,7 +11,7 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -37,16 +37,17 @@ class NoDocker(Exception):
 
 
 class Compose:
-    def __init__(self, project: str, env_file: Path, port: int) -> None:
+    def __init__(self, project: str, env_file: Path, port: int, profiles: Sequence[str] = ()) -> None:
         self.project = project
         self.env_file = env_file
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
         self._command = [*compose_command(), "--project-name", project, "--env-file", str(env_file)]
+        self._command += [word for profile in profiles for word in ("--profile", profile)]
 
-    def build(self) -> None:
-        """Both images; the services share them."""
-        self("build", "migrate", "frontend", seconds=BUILD_SECONDS)
+    def build(self, *services: str) -> None:
+        """The images of these; without any, both that all others share."""
+        self("build", *(services or ("migrate", "frontend")), seconds=BUILD_SECONDS)
 
     def up(self) -> float:
         """Start everything and wait until the ingress may be asked. Returns how many seconds that took."""
@@ -105,14 +106,16 @@ class Compose:
 
 
 @contextmanager
-def installed(folder: Path) -> Iterator[Compose]:
+def installed(folder: Path, *, profiles: Sequence[str] = (), **settings: str) -> Iterator[Compose]:
     """An installation with secrets of its own, gone with all its data when the block ends. Raises NoDocker."""
     port = free_port()
     env_file = folder / "compose.env"
     env_file.touch(0o600)
-    example = (ROOT / ".env.example").read_text()
-    env_file.write_text(re.sub(r"(?m)^PORT=.*$", f"PORT={port}", fill(example)))
-    compose = Compose(f"gittix-test-{uuid4().hex[:8]}", env_file, port)
+    text = fill((ROOT / ".env.example").read_text())
+    for name, value in {"PORT": str(port), **settings}.items():
+        text = re.sub(rf"(?m)^{name}=.*$", f"{name}={value}", text)
+    env_file.write_text(text)
+    compose = Compose(f"gittix-test-{uuid4().hex[:8]}", env_file, port, profiles)
     try:
         yield compose
     finally:
