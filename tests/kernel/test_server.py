@@ -8,12 +8,14 @@ from contextlib import asynccontextmanager
 import httpx
 import pytest
 from starlette.applications import Starlette
+from starlette.datastructures import State
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from backend.kernel.server import DRAINING, Server
 from backend.serving import http_config
+from tests.push.servers import until
 from tests.system import free_port, served
 
 HOST = "127.0.0.1"
@@ -22,9 +24,10 @@ POST = b"POST /slow HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b" % (len(
 
 
 class Running:
-    def __init__(self, server: Server, port: int) -> None:
+    def __init__(self, server: Server, port: int, state: State) -> None:
         self.server = server
         self.port = port
+        self.state = state
         self.client = httpx.AsyncClient(base_url=f"http://{HOST}:{port}", timeout=5)
 
     def knock(self) -> socket.socket:
@@ -41,6 +44,14 @@ async def slow(request: Request) -> Response:
     return PlainTextResponse(body)
 
 
+async def held(request: Request) -> Response:
+    """Answers once the test lets it."""
+    body = await request.body()
+    request.app.state.began.set()
+    await request.app.state.go_on.wait()
+    return PlainTextResponse(body)
+
+
 async def readyz(_request: Request) -> Response:
     return PlainTextResponse("ready")
 
@@ -48,16 +59,23 @@ async def readyz(_request: Request) -> Response:
 @asynccontextmanager
 async def running(*, delay_seconds: float) -> AsyncIterator[Running]:
     port = free_port()
-    app = Starlette(routes=[Route("/slow", slow, methods=["GET", "POST"]), Route("/readyz", readyz)])
+    app = Starlette(
+        routes=[
+            Route("/slow", slow, methods=["GET", "POST"]),
+            Route("/held", held, methods=["POST"]),
+            Route("/readyz", readyz),
+        ]
+    )
+    app.state.began, app.state.go_on = asyncio.Event(), asyncio.Event()
     server = Server(http_config(app, HOST, port), delay_seconds=delay_seconds)
     async with served(server):
-        found = Running(server, port)
+        found = Running(server, port, app.state)
         async with found.client:
             yield found
 
 
 async def test_while_it_leaves_it_answers_says_so_and_ends_each_connection() -> None:
-    async with running(delay_seconds=0.5) as it:
+    async with running(delay_seconds=1.5) as it:
         before = await it.client.get("/readyz")
         assert (before.status_code, before.headers.get("connection")) == (200, None)
         it.server.should_exit = True
@@ -70,11 +88,12 @@ async def test_while_it_leaves_it_answers_says_so_and_ends_each_connection() -> 
 
 
 async def test_a_request_under_way_when_the_delay_is_over_is_finished() -> None:
-    async with running(delay_seconds=0.15) as it:
+    async with running(delay_seconds=0.05) as it:
+        asked = asyncio.create_task(it.client.post("/held", content=BODY))
+        await it.state.began.wait()
         it.server.should_exit = True
-        await asyncio.sleep(0.1)
-        asked = asyncio.create_task(it.client.post("/slow", content=BODY))
-        await asyncio.sleep(0.1)
+        await until(lambda: not any(each.is_serving() for each in it.server.servers))
+        it.state.go_on.set()
         assert (await asked).content == BODY
 
 
