@@ -58,8 +58,9 @@ class RequestLog:
                 seconds = time.perf_counter() - started
                 route = getattr(scope.get("route"), "path", "unmatched")
                 _duration(scope["method"], route, status).observe(seconds)
-                # The ingress has a line of each request; here, reads are only for who looks closely.
-                told = log.debug if scope["method"] in SAFE_METHODS else log.info
+                # The ingress has a line of each request; here, what changed nothing is only for who looks closely.
+                unchanged = scope["method"] in SAFE_METHODS or 400 <= status < 500
+                told = log.debug if unchanged else log.info
                 told(
                     "request",
                     # What this request went on with may have named another.
