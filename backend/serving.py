@@ -26,7 +26,7 @@ from backend.kernel import web
 from backend.kernel.addresses import networks
 from backend.kernel.peers import peers_of
 from backend.kernel.principal import TokenVerifier, load_public_keys
-from backend.kernel.server import KEEP_ALIVE_SECONDS, Server
+from backend.kernel.server import Server, configured
 from backend.kernel.settings import Settings, SettingsError, load
 from backend.kernel.throttle import WriteLimit
 from backend.orders import app as orders
@@ -52,7 +52,6 @@ NEEDS: Mapping[str, tuple[str, ...]] = {
 }
 STOP_SECONDS = 10
 WRITES_PER_MINUTE = 600
-BACKLOG = 4096
 
 
 def settings_for(name: str, environ: Mapping[str, str]) -> Settings:
@@ -103,23 +102,8 @@ def _settle_memory() -> None:
 
 
 def http_config(app: Any, host: str, port: int) -> uvicorn.Config:
-    """For an application without sockets. The peer's address is the connection's: `TRUSTED_PROXIES` decides on more."""
-    return uvicorn.Config(
-        app,
-        host=host,
-        port=port,
-        loop="uvloop",
-        http="httptools",
-        ws="none",
-        lifespan="on",
-        proxy_headers=False,
-        server_header=False,
-        access_log=False,
-        log_config=None,
-        backlog=BACKLOG,
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=STOP_SECONDS,
-    )
+    """For an application without sockets."""
+    return configured(app, host=host, port=port, ws="none", stop_seconds=STOP_SECONDS)
 
 
 def _web(services: list[web.Service], settings: Settings, pages: Sequence[BaseRoute] = ()) -> Starlette:

@@ -18,6 +18,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from backend.kernel.peers import Peers
+from backend.kernel.server import configured
 from backend.kernel.settings import Settings, SettingsError
 
 READY_SECONDS = 2.0
@@ -125,17 +126,8 @@ def _config(readiness: Readiness) -> uvicorn.Config:
     async def lifespan(_app: Starlette) -> AsyncIterator[dict[str, Any]]:
         yield {"checks": readiness.checks}
 
-    return uvicorn.Config(
-        Starlette(routes=routes(), lifespan=lifespan),
-        http="httptools",
-        ws="none",
-        lifespan="on",
-        proxy_headers=False,
-        server_header=False,
-        access_log=False,
-        log_config=None,
-        timeout_graceful_shutdown=STOP_SECONDS,
-    )
+    app = Starlette(routes=routes(), lifespan=lifespan)
+    return configured(app, ws="none", stop_seconds=STOP_SECONDS)
 
 
 class _Beside(uvicorn.Server):

@@ -11,7 +11,7 @@ import ctypes
 import socket
 import struct
 from contextlib import AbstractContextManager, suppress
-from typing import cast
+from typing import Any, cast
 
 import structlog
 import uvicorn
@@ -24,12 +24,34 @@ log = structlog.get_logger()
 
 # The proxy's side ends an idle connection first: nginx does after a minute, unless it is told otherwise.
 KEEP_ALIVE_SECONDS = 75
+BACKLOG = 4096
 # Between a client's SYN and the end of the handshake; what is complete by then was accepted.
 HANDSHAKE_SECONDS = 0.1
 DRAINING = {"status": "not ready", "checks": {"process": "draining"}}
 SO_ATTACH_FILTER = 26
 # Classic BPF over a TCP segment: drop it when it has SYN and no ACK, else keep it whole.
 NO_SYN = ((0x30, 0, 0, 13), (0x54, 0, 0, 0x12), (0x15, 0, 1, 0x02), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFFFFFF))
+
+
+def configured(app: ASGIApp, *, stop_seconds: int, **own: Any) -> uvicorn.Config:
+    """How everything of ours is served; `own` is what uvicorn is told beside it.
+
+    The peer's address is the connection's: `TRUSTED_PROXIES` decides on more.
+    """
+    return uvicorn.Config(
+        app,
+        loop="uvloop",
+        http="httptools",
+        lifespan="on",
+        proxy_headers=False,
+        server_header=False,
+        access_log=False,
+        log_config=None,
+        backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=stop_seconds,
+        **own,
+    )
 
 
 class Server(uvicorn.Server):

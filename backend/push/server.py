@@ -3,37 +3,28 @@
 import uvicorn
 from starlette.applications import Starlette
 
-from backend.kernel.server import KEEP_ALIVE_SECONDS, Server
+from backend.kernel.server import Server, configured
 from backend.push.gateway import Gateway
 from backend.push.settings import GatewaySettings
 from backend.push.transport import PushSocket
 
 # After the drain only HTTP requests and a few stubborn sockets are left.
 STOP_SECONDS = 5
-BACKLOG = 4_096
 
 
 def uvicorn_config(app: Starlette, host: str, port: int) -> uvicorn.Config:
     """Pings are the protocol's own; compression would need a frame a socket, and cost more than it saves here."""
     settings: GatewaySettings = app.state.settings
-    return uvicorn.Config(
+    return configured(
         app,
         host=host,
         port=port,
-        loop="uvloop",
-        http="httptools",
         ws=PushSocket,
         ws_max_size=settings.max_frame_bytes,
         ws_per_message_deflate=False,
         ws_ping_interval=None,
         ws_ping_timeout=None,
-        lifespan="on",
-        access_log=False,
-        log_config=None,
-        server_header=False,
-        backlog=BACKLOG,
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=STOP_SECONDS,
+        stop_seconds=STOP_SECONDS,
     )
 
 
