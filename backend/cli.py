@@ -101,7 +101,7 @@ def worker(
     ] = None,
 ) -> None:
     """Run arq's jobs, the event stream's consumers, and the notifier that tells browsers."""
-    from backend.kernel import operations
+    from backend.kernel import memory, operations
     from workers.main import NEEDS
     from workers.main import worker as running_worker
 
@@ -110,6 +110,7 @@ def worker(
     _tell(settings, f"worker-{part.value}" if part else "worker")
 
     async def work() -> None:
+        memory.settle()
         with stop_asked() as stop:
             async with operations.served(settings) as readiness, running_worker(settings, parts) as checks:
                 with readiness.by(checks):
@@ -122,7 +123,7 @@ def worker(
 def relay() -> None:
     """Publish the outbox to the event stream."""
     from backend.events.relay import Relay
-    from backend.kernel import operations
+    from backend.kernel import memory, operations
     from backend.kernel.redis import open_redis
     from backend.kernel.supervised import running
 
@@ -130,6 +131,7 @@ def relay() -> None:
     _tell(settings, "relay")
 
     async def work() -> None:
+        memory.settle()
         redis = open_redis(settings.redis_url, name="gittix-relay")
         publisher = Relay(settings.noun_database_url("relay"), redis)
         try:

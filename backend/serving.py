@@ -5,7 +5,6 @@ visitor's browser asks for first: the pages, and the document of the whole API, 
 """
 
 import asyncio
-import gc
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -22,7 +21,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from backend import shop
 from backend.auth import app as auth
 from backend.auth import routes as auth_routes
-from backend.kernel import web
+from backend.kernel import memory, web
 from backend.kernel.addresses import networks
 from backend.kernel.peers import peers_of
 from backend.kernel.principal import TokenVerifier, load_public_keys
@@ -87,18 +86,12 @@ def build(name: str, settings: Settings) -> Starlette:
 async def serve(name: str, settings: Settings, *, host: str, port: int) -> None:
     """Serve until a signal asks to stop; requests under way are finished."""
     app = build(name, settings)
-    _settle_memory()
+    memory.settle()
     delay = settings.shutdown_delay_seconds
     if name == "push":
         await GatewayServer(uvicorn_config(app, host, port), delay_seconds=delay).serve()
     else:
         await Server(http_config(app, host, port), delay_seconds=delay).serve()
-
-
-def _settle_memory() -> None:
-    """What stands now stays, and a rush has a hundred thousand live objects: the collector walks neither again and again."""
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
 
 
 def http_config(app: Any, host: str, port: int) -> uvicorn.Config:
