@@ -4,14 +4,15 @@ A public message never tells whose order holds a ticket. `seconds_left` is as of
 `held_until` on the server's clock.
 """
 
-from typing import Any
+from datetime import datetime
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
 
-from backend.events.catalogue import TYPES, Event, Order, Payment, Show, Ticket
+from backend.events.catalogue import TYPES, Event, Order, Payment, Show, Ticket, TicketOrder
+from backend.push.log import Message
 from backend.push.protocol import USER_CHANNEL_PREFIX
-from backend.push.publisher import Message
 
 SALES = {
     "ticket.held": "sale.held",
@@ -25,36 +26,55 @@ class UnknownEvent(Exception):
     """No message is known for this type."""
 
 
-def messages_for(event: Event) -> list[Message]:
+class Told(NamedTuple):
+    """What an event becomes: its messages, and the show whose availability it may have changed."""
+
+    messages: list[Message]
+    show_id: UUID | None = None
+
+
+class ShownTicket(Ticket, frozen=True, kw_only=True):
+    """A ticket as anyone is told of it."""
+
+    seconds_left: float | None = None
+
+
+class Sale(msgspec.Struct, frozen=True):
+    """What a seller is told of an order for a ticket. `ticket` is as anyone is told of it."""
+
+    order_id: str
+    ticket: msgspec.Raw
+    amount: int
+    currency: str
+    held_until: datetime | None
+
+
+_decode_ticket = msgspec.json.Decoder(ShownTicket).decode
+_decode_ticket_order = msgspec.json.Decoder(TicketOrder).decode
+_decode_order = msgspec.json.Decoder(Order).decode
+_decode_payment = msgspec.json.Decoder(Payment).decode
+_decode_show = msgspec.json.Decoder(Show).decode
+_encode = msgspec.json.Encoder().encode
+
+
+def told_of(event: Event) -> Told:
     """Raises UnknownEvent, and msgspec.ValidationError for data that does not fit its type."""
     if event.type not in TYPES:
         raise UnknownEvent(event.type)
     noun, _, _ = event.type.partition(".")
+    data = event.envelope.data
     match noun:
         case "ticket":
-            return _ticket_messages(event, msgspec.json.decode(event.envelope.data, type=Ticket))
+            return _told_of_ticket(event, _decode_ticket(data), _decode_ticket_order(data))
         case "order":
-            order = msgspec.json.decode(event.envelope.data, type=Order)
-            return [
-                _caused(event, (_user(order.buyer_id),), event.type, {"order": msgspec.to_builtins(order)})
-            ]
+            order = _decode_order(data)
+            return Told([_caused(event, (_user(order.buyer_id),), event.type, {"order": order})])
         case "payment":
-            payment = msgspec.json.decode(event.envelope.data, type=Payment)
-            return [
-                _caused(
-                    event, (_user(payment.buyer_id),), event.type, {"payment": msgspec.to_builtins(payment)}
-                )
-            ]
-    return []
-
-
-def show_of(event: Event) -> UUID | None:
-    """The show whose availability this event may have changed."""
-    if event.type.startswith("ticket."):
-        return msgspec.json.decode(event.envelope.data, type=Ticket).show_id
-    if event.type.startswith("show."):
-        return msgspec.json.decode(event.envelope.data, type=Show).id
-    return None
+            payment = _decode_payment(data)
+            return Told([_caused(event, (_user(payment.buyer_id),), event.type, {"payment": payment})])
+        case "show":
+            return Told([], _decode_show(data).id)
+    return Told([])
 
 
 def availability_message(show: Any) -> Message:
@@ -63,56 +83,36 @@ def availability_message(show: Any) -> Message:
         name: getattr(show, name)
         for name in ("available", "held", "sold", "from_price", "currency", "next_free_at", "version")
     }
-    return Message(
-        ("shows",),
-        "show.availability",
-        {"show": msgspec.to_builtins({"id": str(show.id)} | counts)},
-        key=str(show.id),
-        version=show.version,
-    )
+    data = _encode({"show": {"id": show.id} | counts}).decode()
+    return Message(("shows",), "show.availability", data, key=str(show.id), version=show.version)
+
+
+def _told_of_ticket(event: Event, ticket: ShownTicket, order: TicketOrder) -> Told:
+    if ticket.held_until is not None:
+        left = (ticket.held_until - event.envelope.occurred_at).total_seconds()
+        ticket = msgspec.structs.replace(ticket, seconds_left=max(0.0, round(left, 3)))
+    channels = (f"show-{ticket.show_id}", f"ticket-{ticket.id}")
+    shown = msgspec.Raw(_encode(ticket))
+    messages = [_caused(event, channels, event.type, {"ticket": shown}, ticket.id, ticket.version)]
+    order_id = order.order_id or order.previous_order_id
+    told_as = "sale.refunded" if order.refunded else SALES.get(event.type)
+    if told_as is not None and order_id is not None:
+        sale = Sale(order_id, shown, ticket.price, ticket.currency, ticket.held_until)
+        messages.append(_caused(event, (_user(ticket.seller_id),), told_as, {"sale": sale}))
+    return Told(messages, ticket.show_id)
 
 
 def _caused(
-    event: Event, channels: tuple[str, ...], name: str, data: dict[str, Any], **state: Any
+    event: Event,
+    channels: tuple[str, ...],
+    name: str,
+    data: dict[str, Any],
+    key: str | None = None,
+    version: int | None = None,
 ) -> Message:
     """A message that carries the event's correlation id to the gateway's log, and no further."""
-    cause = event.envelope.correlation_id
-    return Message(channels, name, data, correlation_id=str(cause) if cause else "", **state)
+    return Message(channels, name, _encode(data).decode(), key, version, event.envelope.correlation_id)
 
 
-def _ticket_messages(event: Event, ticket: Ticket) -> list[Message]:
-    key = str(ticket.id)
-    data = {"ticket": _public(event, ticket)}
-    told = [
-        _caused(
-            event,
-            (f"show-{ticket.show_id}", f"ticket-{ticket.id}"),
-            event.type,
-            data,
-            key=key,
-            version=ticket.version,
-        )
-    ]
-    order_id = ticket.order_id or ticket.previous_order_id
-    told_as = "sale.refunded" if ticket.refunded else SALES.get(event.type)
-    if told_as is not None and order_id is not None:
-        sale = {
-            "order_id": str(order_id),
-            "ticket": data["ticket"],
-            "amount": ticket.price,
-            "currency": ticket.currency,
-            "held_until": data["ticket"]["held_until"],
-        }
-        told.append(_caused(event, (_user(ticket.seller_id),), told_as, {"sale": sale}))
-    return told
-
-
-def _public(event: Event, ticket: Ticket) -> dict[str, Any]:
-    shown: dict[str, Any] = msgspec.to_builtins(ticket)
-    del shown["order_id"], shown["previous_order_id"], shown["refunded"]
-    left = (ticket.held_until - event.envelope.occurred_at).total_seconds() if ticket.held_until else None
-    return shown | {"seconds_left": left if left is None else max(0.0, round(left, 3))}
-
-
-def _user(user_id: UUID) -> str:
-    return USER_CHANNEL_PREFIX + str(user_id)
+def _user(user_id: UUID | str) -> str:
+    return f"{USER_CHANNEL_PREFIX}{user_id}"

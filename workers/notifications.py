@@ -12,6 +12,7 @@ again goes back to the dead letters and says so, and a person decides. No old no
 """
 
 import asyncio
+import logging
 import time
 from collections import Counter as Tally
 from collections.abc import Sequence
@@ -29,9 +30,10 @@ from backend.kernel import database, tracing
 from backend.kernel.database import Connection, Pool
 from backend.kernel.lease import lease
 from backend.kernel.supervised import heartbeat
-from backend.push.publisher import MAX_MESSAGES, Message, MessagePublisher, Place, PublisherState
+from backend.push.log import Message
+from backend.push.publisher import MAX_MESSAGES, MessagePublisher, Place, PublisherState
 from backend.tickets import queries as tickets
-from workers.messages import UnknownEvent, availability_message, messages_for, show_of
+from workers.messages import UnknownEvent, availability_message, told_of
 
 log = structlog.get_logger()
 
@@ -101,7 +103,8 @@ class Notifier:
             await self._doubt()
         if not self._counted():
             for event in await self._recent():
-                self._note_change(event)
+                with suppress(UnknownEvent, msgspec.ValidationError):
+                    self._note_change(told_of(event).show_id)
         # The one before may have died between telling and recording, and Redis may be emptied before the next event.
         self._recorded = (self._told, self._appended) == (row["position"], row["appended"])
         cursor = position_of(self._told)
@@ -170,18 +173,18 @@ class Notifier:
         began = time.time()
         self._published(places, await self._publisher.publish(places, expected_appended=self._appended))
         DELAY.observe(max(0.0, time.time() - told[0].envelope.occurred_at.timestamp()))
+        _say(told)
         for event in told if tracing.enabled() else ():
             tracing.passed("notifier " + event.type, event.envelope.correlation_id, began)
 
     async def _messages(self, entry_id: bytes, fields: dict[bytes, bytes], event: Event) -> list[Message]:
         try:
-            messages = messages_for(event)
+            told = told_of(event)
         except (UnknownEvent, msgspec.ValidationError) as fault:
             await bury(self._redis, READER, entry_id, fields, repr(fault))
             return []
-        self._note_change(event)
-        log.debug("event told", messages=len(messages), **named(event))
-        return messages
+        self._note_change(told.show_id)
+        return told.messages
 
     async def _tell_again(self, connection: Connection, entries: Sequence[Entry]) -> None:
         """Tell events that were sent back, but for those that were told; then they are done with."""
@@ -196,6 +199,7 @@ class Notifier:
                     await self._doubt()
                     return
                 self._published([Place(self._told, messages)], state)
+                _say([event])
                 REDRIVEN.inc()
                 # Before it is forgotten: else a Redis that lost its tail could bring it back unnoticed.
                 await self._record(connection)
@@ -215,11 +219,9 @@ class Notifier:
         for event, count in events.items():
             NOTIFIED.labels(event).inc(count)
 
-    def _note_change(self, event: Event) -> None:
-        with suppress(msgspec.ValidationError):
-            show_id = show_of(event)
-            if show_id is not None:
-                self._changed[show_id] = None
+    def _note_change(self, show_id: UUID | None) -> None:
+        if show_id is not None:
+            self._changed[show_id] = None
 
     async def _tell_availability(self) -> None:
         """Count the shows that changed, at a bounded rate. A count that is skipped is in the next one."""
@@ -250,6 +252,13 @@ class Notifier:
     def _counted(self) -> bool:
         """Whether the place for counts after the last event is taken."""
         return self._told & 1 == 1
+
+
+def _say(events: Sequence[Event]) -> None:
+    """Each event by itself, for who looks closely."""
+    if log.is_enabled_for(logging.DEBUG):
+        for event in events:
+            log.debug("event told", **named(event))
 
 
 def told_at(position: Position) -> int:

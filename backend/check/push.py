@@ -8,13 +8,13 @@ from redis.asyncio import Redis
 
 from backend.push.log import STATE, STREAM, Entry, read_entry
 
-PAGE = 1_000
+PAGE = 100
 # The log may have more in a flood; its newest messages are looked at.
 MOST = 20_000
 
 
 class PushLog(NamedTuple):
-    """`entries` are the newest first; what was told from `since` on is among them."""
+    """`entries` are the newest first; what was told from `since` on is in them."""
 
     entries: list[Entry]
     since: datetime
@@ -31,23 +31,25 @@ class Message(NamedTuple):
 async def read(redis: Redis) -> PushLog:
     state: dict[bytes, bytes] = await redis.hgetall(STATE)  # type: ignore[misc]
     entries: list[Entry] = []
+    found = 0
     end = "+"
-    while len(entries) < MOST:
-        page = await redis.xrevrange(STREAM, max=end, count=PAGE)
-        entries += [read_entry(entry_id, fields) for entry_id, fields in page]
+    while found < MOST:
+        page = [read_entry(*one) for one in await redis.xrevrange(STREAM, max=end, count=PAGE)]
+        entries += page
+        found += sum(len(entry.messages) for entry in page)
         if len(page) < PAGE:
             break
-        end = f"({page[-1][0].decode()}"
+        end = f"({page[-1].id}"
     return PushLog(entries, _complete_since(entries, state))
 
 
 def messages(log: PushLog) -> list[Message]:
     """The messages that the notifier published, newest first."""
     return [
-        Message(channel, entry.event, msgspec.json.decode(entry.data))
+        Message(channel, message.event, msgspec.json.decode(message.data))
         for entry in log.entries
-        if entry.stamp
-        for channel in entry.channels
+        for channel, message, seq in reversed(list(entry.told()))
+        if seq is not None
     ]
 
 

@@ -57,8 +57,8 @@ async def examine(evidence: Evidence, finding: Finding) -> None:
         if evidence.push not in finding.unseen:
             finding.unseen.append(evidence.push)
         return
-    finding.examined += len(evidence.push.entries)
     told = messages(evidence.push)
+    finding.examined += len(told)
     finding.offenders += await _tickets(evidence, evidence.push, told)
     finding.offenders += await _shows(evidence, evidence.push, told)
 

@@ -55,11 +55,14 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Ticket(msgspec.Struct, frozen=True, kw_only=True):
-    """`data` of `ticket.*`. `previous_order_id` is the order that lost it: its hold ended, or it was `refunded`."""
+    """`data` of `ticket.*`, but for the order: what anyone may know.
 
-    id: UUID
+    Ids that are only passed on stay the text they came as: to read and write them again would be half of its costs.
+    """
+
+    id: str
     show_id: UUID
-    seller_id: UUID
+    seller_id: str
     seller_name: str
     status: Literal["available", "held", "reserved", "sold", "withdrawn"]
     title: str | None
@@ -69,12 +72,20 @@ class Ticket(msgspec.Struct, frozen=True, kw_only=True):
     price: int
     face_value: int | None
     currency: str
-    order_id: UUID | None
-    previous_order_id: UUID | None = None
-    refunded: bool = False
     held_until: datetime | None
     version: int
     created_at: datetime
+
+
+class TicketOrder(msgspec.Struct, frozen=True, kw_only=True):
+    """`data` of `ticket.*` that nobody but the seller may know: the order that has the ticket.
+
+    `previous_order_id` is the order that lost it: its hold ended, or it was `refunded`.
+    """
+
+    order_id: str | None
+    previous_order_id: str | None = None
+    refunded: bool = False
 
 
 class OrderLine(msgspec.Struct, frozen=True, kw_only=True):

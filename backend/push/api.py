@@ -21,6 +21,7 @@ from backend.push import log as pushlog
 from backend.push import protocol, signature
 from backend.push.firehose import FirehoseUnavailable
 from backend.push.gateway import Gateway
+from backend.push.log import Message
 from backend.push.protocol import Kind
 from backend.push.settings import GatewaySettings
 
@@ -74,7 +75,7 @@ class Call:
 
 async def trigger(call: Call) -> Any:
     event: Event = call.json(Event)
-    await call.gateway.firehose.append(_fields(event, call.gateway.settings))
+    await call.gateway.firehose.append(_message(event, call.gateway.settings))
     if event.info is None:
         return {}
     return {"channels": {name: _info(call.gateway, name, event.info) for name in event.targets()}}
@@ -85,7 +86,7 @@ async def trigger_batch(call: Call) -> Any:
     if len(batch) > MAX_BATCH:
         raise ApiError(400, f"at most {MAX_BATCH} events in a batch")
     if batch:
-        await call.gateway.firehose.append(*[_fields(event, call.gateway.settings) for event in batch])
+        await call.gateway.firehose.append(*[_message(event, call.gateway.settings) for event in batch])
     if all(event.info is None for event in batch):
         return {}
     return {"batch": [_info(call.gateway, event.targets()[0], event.info or "") for event in batch]}
@@ -117,7 +118,7 @@ async def terminate_connections(call: Call) -> Any:
     user_id = call.path["user_id"]
     if not protocol.is_user_id(user_id):
         raise ApiError(400, "invalid user id")
-    await call.gateway.firehose.append(pushlog.termination_fields(user_id))
+    await call.gateway.firehose.append(pushlog.termination(user_id))
     return {}
 
 
@@ -189,8 +190,8 @@ def _check_signature(
         raise ApiError(401, "body_md5 does not match the body")
 
 
-def _fields(event: Event, settings: GatewaySettings) -> list[str]:
-    """The firehose entry of an event, once everything about it is checked."""
+def _message(event: Event, settings: GatewaySettings) -> Message:
+    """What goes over the firehose, once everything about the event is checked."""
     targets = tuple(_channel_name(name) for name in event.targets())
     if not targets or len(targets) > MAX_CHANNELS:
         raise ApiError(400, f"between one and {MAX_CHANNELS} channels are needed")
@@ -202,7 +203,7 @@ def _fields(event: Event, settings: GatewaySettings) -> list[str]:
         raise ApiError(400, "invalid socket_id")
     if len(event.data.encode()) > settings.max_message_bytes:
         raise ApiError(413, f"data exceeds {settings.max_message_bytes} bytes")
-    return pushlog.message_fields(targets, event.name, event.data, event.socket_id)
+    return Message(targets, event.name, event.data, excluded=event.socket_id)
 
 
 def _info(gateway: Gateway, name: str, info: str) -> dict[str, int]:

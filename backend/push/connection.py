@@ -10,15 +10,15 @@ from typing import Any, Final
 
 import msgspec
 
-from backend.push import log as pushlog
 from backend.push import protocol, signature
 from backend.push.firehose import FirehoseUnavailable
 from backend.push.hub import Hub, Member, Subscriber
+from backend.push.log import Message
 from backend.push.protocol import Close, Envelope, ErrorCode, Kind
 from backend.push.settings import GatewaySettings
 from backend.push.transport import PushSocket
 
-AppendEntry = Callable[[list[str]], Awaitable[None]]
+Append = Callable[[Message], Awaitable[None]]
 UNAUTHORIZED_STATUS: Final = 401
 REFUSED_STATUS: Final = 400
 LIMIT_STATUS: Final = 4100
@@ -61,7 +61,7 @@ class Connection(Subscriber):
     )
 
     def __init__(
-        self, socket_id: str, socket: PushSocket, hub: Hub, settings: GatewaySettings, append: AppendEntry
+        self, socket_id: str, socket: PushSocket, hub: Hub, settings: GatewaySettings, append: Append
     ) -> None:
         super().__init__(socket_id, socket, hub.flusher)
         self._socket = socket
@@ -206,11 +206,10 @@ class Connection(Subscriber):
             channel = envelope.channel or ""
             data = protocol.wire_data(envelope.data)
             member = self._hub.member(self, channel)
-            fields = pushlog.message_fields(
-                (channel,), envelope.event, data, self.socket_id, member.user_id if member else None
-            )
+            user_id = member.user_id if member else None
+            message = Message((channel,), envelope.event, data, excluded=self.socket_id, user_id=user_id)
             try:
-                await self._append(fields)
+                await self._append(message)
             except FirehoseUnavailable:
                 self.send(protocol.error(ErrorCode.OVER_CAPACITY, "try again later", channel))
         else:

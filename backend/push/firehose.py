@@ -18,15 +18,16 @@ from redis.exceptions import RedisError, ResponseError
 
 from backend.kernel.supervised import heartbeat
 from backend.push import log as pushlog
-from backend.push.log import STATE, STREAM, Entry
+from backend.push.log import STATE, STREAM, Entry, Message
 from backend.push.metrics import MALFORMED
 
 TASK: Final = "push firehose"
 CHANNEL: Final = "firehose"
-BATCH: Final = 500
+# An entry may be hundreds of messages: what a gateway that was away reads at once should keep its loop for milliseconds.
+BATCH: Final = 16
 BLOCK_MS: Final = 1_000
 READ_TIMEOUT_SECONDS: Final = 3.0
-MAX_BATCHES: Final = 8
+MAX_BATCHES: Final = 4
 STALE_SECONDS: Final = 5.0
 
 log = structlog.get_logger()
@@ -46,7 +47,7 @@ class Batch:
 
 @dataclass
 class Position:
-    """How far the log was read: the last id, the last entry's number, and which log it was."""
+    """How far the log was read: the last id, the last message's number, and which log it was."""
 
     id: str
     number: int
@@ -80,12 +81,11 @@ class Firehose(BroadcastBackend):
                 return bool(await cast(Awaitable[bool], self._writer.ping()))
         return False
 
-    async def append(self, *entries: Sequence[str]) -> None:
-        """Append entries (flat field names and values) at once or not at all. Raises FirehoseUnavailable."""
-        arguments = [text for fields in entries for text in (str(len(fields)), *fields)]
+    async def append(self, *messages: Message) -> None:
+        """Append messages at once or not at all. Raises FirehoseUnavailable."""
         try:
             async with asyncio.timeout(self._timeout):
-                await self._append(keys=[STREAM, STATE], args=arguments)
+                await self._append(keys=[STREAM, STATE], args=[len(messages), pushlog.pack(messages)])
         except (RedisError, OSError, TimeoutError) as fault:
             raise FirehoseUnavailable(str(fault)) from fault
 
@@ -106,7 +106,7 @@ class Firehose(BroadcastBackend):
     async def unsubscribe(self, group: str) -> None:
         """Nothing to undo: the reader runs as long as the process."""
 
-    async def publish(self, channel: str, message: Sequence[str]) -> None:
+    async def publish(self, channel: str, message: Message) -> None:
         assert channel == CHANNEL
         await self.append(message)
 
@@ -140,10 +140,9 @@ class Firehose(BroadcastBackend):
         entries = [entry for entry_id, fields in raw if (entry := _entry(entry_id, fields)) is not None]
         gap = False
         for entry in entries:
-            if entry.number is not None:
-                # A smaller number is a log that lost its tail or began anew, not one that was trimmed.
-                gap = gap or entry.number > position.number + 1
-                position.number = entry.number
+            # A smaller number is a log that lost its tail or began anew, not one that was trimmed.
+            gap = gap or entry.number - len(entry.messages) > position.number
+            position.number = entry.number
         await self._room.acquire()
         position.id = raw[-1][0].decode()
         self._batches.put_nowait(Batch(entries, gap, self._room.release))

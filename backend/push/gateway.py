@@ -5,13 +5,13 @@ with a code that makes it come back.
 """
 
 import asyncio
+import logging
 import math
 import random
 import secrets
 import time
 from collections.abc import Mapping
 from typing import Any, Final
-from uuid import UUID
 
 import structlog
 from starlette.websockets import WebSocket
@@ -22,7 +22,7 @@ from backend.push import protocol
 from backend.push.connection import Connection
 from backend.push.firehose import Batch, Firehose
 from backend.push.hub import Hub
-from backend.push.log import Entry
+from backend.push.log import Entry, Message
 from backend.push.metrics import GAPS, LAG, OPENED, SOCKETS
 from backend.push.protocol import Close
 from backend.push.settings import GatewaySettings
@@ -30,6 +30,8 @@ from backend.push.transport import EXTENSION, PushSocket
 
 DRAIN_STEP_SECONDS: Final = 0.05
 UNSUPPORTED_DATA: Final = 1003
+# A message costs a few microseconds and a few more for each channel that has listeners: sockets wait for so many at most.
+MESSAGES_PER_TURN: Final = 500
 
 log = structlog.get_logger()
 
@@ -130,28 +132,33 @@ class Gateway:
             GAPS.inc()
             log.error("firehose trimmed before it was read", entry=batch.entries[0].id)
             await self._send_away("messages were missed", self.settings.gap_seconds)
+        since_turn = 0
         for entry in batch.entries:
             await self._dispatch(entry)
+            since_turn += len(entry.messages)
+            if since_turn >= MESSAGES_PER_TURN:
+                await self.hub.flusher.drained()
+                since_turn = 0
         await self.hub.flusher.drained()
         if batch.entries:
             LAG.observe(max(0.0, time.time() - batch.entries[0].appended_ms / 1_000))
 
     async def _dispatch(self, entry: Entry) -> None:
-        if entry.terminated_user is not None:
-            self.terminate(entry.terminated_user)
-        for index, name in enumerate(entry.channels):
+        for message in entry.messages:
+            if message.terminated_user is not None:
+                self.terminate(message.terminated_user)
+        is_looked_at = log.is_enabled_for(logging.DEBUG)
+        for name, message, seq in entry.told():
             if self.hub.channel(name) is not None:
-                frame = protocol.frame(entry.event, entry.data_for(index), name, entry.user_id)
-                listeners = await self.hub.broadcast(name, frame, entry.excluded)
-                log.debug(
-                    "message delivered",
-                    event_name=entry.event,
-                    channel=name,
-                    listeners=listeners,
-                    correlation_id=entry.correlation_id,
-                )
-        if entry.correlation_id and tracing.enabled():
-            tracing.passed("gateway " + entry.event, UUID(entry.correlation_id), entry.appended_ms / 1_000)
+                data = entry.data_of(message, seq)
+                frame = protocol.frame(message.event, data, name, message.user_id)
+                listeners = await self.hub.broadcast(name, frame, message.excluded)
+                if is_looked_at:
+                    _say(message, name, listeners)
+        for message in entry.messages if tracing.enabled() else ():
+            if message.correlation_id is not None:
+                appended_at = entry.appended_ms / 1_000
+                tracing.passed("gateway " + message.event, message.correlation_id, appended_at)
 
     async def _send_away(self, reason: str, window_seconds: float) -> None:
         leaving = list(self._connections)
@@ -163,6 +170,16 @@ class Gateway:
                 connection.close(Close.RECONNECT, reason)
             if window_seconds:
                 await asyncio.sleep(window_seconds / steps)
+
+
+def _say(message: Message, channel: str, listeners: int) -> None:
+    log.debug(
+        "message delivered",
+        event_name=message.event,
+        channel=channel,
+        listeners=listeners,
+        correlation_id=str(message.correlation_id or ""),
+    )
 
 
 async def _listen(websocket: WebSocket, connection: Connection) -> None:

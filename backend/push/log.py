@@ -2,15 +2,19 @@
 
 `gittix:push` is one stream that every gateway reads. It is a broadcast log, not a store: a gateway reads it within
 milliseconds and after an outage of its own or of Redis within seconds, so it is cut at a minute of age and, against
-a flood, at 100,000 entries; a reader that was away for longer sees the jump in `n` and sends its clients back to resume.
-Every entry carries `n`, which grows by one over all entries; `gittix:push:state` holds that counter, when the log
-was born, and what the notifier has published. The numbers within channels stand in one hash for each epoch and day, so that
+a flood, at about 100,000 messages; a reader that was away for longer sees the jump in `n` and sends its clients back to
+resume.
+
+An entry is what one call appended, however many messages: Redis carries them packed and does not look into them. Its `n`
+is how many messages were ever appended, up to its last; `gittix:push:state` holds that counter, when the log was born,
+and what the notifier has published. The numbers within channels stand in one hash for each epoch and day, so that
 a call reads and writes all of its channels' at once, and those that fell silent are forgotten.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
+from uuid import UUID
 
 import msgspec
 from redis.asyncio import BlockingConnectionPool, Redis
@@ -26,13 +30,13 @@ RETENTION_MS: Final = 60_000
 DAY_SECONDS: Final = 86_400
 # A mark outlives every copy of what it stands for.
 ONCE_SECONDS: Final = 14 * 86_400
+# In messages. A flood is cut by tenths of this: no less is kept, and hardly more than a tenth more.
 MAX_LENGTH: Final = 100_000
 # Appends beyond this wait for a connection: Redis runs one script at a time anyway.
 MAX_CONNECTIONS: Final = 16
 
-# Entry fields: n, c(hannels, a space between), e(vent), d(ata), x (excluded socket), u(ser id), k(ey), v(ersion),
-# s (epoch, and the number within each of the channels), i (correlation id, which no client is told); t (user whose
-# connections to terminate) stands alone.
+# Entry fields: n, m(essages), and s(tamps) if they are numbered: the epoch, and then their numbers within each of their
+# channels, in order. Both are MessagePack.
 _APPEND: Final = f"""
 local stream, state = KEYS[1], KEYS[2]
 local time = redis.call('TIME')
@@ -40,34 +44,32 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local function text(number) return string.format('%.0f', number) end
 redis.call('HSETNX', state, 'born', time[1] .. string.format('%06d', time[2]) .. '000')
 local n = tonumber(redis.call('HGET', state, 'n') or 0)
-local function append(fields)
-  n = n + 1
-  redis.call('XADD', stream, '*', 'n', text(n), unpack(fields))
+
+-- Where each tenth of a flood begins is noted, over the note of the one that goes: only entries can be counted, not messages.
+local function cut_flood(before, id)
+  local tenth = math.floor(n / {MAX_LENGTH // 10})
+  if tenth == math.floor(before / {MAX_LENGTH // 10}) then return end
+  local note = 'tenth' .. tenth % 10
+  local oldest = redis.call('HGET', state, note)
+  if oldest then redis.call('XTRIM', stream, 'MINID', oldest) end
+  redis.call('HSET', state, note, id)
 end
-local function close()
+local function append(count, messages, ...)
+  local before = n
+  n = n + count
+  local id = redis.call('XADD', stream, '*', 'n', text(n), 'm', messages, ...)
   redis.call('HSET', state, 'n', text(n))
   redis.call('XTRIM', stream, 'MINID', '~', text(now - {RETENTION_MS}))
-  redis.call('XTRIM', stream, 'MAXLEN', '~', {MAX_LENGTH})
+  cut_flood(before, id)
 end
 """
 
-# ARGV: for each entry the number of its strings, then the strings.
-APPEND: Final = (
-    _APPEND
-    + """
-local at = 1
-while at <= #ARGV do
-  local count = tonumber(ARGV[at])
-  append({unpack(ARGV, at + 1, at + count)})
-  at = at + count + 1
-end
-close()
-"""
-)
+# ARGV: how many messages, and the messages.
+APPEND: Final = _APPEND + "append(ARGV[1], ARGV[2])"
 
-# A message comes as its channels, event, data, key, version and correlation id (empty when it has none). A smaller count
-# means that Redis lost its tail: seqs would repeat, so a new epoch begins first.
-_MESSAGES: Final = (
+# Messages come with the channels of all of them in one list. A smaller count than expected means that Redis lost its tail:
+# seqs would repeat, so a new epoch begins first.
+_NUMBERED: Final = (
     _APPEND
     + f"""
 local function known(field) return tonumber(redis.call('HGET', state, field) or 0) end
@@ -79,163 +81,147 @@ local function begin_epoch(expected, lowest)
     appended = math.max(appended, expected)
   end
 end
-local seqs = {{}}
 local function seqs_of(days_ago)
   return '{SEQS_PREFIX}' .. text(epoch) .. ':' .. math.floor(time[1] / {DAY_SECONDS}) - days_ago
 end
 -- One that is forgotten, or new, starts at n: no seq of it in this epoch can have been as high.
-local function read_seqs(messages)
-  local wanted = {{}}
-  for _, message in ipairs(messages) do
-    for _, channel in ipairs(message[1]) do
-      if not seqs[channel] then
-        wanted[#wanted + 1] = channel
-        seqs[channel] = n
-      end
+local function read_seqs(channels)
+  local seqs, wanted = {{}}, {{}}
+  for _, channel in ipairs(channels) do
+    if not seqs[channel] then
+      wanted[#wanted + 1] = channel
+      seqs[channel] = n
     end
   end
   for days_ago = 0, 1 do
-    if #wanted == 0 then return end
+    if #wanted == 0 then break end
     local missing = {{}}
     for i, seq in ipairs(redis.call('HMGET', seqs_of(days_ago), unpack(wanted))) do
       if seq then seqs[wanted[i]] = tonumber(seq) else missing[#missing + 1] = wanted[i] end
     end
     wanted = missing
   end
+  return seqs
 end
-local function append_messages(messages)
-  for _, message in ipairs(messages) do
-    local channels, event, data, key, version, cause = unpack(message)
-    local stamp = text(epoch)
-    for _, channel in ipairs(channels) do
-      local seq = seqs[channel] + 1
-      seqs[channel] = seq
-      stamp = stamp .. ' ' .. text(seq)
-    end
-    local fields = {{'c', table.concat(channels, ' '), 'e', event, 'd', data, 's', stamp}}
-    if key ~= '' then fields[9], fields[10] = 'k', key end
-    if version ~= '' then
-      fields[#fields + 1] = 'v'
-      fields[#fields + 1] = text(version)
-    end
-    if cause ~= '' then
-      fields[#fields + 1] = 'i'
-      fields[#fields + 1] = cause
-    end
-    append(fields)
-  end
-  appended = appended + #messages
-end
-local function save_seqs()
+local function save_seqs(seqs)
   local today, written = seqs_of(0), {{}}
   for channel, seq in pairs(seqs) do
     written[#written + 1] = channel
     written[#written + 1] = text(seq)
   end
-  if #written > 0 then
-    redis.call('HSET', today, unpack(written))
-    redis.call('EXPIRE', today, {2 * DAY_SECONDS})
-  end
+  redis.call('HSET', today, unpack(written))
+  redis.call('EXPIRE', today, {2 * DAY_SECONDS})
 end
-local function tell(messages)
+local function tell(count, channels, messages)
   begin_epoch(tonumber(ARGV[1]), tonumber(ARGV[2]))
-  read_seqs(messages)
-  append_messages(messages)
-  save_seqs()
+  if count > 0 then
+    local seqs, stamps = read_seqs(channels), {{epoch}}
+    for i, channel in ipairs(channels) do
+      seqs[channel] = seqs[channel] + 1
+      stamps[i + 1] = seqs[channel]
+    end
+    save_seqs(seqs)
+    append(count, messages, 's', cmsgpack.pack(stamps))
+    appended = appended + count
+  end
   redis.call('HSET', state, 'epoch', text(epoch), 'appended', text(appended), 'position', text(recorded))
-  close()
 end
 """
 )
 
-# KEYS: stream, state. ARGV: expected appended, lowest epoch; in MessagePack, of each place its position and messages.
+# KEYS: stream, state. ARGV: expected appended, lowest epoch, how many messages, their channels, the messages; the first
+# and the last of their positions. Beside one that is published already nothing is appended: the caller leaves it out.
 PUBLISH: Final = (
-    _MESSAGES
+    _NUMBERED
     + """
-local told, changed = {}, false
-for _, place in ipairs(cmsgpack.unpack(ARGV[3])) do
-  local position, messages = unpack(place)
-  if position > recorded then
-    for _, message in ipairs(messages) do told[#told + 1] = message end
-    recorded, changed = position, true
-  end
+if tonumber(ARGV[6]) > recorded then
+  recorded = tonumber(ARGV[7])
+  tell(tonumber(ARGV[3]), cmsgpack.unpack(ARGV[4]), ARGV[5])
 end
-if changed then tell(told) end
 return {epoch, appended, recorded}
 """
 )
 
-# KEYS: stream, state, the mark. ARGV: expected appended, lowest epoch, seconds to keep the mark; the messages.
+# KEYS: stream, state, the mark. ARGV: as above, but instead of positions the seconds to keep the mark.
 # After a lost tail nobody can tell whether the mark was lost with it: nothing is appended, and the last number is 0.
 PUBLISH_ONCE: Final = (
-    _MESSAGES
+    _NUMBERED
     + """
 if appended < tonumber(ARGV[1]) then return {epoch, appended, recorded, 0} end
-if redis.call('SET', KEYS[3], '1', 'NX', 'EX', ARGV[3]) then
-  tell(cmsgpack.unpack(ARGV[4]))
+if redis.call('SET', KEYS[3], '1', 'NX', 'EX', ARGV[6]) then
+  tell(tonumber(ARGV[3]), cmsgpack.unpack(ARGV[4]), ARGV[5])
 end
 return {epoch, appended, recorded, 1}
 """
 )
 
 
-class Entry(msgspec.Struct, frozen=True):
-    """One entry as the gateway reads it. `stamp` is the epoch and a number for each channel, of a message that is numbered."""
+class Message(msgspec.Struct, frozen=True, array_like=True):
+    """One event for some channels, to each of which it is a message of its own, with its number there if it is numbered.
 
-    id: str
-    number: int | None
+    `data` is JSON, or whatever who triggers it over HTTP means by it. With a key it is state: the highest version of
+    the key replaces the others. No client is told the correlation id. One that terminates a user's connections is for no
+    channel.
+    """
+
     channels: tuple[str, ...]
     event: str
     data: str
+    key: str | None = None
+    version: int | None = None
+    correlation_id: UUID | None = None
     excluded: str | None = None
     user_id: str | None = None
     terminated_user: str | None = None
-    stamp: tuple[str, ...] = ()
-    correlation_id: str = ""
 
-    def data_for(self, index: int) -> str:
-        """The data as the channel of this index is told it: what is numbered says its number there, before the rest."""
-        if not self.stamp:
-            return self.data
-        comma = "" if self.data == "{}" else ","
-        return f'{{"_epoch":{self.stamp[0]},"_seq":{self.stamp[index + 1]}{comma}{self.data[1:]}'
+
+class Entry(msgspec.Struct, frozen=True):
+    """What one call appended. `number` is its last message's; `stamps` are the epoch and the numbers within channels."""
+
+    id: str
+    number: int
+    messages: list[Message]
+    stamps: list[int]
+
+    def told(self) -> Iterator[tuple[str, Message, int | None]]:
+        """What each channel is told, in order: the channel, the message, and its number there if it is numbered."""
+        seqs = iter(self.stamps[1:])
+        for message in self.messages:
+            for channel in message.channels:
+                yield channel, message, next(seqs, None)
+
+    def data_of(self, message: Message, seq: int | None) -> str:
+        """The data as a channel is told it: what is numbered says its number there, before the rest."""
+        if seq is None:
+            return message.data
+        comma = "" if message.data == "{}" else ","
+        return f'{{"_epoch":{self.stamps[0]},"_seq":{seq}{comma}{message.data[1:]}'
 
     @property
     def appended_ms(self) -> int:
         return int(self.id.partition("-")[0])
 
 
+pack: Final = msgspec.msgpack.encode
+_decode_messages: Final = msgspec.msgpack.Decoder(list[Message]).decode
+_decode_stamps: Final = msgspec.msgpack.Decoder(list[int]).decode
+
+
 def read_entry(id: bytes, fields: Mapping[bytes, bytes]) -> Entry:
-    """Raises ValueError for bytes or numbers that no appender of ours writes."""
-    text = {name: value.decode() for name, value in fields.items()}
-    number = text.get(b"n")
+    """Raises ValueError for what no appender of ours writes."""
+    if not {b"n", b"m"} <= fields.keys():
+        raise ValueError(f"no entry of the push log has these fields: {fields.keys()}")
+    stamps = fields.get(b"s")
     return Entry(
         id=id.decode(),
-        number=int(number) if number is not None else None,
-        channels=tuple(text.get(b"c", "").split()),
-        event=text.get(b"e", ""),
-        data=text.get(b"d", ""),
-        excluded=text.get(b"x"),
-        user_id=text.get(b"u"),
-        terminated_user=text.get(b"t"),
-        stamp=tuple(text.get(b"s", "").split()),
-        correlation_id=text.get(b"i", ""),
+        number=int(fields[b"n"]),
+        messages=_decode_messages(fields[b"m"]),
+        stamps=_decode_stamps(stamps) if stamps is not None else [],
     )
 
 
-def message_fields(
-    channels: tuple[str, ...], event: str, data: str, excluded: str | None = None, user_id: str | None = None
-) -> list[str]:
-    fields = ["c", " ".join(channels), "e", event, "d", data]
-    if excluded is not None:
-        fields += ["x", excluded]
-    if user_id is not None:
-        fields += ["u", user_id]
-    return fields
-
-
-def termination_fields(user_id: str) -> list[str]:
-    return ["t", user_id]
+def termination(user_id: str) -> Message:
+    return Message((), "", "", terminated_user=user_id)
 
 
 def is_before(id: str, other: str) -> bool:

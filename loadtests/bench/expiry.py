@@ -135,9 +135,11 @@ async def _announcements(
         await quiet(environment)
         pushed: dict[UUID, float] = {}
         for entry_id, fields in await redis.xrange(push.STREAM):
-            if fields.get(b"e") == b"ticket.released":
-                ticket_id = UUID(msgspec.json.decode(fields[b"d"])["ticket"]["id"])
-                pushed.setdefault(ticket_id, int(entry_id.partition(b"-")[0]) / 1000)
+            entry = push.read_entry(entry_id, fields)
+            for message in entry.messages:
+                if message.event == "ticket.released":
+                    ticket_id = UUID(msgspec.json.decode(message.data)["ticket"]["id"])
+                    pushed.setdefault(ticket_id, entry.appended_ms / 1000)
     finally:
         await redis.aclose()
     return told, pushed

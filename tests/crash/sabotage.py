@@ -94,7 +94,7 @@ def acknowledge_before_effect() -> None:
 def tell_without_position() -> None:
     """What was told is on record in Postgres only, after it was told."""
     state = Publisher.state
-    check = "if position > recorded then"
+    check = "if tonumber(ARGV[6]) > recorded then"
     assert check in log.PUBLISH
     setattr(publisher, "PUBLISH", log.PUBLISH.replace(check, "if true then"))  # noqa: B010 - it is Final
 

@@ -84,9 +84,10 @@ async def under_way(world: World) -> list[str]:
 async def _counted(world: World) -> dict[str, int]:
     """The version of the last count that was pushed, by show."""
     counts = [
-        json.loads(fields[b"d"])["show"]
-        for _, fields in await world.redis.xrange(push.STREAM)
-        if fields[b"e"] == b"show.availability"
+        json.loads(message.data)["show"]
+        for entry_id, fields in await world.redis.xrange(push.STREAM)
+        for message in push.read_entry(entry_id, fields).messages
+        if message.event == "show.availability"
     ]
     return {show["id"]: show["version"] for show in counts}
 
@@ -230,12 +231,14 @@ async def _push_log(world: World, outbox: Sequence[Any]) -> list[str]:
     told: defaultdict[tuple[str, str], list[tuple[str, int]]] = defaultdict(list)
     for entry_id, fields in await world.redis.xrange(push.STREAM):
         entry = push.read_entry(entry_id, fields)
-        for channel, seq in zip(entry.channels, entry.stamp[1:], strict=True):
-            numbers[channel].append(int(seq))
-        data = json.loads(entry.data)
-        noun = "ticket" if entry.channels[0].startswith("show-") else "order"
-        if noun in data:
-            told[noun, data[noun]["id"]].append((entry.event, data[noun]["version"]))
+        for channel, _, seq in entry.told():
+            assert seq is not None, f"{channel} was told something without a number"
+            numbers[channel].append(seq)
+        for message in entry.messages:
+            data = json.loads(message.data)
+            noun = "ticket" if message.channels[0].startswith("show-") else "order"
+            if noun in data:
+                told[noun, data[noun]["id"]].append((message.event, data[noun]["version"]))
     for channel, seen in numbers.items():
         if seen != list(range(seen[0], seen[0] + len(seen))):
             wrong.append(f"{channel} was numbered {seen}")

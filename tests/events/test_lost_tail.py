@@ -1,6 +1,7 @@
 """A Redis that comes back without the end of its append-only file: the stream is refilled, and users hear nothing twice."""
 
 import asyncio
+import json
 import subprocess
 import time
 from collections import Counter
@@ -90,7 +91,7 @@ class Cut:
         self.server = server
         self.rows = rows
         self.redis = system.redis()
-        self._told: dict[bytes, int] = {}
+        self._told: dict[tuple[bytes, int], int] = {}
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -113,10 +114,11 @@ class Cut:
         return set(numbers) <= set(await self.told())
 
     async def told(self) -> Counter[int]:
-        """How often each order was told, over all lives of this Redis. An entry of the push log is known by its id."""
+        """How often each order was told, over all lives of this Redis. A message of the push log is known by its place."""
         for entry_id, fields in await self.redis.xrange(push.STREAM):
-            if fields[b"e"] == b"order.created":
-                self._told[entry_id] = int(fields[b"d"].split(b'"total":')[1].split(b",")[0])
+            for place, message in enumerate(push.read_entry(entry_id, fields).messages):
+                if message.event == "order.created":
+                    self._told[entry_id, place] = json.loads(message.data)["order"]["total"]
         return Counter(self._told.values())
 
     async def refilled(self, count: int) -> bool:

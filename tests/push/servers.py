@@ -23,6 +23,7 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from backend.push.app import build_gateway
 from backend.push.gateway import Gateway
+from backend.push.log import Entry, read_entry
 from backend.push.server import GatewayServer, uvicorn_config
 from backend.push.settings import GatewaySettings
 from tests.push.watcher import Endpoint, Watcher
@@ -228,10 +229,10 @@ async def _authorize_user(request: Request) -> Response:
     return JSONResponse(answer)
 
 
-def entries(url: str) -> Sequence[dict[bytes, bytes]]:
+def entries(url: str) -> Sequence[Entry]:
     """What stands in the push log."""
     with redis.Redis.from_url(url) as client:
-        return [fields for _, fields in client.xrange("gittix:push")]
+        return [read_entry(entry_id, fields) for entry_id, fields in client.xrange("gittix:push")]
 
 
 async def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:

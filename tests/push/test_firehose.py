@@ -5,7 +5,8 @@ import json
 
 import redis
 
-from backend.push.firehose import Firehose
+from backend.push.firehose import MAX_BATCHES, Firehose
+from backend.push.log import Message, pack
 from tests.push.servers import RedisServer, running_gateway, until
 
 
@@ -58,7 +59,8 @@ async def test_an_emptied_redis_starts_a_new_log_that_is_read_from_its_start(
         redis_server.flush()
         with redis.Redis.from_url(redis_server.url) as other:
             # A clock that stepped back: the new log's ids are below the old one's.
-            other.xadd("gittix:push", {"n": 1, "c": "show-1", "e": "n", "d": '{"at":2}'}, id="1-1")
+            message = Message(("show-1",), "n", '{"at":2}')
+            other.xadd("gittix:push", {"n": 1, "m": pack([message])}, id="1-1")
         assert await client.data("n") == {"at": 2}
 
 
@@ -92,12 +94,29 @@ async def test_clients_are_sent_back_when_the_log_was_trimmed_before_it_was_read
         assert await client.close_code() == 4200
 
 
+async def test_clients_are_sent_back_when_a_part_of_a_call_that_was_not_read_is_missing(
+    redis_server: RedisServer,
+) -> None:
+    """Numbers are of messages: an entry of two that comes after one that is gone is a jump, after none it is not."""
+    async with running_gateway(redis_server.url) as gateway, gateway.raw() as client:
+        await client.established()
+        await client.subscribe("show-1")
+        events = [{"channel": "show-1", "name": "n", "data": {"at": at}} for at in (1, 2)]
+        await gateway.call("trigger_batch", events)
+        assert [await client.data("n") for _ in events] == [{"at": 1}, {"at": 2}]
+        with redis.Redis.from_url(redis_server.url) as other:
+            other.hincrby("gittix:push:state", "n", 1)
+        await gateway.call("trigger_batch", events)
+        assert await client.close_code() == 4200
+
+
 async def test_an_unreadable_entry_is_passed_over(redis_server: RedisServer) -> None:
     async with running_gateway(redis_server.url) as gateway, gateway.raw() as client:
         await client.established()
         await client.subscribe("show-1")
         with redis.Redis.from_url(redis_server.url) as other:
-            other.xadd("gittix:push", {"c": "show-1", "e": "n", "d": b"\xff"})
+            for fields in ({"n": 1}, {"n": 1, "m": b"\xff"}, {"c": "show-1", "e": "n", "d": "{}"}):
+                other.xadd("gittix:push", fields)
         await gateway.call("trigger", "show-1", "n", {"at": 1})
         assert await client.data("n") == {"at": 1}
 
@@ -124,13 +143,13 @@ async def test_the_reader_waits_for_a_slow_consumer(redis_server: RedisServer) -
     await firehose.connect()
     reading = asyncio.create_task(firehose.read())
     for at in range(30):
-        await firehose.append(["c", "a", "e", "n", "d", str(at)])
+        await firehose.append(Message(("a",), "n", str(at)))
         await asyncio.sleep(0.005)
     seen: list[str] = []
     while len(seen) < 30:
-        assert firehose._batches.qsize() <= 8
+        assert firehose._batches.qsize() <= MAX_BATCHES
         batch = (await firehose.next_published()).message
-        seen += [entry.data for entry in batch.entries]  # type: ignore[attr-defined]
+        seen += [message.data for entry in batch.entries for message in entry.messages]  # type: ignore[attr-defined]
         batch.done()  # type: ignore[attr-defined]
     assert seen == [str(at) for at in range(30)]
     reading.cancel()

@@ -9,8 +9,8 @@ from redis.asyncio import Redis
 
 from backend.push import log as pushlog
 from backend.push import publisher as publishing
-from backend.push.log import DAY_SECONDS, ONCE_SECONDS
-from backend.push.publisher import HostedPublisher, Message, Place, Publisher, PublishError, PublisherState
+from backend.push.log import DAY_SECONDS, MAX_LENGTH, ONCE_SECONDS, Message
+from backend.push.publisher import HostedPublisher, Place, Publisher, PublishError, PublisherState
 from tests.push.servers import APP_ID, HOST, KEY, SECRET, RedisServer, RunningGateway, entries
 from tests.system import free_port
 
@@ -22,16 +22,15 @@ async def client(redis_server: RedisServer) -> AsyncIterator[Redis]:
 
 
 def held(*channels: str, **data: Any) -> Message:
-    return Message(channels or ("show-1",), "ticket.held", data, key="t1", version=3)
+    return Message(channels or ("show-1",), "ticket.held", json.dumps(data), key="t1", version=3)
 
 
 def published(redis_server: RedisServer, channel: str | None = None) -> list[Any]:
     """What this channel is told, or all of them."""
-    found = [pushlog.read_entry(b"1-1", fields) for fields in entries(redis_server.url)]
     return [
-        json.loads(entry.data_for(index))
-        for entry in found
-        for index, name in enumerate(entry.channels)
+        json.loads(entry.data_of(message, seq))
+        for entry in entries(redis_server.url)
+        for name, message, seq in entry.told()
         if channel in (None, name)
     ]
 
@@ -49,17 +48,18 @@ async def test_messages_are_numbered_in_their_channels(redis_server: RedisServer
         {"_epoch": state.epoch, "_seq": 1},
         {"_epoch": state.epoch, "_seq": 2, "a": {"_": 1}},
     ]
-    first = entries(redis_server.url)[0]
-    assert (first[b"k"], first[b"v"], first[b"c"], first[b"n"]) == (b"t1", b"3", b"show-1", b"1")
+    (entry,) = entries(redis_server.url)
+    assert entry.number == len(entry.messages) == 3
+    assert entry.messages[0] == held(a="ü")
 
 
-async def test_one_entry_is_numbered_in_each_of_its_channels(
+async def test_a_message_is_numbered_in_each_of_its_channels(
     redis_server: RedisServer, client: Redis
 ) -> None:
     publisher = Publisher(client)
     messages = [held("show-1"), held("show-1", "ticket-1", n=1), held("ticket-1")]
     state = await publisher.publish([Place(1, messages)], expected_appended=0)
-    assert len(entries(redis_server.url)) == state.appended == 3
+    assert state.appended == 3
     assert [message["_seq"] for message in published(redis_server, "show-1")] == [1, 2]
     assert published(redis_server, "ticket-1") == [
         {"_epoch": state.epoch, "_seq": 1, "n": 1},
@@ -93,6 +93,51 @@ async def test_many_positions_in_one_call_are_each_published_once(
     told = published(redis_server)
     assert [message["n"] for message in told] == [0, 0, 1, 0, 1, 2, 0, 1, 2, 3]
     assert [message["_seq"] for message in told] == list(range(1, 11))
+    assert [entry.number for entry in entries(redis_server.url)] == [3, 6, 10]
+
+
+async def test_beside_a_place_that_is_published_already_only_the_new_ones_are_appended(
+    redis_server: RedisServer, client: Redis
+) -> None:
+    publisher = Publisher(client)
+    places = [Place(position, [held(n=position)]) for position in range(1, 6)]
+    state = await publisher.publish(places[:3], expected_appended=0)
+    # The publisher that follows one whose call seemed to fail knows neither what it appended nor its epoch.
+    after = await Publisher(client).publish(places, expected_appended=0)
+    assert after == PublisherState(state.epoch, 5, 5)
+    assert [message["n"] for message in published(redis_server)] == [1, 2, 3, 4, 5]
+    assert [entry.number for entry in entries(redis_server.url)] == [3, 5]
+
+
+async def test_a_tail_that_was_lost_beside_a_published_place_begins_a_new_epoch(
+    redis_server: RedisServer, client: Redis
+) -> None:
+    publisher = Publisher(client)
+    state = await publisher.publish([Place(1, [held()])], expected_appended=0)
+    lost = await publisher.publish([Place(1, [held()]), Place(2, [held()])], expected_appended=5)
+    assert lost.epoch > state.epoch
+    assert (lost.appended, lost.position) == (6, 2)
+
+
+async def test_a_flood_is_cut_by_its_messages(redis_server: RedisServer, client: Redis) -> None:
+    publisher = Publisher(client)
+    flood = [Place(position, [held(n=n) for n in range(500)]) for position in range(1, 261)]
+    await publisher.publish(flood, expected_appended=0)
+    kept = entries(redis_server.url)
+    first = kept[0].number - len(kept[0].messages)
+    assert kept[-1].number == 130_000
+    assert MAX_LENGTH <= kept[-1].number - first <= MAX_LENGTH + MAX_LENGTH // 10
+    # Nothing is missing within.
+    assert sum(len(entry.messages) for entry in kept) == kept[-1].number - first
+
+
+async def test_what_is_older_than_a_minute_is_cut(redis_server: RedisServer, client: Redis) -> None:
+    # Redis drops whole nodes of a stream: this one fills its own.
+    old = held(text="x" * 5_000)
+    await client.xadd("gittix:push", {"n": 1, "m": pushlog.pack([old])}, id="1-1")
+    await client.hset("gittix:push:state", "n", "1")  # type: ignore[misc]
+    await Publisher(client).publish([Place(1, [held(), held()])], expected_appended=0)
+    assert [(entry.number, len(entry.messages)) for entry in entries(redis_server.url)] == [(3, 2)]
 
 
 async def test_a_mark_is_published_once_and_moves_no_position(

@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 from prometheus_client import REGISTRY
 
+from backend.push.log import Message
 from backend.push.settings import SLICE_BYTES
 from tests.push.servers import HOST, KEY, RawClient, RedisServer, RunningGateway, running_gateway, until
 
@@ -109,17 +110,16 @@ async def lazy_subscriber(gateway: RunningGateway, channel: str) -> AsyncIterato
 async def flood(gateway: RunningGateway, channel: str) -> int:
     """Append until a socket was closed for slowness: the kernel's buffers take megabytes before ours fill."""
     sent = 0
-    fields = ["c", channel, "e", "n", "d"]
     occupied = gateway.gateway.hub.channel(channel)
     assert occupied is not None
     before = len(occupied.subscribers)
     while len(occupied.subscribers) == before:
         assert sent < 4_000, "the slow reader is still there"
-        batch = [[*fields, json.dumps({"at": sent + at, "pad": "x" * 9_000})] for at in range(20)]
-        await gateway.gateway.firehose.append(*batch)
+        batch = [json.dumps({"at": sent + at, "pad": "x" * 9_000}) for at in range(20)]
+        await gateway.gateway.firehose.append(*[Message((channel,), "n", data) for data in batch])
         sent += 20
         await asyncio.sleep(0.01)
-    await gateway.gateway.firehose.append([*fields, '{"at":null}'])
+    await gateway.gateway.firehose.append(Message((channel,), "n", '{"at":null}'))
     return sent
 
 

@@ -18,13 +18,13 @@ from backend.events.stream import DEAD_LETTERS, Position
 from backend.kernel import lease as leases
 from backend.kernel.supervised import running
 from backend.push import log as push
-from backend.push.publisher import Message, Publisher
+from backend.push.publisher import Publisher
 from tests import factories
 from tests.events.log import record_orders
 from tests.factories import Json
 from tests.system import System, until
 from workers import messages
-from workers.messages import UnknownEvent
+from workers.messages import Told, UnknownEvent
 from workers.notifications import SENT_BACK, Notifier, position_of, told_at
 
 
@@ -58,9 +58,9 @@ async def heard(system: System) -> list[Heard]:
     found = []
     for entry_id, fields in await system.redis().xrange(push.STREAM):
         entry = push.read_entry(entry_id, fields)
-        for index, channel in enumerate(entry.channels):
-            data = msgspec.json.decode(entry.data_for(index))
-            found.append(Heard(entry.appended_ms / 1000, channel, entry.event, data))
+        for channel, message, seq in entry.told():
+            data = msgspec.json.decode(entry.data_of(message, seq))
+            found.append(Heard(entry.appended_ms / 1000, channel, message.event, data))
     return found
 
 
@@ -256,7 +256,7 @@ async def buried(system: System, monkeypatch: pytest.MonkeyPatch) -> str:
     rows = await system.connect()
     await system.start("relay")
     with monkeypatch.context() as broken:
-        broken.setattr(workers.notifications, "messages_for", _choking(1))
+        broken.setattr(workers.notifications, "told_of", _choking(1))
         async with notifying(system):
             await record_orders(rows, 1, 2)
             await heard_as(system, "order.created")
@@ -266,12 +266,12 @@ async def buried(system: System, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def _choking(total: int) -> Any:
-    def messages_for(event: Event) -> list[Message]:
+    def told_of(event: Event) -> Told:
         if data_of(event).get("total") == total:
             raise UnknownEvent("a version that nobody knows yet")
-        return messages.messages_for(event)
+        return messages.told_of(event)
 
-    return messages_for
+    return told_of
 
 
 async def totals(system: System) -> list[int]:
@@ -303,7 +303,7 @@ async def test_an_event_that_was_sent_back_is_told_once_and_at_once(system: Syst
 async def test_an_event_that_still_cannot_be_told_is_buried_again(
     system: System, buried: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workers.notifications, "messages_for", _choking(1))
+    monkeypatch.setattr(workers.notifications, "told_of", _choking(1))
     async with notifying(system):
         await send_back(system, buried)
         await until(lambda: forgotten(system))

@@ -1,6 +1,7 @@
 """Two relays and two workers as processes of their own: one of each is active, and kill -9 moves its part to the other."""
 
 import asyncio
+import json
 import os
 import signal
 import sys
@@ -131,9 +132,12 @@ async def test_the_other_notifier_goes_on_within_seconds_of_a_kill(system: Syste
 
     async def told() -> list[int]:
         """The orders that were told, in order."""
-        found = await redis.xrange(push.STREAM)
-        orders = [fields[b"d"] for _, fields in found if fields[b"e"] == b"order.created"]
-        return [int(data.split(b'"total":')[1].split(b",")[0]) for data in orders]
+        return [
+            json.loads(message.data)["order"]["total"]
+            for entry in await redis.xrange(push.STREAM)
+            for message in push.read_entry(*entry).messages
+            if message.event == "order.created"
+        ]
 
     async def has_told(number: int) -> bool:
         return number in await told()

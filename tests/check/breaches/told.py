@@ -12,9 +12,8 @@ from tests.check.market import Market
 
 async def tell(market: Market, channel: str, event: str, **body: object) -> None:
     """A message as the publisher's script appends it."""
-    await market.redis.xadd(
-        push.STREAM, {"c": channel, "e": event, "d": msgspec.json.encode(body), "s": "1 1"}
-    )
+    message = push.Message((channel,), event, msgspec.json.encode(body).decode())
+    await market.redis.xadd(push.STREAM, {"n": 1, "m": push.pack([message]), "s": push.pack([1, 1])})
 
 
 async def newest(market: Market, channel: str) -> Mapping[str, object]:
@@ -53,9 +52,11 @@ async def forget_a_message(market: Market) -> None:
     ticket_id = await market.rows.fetchval(
         f"update tickets.tickets set updated_at = now() - interval '30 seconds' where {FREE_TICKET} returning id"
     )
-    for entry_id, fields in await market.redis.xrange(push.STREAM):
-        if fields.get(b"k") == str(ticket_id).encode():
-            await market.redis.xdel(push.STREAM, entry_id)
+    entries = await market.redis.xrange(push.STREAM)
+    await market.redis.delete(push.STREAM)
+    for entry_id, fields in entries:
+        told = [m for m in push.read_entry(entry_id, fields).messages if m.key != str(ticket_id)]
+        await market.redis.xadd(push.STREAM, fields | {b"m": push.pack(told)}, id=entry_id)
 
 
 BREACHES = [
