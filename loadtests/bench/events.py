@@ -19,7 +19,7 @@ from backend.events.consumer import Consumer
 from backend.events.relay import Relay
 from backend.events.stores import open_stores
 from backend.events.stream import FIELD, STREAM, Position
-from backend.kernel import database
+from backend.kernel import database, memory
 from backend.kernel.database import Connection
 from backend.kernel.redis import open_redis
 from backend.kernel.settings import Settings
@@ -50,6 +50,8 @@ from (select array_agg(gen_random_uuid()) as shows from generate_series(1, 100))
 
 async def measure() -> None:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))
+    # As the processes do that these parts run in.
+    memory.settle()
     async with bare_stores() as (settings, owner):
         redis = open_redis(settings.redis_url, name="bench")
         try:
