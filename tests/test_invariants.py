@@ -81,9 +81,9 @@ async def test_i4_a_stale_write_changes_nothing(shop: Shop) -> None:
     orders, payments = await shop.system.connect("orders"), await shop.system.connect("payments")
     stale, nobody = UUID(first["id"]), uuid4()
     for call in (
-        "tickets.release($1, $2)",
-        "tickets.extend($1, now() + interval '1 h', $2)",
-        "tickets.sell($1, $2)",
+        "tickets.release($1, orders.tickets_of($1), $2)",
+        "tickets.extend($1, orders.tickets_of($1), now() + interval '1 h', $2)",
+        "tickets.sell($1, orders.tickets_of($1), $2)",
     ):
         assert await orders.fetchval(f"select {call}", stale, nobody) == 0
     assert (

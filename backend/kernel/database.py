@@ -160,9 +160,10 @@ def _watch(pool: Pool, name: str) -> None:
 
 
 async def _codecs(taken: Any) -> None:
-    await taken.set_type_codec(
-        "jsonb",
-        schema="pg_catalog",
-        encoder=lambda value: msgspec.json.encode(value).decode(),
-        decoder=msgspec.json.decode,
-    )
+    for name in ("json", "jsonb"):
+        await taken.set_type_codec(
+            name,
+            schema="pg_catalog",
+            encoder=lambda value: msgspec.json.encode(value).decode(),
+            decoder=msgspec.json.decode,
+        )

@@ -16,7 +16,7 @@ _EFFECTIVE = """
 """
 
 _ORDER = f"""
-    orders.state(o) || jsonb_build_object(
+    orders.state(o)::jsonb || jsonb_build_object(
         'status', {_EFFECTIVE},
         'server_now', now(),
         'seconds_left', case

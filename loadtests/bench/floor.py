@@ -31,7 +31,7 @@ with held as (
     insert into orders.orders (id, buyer_id, subtotal, fee, total, currency, expires_at, latest_expiry)
     select $2::uuid, $3::uuid, price, 100, price + 100, currency, now() + interval '1 hour', now() + interval '2 hours'
     from held
-    returning id, total, version, orders.state(orders) || '{"tickets": []}' as state
+    returning id, total, version, orders.state(orders, '[]') as state
 ), line as (
     insert into orders.lines (order_id, buyer_id, ticket_id, show_id, seller_id, price, section, "row", seat)
     select $2::uuid, $3::uuid, id, show_id, seller_id, price, section, "row", seat from held

@@ -31,7 +31,7 @@ async def test_events_are_published_in_order_under_epoch_and_position(system: Sy
     written = await rows.fetch("select event_id, occurred_at from events.outbox order by id")
     assert event_ids(events) == [row["event_id"] for row in written]
     assert [event.envelope.occurred_at for event in events] == [row["occurred_at"] for row in written]
-    assert [bytes(event.envelope.data) for event in events] == [b'{"n": %d}' % n for n in (1, 2, 3)]
+    assert [bytes(event.envelope.data) for event in events] == [b'{"n":%d}' % n for n in (1, 2, 3)]
 
 
 async def test_what_rolled_back_is_never_published_and_leaves_no_gap(system: System, rows: Any) -> None:

@@ -194,12 +194,21 @@ async def test_stale_ends_of_the_first_order_leave_the_second_alone(system: Syst
     payments = await system.connect("payments")
     before = await snapshot(owner)
     stale, correlation = UUID(order_1["id"]), uuid4()
-    assert await orders.fetchval("select tickets.release($1, $2)", stale, correlation) == 0
     assert (
-        await orders.fetchval("select tickets.extend($1, now() + interval '1 hour', $2)", stale, correlation)
+        await orders.fetchval("select tickets.release($1, orders.tickets_of($1), $2)", stale, correlation)
         == 0
     )
-    assert await orders.fetchval("select tickets.sell($1, $2)", stale, correlation) == 0
+    assert (
+        await orders.fetchval(
+            "select tickets.extend($1, orders.tickets_of($1), now() + interval '1 hour', $2)",
+            stale,
+            correlation,
+        )
+        == 0
+    )
+    assert (
+        await orders.fetchval("select tickets.sell($1, orders.tickets_of($1), $2)", stale, correlation) == 0
+    )
     reserved = await orders.fetchval(
         "select tickets.reserve($1, $2, $3, 'EUR', $4)", stale, [UUID(ticket["id"])], [4500], correlation
     )
@@ -270,13 +279,14 @@ async def test_expiry_leaves_an_order_that_somebody_is_deciding_about(system: Sy
     await system.start("api")
     order, tickets = await cart(system, system.person(), 2)
     owner, orders, rival = await system.connect(), await system.connect("orders"), await system.connect()
-    await lapse(owner, order, seconds=0)
+    await lapse(owner, order)
     async with rival.transaction():
         await rival.execute(
             "select 1 from tickets.tickets where id = $1 for no key update", UUID(tickets[1]["id"])
         )
         assert await orders.fetchval("select orders.expire_due(1000, $1)", uuid4()) == 0
         assert [await holder(owner, ticket) for ticket in tickets] == [("held", order["id"])] * 2
+        assert await status(owner, order) == "pending"
     assert await orders.fetchval("select orders.expire_due(1000, $1)", uuid4()) == 1
     assert await status(owner, order) == "expired"
 

@@ -279,7 +279,7 @@ async def test_payments_cannot_write_orders_and_tickets_but_by_these_functions(d
         "update orders.orders set status = 'completed'",
         "update tickets.tickets set status = 'sold'",
         "select orders.cancel(gen_random_uuid(), gen_random_uuid(), gen_random_uuid())",
-        "select tickets.sell(gen_random_uuid(), gen_random_uuid())",
+        "select tickets.sell(gen_random_uuid(), '{}', gen_random_uuid())",
     ):
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await desk.payments.execute(statement)

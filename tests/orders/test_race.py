@@ -16,7 +16,8 @@ from tests.system import Person, System
 # `tickets.hold` as somebody might have written it: it takes the tickets without looking whether they are free.
 UNGUARDED_HOLD = """
     create or replace function tickets.hold(
-        p_order uuid, p_buyer uuid, p_tickets uuid[], p_until timestamptz, p_correlation uuid,
+        p_order uuid, p_buyer uuid, p_tickets uuid[], p_until timestamptz, p_displaced uuid[], p_beside uuid[],
+        p_correlation uuid,
         out outcome text, out refused uuid, out refused_until timestamptz, out displaced uuid[], out held tickets.tickets[]
     )
     language plpgsql volatile security definer set search_path = pg_catalog, pg_temp

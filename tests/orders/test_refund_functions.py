@@ -13,13 +13,15 @@ from tests.system import Person, System
 
 # `tickets.unsell` as somebody might have written it: it goes by the tickets' ids and not by who has them.
 UNGUARDED_UNSELL = """
-    create or replace function tickets.unsell(p_order uuid, p_relist boolean, p_correlation uuid) returns int
+    create or replace function tickets.unsell(
+        p_order uuid, p_tickets uuid[], p_relist boolean, p_correlation uuid
+    ) returns int
     language sql volatile security definer set search_path = pg_catalog, pg_temp
     as $$
         with unsold as (
             update tickets.tickets t
             set status = 'available', order_id = null, held_until = null, version = version + 1
-            where t.id in (select l.ticket_id from orders.lines l where l.order_id = p_order) returning 1
+            where t.id = any (p_tickets) returning 1
         )
         select count(*)::int from unsold
     $$
@@ -174,7 +176,10 @@ async def test_a_stale_refund_leaves_the_next_orders_ticket_alone(
         await desk.finish(refund, relist=False)
         assert await desk.fail(refund) is False
         assert (await desk.begin(refund))["outcome"] == "refunded"
-    assert await desk.owner.fetchval("select tickets.unsell($1, true, $1)", desk.order_id) == 0
+    assert (
+        await desk.owner.fetchval("select tickets.unsell($1, orders.tickets_of($1), true, $1)", desk.order_id)
+        == 0
+    )
     assert await snapshot(desk.owner) == before
     assert await desk.holders() == [(other, order["id"])] * 2
 
@@ -189,7 +194,7 @@ async def test_without_its_guard_a_stale_refund_takes_the_next_orders_ticket(
     order = await factories.order(system.person("rival"), *(ticket["id"] for ticket in desk.tickets))
     assert await desk.holders() == [("held", order["id"])] * 2
     await desk.owner.execute(UNGUARDED_UNSELL)
-    await desk.owner.fetchval("select tickets.unsell($1, true, $1)", desk.order_id)
+    await desk.owner.fetchval("select tickets.unsell($1, orders.tickets_of($1), true, $1)", desk.order_id)
     assert await desk.holders() == [("available", None)] * 2
 
 

@@ -33,7 +33,7 @@ update orders.lines l set live = false from back where l.ticket_id = back.id
 """
 
 # The order's row before its tickets': the other way round than everybody else, and with time to be met on the way.
-TICKETS_FIRST = "perform tickets.release(p_order, p_correlation);"
+TICKETS_FIRST = "perform tickets.release(p_order, orders.tickets_of(p_order), p_correlation);"
 ORDER_FIRST = f"perform 1 from orders.orders o where o.id = p_order for no key update; perform pg_sleep(0.02); {TICKETS_FIRST}"
 
 

@@ -51,9 +51,9 @@ class Mirror:
         assert order.status in PAID | ENDED
         order_id, nobody = UUID(order.id), uuid4()
         for call in (
-            "tickets.release($1, $2)",
-            "tickets.extend($1, now() + interval '1 h', $2)",
-            "tickets.sell($1, $2)",
+            "tickets.release($1, orders.tickets_of($1), $2)",
+            "tickets.extend($1, orders.tickets_of($1), now() + interval '1 h', $2)",
+            "tickets.sell($1, orders.tickets_of($1), $2)",
             "cardinality(orders.close(array[$1::uuid], 'cancelled', $2))",
             "cardinality(orders.close(array[$1::uuid], 'expired', $2))",
         ):

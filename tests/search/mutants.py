@@ -3,7 +3,8 @@
 # Takes the tickets without looking whether they are free.
 UNGUARDED_HOLD = """
     create or replace function tickets.hold(
-        p_order uuid, p_buyer uuid, p_tickets uuid[], p_until timestamptz, p_correlation uuid,
+        p_order uuid, p_buyer uuid, p_tickets uuid[], p_until timestamptz, p_displaced uuid[], p_beside uuid[],
+        p_correlation uuid,
         out outcome text, out refused uuid, out refused_until timestamptz, out displaced uuid[], out held tickets.tickets[]
     )
     language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
@@ -43,7 +44,7 @@ CHECK_THEN_WRITE_HOLD = UNGUARDED_HOLD.replace(
 # Frees what is on the order's lines, whoever has it now.
 RELEASE_BY_LINES = """
     create or replace function tickets.release(
-        p_order uuid, p_correlation uuid, p_from text[] default array['held']
+        p_order uuid, p_tickets uuid[], p_correlation uuid, p_from text[] default array['held']
     ) returns int
     language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
     as $$
@@ -53,7 +54,7 @@ RELEASE_BY_LINES = """
         with freed as (
             update tickets.tickets t
             set status = 'available', order_id = null, held_until = null, version = t.version + 1
-            where t.id in (select l.ticket_id from orders.lines l where l.order_id = p_order) and t.status = any (p_from)
+            where t.id = any (p_tickets) and t.status = any (p_from)
             returning t as ticket
         ), told as (
             insert into events.outbox (type, subject, version, data, correlation_id)
@@ -87,17 +88,18 @@ RESERVE_AT_ANY_PRICE = """
 
 # Ends every hold, whether its time is up or not.
 EXPIRE_EVERYTHING = """
-    create or replace function tickets.release_due(p_limit int, p_correlation uuid) returns uuid[]
+    create or replace function tickets.release_due(
+        p_orders uuid[], p_tickets uuid[], p_correlation uuid, out released uuid[], out bare uuid[]
+    )
     language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
     as $$
     declare
-        v_orders uuid[] := array(select distinct t.order_id from tickets.tickets t where t.status = 'held');
         v_order uuid;
     begin
-        foreach v_order in array v_orders loop
-            perform tickets.release(v_order, p_correlation);
+        released := array(select distinct t.order_id from tickets.tickets t where t.status = 'held');
+        foreach v_order in array released loop
+            perform tickets.release(v_order, orders.tickets_of(v_order), p_correlation);
         end loop;
-        return v_orders;
     end
     $$
 """
@@ -117,7 +119,7 @@ FINISH_REFUND_AGAIN = """
         if not found then
             return exists (select from orders.orders o where o.id = p_order and o.status = 'refunded');
         end if;
-        perform tickets.unsell(p_order, p_relist, p_correlation);
+        perform tickets.unsell(p_order, orders.tickets_of(p_order), p_relist, p_correlation);
         update orders.lines l set live = false where l.order_id = p_order;
         insert into events.outbox (type, subject, version, data, correlation_id)
         values ('order.refunded', v_order.id, v_order.version, orders.state(v_order), p_correlation);
@@ -128,7 +130,9 @@ FINISH_REFUND_AGAIN = """
 
 # Takes off sale, or puts on it, what is on the order's lines, whoever has it now.
 UNSELL_BY_LINES = """
-    create or replace function tickets.unsell(p_order uuid, p_relist boolean, p_correlation uuid) returns int
+    create or replace function tickets.unsell(
+        p_order uuid, p_tickets uuid[], p_relist boolean, p_correlation uuid
+    ) returns int
     language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
     as $$
     declare
@@ -138,12 +142,12 @@ UNSELL_BY_LINES = """
             update tickets.tickets t
             set status = case when p_relist then 'available' else 'withdrawn' end, order_id = null, held_until = null,
                 version = t.version + 1
-            where t.id in (select l.ticket_id from orders.lines l where l.order_id = p_order)
+            where t.id = any (p_tickets)
             returning t as ticket
         ), told as (
             insert into events.outbox (type, subject, version, data, correlation_id)
             select case when p_relist then 'ticket.released' else 'ticket.withdrawn' end, (ticket).id, (ticket).version,
-                   tickets.state(ticket) || jsonb_build_object('previous_order_id', p_order, 'refunded', true), p_correlation
+                   tickets.state(ticket, p_order, true), p_correlation
             from unsold
         )
         select count(*) into v_unsold from unsold;

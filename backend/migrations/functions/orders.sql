@@ -1,30 +1,31 @@
 -- Who wins a ticket is decided here, in one transaction, by rows; events only tell of it.
 
--- An order's tickets as the API and its events show them.
-create or replace function orders.lines_of(p_order uuid) returns jsonb
+-- A line as the API and its order's events show it.
+create or replace function orders.line(l orders.lines) returns json
 language sql stable
-return (
-    select jsonb_agg(
-        jsonb_build_object(
-            'id', l.ticket_id, 'show_id', l.show_id, 'seller_id', l.seller_id, 'price', l.price, 'title', l.title,
-            'section', l.section, 'row', l."row", 'seat', l.seat
-        ) order by l.ticket_id
-    )
-    from orders.lines l where l.order_id = p_order
+return json_build_object(
+    'id', l.ticket_id, 'show_id', l.show_id, 'seller_id', l.seller_id, 'price', l.price, 'title', l.title,
+    'section', l.section, 'row', l."row", 'seat', l.seat
 );
 
 -- An order as the API and its events show it.
-create or replace function orders.state(o orders.orders, p_lines jsonb) returns jsonb
+create or replace function orders.state(o orders.orders, p_lines json) returns json
 language sql stable
-return jsonb_build_object(
+return json_build_object(
     'id', o.id, 'buyer_id', o.buyer_id, 'status', o.status, 'subtotal', o.subtotal, 'fee', o.fee, 'total', o.total,
     'currency', o.currency, 'expires_at', o.expires_at, 'payment_id', o.payment_id, 'version', o.version,
     'created_at', o.created_at, 'tickets', p_lines
 );
 
-create or replace function orders.state(o orders.orders) returns jsonb
+create or replace function orders.state(o orders.orders) returns json
 language sql stable
-return orders.state(o, orders.lines_of(o.id));
+return orders.state(
+    o, (select json_agg(orders.line(l) order by l.ticket_id) from orders.lines l where l.order_id = o.id)
+);
+
+create or replace function orders.tickets_of(p_order uuid) returns uuid[]
+language sql stable
+return array(select l.ticket_id from orders.lines l where l.order_id = p_order);
 
 -- The lowest id that an order of this time can have: ids begin with their milliseconds.
 create or replace function orders.id_at(p_time timestamptz) returns uuid
@@ -36,6 +37,7 @@ return rpad(lpad(to_hex((extract(epoch from p_time) * 1000)::bigint), 12, '0'), 
 create or replace function orders.close(p_orders uuid[], p_status text, p_correlation uuid) returns uuid[]
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
+set enable_nestloop = off  -- a plan for few rows must not meet a thousand
 as $$
 declare
     v_closed uuid[] := array(
@@ -45,13 +47,20 @@ declare
         for no key update
     );
 begin
-    update orders.orders o
-    set status = p_status, version = o.version + 1, updated_at = clock_timestamp()
-    where o.id = any (v_closed) and o.status in ('pending', 'awaiting_payment');
-    update orders.lines l set live = false where l.order_id = any (v_closed);
+    with closed as (
+        update orders.orders o
+        set status = p_status, version = o.version + 1, updated_at = clock_timestamp()
+        where o.id = any (v_closed) and o.status in ('pending', 'awaiting_payment')
+        returning o as state
+    ), ended as (
+        update orders.lines l set live = false where l.order_id = any (v_closed) returning l
+    ), lines as (
+        select (l).order_id, json_agg(orders.line(l) order by (l).ticket_id) as state from ended group by (l).order_id
+    )
     insert into events.outbox (type, subject, version, data, correlation_id)
-    select 'order.' || p_status, o.id, o.version, orders.state(o), p_correlation
-    from orders.orders o where o.id = any (v_closed) order by o.id;
+    select 'order.' || p_status, lines.order_id, (closed.state).version, orders.state(closed.state, lines.state), p_correlation
+    from closed join lines on lines.order_id = (closed.state).id
+    order by lines.order_id;
     return v_closed;
 end
 $$;
@@ -79,7 +88,7 @@ declare
     v_recent uuid;
     v_hold record;
     v_other uuid;
-    v_lines jsonb;
+    v_lines json;
     v_subtotal bigint;
     v_fee bigint;
 begin
@@ -123,7 +132,15 @@ begin
         return;
     end if;
 
-    select * into v_hold from tickets.hold(v_id, p_buyer, p_tickets, decided_at + p_hold, p_correlation);
+    select * into v_hold
+    from tickets.hold(v_id, p_buyer, p_tickets, decided_at + p_hold, null, null, p_correlation);
+    if v_hold.outcome = 'displaces' then
+        select * into v_hold
+        from tickets.hold(
+            v_id, p_buyer, p_tickets, decided_at + p_hold, v_hold.displaced,
+            array(select l.ticket_id from orders.lines l where l.order_id = any (v_hold.displaced)), p_correlation
+        );
+    end if;
     if v_hold.outcome <> 'held' then
         outcome := v_hold.outcome;
         refused := v_hold.refused;
@@ -132,14 +149,14 @@ begin
     end if;
     if v_hold.displaced is not null then
         for v_other in select distinct id from unnest(v_hold.displaced) d (id) loop
-            perform tickets.release(v_other, p_correlation);
+            perform tickets.release(v_other, orders.tickets_of(v_other), p_correlation);
         end loop;
         perform orders.close(v_hold.displaced, 'expired', p_correlation);
     end if;
 
     select sum(t.price)::bigint,
-           jsonb_agg(
-               jsonb_build_object(
+           json_agg(
+               json_build_object(
                    'id', t.id, 'show_id', t.show_id, 'seller_id', t.seller_id, 'price', t.price, 'title', t.title,
                    'section', t.section, 'row', t."row", 'seat', t.seat
                ) order by t.id
@@ -174,9 +191,10 @@ begin
         insert into events.outbox (type, subject, version, data, correlation_id)
         select 'order.created', v_id, made.version, made.state, p_correlation from made
     ), replied as materialized (
-        select (
-            made.state || jsonb_build_object('server_now', decided_at, 'seconds_left', extract(epoch from p_hold))
-        )::text as body
+        select format(
+            '%s, "server_now": %s, "seconds_left": %s}',
+            left(made.state::text, -1), to_json(decided_at), extract(epoch from p_hold)
+        ) as body
         from made
     ), kept as (
         insert into orders.idempotency_keys (user_id, key, fingerprint, status, headers, body)
@@ -205,7 +223,7 @@ begin
         return v_status;
     end if;
     perform events.act_for(p_buyer, p_correlation);
-    perform tickets.release(p_order, p_correlation);
+    perform tickets.release(p_order, orders.tickets_of(p_order), p_correlation);
     if orders.close(array[p_order], 'cancelled', p_correlation) <> array[p_order] then
         -- Between the read and the locks a payment or the clock decided: undo the release.
         raise exception using errcode = 'GT001', message = 'stale';
@@ -217,29 +235,42 @@ exception when sqlstate 'GT001' then
 end
 $$;
 
--- Expire what is due, about `p_limit` tickets. Returns the number of orders that it found.
+-- Expire what is due, `p_limit` orders at the most. Returns the number of orders that it found.
 --
--- An order past its time may have no ticket left that tells of it: its seller withdrew it. Such a one is expired a little
--- later, so that others keep the lock order, tickets first; a lock that somebody has means that somebody decides.
+-- An order past its time may have no ticket left: its seller withdrew it. Such a one is expired by a run that has released
+-- nothing, so that others keep the lock order, tickets first; a lock that somebody has means that somebody decides.
 create or replace function orders.expire_due(p_limit int, p_correlation uuid) returns int
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    v_overdue timestamptz := clock_timestamp() - interval '1 second';
+    v_now timestamptz := clock_timestamp();  -- in a variable, so that an index can look for it
+    v_due uuid[];
+    v_lines_orders uuid[];
+    v_lines_tickets uuid[];
     v_orders uuid[];
+    v_bare uuid[];
 begin
     -- Nobody was promised an end: one that a crash loses is due again. And whoever sees it, the relay or the next buyer,
     -- commits after it, which writes it to disk as well.
     perform set_config('synchronous_commit', 'off', true);
     perform events.act_for(null, p_correlation);
-    v_orders := tickets.release_due(p_limit, p_correlation);
+    -- Arrays between the steps: by id, each step is as many index look-ups, whatever a planner thinks of how many.
+    v_due := array(
+        select o.id from orders.orders o
+        where o.status in ('pending', 'awaiting_payment') and o.expires_at <= v_now
+        order by o.expires_at limit p_limit
+    );
+    select array_agg(l.order_id), array_agg(l.ticket_id) into v_lines_orders, v_lines_tickets
+    from orders.lines l where l.order_id = any (v_due);
+    select released, bare into v_orders, v_bare
+    from tickets.release_due(v_lines_orders, v_lines_tickets, p_correlation);
     if cardinality(v_orders) = 0 then
-        -- Only a run that has released nothing looks for these: holding no ticket, it waits for nobody's.
+        -- Holding no ticket, this waits for nobody's.
         v_orders := array(
             select o.id from orders.orders o
-            where o.status in ('pending', 'awaiting_payment') and o.expires_at <= v_overdue
-            order by o.expires_at limit p_limit
+            where o.id = any (v_bare) and o.status in ('pending', 'awaiting_payment')
+            order by o.id
             for no key update skip locked
         );
     end if;
@@ -293,6 +324,7 @@ as $$
 declare
     v_order orders.orders;
     v_grace interval;
+    v_tickets uuid[];
 begin
     select * into v_order from orders.orders o where o.id = p_order and o.buyer_id = p_buyer;
     outcome := case when v_order.id is null then 'not_found' else orders.unpayable(v_order) end;
@@ -303,8 +335,8 @@ begin
     if v_order.status = 'pending' then
         v_grace := v_order.latest_expiry - v_order.expires_at;
         deadline := least(greatest(clock_timestamp() + v_grace, v_order.expires_at), v_order.latest_expiry);
-        if tickets.extend(p_order, deadline, p_correlation)
-            < (select count(*) from orders.lines l where l.order_id = p_order) then
+        v_tickets := orders.tickets_of(p_order);
+        if tickets.extend(p_order, v_tickets, deadline, p_correlation) < cardinality(v_tickets) then
             raise exception using errcode = 'GT001', message = 'stale';
         end if;
         update orders.orders o
@@ -393,7 +425,7 @@ declare
     v_order orders.orders;
 begin
     perform events.act_for(null, p_correlation);
-    perform tickets.sell(p_order, p_correlation);
+    perform tickets.sell(p_order, orders.tickets_of(p_order), p_correlation);
     update orders.orders o
     set status = 'completed', version = o.version + 1, updated_at = clock_timestamp()
     where o.id = p_order and o.status = 'confirmed' and o.payment_id = p_payment
@@ -420,7 +452,7 @@ declare
     v_order orders.orders;
 begin
     perform events.act_for(null, p_correlation);
-    perform tickets.release(p_order, p_correlation, array['reserved']);
+    perform tickets.release(p_order, orders.tickets_of(p_order), p_correlation, array['reserved']);
     update orders.orders o
     set status = 'cancelled', version = o.version + 1, updated_at = clock_timestamp()
     where o.id = p_order and o.status = 'confirmed' and o.payment_id = p_payment
@@ -500,7 +532,7 @@ declare
     v_order orders.orders;
 begin
     perform events.act_for(null, p_correlation);
-    perform tickets.unsell(p_order, p_relist, p_correlation);
+    perform tickets.unsell(p_order, orders.tickets_of(p_order), p_relist, p_correlation);
     update orders.orders o
     set status = 'refunded', version = o.version + 1, updated_at = clock_timestamp()
     where o.id = p_order and o.status = 'refund_pending' and o.refund_id = p_refund
@@ -540,7 +572,7 @@ end
 $$;
 
 -- An order as its events show it, for the reply to whoever was allowed to refund it.
-create or replace function orders.read(p_order uuid) returns jsonb
+create or replace function orders.read(p_order uuid) returns json
 language sql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
@@ -548,7 +580,7 @@ as $$
 $$;
 
 grant execute on function
-    orders.lines_of, orders.state(orders.orders, jsonb), orders.state(orders.orders), orders.id_at
+    orders.line, orders.state(orders.orders, json), orders.state(orders.orders), orders.tickets_of, orders.id_at
 to gittix_orders;
 grant execute on procedure orders.expire_batches to gittix_orders;
 grant execute on function orders.close, orders.place, orders.cancel, orders.expire_due to gittix_orders;

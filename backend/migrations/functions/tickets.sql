@@ -1,5 +1,8 @@
 -- The only writers of a ticket's hold. Each names the order that it expects to hold the ticket, so a stale caller
 -- changes nothing. Tickets are locked in id order, everywhere.
+--
+-- `p_tickets` beside an order are those on its lines. No index leads from an order to its tickets, or from a time to the
+-- holds that end then: a column that no index knows changes without a word to any of them, and these change all the time.
 
 -- What counts is the row's time: a hold past it reads as available.
 create or replace function tickets.effective_status(p_status text, p_held_until timestamptz, p_now timestamptz)
@@ -11,14 +14,16 @@ create or replace function tickets.is_free(p_status text, p_held_until timestamp
 language sql immutable parallel safe
 return p_status = 'available' or (p_status = 'held' and p_held_until <= p_now);
 
--- The `data` of a ticket's events.
-create or replace function tickets.state(t tickets.tickets) returns jsonb
+-- The `data` of a ticket's events. `p_previous` is the order that the ticket has just left.
+create or replace function tickets.state(
+    t tickets.tickets, p_previous uuid default null, p_refunded boolean default false
+) returns json
 language sql stable parallel safe
-return jsonb_build_object(
+return json_build_object(
     'id', t.id, 'show_id', t.show_id, 'seller_id', t.seller_id, 'seller_name', t.seller_name, 'status', t.status,
     'title', t.title, 'section', t.section, 'row', t."row", 'seat', t.seat, 'price', t.price,
     'face_value', t.face_value, 'currency', t.currency, 'order_id', t.order_id, 'held_until', t.held_until,
-    'version', t.version, 'created_at', t.created_at
+    'version', t.version, 'created_at', t.created_at, 'previous_order_id', p_previous, 'refunded', p_refunded
 );
 
 -- Live counts of a show. `version` is the sum of its parts' versions, so it grows with each change of any of them and
@@ -54,12 +59,14 @@ $$;
 -- Take every ticket of `p_tickets` for an order until `p_until`, or none.
 --
 -- `outcome` is held, or the reason why not: ticket_not_found, own_ticket, mixed_currency, ticket_unavailable. A hold
--- past its time is taken over: `displaced` names the orders that lost it, whose other tickets are locked here too (in
--- the same id order) for the caller to release. The refusal comes from a plain read, so a buyer who cannot win waits
+-- past its time is taken over: for that, `outcome` is displaces and `displaced` names the orders that would lose it, and
+-- the caller asks again with these as `p_displaced` and their tickets as `p_beside`, which are locked here too (in the
+-- same id order) for the caller to release. The refusal comes from a plain read, so a buyer who cannot win waits
 -- for no lock; who may win waits 100 ms at the most (lock_not_available), since whoever holds the lock is taking the
 -- ticket. SKIP LOCKED would refuse while the other transaction may still roll back.
 create or replace function tickets.hold(
-    p_order uuid, p_buyer uuid, p_tickets uuid[], p_until timestamptz, p_correlation uuid,
+    p_order uuid, p_buyer uuid, p_tickets uuid[], p_until timestamptz, p_displaced uuid[], p_beside uuid[],
+    p_correlation uuid,
     out outcome text, out refused uuid, out refused_until timestamptz, out displaced uuid[], out held tickets.tickets[]
 )
 language plpgsql volatile security definer
@@ -93,6 +100,11 @@ begin
         displaced := null;
         return;
     end if;
+    if displaced is not null and p_displaced is null then
+        outcome := 'displaces';
+        return;
+    end if;
+    displaced := p_displaced;
 
     -- Between the read and the locks another buyer may have won, so whoever has the locks looks again. One row is locked
     -- by its update; several are locked first, in id order. A hold that is past its time and yet belongs to no order of
@@ -107,7 +119,7 @@ begin
                    not t.id = any (p_tickets) or t.status = 'available'
                    or (t.status = 'held' and t.held_until <= v_now and coalesce(t.order_id = any (displaced), false)) as mine
             from tickets.tickets t
-            where t.id = any (p_tickets) or t.order_id = any (displaced)
+            where t.id = any (p_tickets || p_beside) and (t.id = any (p_tickets) or t.order_id = any (displaced))
             order by t.id
             for no key update
         ) l;
@@ -145,7 +157,7 @@ $$;
 
 -- Free the tickets that this order has in one of the states `p_from`. Returns how many.
 create or replace function tickets.release(
-    p_order uuid, p_correlation uuid, p_from text[] default array['held']
+    p_order uuid, p_tickets uuid[], p_correlation uuid, p_from text[] default array['held']
 ) returns int
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
@@ -153,17 +165,18 @@ as $$
 declare
     v_released int;
 begin
-    perform 1 from tickets.tickets t where t.order_id = p_order order by t.id for no key update;
+    perform 1 from tickets.tickets t
+    where t.id = any (p_tickets) and t.order_id = p_order order by t.id for no key update;
     with freed as (
         update tickets.tickets t
         set status = 'available', order_id = null, held_until = null, version = t.version + 1,
             updated_at = clock_timestamp()
-        where t.order_id = p_order and t.status = any (p_from)
+        where t.id = any (p_tickets) and t.order_id = p_order and t.status = any (p_from)
         returning t as ticket
     ), told as (
         insert into events.outbox (type, subject, version, data, correlation_id)
         select 'ticket.released', (ticket).id, (ticket).version,
-               tickets.state(ticket) || jsonb_build_object('previous_order_id', p_order), p_correlation
+               tickets.state(ticket, p_order), p_correlation
         from freed order by (ticket).id
     )
     select count(*) into v_released from freed;
@@ -172,18 +185,21 @@ end
 $$;
 
 -- Move the end of a hold that is still running. Returns how many tickets; fewer than the order has means: too late.
-create or replace function tickets.extend(p_order uuid, p_until timestamptz, p_correlation uuid) returns int
+create or replace function tickets.extend(
+    p_order uuid, p_tickets uuid[], p_until timestamptz, p_correlation uuid
+) returns int
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_extended int;
 begin
-    perform 1 from tickets.tickets t where t.order_id = p_order order by t.id for no key update;
+    perform 1 from tickets.tickets t
+    where t.id = any (p_tickets) and t.order_id = p_order order by t.id for no key update;
     with extended as (
         update tickets.tickets t
         set held_until = p_until, version = t.version + 1, updated_at = clock_timestamp()
-        where t.order_id = p_order and t.status = 'held' and t.held_until > clock_timestamp()
+        where t.id = any (p_tickets) and t.order_id = p_order and t.status = 'held' and t.held_until > clock_timestamp()
         returning t as ticket
     ), told as (
         insert into events.outbox (type, subject, version, data, correlation_id)
@@ -234,18 +250,19 @@ end
 $$;
 
 -- The order's payment is captured. Returns how many tickets are sold to it by this call.
-create or replace function tickets.sell(p_order uuid, p_correlation uuid) returns int
+create or replace function tickets.sell(p_order uuid, p_tickets uuid[], p_correlation uuid) returns int
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_sold int;
 begin
-    perform 1 from tickets.tickets t where t.order_id = p_order order by t.id for no key update;
+    perform 1 from tickets.tickets t
+    where t.id = any (p_tickets) and t.order_id = p_order order by t.id for no key update;
     with sold as (
         update tickets.tickets t
         set status = 'sold', version = t.version + 1, updated_at = clock_timestamp()
-        where t.order_id = p_order and t.status = 'reserved'
+        where t.id = any (p_tickets) and t.order_id = p_order and t.status = 'reserved'
         returning t as ticket
     ), told as (
         insert into events.outbox (type, subject, version, data, correlation_id)
@@ -258,24 +275,27 @@ end
 $$;
 
 -- An order's sold tickets leave it: free again at their price under their old seller, or withdrawn. Returns how many.
-create or replace function tickets.unsell(p_order uuid, p_relist boolean, p_correlation uuid) returns int
+create or replace function tickets.unsell(
+    p_order uuid, p_tickets uuid[], p_relist boolean, p_correlation uuid
+) returns int
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
     v_unsold int;
 begin
-    perform 1 from tickets.tickets t where t.order_id = p_order order by t.id for no key update;
+    perform 1 from tickets.tickets t
+    where t.id = any (p_tickets) and t.order_id = p_order order by t.id for no key update;
     with unsold as (
         update tickets.tickets t
         set status = case when p_relist then 'available' else 'withdrawn' end, order_id = null,
             version = t.version + 1, updated_at = clock_timestamp()
-        where t.order_id = p_order and t.status = 'sold'
+        where t.id = any (p_tickets) and t.order_id = p_order and t.status = 'sold'
         returning t as ticket
     ), told as (
         insert into events.outbox (type, subject, version, data, correlation_id)
         select case when p_relist then 'ticket.released' else 'ticket.withdrawn' end, (ticket).id, (ticket).version,
-               tickets.state(ticket) || jsonb_build_object('previous_order_id', p_order, 'refunded', true), p_correlation
+               tickets.state(ticket, p_order, true), p_correlation
         from unsold order by (ticket).id
     )
     select count(*) into v_unsold from unsold;
@@ -283,40 +303,37 @@ begin
 end
 $$;
 
--- Free the tickets whose time is up, about `p_limit` of them, whole orders only. Returns those orders.
+-- Free the tickets of these orders whose time is up, whole orders only: `p_orders` has an order for each of `p_tickets`.
+-- `released` are the orders that lost theirs; `bare` those that had none of them any more.
 --
 -- Re-entrant and set-based: rows that another transaction has locked are skipped, with their whole order, since that
 -- transaction is deciding about them; the next call finds what it left.
-create or replace function tickets.release_due(p_limit int, p_correlation uuid) returns uuid[]
+create or replace function tickets.release_due(
+    p_orders uuid[], p_tickets uuid[], p_correlation uuid, out released uuid[], out bare uuid[]
+)
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
+set enable_nestloop = off  -- a plan for few rows must not meet a thousand
 as $$
 declare
-    v_now timestamptz := clock_timestamp();  -- in a variable, so that an index can look for it
-    v_due uuid[];
+    v_now timestamptz := clock_timestamp();
     v_whole uuid[];
-    v_orders uuid[];
 begin
-    -- Arrays between the steps: by id, each step is as many index look-ups, whatever a planner thinks of how many.
-    select array_agg(distinct d.order_id) into v_due
-    from (
-        select t.order_id from tickets.tickets t
-        where t.status = 'held' and t.held_until <= v_now
-        order by t.held_until limit p_limit
-    ) d;
-    with locked as materialized (
-        select t.id, t.order_id, t.status = 'held' and t.held_until <= v_now as due
-        from tickets.tickets t
-        where t.order_id = any (v_due)
+    with theirs as (
+        select t.order_id, count(*) as tickets
+        from tickets.tickets t join unnest(p_orders, p_tickets) w (order_id, id) using (order_id, id)
+        where t.id = any (p_tickets)
+        group by t.order_id
+    ), locked as materialized (
+        select t.order_id, t.id
+        from tickets.tickets t join unnest(p_orders, p_tickets) w (order_id, id) using (order_id, id)
+        where t.id = any (p_tickets) and t.status = 'held' and t.held_until <= v_now
         order by t.id
-        for no key update skip locked
+        for no key update of t skip locked
     )
-    select array_agg(l.id) into v_whole
-    from (
-        select locked.id, locked.order_id, count(*) filter (where locked.due) over (partition by locked.order_id) as due
-        from locked
-    ) l
-    where l.due = (select count(*) from tickets.tickets a where a.order_id = l.order_id);
+    select array_agg(l.id), array(select unnest(p_orders) except select theirs.order_id from theirs) into v_whole, bare
+    from (select locked.order_id, locked.id, count(*) over (partition by locked.order_id) as tickets from locked) l
+    join theirs using (order_id, tickets);
 
     with freed as (
         update tickets.tickets t
@@ -326,12 +343,10 @@ begin
         returning old.order_id as order_id, new as ticket
     ), told as (
         insert into events.outbox (type, subject, version, data, correlation_id)
-        select 'ticket.released', (ticket).id, (ticket).version,
-               tickets.state(ticket) || jsonb_build_object('previous_order_id', freed.order_id), p_correlation
+        select 'ticket.released', (ticket).id, (ticket).version, tickets.state(ticket, freed.order_id), p_correlation
         from freed order by (ticket).id
     )
-    select coalesce(array_agg(distinct freed.order_id), '{}') into v_orders from freed;
-    return v_orders;
+    select coalesce(array_agg(distinct freed.order_id), '{}') into released from freed;
 end
 $$;
 
