@@ -17,8 +17,8 @@ from backend.kernel.database import Pool
 from backend.kernel.jobs import QUEUE
 from backend.kernel.lease import lease
 from backend.kernel.supervised import heartbeat
+from backend.orders import queries as orders
 from backend.payments import queries as payments
-from backend.tickets import queries as tickets
 
 TASK = "backlog"
 LEASE = 0x6261636B
@@ -29,7 +29,7 @@ OLDEST = Gauge("gittix_backlog_oldest_seconds", "How long the oldest of it has w
 
 
 class Pools(NamedTuple):
-    tickets: Pool
+    orders: Pool
     payments: Pool
 
 
@@ -49,8 +49,8 @@ class Backlog:
                 await asyncio.sleep(LOOK_SECONDS)
 
     async def look(self) -> None:
-        async with database.connection(self._pools.tickets) as connection:
-            overdue = await tickets.overdue_holds(connection)
+        async with database.connection(self._pools.orders) as connection:
+            overdue = await orders.overdue(connection)
         async with database.connection(self._pools.payments) as connection:
             under_way = await payments.waiting(connection)
         show([("holds_overdue", *overdue), *under_way, ("jobs", *await self._due_jobs())])

@@ -90,7 +90,7 @@ async def _jobs(settings: Settings) -> AsyncIterator[Mapping[str, Check]]:
             settlement = Settlement(paying, provider)
             context = {"orders": orders, "payments": paying, "tickets": tickets, "settlement": settlement}
             url = settings.noun_database_url("payments")
-            watching = Backlog(url, Pools(tickets.pool, paying.pool), jobs)
+            watching = Backlog(url, Pools(orders.pool, paying.pool), jobs)
             async with running((ARQ, lambda: _work_off(jobs, context)), (backlog.TASK, watching.run)):
                 yield {
                     **_checks(orders=orders, payments=paying, tickets=tickets),

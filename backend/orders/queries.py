@@ -1,4 +1,4 @@
-"""The SQL of orders. What decides about tickets is in the functions of migration 0005, one statement each."""
+"""The SQL of orders. What decides about tickets is in `migrations/functions/`, one statement each."""
 
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -48,6 +48,8 @@ _SALE = """
 
 # An order's id is made a moment before its time is written down.
 _ID_MARGIN = timedelta(minutes=1)
+# A look at what is overdue counts no further.
+COUNTED = 10_000
 
 
 class Placing(NamedTuple):
@@ -97,7 +99,7 @@ async def cancel(connection: Connection, order_id: UUID, buyer_id: UUID, correla
 
 
 async def expire_due(connection: Connection, limit: int, correlation_id: UUID) -> int:
-    """Expire what is due now, about `limit` tickets. Returns how many orders lost theirs."""
+    """Expire what is due now, `limit` orders at the most. Returns how many."""
     count: int = await connection.fetchval("select orders.expire_due($1, $2)", limit, correlation_id)
     return count
 
@@ -108,6 +110,21 @@ async def expire_batches(connection: Connection, limit: int, batches: int, corre
         "call orders.expire_batches($1, $2, $3)", limit, batches, correlation_id
     )
     return count
+
+
+async def overdue(connection: Connection) -> tuple[int, float]:
+    """Orders past their time that nobody has ended yet: how many, up to a bound, and for how long the first of them."""
+    row = await connection.fetchrow(
+        f"""
+        select count(*), coalesce(extract(epoch from now() - min(expires_at)), 0)::float8 as oldest
+        from (
+            select expires_at from orders.orders
+            where status in ('pending', 'awaiting_payment') and expires_at <= now() order by expires_at limit {COUNTED}
+        ) due
+        """
+    )
+    assert row is not None
+    return row["count"], row["oldest"]
 
 
 async def order(connection: Connection, order_id: UUID, buyer_id: UUID) -> Order | None:

@@ -22,8 +22,6 @@ from backend.tickets.model import (
 UPCOMING_MARGIN = timedelta(hours=12)
 # More words of a kind than this are no choice to a person; the search finds the others.
 MOST_FACETS = 200
-# A look at what is overdue counts no further.
-COUNTED = 10_000
 
 _SHOW = """
     s.id, s.owner_id, s.title, s.venue, s.city, s.starts_at, s.timezone, s.category, s.created_at, s.updated_at
@@ -337,18 +335,3 @@ class _Conditions:
 
     def __str__(self) -> str:
         return " and ".join(self._texts) or "true"
-
-
-async def overdue_holds(connection: Connection) -> tuple[int, float]:
-    """Tickets that are free, and not yet in their rows: how many, up to a bound, and for how long the first of them."""
-    row = await connection.fetchrow(
-        f"""
-        select count(*), coalesce(extract(epoch from now() - min(held_until)), 0)::float8 as oldest
-        from (
-            select held_until from tickets.tickets
-            where status = 'held' and held_until <= now() order by held_until limit {COUNTED}
-        ) due
-        """
-    )
-    assert row is not None
-    return row["count"], row["oldest"]

@@ -29,11 +29,11 @@ def waiting(of: str) -> tuple[float | None, float | None]:
 async def watching(system: System) -> Any:
     jobs = open_jobs(system.settings.redis_url, name="tests-jobs")
     async with (
-        open_stores(system.settings, "tickets") as tickets,
+        open_stores(system.settings, "orders") as orders,
         open_stores(system.settings, "payments") as paying,
     ):
         url = system.settings.noun_database_url("payments")
-        yield Backlog(url, Pools(tickets.pool, paying.pool), jobs)
+        yield Backlog(url, Pools(orders.pool, paying.pool), jobs)
     await jobs.aclose()
     backlog.forget()
 
