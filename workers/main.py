@@ -1,5 +1,6 @@
 """A worker process: arq's jobs, the stream's consumers and the notifier, each supervised by itself."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -88,7 +89,13 @@ async def _jobs(settings: Settings) -> AsyncIterator[Mapping[str, Check]]:
             open_stores(settings, "tickets") as tickets,
         ):
             settlement = Settlement(paying, provider)
-            context = {"orders": orders, "payments": paying, "tickets": tickets, "settlement": settlement}
+            context = {
+                "orders": orders,
+                "payments": paying,
+                "tickets": tickets,
+                "settlement": settlement,
+                "expiring": asyncio.Lock(),
+            }
             url = settings.noun_database_url("payments")
             watching = Backlog(url, Pools(orders.pool, paying.pool), jobs)
             async with running((ARQ, lambda: _work_off(jobs, context)), (backlog.TASK, watching.run)):

@@ -1,5 +1,6 @@
 """What comes late for one order while the next one holds its ticket: nothing changes, and it is counted."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import UUID
@@ -49,7 +50,7 @@ async def finish(shop: Shop, first: Json) -> Any:
 async def expire(shop: Shop, _first: Json) -> Any:
     """The alarm that was set for the first order."""
     async with open_stores(shop.system.settings, "orders") as stores:
-        return await expire_due({"orders": stores}, 17)
+        return await expire_due({"orders": stores, "expiring": asyncio.Lock()}, 17)
 
 
 @pytest.mark.parametrize(

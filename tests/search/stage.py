@@ -149,7 +149,7 @@ async def stage(system: System, pauses: Pauses) -> AsyncIterator[Stage]:
             pauses,
             orders,
             jobs["payments"],
-            jobs | {"orders": orders},
+            jobs | {"orders": orders, "expiring": asyncio.Lock()},
             relay,
             relay_connection,
             await system.connect("orders"),

@@ -31,7 +31,7 @@ async def published(system: System, type: str) -> Event | None:
 
 async def expire_due(system: System) -> int:
     async with open_stores(system.settings, "orders") as stores:
-        return await expiration.expire_due({"orders": stores}, 1)
+        return await expiration.expire_due({"orders": stores, "expiring": asyncio.Lock()}, 1)
 
 
 async def lapse(rows: Any) -> None:

@@ -295,7 +295,7 @@ begin
         v_expired := orders.expire_due(p_limit, p_correlation);
         commit;
         p_orders := p_orders + v_expired;
-        exit when v_expired = 0;
+        exit when v_expired < p_limit;
     end loop;
 end
 $$;
