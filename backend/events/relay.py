@@ -59,6 +59,14 @@ KEPT = 10_000
 PURGE_BATCH = 10_000
 COUNTED = 100_000
 
+# Planned once, for a batch of any size: rows are found by their place and joined by a hash.
+PLANS = {
+    "plan_cache_mode": "force_generic_plan",
+    "enable_nestloop": "off",
+    "enable_seqscan": "off",
+    "enable_bitmapscan": "off",
+}
+
 COLUMNS = """
     position, event_id, type, schema, subject, version, occurred_at, correlation_id, causation_id, data::text as data,
     extract(epoch from now() - occurred_at)::float8 as age
@@ -79,9 +87,7 @@ class Relay:
         self._reached: int | None = None
 
     async def run(self) -> None:
-        async with lease(
-            self._url, LEASE, name="relay", standby=forget_measures, plan_cache_mode="force_custom_plan"
-        ) as connection:
+        async with lease(self._url, LEASE, name="relay", standby=forget_measures, **PLANS) as connection:
             log.info("relay active")
             self._published, self._ahead = None, []
             async with running(("relay-hints", self._hints)):
@@ -261,27 +267,27 @@ async def number(connection: Connection, limit: int) -> list[database.Record]:
     """Give committed rows their position. Returns them, in order.
 
     Found again by `ctid`, which can't have moved: nobody but the lease's holder writes a row that has no position. A
-    second relay that believes it is alone waits for the first one's lock and then finds its rows taken.
+    second relay that believes it is alone waits for the first one's lock and then finds its rows taken. It asks in words
+    that no index knows for a row without a position, else Postgres may look through all of these for each batch.
     """
     return await connection.fetch(
         f"""
-        with start as (
+        with start as materialized (
             select position from events.relay for update
         ), batch as (
             select b.row, b.id, row_number() over (order by b.id) as n
-            from (select ctid as row, id from events.outbox where position is null order by id limit $1) b
+            from (select ctid as row, id from events.outbox where position is null order by id limit {limit:d}) b
         ), numbered as (
-            update events.outbox o set position = start.position + batch.n
-            from batch, start
-            where o.ctid = any (array(select row from batch)) and o.id = batch.id and o.position is null
+            update events.outbox o set position = (select position from start) + batch.n
+            from batch
+            where o.ctid = any (array(select row from batch)) and o.id = batch.id and coalesce(o.position, 0) = 0
             returning o.*
         ), moved as (
             update events.relay set position = (select max(position) from numbered)
             where exists (select from numbered)
         )
         select {COLUMNS} from numbered order by position
-        """,
-        limit,
+        """
     )
 
 
