@@ -41,6 +41,14 @@ from backend.tickets import app as tickets
 from backend.tickets import routes as ticket_routes
 
 NOUNS = ("auth", "tickets", "orders", "payments", "push")
+# As the API's document tells of them.
+ROUTES = (
+    *auth_routes.ROUTES,
+    *ticket_routes.routes,
+    *order_routes.routes,
+    *payment_routes.routes,
+    *authorize.routes,
+)
 NEEDS: Mapping[str, tuple[str, ...]] = {
     "auth": auth.NEEDS,
     "tickets": tickets.NEEDS,
@@ -70,17 +78,16 @@ def build(name: str, settings: Settings) -> Starlette:
     if name == "shop":
         return _shop(settings)
     makers: dict[str, Callable[[], web.Service]] = {
-        "auth": lambda: auth.service(settings, end_sockets=_end_sockets(settings)),
-        "tickets": lambda: tickets.service(settings),
+        # Starlette tries route after route, and a rush is one of orders.
         "orders": lambda: orders.service(settings),
+        "tickets": lambda: tickets.service(settings),
+        "auth": lambda: auth.service(settings, end_sockets=_end_sockets(settings)),
         "payments": lambda: payments.service(settings),
     }
     if name == "api":
         makers["push"] = lambda: authorize.service(settings)
-    else:
-        makers = {name: makers[name]}
-    pages = _pages(settings) if name == "api" else [Route("/", _to_docs, include_in_schema=False)]
-    return _web([make() for make in makers.values()], settings, pages)
+        return _web([make() for make in makers.values()], settings, _pages(settings), described=ROUTES)
+    return _web([makers[name]()], settings, [Route("/", _to_docs, include_in_schema=False)])
 
 
 async def serve(name: str, settings: Settings, *, host: str, port: int) -> None:
@@ -99,7 +106,12 @@ def http_config(app: Any, host: str, port: int) -> uvicorn.Config:
     return configured(app, host=host, port=port, ws="none", stop_seconds=STOP_SECONDS)
 
 
-def _web(services: list[web.Service], settings: Settings, pages: Sequence[BaseRoute] = ()) -> Starlette:
+def _web(
+    services: list[web.Service],
+    settings: Settings,
+    pages: Sequence[BaseRoute] = (),
+    described: Sequence[BaseRoute] = (),
+) -> Starlette:
     return web.build(
         services,
         verifier=_verifier(settings),
@@ -107,6 +119,7 @@ def _web(services: list[web.Service], settings: Settings, pages: Sequence[BaseRo
         secure=settings.secure_cookies,
         bounds=_bounds(settings),
         routes=pages,
+        described=described,
         peers=peers_of("api", settings.ops_peers),
     )
 
@@ -117,13 +130,7 @@ def _shop(settings: Settings) -> Starlette:
         verifier=None,
         secure=settings.secure_cookies,
         routes=shop.routes(Path(settings.frontend_folder), settings),
-        described=[
-            *auth_routes.ROUTES,
-            *ticket_routes.routes,
-            *order_routes.routes,
-            *payment_routes.routes,
-            *authorize.routes,
-        ],
+        described=ROUTES,
     )
 
 
