@@ -53,10 +53,14 @@ def key_of(request: Request) -> str | None:
 
 async def fingerprint(request: Request) -> bytes:
     """A digest of everything that makes two requests the same one."""
-    target = (
-        f"{request.method} {request.url.path}?{request.url.query}\n{request.headers.get('if-match', '')}\n"
+    scope = request.scope
+    parts = (
+        f"{request.method} {scope['path']}?".encode(),
+        scope["query_string"],
+        f"\n{request.headers.get('if-match', '')}\n".encode(),
+        await request.body(),
     )
-    return sha256(target.encode() + await request.body()).digest()
+    return sha256(b"".join(parts)).digest()
 
 
 async def once(request: Request, pool: Pool, schema: Schema, user_id: UUID, handler: Handler) -> Response:
