@@ -5,27 +5,21 @@
 """
 
 import asyncio
-import time
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import asyncpg
 import msgspec
 from asyncpg.exceptions._base import DataError as UnencodableError
-from asyncpg.pool import PoolConnectionProxy
 
-from backend.kernel import tracing
+from backend.kernel import places, tracing
 from backend.kernel.metrics import POOL_MAX, POOL_USED, POOL_WAIT
+from backend.kernel.problems import Problem
 
-if TYPE_CHECKING:
-    Connection = asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]
-    Pool = asyncpg.Pool[asyncpg.Record]
-else:
-    Connection = asyncpg.Connection
-    Pool = asyncpg.Pool
-
+Connection = places.Connection
+Pool = places.Pool
 Record = asyncpg.Record
 
 ACQUIRE_SECONDS = 3.0
@@ -61,9 +55,9 @@ UNAVAILABLE = (
 UNSTORABLE = (asyncpg.DataError, UnencodableError)
 
 
-# Open pools by their name, and of each the histogram of its waits: a metric's child is found once.
+# Open pools by their name, and the places of each.
 _open: defaultdict[str, set[Pool]] = defaultdict(set)
-_waits: dict[Pool, Any] = {}
+_places: dict[Pool, places.Places] = {}
 
 
 class _PlainConnection(asyncpg.Connection):
@@ -103,7 +97,7 @@ async def open_pool(url: str, *, name: str, size: int) -> Pool:
 
 async def close_pool(pool: Pool) -> None:
     """Close a pool, and cut what does not end by itself."""
-    _waits.pop(pool, None)
+    _places.pop(pool, None)
     for pools in _open.values():
         pools.discard(pool)
     try:
@@ -130,31 +124,29 @@ async def transaction(pool: Pool) -> AsyncIterator[Connection]:
 
 
 class _Acquired:
-    """A connection of the pool, and how long it took to get."""
+    """A connection of the pool, while the block runs."""
 
-    __slots__ = ("_pool", "_taken")
+    __slots__ = ("_places", "_taken")
 
     def __init__(self, pool: Pool) -> None:
-        self._pool = pool
+        if pool not in _places:
+            raise asyncpg.InterfaceError("the pool is closed")
+        self._places = _places[pool]
 
     async def __aenter__(self) -> Connection:
-        began = time.perf_counter()
-        try:
-            self._taken = await self._pool.acquire(timeout=ACQUIRE_SECONDS)
-        finally:
-            if self._pool in _waits:
-                _waits[self._pool].observe(time.perf_counter() - began)
+        self._taken = await self._places.take(ACQUIRE_SECONDS)
         return self._taken
 
-    async def __aexit__(self, *_: object) -> None:
-        await self._pool.release(self._taken)
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        # A refusal says nothing about the connection.
+        await self._places.give(self._taken, sound=kind is None or issubclass(kind, Problem))
 
 
 def _watch(pool: Pool, name: str) -> None:
     """Pools of one name are one to who looks: they reach the same tables for the same work."""
     pools = _open[name]
     pools.add(pool)
-    _waits[pool] = POOL_WAIT.labels(name)
+    _places[pool] = places.Places(pool, waits=POOL_WAIT.labels(name))
     POOL_MAX.labels(name).set_function(lambda: sum(each.get_max_size() for each in pools))
     POOL_USED.labels(name).set_function(lambda: sum(each.get_size() - each.get_idle_size() for each in pools))
 

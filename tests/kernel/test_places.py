@@ -1,0 +1,155 @@
+"""A pool's connections go from hand to hand while somebody waits, in order, and no place is ever lost."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+
+from backend.kernel import database
+from backend.kernel.database import Connection, Pool
+from backend.kernel.problems import Conflict
+from tests.system import System
+
+
+@pytest.fixture
+async def pool(system: System) -> AsyncIterator[Pool]:
+    opened = await database.open_pool(system.settings.database_url, name="places", size=1)
+    yield opened
+    await database.close_pool(opened)
+
+
+async def server(connection: Connection) -> int:
+    """The process of Postgres behind it."""
+    pid: int = await connection.fetchval("select pg_backend_pid()")
+    return pid
+
+
+async def visit(pool: Pool) -> int:
+    async with database.connection(pool) as connection:
+        return await server(connection)
+
+
+async def visits(pool: Pool, count: int) -> list["asyncio.Task[int]"]:
+    """So many that wait for a connection."""
+    tasks = [asyncio.create_task(visit(pool)) for _ in range(count)]
+    await asyncio.sleep(0.01)
+    return tasks
+
+
+async def test_a_connection_goes_from_hand_to_hand_in_the_order_of_arrival(pool: Pool) -> None:
+    done: list[str | None] = []
+    async with database.connection(pool) as connection:
+        own = await server(connection)
+        waiting = await visits(pool, 20)
+        for task in waiting:
+            task.add_done_callback(lambda ended: done.append(ended.get_name()))
+    assert await asyncio.gather(*waiting) == [own] * 20
+    assert done == [task.get_name() for task in waiting]
+    assert await visit(pool) == own
+
+
+async def test_a_refusal_hands_on_a_connection_whose_transaction_has_ended(pool: Pool) -> None:
+    async def refused() -> None:
+        async with database.transaction(pool) as connection:
+            await connection.execute("create table public.undone (id int)")
+            waiting.extend(await visits(pool, 1))
+            raise Conflict
+
+    waiting: list[asyncio.Task[int]] = []
+    own = await visit(pool)
+    with pytest.raises(Conflict):
+        await refused()
+    assert await waiting[0] == own
+    async with database.connection(pool) as connection:
+        assert not connection.is_in_transaction()
+        assert await connection.fetchval("select to_regclass('public.undone')") is None
+
+
+async def test_a_connection_that_a_fault_left_is_looked_over_first(pool: Pool) -> None:
+    async def interrupted() -> None:
+        async with database.connection(pool) as connection:
+            await connection.execute("begin; select set_config('application_name', 'undone', true)")
+            waiting.append(asyncio.create_task(named()))
+            await asyncio.sleep(0.01)
+            raise RuntimeError
+
+    async def named() -> str:
+        async with database.connection(pool) as connection:
+            name: str = await connection.fetchval("select current_setting('application_name')")
+            return name
+
+    waiting: list[asyncio.Task[str]] = []
+    with pytest.raises(RuntimeError):
+        await interrupted()
+    assert await waiting[0] == "places"
+
+
+async def test_a_connection_that_broke_is_nobody_elses(pool: Pool) -> None:
+    async def broken() -> None:
+        async with database.connection(pool) as connection:
+            waiting.extend(await visits(pool, 2))
+            await connection.fetchval("select pg_terminate_backend(pg_backend_pid())")
+
+    waiting: list[asyncio.Task[int]] = []
+    own = await visit(pool)
+    with pytest.raises(database.UNAVAILABLE):
+        await broken()
+    first, second = await asyncio.gather(*waiting)
+    assert first == second != own
+
+
+async def test_a_connection_that_was_lost_unnoticed_is_nobody_elses(pool: Pool) -> None:
+    async with database.connection(pool) as connection:
+        own = await server(connection)
+        (next_one,) = await visits(pool, 1)
+        connection.terminate()
+    assert await next_one != own
+
+
+async def test_who_is_called_off_as_its_turn_comes_passes_it_on(pool: Pool) -> None:
+    async with database.connection(pool) as connection:
+        own = await server(connection)
+        first, second = await visits(pool, 2)
+    first.cancel()
+    assert await second == own
+    assert first.cancelled()
+    assert await visit(pool) == own
+
+
+async def test_who_was_called_off_or_waited_too_long_takes_no_place(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "ACQUIRE_SECONDS", 0.1)
+    async with database.connection(pool) as connection:
+        own = await server(connection)
+        called_off, *late = await visits(pool, 3)
+        called_off.cancel()
+        ends = await asyncio.gather(*late, return_exceptions=True)
+        assert [type(end) for end in ends] == [TimeoutError, TimeoutError]
+    assert await visit(pool) == own
+
+
+async def test_a_place_without_a_connection_is_free_again(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = await database.open_pool(system.settings.database_url, name="places", size=1)
+    own = await visit(pool)
+    await pool.expire_connections()
+
+    async def away(*_: object, **__: object) -> None:
+        raise ConnectionRefusedError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(asyncpg.connect_utils, "_connect", away)
+        for _ in range(3):
+            with pytest.raises(ConnectionRefusedError):
+                await visit(pool)
+    assert await visit(pool) != own
+    await database.close_pool(pool)
+
+
+async def test_a_pool_that_was_closed_is_unavailable(pool: Pool) -> None:
+    await database.close_pool(pool)
+    with pytest.raises(database.UNAVAILABLE):
+        await visit(pool)
