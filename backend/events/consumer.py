@@ -11,6 +11,7 @@ by newer events of the same subject, as may one that was sent back. A handler ap
 """
 
 import asyncio
+import logging
 import os
 import socket
 import time
@@ -237,8 +238,10 @@ class Consumer:
     async def _handled(self, connection: Connection, event: Event) -> None:
         began = time.time()
         await self._handler(connection, event)
-        tracing.passed(f"consumer {self.name} {event.type}", event.envelope.correlation_id, began)
-        log.debug("event handled", consumer=self.name, **named(event))
+        if tracing.enabled():
+            tracing.passed(f"consumer {self.name} {event.type}", event.envelope.correlation_id, began)
+        if log.is_enabled_for(logging.DEBUG):
+            log.debug("event handled", consumer=self.name, **named(event))
 
     async def _retry(self) -> None:
         """Try again, each by itself, what failed and is due."""
