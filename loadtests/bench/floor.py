@@ -31,17 +31,19 @@ with held as (
     insert into orders.orders (id, buyer_id, subtotal, fee, total, currency, expires_at, latest_expiry)
     select $2::uuid, $3::uuid, price, 100, price + 100, currency, now() + interval '1 hour', now() + interval '2 hours'
     from held
-    returning id, total, version, orders.state(orders, '[]') as state
-), line as (
+    returning orders as state
+), lined as (
     insert into orders.lines (order_id, buyer_id, ticket_id, show_id, seller_id, price, section, "row", seat)
     select $2::uuid, $3::uuid, id, show_id, seller_id, price, section, "row", seat from held
+    returning orders.line(lines) as state
 ), told as (
     insert into events.outbox (type, subject, version, data)
     select 'ticket.held', id, version, state from held
     union all
-    select 'order.created', id, version, state from ordered
+    select 'order.created', (ordered.state).id, 1, orders.state(ordered.state, json_build_array(lined.state))
+    from ordered, lined
 )
-select id, total from ordered
+select (state).id, (state).total from ordered
 """
 
 REFUSE = "select status from tickets.tickets where id = $1"
