@@ -14,8 +14,7 @@ alter table tickets.tickets set (fillfactor = 80);
 
 alter table events.outbox alter column data type json;
 
--- These change what they take or return; their definitions are in `functions/`, but for the last. A new database has not all of
--- them.
+-- These change what they take or return; their definitions are in `functions/`. A new database has not all of them.
 drop function if exists tickets.hold(uuid, uuid, uuid[], timestamptz, uuid);
 drop function if exists tickets.release(uuid, uuid, text[]);
 drop function if exists tickets.extend(uuid, timestamptz, uuid);
@@ -28,27 +27,3 @@ drop function if exists orders.state(orders.orders, jsonb);
 drop function if exists orders.lines_of(uuid);
 drop function if exists orders.read(uuid);
 drop function if exists events.append(text, uuid, bigint, jsonb, uuid, uuid);
-
-create function events.append(
-    p_type text, p_subject uuid, p_version bigint, p_data json, p_correlation uuid, p_causation uuid default null
-) returns void
-language plpgsql volatile security definer
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    if not split_part(p_type, '.', 1) = any (
-        case session_user
-            when 'gittix_auth' then array['user']
-            when 'gittix_tickets' then array['show', 'ticket']
-            when 'gittix_orders' then array['order']
-            when 'gittix_payments' then array['payment']
-            else array[]::text[]
-        end
-    ) then
-        raise insufficient_privilege using message = format('%s may not append %s', session_user, p_type);
-    end if;
-    insert into events.outbox (type, subject, version, data, correlation_id, causation_id)
-    values (p_type, p_subject, p_version, p_data, p_correlation, p_causation);
-end
-$$;
-grant execute on function events.append to gittix_auth, gittix_tickets, gittix_orders, gittix_payments;
