@@ -54,10 +54,16 @@ class ServiceName(StrEnum):
 @cli.command()
 def up(
     port: Annotated[int, typer.Option(help="The API's port.", min=1, max=65_535)] = 8000,
-    push_port: Annotated[int, typer.Option(help="The push gateway's port.", min=1, max=65_535)] = 8001,
-    stripe_port: Annotated[int, typer.Option(help="The Stripe sandbox's port.", min=1, max=65_535)] = 8002,
+    push_port: Annotated[
+        int, typer.Option(help="The push gateway's port.", min=1, max=65_535)
+    ] = 8001,
+    stripe_port: Annotated[
+        int, typer.Option(help="The Stripe sandbox's port.", min=1, max=65_535)
+    ] = 8002,
     data: Annotated[Path, typer.Option(help="Where the instance keeps its data.")] = DEFAULT_FOLDER,
-    demo: Annotated[bool, typer.Option(help="Load demo shows and let a gentle crowd hold and buy.")] = True,
+    demo: Annotated[
+        bool, typer.Option(help="Load demo shows and let a gentle crowd hold and buy.")
+    ] = True,
     frontend: Annotated[
         bool, typer.Option(help="Build the shop's pages when they changed, and serve them.")
     ] = True,
@@ -106,13 +112,18 @@ def worker(
     from workers.main import worker as running_worker
 
     parts = [part.value] if part else list(NEEDS)
-    settings = load(os.environ, needs=tuple(dict.fromkeys(need for one in parts for need in NEEDS[one])))
+    settings = load(
+        os.environ, needs=tuple(dict.fromkeys(need for one in parts for need in NEEDS[one]))
+    )
     _tell(settings, f"worker-{part.value}" if part else "worker")
 
     async def work() -> None:
         memory.settle()
         with stop_asked() as stop:
-            async with operations.served(settings) as readiness, running_worker(settings, parts) as checks:
+            async with (
+                operations.served(settings) as readiness,
+                running_worker(settings, parts) as checks,
+            ):
                 with readiness.by(checks):
                     await stop.wait()
 
@@ -136,7 +147,10 @@ def relay() -> None:
         publisher = Relay(settings.noun_database_url("relay"), redis)
         try:
             with stop_asked() as stop:
-                async with operations.served(settings) as readiness, running(("relay", publisher.run)):
+                async with (
+                    operations.served(settings) as readiness,
+                    running(("relay", publisher.run)),
+                ):
                     with readiness.by(publisher.checks()):
                         await stop.wait()
         finally:
@@ -169,7 +183,9 @@ def sandbox(
         )
     except ValueError as fault:
         raise SettingsError(f"STRIPE_API_KEY: {fault}") from fault
-    server = Server(http_config(build(told), host, port), delay_seconds=settings.shutdown_delay_seconds)
+    server = Server(
+        http_config(build(told), host, port), delay_seconds=settings.shutdown_delay_seconds
+    )
     _run(server.serve())
 
 
@@ -198,7 +214,9 @@ def migrate(
 @cli.command()
 def seed(
     shows: Annotated[int, typer.Option(help="How many shows.", min=1, max=100_000)] = 20,
-    tickets: Annotated[int, typer.Option(help="How many tickets in all.", min=1, max=10_000_000)] = 400,
+    tickets: Annotated[
+        int, typer.Option(help="How many tickets in all.", min=1, max=10_000_000)
+    ] = 400,
     data: Data = None,
 ) -> None:
     """Fill a database with shows and tickets."""
@@ -211,11 +229,15 @@ def seed(
 @cli.command()
 def check(
     watch: Annotated[
-        bool, typer.Option("--watch", help="Look again and again; ends with the last look's status.")
+        bool,
+        typer.Option("--watch", help="Look again and again; ends with the last look's status."),
     ] = False,
-    every: Annotated[float, typer.Option(help="Seconds between two looks.", min=0.1, max=3600)] = 5.0,
+    every: Annotated[
+        float, typer.Option(help="Seconds between two looks.", min=0.1, max=3600)
+    ] = 5.0,
     metrics_port: Annotated[
-        int | None, typer.Option(help="Show gauges of the last look to Prometheus here.", min=1, max=65_535)
+        int | None,
+        typer.Option(help="Show gauges of the last look to Prometheus here.", min=1, max=65_535),
     ] = None,
     metrics_host: Annotated[str, typer.Option(help="Address of the gauges.")] = "127.0.0.1",
     as_json: Annotated[bool, typer.Option("--json", help="One line of JSON a look.")] = False,
@@ -243,7 +265,10 @@ def env(data: Data = None) -> None:
 @cli.command()
 def secrets(
     expand: Annotated[
-        bool, typer.Option(help="Write each ${NAME} of one out, for a reader that knows no such references.")
+        bool,
+        typer.Option(
+            help="Write each ${NAME} of one out, for a reader that knows no such references."
+        ),
     ] = False,
 ) -> None:
     """Fill an env file's empty secrets with new ones: gittix secrets < .env.example > .env"""
@@ -265,7 +290,9 @@ def tail(
     count: Annotated[
         int, typer.Option("--count", "-n", help="Events to show first.", min=0, max=10_000)
     ] = 10,
-    follow: Annotated[bool, typer.Option("--follow/--no-follow", "-f", help="Go on with new ones.")] = True,
+    follow: Annotated[
+        bool, typer.Option("--follow/--no-follow", "-f", help="Go on with new ones.")
+    ] = True,
     data: Data = None,
 ) -> None:
     """Show the newest events, and then each as it comes."""

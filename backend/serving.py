@@ -86,7 +86,9 @@ def build(name: str, settings: Settings) -> Starlette:
     }
     if name == "api":
         makers["push"] = lambda: authorize.service(settings)
-        return _web([make() for make in makers.values()], settings, _pages(settings), described=ROUTES)
+        return _web(
+            [make() for make in makers.values()], settings, _pages(settings), described=ROUTES
+        )
     return _web([makers[name]()], settings, [Route("/", _to_docs, include_in_schema=False)])
 
 
@@ -174,7 +176,10 @@ def _push(settings: Settings) -> Starlette:
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:
-        async with api.router.lifespan_context(app) as ours, gateway.router.lifespan_context(app) as theirs:
+        async with (
+            api.router.lifespan_context(app) as ours,
+            gateway.router.lifespan_context(app) as theirs,
+        ):
             checks = {**(ours or {})["checks"], **(theirs or {})["checks"]}
             yield {**(ours or {}), **(theirs or {}), "checks": checks}
 

@@ -156,7 +156,9 @@ def _read(path: Path, folder: Path, policy: str) -> File:
     media_type = TYPES.guess_type(path.name)[0] or "application/octet-stream"
     hashed = path.relative_to(folder).parts[0] == "assets"
     headers = {
-        "Content-Type": f"{media_type}; charset=utf-8" if media_type.startswith("text/") else media_type,
+        "Content-Type": f"{media_type}; charset=utf-8"
+        if media_type.startswith("text/")
+        else media_type,
         "Cache-Control": IMMUTABLE if hashed else REVALIDATED,
         "ETag": f'"{hashlib.sha256(content).hexdigest()[:20]}"',
         "Vary": "Accept-Encoding",

@@ -10,7 +10,19 @@ from frontend.pages import browse, checkout, desk, not_found, orders, sell, show
 from frontend.shell import document_head, waiting
 
 # What the shop has in common, then what single pages have of their own.
-STYLES = ("fonts", "tokens", "base", "parts", "rows", "browse", "show", "checkout", "orders", "sell", "desk")
+STYLES = (
+    "fonts",
+    "tokens",
+    "base",
+    "parts",
+    "rows",
+    "browse",
+    "show",
+    "checkout",
+    "orders",
+    "sell",
+    "desk",
+)
 
 app = rx.App(
     enable_state=False,
@@ -24,7 +36,9 @@ app = rx.App(
     hydrate_fallback=waiting,
 )
 
-app.add_page(browse.page, route="/", title="GitTix · Tickets from people", description=browse.DESCRIPTION)
+app.add_page(
+    browse.page, route="/", title="GitTix · Tickets from people", description=browse.DESCRIPTION
+)
 app.add_page(show.page, route="/shows/[show_id]", title="Show · GitTix")
 app.add_page(checkout.page, route="/checkout/[order_id]", title="Checkout · GitTix")
 app.add_page(orders.page, route="/orders", title="My orders · GitTix")

@@ -58,7 +58,9 @@ def header() -> rx.Component:
 def header_start() -> rx.Component:
     """The way to the pages."""
     return rx.el.div(
-        nav_link(logo(), "/", class_name="home", custom_attrs={"aria-label": "GitTix, to the shows"}),
+        nav_link(
+            logo(), "/", class_name="home", custom_attrs={"aria-label": "GitTix, to the shows"}
+        ),
         rx.el.nav(
             *(nav_link(label, to, class_name="nav-link") for label, to in NAVIGATION),
             aria_label="Main",
@@ -101,7 +103,9 @@ def document_head() -> list[rx.Component]:
         rx.el.link(rel="icon", type="image/svg+xml", href="/favicon.svg"),
         *(
             rx.el.meta(
-                name="theme-color", content=paper, custom_attrs={"media": f"(prefers-color-scheme: {scheme})"}
+                name="theme-color",
+                content=paper,
+                custom_attrs={"media": f"(prefers-color-scheme: {scheme})"},
             )
             for scheme, paper in (("light", "#FBFAF7"), ("dark", "#111014"))
         ),

@@ -35,7 +35,9 @@ class Accounts:
         """The header of a new person's requests."""
         assert self._signer
         person = User(uuid4(), f"{uuid4().hex}@load.example", "load")
-        return {"Authorization": f"Bearer {self._signer.access_token(person, uuid4(), datetime.now(UTC))}"}
+        return {
+            "Authorization": f"Bearer {self._signer.access_token(person, uuid4(), datetime.now(UTC))}"
+        }
 
     def credentials(self) -> Credentials:
         return Credentials(f"{uuid4().hex}@load.example", uuid4().hex)

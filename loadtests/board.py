@@ -38,7 +38,9 @@ class Board:
     def put_on_sale(self, tickets: Iterable[dict[str, Any]]) -> None:
         """New tickets, as the API answers them."""
         for ticket in tickets:
-            self._put(Shown(ticket["id"], UUID(ticket["show_id"]), ticket["status"], ticket["version"]))
+            self._put(
+                Shown(ticket["id"], UUID(ticket["show_id"]), ticket["status"], ticket["version"])
+            )
 
     def tell(self, ticket: Ticket) -> Shown | None:
         """A ticket as a message tells it. Returns what it was before, when that is known and older."""
@@ -56,7 +58,11 @@ class Board:
             ticket.id
             for ticket in self._shows[show_id].values()
             if ticket.status == "available"
-            or (ticket.status == "held" and ticket.held_until is not None and ticket.held_until <= now)
+            or (
+                ticket.status == "held"
+                and ticket.held_until is not None
+                and ticket.held_until <= now
+            )
         ]
 
     def pick(self, show_id: UUID, most: int) -> list[str]:

@@ -22,7 +22,9 @@ cli = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 def option(name: str, says: str) -> typer.models.OptionInfo:
-    found: typer.models.OptionInfo = typer.Option(f"--{name}", envvar=f"LOAD_{_word(name)}", help=says)
+    found: typer.models.OptionInfo = typer.Option(
+        f"--{name}", envvar=f"LOAD_{_word(name)}", help=says
+    )
     return found
 
 
@@ -36,14 +38,22 @@ def load(
         str | None, typer.Argument(metavar="SCENARIO", envvar="LOAD_SCENARIO", help="Which.")
     ] = None,
     url: Annotated[str | None, option("url", "The system's address.")] = None,
-    push_url: Annotated[str | None, option("push-url", "Where sockets go, as ws://host:port.")] = None,
+    push_url: Annotated[
+        str | None, option("push-url", "Where sockets go, as ws://host:port.")
+    ] = None,
     data: Annotated[Path | None, option("data", "The folder of a running `gittix up`.")] = None,
-    seconds: Annotated[float | None, option("seconds", "How long, in place of the scenario's own.")] = None,
-    gates: Annotated[Path | None, option("gates", "Other gates than those beside the scenario.")] = None,
+    seconds: Annotated[
+        float | None, option("seconds", "How long, in place of the scenario's own.")
+    ] = None,
+    gates: Annotated[
+        Path | None, option("gates", "Other gates than those beside the scenario.")
+    ] = None,
     out: Annotated[Path, option("out", "Where the report goes.")] = FOLDER,
     check_is_needed: Annotated[
         bool,
-        typer.Option("--check/--no-check", help="Whether gates that need the database have to be looked at."),
+        typer.Option(
+            "--check/--no-check", help="Whether gates that need the database have to be looked at."
+        ),
     ] = True,
 ) -> None:
     """Load GitTix with people, and judge by gates: exit 0 when all hold, 1 on a breach, 2 when it can't be said."""
@@ -68,7 +78,13 @@ def load(
 
 
 def conclude(
-    name: str, gates: Gates, played: Played, out: Path, console: Console, *, check_is_needed: bool = True
+    name: str,
+    gates: Gates,
+    played: Played,
+    out: Path,
+    console: Console,
+    *,
+    check_is_needed: bool = True,
 ) -> int:
     """Look at the invariants, judge, tell and write it all down. Returns the exit status."""
     console.print("Looking at the invariants …")
@@ -90,7 +106,9 @@ def _tell(console: Console, report: Report) -> None:
         console.print(f"  {line}", highlight=False, markup=False, soft_wrap=True)
     if report.checked.told is None:
         console.print(
-            f"  The invariants were not looked at: {report.checked.why}.", highlight=False, soft_wrap=True
+            f"  The invariants were not looked at: {report.checked.why}.",
+            highlight=False,
+            soft_wrap=True,
         )
 
 
@@ -99,5 +117,7 @@ def _list(console: Console) -> None:
     for name in scenarios.names():
         found = scenarios.scenario(name)
         console.print(
-            f"  [bold]{name:<8}[/] {found.says} ({found.seconds:,.0f} s)", highlight=False, soft_wrap=True
+            f"  [bold]{name:<8}[/] {found.says} ({found.seconds:,.0f} s)",
+            highlight=False,
+            soft_wrap=True,
         )

@@ -30,7 +30,9 @@ class Checked(NamedTuple):
 def check(target: Target, environ: Mapping[str, str]) -> Checked:
     """Look at the invariants behind the target."""
     if not target.database_known:
-        return Checked(None, "only the address is known: set DATABASE_URL and what else `gittix check` needs")
+        return Checked(
+            None, "only the address is known: set DATABASE_URL and what else `gittix check` needs"
+        )
     done = subprocess.run(  # noqa: S603 - ourselves
         check_command(),
         env={**environ, **target.environment},
@@ -47,7 +49,9 @@ def check(target: Target, environ: Mapping[str, str]) -> Checked:
     return Checked(told)
 
 
-def figures(trial: Trial, reading: Reading | None, checked: Checked, samples: list[Sample]) -> Figures:
+def figures(
+    trial: Trial, reading: Reading | None, checked: Checked, samples: list[Sample]
+) -> Figures:
     """All that a gate can be about. A duration counts from when the doors opened."""
     found: Figures = {}
     for name, series in during(trial).items():
@@ -75,13 +79,21 @@ def during(trial: Trial) -> dict[str, Series]:
     if not trial.opened.is_set():
         return {}
     return {
-        name: series.between(trial.opened_at, float("inf")) for name, series in trial.observed.series.items()
+        name: series.between(trial.opened_at, float("inf"))
+        for name, series in trial.observed.series.items()
     }
 
 
 def _replies(trial: Trial) -> Figures:
     counts = trial.observed.counts
-    names = ("requests", "5xx", "429", "connection errors", "unexpected replies", "faults of the load test")
+    names = (
+        "requests",
+        "5xx",
+        "429",
+        "connection errors",
+        "unexpected replies",
+        "faults of the load test",
+    )
     return {name: counts[name] for name in names} | {
         "5xx %": 100 * counts["5xx"] / max(1, counts["requests"]),
         **{name: value for name, value in counts.items() if name.startswith("refused")},

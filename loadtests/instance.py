@@ -25,14 +25,35 @@ def instance(**settings: str) -> Iterator[Mapping[str, str]]:
     folder = Path(tempfile.mkdtemp(prefix="gittix-load-"))
     folder.chmod(0o755)
     port, push_port, stripe_port = (free_port() for _ in range(3))
-    command = [sys.executable, "-m", "backend.cli", "up", "--no-demo", "--no-frontend", "--data", str(folder)]
-    command += ["--port", str(port), "--push-port", str(push_port), "--stripe-port", str(stripe_port)]
+    command = [
+        sys.executable,
+        "-m",
+        "backend.cli",
+        "up",
+        "--no-demo",
+        "--no-frontend",
+        "--data",
+        str(folder),
+    ]
+    command += [
+        "--port",
+        str(port),
+        "--push-port",
+        str(push_port),
+        "--stripe-port",
+        str(stripe_port),
+    ]
     with (folder / "up.log").open("wb") as log:
         process = subprocess.Popen(  # noqa: S603 - ourselves
             command, env=os.environ | {"RATE_LIMITS": "off"} | settings, stdout=log, stderr=log
         )
     try:
-        _wait(process, folder, f"http://127.0.0.1:{port}/readyz", f"http://127.0.0.1:{push_port}/readyz")
+        _wait(
+            process,
+            folder,
+            f"http://127.0.0.1:{port}/readyz",
+            f"http://127.0.0.1:{push_port}/readyz",
+        )
         urls = {"API_URL": f"http://127.0.0.1:{port}", "PUSH_URL": f"ws://127.0.0.1:{push_port}"}
         yield dict(environment_of(folder)) | urls
     finally:

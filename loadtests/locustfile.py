@@ -59,7 +59,9 @@ class OnStage(Timeline):
         enter(self.environment, trial)
         self.began_at = time.time()
         self.sampling = Sampling(trial, lambda: runner.user_count)
-        self.helpers = [gevent.spawn(work) for work in (trial.observed.keep_time, self.sampling.run)]
+        self.helpers = [
+            gevent.spawn(work) for work in (trial.observed.keep_time, self.sampling.run)
+        ]
 
     def end(self) -> None:
         """Judge what was played."""
@@ -70,7 +72,11 @@ class OnStage(Timeline):
         try:
             played = Played(self.trial, leave(self.trial), self.sampling.samples, self.began_at)
             self.environment.process_exit_code = conclude(
-                name, scenarios.gates(name), played, Path(os.environ.get("LOAD_OUT", FOLDER)), console
+                name,
+                scenarios.gates(name),
+                played,
+                Path(os.environ.get("LOAD_OUT", FOLDER)),
+                console,
             )
         except TargetError as fault:
             _say(fault)

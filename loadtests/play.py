@@ -84,10 +84,13 @@ def _tell(trial: Trial, sampling: Sampling, console: Console) -> None:
             continue
         now = sampling.samples[-1]
         if not trial.opened.is_set():
-            console.print(f"  {trial.present:,} of {trial.expected:,} people are ready …", highlight=False)
+            console.print(
+                f"  {trial.present:,} of {trial.expected:,} people are ready …", highlight=False
+            )
             continue
         wrong = sum(
-            trial.observed.counts[name] for name in ("5xx", "connection errors", "unexpected replies")
+            trial.observed.counts[name]
+            for name in ("5xx", "connection errors", "unexpected replies")
         )
         console.print(
             f"  {now.at - trial.opened_at:4.0f} s  {now.people:,} people  {now.requests:,} requests, {wrong:,} wrong  "

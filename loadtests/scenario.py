@@ -89,7 +89,9 @@ class Scenario(Strict, frozen=True):
     def lasting(self, seconds: float) -> "Scenario":
         """The same, with every stage shorter or longer in proportion."""
         share = seconds / self.seconds
-        stages = [msgspec.structs.replace(stage, seconds=stage.seconds * share) for stage in self.stages]
+        stages = [
+            msgspec.structs.replace(stage, seconds=stage.seconds * share) for stage in self.stages
+        ]
         return msgspec.structs.replace(self, stages=stages)
 
 
@@ -104,7 +106,9 @@ class Gates(Strict, frozen=True):
 
 
 def names() -> list[str]:
-    return sorted(path.stem for path in FOLDER.glob("*.toml") if not path.name.endswith(GATES_SUFFIX))
+    return sorted(
+        path.stem for path in FOLDER.glob("*.toml") if not path.name.endswith(GATES_SUFFIX)
+    )
 
 
 def scenario(name: str) -> Scenario:

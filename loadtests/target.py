@@ -47,7 +47,11 @@ class PushConfig(msgspec.Struct, frozen=True):
 
 @contextmanager
 def target(
-    url: str | None, push_url: str | None, data: Path | None, settings: Mapping[str, str], console: Console
+    url: str | None,
+    push_url: str | None,
+    data: Path | None,
+    settings: Mapping[str, str],
+    console: Console,
 ) -> Iterator[Target]:
     """The system at `url`, else the `gittix up` of this folder, else one of its own. Raises TargetError."""
     if url:
@@ -57,7 +61,9 @@ def target(
     folder = data or DEFAULT_FOLDER
     environment = _running(folder)
     if environment is None:
-        console.print(f"Nothing runs in {folder}: starting an instance for this run, with RATE_LIMITS=off …")
+        console.print(
+            f"Nothing runs in {folder}: starting an instance for this run, with RATE_LIMITS=off …"
+        )
         with instance(**settings) as own:
             yield reached(own["API_URL"], push_url, own)
         return
@@ -66,7 +72,9 @@ def target(
             f"The instance in {folder} limits rates, and everybody here comes from one address. "
             "Start it with RATE_LIMITS=off, or stop it, and the run starts an instance of its own."
         )
-    console.print(f"Loading the instance in {folder}, {environment['PUBLIC_ORIGIN']}", highlight=False)
+    console.print(
+        f"Loading the instance in {folder}, {environment['PUBLIC_ORIGIN']}", highlight=False
+    )
     yield reached(environment["PUBLIC_ORIGIN"], push_url, environment)
 
 
@@ -82,9 +90,13 @@ def reached(url: str, push_url: str | None, environment: Mapping[str, str]) -> T
             f"{url} does not answer as GitTix: {fault}. Is it up, and is that its address?"
         ) from fault
     if not push_url:
-        push_url = f"{'wss' if config.tls else 'ws'}://{config.host or httpx.URL(url).host}:{config.port}"
+        push_url = (
+            f"{'wss' if config.tls else 'ws'}://{config.host or httpx.URL(url).host}:{config.port}"
+        )
     return Target(
-        url, f"{push_url.rstrip('/')}/app/{config.key}?protocol=7&client=gittix-load&version=1", environment
+        url,
+        f"{push_url.rstrip('/')}/app/{config.key}?protocol=7&client=gittix-load&version=1",
+        environment,
     )
 
 
@@ -92,7 +104,9 @@ def _running(folder: Path) -> Mapping[str, str] | None:
     """The environment of the instance in this folder, if it answers."""
     try:
         environment = environment_of(folder)
-        httpx.get(f"{environment['PUBLIC_ORIGIN']}/readyz", timeout=REACH_SECONDS).raise_for_status()
+        httpx.get(
+            f"{environment['PUBLIC_ORIGIN']}/readyz", timeout=REACH_SECONDS
+        ).raise_for_status()
     except (InstanceError, httpx.HTTPError):
         return None
     return environment

@@ -113,7 +113,9 @@ def read_again(trial: Trial) -> Reading:
             show = _get(client, f"/api/shows/{show_id}")
             sold, held = sold + show["sold"], held + show["held"]
     deadline = time.monotonic() + CATCH_UP_SECONDS
-    while time.monotonic() < deadline and (trial.watch.behind(fresh) or trial.watch.untold(trial.sales)):
+    while time.monotonic() < deadline and (
+        trial.watch.behind(fresh) or trial.watch.untold(trial.sales)
+    ):
         gevent.sleep(LOOK_SECONDS)
     return Reading(trial.watch.behind(fresh), trial.watch.untold(trial.sales), sold, held)
 
@@ -123,7 +125,11 @@ def _tickets(client: httpx.Client, show_id: str) -> list[dict[str, Any]]:
     cursor = ""
     while True:
         page = _get(
-            client, "/api/tickets", show_id=show_id, limit=100, **({"cursor": cursor} if cursor else {})
+            client,
+            "/api/tickets",
+            show_id=show_id,
+            limit=100,
+            **({"cursor": cursor} if cursor else {}),
         )
         found += page["items"]
         cursor = page["next_cursor"]

@@ -63,10 +63,19 @@ def exit_status(judged: list[Judged], *, unseen_is_fine: bool) -> int:
 
 def show(console: Console, judged: list[Judged]) -> None:
     table = Table("", "gate", "", "bound", "measured", "off")
-    marks = {Outcome.HELD: "[green]✓[/]", Outcome.BROKEN: "[red]✗[/]", Outcome.UNSEEN: "[yellow]?[/]"}
+    marks = {
+        Outcome.HELD: "[green]✓[/]",
+        Outcome.BROKEN: "[red]✗[/]",
+        Outcome.UNSEEN: "[yellow]?[/]",
+    }
     for one in judged:
         table.add_row(
-            marks[one.outcome], one.figure, one.sign, number(one.bound), number(one.measured), one.says
+            marks[one.outcome],
+            one.figure,
+            one.sign,
+            number(one.bound),
+            number(one.measured),
+            one.says,
         )
     for column in (3, 4):
         table.columns[column].justify = "right"

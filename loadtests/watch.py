@@ -58,7 +58,9 @@ class Watch:
                 self.sold.add((told.sale.order_id, told.sale.ticket.id))
                 self.pays.arrived(told.sale.order_id)
 
-        listener = Listener(self._url, [f"private-user-{seller_id}"], heard, self.evidence, authorize)
+        listener = Listener(
+            self._url, [f"private-user-{seller_id}"], heard, self.evidence, authorize
+        )
         if listener.wait():
             self._sellers[seller_id] = listener
         return listener

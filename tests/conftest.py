@@ -18,13 +18,20 @@ from tests.system import System
 MEMORY = Path("/dev/shm")
 MEMORY_BYTES = 4 * 2**30
 # Tests want the real thing's behaviour, not its durability: no test cuts this server's power.
-FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "300"}
+FAST = {
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "max_connections": "300",
+}
 
 # Drawing a traceback with its local variables takes longer than the test that wants the fault.
 structlog.configure(
     processors=[
         *structlog.get_config()["processors"][:-1],
-        structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
+        structlog.dev.ConsoleRenderer(
+            colors=False, exception_formatter=structlog.dev.plain_traceback
+        ),
     ]
 )
 

@@ -124,7 +124,10 @@ class System:
         principal = Principal(uuid4(), f"{name}@example.com", name, uuid4())
         token = mint(self.settings, principal)
         client = httpx.AsyncClient(
-            base_url=self.url, headers={"Authorization": f"Bearer {token}"}, timeout=20, verify=PLAIN
+            base_url=self.url,
+            headers={"Authorization": f"Bearer {token}"},
+            timeout=20,
+            verify=PLAIN,
         )
         self._stack.push_async_callback(client.aclose)
         return Person(principal.user_id, name, client, token)
@@ -163,7 +166,9 @@ class System:
                 clock=clock,
             )
         )
-        async with served(uvicorn.Server(serving.http_config(app, "127.0.0.1", self.ports["stripe"]))):
+        async with served(
+            uvicorn.Server(serving.http_config(app, "127.0.0.1", self.ports["stripe"]))
+        ):
             yield
 
     def _stripe(self) -> AbstractAsyncContextManager[None]:
@@ -173,7 +178,9 @@ class System:
     async def _relay(self) -> AsyncIterator[None]:
         redis = open_redis(self.settings.redis_url, name="tests-relay")
         try:
-            async with running(("relay", Relay(self.settings.noun_database_url("relay"), redis).run)):
+            async with running(
+                ("relay", Relay(self.settings.noun_database_url("relay"), redis).run)
+            ):
                 yield
         finally:
             await redis.aclose()
@@ -188,7 +195,9 @@ class System:
         return {
             "DATABASE_URL": self._postgres.url(database=self._name),
             **{
-                f"{noun.upper()}_DATABASE_URL": self._postgres.url(role=f"gittix_{noun}", database=self._name)
+                f"{noun.upper()}_DATABASE_URL": self._postgres.url(
+                    role=f"gittix_{noun}", database=self._name
+                )
                 for noun in ("auth", "tickets", "orders", "payments", "push", "relay")
             },
             "DATABASE_POOL_SIZE": "8",

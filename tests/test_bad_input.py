@@ -35,7 +35,9 @@ async def house(
     postgres: Postgres, redis_socket: str, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[House]:
     """One for all the requests here: none of them may change it."""
-    async with stores.fresh_system(postgres, redis_socket, tmp_path_factory.mktemp("bad-input")) as system:
+    async with stores.fresh_system(
+        postgres, redis_socket, tmp_path_factory.mktemp("bad-input")
+    ) as system:
         await system.start("api")
         me, stranger = system.person("me"), system.person("stranger")
         show = await factories.show(me)
@@ -52,7 +54,11 @@ async def house(
             for table in tables
         )
         yield House(
-            system, me, owner, {"show": show["id"], "ticket": mine["id"], "order": order["id"]}, count
+            system,
+            me,
+            owner,
+            {"show": show["id"], "ticket": mine["id"], "order": order["id"]},
+            count,
         )
 
 

@@ -60,13 +60,18 @@ def told(text: object, values: Mapping[str, str]) -> str:
 
 
 def environment(name: str) -> dict[str, str]:
-    return {key: told(value, example()) for key, value in services()[name].get("environment", {}).items()}
+    return {
+        key: told(value, example())
+        for key, value in services()[name].get("environment", {}).items()
+    }
 
 
 def needs(name: str) -> tuple[str, ...]:
     """What the process asks of its settings, as `load` takes it; what its image brings is left out."""
     # A load test looks at the invariants when it ends.
-    asked = ["check"] if name.startswith("load") else services()[name].get("command", ["serve", "shop"])
+    asked = (
+        ["check"] if name.startswith("load") else services()[name].get("command", ["serve", "shop"])
+    )
     return tuple(need for need in processes.needs(asked) if need != "frontend_folder")
 
 
@@ -86,7 +91,9 @@ def test_a_service_is_bounded_watched_and_without_privileges(name: str) -> None:
     assert service["logging"]["options"]["max-size"]
     assert not {"privileged", "cap_add", "network_mode", "pid", "ipc"} & service.keys()
     check = service["healthcheck"]
-    assert check == {"disable": True} if name in ONE_SHOTS else check["test"] and check["start_period"]
+    assert (
+        check == {"disable": True} if name in ONE_SHOTS else check["test"] and check["start_period"]
+    )
     assert service["networks"]
     for mount in service.get("volumes", []):
         if mount.startswith("."):
@@ -102,7 +109,9 @@ def test_a_port_is_open_to_this_machine_alone(name: str) -> None:
 
 def test_one_port_is_open_but_for_profiles() -> None:
     assert [
-        name for name, service in services().items() if service.get("ports") and "profiles" not in service
+        name
+        for name, service in services().items()
+        if service.get("ports") and "profiles" not in service
     ] == ["ingress"]
 
 
@@ -118,7 +127,9 @@ def test_a_process_is_told_settings_and_all_that_it_needs(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(set(ours()) - OPERATORS))
 def test_a_process_has_no_secret_but_its_own(name: str) -> None:
     asked = {need.upper() for need in needs(name)} | ALSO_TOLD.get(name, frozenset())
-    databases = {f"{need.partition(':')[2].upper()}_DATABASE_URL" for need in needs(name) if ":" in need}
+    databases = {
+        f"{need.partition(':')[2].upper()}_DATABASE_URL" for need in needs(name) if ":" in need
+    }
     variables = environment(name)
     assert {one for one in variables if one.endswith("DATABASE_URL")} == databases
     for secret in ("JWT_PRIVATE_KEY", "STRIPE_API_KEY", "STRIPE_WEBHOOK_SECRETS", "REDIS_URL"):
@@ -145,7 +156,13 @@ def test_the_stores_are_reached_by_who_needs_them_and_have_no_way_out() -> None:
 
 
 def test_the_ingress_finds_each_service_where_it_listens() -> None:
-    assert set(services()["ingress"]["depends_on"]) >= {"auth", "tickets", "orders", "payments", "frontend"}
+    assert set(services()["ingress"]["depends_on"]) >= {
+        "auth",
+        "tickets",
+        "orders",
+        "payments",
+        "frontend",
+    }
     template = (ROOT / "ingress" / "nginx.conf.template").read_text() + (
         ROOT / "ingress" / "start"
     ).read_text()

@@ -36,7 +36,9 @@ def test_each_requirement_is_proved_or_said_to_be_unmet() -> None:
         if re.match(r"\| \d", line)
     ]
     assert len(rows) > 50
-    assert [row[0] for row in rows if not PROOF.fullmatch(row[3]) and "**not met**" not in row[2]] == []
+    assert [
+        row[0] for row in rows if not PROOF.fullmatch(row[3]) and "**not met**" not in row[2]
+    ] == []
 
 
 def test_the_pages_for_operators_and_newcomers_are_found_from_the_readme() -> None:

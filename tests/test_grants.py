@@ -20,7 +20,9 @@ RELAY_TABLES = {
     "events.outbox": {"SELECT", "DELETE"},
 }
 # What triggers write, and nobody may change.
-READ_ONLY = {f"{noun}.{table}" for noun in ("tickets", "orders") for table in ("audit", "transitions")}
+READ_ONLY = {
+    f"{noun}.{table}" for noun in ("tickets", "orders") for table in ("audit", "transitions")
+}
 # DESIGN, section 2: the functions that a role may call beyond its own schema's.
 GRANTED = {
     "auth": {"events.append"},
@@ -49,7 +51,12 @@ GRANTED = {
     "relay": set[str](),
 }
 OWN = {
-    "tickets": {"tickets.effective_status", "tickets.is_free", "tickets.state", "tickets.availability"},
+    "tickets": {
+        "tickets.effective_status",
+        "tickets.is_free",
+        "tickets.state",
+        "tickets.availability",
+    },
     "orders": {
         "orders.line",
         "orders.tickets_of",
@@ -103,7 +110,9 @@ async def test_a_role_reaches_its_own_tables_and_no_other(noun: str, system: Sys
 
 
 @pytest.mark.parametrize("noun", NOUNS)
-async def test_a_role_calls_its_own_functions_and_those_it_was_granted(noun: str, system: System) -> None:
+async def test_a_role_calls_its_own_functions_and_those_it_was_granted(
+    noun: str, system: System
+) -> None:
     owner = await system.connect()
     rows = await owner.fetch(
         """
@@ -195,7 +204,10 @@ ATTEMPTS = [
     ("payments", "select tickets.unsell(gen_random_uuid(), '{}', true, gen_random_uuid())"),
     ("payments", "select * from auth.users"),
     ("orders", "select tickets.unsell(gen_random_uuid(), '{}', true, gen_random_uuid())"),
-    ("orders", "select orders.finish_refund(gen_random_uuid(), gen_random_uuid(), true, gen_random_uuid())"),
+    (
+        "orders",
+        "select orders.finish_refund(gen_random_uuid(), gen_random_uuid(), true, gen_random_uuid())",
+    ),
     ("auth", "select * from orders.orders"),
     ("push", "select * from auth.users"),
     (
@@ -224,7 +236,12 @@ async def append(connection: Any, type: str) -> None:
 
 @pytest.mark.parametrize(
     ("noun", "own"),
-    [("auth", {"user"}), ("tickets", {"show", "ticket"}), ("orders", {"order"}), ("payments", {"payment"})],
+    [
+        ("auth", {"user"}),
+        ("tickets", {"show", "ticket"}),
+        ("orders", {"order"}),
+        ("payments", {"payment"}),
+    ],
 )
 async def test_a_role_appends_only_its_own_events(noun: str, own: set[str], system: System) -> None:
     connection, owner = await system.connect(noun), await system.connect()
@@ -234,7 +251,9 @@ async def test_a_role_appends_only_its_own_events(noun: str, own: set[str], syst
         else:
             with pytest.raises(asyncpg.InsufficientPrivilegeError):
                 await append(connection, f"{prefix}.created")
-    assert {event for event, _ in await system.events(owner)} == {f"{prefix}.created" for prefix in own}
+    assert {event for event, _ in await system.events(owner)} == {
+        f"{prefix}.created" for prefix in own
+    }
 
 
 @pytest.mark.parametrize("noun", NOUNS)
@@ -248,7 +267,8 @@ async def test_nobody_writes_to_the_outbox_past_the_check(noun: str, system: Sys
 
 @pytest.mark.parametrize("noun", ["tickets", "orders"])
 @pytest.mark.parametrize(
-    "write", ["update {0}.audit set version = 1", "delete from {0}.audit", "delete from {0}.transitions"]
+    "write",
+    ["update {0}.audit set version = 1", "delete from {0}.audit", "delete from {0}.transitions"],
 )
 async def test_nobody_rewrites_what_was_recorded(noun: str, write: str, system: System) -> None:
     connection = await system.connect(noun)

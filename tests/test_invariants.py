@@ -95,18 +95,27 @@ async def test_i4_a_stale_write_changes_nothing(shop: Shop) -> None:
         )
         is False
     )
-    assert await orders.fetchval("select orders.close(array[$1::uuid], 'expired', $2)", stale, nobody) == []
     assert (
-        await payments.fetchval("select orders.settle($1, $2, 4725, 'EUR', $2)", stale, nobody) == "refused"
+        await orders.fetchval("select orders.close(array[$1::uuid], 'expired', $2)", stale, nobody)
+        == []
+    )
+    assert (
+        await payments.fetchval("select orders.settle($1, $2, 4725, 'EUR', $2)", stale, nobody)
+        == "refused"
     )
     assert await payments.fetchval("select orders.finish($1, $2, $2)", stale, nobody) is False
     assert await payments.fetchval("select orders.fail($1, $2, $2)", stale, nobody) is False
     # Nor may another payment finish or fail what it did not win.
-    assert await payments.fetchval("select orders.fail($1, $2, $2)", UUID(second["id"]), nobody) is False
+    assert (
+        await payments.fetchval("select orders.fail($1, $2, $2)", UUID(second["id"]), nobody)
+        is False
+    )
     assert await _rows(shop) == before
 
 
-async def test_i5_what_committed_is_published_after_redis_was_lost_and_nothing_else(system: System) -> None:
+async def test_i5_what_committed_is_published_after_redis_was_lost_and_nothing_else(
+    system: System,
+) -> None:
     """Guard: the relay goes on from the stream's own last id, over rows that committed."""
     rows = await system.connect()
     await record(rows, 1, 2)
@@ -156,7 +165,9 @@ async def test_i7_what_a_client_heard_equals_a_fresh_read(shop: Shop) -> None:
     ) as watcher:
         await watcher.subscribed(channel, timeout=10)
         tickets = [await factories.ticket(shop.seller, show["id"]) for _ in range(4)]
-        paid, cancelled, _ = [await factories.order(shop.buyer, ticket["id"]) for ticket in tickets[:3]]
+        paid, cancelled, _ = [
+            await factories.order(shop.buyer, ticket["id"]) for ticket in tickets[:3]
+        ]
         await shop.pay(paid)
         await shop.buyer.delete(f"/api/orders/{cancelled['id']}")
 
@@ -170,9 +181,9 @@ async def test_i7_what_a_client_heard_equals_a_fresh_read(shop: Shop) -> None:
                         shown[told["id"]] = told
             fresh = (await shop.buyer.get("/api/tickets", show_id=show["id"])).json()["items"]
             names = ("status", "version", "held_until", "price")
-            return {ticket_id: [state[name] for name in names] for ticket_id, state in shown.items()} == {
-                ticket["id"]: [ticket[name] for name in names] for ticket in fresh
-            }
+            return {
+                ticket_id: [state[name] for name in names] for ticket_id, state in shown.items()
+            } == {ticket["id"]: [ticket[name] for name in names] for ticket in fresh}
 
         await until(same)
 
@@ -247,7 +258,9 @@ async def test_i10_time_is_postgress_and_money_is_minor_units(
 async def _rows(shop: Shop) -> list[Any]:
     """Everything that a purchase changes."""
     return [
-        *await shop.rows.fetch("select id, status, order_id, version from tickets.tickets order by id"),
+        *await shop.rows.fetch(
+            "select id, status, order_id, version from tickets.tickets order by id"
+        ),
         *await shop.rows.fetch("select id, status, version from orders.orders order by id"),
         *await shop.rows.fetch("select id, status, version from payments.payments order by id"),
         *await shop.rows.fetch("select id from events.outbox order by id"),

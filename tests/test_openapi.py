@@ -54,7 +54,9 @@ async def test_every_route_is_described_and_nothing_else(document: Json, system:
     routes = {
         (method.lower(), route.path)
         for route in app_of(system).routes
-        if isinstance(route, Route) and route.path.startswith("/api/") and route.path not in UNDESCRIBED
+        if isinstance(route, Route)
+        and route.path.startswith("/api/")
+        and route.path not in UNDESCRIBED
         for method in (route.methods or set()) - {"HEAD"}
     }
     assert routes
@@ -70,7 +72,9 @@ async def test_every_operation_has_its_words_models_and_refusals(document: Json)
         assert successes, name
         for status in successes:
             if status != "204":
-                assert "schema" in operation["responses"][status]["content"]["application/json"], name
+                assert "schema" in operation["responses"][status]["content"]["application/json"], (
+                    name
+                )
         if method in {"post", "put"} and not path.startswith(
             ("/api/users/sign", "/api/users/refresh", "/api/payments/webhook")
         ):
@@ -95,7 +99,9 @@ async def test_a_route_that_needs_a_session_says_so(document: Json, system: Syst
 async def test_path_parameters_are_described(document: Json) -> None:
     for method, path, operation in operations(document):
         named = set(re.findall(r"{(\w+)}", path))
-        described = {each["name"] for each in operation.get("parameters", []) if each["in"] == "path"}
+        described = {
+            each["name"] for each in operation.get("parameters", []) if each["in"] == "path"
+        }
         assert described == named, f"{method} {path}"
 
 
@@ -111,7 +117,9 @@ async def test_the_document_is_openapi_3_1_and_all_its_references_resolve(docume
             target = target[part.replace("~1", "/").replace("~0", "~")]
         assert target
     names = [
-        operation["operationId"] for _, _, operation in operations(document) if "operationId" in operation
+        operation["operationId"]
+        for _, _, operation in operations(document)
+        if "operationId" in operation
     ]
     assert len(names) == len(set(names))
     schemes = document["components"]["securitySchemes"]

@@ -16,7 +16,13 @@ from tests.system import PUSHER_KEY, Person, System
 log = structlog.get_logger()
 
 PARTS = ("stripe", "push", "api", "worker", "relay")
-TICKET_EVENTS = ("ticket.held", "ticket.extended", "ticket.reserved", "ticket.released", "ticket.sold")
+TICKET_EVENTS = (
+    "ticket.held",
+    "ticket.extended",
+    "ticket.reserved",
+    "ticket.released",
+    "ticket.sold",
+)
 
 
 class Theatre:
@@ -52,9 +58,14 @@ class Theatre:
 
     async def assert_shown_is_fresh(self, watcher: Watcher, ticket: Json) -> None:
         """The last state that the browser heard is what the API says."""
-        told = [seen.data["ticket"] for name in TICKET_EVENTS for seen in watcher.events(name, self.channel)]
+        told = [
+            seen.data["ticket"]
+            for name in TICKET_EVENTS
+            for seen in watcher.events(name, self.channel)
+        ]
         shown = max(
-            (state for state in told if state["id"] == ticket["id"]), key=lambda state: state["version"]
+            (state for state in told if state["id"] == ticket["id"]),
+            key=lambda state: state["version"],
         )
         fresh = (await self.shop.buyer.get(f"/api/tickets/{ticket['id']}")).json()
         assert {name: shown[name] for name in ("status", "price", "version", "held_until")} == {
@@ -124,7 +135,9 @@ async def test_everybody_hears_of_a_hold_and_a_sale(system: System) -> None:
         assert (order["subtotal"], order["fee"], order["total"]) == (4500, 225, 4725)
         held = await until(lambda: _events(stage.buyer, "ticket.held"))
         log.info("order to ticket.held", milliseconds=round(1000 * (held[0].at - asked), 1))
-        counts = await heard_when(stage.seller, "show.availability", lambda data: data["show"]["held"] == 1)
+        counts = await heard_when(
+            stage.seller, "show.availability", lambda data: data["show"]["held"] == 1
+        )
         assert (counts["show"]["id"], counts["show"]["available"]) == (stage.show["id"], 0)
         asked = time.time()
         assert (await factories.payment(shop.buyer, order["id"]))["status"] == "captured"
@@ -153,11 +166,15 @@ async def test_everybody_hears_of_a_hold_that_ended(system: System) -> None:
             "available",
             None,
         )
-        sale = (await heard(stage.seller, "sale.released", f"private-user-{shop.seller.id}")).data["sale"]
+        sale = (await heard(stage.seller, "sale.released", f"private-user-{shop.seller.id}")).data[
+            "sale"
+        ]
         assert (sale["order_id"], sale["ticket"]["id"]) == (order["id"], ticket["id"])
         expired = await heard(stage.buyer, "order.expired", f"private-user-{shop.buyer.id}")
         assert expired.data["order"]["status"] == "expired"
-        await heard_when(stage.buyer, "show.availability", lambda data: data["show"]["available"] == 1)
+        await heard_when(
+            stage.buyer, "show.availability", lambda data: data["show"]["available"] == 1
+        )
         await stage.assert_shown_is_fresh(stage.buyer, ticket)
 
 
@@ -245,7 +262,9 @@ async def _events(watcher: Watcher, name: str) -> list[Seen]:
     return watcher.events(name)
 
 
-async def test_seller_and_buyer_hear_of_a_refund_and_everybody_of_the_free_ticket(system: System) -> None:
+async def test_seller_and_buyer_hear_of_a_refund_and_everybody_of_the_free_ticket(
+    system: System,
+) -> None:
     async with theatre(system) as stage:
         shop = stage.shop
         ticket = await stage.listed()
@@ -259,12 +278,17 @@ async def test_seller_and_buyer_hear_of_a_refund_and_everybody_of_the_free_ticke
             "available",
         )
         sale = await heard(stage.seller, "sale.refunded", f"private-user-{shop.seller.id}")
-        assert (sale.data["sale"]["order_id"], sale.data["sale"]["amount"]) == (order["id"], ticket["price"])
+        assert (sale.data["sale"]["order_id"], sale.data["sale"]["amount"]) == (
+            order["id"],
+            ticket["price"],
+        )
         told = await heard(stage.buyer, "order.refunded", f"private-user-{shop.buyer.id}")
         assert told.data["order"]["status"] == "refunded"
         await heard(stage.buyer, "payment.refunded", f"private-user-{shop.buyer.id}")
         assert stage.seller.events("sale.released") == []
-        await heard_when(stage.buyer, "show.availability", lambda data: data["show"]["available"] == 1)
+        await heard_when(
+            stage.buyer, "show.availability", lambda data: data["show"]["available"] == 1
+        )
         for watcher in (stage.seller, stage.buyer):
             await stage.assert_shown_is_fresh(watcher, ticket)
             assert_numbered(watcher, stage.channel)

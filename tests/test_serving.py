@@ -66,7 +66,13 @@ async def test_a_page_brings_the_policy_that_all_services_in_one_give_it(
     assert (await visitor.get("/nowhere")).status_code == 404
     assert (await visitor.get("/readyz")).json()["status"] == "ready"
     facts = (await visitor.get("/shop.json")).json()
-    assert facts["push"] == {"key": "key", "host": "shop.test", "port": 8000, "tls": False, "cluster": "mt1"}
+    assert facts["push"] == {
+        "key": "key",
+        "host": "shop.test",
+        "port": 8000,
+        "tls": False,
+        "cluster": "mt1",
+    }
 
 
 @pytest.mark.parametrize(
@@ -104,7 +110,9 @@ def test_hosted_pusher_needs_no_host_and_our_gateway_does() -> None:
     }
     with pytest.raises(SettingsError, match="PUSHER_HOST is not set"):
         serving.settings_for("shop", without)
-    hosted = serving.settings_for("shop", without | {"PUSH_BACKEND": "pusher", "PUSHER_CLUSTER": "eu"})
+    hosted = serving.settings_for(
+        "shop", without | {"PUSH_BACKEND": "pusher", "PUSHER_CLUSTER": "eu"}
+    )
     assert hosted.pusher_address == "ws-eu.pusher.com"
 
 

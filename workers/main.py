@@ -39,7 +39,13 @@ log = structlog.get_logger()
 
 # What each part needs of the settings.
 NEEDS = {
-    "jobs": ("database:tickets", "database:orders", "database:payments", "redis_url", "stripe_api_key"),
+    "jobs": (
+        "database:tickets",
+        "database:orders",
+        "database:payments",
+        "redis_url",
+        "stripe_api_key",
+    ),
     "consumers": ("database:orders", "database:payments", "redis_url"),
     "notifier": ("database:tickets", "database:push", "redis_url"),
 }
@@ -98,7 +104,9 @@ async def _jobs(settings: Settings) -> AsyncIterator[Mapping[str, Check]]:
             }
             url = settings.noun_database_url("payments")
             watching = Backlog(url, Pools(orders.pool, paying.pool), jobs)
-            async with running((ARQ, lambda: _work_off(jobs, context)), (backlog.TASK, watching.run)):
+            async with running(
+                (ARQ, lambda: _work_off(jobs, context)), (backlog.TASK, watching.run)
+            ):
                 yield {
                     **_checks(orders=orders, payments=paying, tickets=tickets),
                     ARQ: alive(ARQ),
@@ -150,7 +158,9 @@ _PARTS = {"jobs": _jobs, "consumers": _consumers, "notifier": _notifier}
 
 def _checks(**nouns: Stores) -> dict[str, Check]:
     return {
-        f"{noun}.{name}": check for noun, stores in nouns.items() for name, check in stores.checks().items()
+        f"{noun}.{name}": check
+        for noun, stores in nouns.items()
+        for name, check in stores.checks().items()
     }
 
 
@@ -169,7 +179,12 @@ async def _work_off(jobs: ArqRedis, context: dict[str, Any]) -> None:
             func(_retried(payments.abandon_payment), name=payments.ABANDON),
         ],
         cron_jobs=[
-            cron(_once(expiration.expire_due), name="sweep_holds", second=set(SWEEP_SECONDS), keep_result=0),
+            cron(
+                _once(expiration.expire_due),
+                name="sweep_holds",
+                second=set(SWEEP_SECONDS),
+                keep_result=0,
+            ),
             cron(
                 _once(payments.reconcile_payments),
                 name="reconcile_payments",
@@ -252,7 +267,9 @@ def _retried(job: Job) -> WorkerCoroutine:
                     await _timed(job, ctx, *args)
             except Exception as fault:
                 tries: int = ctx["job_try"]
-                log.warning("job failed", job=job.__name__, arguments=args, tries=tries, error=repr(fault))
+                log.warning(
+                    "job failed", job=job.__name__, arguments=args, tries=tries, error=repr(fault)
+                )
                 raise Retry(defer=timedelta(seconds=min(0.25 * 2**tries, 30))) from fault
             log.debug("job done", job=job.__name__, arguments=args)
 

@@ -71,7 +71,9 @@ def told_of(event: Event) -> Told:
             return Told([_caused(event, (_user(order.buyer_id),), event.type, {"order": order})])
         case "payment":
             payment = _decode_payment(data)
-            return Told([_caused(event, (_user(payment.buyer_id),), event.type, {"payment": payment})])
+            return Told(
+                [_caused(event, (_user(payment.buyer_id),), event.type, {"payment": payment})]
+            )
         case "show":
             return Told([], _decode_show(data).id)
     return Told([])
@@ -81,7 +83,15 @@ def availability_message(show: Any) -> Message:
     """The live counts of a show, for those who look at many."""
     counts = {
         name: getattr(show, name)
-        for name in ("available", "held", "sold", "from_price", "currency", "next_free_at", "version")
+        for name in (
+            "available",
+            "held",
+            "sold",
+            "from_price",
+            "currency",
+            "next_free_at",
+            "version",
+        )
     }
     data = _encode({"show": {"id": show.id} | counts}).decode()
     return Message(("shows",), "show.availability", data, key=str(show.id), version=show.version)
@@ -111,7 +121,9 @@ def _caused(
     version: int | None = None,
 ) -> Message:
     """A message that carries the event's correlation id to the gateway's log, and no further."""
-    return Message(channels, name, _encode(data).decode(), key, version, event.envelope.correlation_id)
+    return Message(
+        channels, name, _encode(data).decode(), key, version, event.envelope.correlation_id
+    )
 
 
 def _user(user_id: UUID | str) -> str:

@@ -54,7 +54,9 @@ SHOWS_A_QUERY = 100
 SHOWS_AT_ONCE = MAX_MESSAGES
 
 NOTIFIED = Counter("gittix_notifier_messages", "Push messages published", ["event"])
-REDRIVEN = Counter("gittix_notifier_redriven", "Events told that were sent back from the dead letters")
+REDRIVEN = Counter(
+    "gittix_notifier_redriven", "Events told that were sent back from the dead letters"
+)
 DELAY = Histogram(
     "gittix_notifier_delay_seconds",
     "From the commit of the oldest event of a read, on Postgres's clock, to its messages in the push log",
@@ -113,14 +115,18 @@ class Notifier:
 
     async def _recent(self) -> Sequence[Event]:
         entries = await self._redis.xrevrange(STREAM, count=RECOUNTED)
-        return [event for entry_id, fields in entries if (event := read(entry_id, fields)) is not None]
+        return [
+            event for entry_id, fields in entries if (event := read(entry_id, fields)) is not None
+        ]
 
     async def _turn(self, connection: Connection, cursor: Position) -> Position:
         """Tell what is new, for one read of the stream. Returns the cursor to go on from."""
         clock = asyncio.get_running_loop().time
         wait = BLOCK_MS if not self._changed or self._counted() else int(AVAILABILITY_SECONDS * 500)
         spaced_at = clock() + SPACING_SECONDS
-        streams = await self._redis.xread({STREAM: str(cursor), SENT_BACK: "0"}, count=BATCH, block=wait)
+        streams = await self._redis.xread(
+            {STREAM: str(cursor), SENT_BACK: "0"}, count=BATCH, block=wait
+        )
         found: dict[bytes, list[Entry]] = dict(streams or [])
         entries, sent_back = (found.get(name.encode(), []) for name in (STREAM, SENT_BACK))
         epoch = self._epoch
@@ -131,7 +137,11 @@ class Notifier:
             await self._record(connection)
         await self._tell_availability()
         if sent_back:
-            await (self._doubt() if 0 < epoch < self._epoch else self._tell_again(connection, sent_back))
+            await (
+                self._doubt()
+                if 0 < epoch < self._epoch
+                else self._tell_again(connection, sent_back)
+            )
         if clock() >= self._reported_at + REPORT_SECONDS:
             await self._report(cursor)
         if not entries and cursor > await self._stream.last():
@@ -171,13 +181,17 @@ class Notifier:
         if not told:
             return
         began = time.time()
-        self._published(places, await self._publisher.publish(places, expected_appended=self._appended))
+        self._published(
+            places, await self._publisher.publish(places, expected_appended=self._appended)
+        )
         DELAY.observe(max(0.0, time.time() - told[0].envelope.occurred_at.timestamp()))
         _say(told)
         for event in told if tracing.enabled() else ():
             tracing.passed("notifier " + event.type, event.envelope.correlation_id, began)
 
-    async def _messages(self, entry_id: bytes, fields: dict[bytes, bytes], event: Event) -> list[Message]:
+    async def _messages(
+        self, entry_id: bytes, fields: dict[bytes, bytes], event: Event
+    ) -> list[Message]:
         try:
             told = told_of(event)
         except (UnknownEvent, msgspec.ValidationError) as fault:
@@ -194,7 +208,9 @@ class Notifier:
                 await bury(self._redis, READER, entry_id, fields, "not an event")
             elif messages := await self._messages(entry_id, fields, event):
                 mark = str(event.envelope.id)
-                state = await self._publisher.publish_once(mark, messages, expected_appended=self._appended)
+                state = await self._publisher.publish_once(
+                    mark, messages, expected_appended=self._appended
+                )
                 if state is None:
                     await self._doubt()
                     return
@@ -208,7 +224,9 @@ class Notifier:
     async def _doubt(self) -> None:
         """Redis lost its tail: of what waits to be told again, nobody can know whether it was told."""
         for entry_id, fields in await self._redis.xrange(SENT_BACK):
-            await bury(self._redis, READER, entry_id, fields, "Redis lost its tail: it may have been told")
+            await bury(
+                self._redis, READER, entry_id, fields, "Redis lost its tail: it may have been told"
+            )
             await self._redis.xdel(SENT_BACK, entry_id)
 
     def _published(self, places: Sequence[Place], state: PublisherState) -> None:
@@ -237,7 +255,9 @@ class Notifier:
             log.warning("shows not counted", shows=len(due), error=repr(fault))
             return
         places = [Place(self._told | 1, counted)]
-        self._published(places, await self._publisher.publish(places, expected_appended=self._appended))
+        self._published(
+            places, await self._publisher.publish(places, expected_appended=self._appended)
+        )
         for show_id in due:
             self._changed.pop(show_id, None)
 

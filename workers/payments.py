@@ -34,7 +34,9 @@ PATIENCE = Patience(
     started=timedelta(seconds=ABANDONED_SECONDS),
 )
 # Any two may work on the same refund; this only spares Stripe the questions. A pending one may take its bank days.
-REFUND_PATIENCE = refund_queries.Patience(requested=timedelta(seconds=10), pending=timedelta(minutes=10))
+REFUND_PATIENCE = refund_queries.Patience(
+    requested=timedelta(seconds=10), pending=timedelta(minutes=10)
+)
 WEBHOOK_SECONDS = 10.0
 BATCH = 50
 AT_ONCE = 10
@@ -80,7 +82,10 @@ async def _resume(settlement: Settlement, still: Still, places: asyncio.Semaphor
         return
     if outcome.payment.status != payment.status:
         log.info(
-            "payment reconciled", payment_id=str(payment.id), was=payment.status, now=outcome.payment.status
+            "payment reconciled",
+            payment_id=str(payment.id),
+            was=payment.status,
+            now=outcome.payment.status,
         )
 
 
@@ -92,7 +97,9 @@ async def _resume_refund(settlement: Settlement, refund: Refund, places: asyncio
         log.warning("refund not reconciled", refund_id=str(refund.id), error=repr(fault))
         return
     if resumed.status != refund.status:
-        log.info("refund reconciled", refund_id=str(refund.id), was=refund.status, now=resumed.status)
+        log.info(
+            "refund reconciled", refund_id=str(refund.id), was=refund.status, now=resumed.status
+        )
 
 
 class Abandonment:

@@ -63,7 +63,9 @@ def _signer(settings: Settings) -> Signer:
         )
         verifiable = {key_id(key) for key in load_public_keys(settings.jwt_public_keys)}
     except ValueError as fault:
-        raise SettingsError("JWT_PRIVATE_KEY and JWT_PUBLIC_KEYS must be Ed25519 keys in PEM") from fault
+        raise SettingsError(
+            "JWT_PRIVATE_KEY and JWT_PUBLIC_KEYS must be Ed25519 keys in PEM"
+        ) from fault
     # Else everyone signs in and nobody is signed in.
     if key_id(signer.public_key) not in verifiable:
         raise SettingsError("JWT_PUBLIC_KEYS lacks the public half of JWT_PRIVATE_KEY")

@@ -56,7 +56,8 @@ class TooManyAttempts(TooMany):
 
     def __init__(self, wait_seconds: float) -> None:
         super().__init__(
-            "too many attempts; try again later", headers={"Retry-After": str(max(1, ceil(wait_seconds)))}
+            "too many attempts; try again later",
+            headers={"Retry-After": str(max(1, ceil(wait_seconds)))},
         )
 
 

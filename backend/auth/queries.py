@@ -8,7 +8,9 @@ from backend.auth.model import Account, Session, TokenState, User
 from backend.kernel.database import Connection, Record
 
 
-async def add_user(connection: Connection, email: str, name: str, password_hash: str) -> Account | None:
+async def add_user(
+    connection: Connection, email: str, name: str, password_hash: str
+) -> Account | None:
     """The new account, or None when the email has one."""
     row = await connection.fetchrow(
         """
@@ -70,7 +72,9 @@ async def lock_session(connection: Connection, token_hash: bytes) -> Session | N
     return Session(row["session_id"], _user(row), row["revoked"]) if row else None
 
 
-async def token_state(connection: Connection, token_hash: bytes, grace: timedelta) -> TokenState | None:
+async def token_state(
+    connection: Connection, token_hash: bytes, grace: timedelta
+) -> TokenState | None:
     """None for a token that was purged. Read after its session is locked, in a statement of its own, so that it sees what a rival just committed."""
     row = await connection.fetchrow(
         """

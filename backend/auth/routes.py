@@ -91,7 +91,9 @@ async def sign_in(request: Request) -> Response:
     try:
         account = await service.authenticate(found, auth.passwords, body.password)
     except BadCredentials:
-        log.warning("sign-in refused", user_id=str(found.user.id) if found else None, client=address)
+        log.warning(
+            "sign-in refused", user_id=str(found.user.id) if found else None, client=address
+        )
         await auth.limits.sign_in_failed(address)
         raise
     newer_hash = await service.rehash(account, auth.passwords, body.password)
@@ -219,5 +221,11 @@ def _without_cookies(auth: Auth, response: Response) -> Response:
 
 def _set(auth: Auth, response: Response, name: str, value: str, path: str, max_age: int) -> None:
     response.set_cookie(
-        name, value, max_age=max_age, path=path, httponly=True, samesite="lax", secure=auth.secure_cookies
+        name,
+        value,
+        max_age=max_age,
+        path=path,
+        httponly=True,
+        samesite="lax",
+        secure=auth.secure_cookies,
     )

@@ -49,7 +49,12 @@ def name_of(text: str | None, email: str) -> str:
 
 
 async def register(
-    connection: Connection, email: str, name: str, password_hash: str, *, correlation_id: UUID | None
+    connection: Connection,
+    email: str,
+    name: str,
+    password_hash: str,
+    *,
+    correlation_id: UUID | None,
 ) -> User:
     """A new account. Raises EmailTaken."""
     account = await queries.add_user(connection, email, name, password_hash)
@@ -76,7 +81,9 @@ async def authenticate(account: Account | None, passwords: Passwords, password: 
 
     Called with no connection in hand: a check may wait in line for longer than a request may keep one.
     """
-    matches = await passwords.verify(account.password_hash if account else passwords.decoy, password)
+    matches = await passwords.verify(
+        account.password_hash if account else passwords.decoy, password
+    )
     if account is None or not matches:
         raise BadCredentials
     return account
@@ -94,7 +101,12 @@ async def upgrade(connection: Connection, account: Account, newer_hash: str | No
 
 
 async def open_session(
-    connection: Connection, user: User, *, user_agent: str, lifetime: timedelta, replaces: str | None
+    connection: Connection,
+    user: User,
+    *,
+    user_agent: str,
+    lifetime: timedelta,
+    replaces: str | None,
 ) -> Issued:
     """A session with its first refresh token. It ends the one that the browser's token `replaces` belongs to."""
     await end_sessions(connection, replaces, None)
@@ -128,7 +140,9 @@ async def refresh(
     return await _issue(connection, session.user, session.id, successor, lifetime)
 
 
-async def end_sessions(connection: Connection, presented: str | None, principal: Principal | None) -> None:
+async def end_sessions(
+    connection: Connection, presented: str | None, principal: Principal | None
+) -> None:
     """Sign out the session that the refresh token or the access token names; nothing happens when neither does."""
     named = await queries.session_of(connection, tokens.digest(presented)) if presented else None
     sessions = {named, principal and principal.session_id}
@@ -149,5 +163,7 @@ async def purge(connection: Connection, lifetime: timedelta) -> bool:
 async def _issue(
     connection: Connection, user: User, session_id: UUID, refresh_token: str, lifetime: timedelta
 ) -> Issued:
-    issued_at = await queries.add_token(connection, session_id, tokens.digest(refresh_token), lifetime)
+    issued_at = await queries.add_token(
+        connection, session_id, tokens.digest(refresh_token), lifetime
+    )
     return Issued(user, session_id, refresh_token, issued_at)

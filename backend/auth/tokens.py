@@ -28,7 +28,9 @@ REFRESH_TOKEN_BYTES = 32
 class Signer:
     """Signs access tokens as `kernel.principal.TokenVerifier` wants them."""
 
-    def __init__(self, private_key: str, *, issuer: str, audience: str, access_seconds: int) -> None:
+    def __init__(
+        self, private_key: str, *, issuer: str, audience: str, access_seconds: int
+    ) -> None:
         """`private_key` is PEM, its line ends may be escaped, or base64 of DER. Raises ValueError for anything else."""
         key = (
             load_pem_private_key(private_key.replace("\\n", "\n").encode(), password=None)

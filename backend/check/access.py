@@ -63,7 +63,9 @@ USED = (
 # What triggers write; a noun only reads it.
 RECORDS = r"\.(audit|transitions)$"
 
-RELATIONS = "c.relkind in ('r', 'p', 'v', 'm', 'f') and c.relnamespace::regnamespace::text = any ($1)"
+RELATIONS = (
+    "c.relkind in ('r', 'p', 'v', 'm', 'f') and c.relnamespace::regnamespace::text = any ($1)"
+)
 
 COUNTS = """
     select (select count(*) from pg_class c where c.relkind in ('r', 'p', 'v', 'm', 'f')
@@ -141,7 +143,9 @@ OWNERS = """
 
 async def examine(evidence: Evidence, finding: Finding) -> None:
     await finding.ask(evidence.rows, COUNTS, OWNERS)
-    finding.offenders += await sentences(evidence.rows, GRANTS, SCHEMAS, RELAY_RIGHTS, GRANTED, USED)
+    finding.offenders += await sentences(
+        evidence.rows, GRANTS, SCHEMAS, RELAY_RIGHTS, GRANTED, USED
+    )
     if isinstance(evidence.push, Unseen):
         finding.unseen.append(evidence.push)
         return

@@ -20,8 +20,12 @@ async def look(settings: Settings, *, as_json: bool) -> int:
         found = await invariants.look(settings)
     except CannotLook as fault:
         if as_json:
-            console.print(report.encode_failure(fault), highlight=False, markup=False, soft_wrap=True)
-        Console(stderr=True).print(f"gittix: {fault}", highlight=False, markup=False, soft_wrap=True)
+            console.print(
+                report.encode_failure(fault), highlight=False, markup=False, soft_wrap=True
+            )
+        Console(stderr=True).print(
+            f"gittix: {fault}", highlight=False, markup=False, soft_wrap=True
+        )
         return EXIT_STATUS["unseen"]
     if as_json:
         console.print(report.encode(found), highlight=False, markup=False, soft_wrap=True)

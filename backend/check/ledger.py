@@ -80,7 +80,10 @@ async def _read_sandbox(settings: Settings) -> Ledger:
     lines: list[dict[str, Any]] = []
     try:
         async with httpx.AsyncClient(
-            base_url=settings.stripe_api_base, headers=headers, timeout=CALL_SECONDS, verify=_certificates()
+            base_url=settings.stripe_api_base,
+            headers=headers,
+            timeout=CALL_SECONDS,
+            verify=_certificates(),
         ) as http:
             more = True
             while more and len(lines) < MOST:
@@ -90,7 +93,9 @@ async def _read_sandbox(settings: Settings) -> Ledger:
                 lines += page["data"]
                 more = page["has_more"]
     except (httpx.HTTPError, ValueError) as fault:
-        raise Unread(f"the ledger at {settings.stripe_api_base} can't be read: {fault!r}") from fault
+        raise Unread(
+            f"the ledger at {settings.stripe_api_base} can't be read: {fault!r}"
+        ) from fault
     intents = [_intent(line, line["refunded"] + line["refund_pending"]) for line in lines]
     return Ledger(intents, intents[-1].created_at if more else datetime.min.replace(tzinfo=UTC))
 
@@ -115,18 +120,24 @@ async def ask_stripe(rows: Connection, settings: Settings) -> Ledger:
 
     async def ask(intent_id: str) -> Intent:
         async with places:
-            intent = await client.v1.payment_intents.retrieve_async(intent_id, {"expand": ["latest_charge"]})
+            intent = await client.v1.payment_intents.retrieve_async(
+                intent_id, {"expand": ["latest_charge"]}
+            )
             charge: Any = intent.latest_charge
             returned = charge.amount_refunded if charge else 0
             return _intent(intent.to_dict(), returned)
 
     try:
-        intents = await asyncio.gather(*(ask(intent_id) for intent_id in {row["intent_id"] for row in found}))
+        intents = await asyncio.gather(
+            *(ask(intent_id) for intent_id in {row["intent_id"] for row in found})
+        )
     except stripe.StripeError as fault:
         raise Unread(f"Stripe does not answer: {fault!r}") from fault
     finally:
         await http.close_async()  # type: ignore[no-untyped-call]
-    return Ledger(intents, None, f"of Stripe's ledger only the newest {len(intents)} intents of our rows")
+    return Ledger(
+        intents, None, f"of Stripe's ledger only the newest {len(intents)} intents of our rows"
+    )
 
 
 def _intent(line: dict[str, Any], returned: int) -> Intent:

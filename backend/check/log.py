@@ -9,7 +9,14 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from backend.check.finding import EVENTS
-from backend.events.stream import DEAD_LETTERS, DEAD_LETTERS_KEPT, FIELD, STREAM, EventStream, Position
+from backend.events.stream import (
+    DEAD_LETTERS,
+    DEAD_LETTERS_KEPT,
+    FIELD,
+    STREAM,
+    EventStream,
+    Position,
+)
 
 # A stream for each reader that letters were sent back to.
 SENT_BACK = "gittix:events:again:"

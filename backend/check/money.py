@@ -118,7 +118,9 @@ def _captured_otherwise(order: Any, intent: Intent) -> list[str]:
     found = []
     if (intent.taken, intent.currency) != (order["total"], order["currency"]):
         price = f"{order['total']} {order['currency']}"
-        found.append(f"order {order['id']} costs {price}, but intent {intent.id} has {_amount(intent)}")
+        found.append(
+            f"order {order['id']} costs {price}, but intent {intent.id} has {_amount(intent)}"
+        )
     if order["captured"] != [intent.id]:
         rows = ", ".join(map(str, order["captured"] or ["none"]))
         found.append(

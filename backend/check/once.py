@@ -13,7 +13,9 @@ from backend.check.published import KEPT
 from backend.events.stream import Position
 from workers import expiration, payments
 
-SAYS = "what a consumer acknowledged is in its inbox, and no step that has no way back was told twice"
+SAYS = (
+    "what a consumer acknowledged is in its inbox, and no step that has no way back was told twice"
+)
 
 
 class Reader(NamedTuple):

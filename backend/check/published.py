@@ -7,7 +7,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from backend.check.evidence import Evidence
-from backend.check.finding import EVENTS, LATE, LATE_SECONDS, MOST, QUERY_SECONDS, Finding, Unseen, sentences
+from backend.check.finding import (
+    EVENTS,
+    LATE,
+    LATE_SECONDS,
+    MOST,
+    QUERY_SECONDS,
+    Finding,
+    Unseen,
+    sentences,
+)
 from backend.check.log import EventLog
 from backend.events.stream import START, Position
 
@@ -101,13 +110,19 @@ def _unfounded(at: Position, told: Any, rows: dict[int, Row]) -> str | None:
     row = rows.get(at.position)
     if row is None:
         kept = told.occurred_at > datetime.now(UTC) - KEPT_FOR
-        return f"entry {at} is event {told.id} ({told.type}), which is not in the outbox" if kept else None
+        return (
+            f"entry {at} is event {told.id} ({told.type}), which is not in the outbox"
+            if kept
+            else None
+        )
     if row.event_id != told.id:
         return f"entry {at} is event {told.id} ({told.type}), but the outbox has {row.event_id} ({row.type}) there"
     return None
 
 
-def _missing(rows: dict[int, Row], here: dict[int, Any], last: Position, start: Position) -> list[str]:
+def _missing(
+    rows: dict[int, Row], here: dict[int, Any], last: Position, start: Position
+) -> list[str]:
     """Rows that the stream should have. It has no gaps by itself: what is trimmed is below its first entry."""
     late = [row for row in rows.values() if row.is_late]
     if last == START and late:

@@ -28,7 +28,9 @@ def show(console: Console, look: Look) -> None:
     console.print(table)
     for finding in look.findings:
         for offender in finding.offenders[:SHOWN]:
-            console.print(f"  {finding.invariant}: {offender}", highlight=False, markup=False, soft_wrap=True)
+            console.print(
+                f"  {finding.invariant}: {offender}", highlight=False, markup=False, soft_wrap=True
+            )
         if len(finding.offenders) > SHOWN:
             console.print(f"  {finding.invariant}: … and {len(finding.offenders) - SHOWN:,} more")
     for finding in look.findings:

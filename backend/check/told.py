@@ -14,9 +14,7 @@ from workers.notifications import READER, position_of
 
 State = dict[str, Any]
 
-SAYS = (
-    "the newest message of each ticket and show in the push log is its row's state, and the notifier keeps up"
-)
+SAYS = "the newest message of each ticket and show in the push log is its row's state, and the notifier keeps up"
 
 UNTOLD = f"""
     select o.position, o.event_id, o.type, o.occurred_at from events.outbox o
@@ -97,8 +95,12 @@ async def _tickets(evidence: Evidence, log: PushLog, told: list[Message]) -> lis
         for message in told
         if message.channel.startswith("show-") and "ticket" in message.body
     )
-    rows = await evidence.rows.fetch(TICKETS, list(newest), log.since, evidence.began, timeout=QUERY_SECONDS)
-    return [sentence for row in rows if (sentence := _ticket_differs(row, newest.get(row["id"])))][:MOST]
+    rows = await evidence.rows.fetch(
+        TICKETS, list(newest), log.since, evidence.began, timeout=QUERY_SECONDS
+    )
+    return [sentence for row in rows if (sentence := _ticket_differs(row, newest.get(row["id"])))][
+        :MOST
+    ]
 
 
 def _ticket_differs(row: Any, told: State | None) -> str | None:
@@ -123,10 +125,14 @@ def _ticket_differs(row: Any, told: State | None) -> str | None:
 
 async def _shows(evidence: Evidence, log: PushLog, told: list[Message]) -> list[str]:
     newest = _newest(
-        message.body["show"] for message in told if message.channel == "shows" and "show" in message.body
+        message.body["show"]
+        for message in told
+        if message.channel == "shows" and "show" in message.body
     )
     wanted = list(newest)[:MOST_SHOWS]
-    rows = await evidence.rows.fetch(SHOWS, wanted, log.since, evidence.began, timeout=QUERY_SECONDS)
+    rows = await evidence.rows.fetch(
+        SHOWS, wanted, log.since, evidence.began, timeout=QUERY_SECONDS
+    )
     return [sentence for row in rows if (sentence := _show_differs(row, newest[row["id"]]))]
 
 

@@ -23,13 +23,21 @@ class Gauges:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self._breaches = self._gauge("gittix_invariant_breaches", "Offenders found in the last round")
-        self._examined = self._gauge("gittix_invariant_examined", "Rows, entries and intents looked at")
+        self._breaches = self._gauge(
+            "gittix_invariant_breaches", "Offenders found in the last round"
+        )
+        self._examined = self._gauge(
+            "gittix_invariant_examined", "Rows, entries and intents looked at"
+        )
         self._unseen = self._gauge("gittix_invariant_not_examined", "Parts that were not looked at")
         self._last_run = Gauge(
-            "gittix_check_last_run_timestamp_seconds", "When a round last ended", registry=self.registry
+            "gittix_check_last_run_timestamp_seconds",
+            "When a round last ended",
+            registry=self.registry,
         )
-        self._seconds = Gauge("gittix_check_duration_seconds", "What it took", registry=self.registry)
+        self._seconds = Gauge(
+            "gittix_check_duration_seconds", "What it took", registry=self.registry
+        )
         self._rounds = Counter("gittix_check_rounds", "Rounds", ["outcome"], registry=self.registry)
 
     def show(self, look: Look) -> None:
@@ -62,7 +70,9 @@ class Gauges:
 class Watch:
     """Rounds until `stop` is set; `status` is the last one's."""
 
-    def __init__(self, settings: Settings, gauges: Gauges, console: Console, *, as_json: bool) -> None:
+    def __init__(
+        self, settings: Settings, gauges: Gauges, console: Console, *, as_json: bool
+    ) -> None:
         self._settings = settings
         self._gauges = gauges
         self._console = console
@@ -104,7 +114,9 @@ class Watch:
 
     def _tell(self, look: Look) -> None:
         found = frozenset(
-            (finding.invariant, offender) for finding in look.findings for offender in finding.offenders
+            (finding.invariant, offender)
+            for finding in look.findings
+            for offender in finding.offenders
         )
         self._say(_line(look))
         for sign, changed in (("+", found - self._known), ("-", self._known - found)):
@@ -121,13 +133,19 @@ class Watch:
 def _line(look: Look) -> str:
     """The whole round in a line."""
     broken = [
-        f"{finding.invariant} {len(finding.offenders)}" for finding in look.findings if finding.offenders
+        f"{finding.invariant} {len(finding.offenders)}"
+        for finding in look.findings
+        if finding.offenders
     ]
     unseen = [finding.invariant for finding in look.findings if finding.unseen]
     examined = sum(finding.examined for finding in look.findings)
     parts = [
         f"{look.at:%H:%M:%S}",
-        f"✗ broken: {', '.join(broken)}" if broken else "✓ all hold" if not unseen else "? nothing broken",
+        f"✗ broken: {', '.join(broken)}"
+        if broken
+        else "✓ all hold"
+        if not unseen
+        else "? nothing broken",
         *([f"not in full: {', '.join(unseen)}"] if unseen else []),
         f"{examined:,} examined",
         f"{look.seconds:.2f} s",

@@ -43,12 +43,17 @@ class Crowd:
 
     def _people(self) -> list[tuple[str, str, str]]:
         if not self._accounts.exists():
-            people = [(f"{name}@crowd.gittix.example", name, secrets.token_urlsafe(16)) for name in NAMES]
+            people = [
+                (f"{name}@crowd.gittix.example", name, secrets.token_urlsafe(16)) for name in NAMES
+            ]
             with os.fdopen(
                 os.open(self._accounts, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w"
             ) as file:
                 json.dump(people, file)
-        return [(email, name, password) for email, name, password in json.loads(self._accounts.read_text())]
+        return [
+            (email, name, password)
+            for email, name, password in json.loads(self._accounts.read_text())
+        ]
 
 
 class _Member:
@@ -64,19 +69,25 @@ class _Member:
                 try:
                     await self._turn()
                 except (httpx.HTTPError, KeyError, ValueError) as fault:
-                    log.info("a member of the crowd was put off", name=self._name, error=repr(fault))
+                    log.info(
+                        "a member of the crowd was put off", name=self._name, error=repr(fault)
+                    )
                 await asyncio.sleep(random.uniform(*PAUSE_SECONDS))  # noqa: S311
 
     async def _turn(self) -> None:
         await self._sign_in()
         # Only the demo's own shows: what a visitor lists is the visitor's to play with.
         shows = [
-            show for show in (await self._get("/api/shows", limit=50))["items"] if show["title"] in TITLES
+            show
+            for show in (await self._get("/api/shows", limit=50))["items"]
+            if show["title"] in TITLES
         ]
         if not shows:
             return
         show = random.choice(shows)  # noqa: S311
-        free = (await self._get("/api/tickets", show_id=show["id"], status="available", limit=50))["items"]
+        free = (await self._get("/api/tickets", show_id=show["id"], status="available", limit=50))[
+            "items"
+        ]
         if len(free) < SCARCE:
             await self._offer(show)
         if free:
@@ -84,7 +95,9 @@ class _Member:
 
     async def _buy(self, free: list[Json]) -> None:
         wanted = random.sample(free, min(len(free), random.choice((1, 1, 2))))  # noqa: S311
-        reply = await self._http.post("/api/orders", json={"ticket_ids": [ticket["id"] for ticket in wanted]})
+        reply = await self._http.post(
+            "/api/orders", json={"ticket_ids": [ticket["id"] for ticket in wanted]}
+        )
         if reply.status_code != 201:
             return
         order_id = reply.json()["id"]
@@ -100,12 +113,16 @@ class _Member:
         # Else the clock decides.
 
     async def _pay(self, order_id: str, method: str) -> None:
-        await self._http.post("/api/payments", json={"order_id": order_id, "payment_method": method})
+        await self._http.post(
+            "/api/payments", json={"order_id": order_id, "payment_method": method}
+        )
 
     async def _offer(self, show: Json) -> None:
         listed = (await self._get("/api/tickets", show_id=show["id"], limit=1))["items"]
         if listed:
-            like = {name: listed[0][name] for name in ("currency", "price", "face_value", "section")}
+            like = {
+                name: listed[0][name] for name in ("currency", "price", "face_value", "section")
+            }
             await self._http.post("/api/tickets", json={"show_id": show["id"], **like})
 
     async def _sign_in(self) -> None:
@@ -115,7 +132,9 @@ class _Member:
                 return
             self._http.cookies.clear()
         if (await self._http.post("/api/users/signin", json=self._credentials)).status_code == 401:
-            await self._http.post("/api/users/signup", json=self._credentials | {"name": self._name})
+            await self._http.post(
+                "/api/users/signup", json=self._credentials | {"name": self._name}
+            )
 
     async def _get(self, path: str, **query: Any) -> Json:
         reply = await self._http.get(path, params=query)

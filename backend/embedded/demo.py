@@ -76,7 +76,9 @@ async def load(settings: Settings) -> None:
     """The demo's accounts and shows; what is there already stays as it is."""
     people = await _accounts(settings, ACCOUNTS)
     sellers = [people[account.email] for account in ACCOUNTS if account.role == "Seller"]
-    pool = await database.open_pool(settings.noun_database_url("tickets"), name="gittix-demo", size=1)
+    pool = await database.open_pool(
+        settings.noun_database_url("tickets"), name="gittix-demo", size=1
+    )
     try:
         async with database.transaction(pool) as connection:
             if await connection.fetchval("select exists (select from tickets.shows)"):
@@ -90,9 +92,13 @@ async def load(settings: Settings) -> None:
 async def seed(settings: Settings, *, shows: int, tickets: int) -> None:
     """Bulk data: so many tickets, spread over so many shows, each a committed batch with its events."""
     seller = (
-        await _accounts(settings, [Account("Seller", f"seed-{uuid4().hex[:8]}@gittix.example", "seed")])
+        await _accounts(
+            settings, [Account("Seller", f"seed-{uuid4().hex[:8]}@gittix.example", "seed")]
+        )
     ).popitem()[1]
-    pool = await database.open_pool(settings.noun_database_url("tickets"), name="gittix-seed", size=1)
+    pool = await database.open_pool(
+        settings.noun_database_url("tickets"), name="gittix-seed", size=1
+    )
     try:
         counts = [tickets // shows + (number < tickets % shows) for number in range(shows)]
         for number, count in enumerate(track(counts, description="Shows")):
@@ -125,7 +131,9 @@ async def _load_show(
     show_id = await _create(connection, demo, owner, "")
     offers = list(_seats(demo))
     for number, seller in enumerate(sellers):
-        await tickets.list_for_sale(connection, seller, show_id, offers[number :: len(sellers)], uuid4())
+        await tickets.list_for_sale(
+            connection, seller, show_id, offers[number :: len(sellers)], uuid4()
+        )
 
 
 async def _create(connection: Connection, demo: Show, owner: Principal, suffix: str) -> UUID:

@@ -28,7 +28,8 @@ ROUTES = "routes.json"
 LOCK = "reflex.lock"
 # How this machine reaches the registry, and where it keeps things.
 PASSED = re.compile(
-    r"HOME|LANG|TMPDIR|NODE_EXTRA_CA_CERTS|SSL_CERT_\w+|(?:https?|no)_proxy|npm_config_\w+", re.IGNORECASE
+    r"HOME|LANG|TMPDIR|NODE_EXTRA_CA_CERTS|SSL_CERT_\w+|(?:https?|no)_proxy|npm_config_\w+",
+    re.IGNORECASE,
 )
 
 
@@ -85,7 +86,9 @@ def digest() -> str:
                 f"The shop's pages need {tool}, which isn't installed here. "
                 "Run make setup, or start without pages: gittix up --no-frontend"
             ) from None
-    for path in sorted(path for path in sources.rglob("*") if path.is_file() and _counts(path, sources)):
+    for path in sorted(
+        path for path in sources.rglob("*") if path.is_file() and _counts(path, sources)
+    ):
         sum_.update(f"{path.relative_to(sources)}\0".encode())
         sum_.update(hashlib.sha256(path.read_bytes()).digest())
     return sum_.hexdigest()[:16]
@@ -166,8 +169,12 @@ def _keep(work: Path, folder: Path) -> None:
 
 
 def _prune(cache: Path, newest: Path) -> None:
-    builds = [path for path in cache.iterdir() if len(path.name) == len(newest.name) and path != newest]
-    for old in sorted(builds, key=lambda path: path.stat().st_mtime, reverse=True)[KEPT_BUILDS - 1 :]:
+    builds = [
+        path for path in cache.iterdir() if len(path.name) == len(newest.name) and path != newest
+    ]
+    for old in sorted(builds, key=lambda path: path.stat().st_mtime, reverse=True)[
+        KEPT_BUILDS - 1 :
+    ]:
         shutil.rmtree(old, ignore_errors=True)
 
 

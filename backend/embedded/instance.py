@@ -104,7 +104,9 @@ class Instance(NamedTuple):
         }
         names = [name.upper() for name in Settings.__struct_fields__]
         given = {
-            name: os.environ[name] for name in names if os.environ.get(name) and name not in NOT_OVERRIDDEN
+            name: os.environ[name]
+            for name in names
+            if os.environ.get(name) and name not in NOT_OVERRIDDEN
         }
         return derived | given
 
@@ -118,7 +120,9 @@ class Instance(NamedTuple):
 
 
 # An embedded instance has its own stores, whatever else this shell points at.
-NOT_OVERRIDDEN = frozenset({"DATABASE_URL", "REDIS_URL", *(f"{noun.upper()}_DATABASE_URL" for noun in NOUNS)})
+NOT_OVERRIDDEN = frozenset(
+    {"DATABASE_URL", "REDIS_URL", *(f"{noun.upper()}_DATABASE_URL" for noun in NOUNS)}
+)
 
 
 def open_instance(folder: Path, ports: Ports) -> Instance:
@@ -138,7 +142,9 @@ def environment_of(folder: Path) -> Mapping[str, str]:
     """The environment of the instance in `folder`. Raises InstanceError when none was ever started there."""
     path = folder.expanduser().resolve() / "environment.json"
     if not path.exists():
-        raise InstanceError(f"There is no instance in {folder}. Start one with: gittix up --data {folder}")
+        raise InstanceError(
+            f"There is no instance in {folder}. Start one with: gittix up --data {folder}"
+        )
     return msgspec.json.decode(path.read_bytes(), type=dict[str, str])
 
 

@@ -51,9 +51,14 @@ class Postgres(NamedTuple):
     def sockets(self) -> Path:
         if len(str(self.folder)) < SOCKET_PATH_LIMIT:
             return self.folder / "sockets"
-        return Path(tempfile.gettempdir()) / f"gittix-{sha256(str(self.folder).encode()).hexdigest()[:12]}"
+        return (
+            Path(tempfile.gettempdir())
+            / f"gittix-{sha256(str(self.folder).encode()).hexdigest()[:12]}"
+        )
 
-    def url(self, *, role: str = OWNER, database: str = DATABASE, password: str | None = None) -> str:
+    def url(
+        self, *, role: str = OWNER, database: str = DATABASE, password: str | None = None
+    ) -> str:
         return f"postgresql://{role}:{quote(password or self.password)}@/{database}?host={quote(str(self.sockets))}"
 
     def initialise(self) -> bool:
@@ -114,7 +119,9 @@ class Postgres(NamedTuple):
         deadline = time.monotonic() + seconds
         while not self.is_ready():
             if time.monotonic() > deadline:
-                raise PostgresError(f"Postgres did not take connections within {seconds:.0f} seconds")
+                raise PostgresError(
+                    f"Postgres did not take connections within {seconds:.0f} seconds"
+                )
             time.sleep(0.05)
 
     def is_ready(self) -> bool:
@@ -150,7 +157,14 @@ def _ensure_system_user() -> None:
         pwd.getpwnam(SYSTEM_USER)
     except KeyError:
         subprocess.run(  # noqa: S603
-            ["useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", SYSTEM_USER],  # noqa: S607
+            [
+                "useradd",
+                "--system",
+                "--no-create-home",
+                "--shell",
+                "/usr/sbin/nologin",
+                SYSTEM_USER,
+            ],  # noqa: S607
             check=True,
             capture_output=True,
         )

@@ -82,7 +82,11 @@ class _Kept:
             started = clock()
             code = await self._run()
             self.restarts += 1
-            ending = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
+            ending = (
+                f"was ended by {signal.Signals(-code).name}"
+                if code < 0
+                else f"ended with status {code}"
+            )
             self._notice(f"{self.program.name} {ending}; starting it again")
             delay = (
                 RESTART_SECONDS

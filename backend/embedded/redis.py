@@ -48,14 +48,20 @@ class Redis(NamedTuple):
             "daemonize": "no",
             "loglevel": "warning",
         } | settings
-        return [str(binary()), *(part for name, value in options.items() for part in (f"--{name}", value))]
+        return [
+            str(binary()),
+            *(part for name, value in options.items() for part in (f"--{name}", value)),
+        ]
 
 
 def socket_path(path: Path) -> Path:
     """This path, or one that is short enough for a Unix socket."""
     if len(str(path)) < SOCKET_PATH_LIMIT:
         return path
-    return Path(tempfile.gettempdir()) / f"gittix-{sha256(str(path).encode()).hexdigest()[:12]}{path.suffix}"
+    return (
+        Path(tempfile.gettempdir())
+        / f"gittix-{sha256(str(path).encode()).hexdigest()[:12]}{path.suffix}"
+    )
 
 
 def binary() -> Path:

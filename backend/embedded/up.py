@@ -60,7 +60,11 @@ async def run(
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     try:
-        for taken, option in ((port, "--port"), (push_port, "--push-port"), (stripe_port, "--stripe-port")):
+        for taken, option in (
+            (port, "--port"),
+            (push_port, "--push-port"),
+            (stripe_port, "--stripe-port"),
+        ):
             check_port(taken, option)
         instance = open_instance(folder, Ports(port, push_port, stripe_port))
         with locked(instance.folder):
@@ -113,8 +117,12 @@ class Up:
         self._launch()
         ports = self._instance.ports
         if self._instance.sandboxed:
-            await self._step("Stripe sandbox", self._answering("stripe-sandbox", ports.stripe, "/healthz"))
-        await self._step("API: auth, tickets, orders, payments", self._answering("api", ports.api, "/readyz"))
+            await self._step(
+                "Stripe sandbox", self._answering("stripe-sandbox", ports.stripe, "/healthz")
+            )
+        await self._step(
+            "API: auth, tickets, orders, payments", self._answering("api", ports.api, "/readyz")
+        )
         await self._step("Push gateway", self._answering("push", ports.push, "/readyz"))
         await self._step("Relay, worker and notifier", self._leading)
         if demo:
@@ -125,7 +133,9 @@ class Up:
 
     @asynccontextmanager
     async def crowd(self) -> AsyncIterator[None]:
-        crowd = Crowd(f"http://{HOST}:{self._instance.ports.api}", self._instance.folder / "crowd.json")
+        crowd = Crowd(
+            f"http://{HOST}:{self._instance.ports.api}", self._instance.folder / "crowd.json"
+        )
         async with running(("crowd", crowd.run)):
             yield
 
@@ -153,7 +163,12 @@ class Up:
         told.add_row("", f"{_gittix()} check --data {self._instance.folder}")
         seconds = time.monotonic() - self._began
         self._console.print(
-            Panel(told, title=f"GitTix is up after {seconds:.1f} s", subtitle="Ctrl-C stops it", expand=False)
+            Panel(
+                told,
+                title=f"GitTix is up after {seconds:.1f} s",
+                subtitle="Ctrl-C stops it",
+                expand=False,
+            )
         )
 
     async def _step(self, name: str, work: Callable[[], Awaitable[object]]) -> None:
@@ -168,7 +183,9 @@ class Up:
         """Once for each state of the sources; the next start finds it."""
         cache = shop.cache_folder(self._instance.folder)
         if shop.built(cache) is None:
-            await self._step("The shop's pages, built once", lambda: asyncio.to_thread(shop.build, cache))
+            await self._step(
+                "The shop's pages, built once", lambda: asyncio.to_thread(shop.build, cache)
+            )
         self._environment = self._environment | {"FRONTEND_FOLDER": str(shop.built(cache))}
 
     async def _start_postgres(self) -> None:
@@ -202,7 +219,9 @@ class Up:
         return True
 
     async def _start_redis(self) -> None:
-        self._processes.start(Program("redis", self._instance.redis.command(), {"PATH": "/usr/bin:/bin"}))
+        self._processes.start(
+            Program("redis", self._instance.redis.command(), {"PATH": "/usr/bin:/bin"})
+        )
         await self._wait("redis", self._redis_answers)
 
     async def _redis_answers(self) -> bool:
@@ -217,7 +236,9 @@ class Up:
 
     async def _migrate(self) -> None:
         role_urls = [self._settings.noun_database_url(noun) for noun in NOUNS]
-        await migrations.migrate(self._settings.database_url, migrations.read(), role_urls=role_urls)
+        await migrations.migrate(
+            self._settings.database_url, migrations.read(), role_urls=role_urls
+        )
 
     def _launch(self) -> None:
         ports = self._instance.ports
@@ -314,7 +335,11 @@ async def _done_before(work: asyncio.Task[None], stop: asyncio.Event) -> bool:
 
 def _gittix() -> str:
     """The command as it can be typed here: `make` doesn't put it on the PATH."""
-    return "gittix" if shutil.which("gittix") else os.path.relpath(Path(sys.executable).with_name("gittix"))
+    return (
+        "gittix"
+        if shutil.which("gittix")
+        else os.path.relpath(Path(sys.executable).with_name("gittix"))
+    )
 
 
 def _inherited() -> dict[str, str]:

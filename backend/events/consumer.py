@@ -72,7 +72,14 @@ class Consumer:
     """One process's part in a consumer group. `schema` has the inbox; `pool` is its owner's."""
 
     def __init__(
-        self, name: str, redis: Redis, pool: Pool, schema: str, handler: Handler, *, types: frozenset[str]
+        self,
+        name: str,
+        redis: Redis,
+        pool: Pool,
+        schema: str,
+        handler: Handler,
+        *,
+        types: frozenset[str],
     ) -> None:
         self.name = name
         self.task = f"consumer-{name}"
@@ -151,7 +158,9 @@ class Consumer:
             start = "0"
             while found := await self._read({stream: start}, block=None):
                 ((_, entries),) = found
-                await self.handle([one for one in entries if (stream, one[0]) not in self._waiting], stream)
+                await self.handle(
+                    [one for one in entries if (stream, one[0]) not in self._waiting], stream
+                )
                 await self._forget_tries(
                     entry_id for entry_id, _ in entries if (stream, entry_id) not in self._waiting
                 )
@@ -175,7 +184,9 @@ class Consumer:
         """When the next failed delivery is due; for ever when none waits."""
         return next((due_at for due_at, _ in self._waiting.values()), float("inf"))
 
-    async def _read(self, streams: dict[str, str], *, block: int | None) -> list[tuple[str, list[Entry]]]:
+    async def _read(
+        self, streams: dict[str, str], *, block: int | None
+    ) -> list[tuple[str, list[Entry]]]:
         """Entries of each stream that has any."""
         found = await self._redis.xreadgroup(
             self.name,
@@ -239,7 +250,9 @@ class Consumer:
         began = time.time()
         await self._handler(connection, event)
         if tracing.enabled():
-            tracing.passed(f"consumer {self.name} {event.type}", event.envelope.correlation_id, began)
+            tracing.passed(
+                f"consumer {self.name} {event.type}", event.envelope.correlation_id, began
+            )
         if log.is_enabled_for(logging.DEBUG):
             log.debug("event handled", consumer=self.name, **named(event))
 
@@ -286,7 +299,9 @@ class Consumer:
         if names := [entry_id.decode() for entry_id in entry_ids]:
             await self._redis.hdel(self._tries, *names)  # type: ignore[misc]
 
-    async def _bury(self, stream: str, entry_id: bytes, fields: dict[bytes, bytes], reason: str) -> None:
+    async def _bury(
+        self, stream: str, entry_id: bytes, fields: dict[bytes, bytes], reason: str
+    ) -> None:
         """Copy to the dead letters, then acknowledge: a crash between the two leaves a second copy, never none."""
         await bury(self._redis, self.name, entry_id, fields, reason)
         await self._acknowledge(stream, [entry_id])

@@ -6,7 +6,14 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.text import Text
 
-from backend.events.letters import Letter, all_letters, count_letters, find_letters, letters_of, redrive
+from backend.events.letters import (
+    Letter,
+    all_letters,
+    count_letters,
+    find_letters,
+    letters_of,
+    redrive,
+)
 from backend.kernel.redis import open_redis
 
 

@@ -72,7 +72,9 @@ async def find_letters(redis: Redis, ids: Sequence[str]) -> list[Letter]:
     found = []
     for letter_id in dict.fromkeys(ids):
         if not _is_id(letter_id):
-            raise LetterError(f"{letter_id!r} is not the id of a letter; gittix events dead shows them")
+            raise LetterError(
+                f"{letter_id!r} is not the id of a letter; gittix events dead shows them"
+            )
         page = await redis.xrange(DEAD_LETTERS, min=letter_id, max=letter_id)
         if not page:
             raise _no_letters([letter_id])
@@ -110,7 +112,9 @@ async def _check_reads(redis: Redis, consumers: set[str]) -> None:
     known = set(await EventStream(redis).readers())
     if strangers := consumers - known:
         there_are = ", ".join(sorted(known)) or "none"
-        raise LetterError(f"there is no consumer {', '.join(sorted(strangers))}; there are: {there_are}")
+        raise LetterError(
+            f"there is no consumer {', '.join(sorted(strangers))}; there are: {there_are}"
+        )
 
 
 def _letter(letter_id: bytes, fields: Mapping[bytes, bytes]) -> Letter:

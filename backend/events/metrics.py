@@ -18,19 +18,25 @@ from backend.events.stream import DEAD_LETTERS, STREAM, EventStream
 from backend.kernel import database
 
 PUBLISHED: Final = Counter("gittix_events_published", "Events appended to the stream", ["type"])
-REWINDS: Final = Counter("gittix_relay_rewinds", "Times the stream was not where the relay expected it")
+REWINDS: Final = Counter(
+    "gittix_relay_rewinds", "Times the stream was not where the relay expected it"
+)
 OUTBOX_AGE: Final = Gauge(
     "gittix_outbox_oldest_unpublished_seconds", "Age of the oldest event that is not on the stream"
 )
 OUTBOX_DEPTH: Final = Gauge("gittix_outbox_unpublished", "Events that are not on the stream")
 LENGTH: Final = Gauge("gittix_stream_length", "Entries on the event stream")
 LAG: Final = Gauge(
-    "gittix_stream_lag_events", "Events on the stream that a reader has not been given yet", ["reader"]
+    "gittix_stream_lag_events",
+    "Events on the stream that a reader has not been given yet",
+    ["reader"],
 )
 PENDING: Final = Gauge(
     "gittix_stream_pending", "Events given to a consumer and not acknowledged", ["consumer"]
 )
-DEAD: Final = Gauge("gittix_dead_letters", "Events that nobody could handle and nobody has sent back")
+DEAD: Final = Gauge(
+    "gittix_dead_letters", "Events that nobody could handle and nobody has sent back"
+)
 REDIS_USED: Final = Gauge("gittix_redis_memory_used_bytes", "Memory that Redis uses")
 REDIS_LIMIT: Final = Gauge(
     "gittix_redis_memory_limit_bytes", "Memory that Redis may use; 0 is as much as there is"

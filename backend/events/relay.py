@@ -87,7 +87,9 @@ class Relay:
         self._reached: int | None = None
 
     async def run(self) -> None:
-        async with lease(self._url, LEASE, name="relay", standby=forget_measures, **PLANS) as connection:
+        async with lease(
+            self._url, LEASE, name="relay", standby=forget_measures, **PLANS
+        ) as connection:
             log.info("relay active")
             self._published, self._ahead = None, []
             async with running(("relay-hints", self._hints)):
@@ -100,7 +102,11 @@ class Relay:
 
     def checks(self) -> Mapping[str, Check]:
         """For /readyz; the active relay and one that stands by are both ready."""
-        return {"database": self._database_answers, "redis": self._redis_answers, "relay": alive("relay")}
+        return {
+            "database": self._database_answers,
+            "redis": self._redis_answers,
+            "relay": alive("relay"),
+        }
 
     async def _database_answers(self) -> None:
         # The lease's own connection is at work, and one only takes milliseconds.
@@ -246,15 +252,21 @@ async def agree(connection: Connection, last: Position) -> Published:
     new epoch begins after it, and what it numbers from here on is new.
     """
     async with connection.transaction():
-        row = await connection.fetchrow("select epoch, position, epoch_start from events.relay for update")
+        row = await connection.fetchrow(
+            "select epoch, position, epoch_start from events.relay for update"
+        )
         assert row is not None
         epoch: int = row["epoch"]
         start: int = row["epoch_start"]
         if last > Position(epoch, row["position"]):
             epoch, start = last.epoch + 1, row["position"]
-            await connection.execute("update events.relay set epoch = $1, epoch_start = $2", epoch, start)
+            await connection.execute(
+                "update events.relay set epoch = $1, epoch_start = $2", epoch, start
+            )
             log.warning(
-                "the database is behind the stream: a new epoch begins", epoch=epoch, stream=str(last)
+                "the database is behind the stream: a new epoch begins",
+                epoch=epoch,
+                stream=str(last),
             )
     if last == START:
         return Published(last, epoch, 0, row["position"])
@@ -293,7 +305,9 @@ async def number(connection: Connection, limit: int) -> list[database.Record]:
 
 async def unpublished(connection: Connection, position: int, limit: int) -> list[database.Record]:
     return await connection.fetch(
-        f"select {COLUMNS} from events.outbox where position > $1 order by position limit $2", position, limit
+        f"select {COLUMNS} from events.outbox where position > $1 order by position limit $2",
+        position,
+        limit,
     )
 
 
@@ -355,7 +369,9 @@ def _say(rows: Sequence[database.Record]) -> None:
     if tracing.enabled():
         for row in rows:
             # From the change until others can read of it.
-            tracing.passed("relay " + row["type"], row["correlation_id"], row["occurred_at"].timestamp())
+            tracing.passed(
+                "relay " + row["type"], row["correlation_id"], row["occurred_at"].timestamp()
+            )
 
 
 def _encode(row: database.Record) -> bytes:

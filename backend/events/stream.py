@@ -138,7 +138,10 @@ class EventStream:
 
     async def readers(self) -> dict[str, Progress]:
         """How far each is: consumer groups, and readers outside any that have said so."""
-        found = {name.decode(): Progress(Position.parse(at)) for name, at in (await self._reported()).items()}
+        found = {
+            name.decode(): Progress(Position.parse(at))
+            for name, at in (await self._reported()).items()
+        }
         try:
             groups = await self._redis.xinfo_groups(STREAM)
         except ResponseError:

@@ -10,7 +10,13 @@ from backend.events.stream import STREAM, read
 from backend.kernel.redis import open_redis
 
 BLOCK_MS = 1000
-COLOURS = {"ticket": "cyan", "order": "yellow", "payment": "green", "show": "magenta", "user": "blue"}
+COLOURS = {
+    "ticket": "cyan",
+    "order": "yellow",
+    "payment": "green",
+    "show": "magenta",
+    "user": "blue",
+}
 
 
 async def tail(redis_url: str, *, count: int, follow: bool) -> None:

@@ -38,7 +38,11 @@ def client_ip(request: Request, trusted: Sequence[Network]) -> str:
 def block(address: str) -> str:
     """What one caller surely controls: an IPv4 address, but the whole /64 of an IPv6 one."""
     parsed = _address(address)
-    return str(IPv6Network((int(parsed), 64), strict=False)) if isinstance(parsed, IPv6Address) else address
+    return (
+        str(IPv6Network((int(parsed), 64), strict=False))
+        if isinstance(parsed, IPv6Address)
+        else address
+    )
 
 
 def _address(text: str) -> IPv4Address | IPv6Address | None:

@@ -148,7 +148,9 @@ def _watch(pool: Pool, name: str) -> None:
     pools.add(pool)
     _places[pool] = places.Places(pool, waits=POOL_WAIT.labels(name))
     POOL_MAX.labels(name).set_function(lambda: sum(each.get_max_size() for each in pools))
-    POOL_USED.labels(name).set_function(lambda: sum(each.get_size() - each.get_idle_size() for each in pools))
+    POOL_USED.labels(name).set_function(
+        lambda: sum(each.get_size() - each.get_idle_size() for each in pools)
+    )
 
 
 async def _codecs(taken: Any) -> None:

@@ -46,7 +46,8 @@ def key_of(request: Request) -> str | None:
     key = request.headers.get(HEADER)
     if key is not None and not (0 < len(key) <= MAX_KEY_LENGTH and key.isprintable()):
         raise Invalid(
-            f"{HEADER} must have 1 to {MAX_KEY_LENGTH} printable characters", code="bad_idempotency_key"
+            f"{HEADER} must have 1 to {MAX_KEY_LENGTH} printable characters",
+            code="bad_idempotency_key",
         )
     return key
 
@@ -63,7 +64,9 @@ async def fingerprint(request: Request) -> bytes:
     return sha256(b"".join(parts)).digest()
 
 
-async def once(request: Request, pool: Pool, schema: Schema, user_id: UUID, handler: Handler) -> Response:
+async def once(
+    request: Request, pool: Pool, schema: Schema, user_id: UUID, handler: Handler
+) -> Response:
     """Run `handler` in a transaction, once for each Idempotency-Key of this user; without a key, just run it.
 
     Raises Conflict while the key's first request is in flight, Invalid when the key came with another request.
@@ -118,7 +121,12 @@ def replay_headers() -> dict[str, str]:
 
 
 async def store(
-    connection: Connection, schema: Schema, user_id: UUID, key: str, digest: bytes, response: Response
+    connection: Connection,
+    schema: Schema,
+    user_id: UUID,
+    key: str,
+    digest: bytes,
+    response: Response,
 ) -> None:
     """Keep a reply under its key, unless one is there already."""
     kept = {

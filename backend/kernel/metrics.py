@@ -16,12 +16,18 @@ STALE = Counter(
     "Attempts to end, pay or complete something that had gone on meanwhile; they changed nothing",
     ["operation"],
 )
-TASK_RESTARTS = Counter("gittix_task_restarts", "Restarts of a supervised background task", ["task"])
+TASK_RESTARTS = Counter(
+    "gittix_task_restarts", "Restarts of a supervised background task", ["task"]
+)
 TASK_HEARTBEAT = Gauge(
-    "gittix_task_heartbeat_timestamp_seconds", "When a background task last said it was alive", ["task"]
+    "gittix_task_heartbeat_timestamp_seconds",
+    "When a background task last said it was alive",
+    ["task"],
 )
 LEASE_HELD = Gauge(
-    "gittix_lease_held", "Whether this process is the active one of its kind, by Postgres's lock", ["lease"]
+    "gittix_lease_held",
+    "Whether this process is the active one of its kind, by Postgres's lock",
+    ["lease"],
 )
 IDEMPOTENCY = Counter(
     "gittix_idempotent_requests",
@@ -29,7 +35,9 @@ IDEMPOTENCY = Counter(
     ["outcome"],
 )
 POOL_MAX = Gauge("gittix_pool_connections_max", "Connections that a pool may have", ["pool"])
-POOL_USED = Gauge("gittix_pool_connections_used", "Connections of a pool that are at work", ["pool"])
+POOL_USED = Gauge(
+    "gittix_pool_connections_used", "Connections of a pool that are at work", ["pool"]
+)
 POOL_WAIT = Histogram(
     "gittix_pool_wait_seconds",
     "Time to get a connection from a pool; those that never got one are in the last bucket",

@@ -81,7 +81,11 @@ class SecurityHeaders:
             (b"x-content-type-options", b"nosniff"),
             (b"referrer-policy", b"strict-origin-when-cross-origin"),
             (b"x-frame-options", b"DENY"),
-            *([(b"strict-transport-security", b"max-age=31536000; includeSubDomains")] if secure else []),
+            *(
+                [(b"strict-transport-security", b"max-age=31536000; includeSubDomains")]
+                if secure
+                else []
+            ),
         ]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -154,7 +158,9 @@ class BodyLimit:
         await self.app(scope, bounded, send)
 
     def _refusal(self) -> ASGIApp:
-        return TooLarge(f"a body may have {self.limit} bytes", headers={"Connection": "close"}).response()
+        return TooLarge(
+            f"a body may have {self.limit} bytes", headers={"Connection": "close"}
+        ).response()
 
 
 class SameOriginWrites:

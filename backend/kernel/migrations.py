@@ -80,10 +80,14 @@ async def migrate(
     `role_urls` are the services' database URLs: each role gets the password that its URL carries.
     """
     known = list(migrations)
-    connection = await database.connect(url, name="gittix-migrate", statement_timeout="0", lock_timeout="30s")
+    connection = await database.connect(
+        url, name="gittix-migrate", statement_timeout="0", lock_timeout="30s"
+    )
     try:
         async with connection.transaction():
-            await connection.execute(f"select pg_advisory_xact_lock({LOCK})", timeout=MIGRATION_SECONDS)
+            await connection.execute(
+                f"select pg_advisory_xact_lock({LOCK})", timeout=MIGRATION_SECONDS
+            )
             await connection.execute(TABLES)
             pending = await _pending(connection, known)
             for migration in pending:
@@ -102,12 +106,18 @@ async def _pending(connection: database.Connection, migrations: list[Migration])
         "select version, name, digest from public.schema_migrations order by version"
     )
     applied = {row["version"]: row for row in rows}
-    known = {migration.version: migration for migration in migrations if migration.version is not None}
+    known = {
+        migration.version: migration for migration in migrations if migration.version is not None
+    }
     if strangers := sorted(applied.keys() - known.keys()):
-        raise MigrationError(f"the database is ahead of this code: it has migration {strangers[-1]:04}")
+        raise MigrationError(
+            f"the database is ahead of this code: it has migration {strangers[-1]:04}"
+        )
     for version, row in applied.items():
         if known[version].digest != row["digest"]:
-            raise MigrationError(f"migration {version:04}_{row['name']} was changed after it was applied")
+            raise MigrationError(
+                f"migration {version:04}_{row['name']} was changed after it was applied"
+            )
     defined = {
         row["name"]: row["digest"]
         for row in await connection.fetch("select name, digest from public.schema_functions")

@@ -44,7 +44,9 @@ _spec = SpecTree(
         ),
         SecurityScheme(
             name="cookie",
-            data=SecuritySchemeData(type=SecureType.API_KEY, name=SESSION_COOKIE, field_in=InType.COOKIE),
+            data=SecuritySchemeData(
+                type=SecureType.API_KEY, name=SESSION_COOKIE, field_in=InType.COOKIE
+            ),
         ),
     ],
 )
@@ -68,7 +70,9 @@ def describe(
     problems beside 422. `public` endpoints need no session. The handler's docstring is its summary and description.
     """
     statuses = {f"HTTP_{HTTPStatus[name.upper()].value}": model for name, model in replies.items()}
-    problems = {f"HTTP_{status}": ProblemBody for status in (*refusals, *(() if public else (401,)))}
+    problems = {
+        f"HTTP_{status}": ProblemBody for status in (*refusals, *(() if public else (401,)))
+    }
     describing = _spec.validate(
         json=body,
         form=form,
@@ -93,7 +97,11 @@ def openapi_routes(routes: Sequence[BaseRoute]) -> list[Route]:
     def document() -> dict[str, Any]:
         _spec.app = Starlette(
             routes=[
-                Route(route.path, _described.get(route.endpoint, route.endpoint), methods=route.methods)
+                Route(
+                    route.path,
+                    _described.get(route.endpoint, route.endpoint),
+                    methods=route.methods,
+                )
                 for route in routes
                 if isinstance(route, Route) and route.include_in_schema
             ]

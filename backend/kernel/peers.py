@@ -40,7 +40,9 @@ class Peers(NamedTuple):
         for name, reply in replies.items():
             UP.labels(name).set(reply is not None)
         shown = {self.own: generate_latest().decode()}
-        return merged(shown | {name: reply.text for name, reply in replies.items() if reply}).encode()
+        return merged(
+            shown | {name: reply.text for name, reply in replies.items() if reply}
+        ).encode()
 
     async def _ask(self, path: str) -> dict[str, httpx.Response | None]:
         replies = await asyncio.gather(*(_get(address, path) for address in self.others.values()))

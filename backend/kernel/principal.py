@@ -47,7 +47,9 @@ class Principal(msgspec.Struct, frozen=True):
 class TokenVerifier:
     """Checks access tokens: algorithm and type pinned, `kid` known, issuer, audience and expiry required."""
 
-    def __init__(self, public_keys: Iterable[Ed25519PublicKey], *, issuer: str, audience: str) -> None:
+    def __init__(
+        self, public_keys: Iterable[Ed25519PublicKey], *, issuer: str, audience: str
+    ) -> None:
         self._keys = {key_id(key): key for key in public_keys}
         self._issuer = issuer
         self._audience = audience
@@ -65,7 +67,9 @@ class TokenVerifier:
         claims = self._claims(token)
         if claims is None:
             return None
-        principal = Principal(UUID(claims["sub"]), claims["email"], claims["name"], UUID(claims["sid"]))
+        principal = Principal(
+            UUID(claims["sub"]), claims["email"], claims["name"], UUID(claims["sid"])
+        )
         self._remembered[token] = principal, float(claims["exp"]) + CLOCK_SKEW_SECONDS
         if len(self._remembered) > REMEMBERED_TOKENS:
             self._remembered.popitem(last=False)
@@ -100,7 +104,9 @@ def load_public_keys(text: str) -> list[Ed25519PublicKey]:
     """
     ending = "-----END PUBLIC KEY-----"
     if ending in text:
-        blocks = [block + ending for block in text.replace("\\n", "\n").split(ending) if block.strip()]
+        blocks = [
+            block + ending for block in text.replace("\\n", "\n").split(ending) if block.strip()
+        ]
         keys = [load_pem_public_key(block.strip().encode()) for block in blocks]
     else:
         keys = [load_der_public_key(b64decode(key, validate=True)) for key in text.split(",")]
@@ -112,7 +118,9 @@ def load_public_keys(text: str) -> list[Ed25519PublicKey]:
 
 def key_id(key: Ed25519PublicKey) -> str:
     """The key's own digest, so that keys are rotated without agreeing on names."""
-    return sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()[:16]
+    return sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()[
+        :16
+    ]
 
 
 def current(request: Request) -> Principal | None:

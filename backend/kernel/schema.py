@@ -38,10 +38,14 @@ async def reached(connection: Connection) -> list[str]:
 async def record(connection: Connection, state: str) -> None:
     """Within the transaction that brings the database there."""
     states = [*(each for each in await reached(connection) if each != state), state]
-    await connection.execute(f"comment on table public.schema_migrations is '{' '.join(states[-KEPT:])}'")
+    await connection.execute(
+        f"comment on table public.schema_migrations is '{' '.join(states[-KEPT:])}'"
+    )
 
 
-async def wait(urls: Sequence[str], state: str, *, seconds: float, waiting: Callable[[str], None]) -> None:
+async def wait(
+    urls: Sequence[str], state: str, *, seconds: float, waiting: Callable[[str], None]
+) -> None:
     """Wait until the database is at `state` and every URL's role may log in. `waiting` hears why, each time that it changes.
 
     Raises NotMigrated.

@@ -30,7 +30,13 @@ HANDSHAKE_SECONDS = 0.1
 DRAINING = {"status": "not ready", "checks": {"process": "draining"}}
 SO_ATTACH_FILTER = 26
 # Classic BPF over a TCP segment: drop it when it has SYN and no ACK, else keep it whole.
-NO_SYN = ((0x30, 0, 0, 13), (0x54, 0, 0, 0x12), (0x15, 0, 1, 0x02), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFFFFFF))
+NO_SYN = (
+    (0x30, 0, 0, 13),
+    (0x54, 0, 0, 0x12),
+    (0x15, 0, 1, 0x02),
+    (0x06, 0, 0, 0),
+    (0x06, 0, 0, 0xFFFFFFFF),
+)
 
 
 def configured(app: ASGIApp, *, stop_seconds: int, **own: Any) -> uvicorn.Config:

@@ -57,7 +57,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     stripe_api_key: str = ""
     # Told to every browser, so a secret key here is refused. Without it the shop offers the sandbox's test cards.
-    stripe_publishable_key: Annotated[str, msgspec.Meta(pattern="^pk_(test|live)_[A-Za-z0-9]+$")] = ""
+    stripe_publishable_key: Annotated[
+        str, msgspec.Meta(pattern="^pk_(test|live)_[A-Za-z0-9]+$")
+    ] = ""
     stripe_webhook_secrets: str = ""
     stripe_api_base: str = STRIPE
     # Where a buyer's browser reaches the sandbox's own page for 3-D Secure.
@@ -131,7 +133,9 @@ def load(environ: Mapping[str, str], *, needs: Iterable[str] = ()) -> Settings:
     values = {}
     for name, text in known.items():
         try:
-            values[name] = msgspec.convert(text.strip(), Settings.__annotations__[name], strict=False)
+            values[name] = msgspec.convert(
+                text.strip(), Settings.__annotations__[name], strict=False
+            )
         except msgspec.ValidationError as fault:
             told = str(fault).replace(f" '{text.strip()}'", "")
             faults.append(f"{name.upper()}: {told}")

@@ -35,7 +35,9 @@ class Pulse(NamedTuple):
 _pulses: dict[str, Pulse] = {}
 
 
-async def supervise(name: str, work: Work, *, min_delay: float = 0.1, max_delay: float = 5.0) -> None:
+async def supervise(
+    name: str, work: Work, *, min_delay: float = 0.1, max_delay: float = 5.0
+) -> None:
     """Run `work` for ever; when it raises or returns, start it again after a jittered, growing delay (seconds)."""
     clock = asyncio.get_running_loop().time
     delay = min_delay
@@ -45,7 +47,9 @@ async def supervise(name: str, work: Work, *, min_delay: float = 0.1, max_delay:
             await work()
         except Exception as fault:  # the edge of a background task: told, counted, restarted
             _pulses[name] = _pulses.get(name, Pulse(time.monotonic()))._replace(fault=repr(fault))
-            log.warning("task failed", task=name, error=repr(fault), exc_info=not isinstance(fault, OSError))
+            log.warning(
+                "task failed", task=name, error=repr(fault), exc_info=not isinstance(fault, OSError)
+            )
         delay = min_delay if clock() - started > HEALTHY_SECONDS else min(delay * 2, max_delay)
         TASK_RESTARTS.labels(task=name).inc()
         await asyncio.sleep(delay * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
@@ -81,7 +85,8 @@ async def running(*works: tuple[str, Work], max_delay: float = 5.0) -> AsyncIter
     Cancelled again until they end: a library that waits with a timeout can lose a cancellation that meets the reply.
     """
     tasks = [
-        asyncio.create_task(supervise(name, work, max_delay=max_delay), name=name) for name, work in works
+        asyncio.create_task(supervise(name, work, max_delay=max_delay), name=name)
+        for name, work in works
     ]
     try:
         yield

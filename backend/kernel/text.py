@@ -14,7 +14,10 @@ def clean(field: str, text: str) -> str:
     tidy = " ".join(text.split())
     if not tidy:
         raise invalid(field, "must not be empty")
-    if any(unicodedata.category(c) in UNSHOWABLE or unicodedata.bidirectional(c) in OVERRIDES for c in tidy):
+    if any(
+        unicodedata.category(c) in UNSHOWABLE or unicodedata.bidirectional(c) in OVERRIDES
+        for c in tidy
+    ):
         raise invalid(field, "must not contain control characters")
     return tidy
 

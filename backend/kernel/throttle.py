@@ -45,11 +45,17 @@ class WriteLimit:
         self._writes: Counter[str] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["method"] not in READS and scope["path"] not in self.unlimited:
+        if (
+            scope["type"] == "http"
+            and scope["method"] not in READS
+            and scope["path"] not in self.unlimited
+        ):
             now = time.monotonic()
             if not self._admits(self._caller(Request(scope)), now):
                 wait = WINDOW_SECONDS - int(now) % WINDOW_SECONDS
-                refusal = TooMany("slow down a little", headers={"Retry-After": str(wait)}).response()
+                refusal = TooMany(
+                    "slow down a little", headers={"Retry-After": str(wait)}
+                ).response()
                 await refusal(scope, receive, send)
                 return
         await self.app(scope, receive, send)

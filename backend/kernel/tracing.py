@@ -74,7 +74,9 @@ def span(name: str) -> "AbstractContextManager[Span | None]":
     if _tracer is None:
         return _NOTHING
     # A fault's text may have anything in it.
-    return _tracer.start_as_current_span(name, record_exception=False, set_status_on_exception=False)
+    return _tracer.start_as_current_span(
+        name, record_exception=False, set_status_on_exception=False
+    )
 
 
 def passed(name: str, correlation_id: UUID | None, since: float) -> None:

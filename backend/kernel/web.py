@@ -89,7 +89,9 @@ def build(
             for service in services:
                 opened = await stack.enter_async_context(service.lifespan())
                 state[service.name] = opened.value
-                state["checks"] |= {f"{service.name}.{name}": check for name, check in opened.checks.items()}
+                state["checks"] |= {
+                    f"{service.name}.{name}": check for name, check in opened.checks.items()
+                }
             yield state
 
     nouns = [route for service in services for route in service.routes]
@@ -148,7 +150,9 @@ def read_fields(fields: Mapping[str, str], model: type[T]) -> T:
 
 def reply(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """A JSON response, encoded by msgspec."""
-    return Response(msgspec.json.encode(body), status, headers=headers, media_type="application/json")
+    return Response(
+        msgspec.json.encode(body), status, headers=headers, media_type="application/json"
+    )
 
 
 def path_id(request: Request, missing: type[NotFound]) -> UUID:
@@ -203,7 +207,9 @@ async def _http_exception(_request: Request, fault: Exception) -> Response:
         return NotFound().response()
     if fault.status_code == 413:
         return TooLarge().response()
-    problem = Problem(fault.detail, code="method_not_allowed" if fault.status_code == 405 else "http_error")
+    problem = Problem(
+        fault.detail, code="method_not_allowed" if fault.status_code == 405 else "http_error"
+    )
     problem.status = fault.status_code  # type: ignore[misc]  # a foreign exception brings its own status
     problem.headers = dict(fault.headers or {})
     return problem.response()

@@ -91,7 +91,9 @@ async def place(connection: Connection, placing: Placing) -> Placed:
     return Placed(**row)
 
 
-async def cancel(connection: Connection, order_id: UUID, buyer_id: UUID, correlation_id: UUID) -> str:
+async def cancel(
+    connection: Connection, order_id: UUID, buyer_id: UUID, correlation_id: UUID
+) -> str:
     outcome: str = await connection.fetchval(
         "select orders.cancel($1, $2, $3)", order_id, buyer_id, correlation_id
     )
@@ -100,11 +102,15 @@ async def cancel(connection: Connection, order_id: UUID, buyer_id: UUID, correla
 
 async def expire_due(connection: Connection, limit: int, correlation_id: UUID) -> int:
     """Expire what is due now, `limit` orders at the most. Returns how many."""
-    count: int = await connection.fetchval("select orders.expire_due($1, $2)", limit, correlation_id)
+    count: int = await connection.fetchval(
+        "select orders.expire_due($1, $2)", limit, correlation_id
+    )
     return count
 
 
-async def expire_batches(connection: Connection, limit: int, batches: int, correlation_id: UUID) -> int:
+async def expire_batches(
+    connection: Connection, limit: int, batches: int, correlation_id: UUID
+) -> int:
     """The same in up to so many batches, each its own transaction. Returns how many orders."""
     count: int = await connection.fetchval(
         "call orders.expire_batches($1, $2, $3)", limit, batches, correlation_id
@@ -129,7 +135,9 @@ async def overdue(connection: Connection) -> tuple[int, float]:
 
 async def order(connection: Connection, order_id: UUID, buyer_id: UUID) -> Order | None:
     row = await connection.fetchval(
-        f"select {_ORDER} from orders.orders o where o.id = $1 and o.buyer_id = $2", order_id, buyer_id
+        f"select {_ORDER} from orders.orders o where o.id = $1 and o.buyer_id = $2",
+        order_id,
+        buyer_id,
     )
     return msgspec.convert(row, Order) if row else None
 
@@ -196,7 +204,9 @@ class Counted(NamedTuple):
     revenue: int
 
 
-async def count_sales(connection: Connection, seller_id: UUID, query: SummaryQuery) -> list[Counted]:
+async def count_sales(
+    connection: Connection, seller_id: UUID, query: SummaryQuery
+) -> list[Counted]:
     """Each day or hour of the query, oldest first, and in each its currencies."""
     rows = await connection.fetch(
         f"""

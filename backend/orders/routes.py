@@ -17,7 +17,15 @@ from backend.kernel.settings import Settings
 from backend.kernel.web import path_id, read_json, read_query, reply
 from backend.orders import service
 from backend.orders.errors import MixedCurrency, OrderNotFound, TicketNotFound
-from backend.orders.model import NewOrder, Order, OrderQuery, Sale, SaleQuery, SalesSummary, SummaryQuery
+from backend.orders.model import (
+    NewOrder,
+    Order,
+    OrderQuery,
+    Sale,
+    SaleQuery,
+    SalesSummary,
+    SummaryQuery,
+)
 
 
 class OrdersState(NamedTuple):
@@ -36,7 +44,13 @@ async def place(request: Request) -> Response:
     async with database.connection(state.stores.pool) as connection:
         try:
             placed = await service.place(
-                connection, state.settings, buyer.user_id, new, request.state.correlation_id, key, fingerprint
+                connection,
+                state.settings,
+                buyer.user_id,
+                new,
+                request.state.correlation_id,
+                key,
+                fingerprint,
             )
         except (TicketNotFound, MixedCurrency) as refusal:
             if key and fingerprint:

@@ -98,7 +98,9 @@ async def place(
     return placed
 
 
-async def cancel(connection: Connection, order_id: UUID, buyer_id: UUID, correlation_id: UUID) -> None:
+async def cancel(
+    connection: Connection, order_id: UUID, buyer_id: UUID, correlation_id: UUID
+) -> None:
     """Raises OrderNotFound, OrderNotCancellable."""
     outcome = await queries.cancel(connection, order_id, buyer_id, correlation_id)
     if outcome == "not_found":
@@ -153,7 +155,11 @@ def _point(at: datetime, rows: Sequence[Counted]) -> SalesPoint:
         sold=sum(row.sold for row in rows),
         released=sum(row.released for row in rows),
         refunded=sum(row.refunded for row in rows),
-        revenue=[Takings(row.currency, row.revenue, row.sold) for row in rows if row.currency and row.sold],
+        revenue=[
+            Takings(row.currency, row.revenue, row.sold)
+            for row in rows
+            if row.currency and row.sold
+        ],
     )
 
 
@@ -175,7 +181,9 @@ def _refusal(placed: Placed, settings: Settings) -> Problem:
     match placed.outcome:
         case "ticket_unavailable":
             return TicketUnavailable(
-                "somebody else has it" if placed.refused_until is None else "it is in someone's hands",
+                "somebody else has it"
+                if placed.refused_until is None
+                else "it is in someone's hands",
                 ticket_id=placed.refused,
                 held_until=placed.refused_until,
             )

@@ -12,7 +12,13 @@ from backend.payments.provider import Provider
 from backend.payments.routes import PaymentsState, routes
 from backend.payments.settlement import Settlement
 
-NEEDS = ("database:payments", "redis_url", "jwt_public_keys", "stripe_api_key", "stripe_webhook_secrets")
+NEEDS = (
+    "database:payments",
+    "redis_url",
+    "jwt_public_keys",
+    "stripe_api_key",
+    "stripe_webhook_secrets",
+)
 
 
 def service(settings: Settings) -> Service:

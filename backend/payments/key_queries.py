@@ -57,7 +57,9 @@ async def forget_expired(connection: Connection, table: Table, user_id: UUID, ke
     )
 
 
-async def store_reply(connection: Connection, table: Table, row_id: UUID, status: int, body: bytes) -> None:
+async def store_reply(
+    connection: Connection, table: Table, row_id: UUID, status: int, body: bytes
+) -> None:
     await connection.execute(
         f"update {table.name} set reply_status = $2, reply_body = $3 where id = $1 and reply_status is null",
         row_id,
@@ -68,4 +70,6 @@ async def store_reply(connection: Connection, table: Table, row_id: UUID, status
 
 async def forget(connection: Connection, table: Table, row_id: UUID) -> None:
     """The request came to nothing, and may be repeated."""
-    await connection.execute(f"update {table.name} set idempotency_key = null where id = $1", row_id)
+    await connection.execute(
+        f"update {table.name} set idempotency_key = null where id = $1", row_id
+    )

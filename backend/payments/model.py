@@ -7,7 +7,9 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
-Status = Literal["started", "requires_action", "authorised", "captured", "voided", "failed", "refunded"]
+Status = Literal[
+    "started", "requires_action", "authorised", "captured", "voided", "failed", "refunded"
+]
 OPEN = frozenset({"started", "requires_action", "authorised"})
 RefundStatus = Literal["requested", "pending", "succeeded", "failed"]
 

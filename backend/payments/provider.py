@@ -105,7 +105,9 @@ class Provider:
             ),
         )
 
-    async def confirm(self, intent_id: str, order_id: UUID, attempt: int, payment_method: str) -> Intent:
+    async def confirm(
+        self, intent_id: str, order_id: UUID, attempt: int, payment_method: str
+    ) -> Intent:
         """Raises Declined, Refused, Unreachable."""
         return await _asked(
             "confirm",
@@ -126,7 +128,9 @@ class Provider:
     async def cancel(self, intent_id: str) -> Intent:
         return await _asked(
             "cancel",
-            self._client.v1.payment_intents.cancel_async(intent_id, {"cancellation_reason": "abandoned"}),
+            self._client.v1.payment_intents.cancel_async(
+                intent_id, {"cancellation_reason": "abandoned"}
+            ),
         )
 
     async def refund(self, intent_id: str, order_id: UUID) -> None:
@@ -157,13 +161,17 @@ class Provider:
         )
 
     async def retrieve_refund(self, stripe_id: str) -> StripeRefund:
-        return _refund(await _answered("retrieve_refund", self._client.v1.refunds.retrieve_async(stripe_id)))
+        return _refund(
+            await _answered("retrieve_refund", self._client.v1.refunds.retrieve_async(stripe_id))
+        )
 
     async def refunds_of(self, intent_id: str) -> list[StripeRefund]:
         """The newest refunds of an intent, whoever asked for them."""
         found = await _answered(
             "list_refunds",
-            self._client.v1.refunds.list_async({"payment_intent": intent_id, "limit": REFUNDS_LISTED}),
+            self._client.v1.refunds.list_async(
+                {"payment_intent": intent_id, "limit": REFUNDS_LISTED}
+            ),
         )
         return [_refund(each) for each in found.data]
 
@@ -186,7 +194,9 @@ def verify_signature(body: bytes, header: str, secrets: tuple[str, ...], *, now:
 async def _asked(operation: str, call: Any) -> Intent:
     found = await _answered(operation, call)
     error = found.last_payment_error
-    order_id = found.metadata["order_id"] if found.metadata and "order_id" in found.metadata else None
+    order_id = (
+        found.metadata["order_id"] if found.metadata and "order_id" in found.metadata else None
+    )
     return Intent(
         found.id,
         found.status,
@@ -211,7 +221,9 @@ def _refund(found: Any) -> StripeRefund:
 
 def _failure(error: Any) -> tuple[str, str | None, str]:
     # An attribute that Stripe left out is missing, not None.
-    code, decline_code, message = (getattr(error, name, None) for name in ("code", "decline_code", "message"))
+    code, decline_code, message = (
+        getattr(error, name, None) for name in ("code", "decline_code", "message")
+    )
     return code or "card_declined", decline_code, message or ""
 
 
@@ -236,7 +248,9 @@ async def _translated(call: Any) -> Any:
     except stripe.CardError as fault:
         error = fault.error
         raise Declined(
-            fault.code or "card_declined", error.decline_code if error else None, fault.user_message or ""
+            fault.code or "card_declined",
+            error.decline_code if error else None,
+            fault.user_message or "",
         ) from fault
     except stripe.InvalidRequestError as fault:
         raise Refused(fault.code or "invalid_request", fault.user_message or str(fault)) from fault

@@ -76,7 +76,9 @@ async def begin(
     return Begun(**row)
 
 
-async def settle(connection: Connection, payment: Payment, intent: Intent, correlation_id: UUID) -> bool:
+async def settle(
+    connection: Connection, payment: Payment, intent: Intent, correlation_id: UUID
+) -> bool:
     """Whether this authorised payment has its order: the row decides, and decides the same again."""
     outcome = await connection.fetchval(
         "select orders.settle($1, $2, $3, $4, $5)",
@@ -202,7 +204,9 @@ async def advance(
 
 
 async def payment(connection: Connection, payment_id: UUID) -> Payment | None:
-    row = await connection.fetchrow(f"select {_PAYMENT} from payments.payments p where p.id = $1", payment_id)
+    row = await connection.fetchrow(
+        f"select {_PAYMENT} from payments.payments p where p.id = $1", payment_id
+    )
     return Payment(**row) if row else None
 
 
@@ -254,7 +258,9 @@ async def claim_still(connection: Connection, patience: Patience, limit: int) ->
     return found
 
 
-async def store_webhook(connection: Connection, event_id: str, type: str, object_id: str | None) -> bool:
+async def store_webhook(
+    connection: Connection, event_id: str, type: str, object_id: str | None
+) -> bool:
     """False when this event is here already."""
     done = await connection.fetchval(
         """

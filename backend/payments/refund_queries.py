@@ -44,7 +44,9 @@ class Patience(NamedTuple):
     pending: timedelta
 
 
-async def begin(connection: Connection, asking: Asking, refund_id: UUID, correlation_id: UUID) -> Begun:
+async def begin(
+    connection: Connection, asking: Asking, refund_id: UUID, correlation_id: UUID
+) -> Begun:
     row = await connection.fetchrow(
         """
         select * from orders.begin_refund($1, $2, $3, exists (
@@ -152,7 +154,9 @@ async def count_fault(connection: Connection, refund: Refund) -> None:
 
 
 async def refund(connection: Connection, refund_id: UUID) -> Refund | None:
-    row = await connection.fetchrow(f"select {_REFUND} from payments.refunds r where r.id = $1", refund_id)
+    row = await connection.fetchrow(
+        f"select {_REFUND} from payments.refunds r where r.id = $1", refund_id
+    )
     return Refund(**row) if row else None
 
 

@@ -31,7 +31,14 @@ from backend.payments.errors import (
     RelistNotAllowed,
 )
 from backend.payments.model import Refund
-from backend.payments.provider import Declined, Faulted, Provider, Refused, StripeRefund, Unreachable
+from backend.payments.provider import (
+    Declined,
+    Faulted,
+    Provider,
+    Refused,
+    StripeRefund,
+    Unreachable,
+)
 from backend.payments.refund_queries import Asking, Begun
 
 log = structlog.get_logger()
@@ -109,7 +116,9 @@ class Refunds:
         given = sum(each.amount for each in made if each.status in GIVEN)
         if given < payment.amount:
             if given:
-                log.warning("part of an order's money went back by hand", order_id=str(payment.order_id))
+                log.warning(
+                    "part of an order's money went back by hand", order_id=str(payment.order_id)
+                )
             return
         # It is the buyer who has it, and whoever gave it asked nobody.
         asking = Asking(payment.order_id, payment.buyer_id, relist=False, buyer_window=ALWAYS)
@@ -181,7 +190,12 @@ class Refunds:
         self._stores.hint()
         if failed is not None:
             told = log.warning if kept else log.error
-            told("refund failed", refund_id=str(refund.id), code=failed.failure_code, owed_to_buyer=not kept)
+            told(
+                "refund failed",
+                refund_id=str(refund.id),
+                code=failed.failure_code,
+                owed_to_buyer=not kept,
+            )
         return failed or await self._read(refund)
 
     async def _read(self, refund: Refund) -> Refund:
@@ -206,13 +220,17 @@ def _refusal(begun: Begun) -> Problem:
         case "not_found":
             return OrderNotFound()
         case "other_sellers":
-            return OrderHasOtherSellers("only an order whose tickets are all yours can be refunded whole")
+            return OrderHasOtherSellers(
+                "only an order whose tickets are all yours can be refunded whole"
+            )
         case "refunded":
             return OrderAlreadyRefunded("the order is refunded")
         case "in_progress":
             return RefundInProgress("another refund of this order is under way")
         case "not_refundable":
-            return OrderNotRefundable("only a completed order is refunded", order_status=begun.order_status)
+            return OrderNotRefundable(
+                "only a completed order is refunded", order_status=begun.order_status
+            )
         case "relist_not_allowed":
             return RelistNotAllowed("only the seller puts tickets on sale again")
         case "not_allowed":

@@ -40,7 +40,13 @@ async def pay(request: Request) -> Response:
     fingerprint = await idempotency.fingerprint(request) if key else None
     state = _state(request)
     answer = await service.pay(
-        state.stores, state.settlement, buyer.user_id, new, key, fingerprint, request.state.correlation_id
+        state.stores,
+        state.settlement,
+        buyer.user_id,
+        new,
+        key,
+        fingerprint,
+        request.state.correlation_id,
     )
     return _response(answer)
 
@@ -57,7 +63,9 @@ async def payment(request: Request) -> Response:
     return reply(await service.payment(state.stores, state.settlement, buyer.user_id, payment_id))
 
 
-@describe(tag="orders", body=NewRefund, ok=RefundReply, accepted=RefundReply, refusals=(403, 404, 409))
+@describe(
+    tag="orders", body=NewRefund, ok=RefundReply, accepted=RefundReply, refusals=(403, 404, 409)
+)
 async def refund(request: Request) -> Response:
     """Give an order's money back, all of it: its seller, or its buyer as long as that is allowed.
 

@@ -84,7 +84,9 @@ async def pay(
     return answer
 
 
-async def payment(stores: Stores, settlement: Settlement, buyer_id: UUID, payment_id: UUID) -> PaymentReply:
+async def payment(
+    stores: Stores, settlement: Settlement, buyer_id: UUID, payment_id: UUID
+) -> PaymentReply:
     """One of a buyer's payments; one that waits for 3-D Secure, as Stripe has it now. Raises PaymentNotFound."""
     async with database.connection(stores.pool) as connection:
         found = await queries.payment(connection, payment_id)
@@ -124,7 +126,9 @@ async def accept_webhook(
         raise WebhookRefused("the signature does not fit these bytes")
     event = _event(body)
     async with database.transaction(stores.pool) as connection:
-        fresh = await queries.store_webhook(connection, event["id"], event["type"], _intent_of(event))
+        fresh = await queries.store_webhook(
+            connection, event["id"], event["type"], _intent_of(event)
+        )
     if not fresh:
         return
     try:
@@ -178,7 +182,9 @@ async def _keep(stores: Stores, payment_id: UUID, answer: Answer) -> None:
         if answer.status in idempotency.UNSTORED:
             await key_queries.forget(connection, PAYMENTS, payment_id)
         else:
-            await key_queries.store_reply(connection, PAYMENTS, payment_id, answer.status, answer.body)
+            await key_queries.store_reply(
+                connection, PAYMENTS, payment_id, answer.status, answer.body
+            )
 
 
 async def _asked_before(stores: Stores, asking: Asking) -> Earlier | None:
@@ -191,7 +197,9 @@ async def _asked_before(stores: Stores, asking: Asking) -> Earlier | None:
         return await key_queries.earlier(connection, REFUNDS, asking.user_id, asking.key)
 
 
-async def _repeat_refund(stores: Stores, refunds: Refunds, asking: Asking, earlier: Earlier) -> Answer:
+async def _repeat_refund(
+    stores: Stores, refunds: Refunds, asking: Asking, earlier: Earlier
+) -> Answer:
     kept = _kept(earlier, asking.fingerprint)
     if kept is not None:
         return kept
@@ -222,7 +230,9 @@ async def _carried_out(
             raise RefundRefused("Stripe did not return the money", stripe_code=refund.failure_code)
         answer = _refund_answer(refund, await refund_queries.order(connection, refund.order_id))
         if asking.key is not None:
-            await key_queries.store_reply(connection, REFUNDS, refund.id, answer.status, answer.body)
+            await key_queries.store_reply(
+                connection, REFUNDS, refund.id, answer.status, answer.body
+            )
     return answer
 
 
@@ -242,10 +252,14 @@ def _answer(outcome: Outcome) -> Answer:
     payment = outcome.payment
     if payment.status in {"voided", "refunded"}:
         return _problem(
-            OrderExpired("the hold ended before the payment; you were not charged", payment_id=payment.id)
+            OrderExpired(
+                "the hold ended before the payment; you were not charged", payment_id=payment.id
+            )
         )
     if payment.status == "failed":
-        return _problem(_declined(payment.failure_code, payment.decline_code, payment.failure_message))
+        return _problem(
+            _declined(payment.failure_code, payment.decline_code, payment.failure_message)
+        )
     return Answer(201, msgspec.json.encode(_reply(outcome)))
 
 
@@ -279,7 +293,9 @@ def _event(body: bytes) -> dict[str, Any]:
     except ValueError as fault:
         raise WebhookRefused("the body is not JSON", code="not_json") from fault
     if not (
-        isinstance(event, dict) and isinstance(event.get("id"), str) and isinstance(event.get("type"), str)
+        isinstance(event, dict)
+        and isinstance(event.get("id"), str)
+        and isinstance(event.get("type"), str)
     ):
         raise WebhookRefused("the body is not an event", code="not_an_event")
     return event
@@ -288,5 +304,9 @@ def _event(body: bytes) -> dict[str, Any]:
 def _intent_of(event: dict[str, Any]) -> str | None:
     """The PaymentIntent that an event is about, if any."""
     subject = (event.get("data") or {}).get("object") or {}
-    intent = subject.get("id") if subject.get("object") == "payment_intent" else subject.get("payment_intent")
+    intent = (
+        subject.get("id")
+        if subject.get("object") == "payment_intent"
+        else subject.get("payment_intent")
+    )
     return intent if isinstance(intent, str) else None

@@ -84,7 +84,9 @@ class Settlement:
         payment_id = new_id()
         try:
             async with database.transaction(self._stores.pool) as connection:
-                begun = await queries.begin(connection, new.order_id, buyer_id, payment_id, correlation_id)
+                begun = await queries.begin(
+                    connection, new.order_id, buyer_id, payment_id, correlation_id
+                )
                 if begun.outcome != "ok":
                     if await _is_repeat(connection, buyer_id, key):
                         raise idempotency.in_flight()
@@ -121,10 +123,16 @@ class Settlement:
                 payment = await self._with_intent(payment, correlation_id)
                 intent = await self._confirmed(payment, payment_method, correlation_id)
                 try:
-                    return await self._follow(payment, intent, correlation_id) if intent else Outcome(payment)
+                    return (
+                        await self._follow(payment, intent, correlation_id)
+                        if intent
+                        else Outcome(payment)
+                    )
                 except (Declined, Refused, Unreachable) as fault:
                     # The card has said yes: whatever else Stripe says is no refusal of it.
-                    log.warning("payment goes on later", payment_id=str(payment.id), error=repr(fault))
+                    log.warning(
+                        "payment goes on later", payment_id=str(payment.id), error=repr(fault)
+                    )
         except TimeoutError:
             log.warning("payment takes long", payment_id=str(payment.id))
         return Outcome(await self._read(payment))
@@ -141,7 +149,9 @@ class Settlement:
             await self._failed(payment, (fault.code, None, str(fault)), correlation_id)
             raise
         except Unreachable as fault:
-            log.warning("payment provider did not answer", payment_id=str(payment.id), error=str(fault))
+            log.warning(
+                "payment provider did not answer", payment_id=str(payment.id), error=str(fault)
+            )
             await self._failed(payment, ("provider_unavailable", None, str(fault)), correlation_id)
             raise ProviderUnavailable(
                 "the card was not asked; try again", headers={"Retry-After": "2"}
@@ -150,7 +160,9 @@ class Settlement:
             await queries.record_intent(connection, payment.id, intent.id)
         return msgspec.structs.replace(payment, intent_id=intent.id)
 
-    async def _confirmed(self, payment: Payment, payment_method: str, correlation_id: UUID) -> Intent | None:
+    async def _confirmed(
+        self, payment: Payment, payment_method: str, correlation_id: UUID
+    ) -> Intent | None:
         """The intent after its confirmation, None when that was not answered. Raises Declined, Refused."""
         assert payment.intent_id is not None
         try:
@@ -158,7 +170,9 @@ class Settlement:
                 payment.intent_id, payment.order_id, payment.attempt, payment_method
             )
         except Declined as fault:
-            await self._failed(payment, (fault.code, fault.decline_code, fault.message), correlation_id)
+            await self._failed(
+                payment, (fault.code, fault.decline_code, fault.message), correlation_id
+            )
             raise
         except Refused as fault:
             # The method's fault, unless the intent was confirmed before: by an attempt that was thought dead.
@@ -169,7 +183,9 @@ class Settlement:
             await self._failed(payment, (fault.code, None, str(fault)), correlation_id)
             raise
         except Unreachable as fault:
-            log.warning("payment provider did not answer", payment_id=str(payment.id), error=str(fault))
+            log.warning(
+                "payment provider did not answer", payment_id=str(payment.id), error=str(fault)
+            )
             return None
 
     async def resume(self, payment: Payment, *, abandoned: bool) -> Outcome:
@@ -187,7 +203,9 @@ class Settlement:
         correlation.adopt(current.correlation_id)
         if current.intent_id is None:
             return Outcome(
-                await self._failed(current, ABANDONED, correlation.current()) if abandoned else current
+                await self._failed(current, ABANDONED, correlation.current())
+                if abandoned
+                else current
             )
         intent = await self._provider.retrieve(current.intent_id)
         return await self._follow(current, intent, correlation.current(), abandoned=abandoned)
@@ -218,7 +236,11 @@ class Settlement:
         """
         async with database.connection(self._stores.pool) as connection:
             payment = await queries.current_attempt(connection, order_id)
-        if payment is not None and payment.intent_id and payment.status in {"requires_action", "failed"}:
+        if (
+            payment is not None
+            and payment.intent_id
+            and payment.status in {"requires_action", "failed"}
+        ):
             correlation.adopt(payment.correlation_id)
             await self._void(payment, payment.intent_id, correlation.current())
 
@@ -325,7 +347,12 @@ class Settlement:
         await self._provider.refund(intent.id, payment.order_id)
         leaves = (*OPEN, "failed", "voided")
         return await self._moved(
-            payment, "refunded", "payment.refunded", correlation_id, leaves=leaves, intent_id=intent.id
+            payment,
+            "refunded",
+            "payment.refunded",
+            correlation_id,
+            leaves=leaves,
+            intent_id=intent.id,
         )
 
     async def _void(self, payment: Payment, intent_id: str, correlation_id: UUID) -> Payment:
@@ -336,7 +363,11 @@ class Settlement:
             # It is no longer voidable: voided before, or captured, which the next look will settle.
             intent = await self._provider.retrieve(intent_id)
             if intent.status != "canceled":
-                log.warning("intent can't be voided", payment_id=str(payment.id), intent_status=intent.status)
+                log.warning(
+                    "intent can't be voided",
+                    payment_id=str(payment.id),
+                    intent_status=intent.status,
+                )
                 return payment
         return await self._unpayable(payment, intent_id, correlation_id)
 
@@ -344,13 +375,17 @@ class Settlement:
         """The intent will never be captured. An order that had been won is cancelled, its tickets free again."""
         async with database.transaction(self._stores.pool) as connection:
             await queries.fail(connection, payment, correlation_id)
-            voided = await queries.advance(connection, payment.id, tuple(OPEN), "voided", intent_id=intent_id)
+            voided = await queries.advance(
+                connection, payment.id, tuple(OPEN), "voided", intent_id=intent_id
+            )
             if voided is not None:
                 await _tell(connection, "payment.voided", voided, correlation_id)
         self._stores.hint()
         return voided or await self._read(payment)
 
-    async def _requires_action(self, payment: Payment, intent: Intent, correlation_id: UUID) -> Outcome:
+    async def _requires_action(
+        self, payment: Payment, intent: Intent, correlation_id: UUID
+    ) -> Outcome:
         if payment.status == "started":
             payment = await self._moved(
                 payment,
@@ -402,7 +437,10 @@ class Settlement:
 
 async def _is_repeat(connection: Connection, buyer_id: UUID, key: str | None) -> bool:
     """Whether what is in the way is this very request, at work elsewhere."""
-    return key is not None and await key_queries.earlier(connection, PAYMENTS, buyer_id, key) is not None
+    return (
+        key is not None
+        and await key_queries.earlier(connection, PAYMENTS, buyer_id, key) is not None
+    )
 
 
 async def _check_current(connection: Connection, payment: Payment) -> None:
@@ -414,4 +452,6 @@ async def _check_current(connection: Connection, payment: Payment) -> None:
 
 async def _tell(connection: Connection, event: str, payment: Payment, correlation_id: UUID) -> None:
     told = msgspec.structs.replace(payment, correlation_id=None)
-    await outbox.append(connection, event, payment.id, payment.version, told, correlation_id=correlation_id)
+    await outbox.append(
+        connection, event, payment.id, payment.version, told, correlation_id=correlation_id
+    )

@@ -50,7 +50,11 @@ class Event(msgspec.Struct):
 
     def targets(self) -> tuple[str, ...]:
         named = (
-            self.channels if self.channels is not None else [self.channel] if self.channel is not None else []
+            self.channels
+            if self.channels is not None
+            else [self.channel]
+            if self.channel is not None
+            else []
         )
         return tuple(dict.fromkeys(named))
 
@@ -86,7 +90,9 @@ async def trigger_batch(call: Call) -> Any:
     if len(batch) > MAX_BATCH:
         raise ApiError(400, f"at most {MAX_BATCH} events in a batch")
     if batch:
-        await call.gateway.firehose.append(*[_message(event, call.gateway.settings) for event in batch])
+        await call.gateway.firehose.append(
+            *[_message(event, call.gateway.settings) for event in batch]
+        )
     if all(event.info is None for event in batch):
         return {}
     return {"batch": [_info(call.gateway, event.targets()[0], event.info or "") for event in batch]}
@@ -97,7 +103,9 @@ async def channels(call: Call) -> Any:
     if info and not prefix.startswith("presence-"):
         raise ApiError(400, "user_count needs filter_by_prefix=presence-")
     found = call.gateway.hub.occupied(prefix)
-    return {"channels": {channel.name: _info(call.gateway, channel.name, info) for channel in found}}
+    return {
+        "channels": {channel.name: _info(call.gateway, channel.name, info) for channel in found}
+    }
 
 
 async def channel(call: Call) -> Any:

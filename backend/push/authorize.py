@@ -96,7 +96,9 @@ async def authorize_user(request: Request) -> Response:
     user_data = _json({"id": str(user.user_id), "user_info": {"name": user.name}})
     state = _state(request)
     return reply(
-        UserAuth(f"{state.key}:{sign(state.secret, signin_text(form.socket_id, user_data))}", user_data)
+        UserAuth(
+            f"{state.key}:{sign(state.secret, signin_text(form.socket_id, user_data))}", user_data
+        )
     )
 
 

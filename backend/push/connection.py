@@ -61,7 +61,12 @@ class Connection(Subscriber):
     )
 
     def __init__(
-        self, socket_id: str, socket: PushSocket, hub: Hub, settings: GatewaySettings, append: Append
+        self,
+        socket_id: str,
+        socket: PushSocket,
+        hub: Hub,
+        settings: GatewaySettings,
+        append: Append,
     ) -> None:
         super().__init__(socket_id, socket, hub.flusher)
         self._socket = socket
@@ -129,7 +134,9 @@ class Connection(Subscriber):
             case "pusher:subscribe":
                 self._subscribe(protocol.decode_data(envelope.data, protocol.Subscribe))
             case "pusher:unsubscribe":
-                self._hub.unsubscribe(self, protocol.decode_data(envelope.data, protocol.Unsubscribe).channel)
+                self._hub.unsubscribe(
+                    self, protocol.decode_data(envelope.data, protocol.Unsubscribe).channel
+                )
             case "pusher:signin":
                 self._signin(protocol.decode_data(envelope.data, protocol.Signin))
             case "gittix:time":
@@ -143,9 +150,15 @@ class Connection(Subscriber):
         name = request.channel
         if not protocol.is_channel_name(name):
             self._refuse(
-                name[: protocol.MAX_NAME_LENGTH], "InvalidChannel", "invalid channel name", REFUSED_STATUS
+                name[: protocol.MAX_NAME_LENGTH],
+                "InvalidChannel",
+                "invalid channel name",
+                REFUSED_STATUS,
             )
-        elif name not in self.channels and len(self.channels) >= self._settings.max_channels_per_connection:
+        elif (
+            name not in self.channels
+            and len(self.channels) >= self._settings.max_channels_per_connection
+        ):
             self._refuse(name, "LimitReached", "too many channels on this connection", LIMIT_STATUS)
         elif not self._may_join(request):
             self._refuse(name, "AuthError", "invalid signature", UNAUTHORIZED_STATUS)
@@ -207,7 +220,9 @@ class Connection(Subscriber):
             data = protocol.wire_data(envelope.data)
             member = self._hub.member(self, channel)
             user_id = member.user_id if member else None
-            message = Message((channel,), envelope.event, data, excluded=self.socket_id, user_id=user_id)
+            message = Message(
+                (channel,), envelope.event, data, excluded=self.socket_id, user_id=user_id
+            )
             try:
                 await self._append(message)
             except FirehoseUnavailable:

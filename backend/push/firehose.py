@@ -85,7 +85,9 @@ class Firehose(BroadcastBackend):
         """Append messages at once or not at all. Raises FirehoseUnavailable."""
         try:
             async with asyncio.timeout(self._timeout):
-                await self._append(keys=[STREAM, STATE], args=[len(messages), pushlog.pack(messages)])
+                await self._append(
+                    keys=[STREAM, STATE], args=[len(messages), pushlog.pack(messages)]
+                )
         except (RedisError, OSError, TimeoutError) as fault:
             raise FirehoseUnavailable(str(fault)) from fault
 
@@ -128,7 +130,9 @@ class Firehose(BroadcastBackend):
         if self._position is None:
             self._position = await self._find_position()
         async with asyncio.timeout(READ_TIMEOUT_SECONDS):
-            reply = await self._reader.xread({STREAM: self._position.id}, count=BATCH, block=BLOCK_MS)
+            reply = await self._reader.xread(
+                {STREAM: self._position.id}, count=BATCH, block=BLOCK_MS
+            )
         self._read_at = asyncio.get_running_loop().time()
         heartbeat(TASK)
         if reply:
@@ -136,8 +140,12 @@ class Firehose(BroadcastBackend):
         else:
             await self._follow_rewind(self._position)
 
-    async def _hand_on(self, position: Position, raw: Sequence[tuple[bytes, dict[bytes, bytes]]]) -> None:
-        entries = [entry for entry_id, fields in raw if (entry := _entry(entry_id, fields)) is not None]
+    async def _hand_on(
+        self, position: Position, raw: Sequence[tuple[bytes, dict[bytes, bytes]]]
+    ) -> None:
+        entries = [
+            entry for entry_id, fields in raw if (entry := _entry(entry_id, fields)) is not None
+        ]
         gap = False
         for entry in entries:
             # A smaller number is a log that lost its tail or began anew, not one that was trimmed.
@@ -156,7 +164,10 @@ class Firehose(BroadcastBackend):
         found = await self._find_position()
         if pushlog.is_before(found.id, position.id):
             log.warning(
-                "push log rewound", ours=position.id, now=found.id, same_log=found.born == position.born
+                "push log rewound",
+                ours=position.id,
+                now=found.id,
+                same_log=found.born == position.born,
             )
             position.id = found.id if found.born == position.born else "0-0"
             position.number = found.number if found.born == position.born else 0
@@ -164,7 +175,10 @@ class Firehose(BroadcastBackend):
 
     async def _find_position(self) -> Position:
         """Where the log ends now."""
-        async with asyncio.timeout(self._timeout), self._reader.pipeline(transaction=True) as pipeline:
+        async with (
+            asyncio.timeout(self._timeout),
+            self._reader.pipeline(transaction=True) as pipeline,
+        ):
             # A log without a birth has lost everything: the first to look names the new one.
             pipeline.hsetnx(STATE, "born", str(time.time_ns()))
             pipeline.xinfo_stream(STREAM)

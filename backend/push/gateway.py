@@ -53,7 +53,9 @@ class Gateway:
         if refusal is not None:
             socket.close(refusal, refusal.name.replace("_", " ").lower())
             return
-        connection = Connection(_new_socket_id(), socket, self.hub, self.settings, self.firehose.append)
+        connection = Connection(
+            _new_socket_id(), socket, self.hub, self.settings, self.firehose.append
+        )
         self._connections.add(connection)
         SOCKETS.inc()
         OPENED.inc()
@@ -119,7 +121,9 @@ class Gateway:
             return refusal
         # Without a position in the log, what is published now might never reach this client.
         full = len(self._connections) >= self.settings.max_connections
-        return Close.OVER_CAPACITY if full or self.draining or not self.firehose.positioned else None
+        return (
+            Close.OVER_CAPACITY if full or self.draining or not self.firehose.positioned else None
+        )
 
     def _socket(self, websocket: WebSocket) -> PushSocket:
         socket: PushSocket = websocket.scope["extensions"][EXTENSION]

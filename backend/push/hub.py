@@ -174,7 +174,9 @@ class Hub:
         for channel in self.occupied():
             if user_id in channel.roster:
                 found |= {
-                    one for one, member in channel.subscribers.items() if member and member.user_id == user_id
+                    one
+                    for one, member in channel.subscribers.items()
+                    if member and member.user_id == user_id
                 }
         return tuple(found)
 
@@ -202,7 +204,9 @@ class Hub:
         # The channel's top position will stand here for channels that can be resumed.
         return channel.roster.as_presence() if channel.kind is Kind.PRESENCE else {}
 
-    def _tell(self, channel: Channel, event: str, content: Any, exclude: Subscriber | None = None) -> None:
+    def _tell(
+        self, channel: Channel, event: str, content: Any, exclude: Subscriber | None = None
+    ) -> None:
         frame = protocol.json_frame(event, content, channel.name)
         for subscriber in channel.listeners():
             if subscriber is not exclude:

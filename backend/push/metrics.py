@@ -5,14 +5,20 @@ from typing import Final
 from prometheus_client import Counter, Gauge, Histogram
 
 SOCKETS: Final = Gauge("gittix_push_sockets", "Open sockets")
-SUBSCRIPTIONS: Final = Gauge("gittix_push_subscriptions", "Subscriptions of open sockets to channels")
+SUBSCRIPTIONS: Final = Gauge(
+    "gittix_push_subscriptions", "Subscriptions of open sockets to channels"
+)
 FRAMES: Final = Counter("gittix_push_frames", "Frames handed to sockets")
 OPENED: Final = Counter("gittix_push_opened", "Sockets let in")
-CLOSES: Final = Counter("gittix_push_closes", "Sockets that this node closed or refused", ["code", "reason"])
+CLOSES: Final = Counter(
+    "gittix_push_closes", "Sockets that this node closed or refused", ["code", "reason"]
+)
 GAPS: Final = Counter(
     "gittix_push_firehose_gaps", "Times the firehose was trimmed before this node had read it"
 )
-MALFORMED: Final = Counter("gittix_push_firehose_malformed", "Firehose entries that could not be read")
+MALFORMED: Final = Counter(
+    "gittix_push_firehose_malformed", "Firehose entries that could not be read"
+)
 LAG: Final = Histogram(
     "gittix_push_lag_seconds",
     "From the append to the firehose, on Redis's clock, to the write to sockets",

@@ -45,7 +45,10 @@ class Flusher:
     def _flush(self) -> None:
         # One count a turn: a counter's lock costs a tenth of a write.
         FRAMES.inc(
-            sum(self._waiting.popleft().flush() for _ in range(min(len(self._waiting), SOCKETS_PER_TURN)))
+            sum(
+                self._waiting.popleft().flush()
+                for _ in range(min(len(self._waiting), SOCKETS_PER_TURN))
+            )
         )
         if self._waiting:
             self._loop.call_soon(self._flush)

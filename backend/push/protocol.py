@@ -112,7 +112,9 @@ def kind_of(channel: str) -> Kind:
 
 
 def is_channel_name(name: str) -> bool:
-    return len(name) <= MAX_NAME_LENGTH and bool(_NAME.fullmatch(name.removeprefix(SERVER_TO_USER_PREFIX)))
+    return len(name) <= MAX_NAME_LENGTH and bool(
+        _NAME.fullmatch(name.removeprefix(SERVER_TO_USER_PREFIX))
+    )
 
 
 def is_user_id(text: str) -> bool:
@@ -150,7 +152,9 @@ def json_frame(event: str, data: Any, channel: str | None = None) -> bytes:
 def connection_established(socket_id: str, activity_timeout_seconds: float) -> bytes:
     # pusher-js throws without a timeout above zero.
     timeout = max(1, round(activity_timeout_seconds))
-    return json_frame("pusher:connection_established", {"socket_id": socket_id, "activity_timeout": timeout})
+    return json_frame(
+        "pusher:connection_established", {"socket_id": socket_id, "activity_timeout": timeout}
+    )
 
 
 def subscription_succeeded(channel: str, data: Any) -> bytes:
@@ -169,7 +173,9 @@ def error(code: int | None, message: str, channel: str | None = None) -> bytes:
 
 def object_frame(event: str, data: Any, channel: str | None = None) -> bytes:
     """A frame whose data is an object: what clients expect of errors, and of nothing else."""
-    envelope = {"event": event, "data": data} | ({"channel": channel} if channel is not None else {})
+    envelope = {"event": event, "data": data} | (
+        {"channel": channel} if channel is not None else {}
+    )
     return Frame(Opcode.TEXT, encode(envelope)).serialize(mask=False)
 
 

@@ -57,7 +57,9 @@ class PublishError(Exception):
 class MessagePublisher(Protocol):
     async def state(self) -> PublisherState: ...
 
-    async def publish(self, places: Sequence[Place], *, expected_appended: int) -> PublisherState: ...
+    async def publish(
+        self, places: Sequence[Place], *, expected_appended: int
+    ) -> PublisherState: ...
 
     async def publish_once(
         self, mark: str, messages: Sequence[Message], *, expected_appended: int
@@ -79,7 +81,8 @@ class Publisher:
         try:
             async with asyncio.timeout(self._timeout):
                 found = await cast(
-                    Awaitable[list[Any]], self._redis.hmget(STATE, ["epoch", "appended", "position"])
+                    Awaitable[list[Any]],
+                    self._redis.hmget(STATE, ["epoch", "appended", "position"]),
                 )
         except (RedisError, OSError, TimeoutError) as fault:
             raise PublishError(str(fault)) from fault
@@ -96,7 +99,10 @@ class Publisher:
             while untold:
                 messages = [message for place in untold for message in place.messages]
                 positions = [untold[0].position, untold[-1].position]
-                arguments = [*self._arguments(max(expected_appended, state.appended), messages), *positions]
+                arguments = [
+                    *self._arguments(max(expected_appended, state.appended), messages),
+                    *positions,
+                ]
                 state = self._noted(await self._call(self._publish, [STREAM, STATE], arguments))
                 # Nothing is appended beside a place that an earlier call published, which seemed to fail.
                 untold = [place for place in untold if place.position > state.position]
@@ -117,9 +123,17 @@ class Publisher:
 
     def _arguments(self, expected_appended: int, messages: Sequence[Message]) -> list[int | bytes]:
         channels = [channel for message in messages for channel in message.channels]
-        return [expected_appended, self._highest_epoch, len(messages), pack(channels), pack(messages)]
+        return [
+            expected_appended,
+            self._highest_epoch,
+            len(messages),
+            pack(channels),
+            pack(messages),
+        ]
 
-    async def _call(self, script: Any, keys: Sequence[str], arguments: Sequence[int | bytes]) -> list[int]:
+    async def _call(
+        self, script: Any, keys: Sequence[str], arguments: Sequence[int | bytes]
+    ) -> list[int]:
         try:
             async with asyncio.timeout(self._timeout):
                 reply: list[int] = await script(keys=keys, args=arguments)
@@ -155,7 +169,9 @@ class HostedPublisher:
         for place in places:
             await self._post(place.messages)
             appended += len(place.messages)
-        return PublisherState(epoch=0, appended=appended, position=places[-1].position if places else 0)
+        return PublisherState(
+            epoch=0, appended=appended, position=places[-1].position if places else 0
+        )
 
     async def publish_once(
         self,

@@ -15,7 +15,9 @@ def sign(secret: str, text: str) -> str:
 
 def verify(secret: str, text: str, signature: str) -> bool:
     # As bytes: compare_digest refuses strings that are not ASCII, and a signature is whatever a stranger sent.
-    return hmac.compare_digest(sign(secret, text).encode(), signature.encode("utf-8", "surrogatepass"))
+    return hmac.compare_digest(
+        sign(secret, text).encode(), signature.encode("utf-8", "surrogatepass")
+    )
 
 
 def verify_token(key: str, secret: str, text: str, token: str) -> bool:
@@ -27,7 +29,11 @@ def verify_token(key: str, secret: str, text: str, token: str) -> bool:
 
 def channel_text(socket_id: str, channel: str, channel_data: str | None = None) -> str:
     """What a subscription to a private or presence channel signs."""
-    return f"{socket_id}:{channel}" if channel_data is None else f"{socket_id}:{channel}:{channel_data}"
+    return (
+        f"{socket_id}:{channel}"
+        if channel_data is None
+        else f"{socket_id}:{channel}:{channel_data}"
+    )
 
 
 def signin_text(socket_id: str, user_data: str) -> str:

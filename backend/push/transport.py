@@ -62,7 +62,12 @@ class PushSocket(WebSocketsSansIOProtocol):
         """Write whole frames; False when the socket is closed, or is closed by this for reading too slowly."""
         # The one hot path of the gateway: `open` and `_close_if_over` written out.
         transport = self.transport
-        if self.close_sent or self.disconnected or not self.handshake_complete or transport.is_closing():
+        if (
+            self.close_sent
+            or self.disconnected
+            or not self.handshake_complete
+            or transport.is_closing()
+        ):
             return False
         if transport.get_write_buffer_size() + len(frames) > self.buffer_limit_bytes:
             self._close_if_over(len(frames))

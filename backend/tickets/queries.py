@@ -101,7 +101,8 @@ async def show_version(connection: Connection, show_id: UUID) -> int | None:
 async def shows(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, Show]:
     """These shows with their live counts."""
     rows = await connection.fetch(
-        f"select {_SHOW}, a.* from tickets.shows s, tickets.availability(s.id) a where s.id = any ($1)", ids
+        f"select {_SHOW}, a.* from tickets.shows s, tickets.availability(s.id) a where s.id = any ($1)",
+        ids,
     )
     return {row["id"]: Show(**row) for row in rows}
 
@@ -128,7 +129,9 @@ async def list_shows(
     if owner_id:
         found.add("s.owner_id = {}", owner_id)
     if seller_id:
-        found.add("s.id in (select t.show_id from tickets.tickets t where t.seller_id = {})", seller_id)
+        found.add(
+            "s.id in (select t.show_id from tickets.tickets t where t.seller_id = {})", seller_id
+        )
     if query.starts_from:
         found.add("s.starts_at >= {}", query.starts_from)
     elif not (owner_id or seller_id) and ids is None:
@@ -173,7 +176,11 @@ async def facets(connection: Connection) -> Facets:
 
 
 async def insert_tickets(
-    connection: Connection, show_id: UUID, seller_id: UUID, seller_name: str, specs: Sequence[TicketSpec]
+    connection: Connection,
+    show_id: UUID,
+    seller_id: UUID,
+    seller_name: str,
+    specs: Sequence[TicketSpec],
 ) -> list[Ticket]:
     """The new tickets in the order given; each with its `ticket.listed` in the outbox beside it."""
     rows = await connection.fetch(
@@ -202,7 +209,9 @@ async def insert_tickets(
     return [Ticket(**row) for row in rows]
 
 
-async def announce(connection: Connection, type: str, ids: Sequence[UUID], correlation_id: UUID) -> None:
+async def announce(
+    connection: Connection, type: str, ids: Sequence[UUID], correlation_id: UUID
+) -> None:
     """Append an event of this type for each of these tickets, with its state as it is now."""
     await connection.execute(
         """
@@ -216,7 +225,9 @@ async def announce(connection: Connection, type: str, ids: Sequence[UUID], corre
 
 
 async def ticket(connection: Connection, ticket_id: UUID) -> Ticket | None:
-    row = await connection.fetchrow(f"select {_TICKET} from tickets.tickets t where t.id = $1", ticket_id)
+    row = await connection.fetchrow(
+        f"select {_TICKET} from tickets.tickets t where t.id = $1", ticket_id
+    )
     return Ticket(**row) if row else None
 
 
@@ -268,7 +279,10 @@ async def withdraw_ticket(
 
 
 async def list_tickets(
-    connection: Connection, query: TicketQuery, seller_id: UUID | None, after: tuple[int | None, UUID] | None
+    connection: Connection,
+    query: TicketQuery,
+    seller_id: UUID | None,
+    after: tuple[int | None, UUID] | None,
 ) -> list[Ticket]:
     """Up to `limit + 1` tickets after the cursor's key: (price or None, id)."""
     column, _, direction = _SORTS[query.sort].partition(" ")

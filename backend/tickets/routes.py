@@ -117,7 +117,9 @@ async def create_ticket(request: Request) -> Response:
         [ticket] = await service.list_for_sale(
             connection, seller, new.show_id, [new], request.state.correlation_id
         )
-        return reply(ticket, 201, {"Location": f"/api/tickets/{ticket.id}", "ETag": f'"{ticket.version}"'})
+        return reply(
+            ticket, 201, {"Location": f"/api/tickets/{ticket.id}", "ETag": f'"{ticket.version}"'}
+        )
 
     return await _write(request, seller.user_id, create)
 
@@ -154,7 +156,9 @@ async def withdraw_ticket(request: Request) -> Response:
     ticket_id = path_id(request, TicketNotFound)
 
     async def write(connection: Connection) -> Response:
-        await service.withdraw(connection, seller, ticket_id, if_match(request), request.state.correlation_id)
+        await service.withdraw(
+            connection, seller, ticket_id, if_match(request), request.state.correlation_id
+        )
         return Response(status_code=204)
 
     return await _write(request, seller.user_id, write)

@@ -40,7 +40,9 @@ from backend.tickets.model import (
 )
 
 
-async def create_show(connection: Connection, owner: Principal, new: NewShow, correlation_id: UUID) -> Show:
+async def create_show(
+    connection: Connection, owner: Principal, new: NewShow, correlation_id: UUID
+) -> Show:
     row = await queries.insert_show(connection, owner.user_id, _clean_show(new))
     await _append_show(connection, "show.created", row, correlation_id)
     return await show(connection, row.id)
@@ -61,7 +63,9 @@ async def change_show(
     if row.owner_id != owner.user_id:
         raise NotYourShow
     _check_version(expected, row.version)
-    given = {name: value for name, value in msgspec.structs.asdict(change).items() if value is not UNSET}
+    given = {
+        name: value for name, value in msgspec.structs.asdict(change).items() if value is not UNSET
+    }
     wanted = _clean_show(
         NewShow(**{name: given.get(name, getattr(row, name)) for name in NewShow.__struct_fields__})
     )
@@ -88,7 +92,9 @@ async def show_version(connection: Connection, show_id: UUID) -> int:
     return version
 
 
-async def list_shows(connection: Connection, query: ShowQuery, viewer: Principal | None) -> Page[Show]:
+async def list_shows(
+    connection: Connection, query: ShowQuery, viewer: Principal | None
+) -> Page[Show]:
     _check_words(query.q)
     after = decode_cursor(query.cursor, tuple[datetime, UUID])
     owner_id = _user(query.owner, viewer, "owner")
@@ -116,7 +122,9 @@ async def list_for_sale(
     ]
     await show_version(connection, show_id)
     listed = await queries.insert_tickets(connection, show_id, seller.user_id, seller.name, cleaned)
-    await queries.announce(connection, "ticket.listed", [ticket.id for ticket in listed], correlation_id)
+    await queries.announce(
+        connection, "ticket.listed", [ticket.id for ticket in listed], correlation_id
+    )
     return listed
 
 
@@ -128,13 +136,17 @@ async def ticket(connection: Connection, ticket_id: UUID) -> Ticket:
     return found
 
 
-async def list_tickets(connection: Connection, query: TicketQuery, viewer: Principal | None) -> Page[Ticket]:
+async def list_tickets(
+    connection: Connection, query: TicketQuery, viewer: Principal | None
+) -> Page[Ticket]:
     _check_words(query.q)
     after = decode_cursor(query.cursor, tuple[int | None, UUID])
     by_price = query.sort.endswith("price")
     if after and by_price != (after[0] is not None):
         raise invalid("cursor", "belongs to another sort order")
-    rows = await queries.list_tickets(connection, query, _user(query.seller, viewer, "seller"), after)
+    rows = await queries.list_tickets(
+        connection, query, _user(query.seller, viewer, "seller"), after
+    )
     return page_of(rows, query.limit, lambda row: (row.price if by_price else None, row.id))
 
 
@@ -155,7 +167,11 @@ async def change_ticket(
 
 
 async def withdraw(
-    connection: Connection, seller: Principal, ticket_id: UUID, expected: int | None, correlation_id: UUID
+    connection: Connection,
+    seller: Principal,
+    ticket_id: UUID,
+    expected: int | None,
+    correlation_id: UUID,
 ) -> None:
     """Raises TicketNotFound, NotYourTicket, TicketTaken, TicketWithdrawn, VersionMismatch."""
     await _own_free_ticket(connection, seller, ticket_id, expected)
@@ -179,7 +195,9 @@ async def _own_free_ticket(
     _check_version(expected, row.version)
 
 
-async def _append_show(connection: Connection, type: str, row: ShowRow, correlation_id: UUID) -> None:
+async def _append_show(
+    connection: Connection, type: str, row: ShowRow, correlation_id: UUID
+) -> None:
     await outbox.append(connection, type, row.id, row.version, row, correlation_id=correlation_id)
 
 
@@ -237,7 +255,9 @@ def _clean_ticket(spec: TicketSpec, path: str = "") -> TicketSpec:
 
 
 def _columns(change: TicketChange) -> dict[str, Any]:
-    columns = {name: value for name, value in msgspec.structs.asdict(change).items() if value is not UNSET}
+    columns = {
+        name: value for name, value in msgspec.structs.asdict(change).items() if value is not UNSET
+    }
     for name in columns.keys() & {"title", "section", "row", "seat"}:
         columns[name] = clean_optional(name, columns[name])
     if "currency" in columns:

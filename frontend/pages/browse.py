@@ -10,6 +10,8 @@ DESCRIPTION = "Tickets from people, as they come free. Hold one for a minute whi
 
 def page() -> rx.Component:
     return shell(
-        rx.el.h1("Tickets from people, ", rx.el.br(), "as they come free.", class_name="title hero"),
+        rx.el.h1(
+            "Tickets from people, ", rx.el.br(), "as they come free.", class_name="title hero"
+        ),
         ShowList.create(),
     )

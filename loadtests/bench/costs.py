@@ -64,7 +64,9 @@ async def measure() -> None:
         tickets = iter(await free_tickets(environment))
         tokens = access_tokens(environment, HOLDS)
         await quiet(environment)
-        costs = Costs(environment, _rates(await _spent(environment), await _after_idleness(environment)))
+        costs = Costs(
+            environment, _rates(await _spent(environment), await _after_idleness(environment))
+        )
         await costs.of("a look: a show and its tickets", LOOKS, _look(environment))
         await costs.of("a hold", HOLDS, _hold(environment, tickets, tokens, HOLDS, CONNECTIONS))
         await costs.of("a hold's end", HOLDS, _ended(environment))
@@ -81,7 +83,10 @@ class Costs:
         self.environment = environment
         self.idle = idle
         self.rows: dict[str, dict[str, Any]] = {}
-        self.add("nothing, a second", {f"{name}, ms": round(1000 * rate, 1) for name, rate in idle.items()})
+        self.add(
+            "nothing, a second",
+            {f"{name}, ms": round(1000 * rate, 1) for name, rate in idle.items()},
+        )
 
     def add(self, spent_on: str, amounts: Mapping[str, Any]) -> None:
         for name, amount in amounts.items():
@@ -97,11 +102,17 @@ class Costs:
         await quiet(self.environment)
         ended = await _spent(self.environment)
         seconds = ended.at - began.at
-        cpu = {name: ended.cpu[name] - began.cpu[name] - rate * seconds for name, rate in self.idle.items()}
+        cpu = {
+            name: ended.cpu[name] - began.cpu[name] - rate * seconds
+            for name, rate in self.idle.items()
+        }
         stored = {name: (ended.stored[name] - began.stored[name]) / count for name in ended.stored}
         return {
             **{f"{name}, ms": round(1000 * value / count, 3) for name, value in cpu.items()},
-            **{f"{name}, KB": round(stored[name] / 1000, 2) for name in ("wal", "disk", "redis log")},
+            **{
+                f"{name}, KB": round(stored[name] / 1000, 2)
+                for name in ("wal", "disk", "redis log")
+            },
             **{name: round(stored[name], 2) for name in ("events", "messages")},
         }
 
@@ -113,7 +124,9 @@ async def _watch(costs: Costs, tokens: Iterator[str]) -> None:
     newest = "select id from tickets.shows order by created_at desc limit 1"
     (show_id,) = await _read(environment, newest)
     tickets = iter(
-        await _read(environment, f"select id::text from tickets.tickets where show_id = '{show_id}'")
+        await _read(
+            environment, f"select id::text from tickets.tickets where show_id = '{show_id}'"
+        )
     )
     await quiet(environment)
     alone = await costs.each(
@@ -122,7 +135,8 @@ async def _watch(costs: Costs, tokens: Iterator[str]) -> None:
     without = (await _spent(environment)).gateway_bytes
     async with AsyncExitStack() as stack:
         watchers = [
-            await stack.enter_async_context(_watching(environment, f"show-{show_id}")) for _ in range(SOCKETS)
+            await stack.enter_async_context(_watching(environment, f"show-{show_id}"))
+            for _ in range(SOCKETS)
         ]
         await quiet(environment)
         with_sockets = (await _spent(environment)).gateway_bytes
@@ -140,7 +154,9 @@ async def _watch(costs: Costs, tokens: Iterator[str]) -> None:
         "a message to a socket",
         {"push, µs": round(1000 * more / heard, 2), "bytes on the wire": round(octets / heard)},
     )
-    costs.add("a socket", {"push, KB of memory": round((with_sockets - without) / SOCKETS / 1000, 1)})
+    costs.add(
+        "a socket", {"push, KB of memory": round((with_sockets - without) / SOCKETS / 1000, 1)}
+    )
 
 
 def _heard(watchers: list["_Watcher"]) -> tuple[int, int]:
@@ -187,7 +203,9 @@ async def _hold(
 
 def _order(ticket_id: str, token: str) -> bytes:
     return post(
-        "/api/orders", json.dumps({"ticket_id": ticket_id}).encode(), f"Authorization: Bearer {token}"
+        "/api/orders",
+        json.dumps({"ticket_id": ticket_id}).encode(),
+        f"Authorization: Bearer {token}",
     )
 
 
@@ -205,14 +223,18 @@ async def _look(environment: Mapping[str, str]) -> None:
     shows = cycle(await _read(environment, "select id::text from tickets.shows"))
     looks = (next(shows) for _ in range(LOOKS))
     paths = (
-        path for show in looks for path in (f"/api/shows/{show}", f"/api/tickets?show_id={show}&sort=oldest")
+        path
+        for show in looks
+        for path in (f"/api/shows/{show}", f"/api/tickets?show_id={show}&sort=oldest")
     )
     await _drive(environment, (get(path) for path in paths), 200, CONNECTIONS)
 
 
 async def _refuse(environment: Mapping[str, str], ticket_id: str, tokens: Iterator[str]) -> None:
     await _hold(environment, iter([ticket_id]), tokens, 1, 1)
-    await _drive(environment, (_order(ticket_id, next(tokens)) for _ in range(REFUSALS)), 409, CONNECTIONS)
+    await _drive(
+        environment, (_order(ticket_id, next(tokens)) for _ in range(REFUSALS)), 409, CONNECTIONS
+    )
 
 
 async def _ended(environment: Mapping[str, str]) -> None:
@@ -222,13 +244,17 @@ async def _ended(environment: Mapping[str, str]) -> None:
             await asyncio.sleep(1)
 
 
-async def _sell(environment: Mapping[str, str], tickets: Iterator[str], tokens: Iterator[str]) -> None:
+async def _sell(
+    environment: Mapping[str, str], tickets: Iterator[str], tokens: Iterator[str]
+) -> None:
     left = iter(range(SALES))
 
     async def buy(client: httpx.AsyncClient) -> None:
         for _ in left:
             headers = {"Authorization": f"Bearer {next(tokens)}"}
-            order = await client.post("/api/orders", json={"ticket_id": next(tickets)}, headers=headers)
+            order = await client.post(
+                "/api/orders", json={"ticket_id": next(tickets)}, headers=headers
+            )
             order.raise_for_status()
             body = {"order_id": order.json()["id"], "payment_method": "pm_card_visa"}
             (await client.post("/api/payments", json=body, headers=headers)).raise_for_status()
@@ -247,7 +273,9 @@ async def _read(environment: Mapping[str, str], query: str) -> list[Any]:
 
 
 def _rates(before: Spent, after: Spent) -> dict[str, float]:
-    return {name: (after.cpu[name] - before.cpu[name]) / (after.at - before.at) for name in after.cpu}
+    return {
+        name: (after.cpu[name] - before.cpu[name]) / (after.at - before.at) for name in after.cpu
+    }
 
 
 async def _after_idleness(environment: Mapping[str, str]) -> Spent:
@@ -265,7 +293,10 @@ async def _spent(environment: Mapping[str, str]) -> Spent:
         await connection.close()
         await redis.aclose()
     assert row
-    stored = {**{name: float(value) for name, value in row.items()}, "redis log": log["aof_current_size"]}
+    stored = {
+        **{name: float(value) for name, value in row.items()},
+        "redis log": log["aof_current_size"],
+    }
     programs = _programs()
     cpu = {name: _cpu_of(pid) for name, pid in programs.items()}
     return Spent(time.monotonic(), cpu, stored, _memory_of(programs["push"]))
@@ -274,7 +305,9 @@ async def _spent(environment: Mapping[str, str]) -> Spent:
 def _programs() -> dict[str, int]:
     """The processes of the instance, which is a child of ours, by their names."""
     parents = {pid: parent for pid, parent, _ in _processes()}
-    (up,) = [pid for pid, parent in parents.items() if parent == os.getpid() and "up" in _command(pid)]
+    (up,) = [
+        pid for pid, parent in parents.items() if parent == os.getpid() and "up" in _command(pid)
+    ]
     return {_name(_command(pid)): pid for pid, parent in parents.items() if parent == up}
 
 

@@ -61,7 +61,9 @@ async def measure() -> None:
     middle = {name: median(one[name] for one in rounds) for name in rounds[0]}
     rows = {name: {"per second": round(figure)} for name, figure in middle.items()}
     for name, floor in FLOORS.items():
-        rows[name]["share of its floor"] = round(median(one[name] / one[floor] for one in rounds), 2)  # type: ignore[assignment]
+        rows[name]["share of its floor"] = round(
+            median(one[name] / one[floor] for one in rounds), 2
+        )  # type: ignore[assignment]
     publish("events", rows)
 
 
@@ -76,15 +78,21 @@ async def _round(settings: Settings, owner: Connection, redis: Redis) -> dict[st
     """Events a second of each part, on a stream of its own."""
     await redis.flushall()
     await owner.execute("truncate events.outbox; update events.relay set position = 0, epoch = 1")
-    await owner.execute("truncate orders.inbox; update push.notifier set position = 0, appended = 0")
+    await owner.execute(
+        "truncate orders.inbox; update push.notifier set position = 0, appended = 0"
+    )
     await owner.execute(FILL, EVENTS)
     await owner.execute("vacuum analyze events.outbox")
     found = {"relay, from a full outbox": await _relay(settings, redis)}
     bodies = [fields[FIELD] for _, fields in await redis.xrange(STREAM)]
     assert len(bodies) == EVENTS
-    found["floor: XADD of the relay's bodies"] = await _xadd(redis, [{"e": body} for body in bodies])
+    found["floor: XADD of the relay's bodies"] = await _xadd(
+        redis, [{"e": body} for body in bodies]
+    )
     found["consumer, with inbox"] = await _consumer(settings, HELD)
-    found["floor: the consumer's loop without inbox and handler"] = await _consumer(settings, frozenset())
+    found["floor: the consumer's loop without inbox and handler"] = await _consumer(
+        settings, frozenset()
+    )
     events, messages = await _notifier(settings, redis)
     found |= {"notifier, events": events, "notifier, messages": messages}
     entries = await redis.xrange(push.STREAM)
@@ -115,7 +123,9 @@ async def _consumer(settings: Settings, types: frozenset[str]) -> float:
     async with open_stores(settings, "orders") as stores:
 
         async def done() -> bool:
-            groups = {group["name"].decode(): group for group in await stores.redis.xinfo_groups(STREAM)}
+            groups = {
+                group["name"].decode(): group for group in await stores.redis.xinfo_groups(STREAM)
+            }
             mine = groups.get(name, {})
             return bool(mine.get("last-delivered-id") == b"1-%d" % EVENTS and mine["pending"] == 0)
 

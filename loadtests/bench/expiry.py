@@ -162,7 +162,9 @@ async def _floor(environment: Mapping[str, str]) -> list[float]:
     late: list[float] = []
     try:
         await connection.execute("create table bench_floor (like tickets.tickets including all)")
-        await connection.execute("insert into bench_floor select * from tickets.tickets limit $1", HOLDS)
+        await connection.execute(
+            "insert into bench_floor select * from tickets.tickets limit $1", HOLDS
+        )
         await connection.execute(
             """
             update bench_floor

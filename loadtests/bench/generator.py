@@ -24,7 +24,9 @@ CONNECTIONS = 50
 
 async def measure() -> None:
     async with floor_app({}, f"{__name__}:app") as port:
-        rows: dict[str, dict[str, Any]] = {"floor: prepared requests over sockets": await _least(port)}
+        rows: dict[str, dict[str, Any]] = {
+            "floor: prepared requests over sockets": await _least(port)
+        }
         rows |= await _locusts(f"http://127.0.0.1:{port}")
     floor = rows["floor: prepared requests over sockets"]["generator's own, µs"]
     for row in rows.values():
@@ -41,7 +43,9 @@ app = Starlette(routes=[Route("/", nothing)])
 
 async def _least(port: int) -> dict[str, Any]:
     worked = time.process_time()
-    load = await drive("127.0.0.1", port, iter([*repeat(get("/"), REQUESTS)]), connections=CONNECTIONS)
+    load = await drive(
+        "127.0.0.1", port, iter([*repeat(get("/"), REQUESTS)]), connections=CONNECTIONS
+    )
     return {
         "per second": round(load.per_second),
         "generator's own, µs": round((time.process_time() - worked) / REQUESTS * 1e6),

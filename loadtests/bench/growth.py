@@ -60,7 +60,9 @@ async def _figures(size: int) -> dict[str, float]:
         held = await _one_by_one(environment, _orders(wanted, tokens))
         refused = await _one_by_one(environment, _orders(wanted, tokens))
         listed = await _one_by_one(environment, await _pages(environment))
-        shows = await _one_by_one(environment, (get("/api/shows?limit=20") for _ in range(REQUESTS)))
+        shows = await _one_by_one(
+            environment, (get("/api/shows?limit=20") for _ in range(REQUESTS))
+        )
         if (set(held.statuses), set(refused.statuses)) != ({201}, {409}):
             raise SystemExit(f"not every hold was won once: {held.statuses}, {refused.statuses}")
         await quiet(environment)
@@ -97,12 +99,15 @@ def _orders(ticket_ids: list[str], tokens: Iterator[str]) -> Iterator[bytes]:
 async def _pages(environment: Mapping[str, str]) -> Iterator[bytes]:
     connection = await asyncpg.connect(environment["DATABASE_URL"])
     try:
-        rows = await connection.fetch("select id from tickets.shows order by random() limit $1", REQUESTS)
+        rows = await connection.fetch(
+            "select id from tickets.shows order by random() limit $1", REQUESTS
+        )
     finally:
         await connection.close()
     shows = [row["id"] for row in rows]
     return islice(
-        (get(f"/api/tickets?show_id={shows[n % len(shows)]}&limit=50") for n in range(REQUESTS)), REQUESTS
+        (get(f"/api/tickets?show_id={shows[n % len(shows)]}&limit=50") for n in range(REQUESTS)),
+        REQUESTS,
     )
 
 
@@ -150,7 +155,10 @@ def _plot(figures: dict[int, dict[str, float]]) -> None:
         y_title="times the cost at 1,000 tickets",
         range=(
             0,
-            max(2.0, *(row[name] / figures[SIZES[0]][name] for row in figures.values() for name in row)),
+            max(
+                2.0,
+                *(row[name] / figures[SIZES[0]][name] for row in figures.values() for name in row),
+            ),
         ),
         # No script is fetched from anywhere.
         js=[],

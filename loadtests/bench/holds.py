@@ -62,7 +62,9 @@ async def measure() -> None:
     publish("holds", rows)
 
 
-async def _ours(environment: Mapping[str, str], tickets: Iterator[str], tokens: Iterator[str]) -> Load:
+async def _ours(
+    environment: Mapping[str, str], tickets: Iterator[str], tokens: Iterator[str]
+) -> Load:
     host, port = address(environment["API_URL"])
     requests = [
         post(
@@ -77,7 +79,9 @@ async def _ours(environment: Mapping[str, str], tickets: Iterator[str], tokens: 
 
 
 async def _bare(port: int, tickets: Iterator[str]) -> Load:
-    requests = [post("/hold", json.dumps({"ticket_id": next(tickets)}).encode()) for _ in range(REQUESTS)]
+    requests = [
+        post("/hold", json.dumps({"ticket_id": next(tickets)}).encode()) for _ in range(REQUESTS)
+    ]
     return _all_won(await drive("127.0.0.1", port, iter(requests), connections=CONNECTIONS))
 
 
@@ -96,15 +100,24 @@ def _pgbench(environment: Mapping[str, str]) -> float:
     statement = HOLD.replace(
         "$1::uuid", "(select ticket_id from bench_tickets where n = (select nextval('bench_n')))"
     )
-    statement = statement.replace("$2::uuid", "(select id from o)").replace("$3::uuid", "gen_random_uuid()")
-    statement = statement.replace("with held as", "with o as (select gen_random_uuid() as id), held as", 1)
+    statement = statement.replace("$2::uuid", "(select id from o)").replace(
+        "$3::uuid", "gen_random_uuid()"
+    )
+    statement = statement.replace(
+        "with held as", "with o as (select gen_random_uuid() as id), held as", 1
+    )
     with tempfile.NamedTemporaryFile("w", suffix=".sql") as script:
         script.write(statement + ";\n")
         script.flush()
         command = [str(bin_folder() / "pgbench"), "-n", "-M", "prepared", "-f", script.name]
         command += ["-c", str(POOL), "-j", "1", "-t", str(REQUESTS // POOL)]
         done = subprocess.run(  # noqa: S603 - our own binaries
-            command, env=os.environ | login, capture_output=True, text=True, check=False, timeout=300
+            command,
+            env=os.environ | login,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
         )
     found = re.search(r"tps = ([\d.]+)", done.stdout)
     if done.returncode != 0 or not found:
@@ -119,7 +132,9 @@ async def _number(environment: Mapping[str, str], ticket_ids: list[str]) -> None
         await connection.execute(
             "create table bench_tickets (n bigint primary key, ticket_id uuid not null); create sequence bench_n"
         )
-        await connection.copy_records_to_table("bench_tickets", records=list(enumerate(ticket_ids, start=1)))
+        await connection.copy_records_to_table(
+            "bench_tickets", records=list(enumerate(ticket_ids, start=1))
+        )
         await connection.execute("vacuum analyze")
     finally:
         await connection.close()

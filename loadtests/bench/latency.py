@@ -78,7 +78,9 @@ async def _expire(buyer: httpx.AsyncClient, watch: Watching, tickets: list[str])
         order = _ok(await buyer.post("/api/orders", json={"ticket_id": ticket_id}))
         # The hold began while the request was under way: take its middle.
         middle = (began + time.perf_counter()) / 2
-        span = datetime.fromisoformat(order["expires_at"]) - datetime.fromisoformat(order["server_now"])
+        span = datetime.fromisoformat(order["expires_at"]) - datetime.fromisoformat(
+            order["server_now"]
+        )
         waiting.append((arrival, middle + span.total_seconds()))
         await asyncio.sleep(0.137)
     return [await asyncio.wait_for(arrival, HOLD_SECONDS + 20) - due for arrival, due in waiting]

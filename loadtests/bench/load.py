@@ -68,7 +68,11 @@ async def drive(host: str, port: int, requests: Iterator[bytes], *, connections:
     latencies: list[float] = []
     statuses: dict[int, int] = {}
     clients = [
-        (await loop.create_connection(lambda: _Connection(requests, latencies, statuses), host, port))[1]
+        (
+            await loop.create_connection(
+                lambda: _Connection(requests, latencies, statuses), host, port
+            )
+        )[1]
         for _ in range(connections)
     ]
     began = time.perf_counter()
@@ -95,12 +99,16 @@ class _Connection(asyncio.Protocol):
         self._sent_at = 0.0
         self._queue(requests, latencies, statuses)
 
-    def again(self, requests: Iterator[bytes], latencies: list[float], statuses: dict[int, int]) -> None:
+    def again(
+        self, requests: Iterator[bytes], latencies: list[float], statuses: dict[int, int]
+    ) -> None:
         """More requests on the connection that was kept."""
         self._keep = False
         self._queue(requests, latencies, statuses)
 
-    def _queue(self, requests: Iterator[bytes], latencies: list[float], statuses: dict[int, int]) -> None:
+    def _queue(
+        self, requests: Iterator[bytes], latencies: list[float], statuses: dict[int, int]
+    ) -> None:
         self._requests = requests
         self._latencies = latencies
         self._statuses = statuses

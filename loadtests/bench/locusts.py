@@ -42,7 +42,11 @@ def cost(user: type[FastHttpUser], url: str) -> dict[str, Any]:
     runner = environment.create_local_runner()
     runner.start(USERS, USERS)
     gevent.sleep(1)
-    began, worked, before = time.perf_counter(), time.process_time(), environment.stats.total.num_requests
+    began, worked, before = (
+        time.perf_counter(),
+        time.process_time(),
+        environment.stats.total.num_requests,
+    )
     gevent.sleep(SECONDS)
     requests = environment.stats.total.num_requests - before
     row = {
@@ -56,5 +60,10 @@ def cost(user: type[FastHttpUser], url: str) -> dict[str, Any]:
 
 if __name__ == "__main__":
     print(
-        json.dumps({"locust's FastHttpUser": cost(Plain, sys.argv[1]), "our Person": cost(Ours, sys.argv[1])})
+        json.dumps(
+            {
+                "locust's FastHttpUser": cost(Plain, sys.argv[1]),
+                "our Person": cost(Ours, sys.argv[1]),
+            }
+        )
     )

@@ -39,4 +39,6 @@ def publish(name: str, rows: dict[str, dict[str, Any]]) -> None:
         "python": platform.python_version(),
         "at": time.strftime("%Y-%m-%dT%H:%M:%SZ"),
     }
-    (FOLDER / f"{name}.json").write_text(json.dumps({"machine": machine, "results": rows}, indent=2) + "\n")
+    (FOLDER / f"{name}.json").write_text(
+        json.dumps({"machine": machine, "results": rows}, indent=2) + "\n"
+    )

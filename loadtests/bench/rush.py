@@ -36,7 +36,8 @@ async def measure() -> None:
                 await quiet(environment)
                 ours.append(await _rush(environment, next(tickets), buyers))
     publish(
-        "rush", {"floor: a row is read and refused": _row(floors), "2,000 buyers, one ticket": _row(ours)}
+        "rush",
+        {"floor: a row is read and refused": _row(floors), "2,000 buyers, one ticket": _row(ours)},
     )
 
 
@@ -56,13 +57,18 @@ async def _rush(environment: Mapping[str, str], ticket_id: str, buyers: list[str
 
 async def _looks(port: int, ticket_id: str) -> Load:
     body = json.dumps({"ticket_id": ticket_id}).encode()
-    return await all_at_once("127.0.0.1", port, [get("/")] * BUYERS, [post("/refuse", body)] * BUYERS)
+    return await all_at_once(
+        "127.0.0.1", port, [get("/")] * BUYERS, [post("/refuse", body)] * BUYERS
+    )
 
 
 def _row(rounds: list[Load]) -> dict[str, Any]:
     figures = [milliseconds(one.latencies) for one in rounds]
     return {
         "all answered, ms": round(median(one.seconds for one in rounds) * 1000),
-        **{f"{name}, ms": round(median(figure[name] for figure in figures)) for name in ("p50", "p99")},
+        **{
+            f"{name}, ms": round(median(figure[name] for figure in figures))
+            for name in ("p50", "p99")
+        },
         "cores": os.cpu_count(),
     }

@@ -40,8 +40,12 @@ async def free_tickets(environment: Mapping[str, str]) -> list[str]:
 
 def access_tokens(environment: Mapping[str, str], buyers: int) -> Iterator[str]:
     """Access tokens of so many buyers, in turn, as auth would sign them."""
-    signer = Signer(environment["JWT_PRIVATE_KEY"], issuer="gittix", audience="gittix", access_seconds=3600)
-    people = [User(uuid4(), f"{number}@bench.example", f"buyer {number}") for number in range(buyers)]
+    signer = Signer(
+        environment["JWT_PRIVATE_KEY"], issuer="gittix", audience="gittix", access_seconds=3600
+    )
+    people = [
+        User(uuid4(), f"{number}@bench.example", f"buyer {number}") for number in range(buyers)
+    ]
     return cycle([signer.access_token(person, uuid4(), datetime.now(UTC)) for person in people])
 
 
@@ -59,7 +63,15 @@ async def floor_app(
     """The floor's app under uvicorn, as the API runs."""
     port = free_port()
     command = [sys.executable, "-m", "uvicorn", app, "--port", str(port)]
-    command += ["--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "warning"]
+    command += [
+        "--loop",
+        "uvloop",
+        "--http",
+        "httptools",
+        "--no-access-log",
+        "--log-level",
+        "warning",
+    ]
     process = subprocess.Popen(command, env=os.environ | environment)  # noqa: ASYNC220, S603 - ourselves, before the load
     try:
         async with httpx.AsyncClient() as client:

@@ -76,7 +76,9 @@ async def _round(
     return floor, ours
 
 
-async def _paced(redis: Redis, pool: Pool, rate: int, stream: str, *, itself: bool) -> dict[str, float]:
+async def _paced(
+    redis: Redis, pool: Pool, rate: int, stream: str, *, itself: bool
+) -> dict[str, float]:
     """Durations from commit to arrival, in milliseconds; and what share of the rate was really written."""
     count = rate * SECONDS
     committed, arrived = [0.0] * count, [0.0] * count
@@ -107,7 +109,9 @@ async def _paced(redis: Redis, pool: Pool, rate: int, stream: str, *, itself: bo
                     await asyncio.sleep(early)
                 numbers.put_nowait(number)
             async with asyncio.timeout(60):
-                done, _ = await asyncio.wait({reading, *writers}, return_when=asyncio.FIRST_COMPLETED)
+                done, _ = await asyncio.wait(
+                    {reading, *writers}, return_when=asyncio.FIRST_COMPLETED
+                )
             for task in done:
                 task.result()
         finally:

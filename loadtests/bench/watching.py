@@ -51,7 +51,9 @@ async def watching(push_url: str, key: str, *channels: str) -> AsyncIterator[Wat
         reading = asyncio.create_task(watch.read())
         try:
             for channel in channels:
-                done = watch.arrival(lambda event, _: event == "pusher_internal:subscription_succeeded")
+                done = watch.arrival(
+                    lambda event, _: event == "pusher_internal:subscription_succeeded"
+                )
                 frame = {"event": "pusher:subscribe", "data": {"channel": channel}}
                 await socket.send(msgspec.json.encode(frame).decode())
                 await asyncio.wait_for(done, 5)

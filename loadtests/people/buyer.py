@@ -73,7 +73,9 @@ class Buyer(Person):
             names={409: "hold refused"},
         )
         if reply.status != 201:
-            self.trial.observed.counts[f"refused: {reply.body['code']}" if reply.body else "refused"] += 1
+            self.trial.observed.counts[
+                f"refused: {reply.body['code']}" if reply.body else "refused"
+            ] += 1
             return None
         held_until = datetime.fromisoformat(reply.body["expires_at"])
         for ticket_id in ticket_ids:

@@ -71,7 +71,9 @@ class Person(FastHttpUser):
                 response.success()
             elif status:
                 response.failure(f"{status} {content[:200].decode(errors='replace')}")
-            return Reply(status, msgspec.json.decode(content) if content[:1] in (b"{", b"[") else None)
+            return Reply(
+                status, msgspec.json.decode(content) if content[:1] in (b"{", b"[") else None
+            )
 
     def write(self, method: str, path: str, name: str, **more: Any) -> Reply:
         """A change, repeatable by its key."""

@@ -73,7 +73,9 @@ class Seller(Person):
             "starts_at": "2035-05-01T20:00:00+02:00",
             "timezone": "Europe/Brussels",
         }
-        show_id = self.write("POST", "/api/shows", "create a show", body=show, expected=(201,)).body["id"]
+        show_id = self.write(
+            "POST", "/api/shows", "create a show", body=show, expected=(201,)
+        ).body["id"]
         self._shows.append(show_id)
         count = share(market.tickets, market.shows, number)
         for first in range(0, count, LIST_AT_ONCE):
@@ -85,14 +87,20 @@ class Seller(Person):
             for number in range(count)
         ]
         reply = self.write(
-            "POST", f"/api/shows/{show_id}/tickets", "list", body={"tickets": tickets}, expected=(201,)
+            "POST",
+            f"/api/shows/{show_id}/tickets",
+            "list",
+            body={"tickets": tickets},
+            expected=(201,),
         )
         if reply.status == 201:
             self.trial.board.put_on_sale(reply.body["items"])
 
     def _authorize(self, socket_id: str, channel: str) -> dict[str, str]:
         form = urlencode({"socket_id": socket_id, "channel_name": channel})
-        signed: dict[str, str] = self.ask("POST", "/api/push/auth", "authorize a channel", form=form).body
+        signed: dict[str, str] = self.ask(
+            "POST", "/api/push/auth", "authorize a channel", form=form
+        ).body
         return signed
 
 

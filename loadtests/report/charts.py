@@ -45,13 +45,18 @@ STYLE = Style(
 
 def charts(played: Played) -> list[str]:
     """In the order of the questions: what became of the tickets, what was asked, how long it took, what it cost."""
-    trial, samples = played.trial, [one for one in played.samples if one.at >= played.trial.opened_at]
+    trial, samples = (
+        played.trial,
+        [one for one in played.samples if one.at >= played.trial.opened_at],
+    )
     seen = during(trial)
     span = max(trial.closed_at - trial.opened_at, 1.0)
 
     def slices(names: Iterable[str], share: float) -> Mapping[str, Points]:
         return {
-            name: _percentiles(seen[name], trial.opened_at, span, share) for name in names if name in seen
+            name: _percentiles(seen[name], trial.opened_at, span, share)
+            for name in names
+            if name in seen
         }
 
     def sampled(of: Callable[[Sample], float]) -> Points:
@@ -82,9 +87,12 @@ def charts(played: Played) -> list[str]:
         _chart("Requests a second", {"requests": a_second(lambda one: one.requests)}),
         _chart("Messages to sockets a second", {"messages": a_second(lambda one: one.messages)}),
         _chart(
-            "Requests, 95th percentile, ms", slices(("hold", "pay", "read tickets", "browse shows"), 0.95)
+            "Requests, 95th percentile, ms",
+            slices(("hold", "pay", "read tickets", "browse shows"), 0.95),
         ),
-        _chart("Until it is on a screen, 99th, ms", slices((PUSH, HOLD_TO_SCREEN, END_TO_SCREEN), 0.99)),
+        _chart(
+            "Until it is on a screen, 99th, ms", slices((PUSH, HOLD_TO_SCREEN, END_TO_SCREEN), 0.99)
+        ),
     ]
 
 
@@ -113,7 +121,9 @@ def _chart(title: str, lines: Mapping[str, Points]) -> str:
         x_value_formatter=lambda seconds: f"{seconds:,.0f} s",
         value_formatter=lambda value: f"{value:,.0f}",
     )
-    chart.x_labels = _labels(max((at for points in lines.values() for at, _ in points), default=1.0))
+    chart.x_labels = _labels(
+        max((at for points in lines.values() for at, _ in points), default=1.0)
+    )
     for name, points in lines.items():
         chart.add(name, points)
     return str(chart.render(is_unicode=True))

@@ -15,7 +15,9 @@ def write(report: Report, folder: Path) -> Path:
     began = time.strftime("%Y%m%d-%H%M%S", time.gmtime(report.played.began_at))
     own = folder / f"{report.name}-{began}"
     own.mkdir(parents=True, exist_ok=True)
-    (own / "report.json").write_bytes(msgspec.json.format(msgspec.json.encode(summary(report))) + b"\n")
+    (own / "report.json").write_bytes(
+        msgspec.json.format(msgspec.json.encode(summary(report))) + b"\n"
+    )
     with (own / "series.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(Row._fields)

@@ -87,5 +87,7 @@ def rows(report: Report) -> Iterator[Row]:
     seconds = report.figures["seconds"]
     for name, series in sorted(during(report.played.trial).items()):
         if n := len(series.values):
-            p50, p95, p99, most = (round(value, 2) for value in series.percentiles(0.5, 0.95, 0.99, 1))
+            p50, p95, p99, most = (
+                round(value, 2) for value in series.percentiles(0.5, 0.95, 0.99, 1)
+            )
             yield Row(name, n, round(n / seconds, 2), p50, p95, p99, most)

@@ -141,12 +141,16 @@ def new_email() -> str:
 
 
 def visitor(base_url: str, address: str) -> httpx.AsyncClient:
-    return httpx.AsyncClient(base_url=base_url, headers={"Origin": ORIGIN, "X-Forwarded-For": address})
+    return httpx.AsyncClient(
+        base_url=base_url, headers={"Origin": ORIGIN, "X-Forwarded-For": address}
+    )
 
 
 async def signed_up(client: httpx.AsyncClient, email: str | None = None) -> UUID:
     """Sign this browser up. Returns the user's id."""
-    reply = await client.post("/api/users/signup", json={"email": email or new_email(), "password": PASSWORD})
+    reply = await client.post(
+        "/api/users/signup", json={"email": email or new_email(), "password": PASSWORD}
+    )
     assert reply.status_code == 201, reply.text
     return UUID(reply.json()["current_user"]["id"])
 

@@ -27,8 +27,12 @@ async def test_sign_up_answers_with_the_user_and_signs_in(browser: httpx.AsyncCl
 
 
 async def test_sign_up_sets_two_http_only_cookies(browser: httpx.AsyncClient) -> None:
-    reply = await browser.post("/api/users/signup", json={"email": new_email(), "password": PASSWORD})
-    session, refresh = sorted(reply.headers.get_list("set-cookie"), key=lambda text: "refresh" in text)
+    reply = await browser.post(
+        "/api/users/signup", json={"email": new_email(), "password": PASSWORD}
+    )
+    session, refresh = sorted(
+        reply.headers.get_list("set-cookie"), key=lambda text: "refresh" in text
+    )
     assert session.startswith("gittix_session=")
     assert session.endswith("; HttpOnly; Max-Age=300; Path=/; SameSite=lax")
     assert refresh.startswith("gittix_refresh=")
@@ -42,7 +46,9 @@ async def test_cookies_are_secure_behind_https(serve: Serve, settings: Settings)
     secure = msgspec.structs.replace(settings, public_origin="https://shop.test")
     with serve(secure) as url:
         async with visitor(url, "198.51.100.1") as client:
-            reply = await client.post("/api/users/signup", json={"email": new_email(), "password": PASSWORD})
+            reply = await client.post(
+                "/api/users/signup", json={"email": new_email(), "password": PASSWORD}
+            )
     assert all("; Secure" in cookie for cookie in reply.headers.get_list("set-cookie"))
 
 
@@ -53,7 +59,9 @@ async def test_emails_are_one_whatever_their_spelling(browse: Browse, rows: Conn
     again = await browse().post("/api/users/signup", json={"email": email, "password": PASSWORD})
     assert code(again) == (409, "email_taken")
     assert not again.headers.get_list("set-cookie")
-    signed_in = await browse().post("/api/users/signin", json={"email": email.title(), "password": PASSWORD})
+    signed_in = await browse().post(
+        "/api/users/signin", json={"email": email.title(), "password": PASSWORD}
+    )
     assert signed_in.status_code == 200
 
 
@@ -64,10 +72,15 @@ async def test_the_name_is_the_local_part_unless_given(browser: httpx.AsyncClien
     assert user["name"] == email.partition("@")[0]
 
 
-async def test_parallel_sign_ups_of_one_email_make_one_account(browse: Browse, rows: Connection) -> None:
+async def test_parallel_sign_ups_of_one_email_make_one_account(
+    browse: Browse, rows: Connection
+) -> None:
     email = new_email()
     replies = await asyncio.gather(
-        *(browse().post("/api/users/signup", json={"email": email, "password": PASSWORD}) for _ in range(6))
+        *(
+            browse().post("/api/users/signup", json={"email": email, "password": PASSWORD})
+            for _ in range(6)
+        )
     )
     assert sorted(reply.status_code for reply in replies) == [201, *[409] * 5]
     assert await rows.fetchval("select count(*) from auth.users where email = $1", email) == 1
@@ -94,7 +107,9 @@ async def test_a_refused_sign_up_tells_nothing(browse: Browse, rows: Connection)
     assert await rows.fetchval("select count(*) from events.outbox") == before
 
 
-async def test_the_password_is_kept_as_argon2id(browser: httpx.AsyncClient, rows: Connection) -> None:
+async def test_the_password_is_kept_as_argon2id(
+    browser: httpx.AsyncClient, rows: Connection
+) -> None:
     user_id = await signed_up(browser)
     kept = await rows.fetchval("select password_hash from auth.users where id = $1", user_id)
     assert kept.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
@@ -123,8 +138,12 @@ async def test_unknown_email_and_wrong_password_answer_alike_after_the_same_work
         return verify(self, hash, password)
 
     monkeypatch.setattr(PasswordHasher, "verify", spied)
-    wrong = await browse().post("/api/users/signin", json={"email": email, "password": "not the one"})
-    unknown = await browse().post("/api/users/signin", json={"email": new_email(), "password": PASSWORD})
+    wrong = await browse().post(
+        "/api/users/signin", json={"email": email, "password": "not the one"}
+    )
+    unknown = await browse().post(
+        "/api/users/signin", json={"email": new_email(), "password": PASSWORD}
+    )
     assert code(wrong) == code(unknown) == (401, "bad_credentials")
     assert wrong.content == unknown.content
     assert len(checked) == 2
@@ -180,7 +199,8 @@ async def test_signing_in_again_ends_the_browsers_former_session(
     user_id = await signed_up(browser, email)
     await browser.post("/api/users/signin", json={"email": email, "password": PASSWORD})
     sessions = await rows.fetch(
-        "select revoked_at is null as live from auth.sessions where user_id = $1 order by created_at", user_id
+        "select revoked_at is null as live from auth.sessions where user_id = $1 order by created_at",
+        user_id,
     )
     assert [session["live"] for session in sessions] == [False, True]
 
@@ -253,7 +273,9 @@ async def test_sign_out_everywhere_needs_a_session(browser: httpx.AsyncClient) -
     assert code(await browser.post("/api/users/signout?everywhere=true")) == (401, "unauthorized")
 
 
-async def test_the_service_reaches_only_its_own_schema(settings: Settings, rows: Connection) -> None:
+async def test_the_service_reaches_only_its_own_schema(
+    settings: Settings, rows: Connection
+) -> None:
     import asyncpg
 
     own = await asyncpg.connect(settings.noun_database_url("auth"))
@@ -266,7 +288,10 @@ async def test_the_service_reaches_only_its_own_schema(settings: Settings, rows:
 
 async def test_readiness_checks_both_stores(browser: httpx.AsyncClient) -> None:
     reply = await browser.get("/readyz")
-    assert reply.json() == {"status": "ready", "checks": {"auth.database": "ok", "auth.redis": "ok"}}
+    assert reply.json() == {
+        "status": "ready",
+        "checks": {"auth.database": "ok", "auth.redis": "ok"},
+    }
 
 
 async def test_the_document_has_every_route(browser: httpx.AsyncClient) -> None:

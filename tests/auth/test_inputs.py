@@ -40,7 +40,9 @@ MISFITS: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("case", MISFITS)
-async def test_sign_up_names_the_field_that_does_not_fit(case: str, browser: httpx.AsyncClient) -> None:
+async def test_sign_up_names_the_field_that_does_not_fit(
+    case: str, browser: httpx.AsyncClient
+) -> None:
     body, field = MISFITS[case]
     reply = await browser.post("/api/users/signup", json=body)
     assert code(reply) == (422, "invalid_input")
@@ -51,9 +53,15 @@ MALFORMED: dict[str, tuple[bytes, tuple[int, str]]] = {
     "nothing": (b"", (400, "not_json")),
     "not JSON": (b"email=ada", (400, "not_json")),
     "not UTF-8": (b'{"email": "\xff"}', (400, "not_json")),
-    "a lone surrogate": (b'{"email": "\\ud800@example.com", "password": "12345678"}', (400, "not_json")),
+    "a lone surrogate": (
+        b'{"email": "\\ud800@example.com", "password": "12345678"}',
+        (400, "not_json"),
+    ),
     "a raw NUL": (b'{"email": "a\x00"}', (400, "not_json")),
-    "an escaped NUL": (b'{"email": "a@example.com", "password": "1234567\\u0000"}', (422, "nul_character")),
+    "an escaped NUL": (
+        b'{"email": "a@example.com", "password": "1234567\\u0000"}',
+        (422, "nul_character"),
+    ),
     "cut short": (b'{"email": "a@example.com"', (400, "not_json")),
     "an array": (b"[]", (422, "invalid_input")),
     "null": (b"null", (422, "invalid_input")),
@@ -65,12 +73,16 @@ MALFORMED: dict[str, tuple[bytes, tuple[int, str]]] = {
 
 @pytest.mark.parametrize("route", ["signup", "signin"])
 @pytest.mark.parametrize("case", MALFORMED)
-async def test_a_malformed_body_is_a_problem(case: str, route: str, browser: httpx.AsyncClient) -> None:
+async def test_a_malformed_body_is_a_problem(
+    case: str, route: str, browser: httpx.AsyncClient
+) -> None:
     body, expected = MALFORMED[case]
     assert code(await browser.post(f"/api/users/{route}", content=body, headers=JSON)) == expected
 
 
-async def test_a_body_too_large_without_a_length_is_refused_as_well(browser: httpx.AsyncClient) -> None:
+async def test_a_body_too_large_without_a_length_is_refused_as_well(
+    browser: httpx.AsyncClient,
+) -> None:
     async def chunks() -> Any:
         for _ in range(40):
             yield b"x" * 10_000
@@ -82,9 +94,17 @@ async def test_a_body_too_large_without_a_length_is_refused_as_well(browser: htt
 @pytest.mark.parametrize(
     "name", ["\u00c9lodie \U0001f469\u200d\U0001f3a4", "O'Brien; drop table", "\u674e\u5c0f\u9f99"]
 )
-async def test_unicode_names_and_passwords_are_welcome(name: str, browser: httpx.AsyncClient) -> None:
-    body = {"email": new_email(), "password": "\U0001f511\u00fc\u4e2d\u6587 pass", "name": f"  {name} "}
-    assert (await browser.post("/api/users/signup", json=body)).json()["current_user"]["name"] == name
+async def test_unicode_names_and_passwords_are_welcome(
+    name: str, browser: httpx.AsyncClient
+) -> None:
+    body = {
+        "email": new_email(),
+        "password": "\U0001f511\u00fc\u4e2d\u6587 pass",
+        "name": f"  {name} ",
+    }
+    assert (await browser.post("/api/users/signup", json=body)).json()["current_user"][
+        "name"
+    ] == name
     assert (await browser.post("/api/users/signin", json=body)).status_code == 200
 
 
@@ -94,7 +114,9 @@ async def test_sign_in_asks_no_minimum_of_a_password(browser: httpx.AsyncClient)
 
 
 @pytest.mark.parametrize("everywhere", ["perhaps", "2", "%00"])
-async def test_sign_out_reads_its_query_strictly(everywhere: str, browser: httpx.AsyncClient) -> None:
+async def test_sign_out_reads_its_query_strictly(
+    everywhere: str, browser: httpx.AsyncClient
+) -> None:
     assert (await browser.post(f"/api/users/signout?everywhere={everywhere}")).status_code == 422
 
 
@@ -105,7 +127,9 @@ async def test_other_methods_are_refused(browser: httpx.AsyncClient) -> None:
 # Origins.
 
 
-@pytest.mark.parametrize("origin", ["https://evil.test", "null", f"{ORIGIN}.evil.test", ORIGIN.upper()])
+@pytest.mark.parametrize(
+    "origin", ["https://evil.test", "null", f"{ORIGIN}.evil.test", ORIGIN.upper()]
+)
 @pytest.mark.parametrize("route", ["signout", "refresh", "signup", "signin"])
 async def test_a_foreign_page_cannot_act_with_our_cookies(
     route: str, origin: str, browser: httpx.AsyncClient
@@ -128,7 +152,9 @@ async def test_a_caller_that_is_no_browser_can(browser: httpx.AsyncClient) -> No
     assert (await browser.post("/api/users/refresh")).status_code == 200
 
 
-async def test_a_browser_that_hides_the_foreign_origin_is_refused(browser: httpx.AsyncClient) -> None:
+async def test_a_browser_that_hides_the_foreign_origin_is_refused(
+    browser: httpx.AsyncClient,
+) -> None:
     await signed_up(browser)
     del browser.headers["Origin"]
     reply = await browser.post("/api/users/signout", headers={"Sec-Fetch-Site": "cross-site"})

@@ -33,7 +33,9 @@ async def at(base_url: str) -> AsyncIterator[At]:
         await client.aclose()
 
 
-async def sign_in(client: httpx.AsyncClient, email: str, password: str = "a wrong guess") -> httpx.Response:
+async def sign_in(
+    client: httpx.AsyncClient, email: str, password: str = "a wrong guess"
+) -> httpx.Response:
     return await client.post("/api/users/signin", json={"email": email, "password": password})
 
 
@@ -81,7 +83,9 @@ async def test_guesses_from_everywhere_do_not_bind_an_address_the_owner_used(
     at: At, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        limits, "SIGN_IN_FROM_ANYWHERE", RateLimitItemPerMinute(4, 15, namespace="few-from-anywhere")
+        limits,
+        "SIGN_IN_FROM_ANYWHERE",
+        RateLimitItemPerMinute(4, 15, namespace="few-from-anywhere"),
     )
     email, home = new_email(), new_address()
     await signed_up(at(home), email)
@@ -92,7 +96,9 @@ async def test_guesses_from_everywhere_do_not_bind_an_address_the_owner_used(
     assert (await sign_in(at(home), email, PASSWORD)).status_code == 200
 
 
-async def test_failures_at_many_accounts_bind_their_address(at: At, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_failures_at_many_accounts_bind_their_address(
+    at: At, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(
         limits, "FAILURES_OF_ADDRESS", RateLimitItemPerMinute(3, 15, namespace="few-failures")
     )
@@ -118,7 +124,11 @@ async def test_refreshes_of_an_address_are_limited(at: At, monkeypatch: pytest.M
     monkeypatch.setattr(limits, "REFRESH", RateLimitItemPerMinute(2, 15, namespace="few-refreshes"))
     client = at(new_address())
     await signed_up(client)
-    assert [(await client.post("/api/users/refresh")).status_code for _ in range(3)] == [200, 200, 429]
+    assert [(await client.post("/api/users/refresh")).status_code for _ in range(3)] == [
+        200,
+        200,
+        429,
+    ]
 
 
 @asynccontextmanager
@@ -149,7 +159,9 @@ async def test_people_can_sign_in_while_redis_is_away(serve: Serve, settings: Se
 async def test_without_a_trusted_proxy_the_peer_itself_is_limited(
     serve: Serve, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "FAILURES_OF_ADDRESS", RateLimitItemPerMinute(2, 15, namespace="few-of-peer"))
+    monkeypatch.setattr(
+        limits, "FAILURES_OF_ADDRESS", RateLimitItemPerMinute(2, 15, namespace="few-of-peer")
+    )
     async with served(serve, msgspec.structs.replace(settings, trusted_proxies="")) as client:
         statuses = []
         for _ in range(3):
@@ -160,7 +172,9 @@ async def test_without_a_trusted_proxy_the_peer_itself_is_limited(
 
 async def test_the_line_for_password_checks_is_bounded() -> None:
     passwords = Passwords(threads=1, waiting=2)
-    outcomes = await asyncio.gather(*(passwords.hash(PASSWORD) for _ in range(6)), return_exceptions=True)
+    outcomes = await asyncio.gather(
+        *(passwords.hash(PASSWORD) for _ in range(6)), return_exceptions=True
+    )
     assert [isinstance(outcome, Busy) for outcome in outcomes] == [False] * 3 + [True] * 3
     assert await passwords.verify(str(outcomes[0]), PASSWORD)
     passwords.close()
@@ -178,11 +192,15 @@ async def test_waiting_too_long_gives_up_and_the_place_comes_back() -> None:
     patient.close()
 
 
-async def test_a_full_line_is_a_503_with_retry_after(browse: Browse, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_full_line_is_a_503_with_retry_after(
+    browse: Browse, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def full(*_: object) -> str:
         raise Busy
 
     monkeypatch.setattr(Passwords, "hash", full)
-    reply = await browse().post("/api/users/signup", json={"email": new_email(), "password": PASSWORD})
+    reply = await browse().post(
+        "/api/users/signup", json={"email": new_email(), "password": PASSWORD}
+    )
     assert code(reply) == (503, "busy")
     assert reply.headers["retry-after"] == "2"

@@ -67,7 +67,9 @@ async def test_only_a_digest_is_kept(browser: httpx.AsyncClient, rows: Connectio
     assert token not in str(kept)
 
 
-async def test_a_lost_reply_is_forgiven_for_20_seconds(browser: httpx.AsyncClient, rows: Connection) -> None:
+async def test_a_lost_reply_is_forgiven_for_20_seconds(
+    browser: httpx.AsyncClient, rows: Connection
+) -> None:
     user_id = await signed_up(browser)
     token = browser.cookies[REFRESH]
     first = (await refreshed(browser, token)).cookies[REFRESH]
@@ -79,7 +81,9 @@ async def test_a_lost_reply_is_forgiven_for_20_seconds(browser: httpx.AsyncClien
     assert await session_is_live(rows, user_id)
 
 
-async def test_reuse_after_that_ends_the_session_for_everyone_in_it(browse: Browse, rows: Connection) -> None:
+async def test_reuse_after_that_ends_the_session_for_everyone_in_it(
+    browse: Browse, rows: Connection
+) -> None:
     owner, thief = browse(), browse()
     user_id = await signed_up(owner)
     stolen = owner.cookies[REFRESH]
@@ -155,7 +159,9 @@ async def test_a_refresh_waits_for_a_rivals_sign_out_and_then_obeys_it(
 ) -> None:
     user_id = await signed_up(browser)
     async with rows.transaction():
-        await rows.execute("update auth.sessions set revoked_at = now() where user_id = $1", user_id)
+        await rows.execute(
+            "update auth.sessions set revoked_at = now() where user_id = $1", user_id
+        )
         waiting = asyncio.create_task(refreshed(browser))
         await asyncio.sleep(0.2)
         assert not waiting.done()
@@ -203,7 +209,9 @@ async def test_purge_forgets_only_what_is_over(browse: Browse, rows: Connection)
             sha256(over.cookies[REFRESH].encode()).digest(),
         )
         await rows.execute(
-            "update auth.sessions set last_used_at = now() - $2::interval where user_id = $1", gone, old
+            "update auth.sessions set last_used_at = now() - $2::interval where user_id = $1",
+            gone,
+            old,
         )
         more = await service.purge(rows, timedelta(days=30))
     assert more is False

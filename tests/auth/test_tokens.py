@@ -19,7 +19,12 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from backend.auth import app, tokens
 from backend.auth.model import User
 from backend.auth.tokens import Signer
-from backend.kernel.principal import CLOCK_SKEW_SECONDS, MAX_TOKEN_LENGTH, TokenVerifier, load_public_keys
+from backend.kernel.principal import (
+    CLOCK_SKEW_SECONDS,
+    MAX_TOKEN_LENGTH,
+    TokenVerifier,
+    load_public_keys,
+)
 from backend.kernel.settings import Settings, SettingsError
 from tests.auth.conftest import Browse, signed_up, who
 from tests.replies import code
@@ -62,9 +67,7 @@ def forged(private: str = PRIVATE, *, header: Header | None = None, **changes: A
 def handmade(header: Header, signature: Callable[[bytes], bytes]) -> str:
     """A token put together without a library that would refuse to."""
     genuine = token().split(".")
-    start = (
-        f"{_part(json.dumps(jwt.get_unverified_header('.'.join(genuine)) | header).encode())}.{genuine[1]}"
-    )
+    start = f"{_part(json.dumps(jwt.get_unverified_header('.'.join(genuine)) | header).encode())}.{genuine[1]}"
     return f"{start}.{_part(signature(start.encode()))}"
 
 
@@ -103,7 +106,9 @@ FORGERIES: dict[str, Callable[[], str]] = {
     "no session": lambda: forged(sid=None),
     "no subject": lambda: forged(sub=None),
     "expired": lambda: token(age=timedelta(seconds=TOO_OLD_SECONDS)),
-    "changed claims": lambda: ".".join([token().split(".")[0], _part(b'{"sub":"x"}'), token().split(".")[2]]),
+    "changed claims": lambda: ".".join(
+        [token().split(".")[0], _part(b'{"sub":"x"}'), token().split(".")[2]]
+    ),
     "cut short": lambda: token()[:-4],
     "too long": lambda: forged(name="x" * MAX_TOKEN_LENGTH),
     "deeply nested": lambda: f"{_part(b'[' * 2900)}.e30.AA",
@@ -153,7 +158,10 @@ async def test_a_forgery_is_nobody_over_http(name: str, browse: Browse) -> None:
     by_cookie.cookies.set("gittix_session", bad)
     for client in (by_header, by_cookie):
         assert await who(client) is None
-        assert code(await client.post("/api/users/signout?everywhere=true")) == (401, "unauthorized")
+        assert code(await client.post("/api/users/signout?everywhere=true")) == (
+            401,
+            "unauthorized",
+        )
 
 
 @pytest.mark.parametrize("authorization", ["Basic YTpi", "Bearer", "bearer", "x"])
@@ -172,7 +180,9 @@ def test_a_key_that_nobody_can_verify_is_refused_at_the_start(settings: Settings
 
 
 @pytest.mark.parametrize("pem", ["", "nonsense", PUBLIC])
-def test_a_malformed_key_is_refused_at_the_start_without_being_told(pem: str, settings: Settings) -> None:
+def test_a_malformed_key_is_refused_at_the_start_without_being_told(
+    pem: str, settings: Settings
+) -> None:
     with pytest.raises(SettingsError, match="JWT_PRIVATE_KEY") as refused:
         app.service(msgspec.structs.replace(settings, jwt_private_key=pem))
     assert "BEGIN" not in str(refused.value)

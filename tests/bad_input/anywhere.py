@@ -75,7 +75,9 @@ def no_session() -> dict[str, Bad]:
 
 def bad_keys() -> dict[str, Bad]:
     return {
-        f"{name}: an Idempotency-Key {what}": Bad(method, path, body, BAD_KEY, {"Idempotency-Key": key})
+        f"{name}: an Idempotency-Key {what}": Bad(
+            method, path, body, BAD_KEY, {"Idempotency-Key": key}
+        )
         for name, (method, path, body) in WRITES.items()
         if not name.startswith("sign")
         for what, key in {"of nothing": "", "too long": "x" * 256, "with a tab": "a\tb"}.items()
@@ -93,7 +95,10 @@ def bad_ids() -> dict[str, Bad]:
         ("PUT", "/api/shows/{}", {}, NO_SHOW),
         ("PUT", "/api/tickets/{}", {}, NO_TICKET),
     ]
-    more += [("DELETE", "/api/tickets/{}", {}, NO_TICKET), ("DELETE", "/api/orders/{}", {}, NO_ORDER)]
+    more += [
+        ("DELETE", "/api/tickets/{}", {}, NO_TICKET),
+        ("DELETE", "/api/orders/{}", {}, NO_ORDER),
+    ]
     more += [("POST", "/api/orders/{}/refund", {}, NO_ORDER)]
     more += [("POST", "/api/shows/{}/tickets", WRITES["tickets"][2], NO_SHOW)]
     every = [(method, path, None, refusal) for path, (method, refusal) in paths.items()] + more

@@ -50,7 +50,11 @@ WRITES: dict[str, tuple[str, str, Json]] = {
     "show change": ("PUT", "/api/shows/{show}", SHOW),
     "ticket": ("POST", "/api/tickets", TICKET),
     "ticket change": ("PUT", "/api/tickets/{ticket}", {"price": 100}),
-    "tickets": ("POST", "/api/shows/{show}/tickets", {"tickets": [{"price": 100, "currency": "EUR"}]}),
+    "tickets": (
+        "POST",
+        "/api/shows/{show}/tickets",
+        {"tickets": [{"price": 100, "currency": "EUR"}]},
+    ),
     "order": ("POST", "/api/orders", ORDER),
     "payment": ("POST", "/api/payments", PAYMENT),
     "refund": ("POST", "/api/orders/{order}/refund", {"relist": False}),

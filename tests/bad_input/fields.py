@@ -29,7 +29,9 @@ FIELDS: dict[str, Bad] = {
     "show: a title with NUL": spoiled("show", NUL, title="a\0b"),
     "show: a title with a bell": spoiled("show", title="a\u0007b"),
     "show: a title that turns the line": spoiled("show", title="a\u202eb"),
-    "show: a title with a lone surrogate": Bad("POST", "/api/shows", b'{"title": "\\ud800"}', NOT_JSON),
+    "show: a title with a lone surrogate": Bad(
+        "POST", "/api/shows", b'{"title": "\\ud800"}', NOT_JSON
+    ),
     "show: an empty city": spoiled("show", city=""),
     "show: a long category": spoiled("show", category="x" * 41),
     "show: an empty category": spoiled("show", category=" "),
@@ -45,7 +47,9 @@ FIELDS: dict[str, Bad] = {
     "show: an empty time zone": spoiled("show", timezone=""),
     "show: a time zone in another case": spoiled("show", timezone="europe/amsterdam"),
     "show change: a date without offset": spoiled("show change", starts_at="2030-01-01T20:00:00"),
-    "show change: a date before year 1": spoiled("show change", starts_at="0001-01-01T00:00:00+00:01"),
+    "show change: a date before year 1": spoiled(
+        "show change", starts_at="0001-01-01T00:00:00+00:01"
+    ),
     "show change: an empty title": spoiled("show change", title=""),
     "show change: a null title": spoiled("show change", title=None),
     "show change: an owner": spoiled("show change", owner_id=NOWHERE),
@@ -88,20 +92,26 @@ FIELDS: dict[str, Bad] = {
     "tickets: one bad": spoiled("tickets", tickets=[{"price": 1, "currency": "EUR"}, {"price": 1}]),
     "tickets: a list of lists": spoiled("tickets", tickets=[[[[[[]]]]]]),
     # If-Match.
-    "show change: If-Match is a word": Bad("PUT", "/api/shows/{show}", {}, headers={"If-Match": '"abc"'}),
+    "show change: If-Match is a word": Bad(
+        "PUT", "/api/shows/{show}", {}, headers={"If-Match": '"abc"'}
+    ),
     "ticket change: If-Match is negative": Bad(
         "PUT", "/api/tickets/{ticket}", {}, headers={"If-Match": '"-1"'}
     ),
     "ticket change: If-Match is huge": Bad(
         "PUT", "/api/tickets/{ticket}", {}, headers={"If-Match": '"' + "9" * 40 + '"'}
     ),
-    "ticket change: If-Match is empty": Bad("PUT", "/api/tickets/{ticket}", {}, headers={"If-Match": ""}),
+    "ticket change: If-Match is empty": Bad(
+        "PUT", "/api/tickets/{ticket}", {}, headers={"If-Match": ""}
+    ),
     "ticket: If-Match names another version": Bad(
         "DELETE", "/api/tickets/{ticket}", None, (412, "version_mismatch"), {"If-Match": '"99"'}
     ),
     # Orders.
     "order: nothing": Bad("POST", "/api/orders", {}),
-    "order: both": Bad("POST", "/api/orders", {"ticket_id": "{ticket}", "ticket_ids": ["{ticket}"]}),
+    "order: both": Bad(
+        "POST", "/api/orders", {"ticket_id": "{ticket}", "ticket_ids": ["{ticket}"]}
+    ),
     "order: null": spoiled("order", ticket_id=None),
     "order: no id": spoiled("order", ticket_id="1"),
     "order: a number": spoiled("order", ticket_id=1),
@@ -111,9 +121,14 @@ FIELDS: dict[str, Bad] = {
         "POST", "/api/orders", {"ticket_ids": ["{ticket}"] * 2}, (422, "duplicate_ticket")
     ),
     "order: too many": Bad(
-        "POST", "/api/orders", {"ticket_ids": [str(uuid4()) for _ in range(9)]}, (422, "too_many_tickets")
+        "POST",
+        "/api/orders",
+        {"ticket_ids": [str(uuid4()) for _ in range(9)]},
+        (422, "too_many_tickets"),
     ),
-    "order: far too many": Bad("POST", "/api/orders", {"ticket_ids": [str(uuid4()) for _ in range(101)]}),
+    "order: far too many": Bad(
+        "POST", "/api/orders", {"ticket_ids": [str(uuid4()) for _ in range(101)]}
+    ),
     "order: a nested list": Bad("POST", "/api/orders", {"ticket_ids": [["{ticket}"]]}),
     "order: a deep list": Bad("POST", "/api/orders", b'{"ticket_ids": ' + DEEP),
     "order: my own ticket": Bad("POST", "/api/orders", ORDER, (409, "own_ticket")),
@@ -158,11 +173,21 @@ FIELDS: dict[str, Bad] = {
     "push: nothing": Bad("POST", "/api/push/auth", b"", headers=FORM),
     "push: JSON": Bad("POST", "/api/push/auth", {"socket_id": "1.1", "channel_name": "shows"}),
     "push: a bad socket": Bad(
-        "POST", "/api/push/auth", b"socket_id=x&channel_name=private-user-1", (422, "bad_socket_id"), FORM
+        "POST",
+        "/api/push/auth",
+        b"socket_id=x&channel_name=private-user-1",
+        (422, "bad_socket_id"),
+        FORM,
     ),
-    "push: a socket with NUL": Bad("POST", "/api/push/auth", b"socket_id=1.1%00&channel_name=x", NUL, FORM),
+    "push: a socket with NUL": Bad(
+        "POST", "/api/push/auth", b"socket_id=1.1%00&channel_name=x", NUL, FORM
+    ),
     "push: a bad channel": Bad(
-        "POST", "/api/push/auth", b"socket_id=1.1&channel_name=a%20b", (422, "bad_channel_name"), FORM
+        "POST",
+        "/api/push/auth",
+        b"socket_id=1.1&channel_name=a%20b",
+        (422, "bad_channel_name"),
+        FORM,
     ),
     "push: a long channel": Bad(
         "POST", "/api/push/auth", b"socket_id=1.1&channel_name=" + b"x" * 300, headers=FORM
@@ -191,11 +216,16 @@ FIELDS: dict[str, Bad] = {
     "users: a short password": spoiled("sign up", password="short"),
     "users: a password with NUL": spoiled("sign up", NUL, password="1234567\0"),
     "users: an email with a lone surrogate": Bad(
-        "POST", "/api/users/signup", b'{"email": "\\udfff@example.com", "password": "12345678"}', NOT_JSON
+        "POST",
+        "/api/users/signup",
+        b'{"email": "\\udfff@example.com", "password": "12345678"}',
+        NOT_JSON,
     ),
     "users: an unknown account": spoiled("sign in", (401, "bad_credentials")),
     "users: a form": Bad("POST", "/api/users/signin", b"email=a", NOT_JSON, FORM),
-    "users: plain text": Bad("POST", "/api/users/signup", b"{}", NOT_JSON, {"Content-Type": "text/plain"}),
+    "users: plain text": Bad(
+        "POST", "/api/users/signup", b"{}", NOT_JSON, {"Content-Type": "text/plain"}
+    ),
     "users: no refresh token": Bad("POST", "/api/users/refresh", None, (401, "session_ended")),
     "users: a made-up refresh token": Bad(
         "POST", "/api/users/refresh", None, (401, "session_ended"), {"Cookie": "gittix_refresh=x"}

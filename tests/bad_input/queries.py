@@ -9,7 +9,9 @@ from tests.bad_input.bad import HUGE, NOWHERE, NUL, Bad
 
 def cursor(*key: Any) -> str:
     return (
-        base64.urlsafe_b64encode(json.dumps(key[0] if len(key) == 1 else key).encode()).decode().rstrip("=")
+        base64.urlsafe_b64encode(json.dumps(key[0] if len(key) == 1 else key).encode())
+        .decode()
+        .rstrip("=")
     )
 
 

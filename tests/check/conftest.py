@@ -56,12 +56,17 @@ async def market(
     kept: Kept, lasting_postgres: Postgres, lasting_redis: str, tmp_path: Path
 ) -> AsyncIterator[Market]:
     shutil.copytree(kept.ledger, tmp_path / "ledger")
-    opened = stores.fresh_system(lasting_postgres, lasting_redis, tmp_path / "ledger", template=SEEDED)
+    opened = stores.fresh_system(
+        lasting_postgres, lasting_redis, tmp_path / "ledger", template=SEEDED
+    )
     async with opened as system:
         system.configure(**LONG_HOLDS)
         await kept.restore(system.redis())
         # What is done to the ledger now was done when all the rest happened.
-        async with system.sandbox(lambda: time.time() - AGE_SECONDS), Market.opened(system) as market:
+        async with (
+            system.sandbox(lambda: time.time() - AGE_SECONDS),
+            Market.opened(system) as market,
+        ):
             yield market
 
 

@@ -47,7 +47,9 @@ class Kept(NamedTuple):
     @classmethod
     async def of(cls, redis: Redis, ledger: Path) -> "Kept":
         names = [STREAM.encode(), b"gittix:events:readers", STATE.encode()]
-        return cls({name: await redis.dump(name) for name in names}, await redis.xrange(PUSH_LOG), ledger)
+        return cls(
+            {name: await redis.dump(name) for name in names}, await redis.xrange(PUSH_LOG), ledger
+        )
 
     async def restore(self, redis: Redis) -> None:
         """Put it back, the push log and its birth as old as the rest."""
@@ -56,7 +58,9 @@ class Kept(NamedTuple):
             await redis.restore(name, 0, value)
         for entry_id, fields in self.push_log:
             milliseconds, _, number = entry_id.decode().partition("-")
-            await redis.xadd(PUSH_LOG, fields, id=f"{int(milliseconds) - AGE_SECONDS * 1000}-{number}")  # type: ignore[arg-type]
+            await redis.xadd(
+                PUSH_LOG, fields, id=f"{int(milliseconds) - AGE_SECONDS * 1000}-{number}"
+            )  # type: ignore[arg-type]
         state: dict[bytes, bytes] = await redis.hgetall(STATE)  # type: ignore[misc]
         older = {
             "born": int(state[b"born"]) - AGE_SECONDS * 10**9,
@@ -89,7 +93,9 @@ class Market:
     async def broken(self) -> dict[str, list[str]]:
         """The offenders of each invariant that has some."""
         look = await self.look()
-        return {finding.invariant: finding.offenders for finding in look.findings if finding.offenders}
+        return {
+            finding.invariant: finding.offenders for finding in look.findings if finding.offenders
+        }
 
     async def order(self, status: str) -> UUID:
         """One of the orders in this status."""
@@ -117,7 +123,8 @@ class Market:
 
     async def intent_of(self, order_id: UUID) -> str:
         found: str = await self.rows.fetchval(
-            "select intent_id from payments.payments where order_id = $1 and status = 'captured'", order_id
+            "select intent_id from payments.payments where order_id = $1 and status = 'captured'",
+            order_id,
         )
         return found
 

@@ -101,10 +101,15 @@ async def test_machines_read_one_line_of_json(market: Market) -> None:
     assert told["status"] == "broken"
     broken = {row["invariant"]: row["offenders"] for row in told["invariants"] if row["broken"]}
     assert broken == {"I1": ["no valid unique index on orders.lines (ticket_id) where live"]}
-    assert all(row["examined"] > 0 and row["says"] and not row["not_examined"] for row in told["invariants"])
+    assert all(
+        row["examined"] > 0 and row["says"] and not row["not_examined"]
+        for row in told["invariants"]
+    )
 
 
-async def test_a_watch_tells_what_is_new_and_what_is_mended_and_shows_gauges(market: Market) -> None:
+async def test_a_watch_tells_what_is_new_and_what_is_mended_and_shows_gauges(
+    market: Market,
+) -> None:
     port = free_port()
     async with watching(market, "--metrics-port", str(port)) as watch, httpx.AsyncClient() as http:
 
@@ -140,7 +145,9 @@ async def test_a_watch_ends_with_the_status_of_its_last_look(number: int, market
         assert await watch.end(number) == 1
 
 
-async def test_a_watch_goes_on_while_postgres_is_away(market: Market, lasting_postgres: Postgres) -> None:
+async def test_a_watch_goes_on_while_postgres_is_away(
+    market: Market, lasting_postgres: Postgres
+) -> None:
     name = await market.rows.fetchval("select current_database()")
     admin = await database.connect(lasting_postgres.url(database="postgres"), name="tests-admin")
     async with watching(market) as watch:

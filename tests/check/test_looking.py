@@ -35,10 +35,14 @@ async def test_a_market_at_rest_breaks_nothing_and_all_of_it_is_looked_at(market
     paid = await market.rows.fetch("select distinct status from payments.payments")
     assert {row["status"] for row in paid} == {"captured", "failed", "voided", "refunded"}
     look = await market.look()
-    assert {finding.invariant: finding.offenders for finding in look.findings if finding.offenders} == {}
+    assert {
+        finding.invariant: finding.offenders for finding in look.findings if finding.offenders
+    } == {}
     assert unseen(look) == {}
     assert look.outcome == "holds"
-    assert [finding.invariant for finding in look.findings] == [invariant.name for invariant in INVARIANTS]
+    assert [finding.invariant for finding in look.findings] == [
+        invariant.name for invariant in INVARIANTS
+    ]
     assert all(finding.examined > 0 for finding in look.findings)
 
 
@@ -51,11 +55,16 @@ async def test_what_is_on_its_way_is_no_breach(market: Market) -> None:
         "update orders.orders set expires_at = now() - interval '1 s' where status = 'pending'"
     )
     await market.change(
-        "ticket", "price = 1, updated_at = clock_timestamp()", "status = 'available'", event="ticket.updated"
+        "ticket",
+        "price = 1, updated_at = clock_timestamp()",
+        "status = 'available'",
+        event="ticket.updated",
     )
     completed = await market.order("completed")
     await market.intent(completed)
-    await market.rows.execute("update orders.orders set updated_at = now() where id = $1", completed)
+    await market.rows.execute(
+        "update orders.orders set updated_at = now() where id = $1", completed
+    )
     assert await market.broken() == {}
 
 
@@ -105,7 +114,9 @@ async def test_what_was_published_before_the_database_was_restored_is_not_held_a
 ) -> None:
     """The outbox has gone back, and so has everything that was in the inboxes since; a new epoch begins."""
     await acknowledge_early(market)
-    await market.rows.execute("delete from events.outbox where type = 'order.expired' and version = 1")
+    await market.rows.execute(
+        "delete from events.outbox where type = 'order.expired' and version = 1"
+    )
     await market.rows.execute(
         "update events.relay set position = position - 1, epoch = epoch + 1, epoch_start = position - 1"
     )

@@ -49,7 +49,8 @@ async def test_a_market_in_motion_never_looks_broken(lasting_system: System) -> 
     tickets = [(await factories.ticket(seller, show_id))["id"] for _ in range(TICKETS)]
     buyers = [system.person(f"buyer-{number}") for number in range(BUYERS)]
     trading = [
-        asyncio.create_task(buy(buyer, tickets, random.Random(number))) for number, buyer in enumerate(buyers)
+        asyncio.create_task(buy(buyer, tickets, random.Random(number)))
+        for number, buyer in enumerate(buyers)
     ]
     trading.append(asyncio.create_task(offer(seller, show_id, tickets)))
     clock = asyncio.get_running_loop().time

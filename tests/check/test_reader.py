@@ -10,7 +10,9 @@ READER = "tests_reader"
 
 async def test_who_may_read_all_can_look_at_everything(system: System) -> None:
     owner = await system.connect()
-    await owner.execute(f"create role {READER} login password '{PASSWORD}' in role pg_read_all_data")
+    await owner.execute(
+        f"create role {READER} login password '{PASSWORD}' in role pg_read_all_data"
+    )
     await owner.execute(
         f"grant execute on function tickets.effective_status, tickets.is_free, tickets.availability to {READER}"
     )

@@ -56,7 +56,9 @@ class Parts:
 
     def reached(self) -> Counter[str]:
         """How often each point was come to, in all."""
-        return Counter(f"{part}: {name}" for part in PARTS for name in _lines(self._file(part, "record")))
+        return Counter(
+            f"{part}: {name}" for part in PARTS for name in _lines(self._file(part, "record"))
+        )
 
     def check(self) -> None:
         """Raises AssertionError when a process ended that nothing was to end."""
@@ -130,7 +132,9 @@ class Parts:
         }
         if self._known is not None:
             environment[points.KNOWN] = "\n".join(sorted(self._known[part] | self.armed[part]))
-        return self._nursery.start(commands.get(part, (part,)), environment, self._file(part, "log"))
+        return self._nursery.start(
+            commands.get(part, (part,)), environment, self._file(part, "log")
+        )
 
     async def _time_passes(self) -> None:
         """What a dead worker had in hand is another's after some seconds. Nobody need wait for them here."""

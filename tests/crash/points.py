@@ -68,7 +68,11 @@ def caller() -> str | None:
     while frame is not None:
         module = frame.f_globals.get("__name__", "")
         name = f"{module}.{frame.f_code.co_qualname}"
-        if module.startswith(OURS) and not module.startswith(PASSED_OVER) and name not in PASSING_ON:
+        if (
+            module.startswith(OURS)
+            and not module.startswith(PASSED_OVER)
+            and name not in PASSING_ON
+        ):
             return _readable(frame, module)
         frame = frame.f_back
     return None

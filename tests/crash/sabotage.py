@@ -108,7 +108,9 @@ def tell_without_position() -> None:
 def check_then_insert() -> None:
     """An account is made when none was found, and only the database could know better."""
 
-    async def add(connection: Connection, email: str, name: str, password_hash: str) -> Account | None:
+    async def add(
+        connection: Connection, email: str, name: str, password_hash: str
+    ) -> Account | None:
         if await accounts.find_account(connection, email):
             return None
         await connection.execute(

@@ -63,10 +63,14 @@ class World:
             assert clock() < end, f"{method} {path} {body}: {self._last}"
             await asyncio.sleep(PAUSE_SECONDS)
         if reply.is_success:
-            self.promises.append(Promise(by, method, path, body, key, reply.status_code, reply.content))
+            self.promises.append(
+                Promise(by, method, path, body, key, reply.status_code, reply.content)
+            )
         return reply
 
-    async def _try(self, by: Person, method: str, path: str, body: Any, key: str) -> httpx.Response | None:
+    async def _try(
+        self, by: Person, method: str, path: str, body: Any, key: str
+    ) -> httpx.Response | None:
         try:
             reply = await by.http.request(
                 method, path, json=body, headers={"Idempotency-Key": key} if key else {}
@@ -116,7 +120,8 @@ class World:
         path = f"/api/shows/{show['id']}/tickets"
         listed = (await self._made(seller, path, {"tickets": [spec] * 4}))["items"]
         single, withdrawn = [
-            await self._made(seller, "/api/tickets", {"show_id": show["id"], **spec}) for _ in range(2)
+            await self._made(seller, "/api/tickets", {"show_id": show["id"], **spec})
+            for _ in range(2)
         ]
         stories: list[tuple[Callable[[Person, Json], Coroutine[Any, Any, None]], Json]] = [
             (self._lets_it_lapse, single),
@@ -223,7 +228,8 @@ class World:
         (asked,) = [
             intent
             for intent in await self.stripe.intents()
-            if intent["metadata"].get("order_id") == order["id"] and intent["status"] == "requires_action"
+            if intent["metadata"].get("order_id") == order["id"]
+            and intent["status"] == "requires_action"
         ]
         path = f"/sandbox/payment_intents/{asked['id']}/authenticate"
         (await self._bank.post(path, json={"outcome": "succeed"})).raise_for_status()
@@ -247,7 +253,9 @@ async def opened(system: System) -> AsyncIterator[World]:
     headers = {"Authorization": f"Bearer {STRIPE_KEY}"}
     async with (
         system.part("stripe"),
-        httpx.AsyncClient(base_url=system.stripe_url, headers=headers, timeout=10, verify=PLAIN) as bank,
+        httpx.AsyncClient(
+            base_url=system.stripe_url, headers=headers, timeout=10, verify=PLAIN
+        ) as bank,
     ):
         # Many people act at once, and some of them look at rows.
         rows = await database.open_pool(system.settings.database_url, name="tests", size=6)

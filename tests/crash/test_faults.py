@@ -18,7 +18,9 @@ from tests.system import System, until
 from workers.notifications import position_of
 
 
-async def test_a_payment_in_flight_is_told_as_its_own_keys(system: System, nursery: Nursery) -> None:
+async def test_a_payment_in_flight_is_told_as_its_own_keys(
+    system: System, nursery: Nursery
+) -> None:
     """Two at once under one key: the second is told `payment_in_progress`, without Retry-After, as by a stranger.
 
     In `payments.insert` the index of one open attempt is asked before the one of the key.
@@ -29,14 +31,18 @@ async def test_a_payment_in_flight_is_told_as_its_own_keys(system: System, nurse
             assert Counter(map(outcome, replies)).keys() <= {201, IN_FLIGHT}
 
 
-async def test_a_notifier_that_died_before_it_recorded_records_when_it_comes_back(system: System) -> None:
+async def test_a_notifier_that_died_before_it_recorded_records_when_it_comes_back(
+    system: System,
+) -> None:
     """It told, and died before Postgres knew. The next one goes on from Redis's word and leaves Postgres behind.
 
     Until the next event, an emptied Redis brings users all notices since then again.
     """
     await system.start("api", "relay")
     rows = await system.connect()
-    recorded = "select (select count(*) from events.outbox), (select n.position from push.notifier n)"
+    recorded = (
+        "select (select count(*) from events.outbox), (select n.position from push.notifier n)"
+    )
     async with system.part("worker"):
         await factories.ticket(system.person("seller"))
 

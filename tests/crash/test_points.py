@@ -60,7 +60,9 @@ HEADLINES = (
 
 
 @pytest.fixture
-async def points(fresh: Fresh, nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+async def points(
+    fresh: Fresh, nursery: Nursery, tmp_path_factory: pytest.TempPathFactory
+) -> list[str]:
     """All of them, listed once for all test processes."""
     folder = tmp_path_factory.getbasetemp()
     shared = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
@@ -103,8 +105,16 @@ async def test_nothing_promised_is_lost_at_any_point(
 @pytest.mark.parametrize(
     ("fault", "point", "sign"),
     [
-        ("reply_before_commit", "api: before commit tests.crash.sabotage._commit", "but it is available"),
-        ("finish_before_capture", "api: after commit payments.settlement._finish", "taken None, owed"),
+        (
+            "reply_before_commit",
+            "api: before commit tests.crash.sabotage._commit",
+            "but it is available",
+        ),
+        (
+            "finish_before_capture",
+            "api: after commit payments.settlement._finish",
+            "taken None, owed",
+        ),
         (
             "mark_before_append",
             "relay: before redis events.stream.append",
@@ -115,7 +125,11 @@ async def test_nothing_promised_is_lost_at_any_point(
             "worker: before commit events.consumer._apply of expiration",
             "expiration never handled order",
         ),
-        ("tell_without_position", "worker: before commit workers.notifications._record#3", ": told ["),
+        (
+            "tell_without_position",
+            "worker: before commit workers.notifications._record#3",
+            ": told [",
+        ),
     ],
 )
 async def test_the_search_finds_a_fault(

@@ -29,7 +29,9 @@ pytestmark = pytest.mark.timeout(120)
 class Server:
     """A store's process, with its folder its own."""
 
-    def __init__(self, command: Sequence[str], answers: Callable[[], bool], user: str | None = None) -> None:
+    def __init__(
+        self, command: Sequence[str], answers: Callable[[], bool], user: str | None = None
+    ) -> None:
         self._command = command
         self._answers = answers
         self._user = user
@@ -85,7 +87,12 @@ class Stores:
 
     def _redis_answers(self) -> bool:
         asked = subprocess.run(
-            [Path(self._redis.command()[0]).with_name("redis-cli"), "-s", self._redis.socket, "ping"],
+            [
+                Path(self._redis.command()[0]).with_name("redis-cli"),
+                "-s",
+                self._redis.socket,
+                "ping",
+            ],
             capture_output=True,
             check=False,
             timeout=10,
@@ -133,7 +140,9 @@ async def test_a_postgres_that_answers_before_it_has_written_is_found_out(
     assert met.group_contains(AssertionError, match="not_found")
 
 
-async def violations_after_killing(store: str, stores: Stores, system: System, nursery: Nursery) -> list[str]:
+async def violations_after_killing(
+    store: str, stores: Stores, system: System, nursery: Nursery
+) -> list[str]:
     """Kill the store while somebody pays, let everybody go on, and look. Raises what the people met, in a group."""
     parts = Parts(system, nursery)
     async with scenario.opened(system) as world, running(parts):

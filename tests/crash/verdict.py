@@ -54,7 +54,9 @@ async def under_way(world: World) -> list[str]:
     )
     assert row is not None
     waiting = [
-        f"{row[name]} {name}" for name in ("taken", "unpaid", "paying", "webhooks", "unnumbered") if row[name]
+        f"{row[name]} {name}"
+        for name in ("taken", "unpaid", "paying", "webhooks", "unnumbered")
+        if row[name]
     ]
     redis = world.redis
     last = await EventStream(redis).last()
@@ -117,14 +119,19 @@ async def _promises(world: World) -> AsyncIterator[str]:
     """I9: what was answered with 2xx is there, and answered alike when it is asked again."""
     for promise in world.promises:
         again = await promise.by.http.request(
-            promise.method, promise.path, json=promise.body, headers={"Idempotency-Key": promise.key}
+            promise.method,
+            promise.path,
+            json=promise.body,
+            headers={"Idempotency-Key": promise.key},
         )
         if (again.status_code, again.content) != (promise.status, promise.content):
             yield f"{promise.method} {promise.path} was {promise.status}, and is {again.status_code}: {again.text}"
         for wrong in await _kept(promise):
             yield f"{promise.method} {promise.path} was {promise.status}, but {wrong}"
     for email in world.accounts:
-        reply = await world.visitor.post("/api/users/signin", json={"email": email, "password": PASSWORD})
+        reply = await world.visitor.post(
+            "/api/users/signin", json={"email": email, "password": PASSWORD}
+        )
         if reply.status_code != 200:
             yield f"{email} signed up and can't sign in: {reply.text}"
 
@@ -137,7 +144,9 @@ async def _kept(promise: Promise) -> list[str]:
     if promise.path == "/api/shows":
         return await _differences(promise, f"/api/shows/{promise.json['id']}", "title", "starts_at")
     if promise.path == "/api/tickets":
-        return await _differences(promise, f"/api/tickets/{promise.json['id']}", "show_id", "seller_id")
+        return await _differences(
+            promise, f"/api/tickets/{promise.json['id']}", "show_id", "seller_id"
+        )
     if promise.method == "PUT":
         return await _differences(promise, promise.path, "price")
     if promise.method == "DELETE":
@@ -147,12 +156,18 @@ async def _kept(promise: Promise) -> list[str]:
         found = (await promise.by.get(f"/api/orders/{promise.json['order_id']}")).json()["status"]
         return [] if found == "completed" else [f"its order is {found}"]
     paths = [f"/api/tickets/{ticket['id']}" for ticket in promise.json["items"]]
-    return [f"{path} is missing" for path in paths if (await promise.by.get(path)).status_code != 200]
+    return [
+        f"{path} is missing" for path in paths if (await promise.by.get(path)).status_code != 200
+    ]
 
 
 async def _differences(promise: Promise, path: str, *names: str) -> list[str]:
     found = (await promise.by.get(path)).json()
-    return [f"its {name} is {found.get(name)}" for name in names if found.get(name) != promise.json[name]]
+    return [
+        f"its {name} is {found.get(name)}"
+        for name in names
+        if found.get(name) != promise.json[name]
+    ]
 
 
 async def _ends(world: World) -> list[str]:
@@ -184,7 +199,9 @@ async def _money(world: World) -> list[str]:
             wrong.append(f"intent {intent['id']} still holds {intent['amount_capturable']}")
         if kept := intent["amount_received"] - intent["refunded"]:
             taken[intent["metadata"]["order_id"]].append((kept, intent["currency"].upper()))
-    rows = await world.rows.fetch("select id, total, currency from orders.orders where status = 'completed'")
+    rows = await world.rows.fetch(
+        "select id, total, currency from orders.orders where status = 'completed'"
+    )
     owed = {str(row["id"]): [(row["total"], row["currency"])] for row in rows}
     wrong += [
         f"order {order_id}: taken {taken.get(order_id)}, owed {owed.get(order_id)}"
@@ -216,7 +233,11 @@ async def _stream(world: World, outbox: Sequence[Any]) -> list[str]:
     meant = [str(row["event_id"]) for row in outbox]
     wrong = []
     if told != meant:
-        lost = [f"{row['type']} at {row['position']}" for row in outbox if str(row["event_id"]) not in told]
+        lost = [
+            f"{row['type']} at {row['position']}"
+            for row in outbox
+            if str(row["event_id"]) not in told
+        ]
         twice = [event_id for event_id, times in Counter(told).items() if times > 1]
         wrong.append(f"the stream is not the outbox: lost {lost}, twice {twice}")
     if dead := await redis.xlen(DEAD_LETTERS):
@@ -257,7 +278,9 @@ async def _push_log(world: World, outbox: Sequence[Any]) -> list[str]:
 async def _inbox(world: World, outbox: Sequence[Any]) -> list[str]:
     wrong = []
     for consumer, (schema, types) in CONSUMERS.items():
-        rows = await world.rows.fetch(f"select event_id from {schema}.inbox where consumer = $1", consumer)
+        rows = await world.rows.fetch(
+            f"select event_id from {schema}.inbox where consumer = $1", consumer
+        )
         handled = {row["event_id"] for row in rows}
         wrong += [
             f"{consumer} never handled {row['type']} at {row['position']}"

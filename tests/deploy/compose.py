@@ -37,7 +37,9 @@ class NoDocker(Exception):
 
 
 class Compose:
-    def __init__(self, project: str, env_file: Path, port: int, profiles: Sequence[str] = ()) -> None:
+    def __init__(
+        self, project: str, env_file: Path, port: int, profiles: Sequence[str] = ()
+    ) -> None:
         self.project = project
         self.env_file = env_file
         self.port = port
@@ -62,7 +64,9 @@ class Compose:
     def services(self) -> list[str]:
         """Those that run."""
         mine = f"label=com.docker.compose.project={self.project}"
-        return docker("ps", "--filter", mine, "--format", '{{.Label "com.docker.compose.service"}}').split()
+        return docker(
+            "ps", "--filter", mine, "--format", '{{.Label "com.docker.compose.service"}}'
+        ).split()
 
     def kill(self, service: str) -> None:
         """kill -9 of all that runs in the container but its init, which then has nothing left to wait for.
@@ -152,5 +156,7 @@ def _run(command: list[str], *, seconds: float, check: bool) -> str:
         timeout=seconds,
         check=False,
     )
-    assert not (check and done.returncode), f"{' '.join(command)}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
+    assert not (check and done.returncode), (
+        f"{' '.join(command)}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
+    )
     return done.stdout

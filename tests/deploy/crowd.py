@@ -76,7 +76,11 @@ class Crowd:
         if show is not None and show["available"] < STOCK:
             spec = {"price": 4500, "currency": "EUR"}
             await self._ask(
-                seller, "POST", "/api/shows/{id}/tickets", {"tickets": [spec] * STOCK}, id=self._show_id
+                seller,
+                "POST",
+                "/api/shows/{id}/tickets",
+                {"tickets": [spec] * STOCK},
+                id=self._show_id,
             )
 
     async def _join(self) -> None:
@@ -109,7 +113,9 @@ class Crowd:
                 await self._ask(buyer, "DELETE", "/api/orders/{id}", id=order["id"])
         await self._ask(buyer, "GET", "/api/orders/{id}", id=order["id"])
 
-    async def _ask(self, by: Person, method: str, route: str, body: Json | None = None, **ids: str) -> Any:
+    async def _ask(
+        self, by: Person, method: str, route: str, body: Json | None = None, **ids: str
+    ) -> Any:
         """The reply's body; None when it was refused or failed."""
         path = route.format(**ids)
         headers = {"Idempotency-Key": str(uuid4())} if method != "GET" else {}

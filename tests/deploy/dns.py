@@ -30,7 +30,9 @@ class Names(asyncio.DatagramProtocol):
         known = kind == A
         header = data[:2] + struct.pack("!5H", ANSWERED, 1, int(known), 0, 0)
         # The name is the question's own.
-        record = struct.pack("!HHHIH", 0xC00C, A, IN, TTL_SECONDS, 4) + IPv4Address(self.address).packed
+        record = (
+            struct.pack("!HHHIH", 0xC00C, A, IN, TTL_SECONDS, 4) + IPv4Address(self.address).packed
+        )
         assert self._transport is not None
         self._transport.sendto(header + data[12:end] + (record if known else b""), addr)
 

@@ -71,7 +71,9 @@ async def echoing(host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[Echo]
 async def fronted(folder: Path, **settings: str) -> AsyncIterator[tuple[Nginx, Mapping[str, Echo]]]:
     """An ingress before an echo for each service."""
     async with AsyncExitStack() as stack:
-        echoes = {name: await stack.enter_async_context(echoing()) for name in (*SERVICES, "sandbox")}
+        echoes = {
+            name: await stack.enter_async_context(echoing()) for name in (*SERVICES, "sandbox")
+        }
         upstreams = {name: echo.address for name, echo in echoes.items()}
         yield await stack.enter_async_context(ingress(folder, upstreams, **settings)), echoes
 

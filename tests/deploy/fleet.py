@@ -106,7 +106,8 @@ class Fleet:
     def upstreams(self) -> dict[str, str]:
         """Each service's addresses, as the ingress takes them."""
         named = {
-            name: " ".join(process.address for process in found) for name, found in self.services.items()
+            name: " ".join(process.address for process in found)
+            for name, found in self.services.items()
         }
         return named | {"sandbox": f"127.0.0.1:{self.system.ports['stripe']}"}
 
@@ -127,7 +128,11 @@ class Fleet:
 
 @asynccontextmanager
 async def running(
-    system: System, *, replicas: int = 2, environment: Mapping[str, str] | None = None, **settings: str
+    system: System,
+    *,
+    replicas: int = 2,
+    environment: Mapping[str, str] | None = None,
+    **settings: str,
 ) -> AsyncIterator[tuple[Fleet, Nginx]]:
     """All services, relay, worker and Stripe sandbox of a fresh system; `settings` are the ingress's."""
     pages = await asyncio.to_thread(frontend.build, frontend.cache_folder(system.folder))
@@ -144,7 +149,9 @@ async def running(
     await system.start("stripe")
     try:
         await fleet.start()
-        async with ingress(system.folder, fleet.upstreams, LISTEN_PORT=str(port), **settings) as nginx:
+        async with ingress(
+            system.folder, fleet.upstreams, LISTEN_PORT=str(port), **settings
+        ) as nginx:
             yield fleet, nginx
     finally:
         await fleet.stop()
@@ -162,8 +169,11 @@ def assembled(system: System, replicas: int) -> Fleet:
                 own = common | {"PUSHER_PORT": str(services["push"][0].port)}
             served = "shop" if name == "frontend" else name
             log = system.folder / f"{name}-{number}.log"
-            services[name].append(Process(f"{name}-{number}", ("serve", served), own, log, free_port()))
+            services[name].append(
+                Process(f"{name}-{number}", ("serve", served), own, log, free_port())
+            )
     workers = {
-        name: Process(name, (name,), common, system.folder / f"{name}.log", None) for name in WITHOUT_HTTP
+        name: Process(name, (name,), common, system.folder / f"{name}.log", None)
+        for name in WITHOUT_HTTP
     }
     return Fleet(system, services, workers)

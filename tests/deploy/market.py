@@ -37,7 +37,9 @@ class Market:
         return ticket_id
 
     async def order(self, ticket_id: str) -> str:
-        order_id: str = (await _created(self.buyer.post("/api/orders", json={"ticket_id": ticket_id})))["id"]
+        order_id: str = (
+            await _created(self.buyer.post("/api/orders", json={"ticket_id": ticket_id}))
+        )["id"]
         return order_id
 
     async def pay(self, order_id: str) -> None:
@@ -66,7 +68,11 @@ class Market:
 
     async def status(self, order_id: str) -> str:
         found = await _answer(self.buyer, "GET", f"/api/orders/{order_id}")
-        return str(found.json()["status"]) if found is not None and found.status_code == 200 else "unknown"
+        return (
+            str(found.json()["status"])
+            if found is not None and found.status_code == 200
+            else "unknown"
+        )
 
 
 async def _created(asking: Any) -> dict[str, Any]:
@@ -76,7 +82,9 @@ async def _created(asking: Any) -> dict[str, Any]:
     return found
 
 
-async def _answer(person: httpx.AsyncClient, method: str, path: str, **more: Any) -> httpx.Response | None:
+async def _answer(
+    person: httpx.AsyncClient, method: str, path: str, **more: Any
+) -> httpx.Response | None:
     """An answer, or None while there is nobody to give one."""
     try:
         return await person.request(method, path, **more)

@@ -123,7 +123,9 @@ def prepared(folder: Path) -> Path:
 
 
 @asynccontextmanager
-async def ingress(folder: Path, upstreams: Mapping[str, str], **settings: str) -> AsyncIterator[Nginx]:
+async def ingress(
+    folder: Path, upstreams: Mapping[str, str], **settings: str
+) -> AsyncIterator[Nginx]:
     """An nginx in front of these addresses, while the block runs."""
     executable()
     place = prepared(folder)
@@ -149,7 +151,15 @@ def install() -> None:
     """Debian's packages. Raises NoNginx."""
     commands = (
         ("apt-get", "update", "-qq"),
-        ("apt-get", "install", "-y", "-qq", "--no-install-recommends", "nginx-light", "gettext-base"),
+        (
+            "apt-get",
+            "install",
+            "-y",
+            "-qq",
+            "--no-install-recommends",
+            "nginx-light",
+            "gettext-base",
+        ),
     )
     try:
         for command in commands:

@@ -37,7 +37,9 @@ class Cluster:
         docker("network", "create", self._network)
 
     def close(self) -> None:
-        for container in docker("ps", "--all", "--quiet", "--filter", f"network={self._network}").split():
+        for container in docker(
+            "ps", "--all", "--quiet", "--filter", f"network={self._network}"
+        ).split():
             docker("rm", "--force", "--volumes", container)
         docker("network", "rm", self._network)
 
@@ -80,7 +82,9 @@ class Cluster:
             for entry in container.get("env", ())
             if "valueFrom" in entry
         }
-        return {key: REFERENCE.sub(lambda match: told[match[1]], value) for key, value in told.items()}
+        return {
+            key: REFERENCE.sub(lambda match: told[match[1]], value) for key, value in told.items()
+        }
 
     def until_ready(self, name: str) -> float:
         """Wait for the startup probe and the readiness probe, no longer than the first allows. Returns the seconds."""
@@ -144,7 +148,9 @@ class Cluster:
         ]
         words += ["--memory", limits["memory"].removesuffix("i").lower(), "--cpus", limits["cpu"]]
         words += [
-            word for capability in context["capabilities"]["drop"] for word in ("--cap-drop", capability)
+            word
+            for capability in context["capabilities"]["drop"]
+            for word in ("--cap-drop", capability)
         ]
         if context["readOnlyRootFilesystem"]:
             words.append("--read-only")
@@ -156,16 +162,27 @@ class Cluster:
         spec = self.rendered.workload(name)["spec"]
         own = pod(self.rendered.workload(name))["securityContext"]
         group, user = own["fsGroup"], (own | container["securityContext"])["runAsUser"]
-        sources = {volume["name"]: volume for volume in pod(self.rendered.workload(name)).get("volumes", ())}
+        sources = {
+            volume["name"]: volume
+            for volume in pod(self.rendered.workload(name)).get("volumes", ())
+        }
         claims = {claim["metadata"]["name"] for claim in spec.get("volumeClaimTemplates", ())}
         for mount in container.get("volumeMounts", ()):
             source = sources.get(mount["name"], {})
             if "configMap" in source:
-                yield from ("--volume", f"{self._files(source['configMap']['name'])}:{mount['mountPath']}:ro")
+                yield from (
+                    "--volume",
+                    f"{self._files(source['configMap']['name'])}:{mount['mountPath']}:ro",
+                )
             else:
-                assert "emptyDir" in source or mount["name"] in claims, f"{name}: no volume {mount['name']}"
+                assert "emptyDir" in source or mount["name"] in claims, (
+                    f"{name}: no volume {mount['name']}"
+                )
                 # A volume is fsGroup's to write to. Docker keeps the mode of the image's own folder, so it is the user's too.
-                yield from ("--tmpfs", f"{mount['mountPath']}:mode=2770,uid={user},gid={group},exec")
+                yield from (
+                    "--tmpfs",
+                    f"{mount['mountPath']}:mode=2770,uid={user},gid={group},exec",
+                )
 
     def _files(self, config: str) -> Path:
         folder = self._folder / config

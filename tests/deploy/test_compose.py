@@ -56,7 +56,9 @@ def compose(started: tuple[Compose, float]) -> Compose:
 async def market(compose: Compose) -> AsyncIterator[Market]:
     async with AsyncExitStack() as stack:
         people = [
-            await stack.enter_async_context(httpx.AsyncClient(base_url=compose.url, timeout=15, verify=PLAIN))
+            await stack.enter_async_context(
+                httpx.AsyncClient(base_url=compose.url, timeout=15, verify=PLAIN)
+            )
             for _ in range(2)
         ]
         market = Market(*people)
@@ -72,7 +74,9 @@ def test_it_is_up_in_time(
     record_property("seconds", round(seconds, 1))
 
 
-async def test_a_purchase_by_the_one_port_is_seen_by_pusher_js(compose: Compose, market: Market) -> None:
+async def test_a_purchase_by_the_one_port_is_seen_by_pusher_js(
+    compose: Compose, market: Market
+) -> None:
     async with market.watcher(compose.port) as watcher:
         await watcher.subscribed(f"show-{market.show_id}")
         await watcher.subscribed(market.private)
@@ -136,12 +140,16 @@ def test_nobody_is_root_and_nothing_can_be_written_or_installed(compose: Compose
         assert host["CapDrop"] == ["ALL"], service
         assert "no-new-privileges:true" in host["SecurityOpt"], service
         assert all(
-            port["HostIp"] == "127.0.0.1" for ports in host["PortBindings"].values() for port in ports
+            port["HostIp"] == "127.0.0.1"
+            for ports in host["PortBindings"].values()
+            for port in ports
         ), service
         assert _inside(state["Id"], "id -u").strip() != "0", service
     for image in ("orders", "frontend"):
         container = compose.container(image)
-        assert "No module named pip" in _inside(container, "/usr/bin/env python -m pip 2>&1 || true")
+        assert "No module named pip" in _inside(
+            container, "/usr/bin/env python -m pip 2>&1 || true"
+        )
         assert not _inside(container, "command -v uv pip gcc cc make npm node || true").strip()
 
 
@@ -156,7 +164,9 @@ def test_one_without_secrets_refuses_with_a_sentence(compose: Compose, tmp_path:
 
 def test_no_secret_is_in_a_log(compose: Compose) -> None:
     values = dict(
-        line.split("=", 1) for line in compose.env_file.read_text().splitlines() if line[:1].isupper()
+        line.split("=", 1)
+        for line in compose.env_file.read_text().splitlines()
+        if line[:1].isupper()
     )
     secret = {
         name: value
@@ -171,6 +181,9 @@ def test_no_secret_is_in_a_log(compose: Compose) -> None:
 
 def _inside(container: str, command: str) -> str:
     done = subprocess.run(
-        ["docker", "exec", container, "sh", "-c", command], capture_output=True, text=True, check=True
+        ["docker", "exec", container, "sh", "-c", command],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return done.stdout

@@ -32,7 +32,9 @@ pytestmark = [
 SILENT_SECONDS = 60.0
 
 
-async def test_a_ticket_is_held_paid_and_sold_and_everybody_hears_of_it(fleet: Fleet, nginx: Nginx) -> None:
+async def test_a_ticket_is_held_paid_and_sold_and_everybody_hears_of_it(
+    fleet: Fleet, nginx: Nginx
+) -> None:
     async with theatre(fleet.system, parts=()) as stage:
         ticket = await stage.listed()
         order = await factories.order(stage.shop.buyer, ticket["id"])
@@ -99,7 +101,9 @@ async def test_a_service_that_died_is_passed_over_and_its_death_told_when_it_was
     async with nginx.client() as client:
 
         async def reads() -> list[httpx.Response]:
-            return list(await asyncio.gather(*(client.get(f"/api/shows/{show['id']}") for _ in range(20))))
+            return list(
+                await asyncio.gather(*(client.get(f"/api/shows/{show['id']}") for _ in range(20)))
+            )
 
         await one.end(signal.SIGKILL)
         assert {reply.status_code for reply in await reads()} == {200}
@@ -120,7 +124,9 @@ async def test_a_service_that_died_is_passed_over_and_its_death_told_when_it_was
         await until(answers)
 
 
-async def test_a_newcomer_goes_to_the_gateway_with_fewer_sockets(fleet: Fleet, nginx: Nginx) -> None:
+async def test_a_newcomer_goes_to_the_gateway_with_fewer_sockets(
+    fleet: Fleet, nginx: Nginx
+) -> None:
     gateways = fleet.services["push"]
 
     async def nobody() -> bool:
@@ -136,7 +142,9 @@ async def test_a_newcomer_goes_to_the_gateway_with_fewer_sockets(fleet: Fleet, n
             before = await sockets(gateways)
             socket = await stack.enter_async_context(connected(nginx))
             after = await sockets(gateways)
-            homes[[new > old for new, old in zip(after, before, strict=True)].index(True)].append(socket)
+            homes[[new > old for new, old in zip(after, before, strict=True)].index(True)].append(
+                socket
+            )
         assert await sockets(gateways) == [5, 5]
         for socket in homes[0]:
             await socket.close()
@@ -150,7 +158,9 @@ async def test_a_newcomer_goes_to_the_gateway_with_fewer_sockets(fleet: Fleet, n
         assert await sockets(gateways) == [5, 5]
 
 
-async def test_a_socket_is_ended_by_the_gateway_and_not_by_its_silence(fleet: Fleet, nginx: Nginx) -> None:
+async def test_a_socket_is_ended_by_the_gateway_and_not_by_its_silence(
+    fleet: Fleet, nginx: Nginx
+) -> None:
     seller = fleet.system.person("seller")
     show = await factories.show(seller)
     async with connected(nginx) as deaf, watching(nginx, f"show-{show['id']}") as watcher:
@@ -214,7 +224,9 @@ async def connected(nginx: Nginx) -> AsyncIterator[ClientConnection]:
 
 @asynccontextmanager
 async def watching(nginx: Nginx, channel: str) -> AsyncIterator[Watcher]:
-    async with Watcher(host="127.0.0.1", port=nginx.port, key=PUSHER_KEY, channels=[channel]) as watcher:
+    async with Watcher(
+        host="127.0.0.1", port=nginx.port, key=PUSHER_KEY, channels=[channel]
+    ) as watcher:
         await watcher.subscribed(channel, timeout=10)
         yield watcher
 

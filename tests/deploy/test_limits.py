@@ -79,7 +79,9 @@ async def test_sockets_of_one_client_are_counted(nginx: Nginx) -> None:
     async with AsyncExitStack() as stack:
         heads = []
         for _ in range(3):
-            reader = await stack.enter_async_context(sent(nginx, f"GET /app/key HTTP/1.1\r\n{WEBSOCKET}"))
+            reader = await stack.enter_async_context(
+                sent(nginx, f"GET /app/key HTTP/1.1\r\n{WEBSOCKET}")
+            )
             heads.append((await reader.readline()).decode().split()[1])
     assert heads == ["101", "101", "429"]
 

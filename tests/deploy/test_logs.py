@@ -35,7 +35,9 @@ class Purchase:
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def shop(postgres: Postgres, redis_socket: str, folder: Path) -> AsyncIterator[tuple[Fleet, Nginx]]:
+async def shop(
+    postgres: Postgres, redis_socket: str, folder: Path
+) -> AsyncIterator[tuple[Fleet, Nginx]]:
     place = folder / "logs"
     place.mkdir()
     async with (
@@ -56,7 +58,9 @@ async def purchase(shop: tuple[Fleet, Nginx]) -> Purchase:
         spec = {"price": 4500, "currency": "EUR"}
         listed = await sent(seller, f"/api/shows/{show['id']}/tickets", {"tickets": [spec] * 2})
         channel = f"show-{show['id']}"
-        async with Watcher(host="127.0.0.1", port=nginx.port, key=PUSHER_KEY, channels=[channel]) as watcher:
+        async with Watcher(
+            host="127.0.0.1", port=nginx.port, key=PUSHER_KEY, channels=[channel]
+        ) as watcher:
             await watcher.subscribed(channel)
             await bought(buyer, made, listed["items"][0]["id"])
             await watcher.event("ticket.sold", channel, timeout=20)

@@ -72,7 +72,9 @@ async def market(started: Cluster) -> AsyncIterator[Market]:
     async with AsyncExitStack() as stack:
         url = f"http://{started.address('ingress')}:8080"
         people = [
-            await stack.enter_async_context(httpx.AsyncClient(base_url=url, timeout=15, verify=PLAIN))
+            await stack.enter_async_context(
+                httpx.AsyncClient(base_url=url, timeout=15, verify=PLAIN)
+            )
             for _ in range(2)
         ]
         found = Market(*people)
@@ -110,7 +112,9 @@ async def test_prometheus_finds_every_pod_and_loads_the_rules(started: Cluster) 
 
 def test_every_pod_ends_in_time_and_of_its_own(started: Cluster) -> None:
     """Last, since nothing runs after it."""
-    asked = [name for name in names(started.rendered, "Deployment", "StatefulSet") if name not in STORES]
+    asked = [
+        name for name in names(started.rendered, "Deployment", "StatefulSet") if name not in STORES
+    ]
     with ThreadPoolExecutor() as pool:
         ended = dict(zip(asked, pool.map(started.end, asked), strict=True))
     assert ended == dict.fromkeys(asked, 0)

@@ -51,7 +51,9 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Started]:
         pytest.fail(str(fault))
 
 
-async def test_prometheus_sees_every_process_and_has_the_rules_and_the_dashboard(started: Started) -> None:
+async def test_prometheus_sees_every_process_and_has_the_rules_and_the_dashboard(
+    started: Started,
+) -> None:
     async with httpx.AsyncClient(base_url=started.prometheus_url, verify=PLAIN) as client:
 
         async def ask(path: str, **parameters: str) -> Any:

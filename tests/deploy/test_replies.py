@@ -195,7 +195,10 @@ async def test_with_a_certificate_it_speaks_tls_and_sends_everybody_there(
         trusting = ssl.create_default_context(cafile=str(certificate))
         async with httpx.AsyncClient(verify=trusting) as client:
             reply = await client.get(f"https://localhost:{port}/api/shows")
-    assert (plain.status_code, plain.headers["location"]) == (308, "https://shop.example/shows/1?a=b")
+    assert (plain.status_code, plain.headers["location"]) == (
+        308,
+        "https://shop.example/shows/1?a=b",
+    )
     assert reply.status_code == 200
     assert policy(reply)["strict-transport-security"] == ["max-age=31536000; includeSubDomains"]
     assert policy(reply)["cross-origin-opener-policy"] == ["same-origin"]

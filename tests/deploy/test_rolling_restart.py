@@ -71,7 +71,9 @@ async def second_workers(system: System) -> AsyncIterator[dict[str, Process]]:
     yield made
 
 
-async def test_a_restart_of_every_process_under_load_fails_no_request(shop: tuple[Fleet, Nginx]) -> None:
+async def test_a_restart_of_every_process_under_load_fails_no_request(
+    shop: tuple[Fleet, Nginx],
+) -> None:
     fleet, nginx = shop
     seller = fleet.system.person("seller")
     show = await factories.show(seller)
@@ -106,11 +108,13 @@ async def test_of_payments_under_way_those_of_a_process_that_is_killed_fail_and_
         tickets = [await factories.ticket(seller) for _ in range(4)]
         buyers = [fleet.system.person(f"buyer{number}") for number in range(len(tickets))]
         orders = [
-            await factories.order(buyer, ticket["id"]) for buyer, ticket in zip(buyers, tickets, strict=True)
+            await factories.order(buyer, ticket["id"])
+            for buyer, ticket in zip(buyers, tickets, strict=True)
         ]
         await stripe.faults(match="/confirm", latency_ms=1_500)
         paying = [
-            asyncio.create_task(pay(buyer, order["id"])) for buyer, order in zip(buyers, orders, strict=True)
+            asyncio.create_task(pay(buyer, order["id"]))
+            for buyer, order in zip(buyers, orders, strict=True)
         ]
         await asyncio.sleep(0.7)
         await fleet.restart(fleet.services["payments"][0], number)

@@ -62,7 +62,9 @@ async def test_each_path_has_its_service_and_arrives_as_it_was_sent(
     nginx, echoes = front
     async with nginx.client() as client:
         assert (await client.get(path)).status_code == 200
-    assert [(name, seen.target) for name, echo in echoes.items() for seen in echo.seen] == [(service, path)]
+    assert [(name, seen.target) for name, echo in echoes.items() for seen in echo.seen] == [
+        (service, path)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -85,7 +87,9 @@ async def test_each_path_has_its_service_and_arrives_as_it_was_sent(
 )
 async def test_what_is_not_public_is_not_found(front: Front, path: str) -> None:
     nginx, echoes = front
-    reply = await exchange(nginx, f"GET {path} HTTP/1.1\r\nHost: shop.example\r\nConnection: close\r\n\r\n")
+    reply = await exchange(
+        nginx, f"GET {path} HTTP/1.1\r\nHost: shop.example\r\nConnection: close\r\n\r\n"
+    )
     assert reply.startswith("HTTP/1.1 404 "), reply
     assert json.loads(reply.rpartition("\r\n\r\n")[2])["code"] == "not_found"
     assert not any(echo.seen for echo in echoes.values())
@@ -124,7 +128,10 @@ async def test_a_client_cannot_say_where_it_comes_from(front: Front) -> None:
 async def test_a_proxy_of_ours_is_believed_as_far_as_it_saw_itself(folder: Path) -> None:
     async with fronted(folder, TRUSTED_PROXIES="127.0.0.1, 10.0.0.0/8") as (nginx, echoes):
         # Its client claimed the first; a proxy before it appended the second, and is one of ours.
-        claims = {"X-Forwarded-For": "198.51.100.1, 203.0.113.9, 10.1.2.3", "X-Forwarded-Proto": "https"}
+        claims = {
+            "X-Forwarded-For": "198.51.100.1, 203.0.113.9, 10.1.2.3",
+            "X-Forwarded-Proto": "https",
+        }
         async with nginx.client(headers=claims) as client:
             reply = await client.get("/api/shows")
     (seen,) = echoes["tickets"].seen
@@ -172,7 +179,10 @@ async def test_a_webhooks_body_arrives_to_the_byte(front: Front) -> None:
     nginx, echoes = front
     body = b'{"id": "evt_1",\r\n\t"text": "\xe2\x82\xac \\u20ac" }\n' * 3_000
     async with nginx.client() as client:
-        headers = {"Stripe-Signature": "t=1,v1=abc", "Content-Type": "application/json; charset=utf-8"}
+        headers = {
+            "Stripe-Signature": "t=1,v1=abc",
+            "Content-Type": "application/json; charset=utf-8",
+        }
         reply = await client.post("/api/payments/webhook", content=body, headers=headers)
     assert reply.status_code == 200
     (seen,) = echoes["payments"].seen

@@ -26,10 +26,19 @@ STEP_SECONDS = 10
 
 
 CASES = [
-    Case("InvariantBroken", {'gittix_invariant_breaches{invariant="I1"}': ("0", "2")}, {"invariant": "I1"}),
+    Case(
+        "InvariantBroken",
+        {'gittix_invariant_breaches{invariant="I1"}': ("0", "2")},
+        {"invariant": "I1"},
+    ),
     Case("InvariantsNotChecked", {"gittix_check_last_run_timestamp_seconds": ("now", "stopped")}),
-    Case("PaymentsStandStill", {'gittix_backlog_oldest_seconds{of="payments_authorised"}': ("3", "90")}),
-    Case("RefundsStandStill", {'gittix_backlog_oldest_seconds{of="refunds_requested"}': ("3", "900")}),
+    Case(
+        "PaymentsStandStill",
+        {'gittix_backlog_oldest_seconds{of="payments_authorised"}': ("3", "90")},
+    ),
+    Case(
+        "RefundsStandStill", {'gittix_backlog_oldest_seconds{of="refunds_requested"}': ("3", "900")}
+    ),
     Case("HoldsEndLate", {'gittix_backlog_oldest_seconds{of="holds_overdue"}': ("0.2", "9")}),
     Case(
         "ExpirySlow",
@@ -42,7 +51,10 @@ CASES = [
     Case("ServiceGone", {'up{service="orders", instance="a"}': ("1", "0")}, {"service": "orders"}),
     Case(
         "ReplicaDown",
-        {'up{service="orders", instance="a"}': ("1", "0"), 'up{service="orders", instance="b"}': ("1", "1")},
+        {
+            'up{service="orders", instance="a"}': ("1", "0"),
+            'up{service="orders", instance="b"}': ("1", "1"),
+        },
         {"service": "orders", "instance": "a"},
     ),
     Case("RelayInactive", {'gittix_lease_held{lease="relay"}': ("1", "0")}),
@@ -63,7 +75,11 @@ CASES = [
         {'gittix_task_heartbeat_timestamp_seconds{task="relay", instance="a"}': ("now", "stopped")},
         {"task": "relay", "instance": "a"},
     ),
-    Case("LoopRestarts", {'gittix_task_restarts_total{task="relay"}': ("+0", "+1")}, {"task": "relay"}),
+    Case(
+        "LoopRestarts",
+        {'gittix_task_restarts_total{task="relay"}': ("+0", "+1")},
+        {"task": "relay"},
+    ),
     Case(
         "ProcessBusy",
         {'process_cpu_seconds_total{service="push", instance="a"}': ("+3", "+9.9")},
@@ -116,7 +132,10 @@ CASES = [
     ),
     Case(
         "RedisMemoryHigh",
-        {"gittix_redis_memory_used_bytes": ("10", "90"), "gittix_redis_memory_limit_bytes": ("100", "100")},
+        {
+            "gittix_redis_memory_used_bytes": ("10", "90"),
+            "gittix_redis_memory_limit_bytes": ("100", "100"),
+        },
     ),
     Case(
         "TellingLate",
@@ -135,7 +154,9 @@ CASES = [
         },
     ),
     Case(
-        "MessagesMissed", {'gittix_push_firehose_gaps_total{instance="a"}': ("+0", "+1")}, {"instance": "a"}
+        "MessagesMissed",
+        {'gittix_push_firehose_gaps_total{instance="a"}': ("+0", "+1")},
+        {"instance": "a"},
     ),
     Case("SlowReaders", {'gittix_push_closes_total{reason="reads too slowly"}': ("+1", "+30")}),
     Case(
@@ -159,7 +180,9 @@ def test_every_alert_has_a_case() -> None:
 def test_rules_and_configuration_are_whole(promtool: str, tmp_path: Path) -> None:
     config = (FOLDER / "prometheus.yml").read_text().replace("/etc/prometheus/", f"{FOLDER}/")
     (tmp_path / "prometheus.yml").write_text(config)
-    _run(promtool, "check", "config", "--lint=all", "--lint-fatal", str(tmp_path / "prometheus.yml"))
+    _run(
+        promtool, "check", "config", "--lint=all", "--lint-fatal", str(tmp_path / "prometheus.yml")
+    )
 
 
 def test_alerts_fire_on_their_trouble_and_not_before(promtool: str, tmp_path: Path) -> None:
@@ -191,7 +214,11 @@ def _described(case: Case) -> dict[str, Any]:
             {"series": name, "values": _values(*values)} for name, values in case.series.items()
         ],
         "alert_rule_test": [
-            {"eval_time": f"{step * STEP_SECONDS}s", "alertname": case.alert, "exp_alerts": expected}
+            {
+                "eval_time": f"{step * STEP_SECONDS}s",
+                "alertname": case.alert,
+                "exp_alerts": expected,
+            }
             for step, expected in looks
         ],
     }
@@ -204,7 +231,9 @@ def _values(quiet: str, troubled: str) -> str:
         return f"0+{STEP_SECONDS}x{QUIET_STEPS - 1} {last}x{TROUBLED_STEPS - 1}"
     if quiet.startswith("+"):
         reached = float(quiet) * (QUIET_STEPS - 1)
-        return f"0{quiet}x{QUIET_STEPS - 1} {reached + float(troubled)}{troubled}x{TROUBLED_STEPS - 1}"
+        return (
+            f"0{quiet}x{QUIET_STEPS - 1} {reached + float(troubled)}{troubled}x{TROUBLED_STEPS - 1}"
+        )
     return f"{quiet}x{QUIET_STEPS - 1} {troubled}x{TROUBLED_STEPS - 1}"
 
 

@@ -21,7 +21,9 @@ FOLLOWED_SECONDS = 15.0
 UPSTREAMS = dict.fromkeys(SERVICES, "127.0.0.1:9")
 
 
-def start(folder: Path, settings: Mapping[str, str], *options: str) -> subprocess.CompletedProcess[str]:
+def start(
+    folder: Path, settings: Mapping[str, str], *options: str
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [folder / "start", *options],
         env=dict(settings),
@@ -35,13 +37,22 @@ def start(folder: Path, settings: Mapping[str, str], *options: str) -> subproces
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"AUTH_UPSTREAM": ""}, "AUTH_UPSTREAM is not set: give the service's addresses, such as auth:8000"),
-        ({"PUSH_UPSTREAM": "push"}, 'PUSH_UPSTREAM is "push", which is not host:port, several by spaces'),
+        (
+            {"AUTH_UPSTREAM": ""},
+            "AUTH_UPSTREAM is not set: give the service's addresses, such as auth:8000",
+        ),
+        (
+            {"PUSH_UPSTREAM": "push"},
+            'PUSH_UPSTREAM is "push", which is not host:port, several by spaces',
+        ),
         ({"PUSH_UPSTREAM": "push:1;include /etc/passwd"}, "PUSH_UPSTREAM is"),
         ({"SANDBOX_UPSTREAM": "a:1 b:2"}, "SANDBOX_UPSTREAM is"),
         ({"TRUSTED_PROXIES": "everyone"}, "TRUSTED_PROXIES is"),
         ({"RATE_LIMITS": "maybe"}, 'RATE_LIMITS is "maybe", which is not on or off'),
-        ({"REQUEST_RATE": "50"}, 'REQUEST_RATE is "50", which is not a rate such as 50r/s or 30r/m'),
+        (
+            {"REQUEST_RATE": "50"},
+            'REQUEST_RATE is "50", which is not a rate such as 50r/s or 30r/m',
+        ),
         ({"REQUEST_BURST": "1\n2"}, "REQUEST_BURST is"),
         ({"SERVER_NAME": "a;b"}, "SERVER_NAME is"),
         ({"RUN_FOLDER": "here"}, "RUN_FOLDER is"),
@@ -59,7 +70,9 @@ def start(folder: Path, settings: Mapping[str, str], *options: str) -> subproces
         ),
     ],
 )
-def test_what_is_missing_or_malformed_is_named(folder: Path, settings: dict[str, str], said: str) -> None:
+def test_what_is_missing_or_malformed_is_named(
+    folder: Path, settings: dict[str, str], said: str
+) -> None:
     place = prepared(folder)
     ended = start(place, environment(place, UPSTREAMS) | settings)
     assert ended.returncode == 1
@@ -100,7 +113,10 @@ def test_the_linter_would_find_something(folder: Path) -> None:
     template.write_text(template.read_text().replace("Host $host", "Host $http_host"))
     assert start(place, environment(place, UPSTREAMS), "-t").returncode == 0
     linted = subprocess.run(
-        [sys.executable, "-m", "gixy", place / "nginx.conf"], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "gixy", place / "nginx.conf"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert "host_spoofing" in linted.stdout
     assert linted.returncode != 0

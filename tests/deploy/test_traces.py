@@ -68,7 +68,9 @@ class Collector:
                 for scope in sent.scope_spans
                 for span in scope.spans
             ]
-        return Response(ExportTraceServiceResponse().SerializeToString(), media_type="application/x-protobuf")
+        return Response(
+            ExportTraceServiceResponse().SerializeToString(), media_type="application/x-protobuf"
+        )
 
     def trace(self, trace_id: UUID) -> dict[str, set[str]]:
         """The names of a trace's spans, by service."""
@@ -88,7 +90,9 @@ async def collecting(port: int) -> AsyncIterator[Collector]:
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def traced(postgres: Postgres, redis_socket: str, folder: Path) -> AsyncIterator[tuple[Fleet, int]]:
+async def traced(
+    postgres: Postgres, redis_socket: str, folder: Path
+) -> AsyncIterator[tuple[Fleet, int]]:
     place = folder / "traces"
     place.mkdir()
     port = free_port()
@@ -127,7 +131,9 @@ async def test_a_collector_that_is_away_holds_up_nobody(traced: tuple[Fleet, int
 
 async def buys(buyer: Person, ticket: Json, click: UUID) -> None:
     headers = {"X-Request-Id": str(click)}
-    ordered = await buyer.http.post("/api/orders", json={"ticket_id": ticket["id"]}, headers=headers)
+    ordered = await buyer.http.post(
+        "/api/orders", json={"ticket_id": ticket["id"]}, headers=headers
+    )
     assert ordered.status_code == 201, ordered.text
     body = {"order_id": ordered.json()["id"], "payment_method": "pm_card_visa"}
     paid = await buyer.http.post("/api/payments", json=body, headers=headers)

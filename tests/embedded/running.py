@@ -116,12 +116,23 @@ async def running(
             await up.stop()
 
 
-async def start(folder: Path, ports: tuple[int, int, int], *options: str, **environment: str) -> Running:
+async def start(
+    folder: Path, ports: tuple[int, int, int], *options: str, **environment: str
+) -> Running:
     port, push_port, stripe_port = (str(number) for number in ports)
     process = await asyncio.create_subprocess_exec(
         *GITTIX,
         "up",
-        *("--data", str(folder), "--port", port, "--push-port", push_port, "--stripe-port", stripe_port),
+        *(
+            "--data",
+            str(folder),
+            "--port",
+            port,
+            "--push-port",
+            push_port,
+            "--stripe-port",
+            stripe_port,
+        ),
         *options,
         env=clean_environment() | environment,
         stdin=asyncio.subprocess.DEVNULL,
@@ -149,7 +160,9 @@ async def gittix(*arguments: str, **environment: str) -> tuple[int, str]:
 
 def clean_environment() -> dict[str, str]:
     """This environment without any setting of ours."""
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
+    kept = {
+        name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ
+    }
     return kept | {"COLUMNS": "120", "NO_COLOR": "1"}
 
 

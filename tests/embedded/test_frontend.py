@@ -29,7 +29,9 @@ def test_a_build_takes_the_locked_packages_and_is_kept(tmp_path: Path) -> None:
     assert not (tmp_path / "work").exists()
 
 
-def test_a_changed_source_asks_for_another_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_changed_source_asks_for_another_build(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     copy = tmp_path / "frontend"
     shutil.copytree(Path(sources.__file__).parent, copy, ignore=frontend.IGNORED)
     monkeypatch.setattr(frontend, "_sources", lambda: copy)

@@ -48,12 +48,16 @@ class Backup:
 
 async def run(postgres: Postgres, program: str, *arguments: str | Path, database: str) -> None:
     command = [bin_folder() / program, *arguments, "--dbname", postgres.url(database=database)]
-    done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, env=os.environ)
+    done = await asyncio.to_thread(
+        subprocess.run, command, capture_output=True, text=True, env=os.environ
+    )
     assert done.returncode == 0, done.stderr
 
 
 @pytest.fixture
-def durable(folder: Path, request: pytest.FixtureRequest) -> Iterator[tuple[Postgres, Postgres, str]]:
+def durable(
+    folder: Path, request: pytest.FixtureRequest
+) -> Iterator[tuple[Postgres, Postgres, str]]:
     """The old Postgres, a new and empty one, and Redis; all keep what they confirm."""
     place = folder / f"restore-{request.node.callspec.id}"
     before, after = place / "before", place / "after"
@@ -169,7 +173,9 @@ async def epoch_of(redis: Any) -> int:
 async def is_refilled(redis: Any, rows: Any) -> bool:
     """Whether the stream ends with the newest event of the database."""
     epoch, position = await rows.fetchrow("select epoch, position from events.relay")
-    waiting = await rows.fetchval("select exists (select from events.outbox where position is null)")
+    waiting = await rows.fetchval(
+        "select exists (select from events.outbox where position is null)"
+    )
     if waiting or not await redis.exists(STREAM):
         return False
     last: bytes = (await redis.xinfo_stream(STREAM))["last-generated-id"]

@@ -25,7 +25,11 @@ def test_every_empty_secret_is_filled_and_nothing_else_is_touched() -> None:
 
 def test_two_installations_share_no_secret() -> None:
     changed = [
-        {new for old, new in zip(EXAMPLE.splitlines(), fill(EXAMPLE).splitlines(), strict=True) if old != new}
+        {
+            new
+            for old, new in zip(EXAMPLE.splitlines(), fill(EXAMPLE).splitlines(), strict=True)
+            if old != new
+        }
         for _ in range(2)
     ]
     assert not changed[0] & changed[1]
@@ -37,6 +41,8 @@ def test_a_filled_file_is_not_filled_again() -> None:
 
 
 def test_references_are_written_out_where_that_is_asked_for() -> None:
-    lines = fill(f"{EXAMPLE}\nURL=redis://:${{REDIS_PASSWORD}}@redis/${{PORT}}\n", expand=True).splitlines()
+    lines = fill(
+        f"{EXAMPLE}\nURL=redis://:${{REDIS_PASSWORD}}@redis/${{PORT}}\n", expand=True
+    ).splitlines()
     password = next(line for line in lines if line.startswith("REDIS_PASSWORD=")).partition("=")[2]
     assert lines[-1] == f"URL=redis://:{password}@redis/${{PORT}}"

@@ -104,21 +104,28 @@ async def test_a_second_start_finds_the_data_and_a_stop_leaves_nothing_running(d
             assert len({show["currency"] for show in shows}) >= 4
             assert sum(show["available"] + show["held"] + show["sold"] for show in shows) >= 200
             signed_in = await visitor.post(
-                "/api/users/signin", json={"email": "ana@gittix.example", "password": "try-gittix-now"}
+                "/api/users/signin",
+                json={"email": "ana@gittix.example", "password": "try-gittix-now"},
             )
             assert signed_in.status_code == 200
             await sign_up(visitor, "newcomer")
         status, checked = await gittix("check", "--data", str(data))
         assert status == 0, checked
-        status, seeded = await gittix("seed", "--shows", "3", "--tickets", "40", "--data", str(data))
+        status, seeded = await gittix(
+            "seed", "--shows", "3", "--tickets", "40", "--data", str(data)
+        )
         assert status == 0, seeded
         async with up.visitor() as visitor:
             found = (await visitor.get("/api/shows", params={"limit": 100})).json()["items"]
         assert len(found) == len(shows) + 3
         status, env = await gittix("env", "--data", str(data))
         assert status == 0
-        assert dict(line.split("=", 1) for line in env.splitlines())["REDIS_URL"].startswith("unix://")
-        status, tail = await gittix("events", "tail", "-n", "60", "--no-follow", "--data", str(data))
+        assert dict(line.split("=", 1) for line in env.splitlines())["REDIS_URL"].startswith(
+            "unix://"
+        )
+        status, tail = await gittix(
+            "events", "tail", "-n", "60", "--no-follow", "--data", str(data)
+        )
         assert status == 0
         assert "user.registered" in tail
         assert await up.stop() == 0

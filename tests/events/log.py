@@ -57,7 +57,9 @@ async def record_orders(connection: Any, *numbers: int) -> None:
 @asynccontextmanager
 async def turning(system: System) -> AsyncIterator[tuple[Relay, Connection]]:
     """A relay that moves when it is told to."""
-    connection = await database.connect(system.settings.noun_database_url("relay"), name="tests-relay")
+    connection = await database.connect(
+        system.settings.noun_database_url("relay"), name="tests-relay"
+    )
     try:
         yield Relay(system.settings.noun_database_url("relay"), system.redis()), connection
     finally:
@@ -72,7 +74,9 @@ async def publish(system: System) -> None:
 
 
 async def stream(redis: Redis) -> list[Event]:
-    return [decode(entry_id.decode(), fields[FIELD]) for entry_id, fields in await redis.xrange(STREAM)]
+    return [
+        decode(entry_id.decode(), fields[FIELD]) for entry_id, fields in await redis.xrange(STREAM)
+    ]
 
 
 async def ids(redis: Redis) -> list[str]:

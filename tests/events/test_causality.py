@@ -72,7 +72,9 @@ async def hammered(system: System, role: str | None, change: Change) -> dict[UUI
     redis = system.redis()
 
     async def all_published() -> bool:
-        return bool(await owner.fetchval("select count(*) from events.outbox") == await redis.xlen(STREAM))
+        return bool(
+            await owner.fetchval("select count(*) from events.outbox") == await redis.xlen(STREAM)
+        )
 
     async with system.part("relay"):
         await asyncio.gather(*(work(number) for number in range(CONNECTIONS)))
@@ -86,7 +88,9 @@ async def hammered(system: System, role: str | None, change: Change) -> dict[UUI
 def inversions(versions: dict[UUID, list[int]]) -> int:
     """How many events of a ticket come after one that is newer."""
     return sum(
-        version <= max(seen[:at], default=0) for seen in versions.values() for at, version in enumerate(seen)
+        version <= max(seen[:at], default=0)
+        for seen in versions.values()
+        for at, version in enumerate(seen)
     )
 
 
@@ -120,7 +124,9 @@ async def touch(connection: Any, _: random.Random, ticket_id: UUID) -> None:
     await connection.execute("select public.touch($1)", ticket_id)
 
 
-async def test_holds_and_releases_of_hot_tickets_come_in_the_order_of_their_versions(system: System) -> None:
+async def test_holds_and_releases_of_hot_tickets_come_in_the_order_of_their_versions(
+    system: System,
+) -> None:
     versions = await hammered(system, "orders", hold_and_release)
     assert sum(map(len, versions.values())) > 20 * HOT_TICKETS
     assert inversions(versions) == 0

@@ -36,7 +36,9 @@ class Desk:
         self.tried: list[int] = []
 
     def consumer(self, member: str = "one", handler: Handler | None = None) -> Consumer:
-        made = Consumer(GROUP, self.redis, self._pool, "orders", handler or self.handle, types=TYPES)
+        made = Consumer(
+            GROUP, self.redis, self._pool, "orders", handler or self.handle, types=TYPES
+        )
         made._member = member
         return made
 
@@ -50,7 +52,9 @@ class Desk:
         await publish(self.system)
 
     async def effects(self) -> list[int]:
-        return [row["n"] for row in await self.rows.fetch("select n from orders.effects order by seq")]
+        return [
+            row["n"] for row in await self.rows.fetch("select n from orders.effects order by seq")
+        ]
 
     async def has(self, *numbers: int) -> bool:
         return sorted(await self.effects()) == sorted(numbers)
@@ -77,7 +81,9 @@ async def desk(system: System, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
     monkeypatch.setattr(consumers, "RETRY_SECONDS", 0.02)
     monkeypatch.setattr(consumers, "BLOCK_MS", 100)
     rows = await system.connect()
-    await rows.execute("create table orders.effects (n int, seq bigint generated always as identity)")
+    await rows.execute(
+        "create table orders.effects (n int, seq bigint generated always as identity)"
+    )
     async with open_stores(system.settings, "orders") as stores:
         yield Desk(system, rows, stores.pool)
 
@@ -155,7 +161,9 @@ async def test_an_effect_that_did_not_commit_is_not_acknowledged(desk: Desk) -> 
     assert await desk.pending() == 1
 
 
-async def test_a_poisoned_event_is_buried_after_five_tries_and_its_neighbours_flow(desk: Desk) -> None:
+async def test_a_poisoned_event_is_buried_after_five_tries_and_its_neighbours_flow(
+    desk: Desk,
+) -> None:
     def poisoned(event: Event) -> None:
         if event.envelope.version == 2:
             raise ValueError("poison")
@@ -212,7 +220,9 @@ async def test_two_poisoned_events_are_buried_each_by_itself(desk: Desk) -> None
     assert await desk.redis.exists("gittix:events:tries:" + GROUP) == 0
 
 
-async def test_tries_survive_a_crash_in_between(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_tries_survive_a_crash_in_between(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Three members die one after the other, each after it saw the event fail; together they try it five times."""
     monkeypatch.setattr(consumers, "RETRY_SECONDS", 30.0)
     monkeypatch.setattr(consumers, "CLAIM_IDLE_MS", 1)
@@ -325,7 +335,9 @@ async def test_groups_that_vanish_are_made_again_from_the_start(desk: Desk) -> N
     assert await desk.effects() == [1, 2, 3]
 
 
-async def test_entries_of_a_dead_member_are_taken_over(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_entries_of_a_dead_member_are_taken_over(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(consumers, "CLAIM_IDLE_MS", 20)
     monkeypatch.setattr(consumers, "BATCH", 2)
     await desk.publish(*range(7))

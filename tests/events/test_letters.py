@@ -159,7 +159,9 @@ async def test_a_letter_that_waits_outlives_its_consumer_and_the_streams_trim(sh
 async def test_two_who_send_back_the_same_letter_send_it_once(shop: Shop) -> None:
     await shop.bury(1)
     letters = await letters_of(shop.redis, None)
-    outcomes = await asyncio.gather(*(redrive(shop.redis, letters) for _ in range(5)), return_exceptions=True)
+    outcomes = await asyncio.gather(
+        *(redrive(shop.redis, letters) for _ in range(5)), return_exceptions=True
+    )
     assert [type(outcome) for outcome in outcomes].count(LetterError) == 4
     assert await shop.waits("first") == 1
 
@@ -205,9 +207,15 @@ async def test_the_commands_show_count_and_send_back(shop: Shop) -> None:
     assert first.split()[:4] == [letter, "first", "1-1", "order.created"]
     assert "ValueError('1 is poison')" in first
     assert second.split()[0] == other
-    assert await gittix("events", "redrive", letter, **environment) == (0, "sent back 1: 1 to first\n")
+    assert await gittix("events", "redrive", letter, **environment) == (
+        0,
+        "sent back 1: 1 to first\n",
+    )
     status, said = await gittix("events", "redrive", letter, **environment)
-    assert (status, said) == (1, f"gittix: there is no dead letter {letter}: was it sent back already?\n")
+    assert (status, said) == (
+        1,
+        f"gittix: there is no dead letter {letter}: was it sent back already?\n",
+    )
     assert await shop.letters(count=1) == [other]
 
 
@@ -215,7 +223,11 @@ async def test_the_commands_show_count_and_send_back(shop: Shop) -> None:
     ("arguments", "status", "says"),
     [
         (["--all"], 0, "nothing to send back\n"),
-        (["--all", "--consumer", "nobody"], 1, "gittix: there is no consumer nobody; there are: payments\n"),
+        (
+            ["--all", "--consumer", "nobody"],
+            1,
+            "gittix: there is no consumer nobody; there are: payments\n",
+        ),
         (["what"], 1, "gittix: 'what' is not the id of a letter; gittix events dead shows them\n"),
     ],
     ids=["all of none", "unknown consumer", "no id"],

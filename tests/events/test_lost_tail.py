@@ -43,7 +43,9 @@ class OwnRedis:
 
     def start(self) -> None:
         self._process = subprocess.Popen(
-            self._server.command(appendfsync="always"), stdout=subprocess.DEVNULL, start_new_session=True
+            self._server.command(appendfsync="always"),
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,
         )
         with redis.Redis(unix_socket_path=str(self._server.socket)) as client:
             for _ in range(500):
@@ -96,7 +98,10 @@ class Cut:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         log = push.connect(self.system.settings.redis_url, timeout_seconds=2)
-        async with self.system.part("relay"), open_stores(self.system.settings, "tickets") as tickets:
+        async with (
+            self.system.part("relay"),
+            open_stores(self.system.settings, "tickets") as tickets,
+        ):
             url = self.system.settings.noun_database_url("push")
             notifier = Notifier(url, tickets.pool, tickets.redis, Publisher(log))
             async with running(("notifier", notifier.run)):
@@ -134,7 +139,9 @@ class Cut:
 
     async def _recorded(self) -> bool:
         last = int((await ids(self.redis))[-1].partition("-")[2])
-        told = await self.rows.fetchval("select (position >> 1) & ((1::bigint << 40) - 1) from push.notifier")
+        told = await self.rows.fetchval(
+            "select (position >> 1) & ((1::bigint << 40) - 1) from push.notifier"
+        )
         return bool(told == last)
 
 

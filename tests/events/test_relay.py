@@ -23,18 +23,24 @@ async def rows(system: System) -> Any:
     return await system.connect()
 
 
-async def test_events_are_published_in_order_under_epoch_and_position(system: System, rows: Any) -> None:
+async def test_events_are_published_in_order_under_epoch_and_position(
+    system: System, rows: Any
+) -> None:
     await record(rows, 1, 2, 3)
     await publish(system)
     assert await ids(system.redis()) == ["1-1", "1-2", "1-3"]
     events = await stream(system.redis())
     written = await rows.fetch("select event_id, occurred_at from events.outbox order by id")
     assert event_ids(events) == [row["event_id"] for row in written]
-    assert [event.envelope.occurred_at for event in events] == [row["occurred_at"] for row in written]
+    assert [event.envelope.occurred_at for event in events] == [
+        row["occurred_at"] for row in written
+    ]
     assert [bytes(event.envelope.data) for event in events] == [b'{"n":%d}' % n for n in (1, 2, 3)]
 
 
-async def test_what_rolled_back_is_never_published_and_leaves_no_gap(system: System, rows: Any) -> None:
+async def test_what_rolled_back_is_never_published_and_leaves_no_gap(
+    system: System, rows: Any
+) -> None:
     transaction = rows.transaction()
     await transaction.start()
     await record(rows, 1)
@@ -152,21 +158,29 @@ async def test_rows_that_a_rival_numbered_are_not_skipped(system: System, rows: 
     assert await numbers(system.redis()) == [1, 2, 3]
 
 
-async def test_two_that_number_at_once_give_each_row_one_position(system: System, rows: Any) -> None:
+async def test_two_that_number_at_once_give_each_row_one_position(
+    system: System, rows: Any
+) -> None:
     await record(rows, *range(40))
     async with turning(system) as (_, one), turning(system) as (_, other):
-        counts = await asyncio.gather(*(relays.number(connection, 100) for connection in (one, other)))
+        counts = await asyncio.gather(
+            *(relays.number(connection, 100) for connection in (one, other))
+        )
     assert sorted(len(count) for count in counts) == [0, 40]
     found = await rows.fetch("select position from events.outbox order by id")
     assert [row["position"] for row in found] == list(range(1, 41))
     assert await rows.fetchval("select position from events.relay") == 40
 
 
-async def test_an_open_transaction_of_another_database_slows_nothing(system: System, rows: Any) -> None:
+async def test_an_open_transaction_of_another_database_slows_nothing(
+    system: System, rows: Any
+) -> None:
     """A fence on the oldest transaction of the cluster would wait for it."""
     name = f"other_{uuid4().hex}"
     await rows.execute(f"create database {name}")
-    other = await database.connect(system.settings.database_url.replace(_name(system), name), name="tests")
+    other = await database.connect(
+        system.settings.database_url.replace(_name(system), name), name="tests"
+    )
     try:
         await other.execute("create table writes (n int)")
         transaction = other.transaction(isolation="repeatable_read")
@@ -182,7 +196,9 @@ async def test_an_open_transaction_of_another_database_slows_nothing(system: Sys
         await rows.execute(f"drop database {name}")
 
 
-async def test_an_open_transaction_that_has_appended_stalls_nobody(system: System, rows: Any) -> None:
+async def test_an_open_transaction_that_has_appended_stalls_nobody(
+    system: System, rows: Any
+) -> None:
     slow = await system.connect()
     transaction = slow.transaction(isolation="repeatable_read")
     await transaction.start()
@@ -208,7 +224,9 @@ async def test_a_relay_that_died_after_appending_is_followed_without_gap_or_doub
     assert await numbers(system.redis()) == [1, 2, 3]
 
 
-async def test_an_emptied_redis_is_filled_again_by_the_running_relay(system: System, rows: Any) -> None:
+async def test_an_emptied_redis_is_filled_again_by_the_running_relay(
+    system: System, rows: Any
+) -> None:
     redis = system.redis()
     await record(rows, 1, 2)
     async with turning(system) as (relay, connection):
@@ -238,7 +256,9 @@ async def test_an_idle_relay_fills_an_emptied_redis_though_nothing_happens(
         await until(both)
 
 
-async def test_an_idle_relay_fills_an_emptied_redis_with_the_next_event(system: System, rows: Any) -> None:
+async def test_an_idle_relay_fills_an_emptied_redis_with_the_next_event(
+    system: System, rows: Any
+) -> None:
     redis = system.redis()
     async with system.part("relay"):
         await record(rows, 1)
@@ -375,10 +395,14 @@ async def test_numbering_and_purging_never_read_the_whole_log(
         await connection.execute("select pg_stat_force_next_flush()")
     assert await rows.fetchval(scans) == before
     found = await rows.fetch("select position, version from events.outbox order by position")
-    assert [(row["position"], row["version"]) for row in found] == [(n, n) for n in range(26, 20001)]
+    assert [(row["position"], row["version"]) for row in found] == [
+        (n, n) for n in range(26, 20001)
+    ]
 
 
-async def test_what_the_stream_has_not_got_is_not_purged_however_old(system: System, rows: Any) -> None:
+async def test_what_the_stream_has_not_got_is_not_purged_however_old(
+    system: System, rows: Any
+) -> None:
     await record(rows, 1, 2)
     await publish(system)
     await system.redis().flushall()
@@ -438,7 +462,9 @@ async def test_what_waits_is_counted(system: System, rows: Any) -> None:
         assert await relays.waiting(connection, 5) == (0, 0.0)
 
 
-async def test_what_came_to_pass_is_counted_once_and_how_late_holds_ended(system: System, rows: Any) -> None:
+async def test_what_came_to_pass_is_counted_once_and_how_late_holds_ended(
+    system: System, rows: Any
+) -> None:
     def counted(name: str, **labels: str) -> float:
         return REGISTRY.get_sample_value(name, labels) or 0.0
 
@@ -474,7 +500,9 @@ async def test_old_events_are_purged_once_they_are_published(system: System, row
     await record(rows, 1, 2)
     await publish(system)
     await record(rows, 3)
-    await rows.execute("update events.outbox set occurred_at = now() - interval '8 days' where version <> 2")
+    await rows.execute(
+        "update events.outbox set occurred_at = now() - interval '8 days' where version <> 2"
+    )
     async with turning(system) as (_, connection):
         assert await relays.purge(connection, 2) == 1
     left = await rows.fetch("select version from events.outbox order by id")
@@ -489,7 +517,9 @@ async def test_a_noun_appends_events_of_its_own_only(system: System, noun: str) 
     await connection.execute("select events.append($1, gen_random_uuid(), 1, '{}', null)", mine)
     for foreign in {*own.values(), "payment.started"} - {mine}:
         with pytest.raises(Exception, match="may not append"):
-            await connection.execute("select events.append($1, gen_random_uuid(), 1, '{}', null)", foreign)
+            await connection.execute(
+                "select events.append($1, gen_random_uuid(), 1, '{}', null)", foreign
+            )
 
 
 async def _lease_holders(rows: Any) -> int:

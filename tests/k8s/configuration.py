@@ -5,7 +5,15 @@ from collections.abc import Iterator
 
 from backend.kernel.settings import NOUNS, SettingsError, load
 from tests import processes
-from tests.k8s.rendered import ROOT, Document, Rendered, containers, main_container, name_of, secret_variables
+from tests.k8s.rendered import (
+    ROOT,
+    Document,
+    Rendered,
+    containers,
+    main_container,
+    name_of,
+    secret_variables,
+)
 from tests.processes import ALSO_TOLD, SETTINGS, TELEMETRY
 
 OURS = ("gittix", "gittix-frontend")
@@ -27,7 +35,9 @@ def needs(container: Document) -> tuple[str, ...]:
 def variables_are_settings(rendered: Rendered) -> Iterator[str]:
     asked = _asked_by_the_ingress()
     for name, container, environment in _processes(rendered):
-        known = SETTINGS if _is_ours(container) else asked if name == "ingress" else set(environment)
+        known = (
+            SETTINGS if _is_ours(container) else asked if name == "ingress" else set(environment)
+        )
         for variable in environment.keys() - known:
             if not TELEMETRY.fullmatch(variable):
                 yield f"{name}: {variable} is no setting"
@@ -59,7 +69,11 @@ def secrets_are_references(rendered: Rendered) -> Iterator[str]:
     for name, container, _ in _processes(rendered):
         for entry in container.get("env", ()):
             value = entry.get("value", "")
-            if SECRET_NAME.search(entry["name"]) and not value.startswith("$(") and "value" in entry:
+            if (
+                SECRET_NAME.search(entry["name"])
+                and not value.startswith("$(")
+                and "value" in entry
+            ):
                 yield f"{name}: {entry['name']} is written out"
     for config in rendered.of("ConfigMap"):
         for key, value in config["data"].items():
@@ -96,7 +110,9 @@ def _processes(rendered: Rendered) -> Iterator[tuple[str, Document, dict[str, st
     """Each container, its workload's name, and its environment with a sample where a Secret is."""
     for workload in rendered.workloads():
         for container in containers(workload):
-            samples = {variable: SAMPLE.get(variable, "sample") for variable in secret_variables(container)}
+            samples = {
+                variable: SAMPLE.get(variable, "sample") for variable in secret_variables(container)
+            }
             yield name_of(workload), container, rendered.settings(container) | samples
 
 

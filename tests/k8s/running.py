@@ -45,7 +45,9 @@ def pods_are_restricted(rendered: Rendered) -> Iterator[str]:
             if not VOLUMES & volume.keys():
                 yield f"{name}: volume {volume['name']} is of a kind that is not allowed"
         for container in containers(workload):
-            yield from _unrestricted(name, {**context, **container.get("securityContext", {})}, container)
+            yield from _unrestricted(
+                name, {**context, **container.get("securityContext", {})}, container
+            )
     for account in rendered.of("ServiceAccount"):
         if account.get("automountServiceAccountToken") is not False:
             yield f"ServiceAccount {name_of(account)}: its pods get a token"
@@ -68,7 +70,10 @@ def _unrestricted(name: str, context: Document, container: Document) -> Iterator
 
 def the_namespace_enforces(rendered: Rendered) -> Iterator[str]:
     for namespace in rendered.of("Namespace"):
-        if namespace["metadata"]["labels"].get("pod-security.kubernetes.io/enforce") != "restricted":
+        if (
+            namespace["metadata"]["labels"].get("pod-security.kubernetes.io/enforce")
+            != "restricted"
+        ):
             yield "the namespace admits pods that are not restricted"
     inside = {name_of(namespace) for namespace in rendered.of("Namespace")}
     for document in rendered.documents:
@@ -106,7 +111,9 @@ def pods_have_time_to_end(rendered: Rendered) -> Iterator[str]:
     for workload in rendered.of("Deployment", "StatefulSet"):
         spec, container = pod(workload), main_container(workload)
         settings = rendered.settings(container)
-        before = container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
+        before = (
+            container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
+        )
         needed = before + _own_seconds(container, settings)
         if spec.get("terminationGracePeriodSeconds", 0) <= needed:
             yield f"{name_of(workload)}: it needs more than {needed:.0f} s to end"

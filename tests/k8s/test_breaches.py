@@ -26,7 +26,9 @@ def named(rendered: Rendered, kind: str, name: str) -> Document:
 
 def config(rendered: Rendered, key: str) -> dict[str, str]:
     """The data of the ConfigMap that has this key."""
-    data: dict[str, str] = next(each["data"] for each in rendered.of("ConfigMap") if key in each["data"])
+    data: dict[str, str] = next(
+        each["data"] for each in rendered.of("ConfigMap") if key in each["data"]
+    )
     return data
 
 
@@ -79,7 +81,8 @@ BREACHES: Mapping[Rule, Mapping[str, Plant]] = {
             r.workload("orders")["spec"]["selector"], matchLabels={NAME: "order"}
         ),
         "a budget of nobody": lambda r: settle(
-            named(r, "PodDisruptionBudget", "push")["spec"]["selector"], matchLabels={NAME: "pusher"}
+            named(r, "PodDisruptionBudget", "push")["spec"]["selector"],
+            matchLabels={NAME: "pusher"},
         ),
         "a policy of nobody": lambda r: settle(
             policy(r, "auth-to-push"), podSelector={"matchLabels": {NAME: "authh"}}
@@ -103,7 +106,9 @@ BREACHES: Mapping[Rule, Mapping[str, Plant]] = {
     },
     wiring.references_resolve: {
         "a service account that is missing": lambda r: without(r, "ServiceAccount", "relay"),
-        "another's service account": lambda r: settle(pod(r.workload("relay")), serviceAccountName="auth"),
+        "another's service account": lambda r: settle(
+            pod(r.workload("relay")), serviceAccountName="auth"
+        ),
         "another's Secret": lambda r: settle(
             app(r, "auth")["env"][0]["valueFrom"]["secretKeyRef"], name="passwords"
         ),
@@ -135,12 +140,16 @@ BREACHES: Mapping[Rule, Mapping[str, Plant]] = {
     },
     wiring.each_version_has_a_migration_of_its_own: {
         "one name for all": lambda r: settle(r.of("Job")[0]["metadata"], name="migrate"),
-        "another version": lambda r: settle(app(r, "migrate"), image="registry.example.com/gittix:0.0.9"),
+        "another version": lambda r: settle(
+            app(r, "migrate"), image="registry.example.com/gittix:0.0.9"
+        ),
     },
     running.pods_are_restricted: {
         "root": lambda r: settle(pod(r.workload("auth"))["securityContext"], runAsNonRoot=False),
         "root by number": lambda r: settle(security(r, "ingress"), runAsUser=0),
-        "no seccomp": lambda r: settle(pod(r.workload("auth"))["securityContext"], seccompProfile={}),
+        "no seccomp": lambda r: settle(
+            pod(r.workload("auth"))["securityContext"], seccompProfile={}
+        ),
         "more than it is": lambda r: settle(security(r, "auth"), allowPrivilegeEscalation=True),
         "a capability": lambda r: settle(
             security(r, "auth"), capabilities={"drop": ["ALL"], "add": ["NET_RAW"]}
@@ -162,23 +171,31 @@ BREACHES: Mapping[Rule, Mapping[str, Plant]] = {
         "it only warns": lambda r: r.of("Namespace")[0]["metadata"]["labels"].pop(
             "pod-security.kubernetes.io/enforce"
         ),
-        "another namespace": lambda r: settle(named(r, "Service", "auth")["metadata"], namespace="default"),
+        "another namespace": lambda r: settle(
+            named(r, "Service", "auth")["metadata"], namespace="default"
+        ),
     },
     running.resources_are_bounded: {
         "no limit": lambda r: app(r, "relay")["resources"]["limits"].pop("memory"),
         "no request": lambda r: app(r, "relay")["resources"].pop("requests"),
-        "a volume without end": lambda r: settle(pod(r.workload("relay"))["volumes"][0], emptyDir={}),
+        "a volume without end": lambda r: settle(
+            pod(r.workload("relay"))["volumes"][0], emptyDir={}
+        ),
     },
     running.pods_are_probed: {
         "none": lambda r: app(r, "relay").pop("startupProbe"),
-        "killed for its store": lambda r: settle(app(r, "auth")["livenessProbe"]["httpGet"], path="/readyz"),
+        "killed for its store": lambda r: settle(
+            app(r, "auth")["livenessProbe"]["httpGet"], path="/readyz"
+        ),
         "ready when it is not": lambda r: settle(
             app(r, "auth")["readinessProbe"]["httpGet"], path="/healthz"
         ),
     },
     running.pods_have_time_to_end: {
         "the gateway's drain": lambda r: settle(config(r, "DRAIN_SECONDS"), DRAIN_SECONDS="40"),
-        "a service's delay": lambda r: settle(config(r, "DRAIN_SECONDS"), SHUTDOWN_DELAY_SECONDS="50"),
+        "a service's delay": lambda r: settle(
+            config(r, "DRAIN_SECONDS"), SHUTDOWN_DELAY_SECONDS="50"
+        ),
         "the ingress's sleep": lambda r: settle(
             app(r, "ingress")["lifecycle"]["preStop"]["sleep"], seconds=30
         ),
@@ -196,7 +213,9 @@ BREACHES: Mapping[Rule, Mapping[str, Plant]] = {
     configuration.variables_are_settings: {
         "a slip of the pen": lambda r: settle(config(r, "LOG_FORMAT"), LOG_FROMAT="json"),
         "one that a pod alone has": lambda r: variable(r, "orders", "HOLD_SECS", "60"),
-        "one that nginx does not know": lambda r: settle(config(r, "LISTEN_PORT"), REQUESTS_RATE="1r/s"),
+        "one that nginx does not know": lambda r: settle(
+            config(r, "LISTEN_PORT"), REQUESTS_RATE="1r/s"
+        ),
     },
     configuration.processes_have_what_they_need: {
         "a setting is missing": lambda r: config(r, "PUSHER_APP_ID").pop("PUSHER_APP_ID"),
@@ -222,7 +241,11 @@ BREACHES: Mapping[Rule, Mapping[str, Plant]] = {
     arrows.metrics_are_scraped: {
         "nobody looks for it": lambda r: settle(
             config(r, "prometheus.yml"),
-            **{"prometheus.yml": config(r, "prometheus.yml")["prometheus.yml"].replace("relay, ", "")},
+            **{
+                "prometheus.yml": config(r, "prometheus.yml")["prometheus.yml"].replace(
+                    "relay, ", ""
+                )
+            },
         ),
     },
     arrows.nothing_is_open_by_itself: {
@@ -235,16 +258,22 @@ BREACHES: Mapping[Rule, Mapping[str, Plant]] = {
     },
     arrows.arrows_are_those_needed: {
         "a store is cut off": lambda r: without(r, "NetworkPolicy", "to-redis"),
-        "one more has the money": lambda r: policy(r, "to-stripe")["podSelector"]["matchExpressions"][0][
-            "values"
-        ].append("orders"),
-        "another port": lambda r: settle(rule(r, "ingress-to-services", "egress")["ports"][0], port=8001),
-        "the shop asks Postgres": lambda r: policy(r, "to-postgres")["podSelector"]["matchExpressions"][0][
-            "values"
-        ].append("frontend"),
+        "one more has the money": lambda r: policy(r, "to-stripe")["podSelector"][
+            "matchExpressions"
+        ][0]["values"].append("orders"),
+        "another port": lambda r: settle(
+            rule(r, "ingress-to-services", "egress")["ports"][0], port=8001
+        ),
+        "the shop asks Postgres": lambda r: policy(r, "to-postgres")["podSelector"][
+            "matchExpressions"
+        ][0]["values"].append("frontend"),
         "Prometheus asks for what is not there": lambda r: settle(
             config(r, "prometheus.yml"),
-            **{"prometheus.yml": config(r, "prometheus.yml")["prometheus.yml"].replace("9100", "9109")},
+            **{
+                "prometheus.yml": config(r, "prometheus.yml")["prometheus.yml"].replace(
+                    "9100", "9109"
+                )
+            },
         ),
     },
     arrows.targets_let_them_in: {

@@ -9,7 +9,14 @@ import pytest
 import yaml
 
 from tests.k8s.configuration import connections
-from tests.k8s.rendered import OVERLAYS, ROOT, Rendered, containers, main_container, secret_variables
+from tests.k8s.rendered import (
+    OVERLAYS,
+    ROOT,
+    Rendered,
+    containers,
+    main_container,
+    secret_variables,
+)
 from tests.k8s.tools import gateway_faults
 
 # The oldest that everything here is in: the sleep of a preStop.
@@ -32,7 +39,8 @@ def faults(document: dict[str, Any]) -> str:
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_every_document_keeps_its_schema(overlay: str, overlays: Mapping[str, Rendered]) -> None:
     found = {
-        f"{each['kind']} {each['metadata']['name']}": faults(each) for each in overlays[overlay].documents
+        f"{each['kind']} {each['metadata']['name']}": faults(each)
+        for each in overlays[overlay].documents
     }
     assert {name: fault for name, fault in found.items() if fault} == {}
 
@@ -46,7 +54,12 @@ def test_every_document_keeps_its_schema(overlay: str, overlays: Mapping[str, Re
             "metadata": {"name": "x"},
             "spec": {"ports": [{"port": "http"}]},
         },
-        {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "x"}, "spec": {"selectors": {}}},
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": "x"},
+            "spec": {"selectors": {}},
+        },
         {"apiVersion": "v1", "kind": "Servant", "metadata": {"name": "x"}},
         {
             "apiVersion": f"{GATEWAY}v1",
@@ -71,7 +84,9 @@ def test_the_page_names_the_secrets_keys(overlays: Mapping[str, Rendered]) -> No
     assert set(re.findall(r"^\| `([A-Z_]+)` \|", README, re.MULTILINE)) == used
 
 
-def test_the_page_says_how_many_connections_postgres_must_allow(overlays: Mapping[str, Rendered]) -> None:
+def test_the_page_says_how_many_connections_postgres_must_allow(
+    overlays: Mapping[str, Rendered],
+) -> None:
     assert f"**{connections(overlays['prod'])} connections**" in README
 
 
@@ -93,7 +108,9 @@ def test_images_have_the_user_that_pods_run_as(overlays: Mapping[str, Rendered])
 def test_the_ingress_runs_the_files_that_compose_runs(overlays: Mapping[str, Rendered]) -> None:
     ingress = overlays["prod"].workload("ingress")
     volume = next(
-        each for each in ingress["spec"]["template"]["spec"]["volumes"] if each["name"] == "configuration"
+        each
+        for each in ingress["spec"]["template"]["spec"]["volumes"]
+        if each["name"] == "configuration"
     )
     config = overlays["prod"].named("ConfigMap", volume["configMap"]["name"])
     assert config is not None
@@ -105,7 +122,9 @@ def test_the_ingress_runs_the_files_that_compose_runs(overlays: Mapping[str, Ren
 
 def test_prometheus_has_the_rules_and_targets_of_compose(overlays: Mapping[str, Rendered]) -> None:
     folder = "k8s/components/monitoring"
-    mounted = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]["prometheus"]["volumes"]
+    mounted = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]["prometheus"][
+        "volumes"
+    ]
     for name in ("prometheus.yml", "rules.yaml"):
         assert [volume for volume in mounted if volume.startswith(f"./{folder}/{name}:")]
         found = [each["data"] for each in overlays["prod"].of("ConfigMap") if name in each["data"]]

@@ -39,7 +39,9 @@ def selectors_match(rendered: Rendered) -> Iterator[str]:
 def service_ports_exist(rendered: Rendered) -> Iterator[str]:
     for service in rendered.of("Service"):
         for workload in rendered.selected({"matchLabels": service["spec"]["selector"]}):
-            known = {port["name"]: port["containerPort"] for port in main_container(workload)["ports"]}
+            known = {
+                port["name"]: port["containerPort"] for port in main_container(workload)["ports"]
+            }
             for port in service["spec"]["ports"]:
                 number = known.get(port["targetPort"])
                 if number is None:
@@ -53,7 +55,9 @@ def probes_ask_ports_that_exist(rendered: Rendered) -> Iterator[str]:
         container = main_container(workload)
         known = {port["name"] for port in container["ports"]}
         for probe in PROBES:
-            asked = container.get(probe, {}).get("httpGet") or container.get(probe, {}).get("tcpSocket")
+            asked = container.get(probe, {}).get("httpGet") or container.get(probe, {}).get(
+                "tcpSocket"
+            )
             if asked and asked["port"] not in known:
                 yield f"{name_of(workload)}: its {probe} asks port {asked['port']}, which it has not"
 
@@ -63,7 +67,9 @@ def ports_are_those_listened_on(rendered: Rendered) -> Iterator[str]:
     for workload in rendered.of("Deployment", "StatefulSet"):
         container = main_container(workload)
         words = [*container.get("args", ())]
-        told = {words[words.index(flag) + 1] for flag in ("--port", "--metrics-port") if flag in words}
+        told = {
+            words[words.index(flag) + 1] for flag in ("--port", "--metrics-port") if flag in words
+        }
         settings = rendered.settings(container)
         if pod_labels(workload).get("app.kubernetes.io/component") == "worker":
             told.add(settings.get("OPS_PORT", ""))
@@ -90,7 +96,9 @@ def references_resolve(rendered: Rendered) -> Iterator[str]:
                 if secret.partition("-")[0] != SECRET:
                     yield f"{name}: {entry['name']} comes from Secret {secret}"
         for volume in pod(workload).get("volumes", ()):
-            if "configMap" in volume and not rendered.named("ConfigMap", volume["configMap"]["name"]):
+            if "configMap" in volume and not rendered.named(
+                "ConfigMap", volume["configMap"]["name"]
+            ):
                 yield f"{name}: there is no ConfigMap {volume['configMap']['name']}"
     for scaler in rendered.of("HorizontalPodAutoscaler"):
         target = rendered.named("Deployment", scaler["spec"]["scaleTargetRef"]["name"])
@@ -122,7 +130,9 @@ def images_are_pinned(rendered: Rendered) -> Iterator[str]:
 
 
 def the_ingress_finds_its_services(rendered: Rendered) -> Iterator[str]:
-    for variable, address in rendered.settings(main_container(rendered.workload("ingress"))).items():
+    for variable, address in rendered.settings(
+        main_container(rendered.workload("ingress"))
+    ).items():
         if not variable.endswith("_UPSTREAM"):
             continue
         found = UPSTREAM.match(address)

@@ -58,7 +58,9 @@ async def written(owner: Any) -> tuple[int, ...]:
 
 
 @requests
-async def test_a_repeat_gets_the_same_bytes_and_writes_nothing(request_of: RequestOf, system: System) -> None:
+async def test_a_repeat_gets_the_same_bytes_and_writes_nothing(
+    request_of: RequestOf, system: System
+) -> None:
     await system.start("api")
     person, request = system.person(), await request_of(system)
     owner = await system.connect()
@@ -116,7 +118,9 @@ async def test_other_keys_are_other_requests(system: System) -> None:
 
 
 @requests
-async def test_a_repeat_during_the_first_is_told_to_wait(request_of: RequestOf, system: System) -> None:
+async def test_a_repeat_during_the_first_is_told_to_wait(
+    request_of: RequestOf, system: System
+) -> None:
     await system.start("api")
     person, request = system.person(), await request_of(system)
     schema: Literal["orders", "tickets"] = "orders" if request[0] == "/api/orders" else "tickets"
@@ -179,7 +183,11 @@ async def test_an_order_is_cancelled_once_by_a_key(system: System) -> None:
     path = f"/api/orders/{order['id']}"
     assert (await person.delete(path, key="cancel")).status_code == 204
     again = await person.delete(path, key="cancel")
-    assert (again.status_code, again.content, again.headers["idempotent-replayed"]) == (204, b"", "true")
+    assert (again.status_code, again.content, again.headers["idempotent-replayed"]) == (
+        204,
+        b"",
+        "true",
+    )
     assert code(await person.delete(path, key="place")) == (422, "idempotency_key_reused")
 
 
@@ -217,7 +225,9 @@ async def test_a_refusal_of_an_order_that_will_not_change_is_remembered(system: 
     mixed = ("/api/orders", {"ticket_ids": [euro["id"], dollar["id"]]})
     first = await keyed(buyer, mixed, "cart")
     assert code(first) == (422, "mixed_currency")
-    assert (await seller.put(f"/api/tickets/{dollar['id']}", {"currency": "EUR"})).status_code == 200
+    assert (
+        await seller.put(f"/api/tickets/{dollar['id']}", {"currency": "EUR"})
+    ).status_code == 200
     again = await keyed(buyer, mixed, "cart")
     assert (again.status_code, again.content) == (first.status_code, first.content)
     assert again.headers["content-type"] == first.headers["content-type"]
@@ -256,10 +266,14 @@ async def test_a_key_lives_a_day(request_of: RequestOf, system: System) -> None:
     owner = await system.connect()
     first = await keyed(person, request, "again")
     async with database_pool(system, schema) as pool:
-        await owner.execute(f"update {schema}.idempotency_keys set created_at = now() - interval '23 hours'")
+        await owner.execute(
+            f"update {schema}.idempotency_keys set created_at = now() - interval '23 hours'"
+        )
         assert await purge(pool, schema) == 0
         assert (await keyed(person, request, "again")).content == first.content
-        await owner.execute(f"update {schema}.idempotency_keys set created_at = now() - interval '25 hours'")
+        await owner.execute(
+            f"update {schema}.idempotency_keys set created_at = now() - interval '25 hours'"
+        )
         assert await purge(pool, schema) == 1
     assert "idempotent-replayed" not in (await keyed(person, request, "again")).headers
 
@@ -278,8 +292,12 @@ async def test_an_unusable_key_is_refused(key: str, system: System) -> None:
     await system.start("api")
     person = system.person()
     for path in ("/api/shows", "/api/tickets", "/api/orders"):
-        body = (await show_request(system))[1] if path == "/api/shows" else {"ticket_id": str(uuid4())}
+        body = (
+            (await show_request(system))[1] if path == "/api/shows" else {"ticket_id": str(uuid4())}
+        )
         if path == "/api/tickets":
             body = {"show_id": str(uuid4()), "price": 1, "currency": "EUR"}
-        reply = await person.http.post(path, json=body, headers=[(b"Idempotency-Key", key.encode("latin-1"))])
+        reply = await person.http.post(
+            path, json=body, headers=[(b"Idempotency-Key", key.encode("latin-1"))]
+        )
         assert code(reply) == (422, "bad_idempotency_key")

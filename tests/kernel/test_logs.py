@@ -26,13 +26,18 @@ except ConnectionError:
 
 
 def written() -> list[dict[str, Any]]:
-    done = subprocess.run([sys.executable, "-c", PROCESS], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", PROCESS], capture_output=True, text=True, check=True
+    )
     return [json.loads(line) for line in done.stderr.splitlines()]
 
 
 def test_each_line_is_named_and_those_of_one_click_have_its_id() -> None:
     lines = written()
-    assert [line["event"] for line in lines[:2]] == ["told", "could not reach redis://:***@cache:6379/0"]
+    assert [line["event"] for line in lines[:2]] == [
+        "told",
+        "could not reach redis://:***@cache:6379/0",
+    ]
     assert {line["service"] for line in lines} == {"gittix-tests"}
     assert all(line["version"] and line["timestamp"] and line["level"] for line in lines)
     assert [line.get("correlation_id", "")[-1:] for line in lines] == ["7", "7", "", ""]

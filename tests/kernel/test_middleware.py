@@ -29,12 +29,22 @@ async def fail(_request: Request) -> Response:
 
 def app(*, secure: bool = False) -> Starlette:
     routes = [
-        Route("/api/echo", echo, methods=["GET", "POST", "PUT", "PATCH", "DELETE"], include_in_schema=False),
+        Route(
+            "/api/echo",
+            echo,
+            methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+            include_in_schema=False,
+        ),
         Route("/page", echo, include_in_schema=False),
         Route("/api/fail", fail, include_in_schema=False),
     ]
     return build(
-        [], verifier=None, origins=frozenset({OURS}), secure=secure, routes=routes, max_body_bytes=LIMIT
+        [],
+        verifier=None,
+        origins=frozenset({OURS}),
+        secure=secure,
+        routes=routes,
+        max_body_bytes=LIMIT,
     )
 
 
@@ -53,7 +63,11 @@ ALLOWED: dict[str, dict[str, str]] = {
     "cookie, no browser": {"Cookie": COOKIE},
     "cookie, same origin by fetch metadata": {"Cookie": COOKIE, "Sec-Fetch-Site": "same-origin"},
     "cookie, typed address": {"Cookie": COOKIE, "Sec-Fetch-Site": "none"},
-    "token, foreign page": {"Authorization": "Bearer x", "Cookie": COOKIE, "Origin": "https://evil.test"},
+    "token, foreign page": {
+        "Authorization": "Bearer x",
+        "Cookie": COOKIE,
+        "Origin": "https://evil.test",
+    },
     "somebody else's cookie, foreign page": {"Cookie": "theirs=1", "Origin": "https://evil.test"},
 }
 REFUSED: dict[str, dict[str, str]] = {
@@ -66,9 +80,18 @@ REFUSED: dict[str, dict[str, str]] = {
     "another case": {"Cookie": COOKIE, "Origin": OURS.upper()},
     "cross-site without origin": {"Cookie": COOKIE, "Sec-Fetch-Site": "cross-site"},
     "another subdomain without origin": {"Cookie": COOKIE, "Sec-Fetch-Site": "same-site"},
-    "our cookie behind an odd one": {"Cookie": f'p={{"a":1}}; {COOKIE}', "Origin": "https://evil.test"},
-    "our cookie behind a quoted one": {"Cookie": f'q="a; b"; {COOKIE}', "Origin": "https://evil.test"},
-    "our cookie behind nonsense": {"Cookie": f"=; ;;a; \u00e9=1; {COOKIE}", "Origin": "https://evil.test"},
+    "our cookie behind an odd one": {
+        "Cookie": f'p={{"a":1}}; {COOKIE}',
+        "Origin": "https://evil.test",
+    },
+    "our cookie behind a quoted one": {
+        "Cookie": f'q="a; b"; {COOKIE}',
+        "Origin": "https://evil.test",
+    },
+    "our cookie behind nonsense": {
+        "Cookie": f"=; ;;a; \u00e9=1; {COOKIE}",
+        "Origin": "https://evil.test",
+    },
     "the refresh cookie alone": {"Cookie": "gittix_refresh=x", "Origin": "https://evil.test"},
 }
 
@@ -85,7 +108,10 @@ async def test_a_write_with_our_cookie_from_another_page_is_refused(
     case: str, method: str, client: httpx.AsyncClient
 ) -> None:
     headers = [(name.encode(), value.encode()) for name, value in REFUSED[case].items()]
-    assert code(await client.request(method, "/api/echo", headers=headers)) == (403, "origin_refused")
+    assert code(await client.request(method, "/api/echo", headers=headers)) == (
+        403,
+        "origin_refused",
+    )
 
 
 @pytest.mark.parametrize("case", REFUSED)
@@ -106,7 +132,9 @@ async def test_a_request_id_is_echoed_and_is_the_correlation_id(client: httpx.As
 
 
 @pytest.mark.parametrize("given", [None, "", "nonsense", "x" * 5000, "1; drop table"])
-async def test_a_request_without_a_usable_id_gets_one(given: str | None, client: httpx.AsyncClient) -> None:
+async def test_a_request_without_a_usable_id_gets_one(
+    given: str | None, client: httpx.AsyncClient
+) -> None:
     headers = {"X-Request-Id": given} if given is not None else {}
     reply = await client.get("/api/echo", headers=headers)
     assert str(UUID(reply.headers["x-request-id"])) == reply.json()["id"] != given
@@ -128,7 +156,9 @@ async def test_behind_https_browsers_are_told_to_stay_there() -> None:
         assert "max-age=" in (await client.get("/page")).headers["strict-transport-security"]
 
 
-async def test_a_body_of_the_limit_passes_and_one_byte_more_does_not(client: httpx.AsyncClient) -> None:
+async def test_a_body_of_the_limit_passes_and_one_byte_more_does_not(
+    client: httpx.AsyncClient,
+) -> None:
     assert (await client.post("/api/echo", content=b"x" * LIMIT)).json()["bytes"] == LIMIT
     refused = await client.post("/api/echo", content=b"x" * (LIMIT + 1))
     assert code(refused) == (413, "body_too_large")

@@ -18,7 +18,9 @@ from tests.system import System
 
 FIRST = Migration(1, "first", "create table shelf (id int primary key)")
 SECOND = Migration(2, "second", "insert into shelf values (1)")
-FUNCTIONS = Migration(None, "functions/shelf.sql", "create or replace function depth() returns int return 1")
+FUNCTIONS = Migration(
+    None, "functions/shelf.sql", "create or replace function depth() returns int return 1"
+)
 BROKEN = Migration(3, "broken", "insert into shelf values (2); select 1 / 0")
 
 
@@ -118,7 +120,14 @@ async def test_the_projects_own_migrations_run_twice_on_a_fresh_database(
 def test_numbered_sql_files_are_read_and_then_functions(tmp_path: Path) -> None:
     (tmp_path / "functions").mkdir()
     (tmp_path / "functions" / "c.sql").write_text("-- c")
-    for name in ("0002_b.sql", "0001_a.sql", "notes.txt", "3_c.sql", "0003_c.sql.orig", "__init__.py"):
+    for name in (
+        "0002_b.sql",
+        "0001_a.sql",
+        "notes.txt",
+        "3_c.sql",
+        "0003_c.sql.orig",
+        "__init__.py",
+    ):
         (tmp_path / name).write_text(f"-- {name}")
     assert read(tmp_path) == [
         Migration(1, "a", "-- 0001_a.sql"),
@@ -127,14 +136,17 @@ def test_numbered_sql_files_are_read_and_then_functions(tmp_path: Path) -> None:
     ]
 
 
-async def test_a_role_gets_the_password_of_its_url(url: str, postgres: Postgres, shelf: Any) -> None:
+async def test_a_role_gets_the_password_of_its_url(
+    url: str, postgres: Postgres, shelf: Any
+) -> None:
     await shelf.execute("drop role if exists shelf_keeper; create role shelf_keeper login")
     odd = "pa'ss%\\ word"
     try:
         role_url = postgres.url(role="shelf_keeper", password=odd)
         await migrate(url, [FIRST], role_urls=[role_url])
         keeper = await database.connect(
-            postgres.url(role="shelf_keeper", password=odd, database=f"migrations_{os.getpid()}"), name="t"
+            postgres.url(role="shelf_keeper", password=odd, database=f"migrations_{os.getpid()}"),
+            name="t",
         )
         assert await keeper.fetchval("select current_user") == "shelf_keeper"
         await keeper.close()

@@ -99,7 +99,10 @@ async def test_a_unix_socket_is_its_owners_and_replaces_one_that_was_left(tmp_pa
         assert path.stat().st_mode & 0o777 == 0o600
         async with httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(uds=str(path))) as client:
             with readiness.by({}):
-                assert (await client.get("http://relay/readyz")).json() == {"status": "ready", "checks": {}}
+                assert (await client.get("http://relay/readyz")).json() == {
+                    "status": "ready",
+                    "checks": {},
+                }
 
 
 async def test_an_address_in_use_is_told_with_what_to_do() -> None:
@@ -148,14 +151,24 @@ async def test_relays_are_ready_whether_standing_by_or_active(system: System) ->
         async with AsyncExitStack() as stack:
             async with lease(url, LEASE, name="rival"):
                 await stack.enter_async_context(running(("relay", relay.run)))
-                assert await says(relay, "standby") == {"database": "ok", "redis": "ok", "relay": "standby"}
-            assert await says(relay, "active") == {"database": "ok", "redis": "ok", "relay": "active"}
+                assert await says(relay, "standby") == {
+                    "database": "ok",
+                    "redis": "ok",
+                    "relay": "standby",
+                }
+            assert await says(relay, "active") == {
+                "database": "ok",
+                "redis": "ok",
+                "relay": "active",
+            }
     finally:
         await redis.aclose()
 
 
 @pytest.mark.parametrize("command", [["relay"], ["worker"], ["worker", "jobs"]], ids=" ".join)
-async def test_the_commands_are_ready_with_all_that_they_run(system: System, command: list[str]) -> None:
+async def test_the_commands_are_ready_with_all_that_they_run(
+    system: System, command: list[str]
+) -> None:
     loops = {
         "relay": {"relay"},
         "worker": {

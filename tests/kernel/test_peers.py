@@ -66,7 +66,8 @@ async def test_the_readiness_and_metrics_of_the_whole(tmp_path: Path) -> None:
     heartbeat("a loop of the whole")
     socket, port = str(tmp_path / "relay.sock"), free_port()
     peers = Peers(
-        "api", {"relay": socket, "push": f"http://127.0.0.1:{port}", "gone": str(tmp_path / "none.sock")}
+        "api",
+        {"relay": socket, "push": f"http://127.0.0.1:{port}", "gone": str(tmp_path / "none.sock")},
     )
     async with (
         AsyncExitStack() as stack,

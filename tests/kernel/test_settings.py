@@ -57,8 +57,14 @@ def test_every_malformed_value_is_named_at_once() -> None:
 
 
 def test_values_are_read_by_their_types_and_the_rest_keeps_its_default() -> None:
-    settings = load({"HOLD_SECONDS": " 30 ", "FEE_PERCENT": "2.5", "PUSHER_TLS": "false", "UNRELATED": "x"})
-    assert (settings.hold_seconds, settings.fee_percent, settings.pusher_tls) == (30, Decimal("2.5"), False)
+    settings = load(
+        {"HOLD_SECONDS": " 30 ", "FEE_PERCENT": "2.5", "PUSHER_TLS": "false", "UNRELATED": "x"}
+    )
+    assert (settings.hold_seconds, settings.fee_percent, settings.pusher_tls) == (
+        30,
+        Decimal("2.5"),
+        False,
+    )
     assert (settings.payment_grace_seconds, settings.max_tickets_per_order) == (60, 8)
 
 
@@ -73,13 +79,17 @@ def test_a_nouns_database_is_the_common_one_under_its_own_role(noun: str) -> Non
 
 def test_a_nouns_own_database_goes_first() -> None:
     own = "postgresql://somebody@elsewhere/db"
-    settings = load({"DATABASE_URL": DATABASE, "ORDERS_DATABASE_URL": own}, needs=["database:orders"])
+    settings = load(
+        {"DATABASE_URL": DATABASE, "ORDERS_DATABASE_URL": own}, needs=["database:orders"]
+    )
     assert settings.noun_database_url("orders") == own
     assert settings.noun_database_url("tickets") != own
 
 
 def test_a_socket_url_without_a_password_keeps_its_place() -> None:
-    assert with_role("postgresql:///gittix?host=/run/pg", "r") == "postgresql://r@/gittix?host=/run/pg"
+    assert (
+        with_role("postgresql:///gittix?host=/run/pg", "r") == "postgresql://r@/gittix?host=/run/pg"
+    )
 
 
 def test_origins_are_the_public_one_and_those_allowed() -> None:
@@ -94,6 +104,8 @@ def test_origins_are_the_public_one_and_those_allowed() -> None:
 def test_a_live_key_is_for_stripe_alone() -> None:
     live = {"STRIPE_API_KEY": "sk_live_s3cret"}
     assert load(live).stripe_api_base == "https://api.stripe.com"
-    with pytest.raises(SettingsError, match=r"STRIPE_API_BASE must be https://api\.stripe\.com") as refused:
+    with pytest.raises(
+        SettingsError, match=r"STRIPE_API_BASE must be https://api\.stripe\.com"
+    ) as refused:
         load(live | {"STRIPE_API_BASE": "http://stripe-sandbox:8002"})
     assert "s3cret" not in str(refused.value)

@@ -114,7 +114,9 @@ async def test_loops_end_although_the_block_fails() -> None:
     assert "one" not in {task.get_name() for task in asyncio.all_tasks()}
 
 
-async def test_a_loop_that_loses_a_cancellation_is_cancelled_again(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_loop_that_loses_a_cancellation_is_cancelled_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(supervised, "CANCEL_AGAIN_SECONDS", 0.01)
     lost = 0
 

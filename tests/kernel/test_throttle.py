@@ -20,7 +20,9 @@ def _client() -> httpx.AsyncClient:
             Route("/things", _answer, methods=["GET", "POST"]),
             Route("/hook", _answer, methods=["POST"]),
         ],
-        middleware=[Middleware(WriteLimit, per_minute=3, proxies=(), unlimited=frozenset({"/hook"}))],
+        middleware=[
+            Middleware(WriteLimit, per_minute=3, proxies=(), unlimited=frozenset({"/hook"}))
+        ],
     )
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://shop.test")
 

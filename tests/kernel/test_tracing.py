@@ -47,7 +47,9 @@ def test_nothing_is_loaded_until_an_endpoint_is_set() -> None:
     subprocess.run([sys.executable, "-c", OFF], check=True)
 
 
-def test_an_endpoint_without_the_packages_is_refused_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_endpoint_without_the_packages_is_refused_with_what_to_do(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
     settings = load({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"})
     with pytest.raises(SettingsError, match=r"install gittix\[tracing\], or unset it"):

@@ -28,7 +28,9 @@ def check(reply: httpx.Response) -> None:
     assert "postgres" not in reply.text.lower()
 
 
-async def test_a_full_pool_is_told_and_passes(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_full_pool_is_told_and_passes(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(database, "ACQUIRE_SECONDS", 0.2)
     system.configure(DATABASE_POOL_SIZE="1")
     await system.start("api")
@@ -69,7 +71,9 @@ async def test_a_database_that_cuts_us_off_is_told_and_comes_back(system: System
         check(reply)
     await owner.execute(f"alter database {name} connection limit -1")
     assert (await person.get("/api/tickets")).status_code == 200
-    assert (await person.post("/api/orders", {"ticket_id": ticket["id"]}, key="k")).status_code == 201
+    assert (
+        await person.post("/api/orders", {"ticket_id": ticket["id"]}, key="k")
+    ).status_code == 201
 
 
 FAULTS: list[Callable[[], Exception]] = [
@@ -97,7 +101,9 @@ async def answer_to(fault: Exception) -> httpx.Response:
     async def endpoint(_request: Request) -> Response:
         raise fault
 
-    app = build([Service("x", [Route("/x", endpoint, include_in_schema=False)], nothing)], verifier=None)
+    app = build(
+        [Service("x", [Route("/x", endpoint, include_in_schema=False)], nothing)], verifier=None
+    )
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(app, raise_app_exceptions=False), base_url="http://api.test"
     ) as client:
@@ -110,7 +116,8 @@ async def test_each_way_of_being_away_is_unavailable(fault: Callable[[], Excepti
 
 
 @pytest.mark.parametrize(
-    "fault", [asyncpg.DataError("x"), UnencodableError("x"), asyncpg.NumericValueOutOfRangeError("x")]
+    "fault",
+    [asyncpg.DataError("x"), UnencodableError("x"), asyncpg.NumericValueOutOfRangeError("x")],
 )
 async def test_a_value_that_cannot_be_stored_is_the_callers_fault(fault: Any) -> None:
     assert code(await answer_to(fault)) == (422, "invalid_input")

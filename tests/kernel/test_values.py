@@ -75,7 +75,12 @@ def test_text_that_cannot_be_shown_is_refused(typed: str) -> None:
 
 
 def test_an_optional_text_of_nothing_is_none() -> None:
-    assert [clean_optional("seat", text) for text in (None, "", "  ", " 7 ")] == [None, None, None, "7"]
+    assert [clean_optional("seat", text) for text in (None, "", "  ", " 7 ")] == [
+        None,
+        None,
+        None,
+        "7",
+    ]
 
 
 @given(st.datetimes(timezones=st.just(UTC)), st.uuids())

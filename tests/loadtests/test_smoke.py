@@ -56,14 +56,20 @@ async def test_it_runs_on_an_instance_of_its_own(tmp_path: Path) -> None:
 async def test_a_gate_that_is_not_met_and_a_lost_message_are_named(breached: Ended) -> None:
     assert breached.status == 1, breached.output
     # Where nothing else was told of that ticket, its page stands behind as well.
-    assert set(breached.broken) - {"pages behind"} == {"hold p95 ms", "push missing"}, breached.output
-    assert re.search(r"✗ │ hold p95 ms +│ ≤ │ +0 │ +[\d.,]+ │ by \+", breached.output), breached.output
+    assert set(breached.broken) - {"pages behind"} == {"hold p95 ms", "push missing"}, (
+        breached.output
+    )
+    assert re.search(r"✗ │ hold p95 ms +│ ≤ │ +0 │ +[\d.,]+ │ by \+", breached.output), (
+        breached.output
+    )
     assert breached.report["figures"]["push missing"] == 1
     assert f"{len(breached.broken)} of " in breached.file("report.html")
 
 
 @pytest.mark.usefixtures("breached")
-async def test_a_ticket_that_is_sold_twice_is_named(running: Mapping[str, str], tmp_path: Path) -> None:
+async def test_a_ticket_that_is_sold_twice_is_named(
+    running: Mapping[str, str], tmp_path: Path
+) -> None:
     rows = await asyncpg.connect(running["DATABASE_URL"])
     try:
         await rows.execute("drop index orders.lines_one_live_per_ticket")
@@ -112,7 +118,9 @@ async def test_an_instance_that_limits_rates_is_not_loaded(
 async def test_an_unknown_scenario_is_told_those_that_are(tmp_path: Path) -> None:
     ended = await load("rush", out=tmp_path)
     assert ended.status == 2
-    assert "There is no scenario 'rush'; there are: smoke, soak, spike, steady, storm." in ended.output
+    assert (
+        "There is no scenario 'rush'; there are: smoke, soak, spike, steady, storm." in ended.output
+    )
 
 
 def described(folder: Path, environment: Mapping[str, str]) -> None:

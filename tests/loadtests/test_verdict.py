@@ -36,7 +36,9 @@ def test_each_kind_of_bound_breaks() -> None:
 
 
 def test_it_says_by_how_much() -> None:
-    [slow] = [one for one in judge(GATES, FINE | {"hold p95 ms": 150.0}) if one.outcome is Outcome.BROKEN]
+    [slow] = [
+        one for one in judge(GATES, FINE | {"hold p95 ms": 150.0}) if one.outcome is Outcome.BROKEN
+    ]
     assert slow.says == "by +50 (+50%)"
 
 
@@ -51,7 +53,15 @@ def test_what_nobody_could_look_at_is_neither_held_nor_broken() -> None:
 
 
 def test_every_scenario_has_gates_for_what_must_never_be() -> None:
-    never = {"5xx", "connection errors", "push missing", "pages behind", "sales untold", "sold twice", BROKEN}
+    never = {
+        "5xx",
+        "connection errors",
+        "push missing",
+        "pages behind",
+        "sales untold",
+        "sold twice",
+        BROKEN,
+    }
     for name in scenarios.names():
         assert scenarios.scenario(name).stages
         bounds = scenarios.gates(name)

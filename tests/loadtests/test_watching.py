@@ -77,7 +77,10 @@ def test_the_board_keeps_the_newest_version() -> None:
 def test_a_hold_past_its_time_is_shown_as_free() -> None:
     board = Board()
     now = datetime.now(UTC)
-    for ticket_id, until in (("ended", now - timedelta(seconds=1)), ("held", now + timedelta(seconds=9))):
+    for ticket_id, until in (
+        ("ended", now - timedelta(seconds=1)),
+        ("held", now + timedelta(seconds=9)),
+    ):
         ticket = message(ticket_id, "held", 2, until).ticket
         assert ticket
         board.tell(ticket)

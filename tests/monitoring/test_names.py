@@ -28,7 +28,11 @@ def metrics() -> dict[str, frozenset[str]]:
     for package in (backend, workers):
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             importlib.import_module(module.name)
-    return {name: samples for registry in (REGISTRY, Gauges().registry) for name, samples in _shown(registry)}
+    return {
+        name: samples
+        for registry in (REGISTRY, Gauges().registry)
+        for name, samples in _shown(registry)
+    }
 
 
 def _shown(registry: CollectorRegistry) -> Iterator[tuple[str, frozenset[str]]]:
@@ -39,7 +43,9 @@ def _shown(registry: CollectorRegistry) -> Iterator[tuple[str, frozenset[str]]]:
 
 
 @pytest.mark.parametrize("file", [RULES, DASHBOARD], ids=lambda file: file.name)
-def test_every_sample_that_is_asked_for_is_shown(file: Path, metrics: dict[str, frozenset[str]]) -> None:
+def test_every_sample_that_is_asked_for_is_shown(
+    file: Path, metrics: dict[str, frozenset[str]]
+) -> None:
     asked = set(OURS.findall(file.read_text()))
     assert len(asked) > 10
     assert asked - frozenset().union(*metrics.values()) == set()
@@ -47,7 +53,8 @@ def test_every_sample_that_is_asked_for_is_shown(file: Path, metrics: dict[str, 
 
 def test_the_runbook_explains_every_metric_and_no_other(metrics: dict[str, frozenset[str]]) -> None:
     explained = {
-        name.removesuffix("_total").removesuffix("_count") for name in TOLD.findall(RUNBOOK.read_text())
+        name.removesuffix("_total").removesuffix("_count")
+        for name in TOLD.findall(RUNBOOK.read_text())
     }
     assert explained == metrics.keys()
 

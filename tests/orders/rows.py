@@ -22,7 +22,9 @@ async def lapse(owner: Any, order: Json, *, seconds: int = 2) -> None:
 
 async def status(owner: Any, order: Json) -> str:
     """The order's status as it is stored."""
-    found: str = await owner.fetchval("select status from orders.orders where id = $1", UUID(order["id"]))
+    found: str = await owner.fetchval(
+        "select status from orders.orders where id = $1", UUID(order["id"])
+    )
     return found
 
 

@@ -62,7 +62,9 @@ async def test_parallel_cancels_of_an_order_cancel_it_once(system: System) -> No
     assert [event for event, _ in events].count("ticket.released") == len(tickets)
 
 
-async def test_an_expired_order_cannot_be_cancelled_even_before_anyone_noticed(system: System) -> None:
+async def test_an_expired_order_cannot_be_cancelled_even_before_anyone_noticed(
+    system: System,
+) -> None:
     await system.start("api")
     buyer = system.person("buyer")
     order, _ = await cart(system, buyer)
@@ -118,7 +120,9 @@ async def test_an_order_being_paid_can_still_be_given_up(system: System) -> None
     assert await holder(owner, tickets[0]) == ("available", None)
 
 
-async def test_a_buyer_takes_over_what_ran_out_while_every_worker_is_stopped(system: System) -> None:
+async def test_a_buyer_takes_over_what_ran_out_while_every_worker_is_stopped(
+    system: System,
+) -> None:
     await system.start("api")
     first, second = system.person("first"), system.person("second")
     old, tickets = await cart(system, first, 3)
@@ -170,14 +174,18 @@ async def test_one_cart_may_displace_several_orders(system: System) -> None:
     ]
 
 
-async def test_a_hold_is_not_taken_over_when_another_ticket_of_the_cart_is_taken(system: System) -> None:
+async def test_a_hold_is_not_taken_over_when_another_ticket_of_the_cart_is_taken(
+    system: System,
+) -> None:
     await system.start("api")
     old, [lapsed] = await cart(system, system.person("first"), 1)
     _, [taken] = await cart(system, system.person("second"), 1)
     owner = await system.connect()
     await lapse(owner, old)
     before = await snapshot(owner)
-    refused = await system.person("third").post("/api/orders", {"ticket_ids": [lapsed["id"], taken["id"]]})
+    refused = await system.person("third").post(
+        "/api/orders", {"ticket_ids": [lapsed["id"], taken["id"]]}
+    )
     assert code(refused) == (409, "ticket_unavailable")
     assert refused.json()["ticket_id"] == taken["id"]
     assert await snapshot(owner) == before
@@ -195,7 +203,9 @@ async def test_stale_ends_of_the_first_order_leave_the_second_alone(system: Syst
     before = await snapshot(owner)
     stale, correlation = UUID(order_1["id"]), uuid4()
     assert (
-        await orders.fetchval("select tickets.release($1, orders.tickets_of($1), $2)", stale, correlation)
+        await orders.fetchval(
+            "select tickets.release($1, orders.tickets_of($1), $2)", stale, correlation
+        )
         == 0
     )
     assert (
@@ -207,16 +217,26 @@ async def test_stale_ends_of_the_first_order_leave_the_second_alone(system: Syst
         == 0
     )
     assert (
-        await orders.fetchval("select tickets.sell($1, orders.tickets_of($1), $2)", stale, correlation) == 0
+        await orders.fetchval(
+            "select tickets.sell($1, orders.tickets_of($1), $2)", stale, correlation
+        )
+        == 0
     )
     reserved = await orders.fetchval(
-        "select tickets.reserve($1, $2, $3, 'EUR', $4)", stale, [UUID(ticket["id"])], [4500], correlation
+        "select tickets.reserve($1, $2, $3, 'EUR', $4)",
+        stale,
+        [UUID(ticket["id"])],
+        [4500],
+        correlation,
     )
     assert reserved is False
     assert await orders.fetchval("select orders.expire_due(1000, $1)", correlation) == 0
-    assert await orders.fetchval("select orders.close($1, 'expired', $2)", [stale], correlation) == []
     assert (
-        await orders.fetchval("select orders.cancel($1, $2, $3)", stale, first.id, correlation) == "cancelled"
+        await orders.fetchval("select orders.close($1, 'expired', $2)", [stale], correlation) == []
+    )
+    assert (
+        await orders.fetchval("select orders.cancel($1, $2, $3)", stale, first.id, correlation)
+        == "cancelled"
     )
     begun = await payments.fetchval(
         "select (orders.begin_payment($1, $2, $3, $3)).outcome", stale, first.id, correlation
@@ -278,7 +298,11 @@ async def test_expiry_takes_whole_orders_only(system: System) -> None:
 async def test_expiry_leaves_an_order_that_somebody_is_deciding_about(system: System) -> None:
     await system.start("api")
     order, tickets = await cart(system, system.person(), 2)
-    owner, orders, rival = await system.connect(), await system.connect("orders"), await system.connect()
+    owner, orders, rival = (
+        await system.connect(),
+        await system.connect("orders"),
+        await system.connect(),
+    )
     await lapse(owner, order)
     async with rival.transaction():
         await rival.execute(
@@ -297,7 +321,9 @@ async def test_two_expiries_at_once_end_each_order_once(system: System) -> None:
     seller, buyer = system.person("seller"), system.person("buyer")
     show = await factories.show(seller)
     specs = [{"price": 100, "currency": "EUR"}] * 60
-    tickets = (await seller.post(f"/api/shows/{show['id']}/tickets", {"tickets": specs})).json()["items"]
+    tickets = (await seller.post(f"/api/shows/{show['id']}/tickets", {"tickets": specs})).json()[
+        "items"
+    ]
     owner = await system.connect()
     for number in range(0, 60, 3):
         await factories.order(buyer, *(ticket["id"] for ticket in tickets[number : number + 3]))
@@ -311,15 +337,23 @@ async def test_two_expiries_at_once_end_each_order_once(system: System) -> None:
     ):
         pass
     assert await owner.fetchval("select count(*) from orders.orders where status = 'expired'") == 20
-    assert await owner.fetchval("select count(*) from tickets.tickets where status = 'available'") == 60
+    assert (
+        await owner.fetchval("select count(*) from tickets.tickets where status = 'available'")
+        == 60
+    )
     counts = await owner.fetch(
         "select type, count(*), count(distinct subject) as subjects from events.outbox"
         " where type in ('ticket.released', 'order.expired') group by type order by type"
     )
-    assert [tuple(row) for row in counts] == [("order.expired", 20, 20), ("ticket.released", 60, 60)]
+    assert [tuple(row) for row in counts] == [
+        ("order.expired", 20, 20),
+        ("ticket.released", 60, 60),
+    ]
 
 
-async def test_a_sellers_change_after_the_hold_ended_keeps_the_ticket_for_sale(system: System) -> None:
+async def test_a_sellers_change_after_the_hold_ended_keeps_the_ticket_for_sale(
+    system: System,
+) -> None:
     await system.start("api")
     seller, buyer = system.person("seller"), system.person("buyer")
     ticket = await factories.ticket(seller)
@@ -333,7 +367,9 @@ async def test_a_sellers_change_after_the_hold_ended_keeps_the_ticket_for_sale(s
     assert await status(owner, old) == "expired"
 
 
-async def test_an_order_whose_ticket_was_withdrawn_after_its_time_still_ends(system: System) -> None:
+async def test_an_order_whose_ticket_was_withdrawn_after_its_time_still_ends(
+    system: System,
+) -> None:
     await system.start("api")
     seller, buyer = system.person("seller"), system.person("buyer")
     ticket = await factories.ticket(seller)

@@ -24,7 +24,9 @@ async def tickets_of_a_show(seller: Person, count: int) -> list[str]:
 
 
 async def together(buyer: Person, *carts: list[str]) -> Counter[Any]:
-    replies = await asyncio.gather(*(buyer.post("/api/orders", {"ticket_ids": cart}) for cart in carts))
+    replies = await asyncio.gather(
+        *(buyer.post("/api/orders", {"ticket_ids": cart}) for cart in carts)
+    )
     return Counter(201 if reply.status_code == 201 else code(reply) for reply in replies)
 
 
@@ -79,7 +81,10 @@ async def test_the_limit_of_a_show_counts_what_is_held_and_what_is_bought(system
     ids, elsewhere = await tickets_of_a_show(seller, 6), await tickets_of_a_show(seller, 3)
     kept = await factories.order(buyer, *ids[:2])
     refused = await buyer.post("/api/orders", {"ticket_ids": ids[2:4]})
-    assert (code(refused), refused.json()["max_tickets_per_show"]) == ((409, "too_many_tickets_of_show"), 3)
+    assert (code(refused), refused.json()["max_tickets_per_show"]) == (
+        (409, "too_many_tickets_of_show"),
+        3,
+    )
     # All or none: the refused tickets are free, and another show has a limit of its own.
     assert (await buyer.get(f"/api/tickets/{ids[2]}")).json()["status"] == "available"
     await factories.order(buyer, *elsewhere)
@@ -88,7 +93,10 @@ async def test_the_limit_of_a_show_counts_what_is_held_and_what_is_bought(system
     await owner.execute("select orders.settle($1, $1, $2, 'EUR', $1)", kept["id"], kept["total"])
     await owner.execute("select orders.finish($1, $1, $1)", kept["id"])
     last = await factories.order(buyer, ids[2])
-    assert code(await buyer.post("/api/orders", {"ticket_id": ids[3]})) == (409, "too_many_tickets_of_show")
+    assert code(await buyer.post("/api/orders", {"ticket_id": ids[3]})) == (
+        409,
+        "too_many_tickets_of_show",
+    )
     assert (await buyer.delete(f"/api/orders/{last['id']}")).status_code == 204
     await factories.order(buyer, ids[3])
 
@@ -140,6 +148,7 @@ async def let_go(owner: Any, order: Json, *, seconds_ago: int) -> None:
     """A hold that began a minute before its end, which is so long ago."""
     await lapse(owner, order, seconds=seconds_ago)
     await owner.execute(
-        "update orders.orders set created_at = expires_at - interval '60 seconds' where id = $1", order["id"]
+        "update orders.orders set created_at = expires_at - interval '60 seconds' where id = $1",
+        order["id"],
     )
     await owner.fetchval("select orders.expire_due(10, gen_random_uuid())")

@@ -92,14 +92,20 @@ async def test_a_payment_begins_with_the_frozen_amount_and_a_longer_hold(desk: D
     assert 59 < row["left"] <= 60.5
     assert (row["latest_expiry"] - row["created_at"]).total_seconds() == 120
     types = await desk.owner.fetch("select type from events.outbox order by id desc limit 3")
-    assert [each["type"] for each in types] == ["order.updated", "ticket.extended", "ticket.extended"]
+    assert [each["type"] for each in types] == [
+        "order.updated",
+        "ticket.extended",
+        "ticket.extended",
+    ]
 
 
 async def test_a_hold_is_extended_once(desk: Desk) -> None:
     first = await desk.begin()
     second = await desk.begin(uuid4())
     assert (second["outcome"], second["deadline"]) == ("ok", first["deadline"])
-    extended = await desk.owner.fetchval("select count(*) from events.outbox where type = 'ticket.extended'")
+    extended = await desk.owner.fetchval(
+        "select count(*) from events.outbox where type = 'ticket.extended'"
+    )
     assert extended == 2
 
 
@@ -109,7 +115,9 @@ async def test_an_extension_ends_at_the_absolute_cap(desk: Desk) -> None:
         desk.order_id,
     )
     begun = await desk.begin()
-    cap = await desk.owner.fetchval("select latest_expiry from orders.orders where id = $1", desk.order_id)
+    cap = await desk.owner.fetchval(
+        "select latest_expiry from orders.orders where id = $1", desk.order_id
+    )
     assert begun["deadline"] <= cap
 
 
@@ -117,7 +125,9 @@ async def test_an_extension_never_shortens_a_hold(desk: Desk) -> None:
     await desk.owner.execute(
         "update orders.orders set latest_expiry = expires_at where id = $1", desk.order_id
     )
-    before = await desk.owner.fetchval("select expires_at from orders.orders where id = $1", desk.order_id)
+    before = await desk.owner.fetchval(
+        "select expires_at from orders.orders where id = $1", desk.order_id
+    )
     assert (await desk.begin())["deadline"] == before
 
 
@@ -130,9 +140,13 @@ async def test_no_payment_begins_for_a_stranger_or_after_the_time(desk: Desk) ->
     assert await snapshot(desk.owner) == before
 
 
-async def test_no_payment_begins_when_the_time_ends_while_it_waits(desk: Desk, system: System) -> None:
+async def test_no_payment_begins_when_the_time_ends_while_it_waits(
+    desk: Desk, system: System
+) -> None:
     await desk.owner.execute("update tickets.tickets set held_until = now() + interval '300 ms'")
-    await desk.owner.execute("update orders.orders o set expires_at = t.held_until from tickets.tickets t")
+    await desk.owner.execute(
+        "update orders.orders o set expires_at = t.held_until from tickets.tickets t"
+    )
     before = await snapshot(desk.owner)
     rival = await system.connect()
     async with rival.transaction():
@@ -163,11 +177,15 @@ async def test_an_authorised_payment_takes_the_tickets_off_the_clock(desk: Desk)
 
 async def test_one_of_many_simultaneous_payments_wins(desk: Desk, system: System) -> None:
     await desk.begin()
-    rivals = [desk._replace(payments=await system.connect("payments"), payment=uuid4()) for _ in range(8)]
+    rivals = [
+        desk._replace(payments=await system.connect("payments"), payment=uuid4()) for _ in range(8)
+    ]
     outcomes = await asyncio.gather(*(rival.settle() for rival in rivals))
     assert sorted(outcomes) == ["refused"] * 7 + ["won"]
     winner = rivals[outcomes.index("won")]
-    paid = await desk.owner.fetchval("select payment_id from orders.orders where id = $1", desk.order_id)
+    paid = await desk.owner.fetchval(
+        "select payment_id from orders.orders where id = $1", desk.order_id
+    )
     assert paid == winner.payment
 
 
@@ -179,7 +197,9 @@ async def test_late_money_wins_tickets_that_are_still_free(desk: Desk, system: S
     assert await desk.holders() == [("available", None)] * 2
     assert await desk.settle() == "won"
     assert await desk.holders() == [("reserved", desk.order["id"])] * 2
-    assert [await live_orders(desk.owner, ticket) for ticket in desk.tickets] == [[desk.order["id"]]] * 2
+    assert [await live_orders(desk.owner, ticket) for ticket in desk.tickets] == [
+        [desk.order["id"]]
+    ] * 2
     assert await desk.finish() is True
     assert await status(desk.owner, desk.order) == "completed"
 
@@ -226,7 +246,9 @@ async def test_a_payment_event_never_completes_a_cancelled_order(desk: Desk) -> 
 @pytest.mark.parametrize(
     ("amount", "currency"), [(9449, "EUR"), (9451, "EUR"), (945000, "EUR"), (9450, "USD")]
 )
-async def test_another_amount_or_currency_wins_nothing(amount: int, currency: str, desk: Desk) -> None:
+async def test_another_amount_or_currency_wins_nothing(
+    amount: int, currency: str, desk: Desk
+) -> None:
     await desk.begin()
     before = await snapshot(desk.owner)
     assert await desk.settle(amount=amount, currency=currency) == "refused"
@@ -262,7 +284,9 @@ async def test_a_payment_that_cannot_be_captured_frees_the_tickets(desk: Desk) -
     assert await desk.fail() is False
     assert await desk.finish() is False
     assert await snapshot(desk.owner) == before
-    assert not await desk.owner.fetchval("select count(*) from events.outbox where type = 'ticket.sold'")
+    assert not await desk.owner.fetchval(
+        "select count(*) from events.outbox where type = 'ticket.sold'"
+    )
 
 
 async def test_a_reserved_ticket_never_expires(desk: Desk, system: System) -> None:
@@ -293,5 +317,7 @@ async def test_each_change_of_an_order_and_a_ticket_raises_its_version_by_one(de
         "select subject, array_agg(version order by id) as versions from events.outbox group by subject"
     )
     assert all(row["versions"] == list(range(1, len(row["versions"]) + 1)) for row in rows)
-    final = await desk.owner.fetchval("select version from orders.orders where id = $1", desk.order_id)
+    final = await desk.owner.fetchval(
+        "select version from orders.orders where id = $1", desk.order_id
+    )
     assert final == 4

@@ -21,9 +21,9 @@ async def test_an_order_holds_its_ticket_for_a_minute_and_tells_of_it(system: Sy
     order = reply.json()
     assert (order["status"], order["buyer_id"], order["version"]) == ("pending", str(buyer.id), 1)
     assert 59 < order["seconds_left"] <= 60
-    assert [(line["id"], line["price"], line["title"], line["seat"]) for line in order["tickets"]] == [
-        (ticket["id"], 4500, "Stalls", "7")
-    ]
+    assert [
+        (line["id"], line["price"], line["title"], line["seat"]) for line in order["tickets"]
+    ] == [(ticket["id"], 4500, "Stalls", "7")]
     owner = await system.connect()
     assert await holder(owner, ticket) == ("held", order["id"])
     assert await live_orders(owner, ticket) == [order["id"]]
@@ -89,7 +89,9 @@ async def test_a_cart_has_one_currency(system: System) -> None:
     seller = system.person("seller")
     show = await factories.show(seller)
     tickets = [await factories.ticket(seller, show["id"], currency=each) for each in ("EUR", "USD")]
-    refused = await system.person().post("/api/orders", {"ticket_ids": [ticket["id"] for ticket in tickets]})
+    refused = await system.person().post(
+        "/api/orders", {"ticket_ids": [ticket["id"] for ticket in tickets]}
+    )
     assert code(refused) == (422, "mixed_currency")
 
 
@@ -97,7 +99,10 @@ async def test_a_seller_cannot_hold_its_own_ticket(system: System) -> None:
     await system.start("api")
     seller, other = system.person("seller"), system.person("other")
     show = await factories.show(seller)
-    own, foreign = await factories.ticket(seller, show["id"]), await factories.ticket(other, show["id"])
+    own, foreign = (
+        await factories.ticket(seller, show["id"]),
+        await factories.ticket(other, show["id"]),
+    )
     assert code(await seller.post("/api/orders", {"ticket_id": own["id"]})) == (409, "own_ticket")
     cart = await seller.post("/api/orders", {"ticket_ids": [foreign["id"], own["id"]]})
     assert code(cart) == (409, "own_ticket")
@@ -176,7 +181,10 @@ async def test_the_fee_is_a_share_of_the_sum_rounded_half_up_in_minor_units(
     await system.start("api")
     seller = system.person("seller")
     show = await factories.show(seller)
-    tickets = [await factories.ticket(seller, show["id"], price=price, currency=currency) for price in prices]
+    tickets = [
+        await factories.ticket(seller, show["id"], price=price, currency=currency)
+        for price in prices
+    ]
     order = await factories.order(system.person("buyer"), *(ticket["id"] for ticket in tickets))
     subtotal = sum(prices)
     assert (order["subtotal"], order["fee"], order["total"]) == (subtotal, fee, subtotal + fee)
@@ -193,7 +201,11 @@ async def test_a_later_price_changes_no_earlier_order(system: System) -> None:
     changed = await seller.put(f"/api/tickets/{ticket['id']}", {"price": 9900})
     assert changed.status_code == 200
     kept = (await buyer.get(f"/api/orders/{order['id']}")).json()
-    assert (kept["status"], kept["subtotal"], kept["tickets"][0]["price"]) == ("expired", 4500, 4500)
+    assert (kept["status"], kept["subtotal"], kept["tickets"][0]["price"]) == (
+        "expired",
+        4500,
+        4500,
+    )
     second = await factories.order(system.person("another"), ticket["id"])
     assert second["subtotal"] == 9900
     assert await status(owner, order) == "expired"
@@ -209,21 +221,27 @@ async def test_my_orders_come_newest_first_page_by_page(system: System) -> None:
     for _ in range(5):
         ticket = await factories.ticket(seller, show["id"])
         made.append((await factories.order(buyer, ticket["id"]))["id"])
-    await factories.order(system.person("other"), (await factories.ticket(seller, show["id"]))["id"])
+    await factories.order(
+        system.person("other"), (await factories.ticket(seller, show["id"]))["id"]
+    )
     await buyer.delete(f"/api/orders/{made[1]}")
     owner = await system.connect()
     await lapse(owner, {"id": made[2]})
     seen: list[str] = []
     cursor = None
     while True:
-        page = (await buyer.get("/api/orders", limit=2, **({"cursor": cursor} if cursor else {}))).json()
+        page = (
+            await buyer.get("/api/orders", limit=2, **({"cursor": cursor} if cursor else {}))
+        ).json()
         seen += [order["id"] for order in page["items"]]
         cursor = page["next_cursor"]
         if cursor is None:
             break
     assert seen == made[::-1]
     by_status = {
-        status: [order["id"] for order in (await buyer.get("/api/orders", status=status)).json()["items"]]
+        status: [
+            order["id"] for order in (await buyer.get("/api/orders", status=status)).json()["items"]
+        ]
         for status in ("pending", "cancelled", "expired", "completed")
     }
     assert by_status == {

@@ -76,7 +76,10 @@ async def test_carts_in_opposite_orders_neither_deadlock_nor_share_a_ticket(syst
         refusals = {code(reply) for reply in replies if reply.status_code == 409}
         assert refusals == {(409, "ticket_unavailable")}
         won = [
-            line["id"] for reply in replies if reply.status_code == 201 for line in reply.json()["tickets"]
+            line["id"]
+            for reply in replies
+            if reply.status_code == 201
+            for line in reply.json()["tickets"]
         ]
         assert len(won) == len(set(won))
         await owner.execute("delete from orders.lines")
@@ -99,7 +102,9 @@ async def test_a_lapsed_hold_is_taken_over_by_one(system: System) -> None:
     assert len(await live_orders(owner, ticket)) == 1
 
 
-async def test_holds_cancels_and_expiries_at_random_keep_one_live_order_a_ticket(system: System) -> None:
+async def test_holds_cancels_and_expiries_at_random_keep_one_live_order_a_ticket(
+    system: System,
+) -> None:
     await system.start("api")
     seller = system.person("seller")
     show = await factories.show(seller)
@@ -113,7 +118,9 @@ async def test_holds_cancels_and_expiries_at_random_keep_one_live_order_a_ticket
         chance, buyer = random.Random(number), system.person(f"buyer-{number}")
         seen = set()
         for _ in range(12):
-            reply = await buyer.post("/api/orders", {"ticket_ids": chance.sample(ids, chance.randint(1, 3))})
+            reply = await buyer.post(
+                "/api/orders", {"ticket_ids": chance.sample(ids, chance.randint(1, 3))}
+            )
             seen.add(reply.status_code)
             if reply.status_code == 201 and chance.random() < 0.5:
                 seen.add((await buyer.delete(f"/api/orders/{reply.json()['id']}")).status_code)
@@ -131,7 +138,9 @@ async def test_holds_cancels_and_expiries_at_random_keep_one_live_order_a_ticket
             await sweeper.fetchval("select orders.expire_due(3, $1)", uuid4())
             await asyncio.sleep(0.01)
 
-    seen, _ = await asyncio.gather(asyncio.gather(*(shop(number) for number in range(8))), time_passes())
+    seen, _ = await asyncio.gather(
+        asyncio.gather(*(shop(number) for number in range(8))), time_passes()
+    )
     assert set[int]().union(*seen) <= {201, 204, 409}
     wrong = await owner.fetch(
         """
@@ -152,7 +161,9 @@ async def test_holds_cancels_and_expiries_at_random_keep_one_live_order_a_ticket
     [([UNGUARDED_HOLD], 1), ([UNGUARDED_HOLD, NO_INDEX], 20)],
     ids=["the index refuses what the guard lets through", "without both the ticket is sold twice"],
 )
-async def test_the_guard_and_the_index_are_each_a_lock(changes: list[str], live: int, system: System) -> None:
+async def test_the_guard_and_the_index_are_each_a_lock(
+    changes: list[str], live: int, system: System
+) -> None:
     """The negative control of this file: with both locks off, the races above are lost."""
     owner = await system.connect()
     for change in changes:

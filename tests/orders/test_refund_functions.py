@@ -78,7 +78,9 @@ class Desk(NamedTuple):
         return [await holder(self.owner, ticket) for ticket in self.tickets]
 
     async def told(self, count: int) -> list[str]:
-        found = await self.owner.fetch("select type from events.outbox order by id desc limit $1", count)
+        found = await self.owner.fetch(
+            "select type from events.outbox order by id desc limit $1", count
+        )
         return [each["type"] for each in found]
 
 
@@ -96,7 +98,9 @@ async def desk(system: System) -> Desk:
 
 async def complete(payments: Any, order: Json, buyer: Person, payment: UUID) -> None:
     order_id, total = UUID(order["id"]), order["total"]
-    await payments.execute("select orders.begin_payment($1, $2, $3, $3)", order_id, buyer.id, payment)
+    await payments.execute(
+        "select orders.begin_payment($1, $2, $3, $3)", order_id, buyer.id, payment
+    )
     await payments.execute("select orders.settle($1, $2, $3, 'EUR', $2)", order_id, payment, total)
     assert await payments.fetchval("select orders.finish($1, $2, $2)", order_id, payment)
 
@@ -107,7 +111,9 @@ async def test_a_refund_begins_with_what_was_paid_and_leaves_the_tickets_sold(de
     assert (begun["amount"], begun["currency"]) == (9450, "EUR")
     assert await status(desk.owner, desk.order) == "refund_pending"
     assert await desk.holders() == [("sold", desk.order["id"])] * 2
-    assert [await live_orders(desk.owner, ticket) for ticket in desk.tickets] == [[desk.order["id"]]] * 2
+    assert [await live_orders(desk.owner, ticket) for ticket in desk.tickets] == [
+        [desk.order["id"]]
+    ] * 2
     assert await desk.told(1) == ["order.updated"]
 
 
@@ -132,7 +138,9 @@ async def test_a_finished_refund_takes_the_tickets_off_the_order_once(
     assert await snapshot(desk.owner) == before
 
 
-async def test_a_failed_refund_leaves_the_order_completed_and_it_may_be_asked_for_again(desk: Desk) -> None:
+async def test_a_failed_refund_leaves_the_order_completed_and_it_may_be_asked_for_again(
+    desk: Desk,
+) -> None:
     first, second = uuid4(), uuid4()
     await desk.begin(first)
     assert await desk.fail(first) is True
@@ -177,7 +185,9 @@ async def test_a_stale_refund_leaves_the_next_orders_ticket_alone(
         assert await desk.fail(refund) is False
         assert (await desk.begin(refund))["outcome"] == "refunded"
     assert (
-        await desk.owner.fetchval("select tickets.unsell($1, orders.tickets_of($1), true, $1)", desk.order_id)
+        await desk.owner.fetchval(
+            "select tickets.unsell($1, orders.tickets_of($1), true, $1)", desk.order_id
+        )
         == 0
     )
     assert await snapshot(desk.owner) == before
@@ -191,10 +201,14 @@ async def test_without_its_guard_a_stale_refund_takes_the_next_orders_ticket(
     refund = uuid4()
     await desk.begin(refund)
     await desk.finish(refund, relist=True)
-    order = await factories.order(system.person("rival"), *(ticket["id"] for ticket in desk.tickets))
+    order = await factories.order(
+        system.person("rival"), *(ticket["id"] for ticket in desk.tickets)
+    )
     assert await desk.holders() == [("held", order["id"])] * 2
     await desk.owner.execute(UNGUARDED_UNSELL)
-    await desk.owner.fetchval("select tickets.unsell($1, orders.tickets_of($1), true, $1)", desk.order_id)
+    await desk.owner.fetchval(
+        "select tickets.unsell($1, orders.tickets_of($1), true, $1)", desk.order_id
+    )
     assert await desk.holders() == [("available", None)] * 2
 
 
@@ -232,7 +246,9 @@ async def test_of_many_simultaneous_refunds_one_begins(desk: Desk, system: Syste
     assert (await desk.told(2)).count("order.updated") == 1
 
 
-async def test_of_a_simultaneous_success_and_failure_one_decides(desk: Desk, system: System) -> None:
+async def test_of_a_simultaneous_success_and_failure_one_decides(
+    desk: Desk, system: System
+) -> None:
     for _ in range(5):
         refund = uuid4()
         await desk.begin(refund)
@@ -254,7 +270,9 @@ async def test_a_refund_waits_for_no_lock_that_a_buyer_of_the_relisted_ticket_ha
     rivals = [system.person(f"rival-{number}") for number in range(8)]
     ids = [ticket["id"] for ticket in desk.tickets]
     finishing = asyncio.create_task(desk.finish(refund))
-    replies = await asyncio.gather(*(rival.post("/api/orders", {"ticket_ids": ids}) for rival in rivals))
+    replies = await asyncio.gather(
+        *(rival.post("/api/orders", {"ticket_ids": ids}) for rival in rivals)
+    )
     assert await finishing is True
     assert {reply.status_code for reply in replies} <= {201, 409}
     assert [reply.status_code for reply in replies].count(201) <= 1

@@ -39,7 +39,11 @@ async def pay(system: System, order: Json, *, until: str = "finish") -> None:
     )
     if until in {"settle", "finish"}:
         await payments.execute(
-            "select orders.settle($1, $2, $3, $4, $2)", order_id, payment, order["total"], order["currency"]
+            "select orders.settle($1, $2, $3, $4, $2)",
+            order_id,
+            payment,
+            order["total"],
+            order["currency"],
         )
     if until == "finish":
         await payments.execute("select orders.finish($1, $2, $2)", order_id, payment)
@@ -56,7 +60,9 @@ async def refund(system: System, order: Json) -> None:
     await payments.execute("select orders.finish_refund($1, $2, false, $2)", order_id, refund_id)
 
 
-async def test_a_hold_is_the_sellers_to_see_with_its_time_and_without_its_buyer(system: System) -> None:
+async def test_a_hold_is_the_sellers_to_see_with_its_time_and_without_its_buyer(
+    system: System,
+) -> None:
     await system.start("api")
     seller, buyer = system.person("seller"), system.person("buyer")
     ticket = await factories.ticket(seller, section="Balcony", row="A", seat="7", price=5200)
@@ -119,7 +125,9 @@ async def test_of_an_order_with_tickets_of_two_each_seller_sees_its_own(system: 
     one, two, buyer = system.person("one"), system.person("two"), system.person("buyer")
     mine, other = await factories.ticket(one), await factories.ticket(two)
     order = await factories.order(buyer, mine["id"], other["id"])
-    assert [(sale["order_id"], sale["ticket_id"]) for sale in await sales(one)] == [(order["id"], mine["id"])]
+    assert [(sale["order_id"], sale["ticket_id"]) for sale in await sales(one)] == [
+        (order["id"], mine["id"])
+    ]
     assert [(sale["order_id"], sale["ticket_id"]) for sale in await sales(two)] == [
         (order["id"], other["id"])
     ]
@@ -140,7 +148,9 @@ async def test_pages_of_sales_are_complete_and_without_doubles(system: System) -
     seen: list[Json] = []
     cursor: str | None = None
     for _ in range(4):
-        page = (await seller.get("/api/sales", limit=2, **({"cursor": cursor} if cursor else {}))).json()
+        page = (
+            await seller.get("/api/sales", limit=2, **({"cursor": cursor} if cursor else {}))
+        ).json()
         seen += page["items"]
         cursor = page["next_cursor"]
     assert cursor is None
@@ -178,7 +188,9 @@ async def test_a_summary_has_every_day_and_counts_what_became_of_the_holds(syste
 
 
 @pytest.mark.parametrize("zone", ["UTC", "Europe/Amsterdam", "Asia/Kolkata", "Pacific/Kiritimati"])
-async def test_a_days_sales_are_those_of_the_sellers_own_midnights(zone: str, system: System) -> None:
+async def test_a_days_sales_are_those_of_the_sellers_own_midnights(
+    zone: str, system: System
+) -> None:
     await system.start("api")
     seller, buyer = system.person("seller"), system.person("buyer")
     owner = await system.connect()
@@ -231,7 +243,9 @@ async def test_sales_are_found_by_their_index(system: System) -> None:
 async def move(owner: Any, order: Json, held_at: datetime) -> None:
     """As if the order had been placed then: its id begins with its time."""
     milliseconds = f"{int(held_at.timestamp() * 1000):012x}"
-    [old] = await owner.fetch("select id from orders.orders where buyer_id = $1", UUID(order["buyer_id"]))
+    [old] = await owner.fetch(
+        "select id from orders.orders where buyer_id = $1", UUID(order["buyer_id"])
+    )
     new = UUID(milliseconds + old["id"].hex[12:])
     await owner.execute("alter table orders.lines drop constraint if exists lines_order_id_fkey")
     await owner.execute(

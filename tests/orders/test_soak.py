@@ -105,7 +105,11 @@ class Crowd:
             cause,
         )
         settled = await call(
-            "select orders.settle($1, $2, $3, 'EUR', $4)", order["id"], payment, order["total"], cause
+            "select orders.settle($1, $2, $3, 'EUR', $4)",
+            order["id"],
+            payment,
+            order["total"],
+            cause,
         )
         if settled == "won":
             end = chance.choice(("finish", "finish", "fail"))
@@ -132,7 +136,9 @@ async def crowd(system: System) -> Crowd:
     show = await factories.show(seller)
     specs = [{"price": 100, "currency": "EUR"}] * TICKETS
     made = await seller.post(f"/api/shows/{show['id']}/tickets", {"tickets": specs})
-    return Crowd(system, await system.connect(), [UUID(ticket["id"]) for ticket in made.json()["items"]])
+    return Crowd(
+        system, await system.connect(), [UUID(ticket["id"]) for ticket in made.json()["items"]]
+    )
 
 
 async def deadlocks(owner: Any) -> int:

@@ -44,7 +44,9 @@ async def finish(shop: Shop, first: Json) -> Any:
         "select id from payments.payments where order_id = $1", UUID(first["id"])
     )
     payments = await shop.system.connect("payments")
-    return await payments.fetchval("select orders.finish($1, $2, $2)", UUID(first["id"]), payment["id"])
+    return await payments.fetchval(
+        "select orders.finish($1, $2, $2)", UUID(first["id"]), payment["id"]
+    )
 
 
 async def expire(shop: Shop, _first: Json) -> Any:
@@ -88,4 +90,7 @@ async def of_order(shop: Shop, order: Json) -> Any:
 
 
 def stale(operation: str | None) -> float:
-    return REGISTRY.get_sample_value("gittix_stale_attempts_total", {"operation": str(operation)}) or 0.0
+    return (
+        REGISTRY.get_sample_value("gittix_stale_attempts_total", {"operation": str(operation)})
+        or 0.0
+    )

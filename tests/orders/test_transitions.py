@@ -95,7 +95,9 @@ async def succeeds(owner: Any, change: Any) -> bool:
     return True
 
 
-async def test_what_happened_to_a_ticket_and_its_orders_is_told_by_their_rows(system: System) -> None:
+async def test_what_happened_to_a_ticket_and_its_orders_is_told_by_their_rows(
+    system: System,
+) -> None:
     await system.start("api")
     seller, late, buyer = system.person("seller"), system.person("late"), system.person("buyer")
     ticket = await factories.ticket(seller)
@@ -149,7 +151,9 @@ async def test_what_happened_to_a_ticket_and_its_orders_is_told_by_their_rows(sy
 
 async def told(owner: Any, noun: str, subject: str) -> list[tuple[Any, ...]]:
     columns, name = (
-        ("from_order_id, to_order_id", "ticket_id") if noun == "tickets" else ("payment_id", "order_id")
+        ("from_order_id, to_order_id", "ticket_id")
+        if noun == "tickets"
+        else ("payment_id", "order_id")
     )
     rows = await owner.fetch(
         f"select from_status, to_status, {columns}, role, actor_id from {noun}.audit where {name} = $1 order by at",
@@ -207,4 +211,6 @@ async def test_a_version_is_told_of_once(system: System) -> None:
     await factories.order(system.person("buyer"), ticket["id"])
     owner = await system.connect()
     with pytest.raises(asyncpg.UniqueViolationError):
-        await owner.execute("update tickets.tickets set status = 'reserved', held_until = null, version = 2")
+        await owner.execute(
+            "update tickets.tickets set status = 'reserved', held_until = null, version = 2"
+        )

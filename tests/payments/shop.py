@@ -31,16 +31,22 @@ class Stripe:
 
     async def intents(self) -> list[Json]:
         """The ledger, newest first."""
-        found: list[Json] = (await self._http.get("/sandbox/ledger")).raise_for_status().json()["data"]
+        found: list[Json] = (
+            (await self._http.get("/sandbox/ledger")).raise_for_status().json()["data"]
+        )
         return found
 
     async def intent(self, order_id: str) -> Json:
         """The order's intent, of which there is one."""
-        (found,) = [line for line in await self.intents() if line["metadata"].get("order_id") == order_id]
+        (found,) = [
+            line for line in await self.intents() if line["metadata"].get("order_id") == order_id
+        ]
         return found
 
     async def is_intent(self, order_id: str, status: str) -> bool:
-        found = [line for line in await self.intents() if line["metadata"].get("order_id") == order_id]
+        found = [
+            line for line in await self.intents() if line["metadata"].get("order_id") == order_id
+        ]
         return bool(found) and found[0]["status"] == status
 
     async def authenticate(self, order_id: str, outcome: str = "succeed") -> None:
@@ -50,7 +56,9 @@ class Stripe:
 
     async def expire(self, order_id: str) -> None:
         intent = await self.intent(order_id)
-        (await self._http.post(f"/sandbox/payment_intents/{intent['id']}/expire")).raise_for_status()
+        (
+            await self._http.post(f"/sandbox/payment_intents/{intent['id']}/expire")
+        ).raise_for_status()
 
     async def capture(self, order_id: str) -> None:
         """As somebody may by hand."""
@@ -83,13 +91,17 @@ class Stripe:
 
     async def create_foreign_intent(self) -> str:
         """An intent that another merchant's code made."""
-        reply = await self._http.post("/v1/payment_intents", data={"amount": "900", "currency": "usd"})
+        reply = await self._http.post(
+            "/v1/payment_intents", data={"amount": "900", "currency": "usd"}
+        )
         intent_id: str = reply.raise_for_status().json()["id"]
         return intent_id
 
     async def events(self) -> list[Json]:
         """All events, oldest first."""
-        found: list[Json] = (await self._http.get("/v1/events", params={"limit": 100})).json()["data"]
+        found: list[Json] = (await self._http.get("/v1/events", params={"limit": 100})).json()[
+            "data"
+        ]
         return found[::-1]
 
 
@@ -131,7 +143,8 @@ class Shop:
     async def refunds(self, order: Json) -> list[str]:
         """The statuses of our refunds of this order, oldest first."""
         rows = await self.rows.fetch(
-            "select status from payments.refunds where order_id = $1 order by number", UUID(order["id"])
+            "select status from payments.refunds where order_id = $1 order by number",
+            UUID(order["id"]),
         )
         return [row["status"] for row in rows]
 
@@ -162,7 +175,8 @@ class Shop:
 
     async def attempts(self, order: Json) -> list[str]:
         rows = await self.rows.fetch(
-            "select status from payments.payments where order_id = $1 order by attempt", UUID(order["id"])
+            "select status from payments.payments where order_id = $1 order by attempt",
+            UUID(order["id"]),
         )
         return [row["status"] for row in rows]
 
@@ -228,7 +242,9 @@ class Shop:
     ) -> httpx.Response:
         """Send one of Stripe's events, signed."""
         body = msgspec.json.encode(event)
-        return await self.send_webhook(body, sign(body, secret, int(time.time() if at is None else at)))
+        return await self.send_webhook(
+            body, sign(body, secret, int(time.time() if at is None else at))
+        )
 
     async def send_webhook(self, body: bytes, signature: str) -> httpx.Response:
         return await self.system.anonymous().post(

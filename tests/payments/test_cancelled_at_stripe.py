@@ -24,7 +24,9 @@ async def test_an_order_whose_intent_was_cancelled_at_stripe_stays_payable(syste
 async def _cancel_at_stripe(shop: Shop, order_id: str) -> None:
     """As somebody may by hand; the webhook tells of it."""
     await shop.stripe.cancel(order_id)
-    told = [event for event in await shop.stripe.events() if event["type"] == "payment_intent.canceled"]
+    told = [
+        event for event in await shop.stripe.events() if event["type"] == "payment_intent.canceled"
+    ]
     await shop.deliver(told[-1])
     async with worker_context(shop.system) as context:
         await handle_webhook(context, told[-1]["id"])

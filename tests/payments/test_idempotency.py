@@ -67,7 +67,9 @@ async def test_a_refusal_before_any_attempt_is_not_kept(shop: Shop) -> None:
 
 async def test_a_repeat_after_the_process_died_goes_on_with_the_attempt(shop: Shop) -> None:
     order = await shop.order()
-    await shop.stripe.faults(match="/confirm", fail_next=1, fail_when="after", webhooks={"paused": True})
+    await shop.stripe.faults(
+        match="/confirm", fail_next=1, fail_when="after", webhooks={"paused": True}
+    )
     await shop.pay(order, key="once")
     # As a process leaves it that dies before it could answer.
     await shop.rows.execute(
@@ -89,7 +91,9 @@ async def unanswered(shop: Shop, order: Json, method: str, crash: pytest.MonkeyP
     with crash.context() as crashing:
         crashing.setattr(key_queries, "store_reply", dies)
         assert (await shop.pay(order, method, key="once")).status_code == 500
-    await shop.rows.execute("update payments.payments set created_at = now() - interval '31 seconds'")
+    await shop.rows.execute(
+        "update payments.payments set created_at = now() - interval '31 seconds'"
+    )
 
 
 async def test_a_conflict_after_an_attempt_is_not_remembered(shop: Shop) -> None:
@@ -131,7 +135,9 @@ async def test_a_repeat_after_a_voided_attempt_does_not_pay_again_what_another_r
     assert (await shop.pay(order, key="other")).json()["status"] == "captured"
     assert code(await shop.pay(order, CHALLENGED, key="once")) == (409, "order_already_paid")
     assert await shop.attempts(order) == ["voided", "captured"]
-    assert sum(intent["amount_received"] for intent in await shop.stripe.intents()) == order["total"]
+    assert (
+        sum(intent["amount_received"] for intent in await shop.stripe.intents()) == order["total"]
+    )
 
 
 async def test_a_repeat_does_not_pay_again_what_was_paid_and_refunded(

@@ -38,7 +38,9 @@ async def paying(shop: Shop, order: Json, *, slow: str) -> "asyncio.Task[httpx.R
     return task
 
 
-async def test_an_authorisation_after_the_holds_end_wins_while_the_ticket_is_free(shop: Shop) -> None:
+async def test_an_authorisation_after_the_holds_end_wins_while_the_ticket_is_free(
+    shop: Shop,
+) -> None:
     order = await shop.order()
     payment = await paying(shop, order, slow="/confirm")
     await shop.lapse(order)
@@ -46,7 +48,9 @@ async def test_an_authorisation_after_the_holds_end_wins_while_the_ticket_is_fre
     await shop.assert_paid_once(order)
 
 
-async def test_an_authorisation_after_the_expiry_wins_while_all_tickets_are_free(shop: Shop) -> None:
+async def test_an_authorisation_after_the_expiry_wins_while_all_tickets_are_free(
+    shop: Shop,
+) -> None:
     order = await shop.order(tickets=2)
     payment = await paying(shop, order, slow="/confirm")
     await shop.lapse(order)
@@ -117,7 +121,10 @@ async def test_without_a_provider_the_order_stays_payable(system: System, impati
     async with opened(system) as shop:
         order = await shop.order()
         refused = await shop.pay(order, key="first")
-        assert (refused.status_code, refused.json()["code"]) == (503, "payment_provider_unavailable")
+        assert (refused.status_code, refused.json()["code"]) == (
+            503,
+            "payment_provider_unavailable",
+        )
         assert int(refused.headers["Retry-After"]) > 0
         assert await shop.state(order) == ("awaiting_payment", "held")
         await system.start("stripe")
@@ -158,7 +165,9 @@ async def test_an_attempt_that_never_reached_the_card_is_not_told_the_decline_be
 ) -> None:
     order = await shop.order()
     assert (await shop.pay(order, "pm_card_chargeDeclined")).json()["code"] == "card_declined"
-    await shop.stripe.faults(match="/confirm", fail_next=1, fail_when="before", webhooks={"paused": True})
+    await shop.stripe.faults(
+        match="/confirm", fail_next=1, fail_when="before", webhooks={"paused": True}
+    )
     payment = (await shop.pay(order)).json()
     assert payment["status"] == "started"
     await reconcile(shop)
@@ -168,8 +177,12 @@ async def test_an_attempt_that_never_reached_the_card_is_not_told_the_decline_be
     await shop.assert_paid_once(order)
 
 
-async def test_a_confirmation_whose_reply_was_lost_is_found_and_captured(shop: Shop, impatient: None) -> None:
-    await shop.stripe.faults(match="/confirm", fail_next=1, fail_when="after", webhooks={"paused": True})
+async def test_a_confirmation_whose_reply_was_lost_is_found_and_captured(
+    shop: Shop, impatient: None
+) -> None:
+    await shop.stripe.faults(
+        match="/confirm", fail_next=1, fail_when="after", webhooks={"paused": True}
+    )
     order = await shop.order()
     assert (await shop.pay(order)).json()["status"] == "started"
     assert (await shop.stripe.intent(order["id"]))["status"] == "requires_capture"
@@ -181,7 +194,9 @@ async def test_a_confirmation_whose_reply_was_lost_is_found_and_captured(shop: S
 async def test_a_capture_without_an_answer_is_finished_by_the_reconciler(
     shop: Shop, impatient: None, when: str
 ) -> None:
-    await shop.stripe.faults(match="/capture", fail_next=1, fail_when=when, webhooks={"paused": True})
+    await shop.stripe.faults(
+        match="/capture", fail_next=1, fail_when=when, webhooks={"paused": True}
+    )
     order = await shop.order()
     assert (await shop.pay(order)).json()["status"] == "authorised"
     assert await shop.state(order) == ("confirmed", "reserved")
@@ -274,7 +289,9 @@ async def test_money_captured_from_outside_for_an_order_that_ended_is_given_back
     assert await shop.order_status(order) == "cancelled"
 
 
-async def test_a_hanging_provider_holds_up_nobody_else(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_hanging_provider_holds_up_nobody_else(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(settlement, "PAY_SECONDS", 1.0)
     orders = [await shop.order() for _ in range(5)]
     await shop.stripe.faults(match="/confirm", hang=100)
@@ -356,7 +373,9 @@ async def test_a_challenged_request_that_is_repeated_gets_its_secret_again(
 
     with monkeypatch.context() as crash:
         crash.setattr(key_queries, "store_reply", dies)
-        assert (await shop.pay(order, "pm_card_authenticationRequired", key="3ds")).status_code == 500
+        assert (
+            await shop.pay(order, "pm_card_authenticationRequired", key="3ds")
+        ).status_code == 500
     await shop.rows.execute("update payments.payments set created_at = now() - interval '1 minute'")
     repeated = await shop.pay(order, "pm_card_authenticationRequired", key="3ds")
     assert (repeated.status_code, repeated.json()["status"]) == (201, "requires_action")

@@ -26,11 +26,16 @@ async def test_a_good_card_completes_the_order(shop: Shop) -> None:
     ]
 
 
-async def test_a_declined_card_leaves_the_hold_and_a_good_one_pays_with_the_same_intent(shop: Shop) -> None:
+async def test_a_declined_card_leaves_the_hold_and_a_good_one_pays_with_the_same_intent(
+    shop: Shop,
+) -> None:
     order = await shop.order()
     declined = await shop.pay(order, "pm_card_chargeDeclined")
     assert declined.status_code == 402
-    assert (declined.json()["code"], declined.json()["decline_code"]) == ("card_declined", "generic_decline")
+    assert (declined.json()["code"], declined.json()["decline_code"]) == (
+        "card_declined",
+        "generic_decline",
+    )
     assert await shop.state(order) == ("awaiting_payment", "held")
     intent = await shop.stripe.intent(order["id"])
     assert (await shop.pay(order)).json()["status"] == "captured"
@@ -68,7 +73,9 @@ async def test_an_authenticated_challenge_is_captured_without_another_request(sh
     await shop.assert_paid_once(order)
 
 
-async def test_a_failed_challenge_fails_the_attempt_and_the_order_is_payable_again(shop: Shop) -> None:
+async def test_a_failed_challenge_fails_the_attempt_and_the_order_is_payable_again(
+    shop: Shop,
+) -> None:
     await shop.system.start("worker")
     order = await shop.order()
     await shop.pay(order, "pm_card_authenticationRequired")
@@ -85,7 +92,10 @@ async def test_a_missing_order_and_a_strangers_answer_alike(shop: Shop) -> None:
     stranger = shop.system.person("stranger")
     refusals = [await shop.pay(order, by=stranger), await shop.pay({"id": str(uuid4())})]
     assert [(reply.status_code, reply.json()) for reply in refusals] == 2 * [
-        (404, {"type": "about:blank", "title": "Not Found", "status": 404, "code": "order_not_found"})
+        (
+            404,
+            {"type": "about:blank", "title": "Not Found", "status": 404, "code": "order_not_found"},
+        )
     ]
     assert await shop.attempts(order) == []
     assert await shop.stripe.intents() == []
@@ -177,7 +187,9 @@ async def test_cancelling_during_the_challenge_voids_the_intent(shop: Shop) -> N
     await shop.assert_nothing_taken(order)
 
 
-async def test_a_challenge_that_outlives_its_order_is_voided_when_another_has_the_ticket(shop: Shop) -> None:
+async def test_a_challenge_that_outlives_its_order_is_voided_when_another_has_the_ticket(
+    shop: Shop,
+) -> None:
     await shop.system.start("worker")
     order = await shop.order()
     await shop.pay(order, "pm_card_authenticationRequired")

@@ -25,7 +25,10 @@ async def test_an_order_names_the_attempt_that_was_declined_and_why(shop: Shop) 
     named = (await shop.buyer.get(f"/api/orders/{order['id']}")).json()["payment_id"]
     failed = (await shop.buyer.get(f"/api/payments/{named}")).json()
     assert (failed["status"], failed["attempt"]) == ("failed", 2)
-    assert (failed["failure_code"], failed["decline_code"]) == ("card_declined", "insufficient_funds")
+    assert (failed["failure_code"], failed["decline_code"]) == (
+        "card_declined",
+        "insufficient_funds",
+    )
     assert "client_secret" not in failed
 
 
@@ -50,7 +53,10 @@ async def test_a_refused_challenge_has_failed_when_it_is_looked_at(shop: Shop) -
     path = f"/api/payments/{(await shop.pay(order, 'pm_card_authenticationRequired')).json()['id']}"
     await shop.stripe.authenticate(order["id"], "fail")
     failed = (await shop.buyer.get(path)).json()
-    assert (failed["status"], failed["failure_code"]) == ("failed", "payment_intent_authentication_failure")
+    assert (failed["status"], failed["failure_code"]) == (
+        "failed",
+        "payment_intent_authentication_failure",
+    )
     assert await shop.state(order) == ("awaiting_payment", "held")
 
 

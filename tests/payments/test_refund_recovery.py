@@ -53,7 +53,9 @@ async def test_a_pending_refund_that_fails_gives_the_order_back(shop: Shop) -> N
     assert row["stripe_id"].startswith("re_")
 
 
-async def test_a_failed_refund_may_be_asked_for_again_and_is_another_one_at_stripe(shop: Shop) -> None:
+async def test_a_failed_refund_may_be_asked_for_again_and_is_another_one_at_stripe(
+    shop: Shop,
+) -> None:
     await shop.stripe.faults(webhooks={"paused": True})
     order = await shop.paid("pm_card_pendingRefund")
     async with worker_context(shop.system) as context:
@@ -73,7 +75,10 @@ async def test_a_failed_refund_may_be_asked_for_again_and_is_another_one_at_stri
             await handle(shop, context, event)
     assert await shop.refunds(order) == ["failed", "succeeded"]
     assert await shop.state(order) == ("refunded", "available")
-    assert [each["status"] for each in await shop.stripe.refunds(order["id"])] == ["succeeded", "failed"]
+    assert [each["status"] for each in await shop.stripe.refunds(order["id"])] == [
+        "succeeded",
+        "failed",
+    ]
     assert (await shop.stripe.intent(order["id"]))["refunded"] == order["total"]
 
 
@@ -121,11 +126,15 @@ async def test_webhooks_handled_at_the_same_time_refund_once(shop: Shop) -> None
     await shop.refund(order, relist=True)
     await shop.stripe.settle_refund(order["id"], "succeed")
     async with worker_context(shop.system) as context:
-        await asyncio.gather(*(handle(shop, context, event) for event in await shop.stripe.events()))
+        await asyncio.gather(
+            *(handle(shop, context, event) for event in await shop.stripe.events())
+        )
     await shop.assert_refunded_once(order, ticket="available")
 
 
-async def test_a_webhook_that_is_earlier_than_the_requests_own_reply_finishes_the_refund(shop: Shop) -> None:
+async def test_a_webhook_that_is_earlier_than_the_requests_own_reply_finishes_the_refund(
+    shop: Shop,
+) -> None:
     await shop.system.start("worker")
     order = await shop.paid()
     # The effect is there and told at once; its answer never comes.
@@ -181,7 +190,9 @@ async def test_a_process_that_dies_between_two_steps_is_survived(
     await shop.assert_refunded_once(order, ticket="available" if relist else "withdrawn")
     assert await reconcile(shop) == 0
     # And the client, who asks again, gets the reply that it missed.
-    await shop.rows.execute("update payments.refunds set created_at = now() - interval '31 seconds'")
+    await shop.rows.execute(
+        "update payments.refunds set created_at = now() - interval '31 seconds'"
+    )
     again = await shop.refund(order, relist=relist, key="once")
     assert (again.status_code, again.json()["status"]) == (200, "refunded")
     assert (await shop.refund(order, relist=relist, key="once")).content == again.content
@@ -221,7 +232,9 @@ async def test_a_failure_whose_process_died_is_found_by_the_reconciler(
 async def test_a_fault_of_stripes_is_got_over_though_it_repeats_it_for_a_day(
     shop: Shop, impatient: None, when: str
 ) -> None:
-    await shop.stripe.faults(match="POST /v1/refunds", fail_next=1, fail_when=when, webhooks={"paused": True})
+    await shop.stripe.faults(
+        match="POST /v1/refunds", fail_next=1, fail_when=when, webhooks={"paused": True}
+    )
     order = await shop.paid()
     waiting = await shop.refund(order)
     assert (waiting.status_code, waiting.json()["status"]) == (202, "refund_pending")
@@ -261,7 +274,9 @@ async def test_a_hanging_stripe_holds_a_request_for_a_bounded_time(
     await shop.assert_refunded_once(order)
 
 
-async def test_reconcilers_and_the_request_at_once_ask_for_one_refund(shop: Shop, impatient: None) -> None:
+async def test_reconcilers_and_the_request_at_once_ask_for_one_refund(
+    shop: Shop, impatient: None
+) -> None:
     await shop.stripe.faults(match="POST /v1/refunds", latency_ms=300, webhooks={"paused": True})
     order = await shop.paid()
     asked = asyncio.create_task(shop.refund(order))
@@ -361,7 +376,9 @@ async def test_a_stale_payments_job_does_not_undo_a_refund(
     shop: Shop, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     """A job that read the payment as authorised, and comes to itself when the order is refunded."""
-    await shop.stripe.faults(match="/capture", fail_next=1, fail_when="after", webhooks={"paused": True})
+    await shop.stripe.faults(
+        match="/capture", fail_next=1, fail_when="after", webhooks={"paused": True}
+    )
     order = await shop.order()
     await shop.pay(order)
     asleep, woken, real = asyncio.Event(), asyncio.Event(), getattr(queries, step)
@@ -419,10 +436,14 @@ async def test_the_event_of_a_refund_is_told_if_and_only_if_it_is_recorded(
     assert await shop.told(order) == before
     await reconcile(shop)
     added = (await shop.told(order))[len(before) :]
-    assert added == (["order.refunded", "payment.refunded"] if broken == "finish" else ["order.updated"])
+    assert added == (
+        ["order.refunded", "payment.refunded"] if broken == "finish" else ["order.updated"]
+    )
 
 
-async def test_sales_refunds_and_failing_banks_at_once_keep_money_and_tickets_together(shop: Shop) -> None:
+async def test_sales_refunds_and_failing_banks_at_once_keep_money_and_tickets_together(
+    shop: Shop,
+) -> None:
     """Tickets are bought and refunded over and over; each euro at Stripe has its order, each order its tickets."""
     await shop.system.start("worker")
     await shop.stripe.faults(webhooks={"shuffle": True, "duplicate": True})

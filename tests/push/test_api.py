@@ -14,7 +14,10 @@ async def test_a_triggered_event_reaches_pusher_js(gateway: RunningGateway) -> N
     async with gateway.watcher("show-1", "show-2") as watcher:
         await watcher.subscribed("show-1")
         await watcher.subscribed("show-2")
-        assert await gateway.call("trigger", ["show-1", "show-2"], "ticket.held", {"name": "Zoë"}) == {}
+        assert (
+            await gateway.call("trigger", ["show-1", "show-2"], "ticket.held", {"name": "Zoë"})
+            == {}
+        )
         assert (await watcher.event("ticket.held", "show-1")).data == {"name": "Zoë"}
         assert (await watcher.event("ticket.held", "show-2")).data == {"name": "Zoë"}
 
@@ -26,7 +29,9 @@ async def test_a_batch_arrives_in_its_order(gateway: RunningGateway) -> None:
         await gateway.call("trigger_batch", batch)
         assert [(await watcher.event("n")).data["at"] for _ in range(10)] == list(range(10))
         with pytest.raises(pusher.errors.PusherBadRequest):
-            await gateway.call("trigger_batch", [{"channel": "show-1", "name": "n", "data": ""}] * 11)
+            await gateway.call(
+                "trigger_batch", [{"channel": "show-1", "name": "n", "data": ""}] * 11
+            )
 
 
 async def test_the_excluded_socket_does_not_hear_its_own_event(gateway: RunningGateway) -> None:
@@ -45,7 +50,9 @@ async def test_channels_and_users_are_told(gateway: RunningGateway) -> None:
     async with gateway.watcher("show-1", "presence-show-1", user="u1") as watcher:
         await watcher.subscribed("show-1")
         await watcher.subscribed("presence-show-1")
-        assert await gateway.call("channels_info") == {"channels": {"show-1": {}, "presence-show-1": {}}}
+        assert await gateway.call("channels_info") == {
+            "channels": {"show-1": {}, "presence-show-1": {}}
+        }
         assert await gateway.call("channels_info", "presence-", ["user_count"]) == {
             "channels": {"presence-show-1": {"user_count": 1}}
         }
@@ -72,8 +79,12 @@ async def test_terminate_closes_the_users_connections(gateway: RunningGateway) -
 async def test_what_is_too_large_or_malformed_is_refused(gateway: RunningGateway) -> None:
     with pytest.raises(pusher.errors.PusherBadStatus, match="413"):
         await gateway.call("trigger", "show-1", "n", "x" * 10_241)
-    assert (await post(gateway, "/events", b'{"name":"n","data":{},"channel":"a"}')).status_code == 400
-    assert (await post(gateway, "/events", b'{"name":"n","data":"","channel":"a b"}')).status_code == 400
+    assert (
+        await post(gateway, "/events", b'{"name":"n","data":{},"channel":"a"}')
+    ).status_code == 400
+    assert (
+        await post(gateway, "/events", b'{"name":"n","data":"","channel":"a b"}')
+    ).status_code == 400
     assert (await post(gateway, "/events", b'{"name":"n","data":""}')).status_code == 400
     assert (await post(gateway, "/events", b"\xff")).status_code == 400
 
@@ -118,6 +129,10 @@ async def post(gateway: RunningGateway, path: str, body: bytes, **changed: Any) 
         "auth_version": "1.0",
         "body_md5": changed.pop("body_md5", hashlib.md5(body).hexdigest()),
     }
-    query["auth_signature"] = signature.sign(SECRET, signature.request_text("POST", path, query.items()))
+    query["auth_signature"] = signature.sign(
+        SECRET, signature.request_text("POST", path, query.items())
+    )
     async with httpx.AsyncClient() as client:
-        return await client.post(f"http://{HOST}:{gateway.port}{path}", params=query | changed, content=body)
+        return await client.post(
+            f"http://{HOST}:{gateway.port}{path}", params=query | changed, content=body
+        )

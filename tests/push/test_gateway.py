@@ -21,20 +21,27 @@ from tests.push.servers import KEY, SECRET, RedisServer, RunningGateway, running
         (f"/elsewhere/{KEY}?protocol=7", 4005),
     ],
 )
-async def test_a_refused_handshake_is_a_close_code(gateway: RunningGateway, path: str, code: int) -> None:
+async def test_a_refused_handshake_is_a_close_code(
+    gateway: RunningGateway, path: str, code: int
+) -> None:
     async with gateway.raw(path) as client:
         assert await client.close_code() == code
 
 
 async def test_no_more_connections_than_the_bound(redis_server: RedisServer) -> None:
-    async with running_gateway(redis_server.url, max_connections=1) as gateway, gateway.raw() as first:
+    async with (
+        running_gateway(redis_server.url, max_connections=1) as gateway,
+        gateway.raw() as first,
+    ):
         await first.established()
         async with gateway.raw() as second:
             assert await second.close_code() == 4100
 
 
 async def test_the_first_message_names_the_socket_and_its_timeout(gateway: RunningGateway) -> None:
-    async with gateway.raw(f"/app/{KEY}?protocol=7&client=js&version=8.6.0&flash=false&other=1") as client:
+    async with gateway.raw(
+        f"/app/{KEY}?protocol=7&client=js&version=8.6.0&flash=false&other=1"
+    ) as client:
         assert (await client.established())["activity_timeout"] == 30
         assert all(part.isdigit() for part in client.socket_id.split("."))
         assert client.socket_id.count(".") == 1
@@ -45,9 +52,13 @@ async def test_pusher_js_subscribes_to_public_private_and_presence(gateway: Runn
         await ann.subscribed("show-1")
         await ann.subscribed("private-user-ann")
         assert (await ann.subscribed("presence-show-1")).data["count"] == 1
-        assert (await ann.event("pusher:subscription_count", "show-1")).data == {"subscription_count": 1}
+        assert (await ann.event("pusher:subscription_count", "show-1")).data == {
+            "subscription_count": 1
+        }
         async with gateway.watcher("presence-show-1", user="bob") as bob:
-            assert (await bob.subscribed("presence-show-1")).data["members"]["ann"] == {"name": "Ann"}
+            assert (await bob.subscribed("presence-show-1")).data["members"]["ann"] == {
+                "name": "Ann"
+            }
             joined = await ann.event("pusher:member_added", "presence-show-1")
             assert joined.data == {"id": "bob", "info": {"name": "Bob"}}
         left = await ann.event("pusher:member_removed", "presence-show-1")
@@ -55,7 +66,9 @@ async def test_pusher_js_subscribes_to_public_private_and_presence(gateway: Runn
 
 
 @pytest.mark.parametrize("channel", ["private-user-ann", "presence-show-1", "private-encrypted-1"])
-async def test_a_forged_authorization_is_a_subscription_error(gateway: RunningGateway, channel: str) -> None:
+async def test_a_forged_authorization_is_a_subscription_error(
+    gateway: RunningGateway, channel: str
+) -> None:
     async with gateway.raw() as client:
         await client.established()
         await client.send(
@@ -94,12 +107,16 @@ async def test_a_signed_in_user_hears_what_is_sent_to_it(gateway: RunningGateway
         assert (await watcher.event("hello", "user")).data == {"you": "ann"}
 
 
-async def test_nobody_else_hears_it_and_a_forged_sign_in_ends_the_connection(gateway: RunningGateway) -> None:
+async def test_nobody_else_hears_it_and_a_forged_sign_in_ends_the_connection(
+    gateway: RunningGateway,
+) -> None:
     async with gateway.raw() as client:
         await client.established()
         await client.send("pusher:subscribe", {"channel": "#server-to-user-ann", "auth": ""})
         assert (await client.data("pusher:subscription_error"))["status"] == 401
-        await client.send("pusher:signin", {"auth": f"{KEY}:{'0' * 64}", "user_data": '{"id":"ann"}'})
+        await client.send(
+            "pusher:signin", {"auth": f"{KEY}:{'0' * 64}", "user_data": '{"id":"ann"}'}
+        )
         assert (await client.data("pusher:error"))["code"] == 4009
         assert await client.close_code() == 4009
 
@@ -115,15 +132,23 @@ async def test_a_signed_in_user_enters_presence_as_itself_and_stays_who_it_is(
             )
             await client.message(answer)
             if user == "ann":
-                token = signature.sign(SECRET, signature.channel_text(client.socket_id, "presence-a"))
-                await client.send("pusher:subscribe", {"channel": "presence-a", "auth": f"{KEY}:{token}"})
+                token = signature.sign(
+                    SECRET, signature.channel_text(client.socket_id, "presence-a")
+                )
+                await client.send(
+                    "pusher:subscribe", {"channel": "presence-a", "auth": f"{KEY}:{token}"}
+                )
                 joined = await client.data("pusher_internal:subscription_succeeded")
                 assert joined["presence"]["ids"] == ["ann"]
         assert await client.close_code() == 4009
 
 
 async def test_client_events_reach_others_with_the_senders_user_id(gateway: RunningGateway) -> None:
-    async with gateway.raw() as ann, gateway.watcher("presence-a", user="bob") as bob, gateway.raw() as cyd:
+    async with (
+        gateway.raw() as ann,
+        gateway.watcher("presence-a", user="bob") as bob,
+        gateway.raw() as cyd,
+    ):
         await bob.subscribed("presence-a")
         for client, user in ((ann, "ann"), (cyd, "cyd")):
             await client.established()
@@ -154,7 +179,9 @@ async def test_client_events_are_refused_where_they_do_not_belong_and_beyond_the
 
 async def test_both_sides_ping(redis_server: RedisServer) -> None:
     async with (
-        running_gateway(redis_server.url, activity_timeout_seconds=0.2, pong_timeout_seconds=0.2) as gateway,
+        running_gateway(
+            redis_server.url, activity_timeout_seconds=0.2, pong_timeout_seconds=0.2
+        ) as gateway,
         gateway.raw() as client,
     ):
         await client.established()
@@ -224,7 +251,9 @@ async def test_presence_is_bounded(redis_server: RedisServer) -> None:
         await ann.subscribed("presence-a")
         await tab.subscribed("presence-a")
         async with gateway.watcher("presence-a", user="bob") as bob:
-            assert (await bob.event("pusher:subscription_error", "presence-a")).data["status"] == 4100
+            assert (await bob.event("pusher:subscription_error", "presence-a")).data[
+                "status"
+            ] == 4100
 
 
 async def test_health_and_readiness(gateway: RunningGateway) -> None:

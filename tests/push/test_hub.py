@@ -34,7 +34,9 @@ def events(socket: RecordingSocket) -> list[tuple[str, Any]]:
     """The (name, data) of every frame; these frames have short or 16-bit lengths."""
     found, stream = [], b"".join(socket.written)
     while stream:
-        header, size = (2, stream[1]) if stream[1] < 126 else (4, int.from_bytes(stream[2:4], "big"))
+        header, size = (
+            (2, stream[1]) if stream[1] < 126 else (4, int.from_bytes(stream[2:4], "big"))
+        )
         envelope = json.loads(stream[header : header + size])
         found.append((envelope["event"], json.loads(envelope["data"])))
         stream = stream[header + size :]
@@ -103,7 +105,9 @@ async def test_the_subscription_count_is_told_on_change() -> None:
     hub.leave(second)
     await asyncio.sleep(0.01)
     counts = [
-        data["subscription_count"] for name, data in events(socket) if name.endswith("subscription_count")
+        data["subscription_count"]
+        for name, data in events(socket)
+        if name.endswith("subscription_count")
     ]
     assert counts == [2, 1]
 
@@ -118,7 +122,9 @@ async def test_a_large_channel_tells_its_count_at_most_every_interval() -> None:
     hub.subscribe(listener(hub, "1.120")[0], "show-1")
     await asyncio.sleep(0.05)
     counts = [
-        data["subscription_count"] for name, data in events(socket) if name.endswith("subscription_count")
+        data["subscription_count"]
+        for name, data in events(socket)
+        if name.endswith("subscription_count")
     ]
     assert counts == [120]
     channel = hub.channel("show-1")

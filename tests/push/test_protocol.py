@@ -47,7 +47,9 @@ def test_other_names_are_not(name: str) -> None:
         ("7", None),
     ],
 )
-def test_the_handshake_names_why_a_version_is_refused(version: str | None, refusal: Close | None) -> None:
+def test_the_handshake_names_why_a_version_is_refused(
+    version: str | None, refusal: Close | None
+) -> None:
     assert protocol.handshake_refusal(version) is refusal
 
 

@@ -35,7 +35,9 @@ def published(redis_server: RedisServer, channel: str | None = None) -> list[Any
     ]
 
 
-async def test_messages_are_numbered_in_their_channels(redis_server: RedisServer, client: Redis) -> None:
+async def test_messages_are_numbered_in_their_channels(
+    redis_server: RedisServer, client: Redis
+) -> None:
     publisher = Publisher(client)
     assert await publisher.state() == PublisherState(0, 0, 0)
     state = await publisher.publish(
@@ -150,7 +152,9 @@ async def test_a_mark_is_published_once_and_moves_no_position(
     assert await publisher.publish_once("late", [held(late=True)], expected_appended=2) == once
     assert [message["_seq"] for message in published(redis_server)] == [1, 2]
     assert 0 < await client.ttl("gittix:push:once:late") <= ONCE_SECONDS
-    assert await publisher.publish([Place(8, [])], expected_appended=2) == PublisherState(state.epoch, 2, 8)
+    assert await publisher.publish([Place(8, [])], expected_appended=2) == PublisherState(
+        state.epoch, 2, 8
+    )
 
 
 async def test_a_mark_is_not_published_when_redis_lost_its_tail(
@@ -174,7 +178,9 @@ async def test_a_lost_tail_begins_a_new_epoch(redis_server: RedisServer, client:
     assert published(redis_server)[-1]["_seq"] == 3
 
 
-async def test_a_forgotten_channel_repeats_no_number(redis_server: RedisServer, client: Redis) -> None:
+async def test_a_forgotten_channel_repeats_no_number(
+    redis_server: RedisServer, client: Redis
+) -> None:
     publisher = Publisher(client)
     places = [Place(position, [held(), held("show-2")]) for position in range(1, 4)]
     state = await publisher.publish(places, expected_appended=0)
@@ -187,9 +193,13 @@ async def test_a_forgotten_channel_repeats_no_number(redis_server: RedisServer, 
     assert len({message["_epoch"] for message in published(redis_server)}) == 1
 
 
-async def test_a_channel_goes_on_where_it_was_yesterday(redis_server: RedisServer, client: Redis) -> None:
+async def test_a_channel_goes_on_where_it_was_yesterday(
+    redis_server: RedisServer, client: Redis
+) -> None:
     publisher = Publisher(client)
-    state = await publisher.publish([Place(1, [held(), held(), held("show-2")])], expected_appended=0)
+    state = await publisher.publish(
+        [Place(1, [held(), held(), held("show-2")])], expected_appended=0
+    )
     [today] = await client.keys("gittix:push:seqs:*")
     prefix, _, day = today.decode().rpartition(":")
     await client.rename(today, f"{prefix}:{int(day) - 1}")
@@ -199,7 +209,9 @@ async def test_a_channel_goes_on_where_it_was_yesterday(redis_server: RedisServe
     assert [message["_seq"] for message in published(redis_server)[-2:]] == [4, 2]
 
 
-async def test_an_emptied_redis_begins_a_higher_epoch(redis_server: RedisServer, client: Redis) -> None:
+async def test_an_emptied_redis_begins_a_higher_epoch(
+    redis_server: RedisServer, client: Redis
+) -> None:
     publisher = Publisher(client)
     state = await publisher.publish([Place(1, [held()])], expected_appended=0)
     await client.hset("gittix:push:state", "epoch", str(state.epoch + 10**9))  # type: ignore[misc]
@@ -210,7 +222,9 @@ async def test_an_emptied_redis_begins_a_higher_epoch(redis_server: RedisServer,
     assert emptied.appended == ahead.appended + 1
 
 
-async def test_http_triggers_do_not_count_as_the_notifiers(gateway: RunningGateway, client: Redis) -> None:
+async def test_http_triggers_do_not_count_as_the_notifiers(
+    gateway: RunningGateway, client: Redis
+) -> None:
     await gateway.call("trigger", "show-1", "n", "as it is")
     assert await Publisher(client).state() == PublisherState(0, 0, 0)
 
@@ -218,7 +232,9 @@ async def test_http_triggers_do_not_count_as_the_notifiers(gateway: RunningGatew
 async def test_published_messages_reach_pusher_js(gateway: RunningGateway, client: Redis) -> None:
     async with gateway.watcher("show-1") as watcher:
         await watcher.subscribed("show-1")
-        state = await Publisher(client).publish([Place(1, [held(ticket={"id": "t1"})])], expected_appended=0)
+        state = await Publisher(client).publish(
+            [Place(1, [held(ticket={"id": "t1"})])], expected_appended=0
+        )
         seen = await watcher.event("ticket.held", "show-1")
         assert seen.data == {"_epoch": state.epoch, "_seq": 1, "ticket": {"id": "t1"}}
 
@@ -232,7 +248,9 @@ async def test_each_channel_of_an_entry_is_told_its_own_number(
         await Publisher(client).publish([Place(1, [held("ticket-1"), both])], expected_appended=0)
         on_show = await watcher.event("ticket.held", "show-1")
         assert (on_show.data["_seq"], on_show.data["ticket"]) == (1, {"id": "t1"})
-        assert [(await watcher.event("ticket.held", "ticket-1")).data["_seq"] for _ in range(2)] == [1, 2]
+        assert [
+            (await watcher.event("ticket.held", "ticket-1")).data["_seq"] for _ in range(2)
+        ] == [1, 2]
 
 
 async def test_a_redis_that_is_away_is_an_error_in_time() -> None:
@@ -241,7 +259,9 @@ async def test_a_redis_that_is_away_is_an_error_in_time() -> None:
             await Publisher(nowhere).publish([Place(1, [held()])], expected_appended=0)
 
 
-async def test_the_hosted_publisher_sends_through_the_official_library(gateway: RunningGateway) -> None:
+async def test_the_hosted_publisher_sends_through_the_official_library(
+    gateway: RunningGateway,
+) -> None:
     hosted = HostedPublisher(gateway.pusher)
     async with gateway.watcher("show-1") as watcher:
         await watcher.subscribed("show-1")
@@ -254,7 +274,9 @@ async def test_the_hosted_publisher_sends_through_the_official_library(gateway: 
 
 
 async def test_a_hosted_pusher_that_is_away_is_an_error(client: Redis) -> None:
-    away = pusher.Pusher(app_id=APP_ID, key=KEY, secret=SECRET, host=HOST, port=free_port(), ssl=False)
+    away = pusher.Pusher(
+        app_id=APP_ID, key=KEY, secret=SECRET, host=HOST, port=free_port(), ssl=False
+    )
     hosted = HostedPublisher(away)
     with pytest.raises(PublishError):
         await hosted.publish([Place(1, [held()])], expected_appended=0)

@@ -35,7 +35,9 @@ def test_the_documented_vectors(text: str, digest: str) -> None:
     assert signature.verify_token(KEY, SECRET, text, f"{KEY}:{digest}")
 
 
-@pytest.mark.parametrize("token", ["", ":", KEY, f"{KEY}:", f"{KEY}:é", f"{KEY}:\ud800", f"other:{'0' * 64}"])
+@pytest.mark.parametrize(
+    "token", ["", ":", KEY, f"{KEY}:", f"{KEY}:é", f"{KEY}:\ud800", f"other:{'0' * 64}"]
+)
 def test_other_tokens_are_refused(token: str) -> None:
     assert not signature.verify_token(KEY, SECRET, "1234.1234:private-foobar", token)
 

@@ -11,12 +11,22 @@ from prometheus_client import REGISTRY
 
 from backend.push.log import Message
 from backend.push.settings import SLICE_BYTES
-from tests.push.servers import HOST, KEY, RawClient, RedisServer, RunningGateway, running_gateway, until
+from tests.push.servers import (
+    HOST,
+    KEY,
+    RawClient,
+    RedisServer,
+    RunningGateway,
+    running_gateway,
+    until,
+)
 
 LIMIT = 2 * SLICE_BYTES
 
 
-async def test_a_slow_reader_is_closed_with_4200_and_loses_nothing_before(redis_server: RedisServer) -> None:
+async def test_a_slow_reader_is_closed_with_4200_and_loses_nothing_before(
+    redis_server: RedisServer,
+) -> None:
     async with (
         running_gateway(redis_server.url, send_buffer_limit_bytes=LIMIT) as gateway,
         lazy_subscriber(gateway, "show-1") as reader,
@@ -31,7 +41,9 @@ async def test_a_slow_reader_is_closed_with_4200_and_loses_nothing_before(redis_
         assert reading.result() == list(range(sent))
         frames = await read_frames(reader)
         received = [
-            json.loads(json.loads(body)["data"])["at"] for _, body in frames if b'"event":"n"' in body
+            json.loads(json.loads(body)["data"])["at"]
+            for _, body in frames
+            if b'"event":"n"' in body
         ]
         assert received == list(range(len(received)))
         assert len(received) < sent
@@ -56,9 +68,13 @@ async def test_a_reader_that_never_returns_is_cut_off(redis_server: RedisServer)
         await until(lambda: not gateway.server.server_state.connections)
 
 
-async def test_stopping_sends_everyone_away_with_4200_over_the_window(redis_server: RedisServer) -> None:
+async def test_stopping_sends_everyone_away_with_4200_over_the_window(
+    redis_server: RedisServer,
+) -> None:
     async with AsyncExitStack() as stack:
-        gateway = await stack.enter_async_context(running_gateway(redis_server.url, drain_seconds=0.3))
+        gateway = await stack.enter_async_context(
+            running_gateway(redis_server.url, drain_seconds=0.3)
+        )
         clients = [await stack.enter_async_context(gateway.raw()) for _ in range(6)]
         for client in clients:
             await client.established()
@@ -87,7 +103,9 @@ def closed(code: str, reason: str) -> float:
 
 
 @asynccontextmanager
-async def lazy_subscriber(gateway: RunningGateway, channel: str) -> AsyncIterator[asyncio.StreamReader]:
+async def lazy_subscriber(
+    gateway: RunningGateway, channel: str
+) -> AsyncIterator[asyncio.StreamReader]:
     """A client that subscribes and then reads no byte. Its buffers are kept small."""
     reader, writer = await asyncio.open_connection(HOST, gateway.port, limit=1_024)
     key = base64.b64encode(os.urandom(16)).decode()

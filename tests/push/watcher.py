@@ -79,7 +79,10 @@ class Watcher:
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         assert self._process is not None
         assert self._reading is not None
@@ -93,7 +96,11 @@ class Watcher:
         async with asyncio.timeout(timeout), self._news:
             while True:
                 for index, seen in enumerate(self.seen):
-                    if index not in self._taken and seen.event == name and channel in (None, seen.channel):
+                    if (
+                        index not in self._taken
+                        and seen.event == name
+                        and channel in (None, seen.channel)
+                    ):
                         self._taken.add(index)
                         return seen
                 await self._news.wait()
@@ -113,7 +120,9 @@ class Watcher:
 
     def events(self, name: str, channel: str | None = None) -> list[Seen]:
         """All such events so far."""
-        return [seen for seen in self.seen if seen.event == name and channel in (None, seen.channel)]
+        return [
+            seen for seen in self.seen if seen.event == name and channel in (None, seen.channel)
+        ]
 
     async def _read(self) -> None:
         assert self._process is not None
@@ -122,7 +131,12 @@ class Watcher:
             printed = json.loads(line)
             async with self._news:
                 self.seen.append(
-                    Seen(printed["at"] / 1_000, printed["event"], printed["channel"], printed.get("data"))
+                    Seen(
+                        printed["at"] / 1_000,
+                        printed["event"],
+                        printed["channel"],
+                        printed.get("data"),
+                    )
                 )
                 self._news.notify_all()
 

@@ -95,7 +95,9 @@ class Arena:
 
 
 @asynccontextmanager
-async def opened(system: System, nursery: Nursery, *changes: str, fault: str = "") -> AsyncIterator[Arena]:
+async def opened(
+    system: System, nursery: Nursery, *changes: str, fault: str = ""
+) -> AsyncIterator[Arena]:
     """An arena; `changes` is SQL, and `fault` a sabotage of the processes, that take a guard away."""
     rows = await database.open_pool(system.settings.database_url, name="tests", size=6)
     headers = {"Authorization": f"Bearer {STRIPE_KEY}"}
@@ -105,13 +107,17 @@ async def opened(system: System, nursery: Nursery, *changes: str, fault: str = "
             await rows.execute(change)
         async with (
             system.part("stripe"),
-            httpx.AsyncClient(base_url=system.stripe_url, headers=headers, timeout=10, verify=PLAIN) as bank,
+            httpx.AsyncClient(
+                base_url=system.stripe_url, headers=headers, timeout=10, verify=PLAIN
+            ) as bank,
         ):
             ports = (system.ports["api"], free_port())
             environment = clean_environment() | system.environment | {SABOTAGE: fault}
             for port in ports:
                 log = system.folder / f"api-{port}.log"
-                processes.append(nursery.start(("serve", "api", "--port", str(port)), environment, log))
+                processes.append(
+                    nursery.start(("serve", "api", "--port", str(port)), environment, log)
+                )
             urls = [f"http://127.0.0.1:{port}" for port in ports]
             for url, process in zip(urls, processes, strict=True):
                 await _ready(system, url, process)

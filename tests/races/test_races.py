@@ -80,14 +80,23 @@ async def test_a_payment_that_is_repeated_at_once_under_its_key_is_one(
 async def test_without_one_open_attempt_and_one_winner_an_order_is_paid_twice(
     same_key: bool, system: System, nursery: Nursery
 ) -> None:
-    off = (guards.MANY_ATTEMPTS, guards.MANY_CAPTURES, guards.TRUSTING_SETTLE, guards.TRUSTING_FINISH)
+    off = (
+        guards.MANY_ATTEMPTS,
+        guards.MANY_CAPTURES,
+        guards.TRUSTING_SETTLE,
+        guards.TRUSTING_FINISH,
+    )
     fault = "every_attempt_is_current"
     async with opened(system, nursery, *off, guards.NO_PAYMENT_KEY, fault=fault) as arena:
 
         async def race() -> bool:
-            keys = [str(uuid4())] * REQUESTS if same_key else [str(uuid4()) for _ in range(REQUESTS)]
+            keys = (
+                [str(uuid4())] * REQUESTS if same_key else [str(uuid4()) for _ in range(REQUESTS)]
+            )
             # Its own intent has who comes before another's is on record, so all of Stripe is slow here.
-            order, _ = await many_payments(arena, keys, slow="/payment_intents", seconds=INTENT_SECONDS)
+            order, _ = await many_payments(
+                arena, keys, slow="/payment_intents", seconds=INTENT_SECONDS
+            )
             return len(await arena.received(order["id"])) > 1
 
         assert await lost_within_rounds(race)
@@ -127,18 +136,24 @@ async def test_of_cancel_pay_and_expiry_one_has_the_order(system: System, nurser
         assert len(seen) > 1
 
 
-async def test_with_a_trusting_settlement_a_cancelled_order_is_paid(system: System, nursery: Nursery) -> None:
+async def test_with_a_trusting_settlement_a_cancelled_order_is_paid(
+    system: System, nursery: Nursery
+) -> None:
     async with opened(system, nursery, guards.TRUSTING_SETTLE, guards.TRUSTING_FINISH) as arena:
         await slow_confirmations(arena, 4 * PAYMENT_SECONDS)
 
         async def race() -> bool:
             order, cancelled, _ = await cancel_pay_and_expiry(arena, PAYMENT_SECONDS)
-            return cancelled.status_code == 204 and await arena.received(order["id"]) == [order["total"]]
+            return cancelled.status_code == 204 and await arena.received(order["id"]) == [
+                order["total"]
+            ]
 
         assert await lost_within_rounds(race)
 
 
-async def cancel_pay_and_expiry(arena: Arena, late: float) -> tuple[Any, httpx.Response, httpx.Response]:
+async def cancel_pay_and_expiry(
+    arena: Arena, late: float
+) -> tuple[Any, httpx.Response, httpx.Response]:
     """The order, the reply to its cancellation and the one to its payment."""
     ticket = await factories.ticket(await arena.person("seller"))
     one, other = await arena.sessions("buyer", 2)
@@ -150,11 +165,15 @@ async def cancel_pay_and_expiry(arena: Arena, late: float) -> tuple[Any, httpx.R
         return httpx.Response(204)
 
     cancel = partial(other.delete, f"/api/orders/{order['id']}", key=str(uuid4()))
-    cancelled, paid, _ = await together([later(late, cancel), partial(pay, one, order), later(late, expire)])
+    cancelled, paid, _ = await together(
+        [later(late, cancel), partial(pay, one, order), later(late, expire)]
+    )
     return order, cancelled, paid
 
 
-async def test_of_a_hold_and_a_withdrawal_one_has_the_ticket(system: System, nursery: Nursery) -> None:
+async def test_of_a_hold_and_a_withdrawal_one_has_the_ticket(
+    system: System, nursery: Nursery
+) -> None:
     async with opened(system, nursery) as arena:
         for _ in range(4):
             held, withdrawn, status = await hold_and_withdrawal(arena)
@@ -164,7 +183,9 @@ async def test_of_a_hold_and_a_withdrawal_one_has_the_ticket(system: System, nur
                 assert (held, withdrawn, status) == (TAKEN, 204, "withdrawn")
 
 
-async def test_with_an_unguarded_hold_a_withdrawn_ticket_is_held(system: System, nursery: Nursery) -> None:
+async def test_with_an_unguarded_hold_a_withdrawn_ticket_is_held(
+    system: System, nursery: Nursery
+) -> None:
     async with opened(system, nursery, guards.UNGUARDED_HOLD, guards.ANY_TRANSITION) as arena:
 
         async def race() -> bool:
@@ -199,7 +220,9 @@ async def test_a_hold_has_the_price_that_its_ticket_keeps(system: System, nurser
             held, edited, price = await hold_and_edit(arena)
             if held.is_success:
                 assert outcome(edited) in {200, (409, "ticket_taken")}
-                assert held.json()["subtotal"] == price == (NEW_PRICE if edited.is_success else PRICE)
+                assert (
+                    held.json()["subtotal"] == price == (NEW_PRICE if edited.is_success else PRICE)
+                )
             else:
                 # It met the edit's lock.
                 assert (outcome(held), outcome(edited)) == (TAKEN, 200)
@@ -217,13 +240,18 @@ async def test_when_every_ticket_counts_as_free_a_held_one_changes_its_price(
         assert await lost_within_rounds(race)
 
 
-async def hold_and_edit(arena: Arena, edit_after: float = 0.0) -> tuple[httpx.Response, httpx.Response, int]:
+async def hold_and_edit(
+    arena: Arena, edit_after: float = 0.0
+) -> tuple[httpx.Response, httpx.Response, int]:
     """The replies to the buyer and to the seller, and the ticket's price after both."""
     seller, buyer = await arena.person("seller"), await arena.person("buyer")
     ticket = await factories.ticket(seller, price=PRICE)
     edited, held = await together(
         [
-            later(edit_after, partial(seller.put, f"/api/tickets/{ticket['id']}", {"price": NEW_PRICE})),
+            later(
+                edit_after,
+                partial(seller.put, f"/api/tickets/{ticket['id']}", {"price": NEW_PRICE}),
+            ),
             partial(place, buyer, ticket["id"]),
         ]
     )
@@ -239,7 +267,9 @@ async def test_parallel_orders_at_the_limit_give_one_more(system: System, nurser
         assert await at_the_limit(arena) == {201: 1, (409, "too_many_open_orders"): REQUESTS - 1}
 
 
-async def test_without_the_buyers_lock_the_limit_is_passed(system: System, nursery: Nursery) -> None:
+async def test_without_the_buyers_lock_the_limit_is_passed(
+    system: System, nursery: Nursery
+) -> None:
     system.configure(MAX_OPEN_ORDERS="3")
     async with opened(system, nursery, guards.NO_BUYER_LOCK, guards.SLOW_ORDERS) as arena:
 
@@ -275,7 +305,9 @@ async def test_parallel_repeats_of_an_order_under_its_key_are_one_order(
         assert await arena.rows.fetchval("select count(*) from orders.orders") == 1
 
 
-async def test_without_the_keys_lock_a_repeat_meets_its_own_order(system: System, nursery: Nursery) -> None:
+async def test_without_the_keys_lock_a_repeat_meets_its_own_order(
+    system: System, nursery: Nursery
+) -> None:
     async with opened(system, nursery, guards.NO_KEY_LOCK, guards.SLOW_ORDERS) as arena:
 
         async def race() -> bool:
@@ -290,7 +322,9 @@ async def repeats(arena: Arena) -> list[httpx.Response]:
     return await together([partial(place, by, ticket["id"], key=key) for by in clients])
 
 
-async def test_of_a_late_payment_and_a_takeover_one_has_the_ticket(system: System, nursery: Nursery) -> None:
+async def test_of_a_late_payment_and_a_takeover_one_has_the_ticket(
+    system: System, nursery: Nursery
+) -> None:
     async with opened(system, nursery) as arena:
         await slow_confirmations(arena)
         seen = set()
@@ -300,7 +334,11 @@ async def test_of_a_late_payment_and_a_takeover_one_has_the_ticket(system: Syste
             taken = await arena.received(order["id"])
             if rivals[201]:
                 assert rivals == {201: 1, TAKEN: REQUESTS - 1}
-                assert (outcome(paid), taken, state) == ((409, "order_expired"), [], ("expired", "held"))
+                assert (outcome(paid), taken, state) == (
+                    (409, "order_expired"),
+                    [],
+                    ("expired", "held"),
+                )
             else:
                 assert rivals == {TAKEN: REQUESTS}
                 assert (outcome(paid), taken) == (201, [order["total"]])
@@ -350,7 +388,9 @@ async def test_one_email_has_one_account(system: System, nursery: Nursery) -> No
         assert await sign_ups(arena) == {201: 1, (409, "email_taken"): REQUESTS - 1}
 
 
-async def test_by_check_then_insert_one_email_has_many_accounts(system: System, nursery: Nursery) -> None:
+async def test_by_check_then_insert_one_email_has_many_accounts(
+    system: System, nursery: Nursery
+) -> None:
     async with opened(system, nursery, guards.MANY_ACCOUNTS, fault="check_then_insert") as arena:
 
         async def race() -> bool:
@@ -365,7 +405,9 @@ async def sign_ups(arena: Arena) -> Counter[Any]:
     clients = await arena.people("visitor", REQUESTS)
     replies = await together(
         [
-            partial(by.post, "/api/users/signup", {"email": email, "password": "correct horse battery"})
+            partial(
+                by.post, "/api/users/signup", {"email": email, "password": "correct horse battery"}
+            )
             for by, email in zip(clients, spellings, strict=False)
         ]
     )

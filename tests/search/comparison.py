@@ -33,7 +33,9 @@ class Money(NamedTuple):
 
 
 class Comparison:
-    def __init__(self, on: Stage, model: Model, people: Sequence[Person], shows: Sequence[str]) -> None:
+    def __init__(
+        self, on: Stage, model: Model, people: Sequence[Person], shows: Sequence[str]
+    ) -> None:
         self._on = on
         self._model = model
         self._people = people
@@ -76,7 +78,9 @@ class Comparison:
         )
         told = {row["order_id"]: row["types"] for row in rows}
         for order in self._model.orders:
-            expected = ["order.refunded", "payment.refunded"] if order.status == "refunded" else None
+            expected = (
+                ["order.refunded", "payment.refunded"] if order.status == "refunded" else None
+            )
             assert told.get(order.id) == expected, order
 
     async def _what_the_api_shows(self) -> None:
@@ -86,8 +90,15 @@ class Comparison:
         replies = await self._on.reader.get(
             *((anybody, f"/api/shows/{show_id}") for show_id in self._shows),
             *((anybody, f"/api/tickets?limit=100&show_id={show_id}") for show_id in self._shows),
-            *((anybody, f"/api/tickets?limit=100&show_id={show_id}{withdrawn}") for show_id in self._shows),
-            *((person, "/api/orders?limit=100") for person in self._people if person.name in buyers),
+            *(
+                (anybody, f"/api/tickets?limit=100&show_id={show_id}{withdrawn}")
+                for show_id in self._shows
+            ),
+            *(
+                (person, "/api/orders?limit=100")
+                for person in self._people
+                if person.name in buyers
+            ),
         )
         shows = replies[: len(self._shows)]
         lists = [one for reply in replies[len(self._shows) :] for one in reply["items"]]
@@ -140,7 +151,10 @@ class Comparison:
                 found[order_id] = found[order_id].and_of(intent)
         assert found == {
             order.id: Money(
-                order.received, order.capturable, order.returned("succeeded"), order.returned("pending")
+                order.received,
+                order.capturable,
+                order.returned("succeeded"),
+                order.returned("pending"),
             )
             for order in paid
         }

@@ -199,7 +199,9 @@ class Order:
         self.ends += status in ENDED and bool(self.attempts)
 
     def tickets_in(self, status: str) -> list[Ticket]:
-        return [ticket for ticket in self.prices if ticket.order is self and ticket.status == status]
+        return [
+            ticket for ticket in self.prices if ticket.order is self and ticket.status == status
+        ]
 
 
 class Counts(NamedTuple):

@@ -32,7 +32,13 @@ PRICE = st.sampled_from([4510, 1999, 110, 130, 100])
 PRICES = st.lists(PRICE, min_size=2, max_size=4)
 CURRENCY = st.sampled_from(["EUR", "EUR", "EUR", "JPY"])
 METHOD = st.sampled_from(
-    [*2 * ["pm_card_visa", "pm_card_authenticationRequired"], *REFUSED_METHODS, WAITS, FAILS_LATER, DISPUTED]
+    [
+        *2 * ["pm_card_visa", "pm_card_authenticationRequired"],
+        *REFUSED_METHODS,
+        WAITS,
+        FAILS_LATER,
+        DISPUTED,
+    ]
 )
 BEHIND = st.sampled_from([None, 0, 1])
 SELDOM = st.integers(0, 5).map(lambda number: number == 5)
@@ -79,15 +85,28 @@ class ShopMachine(RuleBasedStateMachine):
         self._run(self.mirror.trade.create_show(self.mirror.sellers[seller]))
 
     @precondition(lambda self: len(self.mirror.model.tickets) < 10)
-    @rule(seller=SELLER, show=NEWEST, prices=st.lists(PRICE, min_size=1, max_size=3), currency=CURRENCY)
+    @rule(
+        seller=SELLER,
+        show=NEWEST,
+        prices=st.lists(PRICE, min_size=1, max_size=3),
+        currency=CURRENCY,
+    )
     def list_tickets(self, seller: int, show: int, prices: list[int], currency: str) -> None:
         show_id = newest(self.mirror.trade.shows, show)
-        self._run(self.mirror.trade.list_tickets(self.mirror.sellers[seller], show_id, prices, currency))
+        self._run(
+            self.mirror.trade.list_tickets(self.mirror.sellers[seller], show_id, prices, currency)
+        )
 
     @rule(ticket=NEWEST, price=PRICE, currency=CURRENCY, behind=BEHIND, by_another=SELDOM)
-    def edit(self, ticket: int, price: int, currency: str, behind: int | None, by_another: bool) -> None:
+    def edit(
+        self, ticket: int, price: int, currency: str, behind: int | None, by_another: bool
+    ) -> None:
         chosen = self._ticket(ticket)
-        self._run(self.mirror.trade.edit(self._seller(chosen, by_another), chosen, price, currency, behind))
+        self._run(
+            self.mirror.trade.edit(
+                self._seller(chosen, by_another), chosen, price, currency, behind
+            )
+        )
 
     @precondition(lambda self: len(self._on_sale()) > 2)
     @rule(ticket=NEWEST, behind=BEHIND, by_another=SELDOM)
@@ -175,7 +194,9 @@ class ShopMachine(RuleBasedStateMachine):
     @precondition(lambda self: self._authorised_long_ago())
     @rule(order=NEWEST)
     def authorisation_expires(self, order: int) -> None:
-        self._run(self.mirror.till.authorisation_expires(newest(self._authorised_long_ago(), order)))
+        self._run(
+            self.mirror.till.authorisation_expires(newest(self._authorised_long_ago(), order))
+        )
 
     # Messages.
 
@@ -283,7 +304,11 @@ class ShopMachine(RuleBasedStateMachine):
         return [order for order in self.mirror.orders if order.intent == status]
 
     def _on_sale(self) -> list[Ticket]:
-        return [ticket for ticket in self.mirror.model.tickets if ticket.status not in {"sold", "withdrawn"}]
+        return [
+            ticket
+            for ticket in self.mirror.model.tickets
+            if ticket.status not in {"sold", "withdrawn"}
+        ]
 
     def _open_orders(self) -> list[Order]:
         return [order for order in self.mirror.orders if order.is_open]

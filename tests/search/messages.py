@@ -80,7 +80,9 @@ class Messages:
             for _ in range(2):
                 assert await consumer.handle(entries) == 0
         orders = self._model.orders
-        self._to_abandon |= {order for order in orders if order.ends > self._ends_told.get(order, 0)}
+        self._to_abandon |= {
+            order for order in orders if order.ends > self._ends_told.get(order, 0)
+        }
         self._ends_told |= {order: order.ends for order in orders}
         waiting = {name for name in await self.jobs() if name.startswith(ABANDON)}
         assert waiting == {f"{ABANDON}:{order.id}" for order in self._to_abandon}
@@ -115,7 +117,9 @@ class Messages:
         still = self._model.unresolved()
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(workers.payments, "PATIENCE", queries.Patience(*3 * [NONE]))
-            patch.setattr(workers.payments, "REFUND_PATIENCE", refund_queries.Patience(*2 * [FOR_NOW]))
+            patch.setattr(
+                workers.payments, "REFUND_PATIENCE", refund_queries.Patience(*2 * [FOR_NOW])
+            )
             await workers.payments.reconcile_payments(self._on.jobs)
         won = await self._captured(still)
         for order in winners_first(still, won):
@@ -131,7 +135,11 @@ class Messages:
             refunds.look(order, refund)
 
     async def _told(self) -> list[Json]:
-        return [event for event in await self._on.shop.stripe.events() if _intent_of(event) in self._intents]
+        return [
+            event
+            for event in await self._on.shop.stripe.events()
+            if _intent_of(event) in self._intents
+        ]
 
     async def _deliver(self, event: Json) -> None:
         reply = await self._on.shop.deliver(event)
@@ -160,4 +168,8 @@ class Messages:
 
 def _intent_of(event: Json) -> str:
     subject = event["data"]["object"]
-    return subject["id"] if subject["object"] == "payment_intent" else subject.get("payment_intent") or ""
+    return (
+        subject["id"]
+        if subject["object"] == "payment_intent"
+        else subject.get("payment_intent") or ""
+    )

@@ -65,7 +65,9 @@ class Mirror:
             "orders.finish_refund($1, $2, false, $2)": order.status == "refunded",
             "orders.fail_refund($1, $2, $2)": False,
         }.items():
-            assert await self._on.as_payments.fetchval(f"select {call}", order_id, nobody) is answer, call
+            assert (
+                await self._on.as_payments.fetchval(f"select {call}", order_id, nobody) is answer
+            ), call
 
     async def compare(self) -> None:
         await self._comparison.of_the_moment()

@@ -71,7 +71,10 @@ class Model:
 
     def place(self, order_id: str, buyer: str, tickets: Sequence[Ticket]) -> Order:
         order = Order(
-            order_id, buyer, {ticket: ticket.price for ticket in tickets}, currency=tickets[0].currency
+            order_id,
+            buyer,
+            {ticket: ticket.price for ticket in tickets},
+            currency=tickets[0].currency,
         )
         displaced = {ticket.order for ticket in tickets if ticket.order is not None}
         for ticket in tickets:
@@ -228,7 +231,9 @@ class Model:
         ]
 
     def refunding(self) -> list[tuple[Order, Refund]]:
-        return [(order, order.open_refund) for order in self.orders if order.open_refund is not None]
+        return [
+            (order, order.open_refund) for order in self.orders if order.open_refund is not None
+        ]
 
     def _open_orders(self, buyer: str) -> int:
         return sum(order.buyer == buyer and order.is_open for order in self.orders)

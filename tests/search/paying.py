@@ -99,4 +99,6 @@ class Paying:
             order.intent = "canceled"
 
     def _fails(self, call: str, when: str | None = None) -> bool:
-        return self.fault is not None and self.fault.call == call and when in {None, self.fault.when}
+        return (
+            self.fault is not None and self.fault.call == call and when in {None, self.fault.when}
+        )

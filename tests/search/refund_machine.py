@@ -58,7 +58,11 @@ class RefundingShopMachine(ShopMachine):
     @rule(order=NEWEST, relist=RELIST, fault=st.sampled_from(["before", "after"]))
     def refund_over_a_bad_line(self, order: int, relist: bool, fault: str) -> None:
         chosen = newest(self._refundable(), order)
-        self._run(self.mirror.till.refund(self._asking(chosen, "seller"), chosen, relist=relist, fault=fault))
+        self._run(
+            self.mirror.till.refund(
+                self._asking(chosen, "seller"), chosen, relist=relist, fault=fault
+            )
+        )
 
     @precondition(lambda self: self._refundable())
     @rule(
@@ -76,7 +80,9 @@ class RefundingShopMachine(ShopMachine):
     @rule(order=NEWEST)
     def bank_agrees(self, order: int) -> None:
         self._run(
-            self.mirror.till.settle_refund(newest(self._at_the_bank(succeed=True), order), succeed=True)
+            self.mirror.till.settle_refund(
+                newest(self._at_the_bank(succeed=True), order), succeed=True
+            )
         )
 
     @precondition(lambda self: self._at_the_bank(succeed=False))
@@ -146,7 +152,9 @@ class RefundingShopMachine(ShopMachine):
         return [order for order in self.mirror.orders if order.status in PAID]
 
     def _refundable(self) -> list[Order]:
-        return [order for order in self.mirror.orders if order.status == "completed" or order.is_owed]
+        return [
+            order for order in self.mirror.orders if order.status == "completed" or order.is_owed
+        ]
 
     def _at_the_bank(self, *, succeed: bool) -> list[Order]:
         return [order for order in self.mirror.orders if refunds.may_settle(order, succeed=succeed)]

@@ -13,7 +13,11 @@ from tests.search.entities import (
 )
 
 # Cards whose money does not simply go back.
-WAITS, FAILS_LATER, DISPUTED = "pm_card_pendingRefund", "pm_card_refundFail", "pm_card_createDispute"
+WAITS, FAILS_LATER, DISPUTED = (
+    "pm_card_pendingRefund",
+    "pm_card_refundFail",
+    "pm_card_createDispute",
+)
 
 
 def against(person: str, order: Order, *, relist: bool) -> set[Refusal]:
@@ -48,7 +52,9 @@ def look(order: Order, refund: Refund) -> None:
     """Somebody goes on with it, from what Stripe has."""
     if refund.status == "failed":
         return
-    found = refund.at_stripe or next((each for each in order.returns if each.asked_by is refund), None)
+    found = refund.at_stripe or next(
+        (each for each in order.returns if each.asked_by is refund), None
+    )
     if found is None:
         ask(order, refund)
     else:
@@ -80,7 +86,9 @@ def at_stripe(order: Order, asked_by: Refund | None) -> Answer:
 def may_settle(order: Order, *, succeed: bool) -> bool:
     """Whether the bank may say this now."""
     status = order.returns[-1].status if order.returns else None
-    return status == "pending" or (status == "succeeded" and order.card == FAILS_LATER and not succeed)
+    return status == "pending" or (
+        status == "succeeded" and order.card == FAILS_LATER and not succeed
+    )
 
 
 def settle(order: Order, *, succeed: bool) -> None:

@@ -70,7 +70,9 @@ class Requests:
             if sent.reply.status_code == 409:
                 await sent.again(sent.key)
             return
-        reply = await sent.person.http.request(sent.method, sent.path, json=sent.body, headers=sent.headers)
+        reply = await sent.person.http.request(
+            sent.method, sent.path, json=sent.body, headers=sent.headers
+        )
         assert (reply.status_code, reply.content) == (sent.reply.status_code, sent.reply.content)
         assert reply.headers["Idempotent-Replayed"] == "true"
 

@@ -156,7 +156,15 @@ def begin(scene: Scene) -> Script:
     async def insert(connection: Connection) -> str:
         try:
             await payments.insert(
-                connection, payment_id, scene.order_id, FIRST, begun[0], "pm_card_visa", None, None, uuid4()
+                connection,
+                payment_id,
+                scene.order_id,
+                FIRST,
+                begun[0],
+                "pm_card_visa",
+                None,
+                None,
+                uuid4(),
             )
         except asyncpg.UniqueViolationError as fault:
             raise PaymentInProgress from fault
@@ -172,7 +180,9 @@ def settle(scene: Scene) -> Script:
 
     async def decide(connection: Connection) -> str:
         won = await payments.settle(connection, payment, intent, uuid4())
-        await payments.advance(connection, payment.id, ("started", "requires_action", "failed"), "authorised")
+        await payments.advance(
+            connection, payment.id, ("started", "requires_action", "failed"), "authorised"
+        )
         return "won" if won else "refused"
 
     return Script("settle", "payments", (decide,))
@@ -206,7 +216,9 @@ def withdraw(scene: Scene) -> Script:
     """As `tickets.service.withdraw`, of the first ticket."""
 
     async def write(connection: Connection) -> str:
-        if not await ticket_queries.withdraw_ticket(connection, scene.ids[0], SELLER.user_id, uuid4()):
+        if not await ticket_queries.withdraw_ticket(
+            connection, scene.ids[0], SELLER.user_id, uuid4()
+        ):
             raise TicketTaken
         await ticket_queries.announce(connection, "ticket.withdrawn", scene.ids[:1], uuid4())
         return "withdrawn"
@@ -277,7 +289,10 @@ async def outcome(scene: Scene, answers: Answers) -> Outcome:
         tuple(sorted(answers.items())),
         tuple((row["status"], BUYERS.get(row["buyer_id"]), row["price"]) for row in found),
         tuple(
-            sorted((BUYERS[row["buyer_id"]], row["status"], row["subtotal"], row["live"]) for row in placed)
+            sorted(
+                (BUYERS[row["buyer_id"]], row["status"], row["subtotal"], row["live"])
+                for row in placed
+            )
         ),
         tuple(row["status"] for row in attempts),
     )

@@ -69,7 +69,9 @@ def serial(*lengths: int) -> Iterator[tuple[int, ...]]:
 class Stage:
     """Connections of each role, and one that sees who waits."""
 
-    def __init__(self, control: Connection, connections: Mapping[str, Sequence[Connection]]) -> None:
+    def __init__(
+        self, control: Connection, connections: Mapping[str, Sequence[Connection]]
+    ) -> None:
         self._control = control
         self._connections = connections
 
@@ -140,7 +142,9 @@ class _Actor:
             if done:
                 self._running.result()
                 return False
-            if await self._control.fetchval("select cardinality(pg_blocking_pids($1)) > 0", self._pid):
+            if await self._control.fetchval(
+                "select cardinality(pg_blocking_pids($1)) > 0", self._pid
+            ):
                 return True
 
     async def _step(self) -> None:

@@ -66,7 +66,9 @@ class Pauses:
         for point in ("confirm", "capture", "request_refund"):
             patch.setattr(Provider, point, self._paused(point, getattr(Provider, point)))
 
-    def _paused(self, point: str, real: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    def _paused(
+        self, point: str, real: Callable[..., Awaitable[Any]]
+    ) -> Callable[..., Awaitable[Any]]:
         async def asked(*arguments: Any) -> Any:
             await self.reach(point)
             return await real(*arguments)
@@ -129,7 +131,9 @@ class Stage:
     def consumers(self) -> tuple[Consumer, ...]:
         """As the worker has them."""
         queue = self.jobs["redis"]
-        return workers.main._expiration(self.orders, queue), workers.main._payments(self.payments, queue)
+        return workers.main._expiration(self.orders, queue), workers.main._payments(
+            self.payments, queue
+        )
 
 
 @asynccontextmanager

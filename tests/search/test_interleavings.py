@@ -148,18 +148,25 @@ async def stage(system: System) -> Stage:
     await owner.execute("alter function tickets.hold set lock_timeout = '5s'")
     roles = ("orders", "payments", "tickets")
     return Stage(
-        await system.connect(), {role: [await system.connect(role) for _ in range(3)] for role in roles}
+        await system.connect(),
+        {role: [await system.connect(role) for _ in range(3)] for role in roles},
     )
 
 
 @pytest.fixture
 async def scene(system: System) -> Scene:
     roles = ("orders", "payments", "tickets")
-    return Scene(system.settings, await system.connect(), *[await system.connect(role) for role in roles])
+    return Scene(
+        system.settings, await system.connect(), *[await system.connect(role) for role in roles]
+    )
 
 
 async def played(
-    stage: Stage, scene: Scene, arrangement: Arrangement, scripts: Sequence[Action], schedule: Sequence[int]
+    stage: Stage,
+    scene: Scene,
+    arrangement: Arrangement,
+    scripts: Sequence[Action],
+    schedule: Sequence[int],
 ) -> Outcome:
     """What one schedule ends in. What must hold in any case is asserted here."""
     written = await arranged(scene, arrangement, scripts)
@@ -169,7 +176,9 @@ async def played(
     return ended
 
 
-async def arranged(scene: Scene, arrangement: Arrangement, actions: Sequence[Action]) -> list[Script]:
+async def arranged(
+    scene: Scene, arrangement: Arrangement, actions: Sequence[Action]
+) -> list[Script]:
     await scene.free()
     for step in arrangement:
         await step(scene)
@@ -182,7 +191,9 @@ async def outcomes(
 ) -> tuple[set[Outcome], dict[Outcome, tuple[int, ...]]]:
     """Those of one transaction after the other, and those of all interleavings, each with a schedule that leads to it."""
     lengths = [script.length for script in await arranged(scene, arrangement, actions)]
-    allowed = {await played(stage, scene, arrangement, actions, order) for order in serial(*lengths)}
+    allowed = {
+        await played(stage, scene, arrangement, actions, order) for order in serial(*lengths)
+    }
     found = {
         await played(stage, scene, arrangement, actions, schedule): schedule
         for schedule in interleavings(*lengths)
@@ -263,5 +274,7 @@ async def test_looking_first_and_taking_then_is_right_as_long_as_nobody_comes_in
         await scene.owner.execute(change)
     arrangement, actions, may_come = HEADLINES["two want one"]
     lengths = [script.length for script in await arranged(scene, arrangement, actions)]
-    ended = {str(await played(stage, scene, arrangement, actions, order)) for order in serial(*lengths)}
+    ended = {
+        str(await played(stage, scene, arrangement, actions, order)) for order in serial(*lengths)
+    }
     assert ended == may_come

@@ -39,7 +39,11 @@ class Till:
         key: str | None = None,
     ) -> None:
         """`meanwhile` happens at the payment's `pause`. `fault`: the call to Stripe that gets no answer, and when."""
-        if fault is not None and fault.call == "create" and (order.intent is not None or pause is not None):
+        if (
+            fault is not None
+            and fault.call == "create"
+            and (order.intent is not None or pause is not None)
+        ):
             # There is one, or there will be before the pause.
             fault = None
         refusals = self._model.against_payment(person.name, order)
@@ -48,7 +52,9 @@ class Till:
         async def misbehave() -> None:
             if fault is not None:
                 paying.fault = fault
-                await self._on.shop.stripe.faults(match=CALLS[fault.call], fail_next=1, fail_when=fault.when)
+                await self._on.shop.stripe.faults(
+                    match=CALLS[fault.call], fail_next=1, fail_when=fault.when
+                )
 
         async def in_the_pause() -> None:
             paying.go_to(pause)
@@ -135,7 +141,9 @@ class Till:
         else:
             _assert_tells(reply, order, refund)
 
-    async def refund_in_flight(self, person: Person, order: Order, *, relist: bool, key: str) -> None:
+    async def refund_in_flight(
+        self, person: Person, order: Order, *, relist: bool, key: str
+    ) -> None:
         """The same request, while the first is at work."""
         path, headers = f"/api/orders/{order.id}/refund", {"Idempotency-Key": key}
         reply = await person.http.post(path, json={"relist": relist}, headers=headers)

@@ -23,7 +23,13 @@ class Trade:
         return show_id
 
     async def list_tickets(
-        self, seller: Person, show_id: str, prices: Sequence[int], currency: str, *, key: str | None = None
+        self,
+        seller: Person,
+        show_id: str,
+        prices: Sequence[int],
+        currency: str,
+        *,
+        key: str | None = None,
     ) -> list[Ticket]:
         """One by the route for one, several by the route for many."""
         specs = [{"price": price, "currency": currency} for price in prices]
@@ -33,7 +39,9 @@ class Trade:
         reply = await self._requests.send(seller, "POST", path, body, key=key)
         assert reply.status_code == 201, reply.text
         made = reply.json()["items"] if len(specs) > 1 else [reply.json()]
-        tickets = [Ticket(each["id"], show_id, seller.name, each["price"], currency) for each in made]
+        tickets = [
+            Ticket(each["id"], show_id, seller.name, each["price"], currency) for each in made
+        ]
         assert [ticket.price for ticket in tickets] == list(prices)
         for ticket in tickets:
             self._model.list_ticket(ticket)
@@ -81,13 +89,20 @@ class Trade:
         if accepted(reply, 204, refusals):
             self._model.withdraw(ticket)
 
-    async def place(self, buyer: Person, tickets: Sequence[Ticket], *, key: str | None = None) -> list[Order]:
+    async def place(
+        self, buyer: Person, tickets: Sequence[Ticket], *, key: str | None = None
+    ) -> list[Order]:
         """The new order, if there is one."""
         refusals = self._model.against_order(buyer.name, tickets)
         ids = [ticket.id for ticket in tickets]
         body: Json = {"ticket_ids": ids} if len(ids) > 1 else {"ticket_id": ids[0]}
         reply = await self._requests.send(
-            buyer, "POST", "/api/orders", body, key=key, again=lambda key: self.place(buyer, tickets, key=key)
+            buyer,
+            "POST",
+            "/api/orders",
+            body,
+            key=key,
+            again=lambda key: self.place(buyer, tickets, key=key),
         )
         if not accepted(reply, 201, refusals):
             return []

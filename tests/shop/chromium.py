@@ -44,8 +44,12 @@ def install() -> None:
 
 
 def _playwrights_own() -> str | None:
-    folder = Path(os.environ.get("PLAYWRIGHT_BROWSERS_PATH", Path.home() / ".cache" / "ms-playwright"))
-    return next((str(path) for path in sorted(folder.glob("chromium-*/chrome-linux*/chrome"))), None)
+    folder = Path(
+        os.environ.get("PLAYWRIGHT_BROWSERS_PATH", Path.home() / ".cache" / "ms-playwright")
+    )
+    return next(
+        (str(path) for path in sorted(folder.glob("chromium-*/chrome-linux*/chrome"))), None
+    )
 
 
 def main() -> int:

@@ -23,7 +23,12 @@ HOLD_SECONDS = 15
 
 class Visit(Protocol):
     def __call__(
-        self, *, width: int = 1280, dark: bool = False, wrong_by_ms: int = 0, reduced_motion: bool = False
+        self,
+        *,
+        width: int = 1280,
+        dark: bool = False,
+        wrong_by_ms: int = 0,
+        reduced_motion: bool = False,
     ) -> AbstractAsyncContextManager[Visitor]: ...
 
 
@@ -69,7 +74,9 @@ async def browser() -> AsyncIterator[Browser]:
 async def market(up: Running) -> AsyncIterator[Market]:
     async with AsyncExitStack() as stack:
         market = Market(
-            up, await stack.enter_async_context(up.visitor()), await stack.enter_async_context(up.visitor())
+            up,
+            await stack.enter_async_context(up.visitor()),
+            await stack.enter_async_context(up.visitor()),
         )
         await market.open()
         yield market
@@ -83,7 +90,12 @@ def visit(up: Running, browser: Browser) -> Visit:
         *, width: int = 1280, dark: bool = False, wrong_by_ms: int = 0, reduced_motion: bool = False
     ) -> AbstractAsyncContextManager[Visitor]:
         return visiting(
-            browser, up.url, width=width, dark=dark, wrong_by_ms=wrong_by_ms, reduced_motion=reduced_motion
+            browser,
+            up.url,
+            width=width,
+            dark=dark,
+            wrong_by_ms=wrong_by_ms,
+            reduced_motion=reduced_motion,
         )
 
     return opened

@@ -45,7 +45,9 @@ class Market:
             | fields
             for seat in range(1, count + 1)
         ]
-        listed = _made(await self.seller.post(f"/api/shows/{show_id}/tickets", json={"tickets": specs}))
+        listed = _made(
+            await self.seller.post(f"/api/shows/{show_id}/tickets", json={"tickets": specs})
+        )
         return [ticket["id"] for ticket in listed["items"]]
 
     async def hold(self, *ticket_ids: str) -> Json:
@@ -68,7 +70,9 @@ class Market:
 
     async def as_shown(self, show_id: str) -> dict[str, tuple[str, str]]:
         """What the page of a show must show, read from the API: standing and price of each ticket."""
-        listed = (await self.buyer.get("/api/tickets", params={"show_id": show_id, "limit": 100})).json()
+        listed = (
+            await self.buyer.get("/api/tickets", params={"show_id": show_id, "limit": 100})
+        ).json()
         assert listed["next_cursor"] is None
         return {
             ticket["id"]: (STANDINGS[ticket["status"]], f"€{ticket['price'] / 100:.2f}")

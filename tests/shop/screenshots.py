@@ -71,7 +71,12 @@ async def desk(visitor: Visitor, _show_id: str) -> None:
 async def sell(visitor: Visitor, show_id: str) -> None:
     await _as(visitor, "joost")
     await visitor.open(f"/sell?show={show_id}")
-    for name, text in (("section", "Circle"), ("rows", "A\u2013F"), ("seats", "1\u201320"), ("price", "45")):
+    for name, text in (
+        ("section", "Circle"),
+        ("rows", "A\u2013F"),
+        ("seats", "1\u201320"),
+        ("price", "45"),
+    ):
         await visitor.page.locator(f".list-form [name={name}]").fill(text)
     await visitor.page.evaluate("document.activeElement.blur(), scrollTo(0, 0)")
 
@@ -154,12 +159,20 @@ async def _trade(url: str) -> str:
         (await ana.post("/api/users/signin", json=body)).raise_for_status()
         shows = (await ana.get("/api/shows", params={"q": SHOW})).json()["items"]
         show_id: str = shows[0]["id"]
-        listed = (await ana.get("/api/tickets", params={"show_id": show_id, "limit": 100})).json()["items"]
-        seats = {(ticket["row"], ticket["seat"]): ticket["id"] for ticket in listed if ticket["row"]}
-        sold = await ana.post("/api/orders", json={"ticket_ids": [seats["A", "4"], seats["A", "5"]]})
+        listed = (await ana.get("/api/tickets", params={"show_id": show_id, "limit": 100})).json()[
+            "items"
+        ]
+        seats = {
+            (ticket["row"], ticket["seat"]): ticket["id"] for ticket in listed if ticket["row"]
+        }
+        sold = await ana.post(
+            "/api/orders", json={"ticket_ids": [seats["A", "4"], seats["A", "5"]]}
+        )
         order = {"order_id": sold.json()["id"], "payment_method": "pm_card_visa"}
         (await ana.post("/api/payments", json=order)).raise_for_status()
-        held = await ana.post("/api/orders", json={"ticket_ids": [seats["A", "3"], seats["B", "1"]]})
+        held = await ana.post(
+            "/api/orders", json={"ticket_ids": [seats["A", "3"], seats["B", "1"]]}
+        )
         held.raise_for_status()
     return show_id
 

@@ -14,7 +14,9 @@ pytestmark = [
 MINUTE_MS = 60_000
 
 
-async def test_signing_out_everywhere_is_noticed_on_every_tab_and_in_other_browsers(visit: Visit) -> None:
+async def test_signing_out_everywhere_is_noticed_on_every_tab_and_in_other_browsers(
+    visit: Visit,
+) -> None:
     async with visit() as ana, visit() as elsewhere:
         email = await ana.sign_up("ana")
         other_tab = await ana.tab()

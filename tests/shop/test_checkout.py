@@ -40,7 +40,9 @@ async def test_a_good_card_pays_and_leaves_a_receipt(market: Market, visit: Visi
     async with visit() as ana:
         order = await _held(market, ana, count=2)
         await ana.open_checkout(order)
-        await expect(ana.page.locator("h1")).to_have_text(re.compile(r"They're yours for \d\d seconds"))
+        await expect(ana.page.locator("h1")).to_have_text(
+            re.compile(r"They're yours for \d\d seconds")
+        )
         summary = ana.page.get_by_label("Your order")
         # 50.00 and 55.00 with a fee of five percent.
         for words in ("Harbour Lights", "seat 1", "€50.00", "Service fee", "€5.25", "€110.25"):
@@ -61,7 +63,11 @@ async def test_a_declined_card_says_why_leaves_more_time_and_another_card_pays(
         order = await _held(market, ana)
         await ana.open_checkout(order)
         await ana.pay("9995")
-        await ana.page.get_by_role("alert").get_by_text("There is not enough money on that card.").wait_for()
+        await (
+            ana.page.get_by_role("alert")
+            .get_by_text("There is not enough money on that card.")
+            .wait_for()
+        )
         await ana.page.get_by_text("You were not charged.").wait_for()
         await expect(ana.page.get_by_label(re.compile("9995"))).to_be_checked()
         # Paying has begun, and with it the time that paying adds.
@@ -124,7 +130,9 @@ async def test_every_tab_and_device_shows_the_same_time_and_the_same_state(
             await one.until_stage("paid")
 
 
-async def test_what_is_let_go_is_free_at_once_and_can_be_held_again(market: Market, visit: Visit) -> None:
+async def test_what_is_let_go_is_free_at_once_and_can_be_held_again(
+    market: Market, visit: Visit
+) -> None:
     async with visit() as ana:
         order = await _held(market, ana)
         await ana.open_checkout(order)
@@ -139,7 +147,9 @@ async def test_what_is_let_go_is_free_at_once_and_can_be_held_again(market: Mark
         assert (await market.ticket(ticket["id"]))["status"] == "held"
 
 
-async def test_a_lost_reply_is_asked_for_again_under_the_same_key(market: Market, visit: Visit) -> None:
+async def test_a_lost_reply_is_asked_for_again_under_the_same_key(
+    market: Market, visit: Visit
+) -> None:
     sent: list[Request] = []
 
     async def lose_first(route: Route) -> None:
@@ -199,7 +209,9 @@ async def test_the_time_is_said_aloud_at_30_10_and_0_seconds_and_moves_nothing(
         ]
 
 
-async def test_somebody_elses_order_and_a_missing_one_look_alike(market: Market, visit: Visit) -> None:
+async def test_somebody_elses_order_and_a_missing_one_look_alike(
+    market: Market, visit: Visit
+) -> None:
     async with visit() as ana, visit() as eve:
         order = await _held(market, ana)
         await eve.sign_up("eve")
@@ -211,7 +223,9 @@ async def test_somebody_elses_order_and_a_missing_one_look_alike(market: Market,
         assert seen[0] == seen[1]
 
 
-async def test_who_is_signed_out_signs_in_and_is_back_at_the_checkout(market: Market, visit: Visit) -> None:
+async def test_who_is_signed_out_signs_in_and_is_back_at_the_checkout(
+    market: Market, visit: Visit
+) -> None:
     async with visit() as ana:
         order = await _held(market, ana)
         await ana.context.clear_cookies()
@@ -220,7 +234,9 @@ async def test_who_is_signed_out_signs_in_and_is_back_at_the_checkout(market: Ma
         await ana.page.wait_for_url(f"**/signin?next=%2Fcheckout%2F{order['id']}")
 
 
-async def test_the_policy_lets_nobody_in_but_the_sandboxs_own_page(market: Market, visit: Visit) -> None:
+async def test_the_policy_lets_nobody_in_but_the_sandboxs_own_page(
+    market: Market, visit: Visit
+) -> None:
     async with visit() as ana:
         page = await ana.context.request.get(f"{ana.url}/checkout/{uuid4()}")
         policy = page.headers["content-security-policy"]

@@ -55,7 +55,9 @@ async def tones(page: Page) -> int:
     return found
 
 
-async def test_the_desk_rings_within_a_second_of_a_hold_and_of_a_sale(market: Market, visit: Visit) -> None:
+async def test_the_desk_rings_within_a_second_of_a_hold_and_of_a_sale(
+    market: Market, visit: Visit
+) -> None:
     show_id = await market.show("Night Piano")
     one, two, *_ = await market.tickets(show_id)
     await market.pay(await market.hold(one))
@@ -75,7 +77,9 @@ async def test_the_desk_rings_within_a_second_of_a_hold_and_of_a_sale(market: Ma
         await expect(held).to_have_text("1")
         assert time.monotonic() - answered < 1
         assert await tones(page) == before + 1
-        await expect(page.locator(f"[data-sale='{two}']")).to_contain_text("Balcony · Row A · seat 2")
+        await expect(page.locator(f"[data-sale='{two}']")).to_contain_text(
+            "Balcony · Row A · seat 2"
+        )
         await expect(page.locator(f"[data-sale='{two}']")).to_contain_text("Night Piano")
         await market.pay(order)
         answered = time.monotonic()
@@ -174,10 +178,14 @@ async def test_after_the_gateway_was_killed_the_desk_catches_up_with_the_api(
         await expect(page.locator("[data-total=revenue]")).to_have_text("€55.00")
 
 
-async def test_the_table_has_every_sale_and_no_formula(market: Market, visit: Visit, tmp_path: Path) -> None:
+async def test_the_table_has_every_sale_and_no_formula(
+    market: Market, visit: Visit, tmp_path: Path
+) -> None:
     show_id = await market.show('=HYPERLINK("http://x.example")', city="Den Haag, NL")
     one, two, three, *_ = await market.tickets(show_id)
-    [yen] = await market.tickets(show_id, 1, currency="JPY", price=9800, section='The "Box"', row=None)
+    [yen] = await market.tickets(
+        show_id, 1, currency="JPY", price=9800, section='The "Box"', row=None
+    )
     for ticket_id in (one, yen):
         await market.pay(await market.hold(ticket_id))
     await market.cancel(await market.hold(two))
@@ -196,7 +204,11 @@ async def test_the_table_has_every_sale_and_no_formula(market: Market, visit: Vi
         found: dict[str, dict[str, Any]] = {row["ticket"]: row for row in rows}
         assert {row["show"] for row in rows} == {'\'=HYPERLINK("http://x.example")'}
         assert {row["city"] for row in rows} == {"Den Haag, NL"}
-        assert (found[one]["price"], found[one]["currency"], found[one]["row"]) == ("50.00", "EUR", "A")
+        assert (found[one]["price"], found[one]["currency"], found[one]["row"]) == (
+            "50.00",
+            "EUR",
+            "A",
+        )
         assert (found[yen]["price"], found[yen]["currency"], found[yen]["section"]) == (
             "9800",
             "JPY",
@@ -204,7 +216,9 @@ async def test_the_table_has_every_sale_and_no_formula(market: Market, visit: Vi
         )
 
 
-async def test_totals_are_of_one_currency_and_one_time_at_once(market: Market, visit: Visit) -> None:
+async def test_totals_are_of_one_currency_and_one_time_at_once(
+    market: Market, visit: Visit
+) -> None:
     show_id = await market.show()
     [euros] = await market.tickets(show_id, 1)
     [yen] = await market.tickets(show_id, 1, currency="JPY", price=9800, seat="9")
@@ -222,7 +236,9 @@ async def test_totals_are_of_one_currency_and_one_time_at_once(market: Market, v
             await expect(revenue).to_have_text("¥9,800")
 
 
-async def test_an_empty_desk_says_so_and_fills_with_the_first_hold(market: Market, visit: Visit) -> None:
+async def test_an_empty_desk_says_so_and_fills_with_the_first_hold(
+    market: Market, visit: Visit
+) -> None:
     show_id = await market.show()
     async with visit() as mira:
         await mira.sign_in_as(market.seller.cookies)

@@ -155,7 +155,11 @@ async def test_a_seller_hears_of_a_sale_on_whatever_page(market: Market, visit: 
             await visitor.until_state("live")
         await mira.page.get_by_text("Account").wait_for()
         await market.pay(await market.hold(wanted))
-        await mira.page.locator(".toast").get_by_text("Sold: Balcony · Row A · seat 1 for €50.00.").wait_for()
+        await (
+            mira.page.locator(".toast")
+            .get_by_text("Sold: Balcony · Row A · seat 1 for €50.00.")
+            .wait_for()
+        )
         assert await stranger.page.locator(".toast").count() == 0
 
 
@@ -203,10 +207,15 @@ async def test_a_hundred_messages_a_second_drop_no_frame_and_come_by_one_socket(
             if slowest[-1] < MOST_FRAME_MS:
                 break
         assert min(slowest) < MOST_FRAME_MS, slowest
-        assert _only_socket(market, ben).events().count("ticket.updated") == len(slowest) * RUSH_MESSAGES
+        assert (
+            _only_socket(market, ben).events().count("ticket.updated")
+            == len(slowest) * RUSH_MESSAGES
+        )
 
 
-async def test_browse_listens_to_one_channel_and_counts_in_place(market: Market, visit: Visit) -> None:
+async def test_browse_listens_to_one_channel_and_counts_in_place(
+    market: Market, visit: Visit
+) -> None:
     show_id = await market.show("Northern Brass Night", city="Nijmegen")
     tickets = await market.tickets(show_id, 8)
     async with visit() as ben:
@@ -235,7 +244,9 @@ def _only_socket(market: Market, visitor: Visitor) -> Socket:
     return socket
 
 
-async def _assert_same_seconds(market: Market, visitor: Visitor, ticket_id: str, *, times: int = 2) -> None:
+async def _assert_same_seconds(
+    market: Market, visitor: Visitor, ticket_id: str, *, times: int = 2
+) -> None:
     """The page's countdown is the API's, asked just before and just after, within a second; and stays so."""
     shown = visitor.row(ticket_id).locator("[data-seconds]")
     for number in range(times):

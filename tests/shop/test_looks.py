@@ -21,7 +21,9 @@ BUYER, SELLER = "buyer: ", "seller: "
 # What a visitor sees at the desk is what stands in place of every page for members.
 PAGES = ("/", "/shows/{show_id}", "/signin", "/signup", "/desk")
 BUYERS_PAGES = tuple(BUYER + page for page in ("/orders", "/checkout/{held}", "/checkout/{paid}"))
-SELLERS_PAGES = tuple(SELLER + page for page in ("/sell", "/sell?show={show_id}", "/sell?show=new", "/desk"))
+SELLERS_PAGES = tuple(
+    SELLER + page for page in ("/sell", "/sell?show={show_id}", "/sell?show=new", "/desk")
+)
 ALL_PAGES = PAGES + BUYERS_PAGES + SELLERS_PAGES
 WIDTHS = (360, 1280)
 JS_BUDGET_BYTES = 350 * 1024
@@ -40,7 +42,9 @@ WATCH_SHIFTS = """
 @pytest_asyncio.fixture(loop_scope="module")
 async def ids(market: Market) -> AsyncIterator[dict[str, str]]:
     """A show with tickets of every standing, and its buyer's orders: one paid, one held."""
-    show_id = await market.show("An evening with a name so long that it has to go somewhere on a small phone")
+    show_id = await market.show(
+        "An evening with a name so long that it has to go somewhere on a small phone"
+    )
     one, two, *_ = await market.tickets(show_id, 8)
     await market.tickets(show_id, 4, section="Standing", row=None, seat=None, price=3800)
     paid = await market.hold(one)
@@ -87,7 +91,9 @@ async def test_a_page_fits_a_phone_whichever_way_its_words_run(
     async with visit(width=360) as visitor:
         await _open(visitor, market, page, ids)
         for direction in ("ltr", "rtl"):
-            await visitor.page.evaluate("direction => document.documentElement.dir = direction", direction)
+            await visitor.page.evaluate(
+                "direction => document.documentElement.dir = direction", direction
+            )
             overflow = await visitor.page.evaluate(
                 "document.documentElement.scrollWidth - document.documentElement.clientWidth"
             )
@@ -134,7 +140,9 @@ async def test_what_draws_charts_is_loaded_at_the_desk_alone(
     assert sell - browse < 20 * 1024, weights
 
 
-async def test_the_theme_is_switched_remembered_and_there_before_the_first_paint(visit: Visit) -> None:
+async def test_the_theme_is_switched_remembered_and_there_before_the_first_paint(
+    visit: Visit,
+) -> None:
     async with visit() as visitor:
         await visitor.open("/")
         await visitor.page.get_by_role("button", name="Use dark colours").click()

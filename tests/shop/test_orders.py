@@ -27,7 +27,9 @@ def environment() -> dict[str, str]:
     }
 
 
-async def test_a_hold_that_ran_out_is_not_charged_and_can_be_held_again(market: Market, visit: Visit) -> None:
+async def test_a_hold_that_ran_out_is_not_charged_and_can_be_held_again(
+    market: Market, visit: Visit
+) -> None:
     async with visit() as ana:
         order = await _held(market, ana)
         await ana.open_checkout(order)
@@ -43,7 +45,9 @@ async def test_a_hold_that_ran_out_is_not_charged_and_can_be_held_again(market: 
         assert await ana.page.locator(".toast").count() == 0
 
 
-async def test_a_bank_that_is_not_answered_in_time_charges_nothing(market: Market, visit: Visit) -> None:
+async def test_a_bank_that_is_not_answered_in_time_charges_nothing(
+    market: Market, visit: Visit
+) -> None:
     async with visit() as ana:
         order = await _held(market, ana)
         await ana.open_checkout(order)
@@ -56,7 +60,9 @@ async def test_a_bank_that_is_not_answered_in_time_charges_nothing(market: Marke
         assert (await payment.json())["status"] == "voided"
 
 
-async def test_who_lost_the_race_sees_what_becomes_of_the_ticket(market: Market, visit: Visit) -> None:
+async def test_who_lost_the_race_sees_what_becomes_of_the_ticket(
+    market: Market, visit: Visit
+) -> None:
     async with visit() as ana:
         order = await _held(market, ana)
         [ticket] = order["tickets"]
@@ -76,7 +82,9 @@ async def test_who_lost_the_race_sees_what_becomes_of_the_ticket(market: Market,
         await ana.page.wait_for_url(f"**/shows/{ticket['show_id']}")
 
 
-async def test_my_orders_are_live_and_lead_back_to_what_is_held(market: Market, visit: Visit) -> None:
+async def test_my_orders_are_live_and_lead_back_to_what_is_held(
+    market: Market, visit: Visit
+) -> None:
     show_id = await market.show()
     one, two, *_ = await market.tickets(show_id)
     async with visit() as ana:
@@ -91,7 +99,11 @@ async def test_my_orders_are_live_and_lead_back_to_what_is_held(market: Market, 
         shown = int(await row.locator("[data-seconds]").get_attribute("data-seconds") or "-99")
         assert abs(shown - left) <= 1.5
         second = await ana.place(two)
-        await ana.page.locator(f"[data-order='{second['id']}']").get_by_role("link", name="checkout").click()
+        await (
+            ana.page.locator(f"[data-order='{second['id']}']")
+            .get_by_role("link", name="checkout")
+            .click()
+        )
         # Leaving the page has let nothing go.
         await ana.until_stage("choosing")
         await ana.pay()
@@ -102,7 +114,9 @@ async def test_my_orders_are_live_and_lead_back_to_what_is_held(market: Market, 
         await ana.page.get_by_role("heading", name="It's yours").wait_for()
 
 
-async def test_a_buyer_takes_the_money_back_where_the_shop_allows_it(market: Market, visit: Visit) -> None:
+async def test_a_buyer_takes_the_money_back_where_the_shop_allows_it(
+    market: Market, visit: Visit
+) -> None:
     async with visit() as ana:
         order = await _held(market, ana)
         await ana.open_checkout(order)

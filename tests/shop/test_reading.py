@@ -63,7 +63,9 @@ def test_money_is_read_in_major_units_and_sent_in_minor_ones() -> None:
         ("1e3", "EUR", None),
         ("9" * 30, "EUR", None),
     ]
-    found = run("amounts.js", "it.minorUnits(...given)", [[text, currency] for text, currency, _ in cases])
+    found = run(
+        "amounts.js", "it.minorUnits(...given)", [[text, currency] for text, currency, _ in cases]
+    )
     assert dict(zip([case[:2] for case in cases], found, strict=True)) == {
         (text, currency): amount for text, currency, amount in cases
     }
@@ -97,7 +99,9 @@ def test_rows_and_seats_are_read_from_few_words() -> None:
         "1-99999": {"refused": "2000 at most"},
         "x" * 41: {"refused": "40 characters at most"},
     }
-    assert dict(zip(cases, run("seats.js", "it.labelsOf(given)", list(cases)), strict=True)) == cases
+    assert (
+        dict(zip(cases, run("seats.js", "it.labelsOf(given)", list(cases)), strict=True)) == cases
+    )
 
 
 def test_a_shows_time_is_that_of_the_clocks_on_its_walls() -> None:
@@ -116,7 +120,9 @@ def test_a_shows_time_is_that_of_the_clocks_on_its_walls() -> None:
     found = run("zones.js", "it.instantOf(...given)", given)
     assert found == [instant for _, _, instant in cases]
     again = [[instant, zone] for (_, zone, _), instant in zip(cases, found, strict=True) if instant]
-    assert run("zones.js", "it.wallTime(...given)", again) == [wall for wall, _, instant in cases if instant]
+    assert run("zones.js", "it.wallTime(...given)", again) == [
+        wall for wall, _, instant in cases if instant
+    ]
 
 
 def test_a_table_comes_back_as_it_was_and_no_cell_of_it_is_a_formula() -> None:

@@ -54,10 +54,14 @@ async def places(market: Market, show_id: str) -> list[tuple[str | None, str | N
         page = (await market.buyer.get("/api/tickets", params=query)).json()
         found += page["items"]
         cursor = page["next_cursor"]
-    return [(ticket["row"], ticket["seat"], ticket["price"], ticket["currency"]) for ticket in found]
+    return [
+        (ticket["row"], ticket["seat"], ticket["price"], ticket["currency"]) for ticket in found
+    ]
 
 
-async def test_a_seller_adds_a_show_and_lists_two_rows_at_once(market: Market, mira: Visitor) -> None:
+async def test_a_seller_adds_a_show_and_lists_two_rows_at_once(
+    market: Market, mira: Visitor
+) -> None:
     await mira.open("/sell")
     await mira.page.get_by_role("link", name="Add a show").click()
     await mira.page.get_by_label("Title").fill("Paper Moons")
@@ -72,7 +76,9 @@ async def test_a_seller_adds_a_show_and_lists_two_rows_at_once(market: Market, m
     await mira.page.get_by_role("button", name="Add the show").click()
     await mira.page.wait_for_url(re.compile(r"show=[0-9a-f-]{36}$"))
     show_id = mira.page.url.rpartition("=")[2]
-    assert (await market.buyer.get(f"/api/shows/{show_id}")).json()["starts_at"] == "2030-12-04T11:00:00Z"
+    assert (await market.buyer.get(f"/api/shows/{show_id}")).json()[
+        "starts_at"
+    ] == "2030-12-04T11:00:00Z"
 
     await fill(mira, section="Balcony", rows="A\u2013B", seats="1\u20135", price="45.50")
     preview = mira.page.locator(".preview")
@@ -90,12 +96,16 @@ async def test_a_seller_adds_a_show_and_lists_two_rows_at_once(market: Market, m
     assert not mira.errors
 
 
-async def test_tickets_without_seats_in_a_currency_without_cents(market: Market, mira: Visitor) -> None:
+async def test_tickets_without_seats_in_a_currency_without_cents(
+    market: Market, mira: Visitor
+) -> None:
     show_id = await market.show(city="Tokyo")
     await open_show(mira, show_id)
     await mira.page.get_by_role("button", name="No seats").click()
     await fill(mira, section="Standing", count="3", currency="JPY", price="1,200")
-    await expect(mira.page.locator(".preview")).to_contain_text("3 tickets at ¥1,200 · ¥3,600 in all")
+    await expect(mira.page.locator(".preview")).to_contain_text(
+        "3 tickets at ¥1,200 · ¥3,600 in all"
+    )
     await listing(mira).click()
     await expect(mira.page.locator(".my-ticket")).to_have_count(3)
     assert await places(market, show_id) == [(None, None, 1200, "JPY")] * 3
@@ -121,7 +131,12 @@ async def test_a_bad_price_is_said_at_its_field_and_the_draft_outlives_a_reload(
         await expect(mira.page.locator(f"[id='{described}']")).to_have_text(said)
     assert not await serious_findings(mira.page)
     await mira.page.reload()
-    for name, typed in {"section": "Stalls", "rows": "C", "seats": "7, 9", "price": "2000000"}.items():
+    for name, typed in {
+        "section": "Stalls",
+        "rows": "C",
+        "seats": "7, 9",
+        "price": "2000000",
+    }.items():
         await expect(mira.page.locator(f".list-form [name={name}]")).to_have_value(typed)
     await price.fill("60")
     await fill(mira, face_value="50")
@@ -156,7 +171,9 @@ async def test_a_block_whose_reply_was_lost_is_finished_after_a_reload_without_d
     await listing(mira).click()
     await mira.page.locator(".toast").get_by_text("250 tickets are on sale.").wait_for()
     found = await places(market, show_id)
-    assert sorted(found) == sorted((row, str(seat), 3000, "EUR") for row in "ABCDE" for seat in range(1, 51))
+    assert sorted(found) == sorted(
+        (row, str(seat), 3000, "EUR") for row in "ABCDE" for seat in range(1, 51)
+    )
 
 
 async def test_a_free_ticket_can_be_changed_and_withdrawn_and_a_held_one_says_why_not(
@@ -172,7 +189,9 @@ async def test_a_free_ticket_can_be_changed_and_withdrawn_and_a_held_one_says_wh
     await expect(mira.row(three)).to_contain_text("A buyer has it, so it stays as it is.")
     for taken in (one, three):
         assert await mira.row(taken).get_by_role("button").count() == 0
-    seconds = int(await mira.row(one).locator("[data-seconds]").get_attribute("data-seconds") or "-9")
+    seconds = int(
+        await mira.row(one).locator("[data-seconds]").get_attribute("data-seconds") or "-9"
+    )
     assert abs(seconds - (await market.ticket(one))["seconds_left"]) <= 1.5
 
     await mira.row(two).get_by_role("button", name="Change").click()
@@ -189,7 +208,9 @@ async def test_a_free_ticket_can_be_changed_and_withdrawn_and_a_held_one_says_wh
     assert (await market.ticket(two))["status"] == "withdrawn"
 
 
-async def test_what_was_typed_outlives_a_hold_that_came_meanwhile(market: Market, mira: Visitor) -> None:
+async def test_what_was_typed_outlives_a_hold_that_came_meanwhile(
+    market: Market, mira: Visitor
+) -> None:
     show_id = await market.show()
     [ticket_id] = await market.tickets(show_id, 1)
     await open_show(mira, show_id)

@@ -40,7 +40,9 @@ async def test_a_stranger_chooses_signs_up_on_the_way_and_holds_what_was_chosen(
         await ana.page.get_by_label("Password").fill(PASSWORD)
         await ana.page.get_by_role("button", name="Make an account").click()
         await ana.page.wait_for_url(f"**/shows/{show_id}")
-        async with ana.page.expect_response(lambda response: response.url.endswith("/api/orders")) as placed:
+        async with ana.page.expect_response(
+            lambda response: response.url.endswith("/api/orders")
+        ) as placed:
             await ana.hold()
         order = await (await placed.value).json()
         assert sorted(ticket["id"] for ticket in order["tickets"]) == sorted([one, two])
@@ -66,7 +68,9 @@ async def test_who_is_second_is_told_kindly_and_keeps_the_rest_of_the_pick(
         assert await ben.row(two).get_by_role("checkbox").is_checked()
 
 
-async def test_a_ticket_that_goes_while_it_is_chosen_leaves_the_pick(market: Market, visit: Visit) -> None:
+async def test_a_ticket_that_goes_while_it_is_chosen_leaves_the_pick(
+    market: Market, visit: Visit
+) -> None:
     show_id = await market.show()
     one, two, *_ = await market.tickets(show_id)
     async with visit() as ben:
@@ -121,7 +125,9 @@ async def test_tickets_that_nothing_tells_apart_share_a_row_and_are_picked_one_b
         await expect(ben.page.locator("[data-ticket]")).to_have_count(2)
 
 
-async def test_a_pick_can_be_made_and_held_with_the_keyboard_alone(market: Market, visit: Visit) -> None:
+async def test_a_pick_can_be_made_and_held_with_the_keyboard_alone(
+    market: Market, visit: Visit
+) -> None:
     show_id = await market.show()
     await market.tickets(show_id, 2)
     async with visit() as ben:
@@ -134,7 +140,9 @@ async def test_a_pick_can_be_made_and_held_with_the_keyboard_alone(market: Marke
         await ben.page.keyboard.press("Space")
         for _ in range(10):
             await ben.page.keyboard.press("Tab")
-            if (await ben.page.evaluate("document.activeElement.textContent")).startswith("Hold it"):
+            if (await ben.page.evaluate("document.activeElement.textContent")).startswith(
+                "Hold it"
+            ):
                 break
         await ben.page.keyboard.press("Enter")
         await ben.page.wait_for_url("**/checkout/*")
@@ -167,7 +175,9 @@ async def test_cities_kinds_and_months_of_the_whole_market_can_be_chosen(
     for number in range(SHOWS_OF_A_PAGE):
         await market.show(f"Matinee {number}", city="Zutphen")
     in_two_years = datetime.now(UTC) + timedelta(days=730)
-    await market.show("Far Away", city="Appingedam", category="opera", starts_at=in_two_years.isoformat())
+    await market.show(
+        "Far Away", city="Appingedam", category="opera", starts_at=in_two_years.isoformat()
+    )
     async with visit() as ben:
         await ben.open("/")
         await expect(ben.page.locator("[data-show]")).to_have_count(SHOWS_OF_A_PAGE)
@@ -205,7 +215,9 @@ async def test_shows_stay_until_the_next_question_is_answered(market: Market, vi
         await expect(cards).to_have_count(1)
 
 
-async def test_what_is_typed_before_the_page_is_ready_is_searched_for(market: Market, visit: Visit) -> None:
+async def test_what_is_typed_before_the_page_is_ready_is_searched_for(
+    market: Market, visit: Visit
+) -> None:
     await market.show("Paper Lanterns")
     ready = asyncio.Event()
 
@@ -253,7 +265,9 @@ async def test_a_page_says_that_it_is_offline_and_is_live_again_by_itself(
         assert await ben.tickets() == await market.as_shown(show_id)
 
 
-async def test_a_wrong_password_is_said_without_telling_whether_there_is_an_account(visit: Visit) -> None:
+async def test_a_wrong_password_is_said_without_telling_whether_there_is_an_account(
+    visit: Visit,
+) -> None:
     async with visit() as ben:
         await ben.open("/signin?next=//elsewhere.example/")
         await ben.page.get_by_label("Email").fill("nobody@example.com")

@@ -60,11 +60,15 @@ def environment() -> dict[str, str]:
     return {"STRIPE_PUBLISHABLE_KEY": KEY, "HOLD_SECONDS": "40"}
 
 
-async def test_the_card_goes_to_stripe_and_its_payment_method_to_us(market: Market, visit: Visit) -> None:
+async def test_the_card_goes_to_stripe_and_its_payment_method_to_us(
+    market: Market, visit: Visit
+) -> None:
     paid: list[Request] = []
     async with visit() as ana:
         order = await _at_the_checkout(market, ana)
-        ana.page.on("request", lambda request: paid.append(request) if request.method == "POST" else None)
+        ana.page.on(
+            "request", lambda request: paid.append(request) if request.method == "POST" else None
+        )
         told = await ana.page.evaluate("told")
         assert (told["key"], told["kind"]) == (KEY, "payment")
         asked = {"mode": "payment", "amount": order["total"], "currency": "eur"}
@@ -85,7 +89,9 @@ async def test_what_stripe_refuses_is_said_once_and_what_was_typed_stays(
         await ana.page.get_by_role("button", name="Pay ").click()
         # Stripe says at its field that it is empty.
         await ana.page.wait_for_function("told.checked === 1")
-        await expect(ana.page.get_by_role("button", name="Pay ")).to_have_attribute("aria-disabled", "false")
+        await expect(ana.page.get_by_role("button", name="Pay ")).to_have_attribute(
+            "aria-disabled", "false"
+        )
         await expect(ana.page.locator(".told")).to_have_count(0)
         await _pay(ana, "0000")
         await ana.page.get_by_role("alert").get_by_text("Your card is not supported.").wait_for()
@@ -111,7 +117,9 @@ async def test_the_banks_question_is_stripes_to_ask(market: Market, visit: Visit
         assert len(secrets) == 1
 
 
-async def test_another_device_asks_the_bank_only_when_it_is_told_to(market: Market, visit: Visit) -> None:
+async def test_another_device_asks_the_bank_only_when_it_is_told_to(
+    market: Market, visit: Visit
+) -> None:
     asked: dict[str, int] = {"ana": 0, "phone": 0}
 
     def bank(name: str) -> Callable[[str], None]:

@@ -55,7 +55,9 @@ class Visitor:
         self.errors: list[str] = []
         self.hosts: set[str] = set()
         page.on("websocket", self._opened)
-        page.on("console", lambda said: self.errors.append(said.text) if said.type == "error" else None)
+        page.on(
+            "console", lambda said: self.errors.append(said.text) if said.type == "error" else None
+        )
         page.on("pageerror", lambda fault: self.errors.append(str(fault)))
         page.on("request", lambda request: self.hosts.add(urlsplit(request.url).netloc))
 
@@ -63,7 +65,8 @@ class Visitor:
         """Over the API, with the cookies of this browser. Returns the email."""
         email = f"{name}-{uuid4().hex[:8]}@example.com"
         answer = await self.context.request.post(
-            f"{self.url}/api/users/signup", data={"email": email, "password": PASSWORD, "name": name}
+            f"{self.url}/api/users/signup",
+            data={"email": email, "password": PASSWORD, "name": name},
         )
         assert answer.status == 201, await answer.text()
         await self.context.add_init_script(MEMBER)
@@ -124,14 +127,18 @@ class Visitor:
 
     async def place(self, *ticket_ids: str) -> Json:
         """An order, over the API, with the session of this browser."""
-        answer = await self.context.request.post(f"{self.url}/api/orders", data={"ticket_ids": ticket_ids})
+        answer = await self.context.request.post(
+            f"{self.url}/api/orders", data={"ticket_ids": ticket_ids}
+        )
         assert answer.status == 201, await answer.text()
         order: Json = await answer.json()
         return order
 
     async def order(self, order: Json) -> Json:
         """What the API says of it now."""
-        found: Json = await (await self.context.request.get(f"{self.url}/api/orders/{order['id']}")).json()
+        found: Json = await (
+            await self.context.request.get(f"{self.url}/api/orders/{order['id']}")
+        ).json()
         return found
 
     async def open_checkout(self, order: Json) -> None:

@@ -23,9 +23,15 @@ async def taken(system: System, buyer: Person, ticket: Json, status: str) -> Jso
     order = await factories.order(buyer, ticket["id"])
     payments, payment, order_id = await system.connect("payments"), uuid4(), UUID(order["id"])
     if status in {"reserved", "sold"}:
-        await payments.execute("select orders.begin_payment($1, $2, $3, $3)", order_id, buyer.id, payment)
         await payments.execute(
-            "select orders.settle($1, $2, $3, $4, $2)", order_id, payment, order["total"], order["currency"]
+            "select orders.begin_payment($1, $2, $3, $3)", order_id, buyer.id, payment
+        )
+        await payments.execute(
+            "select orders.settle($1, $2, $3, $4, $2)",
+            order_id,
+            payment,
+            order["total"],
+            order["currency"],
         )
     if status == "sold":
         await payments.execute("select orders.finish($1, $2, $2)", order_id, payment)
@@ -47,15 +53,26 @@ async def test_a_ticket_is_listed_and_told_of(system: System) -> None:
     reply = await seller.post("/api/tickets", body)
     assert reply.status_code == 201
     ticket = reply.json()
-    assert (reply.headers["location"], reply.headers["etag"]) == (f"/api/tickets/{ticket['id']}", '"1"')
+    assert (reply.headers["location"], reply.headers["etag"]) == (
+        f"/api/tickets/{ticket['id']}",
+        '"1"',
+    )
     assert (ticket["price"], ticket["currency"], ticket["title"], ticket["seat"]) == (
         4500,
         "EUR",
         "Stalls",
         None,
     )
-    assert (ticket["status"], ticket["held_until"], ticket["seconds_left"]) == ("available", None, None)
-    assert (ticket["seller_id"], ticket["seller_name"], ticket["version"]) == (str(seller.id), "Ada", 1)
+    assert (ticket["status"], ticket["held_until"], ticket["seconds_left"]) == (
+        "available",
+        None,
+        None,
+    )
+    assert (ticket["seller_id"], ticket["seller_name"], ticket["version"]) == (
+        str(seller.id),
+        "Ada",
+        1,
+    )
     found = await system.anonymous().get(reply.headers["location"])
     assert (found.json(), found.headers["etag"]) == (ticket, '"1"')
     owner = await system.connect()
@@ -87,7 +104,10 @@ async def test_tickets_need_a_session_and_an_existing_show(system: System) -> No
     assert code(await anonymous.get("/api/tickets?seller=me")) == (401, "unauthorized")
     assert code(await anonymous.get(f"/api/tickets/{uuid4()}")) == (404, "ticket_not_found")
     new = {"price": 100, "currency": "EUR"}
-    assert code(await seller.post("/api/tickets", new | {"show_id": str(uuid4())})) == (404, "show_not_found")
+    assert code(await seller.post("/api/tickets", new | {"show_id": str(uuid4())})) == (
+        404,
+        "show_not_found",
+    )
     assert code(await seller.post(f"/api/shows/{uuid4()}/tickets", {"tickets": [new]})) == (
         404,
         "show_not_found",
@@ -117,7 +137,10 @@ async def test_another_persons_ticket_is_not_yours_to_change(system: System) -> 
     path = f"/api/tickets/{ticket['id']}"
     assert code(await other.put(path, {"price": 1})) == (403, "not_your_ticket")
     assert code(await other.delete(path)) == (403, "not_your_ticket")
-    assert code(await other.put(f"/api/tickets/{uuid4()}", {"price": 1})) == (404, "ticket_not_found")
+    assert code(await other.put(f"/api/tickets/{uuid4()}", {"price": 1})) == (
+        404,
+        "ticket_not_found",
+    )
     assert code(await other.delete(f"/api/tickets/{uuid4()}")) == (404, "ticket_not_found")
     assert (await other.get(path)).json() == ticket
 
@@ -176,7 +199,9 @@ async def test_many_tickets_are_listed_in_the_order_given(system: System) -> Non
     await system.start("api")
     seller = system.person()
     show = await factories.show(seller)
-    specs = [{"price": 100 + number, "currency": "EUR", "seat": str(number)} for number in range(40)]
+    specs = [
+        {"price": 100 + number, "currency": "EUR", "seat": str(number)} for number in range(40)
+    ]
     reply = await seller.post(f"/api/shows/{show['id']}/tickets", {"tickets": specs})
     assert reply.status_code == 201
     assert [ticket["seat"] for ticket in reply.json()["items"]] == [spec["seat"] for spec in specs]
@@ -209,7 +234,10 @@ async def test_many_tickets_are_listed_all_or_none(bad: Json, field: str, system
 async def test_tickets_are_found_by_their_filters(system: System) -> None:
     await system.start("api")
     one, two, buyer = system.person("one"), system.person("two"), system.person("buyer")
-    harbour, hamlet = await factories.show(one), await factories.show(two, title="Hamlet", city="Delft")
+    harbour, hamlet = (
+        await factories.show(one),
+        await factories.show(two, title="Hamlet", city="Delft"),
+    )
     stalls = (await factories.ticket(one, harbour["id"], price=300, section="Stalls"))["id"]
     balcony = (await factories.ticket(two, harbour["id"], price=100, section="Balcony"))["id"]
     dollars = (await factories.ticket(two, hamlet["id"], price=200, currency="USD"))["id"]
@@ -240,7 +268,9 @@ async def test_pages_of_tickets_are_complete_and_without_doubles(sort: str, syst
     seller = system.person()
     show = await factories.show(seller)
     specs = [{"price": 100 + number % 3, "currency": "EUR"} for number in range(11)]
-    made = (await seller.post(f"/api/shows/{show['id']}/tickets", {"tickets": specs})).json()["items"]
+    made = (await seller.post(f"/api/shows/{show['id']}/tickets", {"tickets": specs})).json()[
+        "items"
+    ]
     by_price = sort.endswith("price")
     expected = sorted(
         made,
@@ -251,7 +281,9 @@ async def test_pages_of_tickets_are_complete_and_without_doubles(sort: str, syst
     cursor: str | None = None
     for _ in range(4):
         page = (
-            await seller.get("/api/tickets", sort=sort, limit=4, **({"cursor": cursor} if cursor else {}))
+            await seller.get(
+                "/api/tickets", sort=sort, limit=4, **({"cursor": cursor} if cursor else {})
+            )
         ).json()
         seen += [ticket["id"] for ticket in page["items"]]
         cursor = page["next_cursor"]
@@ -272,10 +304,15 @@ async def test_a_cursor_belongs_to_its_sort_order(system: System) -> None:
     for _ in range(2):
         await factories.ticket(seller, show["id"])
     cursor = (await seller.get("/api/tickets", limit=1)).json()["next_cursor"]
-    assert code(await seller.get("/api/tickets", sort="price", cursor=cursor)) == (422, "invalid_input")
+    assert code(await seller.get("/api/tickets", sort="price", cursor=cursor)) == (
+        422,
+        "invalid_input",
+    )
 
 
-async def test_a_hold_past_its_time_reads_as_available_with_every_worker_stopped(system: System) -> None:
+async def test_a_hold_past_its_time_reads_as_available_with_every_worker_stopped(
+    system: System,
+) -> None:
     await system.start("api")
     seller, buyer = system.person("seller"), system.person("buyer")
     ticket = await factories.ticket(seller)
@@ -309,7 +346,8 @@ async def test_changes_leave_no_gap_that_would_block_a_later_one(system: System)
         assert (await seller.put(path, {"price": price})).status_code == 200
     owner = await system.connect()
     versions = await owner.fetchval(
-        "select array_agg(version order by id) from events.outbox where subject = $1", UUID(ticket["id"])
+        "select array_agg(version order by id) from events.outbox where subject = $1",
+        UUID(ticket["id"]),
     )
     assert versions == list(range(1, 11))
     assert (await seller.get(path)).json()["version"] == 10
@@ -324,6 +362,8 @@ async def test_an_event_is_in_the_outbox_iff_its_change_is(system: System) -> No
     await owner.execute(
         "alter table events.outbox add constraint none check (type <> 'ticket.listed') not valid"
     )
-    reply = await seller.post("/api/tickets", {"show_id": show["id"], "price": 100, "currency": "EUR"})
+    reply = await seller.post(
+        "/api/tickets", {"show_id": show["id"], "price": 100, "currency": "EUR"}
+    )
     assert code(reply) == (500, "internal_error")
     assert await owner.fetchval("select count(*) from tickets.tickets") == 0

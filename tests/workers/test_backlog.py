@@ -62,7 +62,9 @@ async def test_holds_that_should_have_ended_are_counted(system: System, watching
     assert (count, oldest is not None and 40 <= oldest < 50) == (1, True)
 
 
-async def test_webhooks_wait_until_they_are_handled_or_given_up(system: System, watching: Backlog) -> None:
+async def test_webhooks_wait_until_they_are_handled_or_given_up(
+    system: System, watching: Backlog
+) -> None:
     rows = await system.connect()
     await rows.execute(
         """
@@ -98,7 +100,9 @@ async def test_jobs_wait_from_their_time_on(system: System, watching: Backlog) -
     assert (count, oldest is not None and 29 <= oldest < 35) == (1, True)
 
 
-async def test_one_process_looks_and_another_forgets_what_it_saw(system: System, watching: Backlog) -> None:
+async def test_one_process_looks_and_another_forgets_what_it_saw(
+    system: System, watching: Backlog
+) -> None:
     async def nothing_told() -> bool:
         return waiting("jobs") == (None, None)
 

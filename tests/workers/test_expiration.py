@@ -73,7 +73,9 @@ async def test_the_alarm_is_set_for_the_holds_end(short: System) -> None:
     assert name.startswith(b"expire_due:")
 
 
-async def test_an_alarm_is_asked_for_once_and_what_is_remembered_has_a_bound(system: System) -> None:
+async def test_an_alarm_is_asked_for_once_and_what_is_remembered_has_a_bound(
+    system: System,
+) -> None:
     await system.start("api", "relay")
     await _held(system)
     event: Event = await until(lambda: published(system, "order.created"))
@@ -149,7 +151,9 @@ async def test_a_stale_alarm_leaves_the_next_owners_hold(system: System) -> None
     assert holder == second["id"]
 
 
-async def test_an_alarm_that_rings_before_an_extended_holds_end_changes_nothing(system: System) -> None:
+async def test_an_alarm_that_rings_before_an_extended_holds_end_changes_nothing(
+    system: System,
+) -> None:
     system.configure(HOLD_SECONDS="1", PAYMENT_GRACE_SECONDS="30")
     await system.start("api", "stripe")
     seller, buyer = system.person("seller"), system.person("buyer")
@@ -173,7 +177,9 @@ async def test_many_holds_that_end_together_are_ended_in_batches(
     rows = await system.connect()
     await lapse(rows)
     assert await expire_due(system) == 8
-    assert await rows.fetchval("select count(*) from tickets.tickets where status = 'available'") == 8
+    assert (
+        await rows.fetchval("select count(*) from tickets.tickets where status = 'available'") == 8
+    )
 
 
 async def _held(system: System) -> Json:

@@ -107,7 +107,14 @@ def payment_event(type: str) -> Event:
 
 
 def show_event(type: str) -> Event:
-    show = {"id": SHOW, "owner_id": SELLER, "title": "t", "venue": "v", "city": "c", "starts_at": NOW}
+    show = {
+        "id": SHOW,
+        "owner_id": SELLER,
+        "title": "t",
+        "venue": "v",
+        "city": "c",
+        "starts_at": NOW,
+    }
     return event(type, show | {"timezone": "UTC", "category": "other", "version": 2})
 
 
@@ -125,7 +132,11 @@ def test_a_tickets_event_goes_to_its_show_and_to_its_own_channel_as_state(type: 
     assert message.channels == (f"show-{SHOW}", f"ticket-{TICKET}")
     assert (message.event, message.key, message.version) == (type, str(TICKET), 3)
     shown = data_of(message)["ticket"]
-    assert (shown["id"], shown["price"], shown["created_at"]) == (str(TICKET), 4500, "2030-01-01T12:00:00Z")
+    assert (shown["id"], shown["price"], shown["created_at"]) == (
+        str(TICKET),
+        4500,
+        "2030-01-01T12:00:00Z",
+    )
 
 
 def test_what_a_stranger_is_told_of_a_ticket() -> None:
@@ -166,9 +177,17 @@ def test_the_seller_hears_of_a_refund_whatever_became_of_the_ticket(type: str, s
     public, sale = messages_for(refunded)
     assert (public.event, data_of(public)["ticket"]["status"]) == (type, status)
     assert "refunded" not in data_of(public)["ticket"]
-    assert (sale.channels, sale.event, sale.key) == ((f"private-user-{SELLER}",), "sale.refunded", None)
+    assert (sale.channels, sale.event, sale.key) == (
+        (f"private-user-{SELLER}",),
+        "sale.refunded",
+        None,
+    )
     told = data_of(sale)["sale"]
-    assert (told["order_id"], told["amount"], told["ticket"]["id"]) == (str(ORDER), 4500, str(TICKET))
+    assert (told["order_id"], told["amount"], told["ticket"]["id"]) == (
+        str(ORDER),
+        4500,
+        str(TICKET),
+    )
     assert str(BUYER) not in sale.data
 
 
@@ -180,21 +199,31 @@ def test_a_holds_end_and_what_is_left_of_it_travel_with_the_ticket() -> None:
 
 
 def test_a_hold_that_is_told_late_has_nothing_left_and_never_less() -> None:
-    late = event("ticket.held", ticket(status="held", order_id=ORDER, held_until=NOW - timedelta(seconds=5)))
+    late = event(
+        "ticket.held", ticket(status="held", order_id=ORDER, held_until=NOW - timedelta(seconds=5))
+    )
     assert data_of(messages_for(late)[0])["ticket"]["seconds_left"] == 0.0
 
 
 @pytest.mark.parametrize("type", types_of("order"))
 def test_an_orders_event_goes_to_its_buyer_alone(type: str) -> None:
     (message,) = messages_for(order_event(type))
-    assert (message.channels, message.event, message.key) == ((f"private-user-{BUYER}",), type, None)
+    assert (message.channels, message.event, message.key) == (
+        (f"private-user-{BUYER}",),
+        type,
+        None,
+    )
     assert data_of(message)["order"]["id"] == str(ORDER)
 
 
 @pytest.mark.parametrize("type", types_of("payment"))
 def test_a_payments_event_goes_to_its_buyer_alone_without_stripes_ids(type: str) -> None:
     (message,) = messages_for(payment_event(type))
-    assert (message.channels, message.event, message.key) == ((f"private-user-{BUYER}",), type, None)
+    assert (message.channels, message.event, message.key) == (
+        (f"private-user-{BUYER}",),
+        type,
+        None,
+    )
     assert "pi_secret" not in message.data
 
 
@@ -204,7 +233,12 @@ def test_users_and_shows_are_told_to_nobody(told: Event) -> None:
 
 
 def test_every_type_of_the_catalogue_has_an_answer() -> None:
-    made = {"ticket": ticket_event, "order": order_event, "payment": payment_event, "show": show_event}
+    made = {
+        "ticket": ticket_event,
+        "order": order_event,
+        "payment": payment_event,
+        "show": show_event,
+    }
     for name in TYPES:
         make = made.get(name.partition(".")[0], lambda name: event(name, {}))
         assert all(isinstance(message, Message) for message in messages_for(make(name)))

@@ -128,7 +128,12 @@ async def test_counts_come_at_most_twice_a_second_and_end_right(system: System) 
     shown = counts[-1].data["show"]
     assert shown["next_free_at"] is not None
     assert shown == {name: fresh[name] for name in shown}
-    assert (shown["available"], shown["held"], shown["sold"], shown["from_price"]) == (9, 3, 0, 4500)
+    assert (shown["available"], shown["held"], shown["sold"], shown["from_price"]) == (
+        9,
+        3,
+        0,
+        4500,
+    )
 
 
 async def test_many_shows_that_change_together_are_all_counted(system: System) -> None:
@@ -197,7 +202,9 @@ async def test_counts_that_died_with_a_notifier_are_told_by_the_next(
 
 
 @pytest.mark.parametrize("notifier_is_down", [False, True])
-async def test_an_emptied_redis_repeats_nothing_to_users(system: System, notifier_is_down: bool) -> None:
+async def test_an_emptied_redis_repeats_nothing_to_users(
+    system: System, notifier_is_down: bool
+) -> None:
     await system.start("api", "relay")
     redis = system.redis()
     async with AsyncExitStack() as stack:
@@ -224,7 +231,9 @@ async def test_an_event_that_cannot_be_told_is_buried_and_the_next_is_told(syste
     rows = await system.connect()
     for name in ("ticket.eaten", "ticket.held"):
         await rows.execute(
-            "insert into events.outbox (type, subject, version, data) values ($1, $2, 1, '{}')", name, uuid4()
+            "insert into events.outbox (type, subject, version, data) values ($1, $2, 1, '{}')",
+            name,
+            uuid4(),
         )
     await system.start("api", "relay")
     async with notifying(system):
@@ -236,7 +245,9 @@ async def test_an_event_that_cannot_be_told_is_buried_and_the_next_is_told(syste
     assert {letter[b"consumer"] for letter in letters} == {b"notifier"}
 
 
-async def test_what_was_buried_last_is_not_buried_again_by_the_next_notifier(system: System) -> None:
+async def test_what_was_buried_last_is_not_buried_again_by_the_next_notifier(
+    system: System,
+) -> None:
     rows = await system.connect()
     await rows.execute(
         "insert into events.outbox (type, subject, version, data) values ('ticket.eaten', $1, 1, '{}')",
@@ -276,7 +287,9 @@ def _choking(total: int) -> Any:
 
 async def totals(system: System) -> list[int]:
     """The orders that were told, in the order of telling."""
-    return [told.data["order"]["total"] for told in await heard(system) if told.event == "order.created"]
+    return [
+        told.data["order"]["total"] for told in await heard(system) if told.event == "order.created"
+    ]
 
 
 async def send_back(system: System, *letters: str) -> None:
@@ -287,7 +300,9 @@ async def forgotten(system: System) -> bool:
     return int(await system.redis().xlen(SENT_BACK)) == 0
 
 
-async def test_an_event_that_was_sent_back_is_told_once_and_at_once(system: System, buried: str) -> None:
+async def test_an_event_that_was_sent_back_is_told_once_and_at_once(
+    system: System, buried: str
+) -> None:
     async with notifying(system):
         await send_back(system, buried)
         await until(lambda: forgotten(system))
@@ -343,7 +358,9 @@ async def test_two_letters_of_one_event_are_told_once(system: System, buried: st
     assert await totals(system) == [2, 1]
 
 
-async def test_what_a_lost_tail_makes_doubtful_goes_to_the_dead_letters(system: System, buried: str) -> None:
+async def test_what_a_lost_tail_makes_doubtful_goes_to_the_dead_letters(
+    system: System, buried: str
+) -> None:
     """Redis comes back as it was after the sending back and before the telling: Postgres knows that more was told."""
     redis = system.redis()
     await send_back(system, buried)

@@ -19,7 +19,9 @@ from workers import payments
 HANDOVER_SECONDS = 1.0
 
 
-@pytest.mark.parametrize(("kind", "lease"), [("relay", "gittix-relay"), ("worker", "gittix-notifier")])
+@pytest.mark.parametrize(
+    ("kind", "lease"), [("relay", "gittix-relay"), ("worker", "gittix-notifier")]
+)
 async def test_one_that_is_asked_to_end_gives_its_lease_back_at_once(
     system: System, kind: str, lease: str
 ) -> None:

@@ -127,7 +127,9 @@ async def test_the_other_relay_goes_on_within_seconds_of_a_kill(system: System, 
     assert await numbers(redis) == list(range(written))
 
 
-async def test_the_other_notifier_goes_on_within_seconds_of_a_kill(system: System, owner: Any) -> None:
+async def test_the_other_notifier_goes_on_within_seconds_of_a_kill(
+    system: System, owner: Any
+) -> None:
     redis = system.redis()
 
     async def told() -> list[int]:

@@ -134,7 +134,10 @@ def _decline(book: Book, intent: Document, method: Document, decline_code: str) 
 
 def _fail(book: Book, intent: Document, error: Document) -> None:
     intent.update(
-        status="requires_payment_method", payment_method=None, next_action=None, last_payment_error=error
+        status="requires_payment_method",
+        payment_method=None,
+        next_action=None,
+        last_payment_error=error,
     )
     book.save(intent)
     book.announce("payment_intent.payment_failed", intent)
@@ -187,7 +190,8 @@ def _new_charge(book: Book, intent: Document, method: Document) -> Document:
         payment_method=method["id"],
         payment_method_details={
             "card": {
-                name: card[name] for name in ("brand", "country", "exp_month", "exp_year", "funding", "last4")
+                name: card[name]
+                for name in ("brand", "country", "exp_month", "exp_year", "funding", "last4")
             },
             "type": "card",
         },

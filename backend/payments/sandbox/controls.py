@@ -31,7 +31,9 @@ _FORM = """<p>A payment of <strong>{amount}</strong> asks for your approval. No 
 
 async def show_challenge(request: Request) -> Response:
     intent_id = request.path_params["id"]
-    intent = await sandbox_of(request).ledger.run(lambda book: book.get("payment_intent", intent_id))
+    intent = await sandbox_of(request).ledger.run(
+        lambda book: book.get("payment_intent", intent_id)
+    )
     if intent["status"] != "requires_action":
         return _page(f"<p>Nothing to approve: this payment is {escape(intent['status'])}.</p>")
     amount = money.shown(intent["amount"], intent["currency"]).upper()
@@ -44,10 +46,14 @@ async def authenticate(request: Request) -> Response:
     intent = await _change(request, lambda book: _authenticate(book, intent_id, succeed=succeed))
     if not given.get("page"):
         # No key was asked for, so neither the client secret nor the merchant's metadata is told.
-        return JSONResponse({name: intent[name] for name in ("id", "object", "status", "last_payment_error")})
+        return JSONResponse(
+            {name: intent[name] for name in ("id", "object", "status", "last_payment_error")}
+        )
     if intent["_return_url"]:
         return RedirectResponse(_return_url(intent), status_code=303)
-    return _page(f"<p>Done: this payment is {escape(intent['status'])}. You may close this page.</p>")
+    return _page(
+        f"<p>Done: this payment is {escape(intent['status'])}. You may close this page.</p>"
+    )
 
 
 async def expire(request: Request) -> Response:
@@ -84,7 +90,9 @@ async def read_ledger(request: Request) -> Response:
     limit = min(params.integer("limit", at_least=1) or 100, _LEDGER_PAGE)
     after = params.text("starting_after")
     params.finish()
-    return JSONResponse(await sandbox_of(request).ledger.run(lambda book: _ledger(book, limit, after)))
+    return JSONResponse(
+        await sandbox_of(request).ledger.run(lambda book: _ledger(book, limit, after))
+    )
 
 
 async def healthz(request: Request) -> Response:
@@ -121,7 +129,11 @@ def _ledger(book: Book, limit: int, after: str | None) -> Document:
     if after:
         book.get("payment_intent", after, param="starting_after")
     page, more = book.page("payment_intent", limit, after=after)
-    return {"totals": _totals(book), "data": [_line(book, intent) for intent in page], "has_more": more}
+    return {
+        "totals": _totals(book),
+        "data": [_line(book, intent) for intent in page],
+        "has_more": more,
+    }
 
 
 def _totals(book: Book) -> Document:
@@ -160,7 +172,10 @@ def _line(book: Book, intent: Document) -> Document:
         "latest_charge",
         "created",
     )
-    line = {name: intent[name] for name in (*names, "metadata")} | {"refunded": 0, "refund_pending": 0}
+    line = {name: intent[name] for name in (*names, "metadata")} | {
+        "refunded": 0,
+        "refund_pending": 0,
+    }
     for _, status, amount in book.refund_totals(intent["id"]):
         if name := _refund_sums.get(status):
             line[name] += amount

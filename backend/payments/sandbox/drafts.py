@@ -34,13 +34,18 @@ def read_confirmation(params: Params, intent: Document) -> str | None:
     url = params.text("return_url")
     if url and not url.startswith(("http://", "https://")):
         raise InvalidParams("Not a valid URL", code="url_invalid", param="return_url")
-    intent.update(_return_url=url or intent["_return_url"], _no_challenge=off_session or refuse_challenge)
+    intent.update(
+        _return_url=url or intent["_return_url"], _no_challenge=off_session or refuse_challenge
+    )
     params.ignore(*WITHOUT_EFFECT)
     return params.text("payment_method")
 
 
 def read_method_types(params: Params) -> tuple[Document | None, list[str]]:
-    types, automatic = params.texts("payment_method_types"), params.group("automatic_payment_methods")
+    types, automatic = (
+        params.texts("payment_method_types"),
+        params.group("automatic_payment_methods"),
+    )
     if unknown := [one for one in types if one not in {"card", "link"}]:
         raise InvalidParams(
             f"The payment method type provided: {unknown[0]} is invalid.",

@@ -33,9 +33,14 @@ _CANCELABLE = (
 
 
 def create(book: Book, params: Params) -> Document:
-    amount, currency = params.integer("amount", at_least=1), money.currency_of(params.required("currency"))
+    amount, currency = (
+        params.integer("amount", at_least=1),
+        money.currency_of(params.required("currency")),
+    )
     if amount is None:
-        raise InvalidParams("Missing required param: amount.", code="parameter_missing", param="amount")
+        raise InvalidParams(
+            "Missing required param: amount.", code="parameter_missing", param="amount"
+        )
     money.check_amount(amount, currency)
     confirming = params.flag("confirm") or False
     capture_method = params.choice("capture_method", "automatic", "automatic_async", "manual")
@@ -82,7 +87,9 @@ def retrieve(book: Book, params: Params, id: str) -> Document:
 def update(book: Book, params: Params, id: str) -> Document:
     intent = book.get("payment_intent", id)
     amount, currency = params.integer("amount", at_least=1), params.text("currency")
-    changes: dict[str, Any] = {name: text for name in TEXTS if (text := params.text(name)) is not None}
+    changes: dict[str, Any] = {
+        name: text for name in TEXTS if (text := params.text(name)) is not None
+    }
     metadata, method_id = params.metadata(), params.text("payment_method")
     params.ignore(*WITHOUT_EFFECT)
     params.finish()
@@ -127,11 +134,14 @@ def confirm(book: Book, params: Params, id: str) -> Document:
 def capture(book: Book, params: Params, id: str) -> Document:
     intent = book.get("payment_intent", id)
     amount, metadata = params.integer("amount_to_capture", at_least=1), params.metadata()
-    params.ignore("final_capture", "statement_descriptor", "statement_descriptor_suffix", "amount_details")
+    params.ignore(
+        "final_capture", "statement_descriptor", "statement_descriptor_suffix", "amount_details"
+    )
     params.finish()
     if intent["status"] == "succeeded":
         raise UnexpectedState(
-            "This PaymentIntent could not be captured because it has already been captured.", shown(intent)
+            "This PaymentIntent could not be captured because it has already been captured.",
+            shown(intent),
         )
     if intent["status"] != "requires_capture":
         raise UnexpectedState(

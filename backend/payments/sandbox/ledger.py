@@ -35,7 +35,9 @@ class _Job:
 
 
 class Ledger:
-    def __init__(self, path: Path, *, clock: Callable[[], float], webhooks: bool, max_waiting: int) -> None:
+    def __init__(
+        self, path: Path, *, clock: Callable[[], float], webhooks: bool, max_waiting: int
+    ) -> None:
         self._clock = clock
         self._webhooks = webhooks
         self._jobs: queue.Queue[_Job | None] = queue.Queue(max_waiting)

@@ -53,7 +53,9 @@ def expand(book: Book, document: Document, paths: list[str]) -> Document:
     for path in paths:
         parts = path.split(".")
         if len(parts) > 4:
-            raise InvalidParams("You cannot expand more than 4 levels of a property", param="expand")
+            raise InvalidParams(
+                "You cannot expand more than 4 levels of a property", param="expand"
+            )
         _expand(book, document, parts, path)
     return document
 
@@ -64,7 +66,11 @@ def _expand(book: Book, node: Any, parts: list[str], path: str) -> None:
             _expand(book, one, parts, path)
         return
     name, *rest = parts
-    if not isinstance(node, dict) or (name not in _EXPANDABLE and name != "data") or name not in node:
+    if (
+        not isinstance(node, dict)
+        or (name not in _EXPANDABLE and name != "data")
+        or name not in node
+    ):
         raise InvalidParams(f"This property cannot be expanded ({path}).", param="expand")
     if isinstance(node[name], str):
         node[name] = shown(book.get(_EXPANDABLE[name], node[name]))

@@ -60,7 +60,9 @@ CARDS = {
     "visa_chargeDeclinedInsufficientFunds": _declining("4000000000009995", "insufficient_funds"),
     "visa_chargeDeclinedLostCard": _declining("4000000000009987", "lost_card"),
     "visa_chargeDeclinedStolenCard": _declining("4000000000009979", "stolen_card"),
-    "visa_chargeDeclinedVelocityLimitExceeded": _declining("4000000000006975", "card_velocity_exceeded"),
+    "visa_chargeDeclinedVelocityLimitExceeded": _declining(
+        "4000000000006975", "card_velocity_exceeded"
+    ),
     "chargeDeclinedExpiredCard": _declining("4000000000000069", "expired_card"),
     "chargeDeclinedIncorrectCvc": _declining("4000000000000127", "incorrect_cvc"),
     "chargeDeclinedProcessingError": _declining("4000000000000119", "processing_error"),
@@ -169,7 +171,9 @@ def _check_expiry(year: int | None, month: int | None, now: float) -> None:
     today = time.gmtime(now)
     if month is None or not 1 <= month <= 12:
         raise Declined(
-            "Your card's expiration month is invalid.", code="invalid_expiry_month", param="exp_month"
+            "Your card's expiration month is invalid.",
+            code="invalid_expiry_month",
+            param="exp_month",
         )
     full_year = (year or 0) + (2000 if (year or 0) < 100 else 0)
     if not (today.tm_year, today.tm_mon) <= (full_year, month) <= (today.tm_year + 50, 12):
@@ -200,7 +204,11 @@ def _create(
         billing_details={"address": None, "email": None, "name": None, "phone": None},
         card={
             "brand": card.brand,
-            "checks": {"address_line1_check": None, "address_postal_code_check": None, "cvc_check": "pass"},
+            "checks": {
+                "address_line1_check": None,
+                "address_postal_code_check": None,
+                "cvc_check": "pass",
+            },
             "country": "US",
             "exp_month": exp_month or 12,
             "exp_year": exp_year or time.gmtime(book.now).tm_year + 1,

@@ -39,11 +39,15 @@ def check_amount(amount: int, currency: str) -> None:
     least = _LEAST.get(currency, 1)
     if amount < least:
         raise InvalidParams(
-            f"Amount must be at least {shown(least, currency)}", code="amount_too_small", param="amount"
+            f"Amount must be at least {shown(least, currency)}",
+            code="amount_too_small",
+            param="amount",
         )
     if amount > _MOST:
         raise InvalidParams(
-            f"Amount must be no more than {shown(_MOST, currency)}", code="amount_too_large", param="amount"
+            f"Amount must be no more than {shown(_MOST, currency)}",
+            code="amount_too_large",
+            param="amount",
         )
 
 

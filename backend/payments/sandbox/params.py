@@ -114,7 +114,9 @@ class Params:
         if len(value) > _MAX_METADATA_KEYS:
             raise InvalidParams("You cannot have more than 50 metadata keys.", param="metadata")
         if any(len(key) > 40 or len(text) > 500 for key, text in value.items()):
-            raise InvalidParams("Metadata keys take up to 40 characters, values up to 500.", param="metadata")
+            raise InvalidParams(
+                "Metadata keys take up to 40 characters, values up to 500.", param="metadata"
+            )
         return dict(value)
 
     def names(self) -> frozenset[str]:
@@ -129,7 +131,9 @@ class Params:
         if unknown:
             word = "parameter" if len(unknown) == 1 else "parameters"
             raise InvalidParams(
-                f"Received unknown {word}: {', '.join(unknown)}", code="parameter_unknown", param=unknown[0]
+                f"Received unknown {word}: {', '.join(unknown)}",
+                code="parameter_unknown",
+                param=unknown[0],
             )
 
     def _take(self, name: str) -> Any:

@@ -87,7 +87,9 @@ class Delivery:
 
 
 class Book:
-    def __init__(self, connection: sqlite3.Connection, origin: Origin, now: float, *, webhooks: bool) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, origin: Origin, now: float, *, webhooks: bool
+    ) -> None:
         self._connection = connection
         self.origin = origin
         self.now = now
@@ -107,12 +109,27 @@ class Book:
     def new(self, object: str, **fields: Any) -> Document:
         """Start an object, unsaved: its id, kind and time, and what every object carries."""
         own_id = f"{_PREFIXES[object]}_{random_text(24)}"
-        return {"id": own_id, "object": object, "created": int(self.now), "livemode": False, **fields}
+        return {
+            "id": own_id,
+            "object": object,
+            "created": int(self.now),
+            "livemode": False,
+            **fields,
+        }
 
-    def add(self, document: Document, *, parent: str | None = None, label: str | None = None) -> int:
+    def add(
+        self, document: Document, *, parent: str | None = None, label: str | None = None
+    ) -> int:
         row = self._connection.execute(
             "INSERT INTO objects (id, object, created, parent, label, body) VALUES (?, ?, ?, ?, ?, ?) RETURNING seq",
-            (document["id"], document["object"], document["created"], parent, label, _dump(document)),
+            (
+                document["id"],
+                document["object"],
+                document["created"],
+                parent,
+                label,
+                _dump(document),
+            ),
         ).fetchone()
         return int(row[0])
 
@@ -196,7 +213,15 @@ class Book:
     def keep_reply(self, key: str, reply: KeptReply) -> None:
         self._connection.execute(
             "INSERT INTO replies (key, fingerprint, line, request_id, status, body, created) VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (key, reply.fingerprint, reply.line, reply.request_id, reply.status, reply.body, int(self.now)),
+            (
+                key,
+                reply.fingerprint,
+                reply.line,
+                reply.request_id,
+                reply.status,
+                reply.body,
+                int(self.now),
+            ),
         )
 
     def forget_replies(self, older_than: float) -> None:

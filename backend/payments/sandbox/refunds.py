@@ -27,7 +27,10 @@ def create(book: Book, params: Params) -> Document:
         balance_transaction=None,
         charge=charge["id"],
         currency=charge["currency"],
-        destination_details={"card": {"reference_status": "pending", "type": "refund"}, "type": "card"},
+        destination_details={
+            "card": {"reference_status": "pending", "type": "refund"},
+            "type": "card",
+        },
         metadata={key: value for key, value in (metadata or {}).items() if value},
         payment_intent=charge["payment_intent"],
         reason=reason,
@@ -82,16 +85,21 @@ def _find_charge(book: Book, charge_id: str | None, intent_id: str | None) -> Do
     intent = book.get("payment_intent", intent_id, param="payment_intent")
     if intent["status"] not in {"succeeded", "requires_capture"}:
         raise UnexpectedState(
-            f"This PaymentIntent ({intent_id}) does not have a successful charge to refund.", shown(intent)
+            f"This PaymentIntent ({intent_id}) does not have a successful charge to refund.",
+            shown(intent),
         )
     return book.get("charge", intent["latest_charge"])
 
 
 def _check_refundable(charge: Document, amount: int | None) -> int:
     if charge["status"] != "succeeded":
-        raise Refused(f"This charge ({charge['id']}) failed: there is nothing to refund.", param="charge")
+        raise Refused(
+            f"This charge ({charge['id']}) failed: there is nothing to refund.", param="charge"
+        )
     if charge["refunded"]:
-        raise Refused(f"Charge {charge['id']} has already been refunded.", code="charge_already_refunded")
+        raise Refused(
+            f"Charge {charge['id']} has already been refunded.", code="charge_already_refunded"
+        )
     if not charge["captured"]:
         raise Refused(
             f"This uncaptured Charge was created by a PaymentIntent ({charge['payment_intent']}). You must cancel the "
@@ -100,22 +108,29 @@ def _check_refundable(charge: Document, amount: int | None) -> int:
         )
     if charge["disputed"]:
         raise Refused(
-            f"Charge {charge['id']} has been charged back; cannot issue a refund.", code="charge_disputed"
+            f"Charge {charge['id']} has been charged back; cannot issue a refund.",
+            code="charge_disputed",
         )
     left = charge["amount"] - charge["amount_refunded"]
     if amount is not None and amount > left:
         kind = "unrefunded amount on charge" if charge["amount_refunded"] else "charge amount"
-        shown_amounts = (money.shown(amount, charge["currency"]), money.shown(left, charge["currency"]))
+        shown_amounts = (
+            money.shown(amount, charge["currency"]),
+            money.shown(left, charge["currency"]),
+        )
         raise Refused(
-            f"Refund amount ({shown_amounts[0]}) is greater than {kind} ({shown_amounts[1]})", param="amount"
+            f"Refund amount ({shown_amounts[0]}) is greater than {kind} ({shown_amounts[1]})",
+            param="amount",
         )
     return amount or left
 
 
 def _take_back(book: Book, charge: Document, amount: int) -> None:
     charge["amount_refunded"] += amount
-    assert charge["amount"] - charge["amount_captured"] <= charge["amount_refunded"] <= charge["amount"], (
-        charge["id"]
-    )
+    assert (
+        charge["amount"] - charge["amount_captured"]
+        <= charge["amount_refunded"]
+        <= charge["amount"]
+    ), charge["id"]
     charge["refunded"] = charge["amount_refunded"] == charge["amount"]
     book.save(charge)

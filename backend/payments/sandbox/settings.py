@@ -30,4 +30,6 @@ class SandboxSettings:
         if not self.api_key.startswith("sk_test_"):
             raise ValueError("the sandbox takes test keys only: api_key must start with sk_test_")
         if self.webhook_url and not self.webhook_secret:
-            raise ValueError("a webhook_url needs a webhook_secret: unsigned webhooks would not be believed")
+            raise ValueError(
+                "a webhook_url needs a webhook_secret: unsigned webhooks would not be believed"
+            )

@@ -28,7 +28,9 @@ _random = random.Random()  # noqa: S311 - jitter, not a secret
 
 def sign(payload: bytes, secret: str, timestamp: int) -> str:
     """Write the `Stripe-Signature` header (docs.stripe.com/webhooks#verify-manually)."""
-    digest = hmac.new(secret.encode(), f"{timestamp}.".encode() + payload, hashlib.sha256).hexdigest()
+    digest = hmac.new(
+        secret.encode(), f"{timestamp}.".encode() + payload, hashlib.sha256
+    ).hexdigest()
     return f"t={timestamp},v1={digest}"
 
 

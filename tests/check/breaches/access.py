@@ -75,7 +75,9 @@ BREACHES = [
     Breach(
         "I8",
         "a line counts for another buyer",
-        sql(f"update orders.lines set buyer_id = gen_random_uuid() where order_id = {of_order('pending')}"),
+        sql(
+            f"update orders.lines set buyer_id = gen_random_uuid() where order_id = {of_order('pending')}"
+        ),
         "has a line of",
     ),
     Breach(
@@ -90,6 +92,13 @@ BREACHES = [
         sql("update payments.payments set buyer_id = gen_random_uuid() where status = 'failed'"),
         "for order",
     ),
-    Breach("I8", "a stranger hears of an order", tell_a_stranger_of_an_order, "went to private-user-"),
-    Breach("I8", "everybody hears whose ticket it is", tell_everybody_whose_ticket_it_is, "tells everybody"),
+    Breach(
+        "I8", "a stranger hears of an order", tell_a_stranger_of_an_order, "went to private-user-"
+    ),
+    Breach(
+        "I8",
+        "everybody hears whose ticket it is",
+        tell_everybody_whose_ticket_it_is,
+        "tells everybody",
+    ),
 ]

@@ -18,7 +18,9 @@ async def database_setting(market: Market) -> None:
 
 async def role_setting(market: Market) -> None:
     name = await market.rows.fetchval("select current_database()")
-    await market.rows.execute(f"alter role gittix_orders in database {name} set synchronous_commit = off")
+    await market.rows.execute(
+        f"alter role gittix_orders in database {name} set synchronous_commit = off"
+    )
 
 
 BREACHES = [
@@ -30,7 +32,9 @@ BREACHES = [
         sql("alter function orders.finish set synchronous_commit = off"),
         "has synchronous_commit=off set",
     ),
-    Breach("I9", "a table is not logged", sql("alter table orders.inbox set unlogged"), "is not logged"),
+    Breach(
+        "I9", "a table is not logged", sql("alter table orders.inbox set unlogged"), "is not logged"
+    ),
     Breach(
         "I9",
         "a kept reply is of no order",

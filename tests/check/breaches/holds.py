@@ -40,7 +40,12 @@ BREACHES = [
         "a reservation never ends",
         together(
             empty_the_push_log,
-            change("order", "status = 'confirmed'", "status = 'awaiting_payment'", event="order.confirmed"),
+            change(
+                "order",
+                "status = 'confirmed'",
+                "status = 'awaiting_payment'",
+                event="order.confirmed",
+            ),
             change(
                 "ticket",
                 "status = 'reserved', held_until = null, updated_at = now() - interval '20 minutes'",

@@ -97,13 +97,29 @@ BREACHES = [
         ),
         "which is not there",
     ),
-    Breach("I2", "the ledger has an order captured twice", captured_twice, "has 2 captured intents"),
-    Breach("I2", "the ledger has money of an expired order", captured_for_an_expired_order, "kept 4725 EUR"),
+    Breach(
+        "I2", "the ledger has an order captured twice", captured_twice, "has 2 captured intents"
+    ),
+    Breach(
+        "I2",
+        "the ledger has money of an expired order",
+        captured_for_an_expired_order,
+        "kept 4725 EUR",
+    ),
     Breach("I2", "the ledger has money of no order", captured_for_nobody, "which is not there"),
     Breach(
-        "I2", "the ledger holds money of a cancelled order", held_for_a_cancelled_order, "still holds 4725"
+        "I2",
+        "the ledger holds money of a cancelled order",
+        held_for_a_cancelled_order,
+        "still holds 4725",
     ),
-    Breach("I2", "a completed order was refunded", refunded_behind_our_back, "has 0 captured intents"),
-    Breach("I2", "a completed order was refunded in part", partly_refunded, "4625 EUR (100 given back)"),
-    Breach("I2", "another intent was captured", captured_on_another_intent, "our captured payment has"),
+    Breach(
+        "I2", "a completed order was refunded", refunded_behind_our_back, "has 0 captured intents"
+    ),
+    Breach(
+        "I2", "a completed order was refunded in part", partly_refunded, "4625 EUR (100 given back)"
+    ),
+    Breach(
+        "I2", "another intent was captured", captured_on_another_intent, "our captured payment has"
+    ),
 ]

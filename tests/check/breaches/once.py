@@ -21,7 +21,9 @@ BREACHES = [
     Breach(
         "I6",
         "an inbox row is skipped",
-        sql("delete from orders.inbox where event_id = (select event_id from orders.inbox limit 1)"),
+        sql(
+            "delete from orders.inbox where event_id = (select event_id from orders.inbox limit 1)"
+        ),
         "which is not in its inbox",
     ),
     Breach("I6", "an event is acknowledged early", acknowledged_early, "which is not in its inbox"),

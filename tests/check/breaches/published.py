@@ -28,7 +28,8 @@ async def append_what_never_committed(market: Market) -> None:
     stream = EventStream(market.redis)
     last = await stream.last()
     body = (
-        b'{"id":"%s","type":"user.registered","occurred_at":"2999-01-01T00:00:00Z"}' % str(uuid4()).encode()
+        b'{"id":"%s","type":"user.registered","occurred_at":"2999-01-01T00:00:00Z"}'
+        % str(uuid4()).encode()
     )
     await stream.append(last, [(Position(last.epoch, last.position + 1), body)])
 
@@ -79,12 +80,23 @@ BREACHES = [
     ),
     Breach("I5", "an entry of the stream is lost", drop_an_entry, "is gone from the stream"),
     Breach("I5", "the stream is lost", lose_the_stream, "the stream is empty"),
-    Breach("I5", "the tail of the stream is lost", lose_the_tail, "is not on the stream 5 seconds after"),
     Breach(
-        "I5", "the stream tells what never committed", append_what_never_committed, "is not in the outbox"
+        "I5",
+        "the tail of the stream is lost",
+        lose_the_tail,
+        "is not on the stream 5 seconds after",
+    ),
+    Breach(
+        "I5",
+        "the stream tells what never committed",
+        append_what_never_committed,
+        "is not in the outbox",
     ),
     Breach("I5", "the stream has what is no event", append_nonsense, "is no event"),
     Breach(
-        "I5", "a pending entry was trimmed", trim_what_is_pending, "was trimmed while consumer expiration"
+        "I5",
+        "a pending entry was trimmed",
+        trim_what_is_pending,
+        "was trimmed while consumer expiration",
     ),
 ]

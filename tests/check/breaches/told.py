@@ -13,7 +13,9 @@ from tests.check.market import Market
 async def tell(market: Market, channel: str, event: str, **body: object) -> None:
     """A message as the publisher's script appends it."""
     message = push.Message((channel,), event, msgspec.json.encode(body).decode())
-    await market.redis.xadd(push.STREAM, {"n": 1, "m": push.pack([message]), "s": push.pack([1, 1])})
+    await market.redis.xadd(
+        push.STREAM, {"n": 1, "m": push.pack([message]), "s": push.pack([1, 1])}
+    )
 
 
 async def newest(market: Market, channel: str) -> Mapping[str, object]:
@@ -60,10 +62,16 @@ async def forget_a_message(market: Market) -> None:
 
 
 BREACHES = [
-    Breach("I7", "a ticket changed and nobody was told", change_untold, "clients were told of version"),
+    Breach(
+        "I7", "a ticket changed and nobody was told", change_untold, "clients were told of version"
+    ),
     Breach("I7", "a message is lost", forget_a_message, "nobody was told that ticket"),
-    Breach("I7", "clients know a later version", tell_of_the_future, "clients were told of version"),
-    Breach("I7", "clients see another status", tell_another_status, "clients were told that version"),
+    Breach(
+        "I7", "clients know a later version", tell_of_the_future, "clients were told of version"
+    ),
+    Breach(
+        "I7", "clients see another status", tell_another_status, "clients were told that version"
+    ),
     Breach("I7", "clients see other counts", count_wrongly, "clients were told that show"),
     Breach(
         "I7",

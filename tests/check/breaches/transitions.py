@@ -30,7 +30,9 @@ BREACHES = [
     Breach(
         "I4",
         "a version is never told",
-        sql(f"update tickets.tickets set version = version + 1, updated_at = now() where {FREE_TICKET}"),
+        sql(
+            f"update tickets.tickets set version = version + 1, updated_at = now() where {FREE_TICKET}"
+        ),
         "but the newest that was told is",
     ),
     Breach(

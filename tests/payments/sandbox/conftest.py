@@ -156,7 +156,11 @@ class Receiver:
 
     @property
     def settings(self) -> dict[str, Any]:
-        return {"webhook_url": self.url, "webhook_secret": SECRET, "webhook_retry_base_seconds": 0.02}
+        return {
+            "webhook_url": self.url,
+            "webhook_secret": SECRET,
+            "webhook_retry_base_seconds": 0.02,
+        }
 
 
 @pytest.fixture

@@ -34,7 +34,9 @@ def test_unknown_object_is_a_404_and_an_unknown_parameter_value_a_400(sandbox: S
         sandbox.api.payment_intents.retrieve("pi_unknown")
     assert (caught.value.http_status, caught.value.code) == (404, "resource_missing")
     assert caught.value.user_message == "No such payment_intent: 'pi_unknown'"
-    with pytest.raises(stripe.InvalidRequestError, match="No such PaymentMethod: 'pm_unknown'") as caught:
+    with pytest.raises(
+        stripe.InvalidRequestError, match="No such PaymentMethod: 'pm_unknown'"
+    ) as caught:
         sandbox.created(payment_method="pm_unknown")
     assert (caught.value.http_status, caught.value.code) == (400, "resource_missing")
     assert sandbox.http.get("/v1/unknown").status_code == 404
@@ -66,7 +68,12 @@ def test_malformed_request_is_a_400_that_names_the_parameter(
 
 
 def test_dashboard_managed_methods_want_a_return_url(sandbox: Sandbox) -> None:
-    params: Any = {"amount": 2000, "currency": "usd", "confirm": True, "payment_method": "pm_card_visa"}
+    params: Any = {
+        "amount": 2000,
+        "currency": "usd",
+        "confirm": True,
+        "payment_method": "pm_card_visa",
+    }
     with pytest.raises(stripe.InvalidRequestError, match="you must provide a `return_url`"):
         sandbox.api.payment_intents.create(params)
     params["automatic_payment_methods"] = {"enabled": True, "allow_redirects": "never"}
@@ -191,7 +198,8 @@ async def test_many_confirmations_at_once_authorise_once(sandbox: Sandbox) -> No
         KEY, base_addresses={"api": sandbox.url}, http_client=transport, max_network_retries=0
     )
     outcomes = await asyncio.gather(
-        *(client.v1.payment_intents.confirm_async(intent.id) for _ in range(20)), return_exceptions=True
+        *(client.v1.payment_intents.confirm_async(intent.id) for _ in range(20)),
+        return_exceptions=True,
     )
     await transport.close_async()  # type: ignore[no-untyped-call]
     assert sum(isinstance(one, stripe.PaymentIntent) for one in outcomes) == 1
@@ -217,7 +225,9 @@ def test_hung_request_takes_effect_and_its_key_tells_so(sandbox: Sandbox) -> Non
     with pytest.raises(httpx.ReadTimeout):
         sandbox.http.post(f"/v1/payment_intents/{intent.id}/capture", headers=headers, timeout=0.3)
     eventually(lambda: sandbox.api.payment_intents.retrieve(intent.id).status == "succeeded")
-    again = sandbox.api.payment_intents.capture(intent.id, options={"idempotency_key": "capture:o1"})
+    again = sandbox.api.payment_intents.capture(
+        intent.id, options={"idempotency_key": "capture:o1"}
+    )
     assert again.status == "succeeded"
     assert again.last_response is not None
     assert again.last_response.headers["idempotent-replayed"] == "true"

@@ -35,7 +35,9 @@ def test_answered_request_survives_kill_9(database: Path) -> None:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         url, fd = f"http://127.0.0.1:{listener.getsockname()[1]}", listener.fileno()
-        process = subprocess.Popen([sys.executable, "-c", _PROCESS, str(database), str(fd)], pass_fds=[fd])
+        process = subprocess.Popen(
+            [sys.executable, "-c", _PROCESS, str(database), str(fd)], pass_fds=[fd]
+        )
         try:
             eventually(lambda: _answers(url), seconds=10)
             form = {"amount": "2000", "currency": "usd", "metadata[order_id]": "o1"}
@@ -53,11 +55,16 @@ def test_webhooks_are_signed_and_delivered(database: Path, receiver: Receiver) -
         intent = sandbox.authorised()
         eventually(lambda: _delivered(sandbox))
         assert sorted(event.type for event in receiver.events) == sorted(sandbox.event_types())
-        assert {event.data.object["object"] for event in receiver.events} == {"payment_intent", "charge"}
+        assert {event.data.object["object"] for event in receiver.events} == {
+            "payment_intent",
+            "charge",
+        }
         assert any(event.data.object["id"] == intent.id for event in receiver.events)
 
 
-def test_refused_webhook_is_tried_again_until_it_is_taken(database: Path, receiver: Receiver) -> None:
+def test_refused_webhook_is_tried_again_until_it_is_taken(
+    database: Path, receiver: Receiver
+) -> None:
     receiver.statuses = [500, 302, 400]
     with running(database, **receiver.settings) as sandbox:
         sandbox.created()
@@ -65,7 +72,9 @@ def test_refused_webhook_is_tried_again_until_it_is_taken(database: Path, receiv
     assert (receiver.attempts, len(receiver.events)) == (4, 1)
 
 
-def test_webhook_is_abandoned_after_a_bounded_number_of_tries(database: Path, receiver: Receiver) -> None:
+def test_webhook_is_abandoned_after_a_bounded_number_of_tries(
+    database: Path, receiver: Receiver
+) -> None:
     receiver.statuses = [500] * 10
     with running(database, webhook_attempts=3, **receiver.settings) as sandbox:
         sandbox.created()

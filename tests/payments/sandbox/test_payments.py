@@ -15,9 +15,17 @@ def test_manual_capture_takes_the_authorised_money_once(sandbox: Sandbox) -> Non
     intent = sandbox.created(metadata={"order_id": "o1"})
     assert (intent.status, intent.client_secret is not None) == ("requires_payment_method", True)
     intent = sandbox.api.payment_intents.confirm(intent.id, {"payment_method": "pm_card_visa"})
-    assert (intent.status, intent.amount_capturable, intent.amount_received) == ("requires_capture", 2000, 0)
+    assert (intent.status, intent.amount_capturable, intent.amount_received) == (
+        "requires_capture",
+        2000,
+        0,
+    )
     intent = sandbox.api.payment_intents.capture(intent.id, {"expand": ["latest_charge"]})
-    assert (intent.status, intent.amount_capturable, intent.amount_received) == ("succeeded", 0, 2000)
+    assert (intent.status, intent.amount_capturable, intent.amount_received) == (
+        "succeeded",
+        0,
+        2000,
+    )
     charge = intent.latest_charge
     assert isinstance(charge, stripe.Charge)
     assert (charge.captured, charge.amount_captured, charge.refunded) == (True, 2000, False)
@@ -62,7 +70,11 @@ def test_decline_is_a_402_that_names_its_reason(
     with pytest.raises(stripe.CardError) as caught:
         sandbox.api.payment_intents.confirm(intent.id, {"payment_method": method})
     error = error_of(caught)
-    assert (caught.value.http_status, error["code"], error["decline_code"]) == (402, code, decline_code)
+    assert (caught.value.http_status, error["code"], error["decline_code"]) == (
+        402,
+        code,
+        decline_code,
+    )
     assert error["payment_intent"]["status"] == "requires_payment_method"
     after = sandbox.api.payment_intents.retrieve(intent.id)
     assert after.last_payment_error is not None
@@ -94,13 +106,20 @@ def test_challenge_refused_by_the_buyer_asks_for_another_method(sandbox: Sandbox
     intent = sandbox.authorised("pm_card_threeDSecure2Required")
     sandbox.authenticate(intent, "fail")
     after = sandbox.api.payment_intents.retrieve(intent.id)
-    assert (after.status, after.payment_method, after.next_action) == ("requires_payment_method", None, None)
+    assert (after.status, after.payment_method, after.next_action) == (
+        "requires_payment_method",
+        None,
+        None,
+    )
     assert after.last_payment_error is not None
     assert after.last_payment_error.code == "payment_intent_authentication_failure"
     again = sandbox.http.post(
         f"/sandbox/payment_intents/{intent.id}/authenticate", data={"outcome": "succeed"}
     )
-    assert (again.status_code, again.json()["error"]["code"]) == (400, "payment_intent_unexpected_state")
+    assert (again.status_code, again.json()["error"]["code"]) == (
+        400,
+        "payment_intent_unexpected_state",
+    )
 
 
 def test_challenge_may_end_in_a_decline(sandbox: Sandbox) -> None:
@@ -117,7 +136,9 @@ def test_off_session_payment_is_declined_instead_of_challenged(sandbox: Sandbox)
 
 
 def test_challenge_page_asks_the_buyer_and_leads_back_to_the_shop(sandbox: Sandbox) -> None:
-    intent = sandbox.authorised("pm_card_authenticationRequired", return_url="http://shop.test/pay?o=1")
+    intent = sandbox.authorised(
+        "pm_card_authenticationRequired", return_url="http://shop.test/pay?o=1"
+    )
     assert intent.next_action is not None
     assert intent.next_action.redirect_to_url is not None
     page_url = intent.next_action.redirect_to_url.url
@@ -127,7 +148,9 @@ def test_challenge_page_asks_the_buyer_and_leads_back_to_the_shop(sandbox: Sandb
     form = {"page": "1", "outcome": "succeed"}
     gone = sandbox.http.post(f"/sandbox/payment_intents/{intent.id}/authenticate", data=form)
     assert gone.status_code == 303
-    assert gone.headers["location"].startswith(f"http://shop.test/pay?o=1&payment_intent={intent.id}&")
+    assert gone.headers["location"].startswith(
+        f"http://shop.test/pay?o=1&payment_intent={intent.id}&"
+    )
     assert gone.headers["location"].endswith("redirect_status=succeeded")
     assert "Nothing to approve" in sandbox.http.get(page_url).text
 
@@ -162,7 +185,10 @@ def test_what_is_over_cannot_be_captured_confirmed_or_cancelled(sandbox: Sandbox
     for refused in refusals:
         with pytest.raises(stripe.InvalidRequestError) as caught:
             refused()
-        assert (caught.value.http_status, caught.value.code) == (400, "payment_intent_unexpected_state")
+        assert (caught.value.http_status, caught.value.code) == (
+            400,
+            "payment_intent_unexpected_state",
+        )
         assert "payment_intent" in error_of(caught)
     assert sandbox.ledger()["totals"]["by_currency"]["usd"]["received"] == 2000
 
@@ -198,7 +224,10 @@ def test_refunds_never_exceed_what_was_captured(sandbox: Sandbox) -> None:
     with pytest.raises(stripe.InvalidRequestError) as caught:
         refunds.create({"payment_intent": intent.id})
     assert caught.value.code == "charge_already_refunded"
-    assert [one.id for one in refunds.list({"payment_intent": intent.id}).data] == [rest.id, first.id]
+    assert [one.id for one in refunds.list({"payment_intent": intent.id}).data] == [
+        rest.id,
+        first.id,
+    ]
     kept = refunds.retrieve(first.id)
     assert kept.metadata is not None
     assert kept.metadata["line"] == "l1"
@@ -215,7 +244,9 @@ def test_pending_refund_that_fails_gives_the_money_back_to_the_balance(sandbox: 
     intent = sandbox.authorised("pm_card_pendingRefund", capture_method="automatic")
     refund = sandbox.api.refunds.create({"payment_intent": intent.id})
     assert refund.status == "pending"
-    sandbox.http.post(f"/sandbox/refunds/{refund.id}/settle", json={"outcome": "fail"}).raise_for_status()
+    sandbox.http.post(
+        f"/sandbox/refunds/{refund.id}/settle", json={"outcome": "fail"}
+    ).raise_for_status()
     assert sandbox.api.refunds.retrieve(refund.id).status == "failed"
     assert isinstance(intent.latest_charge, str)
     assert sandbox.api.charges.retrieve(intent.latest_charge).amount_refunded == 0
