@@ -12,10 +12,10 @@ import typer
 
 from backend.embedded.instance import DEFAULT_FOLDER, InstanceError, environment_of
 from backend.kernel import logs, tracing
-from backend.kernel.schema import NotMigrated
+from backend.kernel.schema_version import NotMigrated
 from backend.kernel.settings import NOUNS as ROLES
 from backend.kernel.settings import Settings, SettingsError, load
-from backend.kernel.stopping import stop_asked
+from backend.kernel.shutdown import stop_asked
 
 cli = typer.Typer(
     help="GitTix: a real-time marketplace for one-time tickets.",
@@ -92,8 +92,8 @@ def serve(
     port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65_535)] = 8000,
 ) -> None:
     """Serve one service, or the `shop`'s pages, or `api`: all of them in one process."""
-    from backend.serving import serve as serve_app
-    from backend.serving import settings_for
+    from backend.bootstrap import serve as serve_app
+    from backend.bootstrap import settings_for
 
     settings = settings_for(service.value, os.environ)
     _tell(settings, service.value)
@@ -107,7 +107,7 @@ def worker(
     ] = None,
 ) -> None:
     """Run arq's jobs, the event stream's consumers, and the notifier that tells browsers."""
-    from backend.kernel import memory, operations
+    from backend.kernel import garbage_collection, health
     from workers.main import NEEDS
     from workers.main import worker as running_worker
 
@@ -118,10 +118,10 @@ def worker(
     _tell(settings, f"worker-{part.value}" if part else "worker")
 
     async def work() -> None:
-        memory.settle()
+        garbage_collection.settle()
         with stop_asked() as stop:
             async with (
-                operations.served(settings) as readiness,
+                health.served(settings) as readiness,
                 running_worker(settings, parts) as checks,
             ):
                 with readiness.by(checks):
@@ -134,23 +134,20 @@ def worker(
 def relay() -> None:
     """Publish the outbox to the event stream."""
     from backend.events.relay import Relay
-    from backend.kernel import memory, operations
+    from backend.kernel import garbage_collection, health
     from backend.kernel.redis import open_redis
-    from backend.kernel.supervised import running
+    from backend.kernel.supervisor import running
 
     settings = load(os.environ, needs=("database:relay", "redis_url"))
     _tell(settings, "relay")
 
     async def work() -> None:
-        memory.settle()
+        garbage_collection.settle()
         redis = open_redis(settings.redis_url, name="gittix-relay")
         publisher = Relay(settings.noun_database_url("relay"), redis)
         try:
             with stop_asked() as stop:
-                async with (
-                    operations.served(settings) as readiness,
-                    running(("relay", publisher.run)),
-                ):
+                async with health.served(settings) as readiness, running(("relay", publisher.run)):
                     with readiness.by(publisher.checks()):
                         await stop.wait()
         finally:
@@ -167,9 +164,9 @@ def sandbox(
     port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65_535)] = 8002,
 ) -> None:
     """Run the Stripe sandbox: Stripe's API over HTTP for demo and tests, no money involved."""
+    from backend.bootstrap import http_config
     from backend.kernel.server import Server
-    from backend.payments.sandbox.app import SandboxSettings, build
-    from backend.serving import http_config
+    from backend.stripe_sandbox.app import SandboxSettings, build
 
     settings = load(os.environ, needs=("stripe_api_key", "stripe_webhook_secrets"))
     _tell(settings, "stripe-sandbox")
@@ -308,7 +305,7 @@ def dead(
     data: Data = None,
 ) -> None:
     """Show the dead letters: events that a consumer gave up, oldest first, the letter's id in front."""
-    from backend.events.dead import show_count, show_letters
+    from backend.events.dead_letter_commands import show_count, show_letters
 
     settings = load(_environment(data), needs=("redis_url",))
     _run((show_count if count else show_letters)(settings.redis_url))
@@ -324,8 +321,8 @@ def redrive(
     data: Data = None,
 ) -> None:
     """Send dead letters back to the consumer that gave them up, and to nobody else."""
-    from backend.events.dead import send_back
-    from backend.events.letters import LetterError
+    from backend.events.dead_letter_commands import send_back
+    from backend.events.dead_letters import DeadLetterError
 
     if every == bool(letters):
         raise typer.BadParameter("name letters, or say --all")
@@ -334,7 +331,7 @@ def redrive(
     settings = load(_environment(data), needs=("redis_url",))
     try:
         _run(send_back(settings.redis_url, letters or [], consumer=consumer))
-    except LetterError as fault:
+    except DeadLetterError as fault:
         print(f"gittix: {fault}", file=sys.stderr)
         raise typer.Exit(1) from fault
 
@@ -359,13 +356,13 @@ def _role_urls(settings: Settings) -> list[str]:
 
 
 def _await_migration() -> None:
-    from backend.kernel import migrations, schema
+    from backend.kernel import migrations, schema_version
 
     urls = _role_urls(load(os.environ))
     if not urls:
         raise SettingsError("DATABASE_URL or a service's own, like ORDERS_DATABASE_URL, is not set")
     asyncio.run(
-        schema.wait(
+        schema_version.wait(
             urls,
             migrations.state(migrations.read()),
             seconds=migrations.MIGRATION_SECONDS,

@@ -3,8 +3,8 @@
 import re
 from collections.abc import Sequence
 
+from backend.bootstrap import NEEDS as SERVICE_NEEDS
 from backend.kernel.settings import NOUNS, Settings
-from backend.serving import NEEDS as SERVICE_NEEDS
 from workers.main import NEEDS as WORKER_NEEDS
 
 SETTINGS = frozenset(name.upper() for name in Settings.__struct_fields__)

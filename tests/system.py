@@ -17,7 +17,7 @@ import httpx
 import uvicorn
 from redis.asyncio import Redis
 
-from backend import serving
+from backend import bootstrap
 from backend.auth.model import User
 from backend.auth.tokens import Signer, generate_keys
 from backend.embedded.postgres import Postgres
@@ -26,10 +26,10 @@ from backend.kernel import database
 from backend.kernel.principal import Principal
 from backend.kernel.redis import open_redis
 from backend.kernel.settings import Settings, load
-from backend.kernel.supervised import running
-from backend.payments.sandbox.app import SandboxSettings
-from backend.payments.sandbox.app import build as build_sandbox
+from backend.kernel.supervisor import running
 from backend.push.server import GatewayServer, uvicorn_config
+from backend.stripe_sandbox.app import SandboxSettings
+from backend.stripe_sandbox.app import build as build_sandbox
 from workers.main import worker
 
 KEYS = generate_keys()
@@ -144,13 +144,15 @@ class System:
 
     @asynccontextmanager
     async def _api(self) -> AsyncIterator[None]:
-        app = serving.build("api", serving.settings_for("api", self.environment))
-        async with served(uvicorn.Server(serving.http_config(app, "127.0.0.1", self.ports["api"]))):
+        app = bootstrap.build("api", bootstrap.settings_for("api", self.environment))
+        async with served(
+            uvicorn.Server(bootstrap.http_config(app, "127.0.0.1", self.ports["api"]))
+        ):
             yield
 
     @asynccontextmanager
     async def _push(self) -> AsyncIterator[None]:
-        app = serving.build("push", serving.settings_for("push", self.environment))
+        app = bootstrap.build("push", bootstrap.settings_for("push", self.environment))
         async with served(GatewayServer(uvicorn_config(app, "127.0.0.1", self.ports["push"]))):
             yield
 
@@ -167,7 +169,7 @@ class System:
             )
         )
         async with served(
-            uvicorn.Server(serving.http_config(app, "127.0.0.1", self.ports["stripe"]))
+            uvicorn.Server(bootstrap.http_config(app, "127.0.0.1", self.ports["stripe"]))
         ):
             yield
 

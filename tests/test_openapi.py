@@ -9,7 +9,7 @@ import pytest
 from starlette.applications import Starlette
 from starlette.routing import Route
 
-from backend import serving
+from backend import bootstrap
 from tests.system import System
 
 Json = dict[str, Any]
@@ -36,7 +36,7 @@ def operations(document: Json) -> Iterator[tuple[str, str, Json]]:
 
 
 def app_of(system: System) -> Starlette:
-    return serving.build("api", serving.settings_for("api", system.environment))
+    return bootstrap.build("api", bootstrap.settings_for("api", system.environment))
 
 
 def references(value: Any) -> Iterator[str]:

@@ -16,7 +16,7 @@ from backend.kernel import database
 from backend.kernel.database import Pool
 from backend.kernel.jobs import QUEUE
 from backend.kernel.lease import lease
-from backend.kernel.supervised import heartbeat
+from backend.kernel.supervisor import heartbeat
 from backend.orders import queries as orders
 from backend.payments import queries as payments
 

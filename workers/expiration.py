@@ -15,7 +15,7 @@ import structlog
 from arq.connections import ArqRedis
 
 from backend.events.catalogue import Event, Order
-from backend.events.stores import Stores
+from backend.events.resources import Resources
 from backend.kernel import correlation, database
 from backend.kernel.database import Connection
 from backend.kernel.jobs import enqueue
@@ -42,10 +42,10 @@ async def expire_due(context: dict[str, Any], *bucket: int) -> int:
 
     One of a process is at work; an alarm that rings meanwhile waits for its turn, in which it finds what is left.
     """
-    stores: Stores = context["orders"]
+    resources: Resources = context["orders"]
     total = 0
     async with context["expiring"]:
-        while expired := await _round(stores):
+        while expired := await _round(resources):
             total += expired
             await asyncio.sleep(SPACING_SECONDS)
     if total:
@@ -56,11 +56,11 @@ async def expire_due(context: dict[str, Any], *bucket: int) -> int:
     return total
 
 
-async def _round(stores: Stores) -> int:
-    async with database.connection(stores.pool) as connection:
+async def _round(resources: Resources) -> int:
+    async with database.connection(resources.pool) as connection:
         expired = await queries.expire_batches(connection, BATCH, BATCHES, correlation.current())
     if expired:
-        stores.hint()
+        resources.hint()
     return expired
 
 

@@ -15,20 +15,20 @@ from arq.typing import WorkerCoroutine
 from prometheus_client import Histogram
 
 from backend.events.consumer import Consumer
-from backend.events.stores import Stores, open_stores
+from backend.events.resources import Resources, open_resources
 from backend.kernel import correlation, database, idempotency, tracing
 from backend.kernel.database import Pool
+from backend.kernel.health import Check
 from backend.kernel.jobs import QUEUE, deserialise, open_jobs, serialise
-from backend.kernel.operations import Check
 from backend.kernel.redis import open_redis
 from backend.kernel.settings import Settings
-from backend.kernel.stopping import ended
-from backend.kernel.supervised import alive, heartbeat, running
+from backend.kernel.shutdown import ended
+from backend.kernel.supervisor import alive, heartbeat, running
+from backend.payments.payment_flow import PaymentFlow
 from backend.payments.provider import Provider
 from backend.payments.queries import purge_webhooks
 from backend.payments.service import HANDLE_WEBHOOK
-from backend.payments.settlement import Settlement
-from backend.push import log as push
+from backend.push import push_log as push
 from backend.push.client import pusher_client
 from backend.push.publisher import HostedPublisher, MessagePublisher, Publisher
 from workers import backlog, expiration, payments
@@ -90,16 +90,16 @@ async def _jobs(settings: Settings) -> AsyncIterator[Mapping[str, Check]]:
     provider = Provider(settings.stripe_api_key, settings.stripe_api_base)
     try:
         async with (
-            open_stores(settings, "orders") as orders,
-            open_stores(settings, "payments") as paying,
-            open_stores(settings, "tickets") as tickets,
+            open_resources(settings, "orders") as orders,
+            open_resources(settings, "payments") as paying,
+            open_resources(settings, "tickets") as tickets,
         ):
-            settlement = Settlement(paying, provider)
+            payment_flow = PaymentFlow(paying, provider)
             context = {
                 "orders": orders,
                 "payments": paying,
                 "tickets": tickets,
-                "settlement": settlement,
+                "payment_flow": payment_flow,
                 "expiring": asyncio.Lock(),
             }
             url = settings.noun_database_url("payments")
@@ -123,8 +123,8 @@ async def _consumers(settings: Settings) -> AsyncIterator[Mapping[str, Check]]:
     jobs = open_jobs(settings.redis_url, name="gittix-consumers")
     try:
         async with (
-            open_stores(settings, "orders") as orders,
-            open_stores(settings, "payments") as paying,
+            open_resources(settings, "orders") as orders,
+            open_resources(settings, "payments") as paying,
         ):
             consumers = (_expiration(orders, jobs), _payments(paying, jobs))
             async with running(*((consumer.task, consumer.run) for consumer in consumers)):
@@ -144,7 +144,7 @@ async def _notifier(settings: Settings) -> AsyncIterator[Mapping[str, Check]]:
     url, publisher = settings.noun_database_url("push"), _publisher(settings, push_log)
     try:
         async with (
-            open_stores(settings, "tickets") as tickets,
+            open_resources(settings, "tickets") as tickets,
             running((READER, Notifier(url, tickets.pool, redis, publisher).run)),
         ):
             yield {**_checks(tickets=tickets), READER: alive(READER)}
@@ -156,11 +156,11 @@ async def _notifier(settings: Settings) -> AsyncIterator[Mapping[str, Check]]:
 _PARTS = {"jobs": _jobs, "consumers": _consumers, "notifier": _notifier}
 
 
-def _checks(**nouns: Stores) -> dict[str, Check]:
+def _checks(**nouns: Resources) -> dict[str, Check]:
     return {
         f"{noun}.{name}": check
-        for noun, stores in nouns.items()
-        for name, check in stores.checks().items()
+        for noun, resources in nouns.items()
+        for name, check in resources.checks().items()
     }
 
 
@@ -210,7 +210,7 @@ async def _work_off(jobs: ArqRedis, context: dict[str, Any]) -> None:
     try:
         await arq.main()
     finally:
-        # arq leaves its jobs running when its loop is cancelled, on stores that are about to close.
+        # arq leaves its jobs running when its loop is cancelled, on resources that are about to close.
         await ended(*arq.tasks.values())
 
 
@@ -222,29 +222,29 @@ async def forget_the_old(context: dict[str, Any]) -> None:
     async with database.connection(context["payments"].pool) as connection:
         await purge_webhooks(connection)
     for schema in ("orders", "payments"):
-        stores: Stores = context[schema]
-        async with database.connection(stores.pool) as connection:
+        resources: Resources = context[schema]
+        async with database.connection(resources.pool) as connection:
             await connection.execute(
                 f"delete from {schema}.inbox where handled_at < now() - interval '{INBOX_RETENTION}'"
             )
 
 
-def _expiration(stores: Stores, jobs: ArqRedis) -> Consumer:
+def _expiration(resources: Resources, jobs: ArqRedis) -> Consumer:
     return Consumer(
         expiration.CONSUMER,
-        stores.redis,
-        stores.pool,
+        resources.redis,
+        resources.pool,
         "orders",
         expiration.Alarms(jobs).handle,
         types=expiration.TYPES,
     )
 
 
-def _payments(stores: Stores, jobs: ArqRedis) -> Consumer:
+def _payments(resources: Resources, jobs: ArqRedis) -> Consumer:
     return Consumer(
         payments.CONSUMER,
-        stores.redis,
-        stores.pool,
+        resources.redis,
+        resources.pool,
         "payments",
         payments.Abandonment(jobs).handle,
         types=payments.TYPES,

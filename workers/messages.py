@@ -11,8 +11,8 @@ from uuid import UUID
 import msgspec
 
 from backend.events.catalogue import TYPES, Event, Order, Payment, Show, Ticket, TicketOrder
-from backend.push.log import Message
 from backend.push.protocol import USER_CHANNEL_PREFIX
+from backend.push.push_log import Message
 
 SALES = {
     "ticket.held": "sale.held",

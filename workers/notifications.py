@@ -29,9 +29,9 @@ from backend.events.stream import AGAIN, START, STREAM, EventStream, Position, b
 from backend.kernel import database, tracing
 from backend.kernel.database import Connection, Pool
 from backend.kernel.lease import lease
-from backend.kernel.supervised import heartbeat
-from backend.push.log import Message
-from backend.push.publisher import MAX_MESSAGES, MessagePublisher, Place, PublisherState
+from backend.kernel.supervisor import heartbeat
+from backend.push.publisher import MAX_MESSAGES, EventMessages, MessagePublisher, PublisherState
+from backend.push.push_log import Message
 from backend.tickets import queries as tickets
 from workers.messages import UnknownEvent, availability_message, told_of
 
@@ -176,7 +176,7 @@ class Notifier:
             place = told_at(Position(event.epoch, event.position))
             if place <= self._told:
                 continue
-            places.append(Place(place, await self._messages(entry_id, fields, event)))
+            places.append(EventMessages(place, await self._messages(entry_id, fields, event)))
             told.append(event)
         if not told:
             return
@@ -214,7 +214,7 @@ class Notifier:
                 if state is None:
                     await self._doubt()
                     return
-                self._published([Place(self._told, messages)], state)
+                self._published([EventMessages(self._told, messages)], state)
                 _say([event])
                 REDRIVEN.inc()
                 # Before it is forgotten: else a Redis that lost its tail could bring it back unnoticed.
@@ -229,7 +229,7 @@ class Notifier:
             )
             await self._redis.xdel(SENT_BACK, entry_id)
 
-    def _published(self, places: Sequence[Place], state: PublisherState) -> None:
+    def _published(self, places: Sequence[EventMessages], state: PublisherState) -> None:
         self._told = max(self._told, places[-1].position)
         self._appended = state.appended
         self._epoch = state.epoch
@@ -254,7 +254,7 @@ class Notifier:
             # Counts can wait; what happens to tickets can't wait for them.
             log.warning("shows not counted", shows=len(due), error=repr(fault))
             return
-        places = [Place(self._told | 1, counted)]
+        places = [EventMessages(self._told | 1, counted)]
         self._published(
             places, await self._publisher.publish(places, expected_appended=self._appended)
         )

@@ -10,15 +10,15 @@ import structlog
 from arq.connections import ArqRedis
 
 from backend.events.catalogue import Event, Order
-from backend.events.stores import Stores
+from backend.events.resources import Resources
 from backend.kernel import correlation, database
 from backend.kernel.database import Connection
 from backend.kernel.jobs import enqueue
 from backend.payments import queries, refund_queries, service
 from backend.payments.model import Refund
+from backend.payments.payment_flow import ABANDONED_SECONDS, PaymentFlow
 from backend.payments.queries import Patience, Still
 from backend.payments.service import HANDLE_WEBHOOK
-from backend.payments.settlement import ABANDONED_SECONDS, Settlement
 
 log = structlog.get_logger()
 
@@ -44,20 +44,20 @@ RESUME_SECONDS = 10.0
 
 
 async def handle_webhook(context: dict[str, Any], event_id: str) -> None:
-    await service.handle_webhook(context["payments"], context["settlement"], event_id)
+    await service.handle_webhook(context["payments"], context["payment_flow"], event_id)
 
 
 async def abandon_payment(context: dict[str, Any], order_id: str) -> None:
-    settlement: Settlement = context["settlement"]
-    await settlement.abandon(UUID(order_id))
+    payment_flow: PaymentFlow = context["payment_flow"]
+    await payment_flow.abandon(UUID(order_id))
 
 
 async def reconcile_payments(context: dict[str, Any]) -> int:
     """Take every payment and refund that stands still one step on. Returns how many were looked at."""
-    stores: Stores = context["payments"]
-    settlement: Settlement = context["settlement"]
+    resources: Resources = context["payments"]
+    payment_flow: PaymentFlow = context["payment_flow"]
     jobs: ArqRedis = context["redis"]
-    async with database.connection(stores.pool) as connection:
+    async with database.connection(resources.pool) as connection:
         webhooks = await queries.waiting_webhooks(connection, WEBHOOK_SECONDS, BATCH)
         still = await queries.claim_still(connection, PATIENCE, BATCH)
         refunds = await refund_queries.claim_still(connection, REFUND_PATIENCE, BATCH)
@@ -65,18 +65,18 @@ async def reconcile_payments(context: dict[str, Any]) -> int:
         await enqueue(jobs, HANDLE_WEBHOOK, event_id, job_id=f"webhook:{event_id}")
     places = asyncio.Semaphore(AT_ONCE)
     await asyncio.gather(
-        *(_resume(settlement, one, places) for one in still),
-        *(_resume_refund(settlement, one, places) for one in refunds),
+        *(_resume(payment_flow, one, places) for one in still),
+        *(_resume_refund(payment_flow, one, places) for one in refunds),
     )
     return len(still) + len(refunds) + len(webhooks)
 
 
-async def _resume(settlement: Settlement, still: Still, places: asyncio.Semaphore) -> None:
+async def _resume(payment_flow: PaymentFlow, still: Still, places: asyncio.Semaphore) -> None:
     payment = still.payment
     correlation.adopt(payment.correlation_id)
     try:
         async with places, asyncio.timeout(RESUME_SECONDS):
-            outcome = await settlement.resume(payment, abandoned=still.abandoned)
+            outcome = await payment_flow.resume(payment, abandoned=still.abandoned)
     except Exception as fault:
         log.warning("payment not reconciled", payment_id=str(payment.id), error=repr(fault))
         return
@@ -89,10 +89,12 @@ async def _resume(settlement: Settlement, still: Still, places: asyncio.Semaphor
         )
 
 
-async def _resume_refund(settlement: Settlement, refund: Refund, places: asyncio.Semaphore) -> None:
+async def _resume_refund(
+    payment_flow: PaymentFlow, refund: Refund, places: asyncio.Semaphore
+) -> None:
     try:
         async with places, asyncio.timeout(RESUME_SECONDS):
-            resumed = await settlement.refunds.resume(refund)
+            resumed = await payment_flow.refunds.resume(refund)
     except Exception as fault:
         log.warning("refund not reconciled", refund_id=str(refund.id), error=repr(fault))
         return

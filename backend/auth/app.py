@@ -10,12 +10,12 @@ from backend.auth.limits import Limits
 from backend.auth.passwords import Passwords
 from backend.auth.routes import ROUTES, Auth, EndSockets
 from backend.auth.tokens import Signer
-from backend.events.stores import open_stores
-from backend.kernel import addresses, database
+from backend.events.resources import open_resources
+from backend.kernel import client_address, database
 from backend.kernel.database import Pool
 from backend.kernel.principal import key_id, load_public_keys
 from backend.kernel.settings import Settings, SettingsError
-from backend.kernel.supervised import running
+from backend.kernel.supervisor import running
 from backend.kernel.web import Service, ServiceState
 
 NEEDS = ("database:auth", "redis_url", "jwt_private_key", "jwt_public_keys")
@@ -33,22 +33,24 @@ def service(settings: Settings, *, end_sockets: EndSockets | None = None) -> Ser
     @asynccontextmanager
     async def lifespan() -> AsyncIterator[ServiceState]:
         async with AsyncExitStack() as stack:
-            stores = await stack.enter_async_context(open_stores(settings, "auth"))
+            resources = await stack.enter_async_context(open_resources(settings, "auth"))
             passwords = Passwords()
             stack.callback(passwords.close)
-            await stack.enter_async_context(running((PURGE, lambda: _purge(stores.pool, lifetime))))
+            await stack.enter_async_context(
+                running((PURGE, lambda: _purge(resources.pool, lifetime)))
+            )
             auth = Auth(
-                pool=stores.pool,
-                hint=stores.hint,
+                pool=resources.pool,
+                hint=resources.hint,
                 passwords=passwords,
-                limits=Limits(stores.redis, on=settings.rate_limits == "on"),
+                limits=Limits(resources.redis, on=settings.rate_limits == "on"),
                 signer=signer,
                 refresh_lifetime=lifetime,
                 secure_cookies=settings.secure_cookies,
                 proxies=proxies,
                 end_sockets=end_sockets,
             )
-            yield ServiceState(auth, stores.checks())
+            yield ServiceState(auth, resources.checks())
 
     return Service("auth", ROUTES, lifespan)
 
@@ -72,9 +74,9 @@ def _signer(settings: Settings) -> Signer:
     return signer
 
 
-def _proxies(settings: Settings) -> tuple[addresses.Network, ...]:
+def _proxies(settings: Settings) -> tuple[client_address.Network, ...]:
     try:
-        return addresses.networks(settings.trusted_proxies)
+        return client_address.networks(settings.trusted_proxies)
     except ValueError as fault:
         raise SettingsError("TRUSTED_PROXIES must be addresses and CIDR blocks") from fault
 

@@ -24,7 +24,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from backend.auth.errors import TooManyAttempts
-from backend.kernel.addresses import block
+from backend.kernel.client_address import block
 
 log = structlog.get_logger()
 

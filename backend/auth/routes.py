@@ -21,7 +21,7 @@ from backend.auth.passwords import Passwords
 from backend.auth.tokens import Signer
 from backend.events.outbox import RelayHint
 from backend.kernel import database, principal
-from backend.kernel.addresses import Network, client_ip
+from backend.kernel.client_address import Network, client_ip
 from backend.kernel.database import Pool
 from backend.kernel.openapi import describe
 from backend.kernel.problems import BadRequest

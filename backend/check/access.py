@@ -4,7 +4,7 @@ the rows and in the push log.
 
 from backend.check.evidence import Evidence
 from backend.check.finding import MOST, Finding, Unseen, sentences
-from backend.check.push import Message, messages
+from backend.check.push_log import Message, messages
 from backend.push.protocol import USER_CHANNEL_PREFIX
 
 SAYS = "each role reaches its own schema and the functions it was granted, and nobody bought, paid or heard what isn't theirs"
@@ -146,10 +146,10 @@ async def examine(evidence: Evidence, finding: Finding) -> None:
     finding.offenders += await sentences(
         evidence.rows, GRANTS, SCHEMAS, RELAY_RIGHTS, GRANTED, USED
     )
-    if isinstance(evidence.push, Unseen):
-        finding.unseen.append(evidence.push)
+    if isinstance(evidence.push_log, Unseen):
+        finding.unseen.append(evidence.push_log)
         return
-    told = messages(evidence.push)
+    told = messages(evidence.push_log)
     finding.examined += len(told)
     finding.offenders += [sentence for message in told if (sentence := _overheard(message))][:MOST]
 

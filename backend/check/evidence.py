@@ -16,11 +16,11 @@ import asyncpg
 from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
-from backend.check import ledger, log, push
+from backend.check import event_stream, ledger, push_log
+from backend.check.event_stream import EventLog
 from backend.check.finding import STATEMENT_TIMEOUT, Unseen
 from backend.check.ledger import Ledger
-from backend.check.log import EventLog
-from backend.check.push import PushLog
+from backend.check.push_log import PushLog
 from backend.kernel import database
 from backend.kernel.database import Connection
 from backend.kernel.redis import open_redis
@@ -52,8 +52,8 @@ class Evidence:
     rows: Connection
     began: datetime
     redis: RedisFacts | Unseen
-    log: EventLog | Unseen
-    push: PushLog | Unseen
+    event_stream: EventLog | Unseen
+    push_log: PushLog | Unseen
     ledger: Ledger | Unseen
 
 
@@ -87,10 +87,10 @@ async def _redis(
     redis = open_redis(settings.redis_url, name="gittix-check")
     try:
         facts = await _bounded(_facts(connection, redis))
-        events = await _bounded(log.read(redis))
+        events = await _bounded(event_stream.read(redis))
         if settings.push_backend != "gateway":
             return facts, events, Unseen("messages are with hosted Pusher", is_fault=False)
-        return facts, events, await _bounded(push.read(redis))
+        return facts, events, await _bounded(push_log.read(redis))
     finally:
         await redis.aclose()
 

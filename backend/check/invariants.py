@@ -9,15 +9,15 @@ import asyncpg
 
 from backend.check import (
     access,
-    durable,
-    holds,
-    money,
-    once,
+    amounts_and_times,
+    captures,
+    client_state,
+    durability,
+    guarded_writes,
+    hold_expiry,
     one_winner,
-    published,
-    told,
-    transitions,
-    units,
+    publication,
+    single_effect,
 )
 from backend.check.evidence import Evidence, gathered
 from backend.check.finding import Finding, Unseen
@@ -39,15 +39,15 @@ class Invariant(NamedTuple):
 
 INVARIANTS = (
     Invariant("I1", one_winner.SAYS, one_winner.examine),
-    Invariant("I2", money.SAYS, money.examine),
-    Invariant("I3", holds.SAYS, holds.examine),
-    Invariant("I4", transitions.SAYS, transitions.examine),
-    Invariant("I5", published.SAYS, published.examine),
-    Invariant("I6", once.SAYS, once.examine),
-    Invariant("I7", told.SAYS, told.examine),
+    Invariant("I2", captures.SAYS, captures.examine),
+    Invariant("I3", hold_expiry.SAYS, hold_expiry.examine),
+    Invariant("I4", guarded_writes.SAYS, guarded_writes.examine),
+    Invariant("I5", publication.SAYS, publication.examine),
+    Invariant("I6", single_effect.SAYS, single_effect.examine),
+    Invariant("I7", client_state.SAYS, client_state.examine),
     Invariant("I8", access.SAYS, access.examine),
-    Invariant("I9", durable.SAYS, durable.examine),
-    Invariant("I10", units.SAYS, units.examine),
+    Invariant("I9", durability.SAYS, durability.examine),
+    Invariant("I10", amounts_and_times.SAYS, amounts_and_times.examine),
 )
 
 

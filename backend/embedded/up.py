@@ -35,7 +35,7 @@ from backend.embedded.processes import ProcessError, Processes, Program
 from backend.kernel import database, logs, migrations
 from backend.kernel.redis import open_redis
 from backend.kernel.settings import NOUNS, Settings, SettingsError, load
-from backend.kernel.supervised import running
+from backend.kernel.supervisor import running
 
 START_SECONDS = 60.0
 POLL_SECONDS = 0.05

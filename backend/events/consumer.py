@@ -27,8 +27,8 @@ from backend.events.catalogue import Event, named
 from backend.events.stream import AGAIN, STREAM, bury, read
 from backend.kernel import correlation, database, tracing
 from backend.kernel.database import Connection, Pool
-from backend.kernel.stopping import whole
-from backend.kernel.supervised import heartbeat
+from backend.kernel.shutdown import whole
+from backend.kernel.supervisor import heartbeat
 
 log = structlog.get_logger()
 

@@ -14,7 +14,7 @@ import msgspec
 from redis.asyncio import Redis
 
 from backend.kernel.database import Connection
-from backend.kernel.supervised import running
+from backend.kernel.supervisor import running
 
 HINT_CHANNEL = "gittix:hint"
 # As far apart as the relay's turns: more often it would not look anyway.

@@ -34,10 +34,10 @@ from backend.events.outbox import HINT_CHANNEL
 from backend.events.stream import START, EventStream, Position
 from backend.kernel import database, tracing
 from backend.kernel.database import Connection
+from backend.kernel.health import Check
 from backend.kernel.lease import lease
-from backend.kernel.operations import Check
-from backend.kernel.stopping import whole
-from backend.kernel.supervised import alive, heartbeat, running
+from backend.kernel.shutdown import whole
+from backend.kernel.supervisor import alive, heartbeat, running
 
 log = structlog.get_logger()
 

@@ -14,12 +14,12 @@ import asyncpg
 import msgspec
 from asyncpg.exceptions._base import DataError as UnencodableError
 
-from backend.kernel import places, tracing
+from backend.kernel import connection_pool, tracing
 from backend.kernel.metrics import POOL_MAX, POOL_USED, POOL_WAIT
 from backend.kernel.problems import Problem
 
-Connection = places.Connection
-Pool = places.Pool
+Connection = connection_pool.Connection
+Pool = connection_pool.Pool
 Record = asyncpg.Record
 
 ACQUIRE_SECONDS = 3.0
@@ -55,9 +55,9 @@ UNAVAILABLE = (
 UNSTORABLE = (asyncpg.DataError, UnencodableError)
 
 
-# Open pools by their name, and the places of each.
+# Open pools by their name, and the connection pool of each.
 _open: defaultdict[str, set[Pool]] = defaultdict(set)
-_places: dict[Pool, places.Places] = {}
+_connection_pools: dict[Pool, connection_pool.ConnectionPool] = {}
 
 
 class _PlainConnection(asyncpg.Connection):
@@ -97,7 +97,7 @@ async def open_pool(url: str, *, name: str, size: int) -> Pool:
 
 async def close_pool(pool: Pool) -> None:
     """Close a pool, and cut what does not end by itself."""
-    _places.pop(pool, None)
+    _connection_pools.pop(pool, None)
     for pools in _open.values():
         pools.discard(pool)
     try:
@@ -126,27 +126,29 @@ async def transaction(pool: Pool) -> AsyncIterator[Connection]:
 class _Acquired:
     """A connection of the pool, while the block runs."""
 
-    __slots__ = ("_places", "_taken")
+    __slots__ = ("_acquired", "_connection_pool")
 
     def __init__(self, pool: Pool) -> None:
-        if pool not in _places:
+        if pool not in _connection_pools:
             raise asyncpg.InterfaceError("the pool is closed")
-        self._places = _places[pool]
+        self._connection_pool = _connection_pools[pool]
 
     async def __aenter__(self) -> Connection:
-        self._taken = await self._places.take(ACQUIRE_SECONDS)
-        return self._taken
+        self._acquired = await self._connection_pool.acquire(ACQUIRE_SECONDS)
+        return self._acquired
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
         # A refusal says nothing about the connection.
-        await self._places.give(self._taken, sound=kind is None or issubclass(kind, Problem))
+        await self._connection_pool.release(
+            self._acquired, sound=kind is None or issubclass(kind, Problem)
+        )
 
 
 def _watch(pool: Pool, name: str) -> None:
     """Pools of one name are one to who looks: they reach the same tables for the same work."""
     pools = _open[name]
     pools.add(pool)
-    _places[pool] = places.Places(pool, waits=POOL_WAIT.labels(name))
+    _connection_pools[pool] = connection_pool.ConnectionPool(pool, waits=POOL_WAIT.labels(name))
     POOL_MAX.labels(name).set_function(lambda: sum(each.get_max_size() for each in pools))
     POOL_USED.labels(name).set_function(
         lambda: sum(each.get_size() - each.get_idle_size() for each in pools)

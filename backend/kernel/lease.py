@@ -13,7 +13,7 @@ import asyncpg
 from backend.kernel import database
 from backend.kernel.database import Connection
 from backend.kernel.metrics import LEASE_HELD
-from backend.kernel.supervised import heartbeat
+from backend.kernel.supervisor import heartbeat
 
 # How soon a lease that is given back is taken up. To wait in Postgres would hold a snapshot, and keep dead rows alive.
 POLL_SECONDS = 0.1

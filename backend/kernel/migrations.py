@@ -13,7 +13,7 @@ from importlib.resources.abc import Traversable
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from backend.kernel import database, schema
+from backend.kernel import database, schema_version
 
 LOCK = 0x61745478  # any number that nothing else locks
 FILE = re.compile(r"^(\d{4})_(\w+)\.sql$")
@@ -93,7 +93,7 @@ async def migrate(
             for migration in pending:
                 await connection.execute(migration.sql, timeout=MIGRATION_SECONDS)
                 await _remember(connection, migration)
-            await schema.record(connection, state(known))
+            await schema_version.record(connection, state(known))
             for role_url in role_urls:
                 await _set_password(connection, role_url)
     finally:

@@ -18,7 +18,7 @@ import uvicorn
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from backend.kernel.stopping import stop_signals
+from backend.kernel.shutdown import stop_signals
 
 log = structlog.get_logger()
 

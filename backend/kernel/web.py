@@ -19,7 +19,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from backend.kernel import database, operations
+from backend.kernel import database, health
+from backend.kernel.health import Check
 from backend.kernel.middleware import (
     BodyLimit,
     RequestLog,
@@ -28,8 +29,7 @@ from backend.kernel.middleware import (
     UnexpectedFaults,
 )
 from backend.kernel.openapi import openapi_routes
-from backend.kernel.operations import Check
-from backend.kernel.peers import Peers
+from backend.kernel.peer_processes import PeerProcesses
 from backend.kernel.principal import TokenVerifier
 from backend.kernel.problems import (
     BadRequest,
@@ -73,7 +73,7 @@ def build(
     described: Sequence[BaseRoute] = (),
     bounds: Sequence[Middleware] = (),
     max_body_bytes: int = 256 * 1024,
-    peers: Peers | None = None,
+    peers: PeerProcesses | None = None,
 ) -> Starlette:
     """One application of these services.
 
@@ -96,7 +96,7 @@ def build(
 
     nouns = [route for service in services for route in service.routes]
     app = Starlette(
-        routes=[*nouns, *openapi_routes(described or nouns), *operations.routes(peers), *routes],
+        routes=[*nouns, *openapi_routes(described or nouns), *health.routes(peers), *routes],
         middleware=[
             Middleware(RequestLog),
             Middleware(SecurityHeaders, secure=secure),

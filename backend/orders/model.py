@@ -7,7 +7,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
-from backend.kernel.pages import Limit
+from backend.kernel.pagination import Limit
 
 Status = Literal[
     "pending",

@@ -7,11 +7,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from backend.events.stores import Stores
+from backend.events.resources import Resources
 from backend.kernel import database, idempotency, principal
 from backend.kernel.database import Connection
 from backend.kernel.openapi import describe
-from backend.kernel.pages import Page
+from backend.kernel.pagination import Page
 from backend.kernel.problems import PROBLEM_TYPE
 from backend.kernel.settings import Settings
 from backend.kernel.web import path_id, read_json, read_query, reply
@@ -30,7 +30,7 @@ from backend.orders.model import (
 
 class OrdersState(NamedTuple):
     settings: Settings
-    stores: Stores
+    resources: Resources
 
 
 @describe(tag="orders", body=NewOrder, created=Order, refusals=(404, 409))
@@ -41,7 +41,7 @@ async def place(request: Request) -> Response:
     key = idempotency.key_of(request)
     fingerprint = await idempotency.fingerprint(request) if key else None
     state = _state(request)
-    async with database.connection(state.stores.pool) as connection:
+    async with database.connection(state.resources.pool) as connection:
         try:
             placed = await service.place(
                 connection,
@@ -58,7 +58,7 @@ async def place(request: Request) -> Response:
                     connection, "orders", buyer.user_id, key, fingerprint, refusal.response()
                 )
             raise
-    state.stores.hint()
+    state.resources.hint()
     assert placed.body is not None
     headers = idempotency.replay_headers() if placed.outcome == "replayed" else {}
     if placed.status != 201:
@@ -71,7 +71,7 @@ async def list_orders(request: Request) -> Response:
     """Your orders, newest first."""
     buyer = principal.require(request)
     query = read_query(request, OrderQuery)
-    async with database.connection(_state(request).stores.pool) as connection:
+    async with database.connection(_state(request).resources.pool) as connection:
         return reply(await service.list_orders(connection, buyer.user_id, query))
 
 
@@ -80,7 +80,7 @@ async def order(request: Request) -> Response:
     """One of your orders."""
     buyer = principal.require(request)
     order_id = path_id(request, OrderNotFound)
-    async with database.connection(_state(request).stores.pool) as connection:
+    async with database.connection(_state(request).resources.pool) as connection:
         return reply(await service.order(connection, order_id, buyer.user_id))
 
 
@@ -89,14 +89,14 @@ async def cancel(request: Request) -> Response:
     """Give up an unpaid order of yours; its tickets are free at once."""
     buyer = principal.require(request)
     order_id = path_id(request, OrderNotFound)
-    stores = _state(request).stores
+    resources = _state(request).resources
 
     async def give_up(connection: Connection) -> Response:
         await service.cancel(connection, order_id, buyer.user_id, request.state.correlation_id)
         return Response(status_code=204)
 
-    response = await idempotency.once(request, stores.pool, "orders", buyer.user_id, give_up)
-    stores.hint()
+    response = await idempotency.once(request, resources.pool, "orders", buyer.user_id, give_up)
+    resources.hint()
     return response
 
 
@@ -106,7 +106,7 @@ async def list_sales(request: Request) -> Response:
     seller = principal.require(request)
     query = read_query(request, SaleQuery)
     state = _state(request)
-    async with database.connection(state.stores.pool) as connection:
+    async with database.connection(state.resources.pool) as connection:
         return reply(await service.list_sales(connection, state.settings, seller.user_id, query))
 
 
@@ -115,7 +115,7 @@ async def sales_summary(request: Request) -> Response:
     """How your sales went, by day or by hour: counts by what became of each hold, and revenue by currency."""
     seller = principal.require(request)
     query = read_query(request, SummaryQuery)
-    async with database.connection(_state(request).stores.pool) as connection:
+    async with database.connection(_state(request).resources.pool) as connection:
         return reply(await service.summary(connection, seller.user_id, query))
 
 

@@ -12,10 +12,10 @@ from prometheus_client import Counter
 from backend.kernel import idempotency
 from backend.kernel.database import Connection
 from backend.kernel.metrics import STALE
-from backend.kernel.pages import Page, decode_cursor, page_of
+from backend.kernel.pagination import Page, decode_cursor, page_of
 from backend.kernel.problems import Invalid, Problem
 from backend.kernel.settings import Settings
-from backend.kernel.zones import check_zone
+from backend.kernel.time_zones import check_zone
 from backend.orders import queries
 from backend.orders.errors import (
     CoolingDown,

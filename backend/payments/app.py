@@ -4,13 +4,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
-from backend.events.stores import open_stores
+from backend.events.resources import open_resources
 from backend.kernel.jobs import open_jobs
 from backend.kernel.settings import Settings
 from backend.kernel.web import Service, ServiceState
+from backend.payments.payment_flow import PaymentFlow
 from backend.payments.provider import Provider
 from backend.payments.routes import PaymentsState, routes
-from backend.payments.settlement import Settlement
 
 NEEDS = (
     "database:payments",
@@ -27,11 +27,13 @@ def service(settings: Settings) -> Service:
         jobs = open_jobs(settings.redis_url, name="gittix-payments-jobs")
         provider = Provider(settings.stripe_api_key, settings.stripe_api_base)
         try:
-            async with open_stores(settings, "payments") as stores:
-                settlement = Settlement(stores, provider)
+            async with open_resources(settings, "payments") as resources:
+                payment_flow = PaymentFlow(resources, provider)
                 window = timedelta(seconds=settings.refund_window_seconds)
-                state = PaymentsState(stores, settlement, jobs, settings.webhook_secrets, window)
-                yield ServiceState(state, stores.checks())
+                state = PaymentsState(
+                    resources, payment_flow, jobs, settings.webhook_secrets, window
+                )
+                yield ServiceState(state, resources.checks())
         finally:
             await provider.close()
             await jobs.aclose()

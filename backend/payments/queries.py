@@ -6,8 +6,8 @@ from typing import NamedTuple
 from uuid import UUID
 
 from backend.kernel.database import Connection
-from backend.payments import key_queries
-from backend.payments.key_queries import PAYMENTS
+from backend.payments import idempotency_queries
+from backend.payments.idempotency_queries import PAYMENTS
 from backend.payments.model import Payment
 from backend.payments.provider import Intent
 
@@ -49,7 +49,7 @@ class Patience(NamedTuple):
 
 
 class Still(NamedTuple):
-    """A payment that stands still. `abandoned`: see `Settlement.resume`."""
+    """A payment that stands still. `abandoned`: see `PaymentFlow.resume`."""
 
     payment: Payment
     abandoned: bool
@@ -118,7 +118,7 @@ async def insert(
 ) -> Payment:
     """The order's next attempt, on the intent that failed ones left and nobody voided. Raises UniqueViolationError while one is open."""
     if key is not None:
-        await key_queries.forget_expired(connection, PAYMENTS, buyer_id, key)
+        await idempotency_queries.forget_expired(connection, PAYMENTS, buyer_id, key)
     row = await connection.fetchrow(
         f"""
         insert into payments.payments as p (

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from backend.kernel.database import Connection
-from backend.payments import key_queries
-from backend.payments.key_queries import REFUNDS
+from backend.payments import idempotency_queries
+from backend.payments.idempotency_queries import REFUNDS
 from backend.payments.model import Refund
 
 _REFUND = """
@@ -92,7 +92,7 @@ async def order(connection: Connection, order_id: UUID) -> dict[str, Any]:
 async def insert(connection: Connection, asking: Asking, refund_id: UUID, begun: Begun) -> Refund:
     """The order's next refund. Raises UniqueViolationError while another has not failed."""
     if asking.key is not None:
-        await key_queries.forget_expired(connection, REFUNDS, asking.user_id, asking.key)
+        await idempotency_queries.forget_expired(connection, REFUNDS, asking.user_id, asking.key)
     row = await connection.fetchrow(
         f"""
         insert into payments.refunds as r (

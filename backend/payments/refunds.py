@@ -14,7 +14,7 @@ import asyncpg
 import structlog
 
 from backend.events import outbox
-from backend.events.stores import Stores
+from backend.events.resources import Resources
 from backend.kernel import correlation, database, idempotency
 from backend.kernel.database import Connection
 from backend.kernel.ids import new_id
@@ -54,15 +54,15 @@ GIVEN = frozenset({"succeeded", "pending", "requires_action"})
 
 
 class Refunds:
-    def __init__(self, stores: Stores, provider: Provider) -> None:
-        self._stores = stores
+    def __init__(self, resources: Resources, provider: Provider) -> None:
+        self._resources = resources
         self._provider = provider
 
     async def begin(self, asking: Asking, correlation_id: UUID) -> Refund:
         """Open the refund of an order. Raises the errors of `backend.payments.errors`."""
         refund_id = new_id()
         try:
-            async with database.transaction(self._stores.pool) as connection:
+            async with database.transaction(self._resources.pool) as connection:
                 begun = await refund_queries.begin(connection, asking, refund_id, correlation_id)
                 if begun.outcome != "ok" and not await _is_owed(connection, asking, begun):
                     raise _refusal(begun)
@@ -71,7 +71,7 @@ class Refunds:
             if fault.constraint_name == "refunds_key":
                 raise idempotency.in_flight() from fault
             raise RefundInProgress("another refund of this order is under way") from fault
-        self._stores.hint()
+        self._resources.hint()
         return refund
 
     async def carry_out(self, refund: Refund, correlation_id: UUID) -> Refund:
@@ -100,14 +100,14 @@ class Refunds:
 
     async def resume_intent(self, intent_id: str) -> None:
         """Something happened to this intent, as a webhook says: go on with the refund that it is about."""
-        async with database.connection(self._stores.pool) as connection:
+        async with database.connection(self._resources.pool) as connection:
             refund = await refund_queries.newest_of_intent(connection, intent_id)
         if refund is not None:
             await self.resume(refund)
 
     async def adopt(self, intent_id: str) -> None:
         """Refund an order whose money went back by somebody's hand, at Stripe. Raises Refused, Unreachable."""
-        async with database.connection(self._stores.pool) as connection:
+        async with database.connection(self._resources.pool) as connection:
             payment = await queries.captured(connection, intent_id)
             last = await refund_queries.newest_of_intent(connection, intent_id)
         if payment is None or (last is not None and last.status != "failed"):
@@ -140,7 +140,7 @@ class Refunds:
                 refund.intent_id, refund.amount, refund.order_id, refund.id, key
             )
         except Faulted:
-            async with database.connection(self._stores.pool) as connection:
+            async with database.connection(self._resources.pool) as connection:
                 await refund_queries.count_fault(connection, refund)
             raise
         except Refused as fault:
@@ -155,7 +155,7 @@ class Refunds:
         return next((each for each in made if each.status in GIVEN), None)
 
     async def _succeeded(self, refund: Refund, found: StripeRefund, correlation_id: UUID) -> Refund:
-        async with database.transaction(self._stores.pool) as connection:
+        async with database.transaction(self._resources.pool) as connection:
             finished = await refund_queries.finish(connection, refund, correlation_id)
             if not finished:
                 STALE.labels("refund").inc()
@@ -165,11 +165,11 @@ class Refunds:
             if succeeded is not None:
                 assert finished, "money that is back must refund its order"
                 await _tell_refunded(connection, refund, correlation_id)
-        self._stores.hint()
+        self._resources.hint()
         return succeeded or await self._read(refund)
 
     async def _pending(self, refund: Refund, found: StripeRefund) -> Refund:
-        async with database.connection(self._stores.pool) as connection:
+        async with database.connection(self._resources.pool) as connection:
             pending = await refund_queries.advance(
                 connection, refund.id, ("requested",), "pending", stripe_id=found.id
             )
@@ -177,7 +177,7 @@ class Refunds:
 
     async def _failed(self, refund: Refund, found: StripeRefund, correlation_id: UUID) -> Refund:
         """The order is completed again. One that is refunded stays so: its tickets may be somebody else's by now."""
-        async with database.transaction(self._stores.pool) as connection:
+        async with database.transaction(self._resources.pool) as connection:
             kept = await refund_queries.fail(connection, refund, correlation_id)
             failed = await refund_queries.advance(
                 connection,
@@ -187,7 +187,7 @@ class Refunds:
                 stripe_id=found.id or None,
                 failure_code=found.failure_code or found.status,
             )
-        self._stores.hint()
+        self._resources.hint()
         if failed is not None:
             told = log.warning if kept else log.error
             told(
@@ -199,7 +199,7 @@ class Refunds:
         return failed or await self._read(refund)
 
     async def _read(self, refund: Refund) -> Refund:
-        async with database.connection(self._stores.pool) as connection:
+        async with database.connection(self._resources.pool) as connection:
             return await refund_queries.refund(connection, refund.id) or refund
 
 

@@ -8,21 +8,21 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from backend.events.stores import Stores
+from backend.events.resources import Resources
 from backend.kernel import idempotency, principal
 from backend.kernel.openapi import describe
 from backend.kernel.web import path_id, read_json, reply
 from backend.payments import service
 from backend.payments.errors import OrderNotFound, PaymentNotFound
 from backend.payments.model import NewPayment, NewRefund, PaymentReply, Received, RefundReply
+from backend.payments.payment_flow import PaymentFlow
 from backend.payments.refund_queries import Asking
 from backend.payments.service import Answer
-from backend.payments.settlement import Settlement
 
 
 class PaymentsState(NamedTuple):
-    stores: Stores
-    settlement: Settlement
+    resources: Resources
+    payment_flow: PaymentFlow
     jobs: ArqRedis
     webhook_secrets: tuple[str, ...]
     buyer_window: timedelta
@@ -40,8 +40,8 @@ async def pay(request: Request) -> Response:
     fingerprint = await idempotency.fingerprint(request) if key else None
     state = _state(request)
     answer = await service.pay(
-        state.stores,
-        state.settlement,
+        state.resources,
+        state.payment_flow,
         buyer.user_id,
         new,
         key,
@@ -60,7 +60,9 @@ async def payment(request: Request) -> Response:
     buyer = principal.require(request)
     payment_id = path_id(request, PaymentNotFound)
     state = _state(request)
-    return reply(await service.payment(state.stores, state.settlement, buyer.user_id, payment_id))
+    return reply(
+        await service.payment(state.resources, state.payment_flow, buyer.user_id, payment_id)
+    )
 
 
 @describe(
@@ -86,7 +88,7 @@ async def refund(request: Request) -> Response:
         fingerprint=await idempotency.fingerprint(request) if key else None,
     )
     answer = await service.refund(
-        state.stores, state.settlement.refunds, asking, request.state.correlation_id
+        state.resources, state.payment_flow.refunds, asking, request.state.correlation_id
     )
     return _response(answer)
 
@@ -97,7 +99,9 @@ async def webhook(request: Request) -> Response:
     state = _state(request)
     body = await request.body()
     signature = request.headers.get("stripe-signature", "")
-    await service.accept_webhook(state.stores, state.jobs, body, signature, state.webhook_secrets)
+    await service.accept_webhook(
+        state.resources, state.jobs, body, signature, state.webhook_secrets
+    )
     return reply(Received())
 
 

@@ -11,11 +11,11 @@ import structlog
 from arq.connections import ArqRedis
 from redis.exceptions import RedisError
 
-from backend.events.stores import Stores
+from backend.events.resources import Resources
 from backend.kernel import correlation, database, idempotency
 from backend.kernel.jobs import enqueue
 from backend.kernel.problems import Problem
-from backend.payments import key_queries, queries, refund_queries
+from backend.payments import idempotency_queries, queries, refund_queries
 from backend.payments.errors import (
     OrderExpired,
     PaymentDeclined,
@@ -26,12 +26,12 @@ from backend.payments.errors import (
     RefundRefused,
     WebhookRefused,
 )
-from backend.payments.key_queries import PAYMENTS, REFUNDS, Earlier
+from backend.payments.idempotency_queries import PAYMENTS, REFUNDS, Earlier
 from backend.payments.model import NewPayment, PaymentReply, Refund, RefundReply, RefundState
+from backend.payments.payment_flow import Outcome, PaymentFlow
 from backend.payments.provider import Declined, Refused, Unreachable, verify_signature
 from backend.payments.refund_queries import Asking
 from backend.payments.refunds import Refunds
-from backend.payments.settlement import Outcome, Settlement
 
 log = structlog.get_logger()
 
@@ -50,8 +50,8 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 async def pay(
-    stores: Stores,
-    settlement: Settlement,
+    resources: Resources,
+    payment_flow: PaymentFlow,
     buyer_id: UUID,
     new: NewPayment,
     key: str | None,
@@ -60,35 +60,35 @@ async def pay(
 ) -> Answer:
     """Pay an order. A repeat of a keyed request gets the first one's reply. Raises Problem where no attempt was made."""
     if key is not None:
-        async with database.connection(stores.pool) as connection:
-            earlier = await key_queries.earlier(connection, PAYMENTS, buyer_id, key)
-            refunded = await key_queries.earlier(connection, REFUNDS, buyer_id, key)
+        async with database.connection(resources.pool) as connection:
+            earlier = await idempotency_queries.earlier(connection, PAYMENTS, buyer_id, key)
+            refunded = await idempotency_queries.earlier(connection, REFUNDS, buyer_id, key)
         if refunded is not None:
             raise idempotency.reused()
         if earlier is not None:
-            return await _repeat(stores, settlement, earlier, fingerprint)
-    payment = await settlement.begin(buyer_id, new, key, fingerprint, correlation_id)
+            return await _repeat(resources, payment_flow, earlier, fingerprint)
+    payment = await payment_flow.begin(buyer_id, new, key, fingerprint, correlation_id)
     try:
-        outcome = await settlement.pay(payment, new.payment_method, correlation_id)
+        outcome = await payment_flow.pay(payment, new.payment_method, correlation_id)
         answer = _answer(outcome)
     except Declined as fault:
         answer = _problem(_declined(fault.code, fault.decline_code, fault.message))
     except Refused as fault:
         answer = _problem(PaymentMethodRefused(str(fault), stripe_code=fault.code))
     except ProviderUnavailable:
-        async with database.connection(stores.pool) as connection:
-            await key_queries.forget(connection, PAYMENTS, payment.id)
+        async with database.connection(resources.pool) as connection:
+            await idempotency_queries.forget(connection, PAYMENTS, payment.id)
         raise
     if key is not None:
-        await _keep(stores, payment.id, answer)
+        await _keep(resources, payment.id, answer)
     return answer
 
 
 async def payment(
-    stores: Stores, settlement: Settlement, buyer_id: UUID, payment_id: UUID
+    resources: Resources, payment_flow: PaymentFlow, buyer_id: UUID, payment_id: UUID
 ) -> PaymentReply:
     """One of a buyer's payments; one that waits for 3-D Secure, as Stripe has it now. Raises PaymentNotFound."""
-    async with database.connection(stores.pool) as connection:
+    async with database.connection(resources.pool) as connection:
         found = await queries.payment(connection, payment_id)
     if found is None or found.buyer_id != buyer_id:
         raise PaymentNotFound
@@ -96,36 +96,38 @@ async def payment(
         return _reply(Outcome(found))
     try:
         async with asyncio.timeout(LOOK_SECONDS):
-            return _reply(await settlement.resume(found, abandoned=False))
+            return _reply(await payment_flow.resume(found, abandoned=False))
     except (Refused, Unreachable, TimeoutError) as fault:
         log.warning("payment provider did not answer", payment_id=str(found.id), error=repr(fault))
     return _reply(Outcome(found))
 
 
-async def refund(stores: Stores, refunds: Refunds, asking: Asking, correlation_id: UUID) -> Answer:
+async def refund(
+    resources: Resources, refunds: Refunds, asking: Asking, correlation_id: UUID
+) -> Answer:
     """Refund an order. A repeat of a keyed request gets the first one's reply. Raises Problem where none was begun."""
-    earlier = await _asked_before(stores, asking)
+    earlier = await _asked_before(resources, asking)
     if earlier is not None:
-        return await _repeat_refund(stores, refunds, asking, earlier)
+        return await _repeat_refund(resources, refunds, asking, earlier)
     try:
         begun = await refunds.begin(asking, correlation_id)
     except RefundInProgress:
         # Perhaps by this very request, whose first sending was not yet to be seen.
-        earlier = await _asked_before(stores, asking)
+        earlier = await _asked_before(resources, asking)
         if earlier is None:
             raise
-        return await _repeat_refund(stores, refunds, asking, earlier)
-    return await _carried_out(stores, refunds, asking, begun, correlation_id)
+        return await _repeat_refund(resources, refunds, asking, earlier)
+    return await _carried_out(resources, refunds, asking, begun, correlation_id)
 
 
 async def accept_webhook(
-    stores: Stores, jobs: ArqRedis, body: bytes, signature: str, secrets: tuple[str, ...]
+    resources: Resources, jobs: ArqRedis, body: bytes, signature: str, secrets: tuple[str, ...]
 ) -> None:
     """Store one of Stripe's events and put its handling on the queue. Raises WebhookRefused."""
     if not verify_signature(body, signature, secrets, now=time.time()):
         raise WebhookRefused("the signature does not fit these bytes")
     event = _event(body)
-    async with database.transaction(stores.pool) as connection:
+    async with database.transaction(resources.pool) as connection:
         fresh = await queries.store_webhook(
             connection, event["id"], event["type"], _intent_of(event)
         )
@@ -138,75 +140,78 @@ async def accept_webhook(
         log.warning("webhook not enqueued", event_id=event["id"], error=repr(fault))
 
 
-async def handle_webhook(stores: Stores, settlement: Settlement, event_id: str) -> None:
+async def handle_webhook(resources: Resources, payment_flow: PaymentFlow, event_id: str) -> None:
     """Do what a stored event asks for, once; again when it failed."""
-    async with database.connection(stores.pool) as connection:
+    async with database.connection(resources.pool) as connection:
         webhook = await queries.unhandled_webhook(connection, event_id)
     try:
         if webhook is not None:
-            await settlement.resume_intent(webhook.intent_id)
+            await payment_flow.resume_intent(webhook.intent_id)
         if webhook is not None and webhook.type in REFUND_EVENTS:
-            await settlement.refunds.adopt(webhook.intent_id)
+            await payment_flow.refunds.adopt(webhook.intent_id)
     except Exception as fault:
-        await _mark(stores, event_id, repr(fault)[:500])
+        await _mark(resources, event_id, repr(fault)[:500])
         raise
-    await _mark(stores, event_id, None)
+    await _mark(resources, event_id, None)
 
 
-async def _mark(stores: Stores, event_id: str, error: str | None) -> None:
-    async with database.connection(stores.pool) as connection:
+async def _mark(resources: Resources, event_id: str, error: str | None) -> None:
+    async with database.connection(resources.pool) as connection:
         await queries.mark_webhook(connection, event_id, error)
 
 
 async def _repeat(
-    stores: Stores, settlement: Settlement, earlier: Earlier, fingerprint: bytes | None
+    resources: Resources, payment_flow: PaymentFlow, earlier: Earlier, fingerprint: bytes | None
 ) -> Answer:
     kept = _kept(earlier, fingerprint)
     if kept is not None:
         return kept
-    async with database.connection(stores.pool) as connection:
+    async with database.connection(resources.pool) as connection:
         payment = await queries.payment(connection, earlier.row_id)
     assert payment is not None, "no payment is ever deleted"
     try:
-        outcome = await settlement.resume(payment, abandoned=payment.status == "started")
+        outcome = await payment_flow.resume(payment, abandoned=payment.status == "started")
     except (Refused, Unreachable) as fault:
         raise ProviderUnavailable("try again", headers={"Retry-After": "2"}) from fault
     answer = _answer(outcome)
-    await _keep(stores, payment.id, answer)
+    await _keep(resources, payment.id, answer)
     return answer
 
 
-async def _keep(stores: Stores, payment_id: UUID, answer: Answer) -> None:
+async def _keep(resources: Resources, payment_id: UUID, answer: Answer) -> None:
     """A conflict leaves the key free: the attempt took no money, and whether another may begin is for its order to say."""
-    async with database.connection(stores.pool) as connection:
+    async with database.connection(resources.pool) as connection:
         if answer.status in idempotency.UNSTORED:
-            await key_queries.forget(connection, PAYMENTS, payment_id)
+            await idempotency_queries.forget(connection, PAYMENTS, payment_id)
         else:
-            await key_queries.store_reply(
+            await idempotency_queries.store_reply(
                 connection, PAYMENTS, payment_id, answer.status, answer.body
             )
 
 
-async def _asked_before(stores: Stores, asking: Asking) -> Earlier | None:
+async def _asked_before(resources: Resources, asking: Asking) -> Earlier | None:
     """The refund that this key belongs to. Raises Invalid when it belongs to a payment."""
     if asking.key is None:
         return None
-    async with database.connection(stores.pool) as connection:
-        if await key_queries.earlier(connection, PAYMENTS, asking.user_id, asking.key) is not None:
+    async with database.connection(resources.pool) as connection:
+        if (
+            await idempotency_queries.earlier(connection, PAYMENTS, asking.user_id, asking.key)
+            is not None
+        ):
             raise idempotency.reused()
-        return await key_queries.earlier(connection, REFUNDS, asking.user_id, asking.key)
+        return await idempotency_queries.earlier(connection, REFUNDS, asking.user_id, asking.key)
 
 
 async def _repeat_refund(
-    stores: Stores, refunds: Refunds, asking: Asking, earlier: Earlier
+    resources: Resources, refunds: Refunds, asking: Asking, earlier: Earlier
 ) -> Answer:
     kept = _kept(earlier, asking.fingerprint)
     if kept is not None:
         return kept
-    async with database.connection(stores.pool) as connection:
+    async with database.connection(resources.pool) as connection:
         refund = await refund_queries.refund(connection, earlier.row_id)
     assert refund is not None, "no refund is ever deleted"
-    return await _carried_out(stores, refunds, asking, refund, correlation.current())
+    return await _carried_out(resources, refunds, asking, refund, correlation.current())
 
 
 def _kept(earlier: Earlier, fingerprint: bytes | None) -> Answer | None:
@@ -221,16 +226,16 @@ def _kept(earlier: Earlier, fingerprint: bytes | None) -> Answer | None:
 
 
 async def _carried_out(
-    stores: Stores, refunds: Refunds, asking: Asking, refund: Refund, correlation_id: UUID
+    resources: Resources, refunds: Refunds, asking: Asking, refund: Refund, correlation_id: UUID
 ) -> Answer:
     refund = await refunds.carry_out(refund, correlation_id)
-    async with database.connection(stores.pool) as connection:
+    async with database.connection(resources.pool) as connection:
         if refund.status == "failed":
-            await key_queries.forget(connection, REFUNDS, refund.id)
+            await idempotency_queries.forget(connection, REFUNDS, refund.id)
             raise RefundRefused("Stripe did not return the money", stripe_code=refund.failure_code)
         answer = _refund_answer(refund, await refund_queries.order(connection, refund.order_id))
         if asking.key is not None:
-            await key_queries.store_reply(
+            await idempotency_queries.store_reply(
                 connection, REFUNDS, refund.id, answer.status, answer.body
             )
     return answer

@@ -1,6 +1,6 @@
 """The HTTP API of Pusher Channels: trigger events, ask about channels, end a user's connections.
 
-Whatever is triggered takes the one path over the firehose, so all nodes see it; what is asked is answered from this
+Whatever is triggered takes the one path over the log_reader, so all nodes see it; what is asked is answered from this
 node. Errors are plain text, as the server libraries show them to their callers.
 """
 
@@ -17,12 +17,12 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from backend.push import log as pushlog
 from backend.push import protocol, signature
-from backend.push.firehose import FirehoseUnavailable
+from backend.push import push_log as pushlog
 from backend.push.gateway import Gateway
-from backend.push.log import Message
+from backend.push.log_reader import PushLogUnavailable
 from backend.push.protocol import Kind
+from backend.push.push_log import Message
 from backend.push.settings import GatewaySettings
 
 MAX_CHANNELS: Final = 100
@@ -79,7 +79,7 @@ class Call:
 
 async def trigger(call: Call) -> Any:
     event: Event = call.json(Event)
-    await call.gateway.firehose.append(_message(event, call.gateway.settings))
+    await call.gateway.log_reader.append(_message(event, call.gateway.settings))
     if event.info is None:
         return {}
     return {"channels": {name: _info(call.gateway, name, event.info) for name in event.targets()}}
@@ -90,7 +90,7 @@ async def trigger_batch(call: Call) -> Any:
     if len(batch) > MAX_BATCH:
         raise ApiError(400, f"at most {MAX_BATCH} events in a batch")
     if batch:
-        await call.gateway.firehose.append(
+        await call.gateway.log_reader.append(
             *[_message(event, call.gateway.settings) for event in batch]
         )
     if all(event.info is None for event in batch):
@@ -102,7 +102,7 @@ async def channels(call: Call) -> Any:
     prefix, info = call.query.get("filter_by_prefix", ""), call.query.get("info", "")
     if info and not prefix.startswith("presence-"):
         raise ApiError(400, "user_count needs filter_by_prefix=presence-")
-    found = call.gateway.hub.occupied(prefix)
+    found = call.gateway.registry.occupied(prefix)
     return {
         "channels": {channel.name: _info(call.gateway, channel.name, info) for channel in found}
     }
@@ -110,7 +110,7 @@ async def channels(call: Call) -> Any:
 
 async def channel(call: Call) -> Any:
     name = _channel_name(call.path["channel"])
-    occupied = call.gateway.hub.channel(name) is not None
+    occupied = call.gateway.registry.channel(name) is not None
     return {"occupied": occupied, **_info(call.gateway, name, call.query.get("info", ""))}
 
 
@@ -118,7 +118,7 @@ async def users(call: Call) -> Any:
     name = _channel_name(call.path["channel"])
     if protocol.kind_of(name) is not Kind.PRESENCE:
         raise ApiError(400, "users are known of presence channels only")
-    found = call.gateway.hub.channel(name)
+    found = call.gateway.registry.channel(name)
     return {"users": [{"id": user_id} for user_id in found.roster.user_ids()] if found else []}
 
 
@@ -126,7 +126,7 @@ async def terminate_connections(call: Call) -> Any:
     user_id = call.path["user_id"]
     if not protocol.is_user_id(user_id):
         raise ApiError(400, "invalid user id")
-    await call.gateway.firehose.append(pushlog.termination(user_id))
+    await call.gateway.log_reader.append(pushlog.termination(user_id))
     return {}
 
 
@@ -145,7 +145,7 @@ def signed(handler: Handler) -> Callable[[Request], Awaitable[Response]]:
             answer = await handler(Call(gateway, request.path_params, dict(query), body))
         except ApiError as error:
             return PlainTextResponse(str(error), error.status)
-        except FirehoseUnavailable:
+        except PushLogUnavailable:
             return PlainTextResponse("the event may not have been published, try again", 503)
         return Response(protocol.encode(answer), media_type="application/json")
 
@@ -199,7 +199,7 @@ def _check_signature(
 
 
 def _message(event: Event, settings: GatewaySettings) -> Message:
-    """What goes over the firehose, once everything about the event is checked."""
+    """What goes over the log_reader, once everything about the event is checked."""
     targets = tuple(_channel_name(name) for name in event.targets())
     if not targets or len(targets) > MAX_CHANNELS:
         raise ApiError(400, f"between one and {MAX_CHANNELS} channels are needed")
@@ -216,7 +216,7 @@ def _message(event: Event, settings: GatewaySettings) -> Message:
 
 def _info(gateway: Gateway, name: str, info: str) -> dict[str, int]:
     """The attributes asked for. One that doesn't apply to the channel is an error."""
-    found = gateway.hub.channel(name)
+    found = gateway.registry.channel(name)
     presence = protocol.kind_of(name) is Kind.PRESENCE
     answer: dict[str, int] = {}
     for attribute in filter(None, info.split(",")):

@@ -10,11 +10,11 @@ from starlette.applications import Starlette
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket
 
-from backend.kernel import operations
-from backend.kernel.supervised import running
+from backend.kernel import health
+from backend.kernel.supervisor import running
 from backend.push import api
-from backend.push.firehose import CHANNEL, TASK, Firehose
 from backend.push.gateway import Gateway
+from backend.push.log_reader import CHANNEL, TASK, PushLogReader
 from backend.push.settings import GatewaySettings
 
 # Clients wait while the reader does: it looks for a returning Redis once a second.
@@ -27,7 +27,7 @@ def build_gateway(settings: GatewaySettings) -> Starlette:
             WebSocketRoute("/app/{key}", socket),
             WebSocketRoute("/{path:path}", socket),
             *api.routes(),
-            *operations.routes(),
+            *health.routes(),
         ],
         lifespan=partial(_lifespan, settings),
     )
@@ -37,13 +37,13 @@ def build_gateway(settings: GatewaySettings) -> Starlette:
 
 @asynccontextmanager
 async def _lifespan(settings: GatewaySettings, app: Starlette) -> AsyncIterator[dict[str, Any]]:  # noqa: ARG001
-    firehose = Firehose(settings.redis_url, timeout_seconds=settings.redis_timeout_seconds)
-    gateway = Gateway(settings, firehose)
+    log_reader = PushLogReader(settings.redis_url, timeout_seconds=settings.redis_timeout_seconds)
+    gateway = Gateway(settings, log_reader)
     async with (
-        Broadcast(backend=firehose) as broadcast,
+        Broadcast(backend=log_reader) as broadcast,
         broadcast.subscribe(CHANNEL) as subscription,
         running(
-            (TASK, firehose.read),
+            (TASK, log_reader.read),
             ("push delivery", partial(gateway.deliver, subscription)),
             max_delay=MAX_DELAY_SECONDS,
         ),

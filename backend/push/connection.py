@@ -1,6 +1,6 @@
 """One client's connection: what it may send, what it is answered, and how it is found dead.
 
-Everything here is in memory and answers at once, except a client event, which goes to all nodes over the firehose.
+Everything here is in memory and answers at once, except a client event, which goes to all nodes over the log_reader.
 """
 
 import asyncio
@@ -11,12 +11,12 @@ from typing import Any, Final
 import msgspec
 
 from backend.push import protocol, signature
-from backend.push.firehose import FirehoseUnavailable
-from backend.push.hub import Hub, Member, Subscriber
-from backend.push.log import Message
+from backend.push.channels import ChannelRegistry, Member, Subscriber
+from backend.push.log_reader import PushLogUnavailable
 from backend.push.protocol import Close, Envelope, ErrorCode, Kind
+from backend.push.push_log import Message
 from backend.push.settings import GatewaySettings
-from backend.push.transport import PushSocket
+from backend.push.uvicorn_protocol import PushSocket
 
 Append = Callable[[Message], Awaitable[None]]
 UNAUTHORIZED_STATUS: Final = 401
@@ -50,10 +50,10 @@ class Connection(Subscriber):
     __slots__ = (
         "_append",
         "_client_events",
-        "_hub",
         "_loop",
         "_messages",
         "_pinged_at",
+        "_registry",
         "_settings",
         "_socket",
         "_timer",
@@ -64,13 +64,13 @@ class Connection(Subscriber):
         self,
         socket_id: str,
         socket: PushSocket,
-        hub: Hub,
+        registry: ChannelRegistry,
         settings: GatewaySettings,
         append: Append,
     ) -> None:
-        super().__init__(socket_id, socket, hub.flusher)
+        super().__init__(socket_id, socket, registry.flusher)
         self._socket = socket
-        self._hub = hub
+        self._registry = registry
         self._settings = settings
         self._append = append
         self._loop = asyncio.get_running_loop()
@@ -95,7 +95,7 @@ class Connection(Subscriber):
     def end(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._hub.leave(self)
+        self._registry.leave(self)
 
     # Liveness. One timer a socket, set anew only when it fires: any byte from the client counts as life.
 
@@ -134,7 +134,7 @@ class Connection(Subscriber):
             case "pusher:subscribe":
                 self._subscribe(protocol.decode_data(envelope.data, protocol.Subscribe))
             case "pusher:unsubscribe":
-                self._hub.unsubscribe(
+                self._registry.unsubscribe(
                     self, protocol.decode_data(envelope.data, protocol.Unsubscribe).channel
                 )
             case "pusher:signin":
@@ -165,7 +165,7 @@ class Connection(Subscriber):
         elif protocol.kind_of(name) is Kind.PRESENCE:
             self._join(name, request.channel_data)
         else:
-            self._hub.subscribe(self, name)
+            self._registry.subscribe(self, name)
 
     def _may_join(self, request: protocol.Subscribe) -> bool:
         kind = protocol.kind_of(request.channel)
@@ -182,7 +182,7 @@ class Connection(Subscriber):
     def _join(self, name: str, channel_data: str | None) -> None:
         """Enter a presence channel as who `channel_data` says, or as the signed-in user without it."""
         member = self.user if channel_data is None else _member(channel_data)
-        channel = self._hub.channel(name)
+        channel = self._registry.channel(name)
         if member is None:
             self._refuse(
                 name,
@@ -199,7 +199,7 @@ class Connection(Subscriber):
         ):
             self._refuse(name, "LimitReached", "too many members in this channel", LIMIT_STATUS)
         else:
-            self._hub.subscribe(self, name, member)
+            self._registry.subscribe(self, name, member)
 
     def _signin(self, request: protocol.Signin) -> None:
         user = _user(request.user_data)
@@ -210,7 +210,7 @@ class Connection(Subscriber):
             self.close(Close.UNAUTHORIZED, "sign-in refused")
             return
         self.user = user
-        self._hub.sign_in(self, user.user_id)
+        self._registry.sign_in(self, user.user_id)
         self.send(protocol.json_frame("pusher:signin_success", {"user_data": request.user_data}))
 
     async def _client_event(self, envelope: Envelope) -> None:
@@ -218,14 +218,14 @@ class Connection(Subscriber):
         if refusal is None:
             channel = envelope.channel or ""
             data = protocol.wire_data(envelope.data)
-            member = self._hub.member(self, channel)
+            member = self._registry.member(self, channel)
             user_id = member.user_id if member else None
             message = Message(
                 (channel,), envelope.event, data, excluded=self.socket_id, user_id=user_id
             )
             try:
                 await self._append(message)
-            except FirehoseUnavailable:
+            except PushLogUnavailable:
                 self.send(protocol.error(ErrorCode.OVER_CAPACITY, "try again later", channel))
         else:
             self.send(protocol.error(ErrorCode.CLIENT_EVENT_REFUSED, refusal, envelope.channel))

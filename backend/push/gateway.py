@@ -1,4 +1,4 @@
-"""The gateway of one process: lets connections in, carries the firehose to the hub, and drains before it stops.
+"""The gateway of one process: lets connections in, carries the log_reader to the registry, and drains before it stops.
 
 Invariant: a client is never left open behind a hole. Whatever this node can't deliver to a client closes its socket
 with a code that makes it come back.
@@ -17,16 +17,16 @@ import structlog
 from starlette.websockets import WebSocket
 
 from backend.kernel import tracing
-from backend.kernel.operations import Check, NotReady
+from backend.kernel.health import Check, NotReady
 from backend.push import protocol
+from backend.push.channels import ChannelRegistry
 from backend.push.connection import Connection
-from backend.push.firehose import Batch, Firehose
-from backend.push.hub import Hub
-from backend.push.log import Entry, Message
+from backend.push.log_reader import Batch, PushLogReader
 from backend.push.metrics import GAPS, LAG, OPENED, SOCKETS
 from backend.push.protocol import Close
+from backend.push.push_log import Entry, Message
 from backend.push.settings import GatewaySettings
-from backend.push.transport import EXTENSION, PushSocket
+from backend.push.uvicorn_protocol import EXTENSION, PushSocket
 
 DRAIN_STEP_SECONDS: Final = 0.05
 UNSUPPORTED_DATA: Final = 1003
@@ -37,10 +37,10 @@ log = structlog.get_logger()
 
 
 class Gateway:
-    def __init__(self, settings: GatewaySettings, firehose: Firehose) -> None:
+    def __init__(self, settings: GatewaySettings, log_reader: PushLogReader) -> None:
         self.settings = settings
-        self.firehose = firehose
-        self.hub = Hub()
+        self.log_reader = log_reader
+        self.registry = ChannelRegistry()
         self.draining = False
         self._connections: set[Connection] = set()
 
@@ -54,7 +54,7 @@ class Gateway:
             socket.close(refusal, refusal.name.replace("_", " ").lower())
             return
         connection = Connection(
-            _new_socket_id(), socket, self.hub, self.settings, self.firehose.append
+            _new_socket_id(), socket, self.registry, self.settings, self.log_reader.append
         )
         self._connections.add(connection)
         SOCKETS.inc()
@@ -94,11 +94,11 @@ class Gateway:
         return {
             "gateway.open": self._is_open,
             "gateway.redis": self._redis_answers,
-            "gateway.firehose": self._is_read,
+            "gateway.log_reader": self._is_read,
         }
 
     def terminate(self, user_id: str) -> None:
-        for connection in self.hub.connections_of(user_id):
+        for connection in self.registry.connections_of(user_id):
             connection.close(Close.UNAUTHORIZED, "terminated")
 
     async def _is_open(self) -> None:
@@ -106,12 +106,12 @@ class Gateway:
             raise NotReady("draining")
 
     async def _redis_answers(self) -> None:
-        if not await self.firehose.reachable():
+        if not await self.log_reader.reachable():
             raise NotReady("redis does not answer")
 
     async def _is_read(self) -> None:
-        if not self.firehose.alive:
-            raise NotReady("the firehose is not being read")
+        if not self.log_reader.alive:
+            raise NotReady("the log_reader is not being read")
 
     def _refusal(self, websocket: WebSocket) -> Close | None:
         if websocket.path_params.get("key") != self.settings.key:
@@ -122,7 +122,7 @@ class Gateway:
         # Without a position in the log, what is published now might never reach this client.
         full = len(self._connections) >= self.settings.max_connections
         return (
-            Close.OVER_CAPACITY if full or self.draining or not self.firehose.positioned else None
+            Close.OVER_CAPACITY if full or self.draining or not self.log_reader.positioned else None
         )
 
     def _socket(self, websocket: WebSocket) -> PushSocket:
@@ -134,16 +134,16 @@ class Gateway:
     async def _deliver(self, batch: Batch) -> None:
         if batch.gap:
             GAPS.inc()
-            log.error("firehose trimmed before it was read", entry=batch.entries[0].id)
+            log.error("log_reader trimmed before it was read", entry=batch.entries[0].id)
             await self._send_away("messages were missed", self.settings.gap_seconds)
         since_turn = 0
         for entry in batch.entries:
             await self._dispatch(entry)
             since_turn += len(entry.messages)
             if since_turn >= MESSAGES_PER_TURN:
-                await self.hub.flusher.drained()
+                await self.registry.flusher.drained()
                 since_turn = 0
-        await self.hub.flusher.drained()
+        await self.registry.flusher.drained()
         if batch.entries:
             LAG.observe(max(0.0, time.time() - batch.entries[0].appended_ms / 1_000))
 
@@ -153,10 +153,10 @@ class Gateway:
                 self.terminate(message.terminated_user)
         is_looked_at = log.is_enabled_for(logging.DEBUG)
         for name, message, seq in entry.told():
-            if self.hub.channel(name) is not None:
+            if self.registry.channel(name) is not None:
                 data = entry.data_of(message, seq)
                 frame = protocol.frame(message.event, data, name, message.user_id)
-                listeners = await self.hub.broadcast(name, frame, message.excluded)
+                listeners = await self.registry.broadcast(name, frame, message.excluded)
                 if is_looked_at:
                     _say(message, name, listeners)
         for message in entry.messages if tracing.enabled() else ():

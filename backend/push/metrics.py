@@ -14,13 +14,11 @@ CLOSES: Final = Counter(
     "gittix_push_closes", "Sockets that this node closed or refused", ["code", "reason"]
 )
 GAPS: Final = Counter(
-    "gittix_push_firehose_gaps", "Times the firehose was trimmed before this node had read it"
+    "gittix_push_log_gaps", "Times the push log was trimmed before this node had read it"
 )
-MALFORMED: Final = Counter(
-    "gittix_push_firehose_malformed", "Firehose entries that could not be read"
-)
+MALFORMED: Final = Counter("gittix_push_log_malformed", "Push log entries that could not be read")
 LAG: Final = Histogram(
     "gittix_push_lag_seconds",
-    "From the append to the firehose, on Redis's clock, to the write to sockets",
+    "From the append to the log_reader, on Redis's clock, to the write to sockets",
     buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60),
 )

@@ -17,7 +17,7 @@ import msgspec
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from backend.push.log import (
+from backend.push.push_log import (
     ONCE_PREFIX,
     ONCE_SECONDS,
     PUBLISH,
@@ -35,7 +35,7 @@ MAX_MESSAGES: Final = 1_000
 CALL_MESSAGES: Final = 500
 
 
-class Place(NamedTuple):
+class EventMessages(NamedTuple):
     """A position of the event log and the messages that it becomes."""
 
     position: int
@@ -58,7 +58,7 @@ class MessagePublisher(Protocol):
     async def state(self) -> PublisherState: ...
 
     async def publish(
-        self, places: Sequence[Place], *, expected_appended: int
+        self, places: Sequence[EventMessages], *, expected_appended: int
     ) -> PublisherState: ...
 
     async def publish_once(
@@ -88,7 +88,9 @@ class Publisher:
             raise PublishError(str(fault)) from fault
         return self._noted([int(value or 0) for value in found])
 
-    async def publish(self, places: Sequence[Place], *, expected_appended: int) -> PublisherState:
+    async def publish(
+        self, places: Sequence[EventMessages], *, expected_appended: int
+    ) -> PublisherState:
         """Append the messages of these positions, ascending, but for those that are published already.
 
         `expected_appended` is the count the caller last saw; when Redis knows fewer, a new epoch begins.
@@ -164,7 +166,9 @@ class HostedPublisher:
     async def state(self) -> PublisherState:
         return PublisherState(epoch=0, appended=0, position=0)
 
-    async def publish(self, places: Sequence[Place], *, expected_appended: int) -> PublisherState:
+    async def publish(
+        self, places: Sequence[EventMessages], *, expected_appended: int
+    ) -> PublisherState:
         appended = expected_appended
         for place in places:
             await self._post(place.messages)
@@ -180,7 +184,7 @@ class HostedPublisher:
         *,
         expected_appended: int,
     ) -> PublisherState | None:
-        return await self.publish([Place(0, messages)], expected_appended=expected_appended)
+        return await self.publish([EventMessages(0, messages)], expected_appended=expected_appended)
 
     def close(self) -> None:
         self._thread.shutdown(wait=False, cancel_futures=True)
@@ -200,9 +204,9 @@ class HostedPublisher:
             self._client.trigger_batch(batch[start : start + HOSTED_BATCH])
 
 
-def _calls(places: Sequence[Place]) -> Iterator[list[Place]]:
+def _calls(places: Sequence[EventMessages]) -> Iterator[list[EventMessages]]:
     """Places in order, as many in a call as Redis should do at once; a place is never split."""
-    call: list[Place] = []
+    call: list[EventMessages] = []
     messages = 0
     for place in places:
         assert len(place.messages) <= MAX_MESSAGES, "one position can't carry that many messages"

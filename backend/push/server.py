@@ -6,7 +6,7 @@ from starlette.applications import Starlette
 from backend.kernel.server import Server, configured
 from backend.push.gateway import Gateway
 from backend.push.settings import GatewaySettings
-from backend.push.transport import PushSocket
+from backend.push.uvicorn_protocol import PushSocket
 
 # After the drain only HTTP requests and a few stubborn sockets are left.
 STOP_SECONDS = 5

@@ -8,10 +8,10 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from backend.kernel.money import Currency, Price
-from backend.kernel.pages import Limit
+from backend.kernel.pagination import Limit
 
 Title = Annotated[str, Meta(max_length=120)]
-Place = Annotated[str, Meta(max_length=60)]
+PlaceName = Annotated[str, Meta(max_length=60)]
 Label = Annotated[str, Meta(max_length=40)]
 When = Annotated[datetime, Meta(tz=True)]
 
@@ -25,9 +25,9 @@ class NewShow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     title: Title
     venue: Title
-    city: Place
+    city: PlaceName
     starts_at: When
-    timezone: Place
+    timezone: PlaceName
     category: Label = "other"
 
 
@@ -36,9 +36,9 @@ class ShowChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     title: Title | UnsetType = UNSET
     venue: Title | UnsetType = UNSET
-    city: Place | UnsetType = UNSET
+    city: PlaceName | UnsetType = UNSET
     starts_at: When | UnsetType = UNSET
-    timezone: Place | UnsetType = UNSET
+    timezone: PlaceName | UnsetType = UNSET
     category: Label | UnsetType = UNSET
 
 
@@ -94,7 +94,7 @@ class ShowQuery(msgspec.Struct, frozen=True, rename={"starts_from": "from", "sta
 
     ids: Annotated[str, Meta(max_length=3_700)] | None = None
     q: Annotated[str, Meta(max_length=100)] = ""
-    city: Place | None = None
+    city: PlaceName | None = None
     category: Label | None = None
     owner: str | None = None
     seller: str | None = None

@@ -6,11 +6,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from backend.events.stores import Stores
+from backend.events.resources import Resources
 from backend.kernel import database, idempotency, principal
 from backend.kernel.database import Connection
 from backend.kernel.openapi import describe
-from backend.kernel.pages import Page
+from backend.kernel.pagination import Page
 from backend.kernel.web import if_match, path_id, read_json, read_query, reply
 from backend.tickets import service
 from backend.tickets.errors import ShowNotFound, TicketNotFound
@@ -176,8 +176,8 @@ async def _write(request: Request, user_id: UUID, handler: idempotency.Handler) 
     return response
 
 
-def _state(request: Request) -> Stores:
-    state: Stores = request.state.tickets
+def _state(request: Request) -> Resources:
+    state: Resources = request.state.tickets
     return state
 
 

@@ -11,11 +11,11 @@ from msgspec import UNSET
 from backend.events import outbox
 from backend.kernel.database import Connection
 from backend.kernel.money import CURRENCIES
-from backend.kernel.pages import Page, decode_cursor, page_of
+from backend.kernel.pagination import Page, decode_cursor, page_of
 from backend.kernel.principal import Principal
 from backend.kernel.problems import Unauthorized, invalid
 from backend.kernel.text import clean, clean_optional
-from backend.kernel.zones import check_zone
+from backend.kernel.time_zones import check_zone
 from backend.tickets import queries
 from backend.tickets.errors import (
     NotYourShow,

@@ -17,14 +17,14 @@ from redis.asyncio import Redis
 from backend.events.catalogue import Event
 from backend.events.consumer import Consumer
 from backend.events.relay import Relay
-from backend.events.stores import open_stores
+from backend.events.resources import open_resources
 from backend.events.stream import FIELD, STREAM, Position
-from backend.kernel import database, memory
+from backend.kernel import database, garbage_collection
 from backend.kernel.database import Connection
 from backend.kernel.redis import open_redis
 from backend.kernel.settings import Settings
-from backend.kernel.supervised import running
-from backend.push import log as push
+from backend.kernel.supervisor import running
+from backend.push import push_log as push
 from backend.push.publisher import Publisher
 from loadtests.bench.results import publish
 from loadtests.bench.stores import bare_stores
@@ -51,7 +51,7 @@ from (select array_agg(gen_random_uuid()) as shows from generate_series(1, 100))
 async def measure() -> None:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))
     # As the processes do that these parts run in.
-    memory.settle()
+    garbage_collection.settle()
     async with bare_stores() as (settings, owner):
         redis = open_redis(settings.redis_url, name="bench")
         try:
@@ -120,7 +120,7 @@ async def _consumer(settings: Settings, types: frozenset[str]) -> float:
         return
 
     name = f"bench-{uuid4().hex}"
-    async with open_stores(settings, "orders") as stores:
+    async with open_resources(settings, "orders") as stores:
 
         async def done() -> bool:
             groups = {
@@ -143,7 +143,7 @@ async def _notifier(settings: Settings, redis: Redis) -> tuple[float, float]:
         return int(await redis.hget(push.STATE, "position") or 0) >= told_at(Position(1, EVENTS))  # type: ignore[misc]
 
     log = push.connect(settings.redis_url, timeout_seconds=2)
-    async with open_stores(settings, "tickets") as tickets:
+    async with open_resources(settings, "tickets") as tickets:
         url = settings.noun_database_url("push")
         notifier = Notifier(url, tickets.pool, tickets.redis, Publisher(log))
         began = time.perf_counter()

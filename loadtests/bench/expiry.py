@@ -22,7 +22,7 @@ from backend.kernel.redis import open_redis
 from backend.kernel.settings import Settings, load
 from backend.orders import queries
 from backend.orders.queries import Placing
-from backend.push import log as push
+from backend.push import push_log as push
 from loadtests.bench.results import milliseconds, publish
 from loadtests.bench.stage import free_tickets, quiet
 from loadtests.instance import instance

@@ -45,9 +45,9 @@ def _servers() -> Iterator[tuple[Postgres, Redis]]:
     postgres, redis = Postgres(folder, "bench"), Redis(folder)
     postgres.initialise()
     processes = [
-        subprocess.Popen(
+        subprocess.Popen(  # noqa: S603
             postgres.command(), user=system_user(), cwd="/", stderr=subprocess.DEVNULL
-        ),  # noqa: S603
+        ),
         subprocess.Popen(redis.command(), stdout=subprocess.DEVNULL),  # noqa: S603
     ]
     try:

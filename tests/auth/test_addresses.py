@@ -3,7 +3,7 @@
 import pytest
 from starlette.requests import Request
 
-from backend.kernel.addresses import block, client_ip, networks
+from backend.kernel.client_address import block, client_ip, networks
 
 PROXIES = "10.0.0.0/8, 2001:db8:ffff::/48, 192.0.2.7"
 

@@ -12,8 +12,8 @@ from redis.asyncio import Redis
 from backend.check import invariants
 from backend.check.invariants import Look
 from backend.events.stream import STREAM
-from backend.push.log import STATE
-from backend.push.log import STREAM as PUSH_LOG
+from backend.push.push_log import STATE
+from backend.push.push_log import STREAM as PUSH_LOG
 from tests import factories
 from tests.events.log import publish, record
 from tests.factories import Json
@@ -58,9 +58,8 @@ class Kept(NamedTuple):
             await redis.restore(name, 0, value)
         for entry_id, fields in self.push_log:
             milliseconds, _, number = entry_id.decode().partition("-")
-            await redis.xadd(
-                PUSH_LOG, fields, id=f"{int(milliseconds) - AGE_SECONDS * 1000}-{number}"
-            )  # type: ignore[arg-type]
+            older_id = f"{int(milliseconds) - AGE_SECONDS * 1000}-{number}"
+            await redis.xadd(PUSH_LOG, fields, id=older_id)  # type: ignore[arg-type]
         state: dict[bytes, bytes] = await redis.hgetall(STATE)  # type: ignore[misc]
         older = {
             "born": int(state[b"born"]) - AGE_SECONDS * 10**9,

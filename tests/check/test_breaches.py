@@ -2,23 +2,34 @@
 
 import pytest
 
-from backend.check.units import skewed
+from backend.check.amounts_and_times import skewed
 from tests.check.breaches import (
     access,
-    durable,
-    holds,
-    money,
-    once,
+    amounts_and_times,
+    captures,
+    client_state,
+    durability,
+    guarded_writes,
+    hold_expiry,
     one_winner,
-    published,
-    told,
-    transitions,
-    units,
+    publication,
+    single_effect,
 )
 from tests.check.breaches.breach import Breach
 from tests.check.market import Market
 
-MODULES = (one_winner, money, holds, transitions, published, once, told, access, durable, units)
+MODULES = (
+    one_winner,
+    captures,
+    hold_expiry,
+    guarded_writes,
+    publication,
+    single_effect,
+    client_state,
+    access,
+    durability,
+    amounts_and_times,
+)
 BREACHES = [breach for module in MODULES for breach in module.BREACHES]
 
 

@@ -3,11 +3,11 @@
 import pytest
 
 from backend.check import invariants
+from backend.check.event_stream import SENT_BACK
 from backend.check.evidence import CannotLook
 from backend.check.invariants import INVARIANTS, Look
-from backend.check.log import SENT_BACK
 from backend.events.stream import DEAD_LETTERS, bury
-from backend.push.log import STREAM as PUSH_LOG
+from backend.push.push_log import STREAM as PUSH_LOG
 from tests.check.market import Market, acknowledge_early
 from tests.events.log import record
 from tests.system import System

@@ -25,7 +25,7 @@ END_SECONDS = 15.0
 # What commands, and typer itself, import when they run.
 IMPORTED_WHEN_RUN = (
     "backend.events.relay",
-    "backend.serving",
+    "backend.bootstrap",
     "typer._adapters",
     "uvicorn.loops.uvloop",
     "uvicorn.protocols.http.httptools_impl",

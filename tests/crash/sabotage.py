@@ -12,10 +12,10 @@ from backend.events.consumer import Consumer, Entry
 from backend.events.stream import START, STREAM, EventStream, Position
 from backend.kernel import database, idempotency
 from backend.kernel.database import Connection, Pool
-from backend.payments import settlement
+from backend.payments import payment_flow
 from backend.payments.model import Payment
 from backend.payments.provider import Intent, Provider
-from backend.push import log, publisher
+from backend.push import publisher, push_log
 from backend.push.publisher import Publisher, PublisherState
 from tests.crash.points import caller
 
@@ -95,8 +95,8 @@ def tell_without_position() -> None:
     """What was told is on record in Postgres only, after it was told."""
     state = Publisher.state
     check = "if tonumber(ARGV[6]) > recorded then"
-    assert check in log.PUBLISH
-    setattr(publisher, "PUBLISH", log.PUBLISH.replace(check, "if true then"))  # noqa: B010 - it is Final
+    assert check in push_log.PUBLISH
+    setattr(publisher, "PUBLISH", push_log.PUBLISH.replace(check, "if true then"))  # noqa: B010 - it is Final
 
     async def without(self: Publisher) -> PublisherState:
         found = await state(self)
@@ -130,7 +130,7 @@ def every_attempt_is_current() -> None:
     async def look_away(_connection: Connection, _payment: Payment) -> None:
         return
 
-    setattr(settlement, "_check_current", look_away)  # noqa: B010
+    setattr(payment_flow, "_check_current", look_away)  # noqa: B010
 
 
 FAULTS: dict[str, Callable[[], None]] = {

@@ -4,11 +4,11 @@ import asyncio
 from collections import Counter
 from uuid import UUID, uuid4
 
-from backend.events.stores import Stores
+from backend.events.resources import Resources
 from backend.kernel import database
 from backend.payments import queries
+from backend.payments.payment_flow import PaymentFlow
 from backend.payments.provider import Intent
-from backend.payments.settlement import Settlement
 from tests import factories
 from tests.crash.nursery import Nursery
 from tests.payments import shop as shops
@@ -70,24 +70,24 @@ async def test_a_stale_look_at_a_failed_attempt_leaves_it_failed(system: System)
         await shop.stripe.faults(match="/confirm", fail_next=2)
         assert (await shop.pay(order)).json()["status"] == "started"
         async with shops.worker_context(system) as context:
-            settlement: Settlement = context["settlement"]
-            stores: Stores = context["payments"]
+            payment_flow: PaymentFlow = context["payment_flow"]
+            stores: Resources = context["payments"]
             async with database.connection(stores.pool) as connection:
                 first = await queries.current_attempt(connection, UUID(order["id"]))
             assert first is not None
             await shop.stripe.faults(match="/capture", fail_next=0, latency_ms=300)
-            retrieve = settlement._provider.retrieve
+            retrieve = payment_flow._provider.retrieve
 
             async def slow(intent_id: str) -> Intent:
-                setattr(settlement._provider, "retrieve", retrieve)  # noqa: B010 - mypy takes no assignment to a method
-                assert (await settlement.resume(first, abandoned=True)).payment.status == "failed"
+                setattr(payment_flow._provider, "retrieve", retrieve)  # noqa: B010 - mypy takes no assignment to a method
+                assert (await payment_flow.resume(first, abandoned=True)).payment.status == "failed"
                 paying = asyncio.create_task(shop.pay(order))
                 await until(lambda: shop.stripe.is_intent(order["id"], "requires_capture"))
                 found = await retrieve(intent_id)
                 assert (await paying).json()["status"] == "captured"
                 return found
 
-            setattr(settlement._provider, "retrieve", slow)  # noqa: B010
-            await settlement.resume(first, abandoned=True)
+            setattr(payment_flow._provider, "retrieve", slow)  # noqa: B010
+            await payment_flow.resume(first, abandoned=True)
         assert await shop.attempts(order) == ["failed", "captured"]
         await shop.assert_paid_once(order)

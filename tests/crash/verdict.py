@@ -12,7 +12,7 @@ from uuid import UUID
 
 from backend.check import examine
 from backend.events.stream import DEAD_LETTERS, STREAM, EventStream, Position
-from backend.push import log as push
+from backend.push import push_log as push
 from tests.crash.parts import Parts
 from tests.crash.scenario import PASSWORD, Promise, World
 from workers import expiration, payments

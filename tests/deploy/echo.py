@@ -8,7 +8,7 @@ from pathlib import Path
 
 from starlette.requests import Request
 
-from backend.kernel.addresses import client_ip, networks
+from backend.kernel.client_address import client_ip, networks
 from tests.deploy.nginx import SERVICES, Nginx, ingress
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"

@@ -155,7 +155,7 @@ CASES = [
     ),
     Case(
         "MessagesMissed",
-        {'gittix_push_firehose_gaps_total{instance="a"}': ("+0", "+1")},
+        {'gittix_push_log_gaps_total{instance="a"}': ("+0", "+1")},
         {"instance": "a"},
     ),
     Case("SlowReaders", {'gittix_push_closes_total{reason="reads too slowly"}': ("+1", "+30")}),

@@ -20,7 +20,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from backend import serving
+from backend import bootstrap
 from backend.embedded.postgres import Postgres
 from tests import factories
 from tests.deploy.fleet import Fleet, running
@@ -85,7 +85,7 @@ class Collector:
 async def collecting(port: int) -> AsyncIterator[Collector]:
     collector = Collector()
     app = Starlette(routes=[Route("/v1/traces", collector.receive, methods=["POST"])])
-    async with served(uvicorn.Server(serving.http_config(app, "127.0.0.1", port))):
+    async with served(uvicorn.Server(bootstrap.http_config(app, "127.0.0.1", port))):
         yield collector
 
 

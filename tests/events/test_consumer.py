@@ -13,10 +13,10 @@ import pytest
 from backend.events import consumer as consumers
 from backend.events.catalogue import Event
 from backend.events.consumer import Consumer, Handler
-from backend.events.stores import open_stores
+from backend.events.resources import open_resources
 from backend.events.stream import AGAIN, DEAD_LETTERS, STREAM
 from backend.kernel.database import Connection
-from backend.kernel.supervised import running
+from backend.kernel.supervisor import running
 from tests.events.log import publish, record
 from tests.system import System, until
 
@@ -84,7 +84,7 @@ async def desk(system: System, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
     await rows.execute(
         "create table orders.effects (n int, seq bigint generated always as identity)"
     )
-    async with open_stores(system.settings, "orders") as stores:
+    async with open_resources(system.settings, "orders") as stores:
         yield Desk(system, rows, stores.pool)
 
 

@@ -14,11 +14,11 @@ import pytest
 import redis
 
 from backend.embedded.redis import Redis
-from backend.events.stores import open_stores
+from backend.events.resources import open_resources
 from backend.events.stream import STREAM
 from backend.kernel import lease as leases
-from backend.kernel.supervised import running
-from backend.push import log as push
+from backend.kernel.supervisor import running
+from backend.push import push_log as push
 from backend.push.publisher import Publisher
 from tests.events.log import ids, record_orders
 from tests.system import System, until
@@ -100,7 +100,7 @@ class Cut:
         log = push.connect(self.system.settings.redis_url, timeout_seconds=2)
         async with (
             self.system.part("relay"),
-            open_stores(self.system.settings, "tickets") as tickets,
+            open_resources(self.system.settings, "tickets") as tickets,
         ):
             url = self.system.settings.noun_database_url("push")
             notifier = Notifier(url, tickets.pool, tickets.redis, Publisher(log))

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from backend import serving
-from backend.kernel.stopping import FINISH_SECONDS
+from backend import bootstrap
+from backend.kernel.shutdown import FINISH_SECONDS
 from tests.k8s.rendered import (
     Document,
     Rendered,
@@ -124,9 +124,9 @@ def _own_seconds(container: Document, settings: dict[str, str]) -> float:
     match container.get("args"):
         case ["serve", service, *_]:
             drain = float(settings["DRAIN_SECONDS"]) if service == "push" else 0
-            return float(settings["SHUTDOWN_DELAY_SECONDS"]) + drain + serving.STOP_SECONDS
+            return float(settings["SHUTDOWN_DELAY_SECONDS"]) + drain + bootstrap.STOP_SECONDS
         case ["sandbox", *_]:
-            return float(settings["SHUTDOWN_DELAY_SECONDS"]) + serving.STOP_SECONDS
+            return float(settings["SHUTDOWN_DELAY_SECONDS"]) + bootstrap.STOP_SECONDS
         case ["relay" | "worker", *_]:
             return FINISH_SECONDS
     return float(settings.get("WORKER_SHUTDOWN_SECONDS", 0))

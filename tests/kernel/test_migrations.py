@@ -10,9 +10,9 @@ import asyncpg
 import pytest
 
 from backend.embedded.postgres import Postgres
-from backend.kernel import database, migrations, schema
+from backend.kernel import database, migrations, schema_version
 from backend.kernel.migrations import Migration, MigrationError, migrate, read, state
-from backend.kernel.schema import NotMigrated
+from backend.kernel.schema_version import NotMigrated
 from backend.kernel.settings import NOUNS, with_role
 from tests.system import System
 
@@ -162,14 +162,14 @@ async def test_the_lock_is_a_transactions_own(url: str, shelf: Any) -> None:
 async def told(urls: list[str], known: list[Migration], seconds: float = 0.0) -> list[str]:
     """What somebody who waits for these migrations hears before the database is there."""
     heard: list[str] = []
-    await schema.wait(urls, state(known), seconds=seconds, waiting=heard.append)
+    await schema_version.wait(urls, state(known), seconds=seconds, waiting=heard.append)
     return heard
 
 
 async def test_a_service_waits_until_the_database_is_at_its_version(url: str, shelf: Any) -> None:
     await migrate(url, [FIRST])
     waiting = asyncio.create_task(told([url], [FIRST, SECOND], seconds=10))
-    await asyncio.sleep(2 * schema.POLL_SECONDS)
+    await asyncio.sleep(2 * schema_version.POLL_SECONDS)
     assert not waiting.done()
     await migrate(url, [FIRST, SECOND])
     assert await waiting == ["the database is not migrated to this version"]

@@ -13,8 +13,8 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from backend.bootstrap import http_config
 from backend.kernel.server import DRAINING, Server
-from backend.serving import http_config
 from tests.push.servers import until
 from tests.system import free_port, served
 

@@ -12,7 +12,7 @@ from backend.kernel.settings import SettingsError, load
 
 OFF = """
 import sys
-import backend.cli, backend.serving, workers.main
+import backend.cli, backend.bootstrap, workers.main
 # redis-py looks for OpenTelemetry's metrics by itself, where the packages are installed.
 ours = ("opentelemetry.exporter", "opentelemetry.sdk.trace.export", "google.protobuf")
 assert not [name for name in sys.modules if name.startswith(ours)]

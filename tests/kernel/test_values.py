@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from backend.kernel import money
 from backend.kernel.ids import new_id
-from backend.kernel.pages import decode_cursor, encode_cursor, page_of
+from backend.kernel.pagination import decode_cursor, encode_cursor, page_of
 from backend.kernel.problems import Invalid
 from backend.kernel.text import clean, clean_optional
 

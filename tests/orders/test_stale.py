@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 from prometheus_client import REGISTRY
 
-from backend.events.stores import open_stores
+from backend.events.resources import open_resources
 from tests import factories
 from tests.factories import Json
 from tests.orders.rows import lapse, snapshot
@@ -33,7 +33,7 @@ async def settle(shop: Shop, first: Json) -> Any:
     await shop.stripe.authenticate(first["id"])
     intent = await shop.stripe.intent(first["id"])
     async with worker_context(shop.system) as context:
-        await context["settlement"].resume_intent(intent["id"])
+        await context["payment_flow"].resume_intent(intent["id"])
     await shop.assert_nothing_taken(first)
     return await shop.attempts(first)
 
@@ -51,7 +51,7 @@ async def finish(shop: Shop, first: Json) -> Any:
 
 async def expire(shop: Shop, _first: Json) -> Any:
     """The alarm that was set for the first order."""
-    async with open_stores(shop.system.settings, "orders") as stores:
+    async with open_resources(shop.system.settings, "orders") as stores:
         return await expire_due({"orders": stores, "expiring": asyncio.Lock()}, 17)
 
 

@@ -10,11 +10,11 @@ import httpx
 import msgspec
 from arq.constants import in_progress_key_prefix
 
-from backend.events.stores import open_stores
+from backend.events.resources import open_resources
 from backend.kernel.jobs import open_jobs
+from backend.payments.payment_flow import PaymentFlow
 from backend.payments.provider import Provider
-from backend.payments.sandbox.webhooks import sign
-from backend.payments.settlement import Settlement
+from backend.stripe_sandbox.webhooks import sign
 from tests import factories
 from tests.factories import Json
 from tests.system import STRIPE_KEY, WEBHOOK_SECRET, Person, System, until
@@ -266,8 +266,8 @@ async def worker_context(system: System) -> AsyncIterator[dict[str, Any]]:
     provider = Provider(settings.stripe_api_key, settings.stripe_api_base)
     jobs = open_jobs(settings.redis_url, name="tests-jobs")
     try:
-        async with open_stores(settings, "payments") as stores:
-            yield {"payments": stores, "settlement": Settlement(stores, provider), "redis": jobs}
+        async with open_resources(settings, "payments") as stores:
+            yield {"payments": stores, "payment_flow": PaymentFlow(stores, provider), "redis": jobs}
     finally:
         await provider.close()
         await jobs.aclose()

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 import workers.payments
-from backend.payments import key_queries, provider, queries, settlement
+from backend.payments import idempotency_queries, payment_flow, provider, queries
 from backend.payments.provider import Provider, Refused
 from tests import factories
 from tests.factories import Json
@@ -292,7 +292,7 @@ async def test_money_captured_from_outside_for_an_order_that_ended_is_given_back
 async def test_a_hanging_provider_holds_up_nobody_else(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(settlement, "PAY_SECONDS", 1.0)
+    monkeypatch.setattr(payment_flow, "PAY_SECONDS", 1.0)
     orders = [await shop.order() for _ in range(5)]
     await shop.stripe.faults(match="/confirm", hang=100)
     began = time.monotonic()
@@ -311,8 +311,8 @@ async def test_a_hanging_provider_holds_up_nobody_else(
 
 def test_two_calls_to_the_provider_end_before_an_attempt_is_anybodys() -> None:
     """A process must be done with an attempt before another may take it for abandoned."""
-    assert settlement.PAY_SECONDS < settlement.ABANDONED_SECONDS
-    assert 4 * provider.CALL_SECONDS < settlement.PAY_SECONDS
+    assert payment_flow.PAY_SECONDS < payment_flow.ABANDONED_SECONDS
+    assert 4 * provider.CALL_SECONDS < payment_flow.PAY_SECONDS
 
 
 async def test_a_repeat_of_a_dead_attempts_request_leaves_the_next_attempts_money_alone(
@@ -372,7 +372,7 @@ async def test_a_challenged_request_that_is_repeated_gets_its_secret_again(
         raise SystemError("kill -9")
 
     with monkeypatch.context() as crash:
-        crash.setattr(key_queries, "store_reply", dies)
+        crash.setattr(idempotency_queries, "store_reply", dies)
         assert (
             await shop.pay(order, "pm_card_authenticationRequired", key="3ds")
         ).status_code == 500

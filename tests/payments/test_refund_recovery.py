@@ -33,7 +33,7 @@ async def reconcile(shop: Shop) -> int:
 
 async def handle(shop: Shop, context: dict[str, Any], event: Json) -> None:
     assert (await shop.deliver(event)).status_code == 200
-    await service.handle_webhook(context["payments"], context["settlement"], event["id"])
+    await service.handle_webhook(context["payments"], context["payment_flow"], event["id"])
 
 
 async def dies(*_: Any, **__: Any) -> Any:
@@ -389,14 +389,14 @@ async def test_a_stale_payments_job_does_not_undo_a_refund(
         return await real(*arguments)
 
     async with worker_context(shop.system) as context:
-        settlement = context["settlement"]
+        payment_flow = context["payment_flow"]
         intent = await shop.stripe.intent(order["id"])
         with monkeypatch.context() as slow:
             slow.setattr(queries, step, sleeps)
             # Its connection is its own: the job holds a transaction open, as one that is stopped in the middle does.
-            job = asyncio.create_task(settlement.resume_intent(intent["id"]))
+            job = asyncio.create_task(payment_flow.resume_intent(intent["id"]))
             await asleep.wait()
-        await settlement.resume_intent(intent["id"])
+        await payment_flow.resume_intent(intent["id"])
         await shop.assert_paid_once(order)
         assert (await shop.refund(order)).status_code == 200
         woken.set()

@@ -23,7 +23,7 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from backend.push.app import build_gateway
 from backend.push.gateway import Gateway
-from backend.push.log import Entry, read_entry
+from backend.push.push_log import Entry, read_entry
 from backend.push.server import GatewayServer, uvicorn_config
 from backend.push.settings import GatewaySettings
 from tests.push.watcher import Endpoint, Watcher

@@ -76,7 +76,7 @@ async def test_a_forged_authorization_is_a_subscription_error(
             {"channel": channel, "auth": f"{KEY}:{'0' * 64}", "channel_data": '{"user_id":"ann"}'},
         )
         assert (await client.data("pusher:subscription_error"))["status"] == 401
-        assert list(gateway.gateway.hub.occupied()) == []
+        assert list(gateway.gateway.registry.occupied()) == []
 
 
 async def test_pusher_js_is_told_of_a_forged_authorization(gateway: RunningGateway) -> None:
@@ -102,7 +102,7 @@ async def test_a_signed_in_user_hears_what_is_sent_to_it(gateway: RunningGateway
         await watcher.event("connected")
         await watcher.do("signin")
         await watcher.event("pusher:signin_success")
-        await until(lambda: gateway.gateway.hub.channel("#server-to-user-ann") is not None)
+        await until(lambda: gateway.gateway.registry.channel("#server-to-user-ann") is not None)
         await gateway.call("trigger", "#server-to-user-ann", "hello", {"you": "ann"})
         assert (await watcher.event("hello", "user")).data == {"you": "ann"}
 

@@ -7,10 +7,16 @@ import pusher
 import pytest
 from redis.asyncio import Redis
 
-from backend.push import log as pushlog
 from backend.push import publisher as publishing
-from backend.push.log import DAY_SECONDS, MAX_LENGTH, ONCE_SECONDS, Message
-from backend.push.publisher import HostedPublisher, Place, Publisher, PublishError, PublisherState
+from backend.push import push_log as pushlog
+from backend.push.publisher import (
+    EventMessages,
+    HostedPublisher,
+    Publisher,
+    PublishError,
+    PublisherState,
+)
+from backend.push.push_log import DAY_SECONDS, MAX_LENGTH, ONCE_SECONDS, Message
 from tests.push.servers import APP_ID, HOST, KEY, SECRET, RedisServer, RunningGateway, entries
 from tests.system import free_port
 
@@ -41,7 +47,7 @@ async def test_messages_are_numbered_in_their_channels(
     publisher = Publisher(client)
     assert await publisher.state() == PublisherState(0, 0, 0)
     state = await publisher.publish(
-        [Place(7, [held(a="ü"), held("show-2"), held(a={"_": 1})])], expected_appended=0
+        [EventMessages(7, [held(a="ü"), held("show-2"), held(a={"_": 1})])], expected_appended=0
     )
     assert (state.appended, state.position) == (3, 7)
     assert abs(state.epoch / 1_000 - time.time()) < 5
@@ -60,7 +66,7 @@ async def test_a_message_is_numbered_in_each_of_its_channels(
 ) -> None:
     publisher = Publisher(client)
     messages = [held("show-1"), held("show-1", "ticket-1", n=1), held("ticket-1")]
-    state = await publisher.publish([Place(1, messages)], expected_appended=0)
+    state = await publisher.publish([EventMessages(1, messages)], expected_appended=0)
     assert state.appended == 3
     assert [message["_seq"] for message in published(redis_server, "show-1")] == [1, 2]
     assert published(redis_server, "ticket-1") == [
@@ -71,11 +77,11 @@ async def test_a_message_is_numbered_in_each_of_its_channels(
 
 async def test_a_position_is_published_once(redis_server: RedisServer, client: Redis) -> None:
     publisher = Publisher(client)
-    state = await publisher.publish([Place(7, [held()])], expected_appended=0)
-    assert await publisher.publish([Place(7, [held()])], expected_appended=1) == state
-    assert await publisher.publish([Place(6, [held()])], expected_appended=0) == state
+    state = await publisher.publish([EventMessages(7, [held()])], expected_appended=0)
+    assert await publisher.publish([EventMessages(7, [held()])], expected_appended=1) == state
+    assert await publisher.publish([EventMessages(6, [held()])], expected_appended=0) == state
     assert await publisher.state() == state
-    after = await publisher.publish([Place(8, [])], expected_appended=1)
+    after = await publisher.publish([EventMessages(8, [])], expected_appended=1)
     assert after == PublisherState(state.epoch, 1, 8)
     assert len(published(redis_server)) == 1
 
@@ -85,7 +91,9 @@ async def test_many_positions_in_one_call_are_each_published_once(
 ) -> None:
     monkeypatch.setattr(publishing, "CALL_MESSAGES", 3)
     publisher = Publisher(client)
-    places = [Place(position, [held(n=n) for n in range(position)]) for position in range(1, 5)]
+    places = [
+        EventMessages(position, [held(n=n) for n in range(position)]) for position in range(1, 5)
+    ]
     half = await publisher.publish(places[:2], expected_appended=0)
     assert half == PublisherState(half.epoch, 3, 2)
     assert await publisher.publish(places, expected_appended=half.appended) == PublisherState(
@@ -102,7 +110,7 @@ async def test_beside_a_place_that_is_published_already_only_the_new_ones_are_ap
     redis_server: RedisServer, client: Redis
 ) -> None:
     publisher = Publisher(client)
-    places = [Place(position, [held(n=position)]) for position in range(1, 6)]
+    places = [EventMessages(position, [held(n=position)]) for position in range(1, 6)]
     state = await publisher.publish(places[:3], expected_appended=0)
     # The publisher that follows one whose call seemed to fail knows neither what it appended nor its epoch.
     after = await Publisher(client).publish(places, expected_appended=0)
@@ -115,15 +123,17 @@ async def test_a_tail_that_was_lost_beside_a_published_place_begins_a_new_epoch(
     redis_server: RedisServer, client: Redis
 ) -> None:
     publisher = Publisher(client)
-    state = await publisher.publish([Place(1, [held()])], expected_appended=0)
-    lost = await publisher.publish([Place(1, [held()]), Place(2, [held()])], expected_appended=5)
+    state = await publisher.publish([EventMessages(1, [held()])], expected_appended=0)
+    lost = await publisher.publish(
+        [EventMessages(1, [held()]), EventMessages(2, [held()])], expected_appended=5
+    )
     assert lost.epoch > state.epoch
     assert (lost.appended, lost.position) == (6, 2)
 
 
 async def test_a_flood_is_cut_by_its_messages(redis_server: RedisServer, client: Redis) -> None:
     publisher = Publisher(client)
-    flood = [Place(position, [held(n=n) for n in range(500)]) for position in range(1, 261)]
+    flood = [EventMessages(position, [held(n=n) for n in range(500)]) for position in range(1, 261)]
     await publisher.publish(flood, expected_appended=0)
     kept = entries(redis_server.url)
     first = kept[0].number - len(kept[0].messages)
@@ -138,7 +148,7 @@ async def test_what_is_older_than_a_minute_is_cut(redis_server: RedisServer, cli
     old = held(text="x" * 5_000)
     await client.xadd("gittix:push", {"n": 1, "m": pushlog.pack([old])}, id="1-1")
     await client.hset("gittix:push:state", "n", "1")  # type: ignore[misc]
-    await Publisher(client).publish([Place(1, [held(), held()])], expected_appended=0)
+    await Publisher(client).publish([EventMessages(1, [held(), held()])], expected_appended=0)
     assert [(entry.number, len(entry.messages)) for entry in entries(redis_server.url)] == [(3, 2)]
 
 
@@ -146,13 +156,13 @@ async def test_a_mark_is_published_once_and_moves_no_position(
     redis_server: RedisServer, client: Redis
 ) -> None:
     publisher = Publisher(client)
-    state = await publisher.publish([Place(7, [held()])], expected_appended=0)
+    state = await publisher.publish([EventMessages(7, [held()])], expected_appended=0)
     once = await publisher.publish_once("late", [held(late=True)], expected_appended=1)
     assert once == PublisherState(state.epoch, 2, 7)
     assert await publisher.publish_once("late", [held(late=True)], expected_appended=2) == once
     assert [message["_seq"] for message in published(redis_server)] == [1, 2]
     assert 0 < await client.ttl("gittix:push:once:late") <= ONCE_SECONDS
-    assert await publisher.publish([Place(8, [])], expected_appended=2) == PublisherState(
+    assert await publisher.publish([EventMessages(8, [])], expected_appended=2) == PublisherState(
         state.epoch, 2, 8
     )
 
@@ -161,7 +171,7 @@ async def test_a_mark_is_not_published_when_redis_lost_its_tail(
     redis_server: RedisServer, client: Redis
 ) -> None:
     publisher = Publisher(client)
-    await publisher.publish([Place(7, [held()])], expected_appended=0)
+    await publisher.publish([EventMessages(7, [held()])], expected_appended=0)
     assert await publisher.publish_once("late", [held(late=True)], expected_appended=5) is None
     assert len(published(redis_server)) == 1
     assert not await client.exists("gittix:push:once:late")
@@ -169,12 +179,14 @@ async def test_a_mark_is_not_published_when_redis_lost_its_tail(
 
 async def test_a_lost_tail_begins_a_new_epoch(redis_server: RedisServer, client: Redis) -> None:
     publisher = Publisher(client)
-    state = await publisher.publish([Place(1, [held()])], expected_appended=0)
-    lost = await publisher.publish([Place(2, [held()])], expected_appended=5)
+    state = await publisher.publish([EventMessages(1, [held()])], expected_appended=0)
+    lost = await publisher.publish([EventMessages(2, [held()])], expected_appended=5)
     assert lost.epoch > state.epoch
     assert lost.appended == 6
     assert published(redis_server)[-1] == {"_epoch": lost.epoch, "_seq": 2}
-    assert (await publisher.publish([Place(3, [held()])], expected_appended=6)).epoch == lost.epoch
+    assert (
+        await publisher.publish([EventMessages(3, [held()])], expected_appended=6)
+    ).epoch == lost.epoch
     assert published(redis_server)[-1]["_seq"] == 3
 
 
@@ -182,12 +194,12 @@ async def test_a_forgotten_channel_repeats_no_number(
     redis_server: RedisServer, client: Redis
 ) -> None:
     publisher = Publisher(client)
-    places = [Place(position, [held(), held("show-2")]) for position in range(1, 4)]
+    places = [EventMessages(position, [held(), held("show-2")]) for position in range(1, 4)]
     state = await publisher.publish(places, expected_appended=0)
     [today] = await client.keys("gittix:push:seqs:*")
     assert DAY_SECONDS < await client.ttl(today) <= 2 * DAY_SECONDS
     await client.hdel(today, "show-1")  # type: ignore[misc]
-    await publisher.publish([Place(4, [held(), held()])], expected_appended=state.appended)
+    await publisher.publish([EventMessages(4, [held(), held()])], expected_appended=state.appended)
     # It goes on where the log is.
     assert [message["_seq"] for message in published(redis_server, "show-1")] == [1, 2, 3, 7, 8]
     assert len({message["_epoch"] for message in published(redis_server)}) == 1
@@ -198,14 +210,16 @@ async def test_a_channel_goes_on_where_it_was_yesterday(
 ) -> None:
     publisher = Publisher(client)
     state = await publisher.publish(
-        [Place(1, [held(), held(), held("show-2")])], expected_appended=0
+        [EventMessages(1, [held(), held(), held("show-2")])], expected_appended=0
     )
     [today] = await client.keys("gittix:push:seqs:*")
     prefix, _, day = today.decode().rpartition(":")
     await client.rename(today, f"{prefix}:{int(day) - 1}")
-    state = await publisher.publish([Place(2, [held()])], expected_appended=state.appended)
+    state = await publisher.publish([EventMessages(2, [held()])], expected_appended=state.appended)
     assert published(redis_server)[-1]["_seq"] == 3
-    await publisher.publish([Place(3, [held(), held("show-2")])], expected_appended=state.appended)
+    await publisher.publish(
+        [EventMessages(3, [held(), held("show-2")])], expected_appended=state.appended
+    )
     assert [message["_seq"] for message in published(redis_server)[-2:]] == [4, 2]
 
 
@@ -213,11 +227,13 @@ async def test_an_emptied_redis_begins_a_higher_epoch(
     redis_server: RedisServer, client: Redis
 ) -> None:
     publisher = Publisher(client)
-    state = await publisher.publish([Place(1, [held()])], expected_appended=0)
+    state = await publisher.publish([EventMessages(1, [held()])], expected_appended=0)
     await client.hset("gittix:push:state", "epoch", str(state.epoch + 10**9))  # type: ignore[misc]
-    ahead = await publisher.publish([Place(2, [held()])], expected_appended=1)
+    ahead = await publisher.publish([EventMessages(2, [held()])], expected_appended=1)
     redis_server.flush()
-    emptied = await publisher.publish([Place(3, [held()])], expected_appended=ahead.appended)
+    emptied = await publisher.publish(
+        [EventMessages(3, [held()])], expected_appended=ahead.appended
+    )
     assert emptied.epoch == ahead.epoch + 1
     assert emptied.appended == ahead.appended + 1
 
@@ -233,7 +249,7 @@ async def test_published_messages_reach_pusher_js(gateway: RunningGateway, clien
     async with gateway.watcher("show-1") as watcher:
         await watcher.subscribed("show-1")
         state = await Publisher(client).publish(
-            [Place(1, [held(ticket={"id": "t1"})])], expected_appended=0
+            [EventMessages(1, [held(ticket={"id": "t1"})])], expected_appended=0
         )
         seen = await watcher.event("ticket.held", "show-1")
         assert seen.data == {"_epoch": state.epoch, "_seq": 1, "ticket": {"id": "t1"}}
@@ -245,7 +261,9 @@ async def test_each_channel_of_an_entry_is_told_its_own_number(
     async with gateway.watcher("show-1", "ticket-1") as watcher:
         await watcher.subscribed("ticket-1")
         both = held("show-1", "ticket-1", ticket={"id": "t1"})
-        await Publisher(client).publish([Place(1, [held("ticket-1"), both])], expected_appended=0)
+        await Publisher(client).publish(
+            [EventMessages(1, [held("ticket-1"), both])], expected_appended=0
+        )
         on_show = await watcher.event("ticket.held", "show-1")
         assert (on_show.data["_seq"], on_show.data["ticket"]) == (1, {"id": "t1"})
         assert [
@@ -256,7 +274,7 @@ async def test_each_channel_of_an_entry_is_told_its_own_number(
 async def test_a_redis_that_is_away_is_an_error_in_time() -> None:
     async with pushlog.connect(f"redis://{HOST}:{free_port()}/0", timeout_seconds=0.5) as nowhere:
         with pytest.raises(PublishError):
-            await Publisher(nowhere).publish([Place(1, [held()])], expected_appended=0)
+            await Publisher(nowhere).publish([EventMessages(1, [held()])], expected_appended=0)
 
 
 async def test_the_hosted_publisher_sends_through_the_official_library(
@@ -266,7 +284,9 @@ async def test_the_hosted_publisher_sends_through_the_official_library(
     async with gateway.watcher("show-1") as watcher:
         await watcher.subscribed("show-1")
         messages = [held(at=at) for at in range(12)]
-        assert (await hosted.publish([Place(3, messages)], expected_appended=2)).position == 3
+        assert (
+            await hosted.publish([EventMessages(3, messages)], expected_appended=2)
+        ).position == 3
         assert [(await watcher.event("ticket.held")).data for _ in range(12)] == [
             {"at": at} for at in range(12)
         ]
@@ -279,5 +299,5 @@ async def test_a_hosted_pusher_that_is_away_is_an_error(client: Redis) -> None:
     )
     hosted = HostedPublisher(away)
     with pytest.raises(PublishError):
-        await hosted.publish([Place(1, [held()])], expected_appended=0)
+        await hosted.publish([EventMessages(1, [held()])], expected_appended=0)
     hosted.close()

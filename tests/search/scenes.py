@@ -22,8 +22,8 @@ from backend.orders.model import NewOrder, Order
 from backend.payments import queries as payments
 from backend.payments.errors import PaymentInProgress
 from backend.payments.model import Payment
+from backend.payments.payment_flow import REFUSALS
 from backend.payments.provider import Intent
-from backend.payments.settlement import REFUSALS
 from backend.tickets import queries as ticket_queries
 from backend.tickets import service as tickets
 from backend.tickets.errors import TicketTaken
@@ -144,7 +144,7 @@ def cancel(scene: Scene) -> Script:
 
 
 def begin(scene: Scene) -> Script:
-    """As `Settlement.begin`."""
+    """As `PaymentFlow.begin`."""
     payment_id = new_id()
     begun: list[payments.Begun] = []
 
@@ -174,7 +174,7 @@ def begin(scene: Scene) -> Script:
 
 
 def settle(scene: Scene) -> Script:
-    """As `Settlement._settle`. The payment's own row comes last and is nobody else's: no step of its own, here and below."""
+    """As `PaymentFlow._settle`. The payment's own row comes last and is nobody else's: no step of its own, here and below."""
     payment = _payment(scene)
     intent = Intent("pi_1", "requires_capture", scene.total, "EUR", scene.order_id, "", None)
 
@@ -189,7 +189,7 @@ def settle(scene: Scene) -> Script:
 
 
 def finish(scene: Scene) -> Script:
-    """As `Settlement._finish`."""
+    """As `PaymentFlow._finish`."""
     payment = _payment(scene)
 
     async def complete(connection: Connection) -> str:
@@ -201,7 +201,7 @@ def finish(scene: Scene) -> Script:
 
 
 def fail(scene: Scene) -> Script:
-    """As `Settlement._unpayable`."""
+    """As `PaymentFlow._unpayable`."""
     payment = _payment(scene)
 
     async def give_up(connection: Connection) -> str:

@@ -13,7 +13,7 @@ import workers.main
 import workers.payments
 from backend.events.consumer import Consumer
 from backend.events.relay import Relay
-from backend.events.stores import Stores, open_stores
+from backend.events.resources import Resources, open_resources
 from backend.kernel.database import Connection
 from backend.payments.provider import Provider
 from tests.events.log import turning
@@ -119,8 +119,8 @@ class Stage:
     shop: Shop
     reader: Reader
     pauses: Pauses
-    orders: Stores
-    payments: Stores
+    orders: Resources
+    payments: Resources
     jobs: dict[str, Any]
     relay: Relay
     relay_connection: Connection
@@ -144,7 +144,7 @@ async def stage(system: System, pauses: Pauses) -> AsyncIterator[Stage]:
         await system.start("stripe", "api")
         await shop.stripe.faults(webhooks={"paused": True})
         jobs = await stack.enter_async_context(worker_context(system))
-        orders = await stack.enter_async_context(open_stores(system.settings, "orders"))
+        orders = await stack.enter_async_context(open_resources(system.settings, "orders"))
         relay, relay_connection = await stack.enter_async_context(turning(system))
         yield Stage(
             system,

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 from prometheus_client import REGISTRY
 
-from backend.events.stores import open_stores
+from backend.events.resources import open_resources
 from backend.kernel.jobs import QUEUE, open_jobs
 from backend.kernel.lease import lease
-from backend.kernel.supervised import running
+from backend.kernel.supervisor import running
 from backend.payments.queries import MAX_TRIES
 from tests import factories
 from tests.orders.rows import lapse
@@ -29,8 +29,8 @@ def waiting(of: str) -> tuple[float | None, float | None]:
 async def watching(system: System) -> Any:
     jobs = open_jobs(system.settings.redis_url, name="tests-jobs")
     async with (
-        open_stores(system.settings, "orders") as orders,
-        open_stores(system.settings, "payments") as paying,
+        open_resources(system.settings, "orders") as orders,
+        open_resources(system.settings, "payments") as paying,
     ):
         url = system.settings.noun_database_url("payments")
         yield Backlog(url, Pools(orders.pool, paying.pool), jobs)

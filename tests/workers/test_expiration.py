@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from backend.events.catalogue import Event, data_of
-from backend.events.stores import open_stores
+from backend.events.resources import open_resources
 from backend.kernel.jobs import QUEUE, open_jobs
 from tests import factories
 from tests.events.log import stream
@@ -30,7 +30,7 @@ async def published(system: System, type: str) -> Event | None:
 
 
 async def expire_due(system: System) -> int:
-    async with open_stores(system.settings, "orders") as stores:
+    async with open_resources(system.settings, "orders") as stores:
         return await expiration.expire_due({"orders": stores, "expiring": asyncio.Lock()}, 1)
 
 

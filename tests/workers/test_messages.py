@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from backend.events.catalogue import TYPES, Envelope, Event
-from backend.push.log import Message
+from backend.push.push_log import Message
 from workers.messages import UnknownEvent, told_of
 
 NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)

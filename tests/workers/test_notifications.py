@@ -12,12 +12,12 @@ import pytest
 
 import workers.notifications
 from backend.events.catalogue import Event, data_of
-from backend.events.letters import all_letters, find_letters, redrive
-from backend.events.stores import open_stores
+from backend.events.dead_letters import all_letters, find_letters, redrive
+from backend.events.resources import open_resources
 from backend.events.stream import DEAD_LETTERS, Position
 from backend.kernel import lease as leases
-from backend.kernel.supervised import running
-from backend.push import log as push
+from backend.kernel.supervisor import running
+from backend.push import push_log as push
 from backend.push.publisher import Publisher
 from tests import factories
 from tests.events.log import record_orders
@@ -46,7 +46,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 @asynccontextmanager
 async def notifying(system: System) -> AsyncIterator[Notifier]:
     log = push.connect(system.settings.redis_url, timeout_seconds=2)
-    async with open_stores(system.settings, "tickets") as tickets:
+    async with open_resources(system.settings, "tickets") as tickets:
         url = system.settings.noun_database_url("push")
         notifier = Notifier(url, tickets.pool, tickets.redis, Publisher(log))
         async with running(("notifier", notifier.run)):

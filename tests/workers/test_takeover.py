@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from backend.events.stream import STREAM
-from backend.push import log as push
+from backend.push import push_log as push
 from tests.embedded.running import clean_environment
 from tests.events.log import numbers, record, record_orders
 from tests.system import System, until

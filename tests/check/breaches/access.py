@@ -3,7 +3,7 @@
 from uuid import uuid4
 
 from tests.check.breaches.breach import Breach, of_order, sql
-from tests.check.breaches.told import newest, tell
+from tests.check.breaches.client_state import newest, tell
 from tests.check.market import Market
 
 

@@ -1,0 +1,207 @@
+"""The services as applications: each for a process of its own, and all of them for one process.
+
+What `gittix serve` runs. A service refuses to be built when the environment lacks something that it needs. `shop` is what a
+visitor's browser asks for first: the pages, and the document of the whole API, which no single service knows.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
+
+from backend import static_site
+from backend.auth import app as auth
+from backend.auth import routes as auth_routes
+from backend.kernel import garbage_collection, web
+from backend.kernel.client_address import networks
+from backend.kernel.peer_processes import parse_peers
+from backend.kernel.principal import TokenVerifier, load_public_keys
+from backend.kernel.rate_limit import WriteLimit
+from backend.kernel.server import Server, configured
+from backend.kernel.settings import Settings, SettingsError, load
+from backend.orders import app as orders
+from backend.orders import routes as order_routes
+from backend.payments import app as payments
+from backend.payments import routes as payment_routes
+from backend.push import routes
+from backend.push.app import build_gateway
+from backend.push.client import pusher_client
+from backend.push.server import GatewayServer, uvicorn_config
+from backend.push.settings import GatewaySettings
+from backend.tickets import app as tickets
+from backend.tickets import routes as ticket_routes
+
+NOUNS = ("auth", "tickets", "orders", "payments", "push")
+# As the API's document tells of them.
+ROUTES = (
+    *auth_routes.ROUTES,
+    *ticket_routes.routes,
+    *order_routes.routes,
+    *payment_routes.routes,
+    *routes.routes,
+)
+NEEDS: Mapping[str, tuple[str, ...]] = {
+    "auth": auth.NEEDS,
+    "tickets": tickets.NEEDS,
+    "orders": orders.NEEDS,
+    "payments": payments.NEEDS,
+    "push": (*routes.NEEDS, "redis_url"),
+    "shop": ("frontend_folder", "pusher_key", "pusher_host"),
+}
+STOP_SECONDS = 10
+WRITES_PER_MINUTE = 600
+
+
+def settings_for(name: str, environ: Mapping[str, str]) -> Settings:
+    """Settings for one service, or for `api`, which is all of them. Raises SettingsError."""
+    nouns = NOUNS if name == "api" else (name,)
+    needs = dict.fromkeys(need for noun in nouns for need in NEEDS[noun])
+    if environ.get("PUSH_BACKEND") == "pusher":
+        # Hosted Pusher's address follows from its cluster.
+        needs.pop("pusher_host", None)
+    return load(environ, needs=needs)
+
+
+def build(name: str, settings: Settings) -> Starlette:
+    """The application of one service; `api` is all of them but the gateway. Raises SettingsError."""
+    if name == "push":
+        return _push(settings)
+    if name == "shop":
+        return _shop(settings)
+    makers: dict[str, Callable[[], web.Service]] = {
+        # Starlette tries route after route, and a rush is one of orders.
+        "orders": lambda: orders.service(settings),
+        "tickets": lambda: tickets.service(settings),
+        "auth": lambda: auth.service(settings, end_sockets=_end_sockets(settings)),
+        "payments": lambda: payments.service(settings),
+    }
+    if name == "api":
+        makers["push"] = lambda: routes.service(settings)
+        return _web(
+            [make() for make in makers.values()], settings, _pages(settings), described=ROUTES
+        )
+    return _web([makers[name]()], settings, [Route("/", _to_docs, include_in_schema=False)])
+
+
+async def serve(name: str, settings: Settings, *, host: str, port: int) -> None:
+    """Serve until a signal asks to stop; requests under way are finished."""
+    app = build(name, settings)
+    garbage_collection.settle()
+    delay = settings.shutdown_delay_seconds
+    if name == "push":
+        await GatewayServer(uvicorn_config(app, host, port), delay_seconds=delay).serve()
+    else:
+        await Server(http_config(app, host, port), delay_seconds=delay).serve()
+
+
+def http_config(app: Any, host: str, port: int) -> uvicorn.Config:
+    """For an application without sockets."""
+    return configured(app, host=host, port=port, ws="none", stop_seconds=STOP_SECONDS)
+
+
+def _web(
+    services: list[web.Service],
+    settings: Settings,
+    pages: Sequence[BaseRoute] = (),
+    described: Sequence[BaseRoute] = (),
+) -> Starlette:
+    return web.build(
+        services,
+        verifier=_verifier(settings),
+        origins=settings.origins,
+        secure=settings.secure_cookies,
+        bounds=_bounds(settings),
+        routes=pages,
+        described=described,
+        peers=parse_peers("api", settings.ops_peers),
+    )
+
+
+def _shop(settings: Settings) -> Starlette:
+    return web.build(
+        [],
+        verifier=None,
+        secure=settings.secure_cookies,
+        routes=static_site.routes(Path(settings.frontend_folder), settings),
+        described=ROUTES,
+    )
+
+
+def _pages(settings: Settings) -> list[BaseRoute]:
+    """The shop, where this process was given one."""
+    if settings.frontend_folder:
+        return static_site.routes(Path(settings.frontend_folder), settings)
+    return [Route("/", _to_docs, include_in_schema=False)]
+
+
+async def _to_docs(_request: Request) -> Response:
+    """Who opens the bare address meets a page."""
+    return RedirectResponse("/api/docs")
+
+
+def _bounds(settings: Settings) -> list[Middleware]:
+    if settings.rate_limits == "off":
+        return []
+    return [
+        Middleware(
+            WriteLimit,
+            per_minute=WRITES_PER_MINUTE,
+            proxies=networks(settings.trusted_proxies),
+            unlimited=frozenset({"/api/payments/webhook"}),
+        )
+    ]
+
+
+def _push(settings: Settings) -> Starlette:
+    """The gateway and the routes that authorize its clients, on one port."""
+    gateway = build_gateway(
+        GatewaySettings(
+            app_id=settings.pusher_app_id,
+            key=settings.pusher_key,
+            secret=settings.pusher_secret,
+            redis_url=settings.redis_url,
+            drain_seconds=settings.drain_seconds,
+        )
+    )
+    api = _web([routes.service(settings)], settings)
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:
+        async with (
+            api.router.lifespan_context(app) as ours,
+            gateway.router.lifespan_context(app) as theirs,
+        ):
+            checks = {**(ours or {})["checks"], **(theirs or {})["checks"]}
+            yield {**(ours or {}), **(theirs or {}), "checks": checks}
+
+    both = Starlette(routes=[*gateway.routes, Mount("/", app=api)], lifespan=lifespan)
+    both.state.settings = gateway.state.settings
+    return both
+
+
+def _verifier(settings: Settings) -> TokenVerifier:
+    try:
+        keys = load_public_keys(settings.jwt_public_keys)
+    except ValueError as fault:
+        raise SettingsError("JWT_PUBLIC_KEYS must be Ed25519 public keys in PEM") from fault
+    return TokenVerifier(keys, issuer=settings.jwt_issuer, audience=settings.jwt_audience)
+
+
+def _end_sockets(settings: Settings) -> Callable[[UUID], Any] | None:
+    if not (settings.pusher_app_id and settings.pusher_key and settings.pusher_secret):
+        return None
+    client = pusher_client(settings)
+
+    async def end(user_id: UUID) -> None:
+        await asyncio.to_thread(client.terminate_user_connections, str(user_id))
+
+    return end

@@ -1,0 +1,81 @@
+"""The Stripe sandbox: a stateful double of the part of Stripe's API that GitTix uses, over HTTP, as a process of its own.
+
+The official `stripe` library is its client, with only the base address changed. Its invariants are Stripe's: money
+is captured at most once an intent and never beyond what was authorised, refunds never exceed what was captured, a key
+gives one reply, and every change leaves an event in the same transaction. Bind it to loopback. A request told to hang
+keeps its connection, so give uvicorn a `timeout_graceful_shutdown`.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import httpx
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from backend.stripe_sandbox.controls import sandbox_routes
+from backend.stripe_sandbox.errors import ApiError, Broken, InvalidParams
+from backend.stripe_sandbox.faults import Faults
+from backend.stripe_sandbox.ledger import Ledger
+from backend.stripe_sandbox.queries import random_text
+from backend.stripe_sandbox.routes import api_routes
+from backend.stripe_sandbox.serving import Sandbox
+from backend.stripe_sandbox.settings import SandboxSettings
+from backend.stripe_sandbox.webhooks import Courier
+
+__all__ = ["SandboxSettings", "build"]
+
+
+def build(settings: SandboxSettings) -> Starlette:
+    """Wire the sandbox as an ASGI app; the ledger's file is opened when its lifespan starts."""
+
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[Mapping[str, Any]]:
+        ledger = Ledger(
+            settings.database,
+            clock=settings.clock,
+            webhooks=settings.webhook_url is not None,
+            max_waiting=settings.max_waiting_jobs,
+        )
+        faults = Faults()
+        timeout = httpx.Timeout(settings.webhook_timeout_seconds)
+        # trust_env: a proxy of the machine must not see webhooks that go to loopback.
+        async with httpx.AsyncClient(timeout=timeout, trust_env=False) as client:
+            courier = Courier(settings, ledger, faults, client)
+            delivering = asyncio.create_task(courier.run(), name="sandbox-webhooks")
+            try:
+                yield {"sandbox": Sandbox(settings, ledger, faults, courier)}
+            finally:
+                delivering.cancel()
+                with suppress(asyncio.CancelledError):
+                    await delivering
+                await ledger.close()
+
+    return Starlette(
+        routes=[*api_routes, *sandbox_routes],
+        exception_handlers={ApiError: _explain, HTTPException: _unrecognized, Exception: _broken},
+        lifespan=lifespan,
+    )
+
+
+def _explain(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, ApiError)
+    return _reply(error, error.status)
+
+
+def _unrecognized(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    message = f"Unrecognized request URL ({request.method}: {request.url.path}). Please see https://stripe.com/docs."
+    return _reply(InvalidParams(message), 404 if error.status_code == 405 else error.status_code)
+
+
+def _broken(_request: Request, _error: Exception) -> Response:
+    return _reply(Broken(), 500)
+
+
+def _reply(error: ApiError, status: int) -> Response:
+    return JSONResponse(error.body, status, {"Request-Id": f"req_{random_text(14)}"})

@@ -1,0 +1,62 @@
+"""The knobs that make the sandbox misbehave on purpose. In memory: a restart heals it."""
+
+from typing import Annotated, Any
+
+import msgspec
+
+from backend.stripe_sandbox.execution import Failure
+
+_Count = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
+_Millis = Annotated[int, msgspec.Meta(ge=0, le=600_000)]
+
+
+class WebhookFaults(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    paused: bool = False
+    delay_ms: _Millis = 0
+    duplicate: bool = False
+    shuffle: bool = False
+
+
+class FaultSettings(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """`match` narrows `latency_ms`, `hang` and `fail_next` to requests whose line ("POST /v1/…/capture") contains it."""
+
+    match: str = ""
+    latency_ms: _Millis = 0
+    # How many requests are performed and never answered.
+    hang: _Count = 0
+    # How many requests answer 500, and on which side of their effect.
+    fail_next: _Count = 0
+    fail_when: Failure = "before"
+    webhooks: WebhookFaults = msgspec.field(default_factory=WebhookFaults)
+
+
+class Faults:
+    def __init__(self) -> None:
+        self.current = FaultSettings()
+
+    def change(self, body: bytes) -> FaultSettings:
+        """Turn the knobs that the JSON names, leave the others; raises `msgspec.ValidationError`."""
+        given = msgspec.json.decode(body, type=dict[str, Any])
+        settings = msgspec.to_builtins(self.current)
+        webhooks = {**settings["webhooks"], **given.pop("webhooks", {})}
+        self.current = msgspec.convert({**settings, **given, "webhooks": webhooks}, FaultSettings)
+        return self.current
+
+    def clear(self) -> None:
+        self.current = FaultSettings()
+
+    def take_latency(self, line: str) -> float:
+        """Read the seconds to wait before this request is performed."""
+        return self.current.latency_ms / 1000 if self.current.match in line else 0.0
+
+    def take_failure(self, line: str) -> Failure | None:
+        if not self.current.fail_next or self.current.match not in line:
+            return None
+        self.current.fail_next -= 1
+        return self.current.fail_when
+
+    def take_hang(self, line: str) -> bool:
+        if not self.current.hang or self.current.match not in line:
+            return False
+        self.current.hang -= 1
+        return True

@@ -1,0 +1,67 @@
+"""I3. Holds, orders and reservations that outlive their time."""
+
+from backend.push import push_log as push
+from tests.check.breaches.breach import Breach, change, of_order, sql, together
+from tests.check.market import Market
+
+
+async def empty_the_push_log(market: Market) -> None:
+    await market.redis.delete(push.STREAM)
+
+
+BREACHES = [
+    Breach(
+        "I3",
+        "a hold never ended",
+        sql(
+            f"update tickets.tickets set held_until = now() - interval '1 minute' where order_id = {of_order('pending')}",
+            f"update orders.orders set expires_at = now() - interval '1 minute' where id = {of_order('pending')}",
+        ),
+        "is still held for order",
+    ),
+    Breach(
+        "I3",
+        "an unpaid order stays",
+        sql(
+            f"update orders.orders set expires_at = now() - interval '1 minute' where id = {of_order('pending')}"
+        ),
+        "is still pending",
+    ),
+    Breach(
+        "I3",
+        "a hold outlives its order",
+        sql(
+            f"update tickets.tickets set held_until = held_until + interval '9 hours' where order_id = {of_order('pending')}"
+        ),
+        "but its order",
+    ),
+    Breach(
+        "I3",
+        "a reservation never ends",
+        together(
+            empty_the_push_log,
+            change(
+                "order",
+                "status = 'confirmed'",
+                "status = 'awaiting_payment'",
+                event="order.confirmed",
+            ),
+            change(
+                "ticket",
+                "status = 'reserved', held_until = null, updated_at = now() - interval '20 minutes'",
+                f"order_id = {of_order('confirmed')}",
+                event="ticket.reserved",
+            ),
+        ),
+        "is reserved for order",
+    ),
+    Breach(
+        "I3",
+        "readers go by the status alone",
+        sql(
+            "create or replace function tickets.effective_status(p_status text, p_held_until timestamptz, p_now timestamptz)"
+            " returns text language sql immutable parallel safe return p_status"
+        ),
+        "a hold that ended a moment ago reads as held",
+    ),
+]

@@ -1,0 +1,217 @@
+"""What a process without an API tells operators: whether it turns, whether it is ready and why not, its metrics."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from pathlib import Path
+
+import httpx
+import pytest
+
+from backend.events.relay import LEASE, Relay
+from backend.kernel import health, supervisor
+from backend.kernel.health import Check, NotReady
+from backend.kernel.lease import lease
+from backend.kernel.redis import open_redis
+from backend.kernel.settings import Settings, SettingsError
+from backend.kernel.supervisor import alive, heartbeat, running
+from tests.embedded.running import GITTIX, clean_environment
+from tests.system import System, free_port
+
+
+@asynccontextmanager
+async def asking(**checks: Check) -> AsyncIterator[httpx.AsyncClient]:
+    port = free_port()
+    async with (
+        health.served(Settings(ops_port=port)) as readiness,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client,
+    ):
+        with readiness.by(checks):
+            yield client
+
+
+async def passes() -> None: ...
+
+
+async def test_a_process_is_live_while_it_is_not_ready_and_says_why() -> None:
+    async def fails() -> None:
+        raise NotReady("the cellar is flooded")
+
+    async def raises() -> None:
+        raise ConnectionRefusedError("nobody there")
+
+    async with asking(redis=passes, cellar=fails, database=raises) as client:
+        assert (await client.get("/healthz")).status_code == 200
+        ready = await client.get("/readyz")
+    assert ready.status_code == 503
+    assert ready.json() == {
+        "status": "not ready",
+        "checks": {
+            "redis": "ok",
+            "cellar": "the cellar is flooded",
+            "database": "ConnectionRefusedError: nobody there",
+        },
+    }
+
+
+async def test_a_process_is_not_ready_while_it_starts_or_ends() -> None:
+    port = free_port()
+    async with (
+        health.served(Settings(ops_port=port)) as readiness,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client,
+    ):
+
+        async def told() -> tuple[int, dict[str, str]]:
+            ready = await client.get("/readyz")
+            return ready.status_code, ready.json()["checks"]
+
+        assert await told() == (503, {"process": "starting"})
+        with readiness.by({"redis": passes}):
+            assert await told() == (200, {"redis": "ok"})
+        assert await told() == (503, {"process": "draining"})
+        assert (await client.get("/healthz")).status_code == 200
+
+
+async def test_a_check_that_hangs_is_a_reason_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "READY_SECONDS", 0.05)
+    async with asking(database=asyncio.Event().wait) as client:  # type: ignore[arg-type]
+        ready = await client.get("/readyz")
+    assert (ready.status_code, ready.json()["checks"]["database"][:12]) == (503, "TimeoutError")
+
+
+async def test_metrics_are_shown() -> None:
+    heartbeat("seen in metrics")
+    async with asking() as client:
+        shown = await client.get("/metrics")
+    assert shown.headers["content-type"].startswith("text/plain")
+    assert 'gittix_task_heartbeat_timestamp_seconds{task="seen in metrics"}' in shown.text
+
+
+async def test_nothing_listens_without_a_port() -> None:
+    async with health.served(Settings()):
+        assert not [task for task in asyncio.all_tasks() if task.get_name() == "operations"]
+
+
+async def test_a_unix_socket_is_its_owners_and_replaces_one_that_was_left(tmp_path: Path) -> None:
+    path = tmp_path / "relay.sock"
+    path.touch()
+    async with health.served(Settings(ops_host=str(path))) as readiness:
+        assert path.stat().st_mode & 0o777 == 0o600
+        async with httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(uds=str(path))) as client:
+            with readiness.by({}):
+                assert (await client.get("http://relay/readyz")).json() == {
+                    "status": "ready",
+                    "checks": {},
+                }
+
+
+async def test_an_address_in_use_is_told_with_what_to_do() -> None:
+    port = free_port()
+    async with health.served(Settings(ops_port=port)):
+        with pytest.raises(SettingsError, match=f"127.0.0.1:{port} .*set OPS_HOST and OPS_PORT"):
+            async with health.served(Settings(ops_port=port)):
+                pass
+
+
+async def test_a_loop_is_ready_from_its_first_turn_until_it_fails() -> None:
+    check = alive("a loop")
+    with pytest.raises(NotReady, match="first turn"):
+        await check()
+    turn, failure = asyncio.Event(), asyncio.Event()
+
+    async def work() -> None:
+        heartbeat("a loop", "active")
+        turn.set()
+        await failure.wait()
+        raise RuntimeError("out of paper")
+
+    async with running(("a loop", work)):
+        await turn.wait()
+        assert await check() == "active"
+        turn.clear()
+        failure.set()
+        await asyncio.sleep(0.01)
+        with pytest.raises(NotReady, match=r"started again: .*out of paper"):
+            await check()
+
+
+async def test_a_loop_that_has_fallen_silent_is_not_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    heartbeat("a silent loop")
+    assert await alive("a silent loop")() is None
+    monkeypatch.setattr(supervisor, "SILENT_SECONDS", 0.0)
+    with pytest.raises(NotReady, match="not been heard of for 0 s"):
+        await alive("a silent loop")()
+
+
+async def test_relays_are_ready_whether_standing_by_or_active(system: System) -> None:
+    url = system.settings.noun_database_url("relay")
+    redis = open_redis(system.settings.redis_url, name="readiness")
+    relay = Relay(url, redis)
+    try:
+        async with AsyncExitStack() as stack:
+            async with lease(url, LEASE, name="rival"):
+                await stack.enter_async_context(running(("relay", relay.run)))
+                assert await says(relay, "standby") == {
+                    "database": "ok",
+                    "redis": "ok",
+                    "relay": "standby",
+                }
+            assert await says(relay, "active") == {
+                "database": "ok",
+                "redis": "ok",
+                "relay": "active",
+            }
+    finally:
+        await redis.aclose()
+
+
+@pytest.mark.parametrize("command", [["relay"], ["worker"], ["worker", "jobs"]], ids=" ".join)
+async def test_the_commands_are_ready_with_all_that_they_run(
+    system: System, command: list[str]
+) -> None:
+    loops = {
+        "relay": {"relay"},
+        "worker": {
+            "jobs.arq",
+            "consumers.consumer-expiration",
+            "consumers.consumer-payments",
+            "notifier.notifier",
+        },
+        "worker jobs": {"jobs.arq"},
+    }[" ".join(command)]
+    port = str(free_port())
+    process = await asyncio.create_subprocess_exec(
+        *GITTIX, *command, env=clean_environment() | system.environment | {"OPS_PORT": port}
+    )
+    try:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+            ready = await until_ready(client)
+            assert loops <= ready.keys()
+            assert any(name.endswith("database") for name in ready)
+            assert any(name.endswith("redis") for name in ready)
+            assert (await client.get("/healthz")).json() == {"status": "ok"}
+            assert "gittix_task_heartbeat_timestamp_seconds" in (await client.get("/metrics")).text
+    finally:
+        process.terminate()
+        assert await asyncio.wait_for(process.wait(), 15) == 0
+
+
+async def says(relay: Relay, word: str) -> dict[str, str]:
+    """Its checks, once it calls itself that."""
+    async with asyncio.timeout(10), asking(**relay.checks()) as client:
+        while True:
+            checks: dict[str, str] = (await client.get("/readyz")).json()["checks"]
+            if checks["relay"] == word:
+                return checks
+            await asyncio.sleep(0.02)
+
+
+async def until_ready(client: httpx.AsyncClient) -> dict[str, str]:
+    async with asyncio.timeout(20):
+        while True:
+            with suppress(httpx.TransportError):
+                ready = await client.get("/readyz")
+                if ready.status_code == 200:
+                    checks: dict[str, str] = ready.json()["checks"]
+                    return checks
+            await asyncio.sleep(0.05)
