@@ -79,7 +79,7 @@ class Call:
 
 async def trigger(call: Call) -> Any:
     event: Event = call.json(Event)
-    await call.gateway.log_reader.append(_message(event, call.gateway.settings))
+    await call.gateway.publish(_message(event, call.gateway.settings))
     if event.info is None:
         return {}
     return {"channels": {name: _info(call.gateway, name, event.info) for name in event.targets()}}
@@ -90,9 +90,7 @@ async def trigger_batch(call: Call) -> Any:
     if len(batch) > MAX_BATCH:
         raise ApiError(400, f"at most {MAX_BATCH} events in a batch")
     if batch:
-        await call.gateway.log_reader.append(
-            *[_message(event, call.gateway.settings) for event in batch]
-        )
+        await call.gateway.publish(*[_message(event, call.gateway.settings) for event in batch])
     if all(event.info is None for event in batch):
         return {}
     return {"batch": [_info(call.gateway, event.targets()[0], event.info or "") for event in batch]}
@@ -126,7 +124,7 @@ async def terminate_connections(call: Call) -> Any:
     user_id = call.path["user_id"]
     if not protocol.is_user_id(user_id):
         raise ApiError(400, "invalid user id")
-    await call.gateway.log_reader.append(pushlog.termination(user_id))
+    await call.gateway.publish(pushlog.termination(user_id))
     return {}
 
 

@@ -38,13 +38,14 @@ def build_gateway(settings: GatewaySettings) -> Starlette:
 @asynccontextmanager
 async def _lifespan(settings: GatewaySettings, app: Starlette) -> AsyncIterator[dict[str, Any]]:  # noqa: ARG001
     log_reader = PushLogReader(settings.redis_url, timeout_seconds=settings.redis_timeout_seconds)
-    gateway = Gateway(settings, log_reader)
+    broadcast = Broadcast(backend=log_reader)
+    gateway = Gateway(settings, log_reader, broadcast)
     async with (
-        Broadcast(backend=log_reader) as broadcast,
+        broadcast,
         broadcast.subscribe(CHANNEL) as subscription,
         running(
             (TASK, log_reader.read),
-            ("push delivery", partial(gateway.deliver, subscription)),
+            ("push delivery", partial(gateway.deliver, subscription.get)),
             max_delay=MAX_DELAY_SECONDS,
         ),
     ):

@@ -18,7 +18,7 @@ from backend.push.push_log import Message
 from backend.push.settings import GatewaySettings
 from backend.push.uvicorn_protocol import PushSocket
 
-Append = Callable[[Message], Awaitable[None]]
+Publish = Callable[[Message], Awaitable[None]]
 UNAUTHORIZED_STATUS: Final = 401
 REFUSED_STATUS: Final = 400
 LIMIT_STATUS: Final = 4100
@@ -48,11 +48,11 @@ class Connection(Subscriber):
     """A subscriber that listens to its client."""
 
     __slots__ = (
-        "_append",
         "_client_events",
         "_loop",
         "_messages",
         "_pinged_at",
+        "_publish",
         "_registry",
         "_settings",
         "_socket",
@@ -66,13 +66,13 @@ class Connection(Subscriber):
         socket: PushSocket,
         registry: ChannelRegistry,
         settings: GatewaySettings,
-        append: Append,
+        publish: Publish,
     ) -> None:
         super().__init__(socket_id, socket, registry.flusher)
         self._socket = socket
         self._registry = registry
         self._settings = settings
-        self._append = append
+        self._publish = publish
         self._loop = asyncio.get_running_loop()
         now = self._loop.time()
         rate = settings.client_events_per_second
@@ -224,7 +224,7 @@ class Connection(Subscriber):
                 (channel,), envelope.event, data, excluded=self.socket_id, user_id=user_id
             )
             try:
-                await self._append(message)
+                await self._publish(message)
             except PushLogUnavailable:
                 self.send(protocol.error(ErrorCode.OVER_CAPACITY, "try again later", channel))
         else:

@@ -10,10 +10,11 @@ import math
 import random
 import secrets
 import time
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
 
 import structlog
+from broadcaster import Broadcast, Event
 from starlette.websockets import WebSocket
 
 from backend.kernel import tracing
@@ -21,7 +22,7 @@ from backend.kernel.health import Check, NotReady
 from backend.push import protocol
 from backend.push.channels import ChannelRegistry
 from backend.push.connection import Connection
-from backend.push.log_reader import Batch, PushLogReader
+from backend.push.log_reader import CHANNEL, Batch, PushLogReader
 from backend.push.metrics import GAPS, LAG, OPENED, SOCKETS
 from backend.push.protocol import Close
 from backend.push.push_log import Entry, Message
@@ -37,9 +38,12 @@ log = structlog.get_logger()
 
 
 class Gateway:
-    def __init__(self, settings: GatewaySettings, log_reader: PushLogReader) -> None:
+    def __init__(
+        self, settings: GatewaySettings, log_reader: PushLogReader, broadcast: Broadcast
+    ) -> None:
         self.settings = settings
         self.log_reader = log_reader
+        self._broadcast = broadcast
         self.registry = ChannelRegistry()
         self.draining = False
         self._connections: set[Connection] = set()
@@ -54,7 +58,7 @@ class Gateway:
             socket.close(refusal, refusal.name.replace("_", " ").lower())
             return
         connection = Connection(
-            _new_socket_id(), socket, self.registry, self.settings, self.log_reader.append
+            _new_socket_id(), socket, self.registry, self.settings, self.publish
         )
         self._connections.add(connection)
         SOCKETS.inc()
@@ -67,11 +71,15 @@ class Gateway:
             SOCKETS.dec()
             connection.end()
 
-    async def deliver(self, subscription: Any) -> None:
-        """Carry batches from broadcaster's subscription to the sockets, for ever."""
+    async def publish(self, *messages: Message) -> None:
+        """Publish messages to every gateway, at once or not at all. Raises PushLogUnavailable."""
+        await self._broadcast.publish(CHANNEL, messages)
+
+    async def deliver(self, next_event: Callable[[], Awaitable[Event]]) -> None:
+        """Deliver batches from broadcaster's subscription to the sockets, for ever."""
         while True:
-            event = await subscription.get()
-            batch: Batch = event.message
+            batch = await next_event()
+            assert isinstance(batch, Batch), "the push log reader is broadcaster's only backend"
             try:
                 await self._deliver(batch)
             except Exception:

@@ -1,8 +1,8 @@
-"""The one subscription of a gateway process: the push log, read in batches and handed on through broadcaster.
+"""The broadcaster backend of a gateway process: it appends messages to the push log and reads the log in batches.
 
-Our own backend, because the stock one goes silent for good after a Redis restart. The reader keeps its last id, so
-whatever is still in the log after an outage is delivered; what it can prove to have missed is told (`Batch.gap`),
-never skipped over. At most `MAX_BATCHES` wait between the reader and the consumer, who calls `Batch.done`.
+Broadcaster's own Redis backends stop delivering after a Redis restart (see decision 23). This reader keeps its last
+id, so an outage delays entries and loses none that the log still holds; entries that were trimmed unread are reported
+as `Batch.gap`. At most `MAX_BATCHES` batches wait for the subscriber, which calls `Batch.done` after each.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from backend.push.metrics import MALFORMED
 from backend.push.push_log import STATE, STREAM, Entry, Message
 
 TASK: Final = "push log_reader"
-CHANNEL: Final = "log_reader"
+CHANNEL: Final = "push-log"
 # An entry may be hundreds of messages: what a gateway that was away reads at once should keep its loop for milliseconds.
 BATCH: Final = 16
 BLOCK_MS: Final = 1_000
@@ -37,12 +37,20 @@ class PushLogUnavailable(OSError):
     """Redis does not answer; whether an append happened is unknown."""
 
 
-@dataclass(frozen=True)
-class Batch:
-    entries: Sequence[Entry]
-    # Whether entries before these were trimmed unread.
-    gap: bool
-    done: Callable[[], None]
+class Batch(Event):
+    """The entries of one read, as an event of broadcaster; its `message` is the id of the last entry.
+
+    Broadcaster passes events to its subscribers by reference, so the decoded entries reach them unchanged.
+    """
+
+    def __init__(
+        self, last_id: str, entries: Sequence[Entry], *, gap: bool, done: Callable[[], None]
+    ) -> None:
+        super().__init__(CHANNEL, last_id)
+        self.entries = entries
+        # Whether entries before these were trimmed unread.
+        self.gap = gap
+        self.done = done
 
 
 @dataclass
@@ -91,7 +99,7 @@ class PushLogReader(BroadcastBackend):
         except (RedisError, OSError, TimeoutError) as fault:
             raise PushLogUnavailable(str(fault)) from fault
 
-    # What broadcaster calls.
+    # The interface of a broadcaster backend.
 
     async def connect(self) -> None:
         # One try before the first client; if Redis is away the reader finds its position when it is back.
@@ -103,18 +111,18 @@ class PushLogReader(BroadcastBackend):
         await self._writer.aclose()
 
     async def subscribe(self, group: str) -> None:
-        assert group == CHANNEL, "routing to channels is the registry's"
+        assert group == CHANNEL, "the channel registry routes messages to Pusher channels"
 
     async def unsubscribe(self, group: str) -> None:
         """Nothing to undo: the reader runs as long as the process."""
 
-    async def publish(self, channel: str, message: Message) -> None:
+    async def publish(self, channel: str, message: Sequence[Message]) -> None:
+        """Append the messages at once or not at all. Raises PushLogUnavailable."""
         assert channel == CHANNEL
-        await self.append(message)
+        await self.append(*message)
 
-    async def next_published(self) -> Event:
-        # Batches, not messages: broadcaster only carries what it is given, and one queue hop serves hundreds.
-        return Event(CHANNEL, cast(str, await self._batches.get()))
+    async def next_published(self) -> Batch:
+        return await self._batches.get()
 
     # The reader.
 
@@ -153,7 +161,7 @@ class PushLogReader(BroadcastBackend):
             position.number = entry.number
         await self._room.acquire()
         position.id = raw[-1][0].decode()
-        self._batches.put_nowait(Batch(entries, gap, self._room.release))
+        self._batches.put_nowait(Batch(position.id, entries, gap=gap, done=self._room.release))
 
     async def _follow_rewind(self, position: Position) -> None:
         """Nothing came: see whether the log now ends before our last id, where XREAD would wait for ever.

@@ -148,9 +148,9 @@ async def test_the_reader_waits_for_a_slow_consumer(redis_server: RedisServer) -
     seen: list[str] = []
     while len(seen) < 30:
         assert log_reader._batches.qsize() <= MAX_BATCHES
-        batch = (await log_reader.next_published()).message
-        seen += [message.data for entry in batch.entries for message in entry.messages]  # type: ignore[attr-defined]
-        batch.done()  # type: ignore[attr-defined]
+        batch = await log_reader.next_published()
+        seen += [message.data for entry in batch.entries for message in entry.messages]
+        batch.done()
     assert seen == [str(at) for at in range(30)]
     reading.cancel()
     await asyncio.gather(reading, return_exceptions=True)

@@ -134,10 +134,10 @@ async def flood(gateway: RunningGateway, channel: str) -> int:
     while len(occupied.subscribers) == before:
         assert sent < 4_000, "the slow reader is still there"
         batch = [json.dumps({"at": sent + at, "pad": "x" * 9_000}) for at in range(20)]
-        await gateway.gateway.log_reader.append(*[Message((channel,), "n", data) for data in batch])
+        await gateway.gateway.publish(*[Message((channel,), "n", data) for data in batch])
         sent += 20
         await asyncio.sleep(0.01)
-    await gateway.gateway.log_reader.append(Message((channel,), "n", '{"at":null}'))
+    await gateway.gateway.publish(Message((channel,), "n", '{"at":null}'))
     return sent
 
 
