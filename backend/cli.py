@@ -1,6 +1,7 @@
 """The `gittix` command."""
 
 import asyncio
+import json
 import os
 import sys
 from collections.abc import Coroutine, Mapping
@@ -98,6 +99,15 @@ def serve(
     settings = settings_for(service.value, os.environ)
     _tell(settings, service.value)
     _run(serve_app(service.value, settings, host=host, port=port))
+
+
+@cli.command()
+def openapi() -> None:
+    """Print the API's OpenAPI document."""
+    from backend.bootstrap import ROUTES
+    from backend.kernel.openapi import openapi_document
+
+    typer.echo(json.dumps(openapi_document(ROUTES), indent=2))
 
 
 @cli.command()

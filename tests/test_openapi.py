@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -126,6 +128,23 @@ async def test_the_document_is_openapi_3_1_and_all_its_references_resolve(docume
     for _, _, operation in operations(document):
         for requirement in operation.get("security", []):
             assert requirement.keys() <= schemes.keys()
+
+
+async def test_each_list_names_the_model_of_its_items(document: Json) -> None:
+    schemas = document["components"]["schemas"]
+    models = {"shows": "Show", "tickets": "Ticket", "orders": "Order", "sales": "Sale"}
+    for path, model in models.items():
+        ok = document["paths"][f"/api/{path}"]["get"]["responses"]["200"]
+        page = schemas[ok["content"]["application/json"]["schema"]["$ref"].split("/")[-1]]
+        items = page["properties"]["items"]["items"]
+        assert items["$ref"] == f"#/components/schemas/{model}", path
+
+
+def test_the_command_prints_the_document() -> None:
+    printed = subprocess.run(
+        [sys.executable, "-m", "backend.cli", "openapi"], capture_output=True, check=True
+    )
+    assert json.loads(printed.stdout)["openapi"].startswith("3.1")
 
 
 async def test_query_parameters_are_described(document: Json) -> None:

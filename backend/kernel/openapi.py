@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from copy import deepcopy
 from functools import cache
 from http import HTTPStatus
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from spectree import Response, SecurityScheme, SecuritySchemeData, SpecTree
 from spectree.model_adapter import get_msgspec_model_adapter
@@ -25,6 +25,13 @@ from backend.kernel.problems import ProblemBody
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
+
+def _component_name(model: Any) -> str:
+    """`Page[Show]` becomes `ShowPage`: one `Page` for all would describe the last one's items."""
+    name: str = getattr(model, "__name__", str(model))
+    return "".join([*(_component_name(argument) for argument in get_args(model)), name])
+
+
 _spec = SpecTree(
     "starlette",
     model_adapter=get_msgspec_model_adapter(),
@@ -34,7 +41,7 @@ _spec = SpecTree(
     # spectree leaves out whatever starts with this path.
     path="api/docs",
     page_templates={},
-    naming_strategy=lambda model: getattr(model, "__name__", str(model)),
+    naming_strategy=_component_name,
     nested_naming_strategy=lambda _parent, child: child,
     validation_error_model=ProblemBody,
     security_schemes=[
@@ -90,27 +97,29 @@ def describe(
     return described
 
 
+def openapi_document(routes: Sequence[BaseRoute]) -> dict[str, Any]:
+    """The OpenAPI document of these routes."""
+    _spec.app = Starlette(
+        routes=[
+            Route(
+                route.path,
+                _described.get(route.endpoint, route.endpoint),
+                methods=route.methods,
+            )
+            for route in routes
+            if isinstance(route, Route) and route.include_in_schema
+        ]
+    )
+    # Generating moves nested models out of these; the next application's document needs them again.
+    models = deepcopy(_spec.models)
+    generated = _spec._generate_spec()  # noqa: SLF001 - its public property remembers the first app for ever
+    _spec.models = models
+    return generated
+
+
 def openapi_routes(routes: Sequence[BaseRoute]) -> list[Route]:
     """The document of these routes and a page that shows it, both without any outside download."""
-
-    @cache
-    def document() -> dict[str, Any]:
-        _spec.app = Starlette(
-            routes=[
-                Route(
-                    route.path,
-                    _described.get(route.endpoint, route.endpoint),
-                    methods=route.methods,
-                )
-                for route in routes
-                if isinstance(route, Route) and route.include_in_schema
-            ]
-        )
-        # Generating moves nested models out of these; the next application's document needs them again.
-        models = deepcopy(_spec.models)
-        generated = _spec._generate_spec()  # noqa: SLF001 - its public property remembers the first app for ever
-        _spec.models = models
-        return generated
+    document = cache(lambda: openapi_document(routes))
 
     async def openapi(_request: Request) -> HttpResponse:
         return JSONResponse(document())
