@@ -85,6 +85,7 @@ async def test_every_operation_has_its_words_models_and_refusals(document: Json)
         for status in refusals:
             schema = json.dumps(operation["responses"][status])
             assert "ProblemBody" in schema, f"{name} {status}"
+            assert "application/problem+json" in schema, f"{name} {status}"
 
 
 async def test_a_route_that_needs_a_session_says_so(document: Json, system: System) -> None:

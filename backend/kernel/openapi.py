@@ -1,64 +1,59 @@
-"""OpenAPI from the code: each endpoint states its models once, and the document is generated from the routes.
+"""The API's OpenAPI document, generated from the routes and their msgspec models.
 
-spectree describes; it does not validate. Its Starlette plugin reads a body only when the content type is exactly
-`application/json` and answers in a shape of its own, so bodies are read by `web.read_json`. What it wraps around an
-endpoint is therefore in the document's routes only, not in the way of a request.
+`describe` declares an endpoint's models; `openapi_document` builds the document from these declarations. The schemas come
+from `msgspec.json.schema_components`, so the document and the decoders read the same structs.
 """
 
-from collections.abc import Callable, Sequence
-from copy import deepcopy
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from http import HTTPStatus
-from typing import Any, TypeVar, get_args
+from inspect import cleandoc, getdoc
+from typing import Any, TypeVar, get_args, get_origin
 
-from spectree import Response, SecurityScheme, SecuritySchemeData, SpecTree
-from spectree.model_adapter import get_msgspec_model_adapter
-from spectree.models import InType, SecureType
-from starlette.applications import Starlette
+import msgspec
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse
-from starlette.responses import Response as HttpResponse
+from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from backend.kernel.principal import SESSION_COOKIE
-from backend.kernel.problems import ProblemBody
+from backend.kernel.problems import PROBLEM_TYPE, ProblemBody
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
+Json = dict[str, Any]
+
+REFERENCE = "#/components/schemas/{name}"
+INFO = {
+    "title": "GitTix",
+    "description": "A real-time marketplace for one-time tickets. "
+    "Refusals are RFC 9457 problems with a stable `code`.",
+    "version": "0.1.0",
+}
+SECURITY_SCHEMES = {
+    "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
+    "cookie": {"type": "apiKey", "name": SESSION_COOKIE, "in": "cookie"},
+}
 
 
-def _component_name(model: Any) -> str:
-    """`Page[Show]` becomes `ShowPage`: one `Page` for all would describe the last one's items."""
-    name: str = getattr(model, "__name__", str(model))
-    return "".join([*(_component_name(argument) for argument in get_args(model)), name])
+@dataclass(frozen=True)
+class Operation:
+    """The declaration of one endpoint: its models, and the statuses of its replies and problems."""
+
+    tag: str
+    body: Any
+    form: Any
+    query: Any
+    replies: Mapping[int, Any]
+    problems: Sequence[int]
+    public: bool
+
+    def models(self) -> Iterator[Any]:
+        models = (self.body, self.form, self.query, *self.replies.values())
+        return (model for model in models if model is not None)
 
 
-_spec = SpecTree(
-    "starlette",
-    model_adapter=get_msgspec_model_adapter(),
-    title="GitTix",
-    description="A real-time marketplace for one-time tickets. Refusals are RFC 9457 problems with a stable `code`.",
-    annotations=False,
-    # spectree leaves out whatever starts with this path.
-    path="api/docs",
-    page_templates={},
-    naming_strategy=_component_name,
-    nested_naming_strategy=lambda _parent, child: child,
-    validation_error_model=ProblemBody,
-    security_schemes=[
-        SecurityScheme(
-            name="bearer",
-            data=SecuritySchemeData(type=SecureType.HTTP, scheme="bearer", bearer_format="JWT"),
-        ),
-        SecurityScheme(
-            name="cookie",
-            data=SecuritySchemeData(
-                type=SecureType.API_KEY, name=SESSION_COOKIE, field_in=InType.COOKIE
-            ),
-        ),
-    ],
-)
-
-_described: dict[Callable[..., Any], Callable[..., Any]] = {}
+_operations: dict[Callable[..., Any], Operation] = {}
 
 
 def describe(
@@ -71,68 +66,149 @@ def describe(
     public: bool = False,
     **replies: Any,
 ) -> Callable[[Endpoint], Endpoint]:
-    """Put an endpoint into the document.
+    """Declare an endpoint's models for the document; the endpoint itself stays as it is.
 
     `replies` map a status, as `ok=`, `created=` or `no_content=`, to its model; `refusals` are the statuses of its
-    problems beside 422. `public` endpoints need no session. The handler's docstring is its summary and description.
+    problems besides 422. `public` endpoints need no session. The endpoint's docstring becomes its summary (the first
+    paragraph) and its description.
     """
-    statuses = {f"HTTP_{HTTPStatus[name.upper()].value}": model for name, model in replies.items()}
-    problems = {
-        f"HTTP_{status}": ProblemBody for status in (*refusals, *(() if public else (401,)))
-    }
-    describing = _spec.validate(
-        json=body,
+    operation = Operation(
+        tag=tag,
+        body=body,
         form=form,
         query=query,
-        resp=Response(**statuses, **problems),
-        tags=[tag],
-        security=[] if public else [{"bearer": []}, {"cookie": []}],
-        skip_validation=True,
+        replies={HTTPStatus[name.upper()].value: model for name, model in replies.items()},
+        problems=(*refusals, *(() if public else (401,)), 422),
+        public=public,
     )
 
-    def described(endpoint: Endpoint) -> Endpoint:
-        _described[endpoint] = describing(endpoint)
+    def declare(endpoint: Endpoint) -> Endpoint:
+        _operations[endpoint] = operation
         return endpoint
 
-    return described
-
-
-def openapi_document(routes: Sequence[BaseRoute]) -> dict[str, Any]:
-    """The OpenAPI document of these routes."""
-    _spec.app = Starlette(
-        routes=[
-            Route(
-                route.path,
-                _described.get(route.endpoint, route.endpoint),
-                methods=route.methods,
-            )
-            for route in routes
-            if isinstance(route, Route) and route.include_in_schema
-        ]
-    )
-    # Generating moves nested models out of these; the next application's document needs them again.
-    models = deepcopy(_spec.models)
-    generated = _spec._generate_spec()  # noqa: SLF001 - its public property remembers the first app for ever
-    _spec.models = models
-    return generated
+    return declare
 
 
 def openapi_routes(routes: Sequence[BaseRoute]) -> list[Route]:
-    """The document of these routes and a page that shows it, both without any outside download."""
+    """The document of these routes, and a page that shows it without loading anything from elsewhere."""
     document = cache(lambda: openapi_document(routes))
 
-    async def openapi(_request: Request) -> HttpResponse:
+    async def openapi(_request: Request) -> Response:
         return JSONResponse(document())
 
-    async def docs(_request: Request) -> HttpResponse:
-        from spectree.page import PAGE_TEMPLATES  # noqa: PLC0415 - 9 MB of pages, wanted only here
+    async def docs(_request: Request) -> Response:
+        from offapi import OpenAPITemplate  # noqa: PLC0415 - the import reads 9 MB of pages
 
-        page = PAGE_TEMPLATES["swagger"].format(
-            spec_url="/api/openapi.json", spec_path="api", **_spec.config.swagger_oauth2_config()
-        )
+        page: str = OpenAPITemplate.SWAGGER.value.format(spec_url="/api/openapi.json")
         return HTMLResponse(page)
 
     return [
         Route("/api/openapi.json", openapi, include_in_schema=False),
         Route("/api/docs", docs, include_in_schema=False),
     ]
+
+
+def openapi_document(routes: Sequence[BaseRoute]) -> Json:
+    """The OpenAPI 3.1 document of these routes. Raises KeyError for an endpoint without `describe`."""
+    described = [
+        (route, _operations[route.endpoint])
+        for route in routes
+        if isinstance(route, Route) and route.include_in_schema
+    ]
+    operations = [operation for _, operation in described]
+    schemas = _schemas(operations)
+    paths: dict[str, Json] = {}
+    for route, operation in described:
+        for method in sorted((route.methods or set()) - {"HEAD"}):
+            item = paths.setdefault(route.path, {})
+            item[method.lower()] = _operation(route, method.lower(), operation, schemas)
+    return {
+        "openapi": "3.1.0",
+        "info": INFO,
+        "tags": [{"name": tag} for tag in dict.fromkeys(each.tag for each in operations)],
+        "paths": paths,
+        "components": {"schemas": schemas, "securitySchemes": SECURITY_SCHEMES},
+    }
+
+
+def _schemas(operations: Sequence[Operation]) -> dict[str, Json]:
+    """Component schemas by name: of every declared model, and of the structs that these contain."""
+    models = list(dict.fromkeys(model for operation in operations for model in operation.models()))
+    models.append(ProblemBody)
+    references, components = msgspec.json.schema_components(models, ref_template=REFERENCE)
+    # msgspec names a generic struct `Page_Order_`; this document names it `OrderPage`.
+    names = {
+        reference["$ref"].rpartition("/")[2]: _name(model)
+        for model, reference in zip(models, references, strict=True)
+    }
+    schemas = {names.get(name, name): schema for name, schema in components.items()}
+    for name, schema in schemas.items():
+        schema["title"] = name
+        if "description" in schema:
+            schema["description"] = cleandoc(schema["description"])
+    return schemas
+
+
+def _operation(
+    route: Route, method: str, operation: Operation, schemas: Mapping[str, Json]
+) -> Json:
+    summary, _, description = (getdoc(route.endpoint) or "").partition("\n\n")
+    found: Json = {
+        "summary": _unwrap(summary),
+        "operationId": f"{method}_{route.path.replace('/', '_')}",
+        "description": _unwrap(description),
+        "tags": [operation.tag],
+        "parameters": _parameters(route, operation, schemas),
+        "responses": _responses(operation),
+        "security": [] if operation.public else [{scheme: []} for scheme in SECURITY_SCHEMES],
+    }
+    content = {
+        media_type: {"schema": _reference(model)}
+        for media_type, model in (
+            ("application/json", operation.body),
+            ("application/x-www-form-urlencoded", operation.form),
+        )
+        if model is not None
+    }
+    return found | ({"requestBody": {"content": content, "required": True}} if content else {})
+
+
+def _parameters(route: Route, operation: Operation, schemas: Mapping[str, Json]) -> list[Json]:
+    parameters: list[Json] = [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        for name in route.param_convertors
+    ]
+    if operation.query is not None:
+        query = schemas[_name(operation.query)]
+        parameters += [
+            {"name": name, "in": "query", "required": name in query["required"], "schema": schema}
+            for name, schema in query["properties"].items()
+        ]
+    return parameters
+
+
+def _responses(operation: Operation) -> dict[str, Json]:
+    replies = {status: ("application/json", model) for status, model in operation.replies.items()}
+    problems = dict.fromkeys(operation.problems, (PROBLEM_TYPE, ProblemBody))
+    return {
+        str(status): {"description": HTTPStatus(status).phrase}
+        | ({"content": {media_type: {"schema": _reference(model)}}} if model is not None else {})
+        for status, (media_type, model) in (replies | problems).items()
+    }
+
+
+def _reference(model: Any) -> Json:
+    return {"$ref": REFERENCE.format(name=_name(model))}
+
+
+def _name(model: Any) -> str:
+    """The component's name: `Order`, and `OrderPage` for `Page[Order]`."""
+    origin = get_origin(model)
+    if origin is None:
+        return str(model.__name__)
+    return "".join(_name(argument) for argument in get_args(model)) + str(origin.__name__)
+
+
+def _unwrap(text: str) -> str:
+    """The paragraphs of a docstring, each on one line."""
+    return re.sub(r"(?<!\n)\n(?!\n)", " ", text)
