@@ -315,10 +315,10 @@ def dead(
     data: Data = None,
 ) -> None:
     """Show the dead letters: events that a consumer gave up, oldest first, the letter's id in front."""
-    from backend.events.dead_letter_commands import show_count, show_letters
+    from backend.events.dead_letter_commands import print_count, print_dead_letters
 
     settings = load(_environment(data), needs=("redis_url",))
-    _run((show_count if count else show_letters)(settings.redis_url))
+    _run((print_count if count else print_dead_letters)(settings.redis_url))
 
 
 @events.command()
@@ -331,7 +331,7 @@ def redrive(
     data: Data = None,
 ) -> None:
     """Send dead letters back to the consumer that gave them up, and to nobody else."""
-    from backend.events.dead_letter_commands import send_back
+    from backend.events.dead_letter_commands import redrive_dead_letters
     from backend.events.dead_letters import DeadLetterError
 
     if every == bool(letters):
@@ -340,7 +340,7 @@ def redrive(
         raise typer.BadParameter("--consumer goes with --all")
     settings = load(_environment(data), needs=("redis_url",))
     try:
-        _run(send_back(settings.redis_url, letters or [], consumer=consumer))
+        _run(redrive_dead_letters(settings.redis_url, letters or [], consumer=consumer))
     except DeadLetterError as fault:
         print(f"gittix: {fault}", file=sys.stderr)
         raise typer.Exit(1) from fault

@@ -60,7 +60,7 @@ async def _round(resources: Resources) -> int:
     async with database.connection(resources.pool) as connection:
         expired = await queries.expire_batches(connection, BATCH, BATCHES, correlation.current())
     if expired:
-        resources.hint()
+        resources.wake_relay()
     return expired
 
 

@@ -24,8 +24,16 @@ import structlog
 from prometheus_client import Counter, Histogram
 from redis.asyncio import Redis
 
-from backend.events.catalogue import Event, named
-from backend.events.stream import AGAIN, START, STREAM, EventStream, Position, bury, read
+from backend.events.catalogue import Event, log_fields
+from backend.events.stream import (
+    REDRIVE_PREFIX,
+    START,
+    STREAM,
+    EventStream,
+    Position,
+    add_dead_letter,
+    read_event,
+)
 from backend.kernel import database, tracing
 from backend.kernel.database import Connection, Pool
 from backend.kernel.lease import lease
@@ -39,7 +47,7 @@ log = structlog.get_logger()
 
 LEASE = 0x6E6F7469
 READER = "notifier"
-SENT_BACK = AGAIN + READER
+REDRIVE_STREAM = REDRIVE_PREFIX + READER
 BATCH = 200
 BLOCK_MS = 1000
 # Under load, reads are this far apart: what comes meanwhile shares one script. A lone event waits for none.
@@ -116,7 +124,9 @@ class Notifier:
     async def _recent(self) -> Sequence[Event]:
         entries = await self._redis.xrevrange(STREAM, count=RECOUNTED)
         return [
-            event for entry_id, fields in entries if (event := read(entry_id, fields)) is not None
+            event
+            for entry_id, fields in entries
+            if (event := read_event(entry_id, fields)) is not None
         ]
 
     async def _turn(self, connection: Connection, cursor: Position) -> Position:
@@ -125,10 +135,10 @@ class Notifier:
         wait = BLOCK_MS if not self._changed or self._counted() else int(AVAILABILITY_SECONDS * 500)
         spaced_at = clock() + SPACING_SECONDS
         streams = await self._redis.xread(
-            {STREAM: str(cursor), SENT_BACK: "0"}, count=BATCH, block=wait
+            {STREAM: str(cursor), REDRIVE_STREAM: "0"}, count=BATCH, block=wait
         )
         found: dict[bytes, list[Entry]] = dict(streams or [])
-        entries, sent_back = (found.get(name.encode(), []) for name in (STREAM, SENT_BACK))
+        entries, sent_back = (found.get(name.encode(), []) for name in (STREAM, REDRIVE_STREAM))
         epoch = self._epoch
         if entries:
             await self._tell(entries)
@@ -153,7 +163,7 @@ class Notifier:
         return cursor
 
     async def _report(self, cursor: Position) -> None:
-        await self._stream.report(READER, cursor)
+        await self._stream.report_progress(READER, cursor)
         self._reported_at = asyncio.get_running_loop().time()
 
     async def _record(self, connection: Connection) -> None:
@@ -169,9 +179,9 @@ class Notifier:
         places = []
         told: list[Event] = []
         for entry_id, fields in entries:
-            event = read(entry_id, fields)
+            event = read_event(entry_id, fields)
             if event is None:
-                await bury(self._redis, READER, entry_id, fields, "not an event")
+                await add_dead_letter(self._redis, READER, entry_id, fields, "not an event")
                 continue
             place = told_at(Position(event.epoch, event.position))
             if place <= self._told:
@@ -195,7 +205,7 @@ class Notifier:
         try:
             told = told_of(event)
         except (UnknownEvent, msgspec.ValidationError) as fault:
-            await bury(self._redis, READER, entry_id, fields, repr(fault))
+            await add_dead_letter(self._redis, READER, entry_id, fields, repr(fault))
             return []
         self._note_change(told.show_id)
         return told.messages
@@ -203,9 +213,9 @@ class Notifier:
     async def _tell_again(self, connection: Connection, entries: Sequence[Entry]) -> None:
         """Tell events that were sent back, but for those that were told; then they are done with."""
         for entry_id, fields in entries:
-            event = read(entry_id, fields)
+            event = read_event(entry_id, fields)
             if event is None:
-                await bury(self._redis, READER, entry_id, fields, "not an event")
+                await add_dead_letter(self._redis, READER, entry_id, fields, "not an event")
             elif messages := await self._messages(entry_id, fields, event):
                 mark = str(event.envelope.id)
                 state = await self._publisher.publish_once(
@@ -219,15 +229,15 @@ class Notifier:
                 REDRIVEN.inc()
                 # Before it is forgotten: else a Redis that lost its tail could bring it back unnoticed.
                 await self._record(connection)
-            await self._redis.xdel(SENT_BACK, entry_id)
+            await self._redis.xdel(REDRIVE_STREAM, entry_id)
 
     async def _doubt(self) -> None:
         """Redis lost its tail: of what waits to be told again, nobody can know whether it was told."""
-        for entry_id, fields in await self._redis.xrange(SENT_BACK):
-            await bury(
+        for entry_id, fields in await self._redis.xrange(REDRIVE_STREAM):
+            await add_dead_letter(
                 self._redis, READER, entry_id, fields, "Redis lost its tail: it may have been told"
             )
-            await self._redis.xdel(SENT_BACK, entry_id)
+            await self._redis.xdel(REDRIVE_STREAM, entry_id)
 
     def _published(self, places: Sequence[EventMessages], state: PublisherState) -> None:
         self._told = max(self._told, places[-1].position)
@@ -278,7 +288,7 @@ def _say(events: Sequence[Event]) -> None:
     """Each event by itself, for who looks closely."""
     if log.is_enabled_for(logging.DEBUG):
         for event in events:
-            log.debug("event told", **named(event))
+            log.debug("event notified", **log_fields(event))
 
 
 def told_at(position: Position) -> int:

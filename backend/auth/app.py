@@ -41,7 +41,7 @@ def service(settings: Settings, *, end_sockets: EndSockets | None = None) -> Ser
             )
             auth = Auth(
                 pool=resources.pool,
-                hint=resources.hint,
+                wake_relay=resources.wake_relay,
                 passwords=passwords,
                 limits=Limits(resources.redis, on=settings.rate_limits == "on"),
                 signer=signer,

@@ -19,7 +19,7 @@ from backend.auth.limits import Limits
 from backend.auth.model import CurrentUser, Issued, SignIn, SignOut, SignUp, User
 from backend.auth.passwords import Passwords
 from backend.auth.tokens import Signer
-from backend.events.outbox import RelayHint
+from backend.events.outbox import RelayWaker
 from backend.kernel import database, principal
 from backend.kernel.client_address import Network, client_ip
 from backend.kernel.database import Pool
@@ -41,7 +41,7 @@ class Auth(NamedTuple):
     """What the handlers work with, opened by the lifespan."""
 
     pool: Pool
-    hint: RelayHint
+    wake_relay: RelayWaker
     passwords: Passwords
     limits: Limits
     signer: Signer
@@ -71,7 +71,7 @@ async def sign_up(request: Request) -> Response:
         )
         issued = await _open_session(request, connection, user)
     log.info("signed up", user_id=str(user.id), client=address)
-    auth.hint()
+    auth.wake_relay()
     return _signed_in(auth, issued, 201)
 
 

@@ -1,7 +1,8 @@
-"""The events of GitTix, typed: what is on the stream, for whoever reads it.
+"""The event types of GitTix, and the typed data of each.
 
-An event's `data` is the full public state of what it is about, and `version` grows by one with each change of that, so
-a reader applies what is newer than what it has and never waits for a gap.
+An event's `data` is the full public state of its subject, and `version` grows by one with each
+change of that subject. A consumer therefore applies an event when its version is newer than the
+stored one, and never waits for a missing version.
 """
 
 from datetime import datetime
@@ -41,7 +42,7 @@ TYPES: frozenset[str] = frozenset(get_args(Type))
 
 
 class Envelope(msgspec.Struct, frozen=True, kw_only=True):
-    """One event. `position` is its place in the event log, dense and growing; `data` is still encoded."""
+    """One event as encoded on the stream. `data` stays encoded until a consumer decodes it."""
 
     id: UUID
     type: str
@@ -55,9 +56,10 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Ticket(msgspec.Struct, frozen=True, kw_only=True):
-    """`data` of `ticket.*`, but for the order: what anyone may know.
+    """The public fields of the `data` of `ticket.*`, without the order.
 
-    Ids that are only passed on stay the text they came as: to read and write them again would be half of its costs.
+    Ids that the notifier only copies stay text: parsing and formatting UUIDs would be half of its
+    CPU time.
     """
 
     id: str
@@ -78,9 +80,11 @@ class Ticket(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TicketOrder(msgspec.Struct, frozen=True, kw_only=True):
-    """`data` of `ticket.*` that nobody but the seller may know: the order that has the ticket.
+    """The private fields of the `data` of `ticket.*`, for the seller only: the order that has the
+    ticket.
 
-    `previous_order_id` is the order that lost it: its hold ended, or it was `refunded`.
+    `previous_order_id` is the order that lost the ticket, because its hold ended or because it was
+    `refunded`.
     """
 
     order_id: str | None
@@ -147,7 +151,7 @@ class Show(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Event(msgspec.Struct, frozen=True):
-    """An envelope as it was read from the stream, with its entry id."""
+    """An envelope read from the stream, with the epoch and the position of its entry id."""
 
     epoch: int
     position: int
@@ -162,13 +166,16 @@ _decode_envelope = msgspec.json.Decoder(Envelope).decode
 
 
 def decode(entry_id: str, body: bytes) -> Event:
-    """An event of the stream. Raises msgspec.DecodeError or ValueError for anything else."""
+    """Return the event of a stream entry.
+
+    Raises msgspec.DecodeError or ValueError if it is malformed.
+    """
     epoch, _, position = entry_id.partition("-")
     return Event(int(epoch), int(position), _decode_envelope(body))
 
 
-def named(event: Event) -> dict[str, str]:
-    """What a log line says of an event."""
+def log_fields(event: Event) -> dict[str, str]:
+    """Return the fields that identify an event in a log line."""
     envelope = event.envelope
     return {
         "type": event.type,
@@ -177,7 +184,7 @@ def named(event: Event) -> dict[str, str]:
     }
 
 
-def data_of(event: Event) -> dict[str, Any]:
-    """The event's data without a type, for showing."""
+def decode_data(event: Event) -> dict[str, Any]:
+    """Return the event's data as plain dicts and lists, for display."""
     data: dict[str, Any] = msgspec.json.decode(event.envelope.data)
     return data

@@ -1,13 +1,16 @@
-"""Consumers of the event stream: each event's effect once, in the order of the stream, whatever is delivered twice.
+"""Consumers of the event stream: each event takes effect once, in stream order, however often it is
+delivered.
 
-The effect and the inbox row (consumer, event id) are one transaction; the entry is acknowledged after the commit. So a
-crash anywhere leads to a repeat that the inbox turns away. An event whose handler fails is tried a few times with a
-pause, then copied to the dead letters and acknowledged; a store that can't be reached is nobody's fault and counts for
-nothing. What a person sent back from the dead letters comes on a stream of this consumer's own, is handled in the same
-way, and is deleted from there once it is acknowledged.
+The effect and the inbox row (consumer, event id) are one transaction; the entry is acknowledged
+after the commit. A crash at any point therefore causes a redelivery, and the inbox discards it. An
+event whose handler raises is tried MAX_TRIES times with a pause, then copied to the dead letters
+and acknowledged. An unreachable database or Redis is not the event's error and does not count as a
+try. `gittix events redrive` appends dead letters to a redrive stream, one for each consumer; their
+entries are handled in the same way and are deleted once they are acknowledged.
 
-Nothing waits for an event that failed: while it pauses, its neighbours and new events are handled, so it may be overtaken
-by newer events of the same subject, as may one that was sent back. A handler applies what is newer than what it has.
+A failed event blocks no other: during its pause the consumer handles other events, so newer events
+of the same subject may overtake it. The same holds for redriven events. A handler therefore applies
+only versions newer than the stored one.
 """
 
 import asyncio
@@ -23,8 +26,8 @@ from prometheus_client import Counter
 from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
-from backend.events.catalogue import Event, named
-from backend.events.stream import AGAIN, STREAM, bury, read
+from backend.events.catalogue import Event, log_fields
+from backend.events.stream import REDRIVE_PREFIX, STREAM, add_dead_letter, read_event
 from backend.kernel import correlation, database, tracing
 from backend.kernel.database import Connection, Pool
 from backend.kernel.shutdown import whole
@@ -39,18 +42,22 @@ BATCH = 100
 BLOCK_MS = 1000
 MAX_TRIES = 5
 RETRY_SECONDS = 0.5
-# When so many wait for another try it is no poison but the handler: new events wait as well.
-MAX_WAITING = 500
-# Under load, reads are this far apart: what comes meanwhile shares one transaction. A lone event waits for none.
+# With this many events waiting for a retry, the error is the handler's, not one event's: reading
+# new events pauses.
+MAX_RETRIES = 500
+# Under load, reads start this far apart, so that events arriving in between share one transaction.
+# A single event is read without delay.
 SPACING_SECONDS = 0.02
-# An entry that its consumer has had this long belongs to a dead one.
+# A member that has not acknowledged an entry for this long counts as dead; another member claims
+# the entry.
 CLAIM_IDLE_MS = 15_000
 
-# What a consumer does with what it was given, when it is asked to end.
-LEAVE_SECONDS = 5.0
+# At shutdown, the time limit for handling the entries already delivered to this member.
+DRAIN_SECONDS = 5.0
 
-# KEYS[1] stream; ARGV[1] group, ARGV[2] member. Whom Redis forgets, it forgets with all that is pending.
-_FORGET_MEMBER = """
+# KEYS[1] stream; ARGV[1] group, ARGV[2] member. DELCONSUMER discards the member's pending entries,
+# so the member is removed only when it has none.
+_REMOVE_MEMBER = """
 if #redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', 1, ARGV[2]) == 0 then
     redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], ARGV[2])
 end
@@ -60,7 +67,7 @@ HANDLED = Counter("gittix_events_handled", "Events handled", ["consumer", "outco
 
 
 class Delivery(NamedTuple):
-    """An event as it was given to this member: on the event stream, or sent back."""
+    """An event delivered to this member, from the event stream or from the redrive stream."""
 
     stream: str
     entry_id: bytes
@@ -69,7 +76,10 @@ class Delivery(NamedTuple):
 
 
 class Consumer:
-    """One process's part in a consumer group. `schema` has the inbox; `pool` is its owner's."""
+    """One process's member of a consumer group.
+
+    `schema` holds the inbox; `pool` connects as that schema's role.
+    """
 
     def __init__(
         self,
@@ -89,60 +99,73 @@ class Consumer:
         self._handler = handler
         self._types = types
         self._member = f"{socket.gethostname()}-{os.getpid()}"
-        self._streams = (STREAM, AGAIN + name)
-        self._forget_member = redis.register_script(_FORGET_MEMBER)
-        # By entry id: those of the event stream count from one, those of the other are milliseconds.
+        self._streams = (STREAM, REDRIVE_PREFIX + name)
+        self._remove_member = redis.register_script(_REMOVE_MEMBER)
+        # One hash for both streams. The ids cannot collide: on the event stream an id is
+        # `<epoch>-<position>` with a small epoch, on the redrive stream it starts with
+        # milliseconds.
         self._tries = f"gittix:events:tries:{name}"
-        # When each failed delivery is due again, soonest first. Redis has them as pending, so a crash loses none.
-        self._waiting: dict[tuple[str, bytes], tuple[float, Delivery]] = {}
+        # The retry time of each failed delivery, soonest first. The entries stay pending in Redis,
+        # so a crash loses none.
+        self._retries: dict[tuple[str, bytes], tuple[float, Delivery]] = {}
 
     async def run(self) -> None:
-        """Consume until cancelled. First what this member and dead ones left unfinished, then new."""
+        """Consume until cancelled: first the pending entries of this member and of dead ones, then
+        new entries.
+        """
         try:
             await self._consume()
         except asyncio.CancelledError:
-            await whole(self._leave(), seconds=LEAVE_SECONDS)
+            await whole(self._drain_and_leave(), seconds=DRAIN_SECONDS)
             raise
 
     async def _consume(self) -> None:
-        self._waiting.clear()
+        self._retries.clear()
         while True:
             try:
                 await self._ensure_groups()
-                await self._claim()
-                await self._take_up()
+                await self._claim_abandoned()
+                await self._handle_pending()
                 claim_at = _now() + CLAIM_IDLE_MS / 1000
                 while _now() < claim_at:
-                    await self._retry()
-                    await self._take_new()
+                    await self._retry_due()
+                    await self._handle_new()
                     heartbeat(self.task)
-            except ResponseError as fault:
-                # The stream or the group is gone with Redis' data: from the start; the inbox knows what was done.
-                if "NOGROUP" not in str(fault):
+            except ResponseError as error:
+                # Redis lost its data, the stream or the group with it. Start over at the first
+                # entry: the inbox discards the events that were handled before.
+                if "NOGROUP" not in str(error):
                     raise
-                log.warning("the consumer group is gone", consumer=self.name)
-                self._waiting.clear()
+                log.warning("consumer group lost; reading from the start", consumer=self.name)
+                self._retries.clear()
 
-    async def _leave(self) -> None:
-        """Do what this member was given, so that it waits for nobody; then the group knows it no more."""
+    async def _drain_and_leave(self) -> None:
+        """Handle the entries delivered to this member, then remove the member from its groups.
+
+        Otherwise these entries would wait for CLAIM_IDLE_MS until another member claims them.
+        """
         try:
-            await self._take_up()
+            await self._handle_pending()
             for stream in self._streams:
-                await self._forget_member(keys=[stream], args=[self.name, self._member])
-        except (*database.UNAVAILABLE, RedisError) as fault:
-            # Whatever is left is claimed by another member.
-            log.info("left with work undone", consumer=self.name, error=repr(fault))
+                await self._remove_member(keys=[stream], args=[self.name, self._member])
+        except (*database.UNAVAILABLE, RedisError) as error:
+            # Another member claims the remaining entries.
+            log.info("consumer stopped with entries pending", consumer=self.name, error=repr(error))
 
     async def _ensure_groups(self) -> None:
         for stream in self._streams:
             try:
                 await self._redis.xgroup_create(stream, self.name, id="0", mkstream=True)
-            except ResponseError as fault:
-                if "BUSYGROUP" not in str(fault):
+            except ResponseError as error:
+                if "BUSYGROUP" not in str(error):
                     raise
 
-    async def _claim(self) -> None:
-        """Make what dead members left pending this member's own. The entries are nil where one was deleted: not used."""
+    async def _claim_abandoned(self) -> None:
+        """Claim the pending entries of dead members for this member.
+
+        XAUTOCLAIM returns the entries too, with nil for deleted ones; `_handle_pending` reads them
+        again instead.
+        """
         for stream in self._streams:
             cursor: Any = "0-0"
             while True:
@@ -152,28 +175,28 @@ class Consumer:
                 if cursor in {b"0-0", "0-0"}:
                     break
 
-    async def _take_up(self) -> None:
-        """Handle this member's pending entries, but for those that wait for their time."""
+    async def _handle_pending(self) -> None:
+        """Handle this member's pending entries, except those whose retry is not due yet."""
         for stream in self._streams:
             start = "0"
             while found := await self._read({stream: start}, block=None):
                 ((_, entries),) = found
                 await self.handle(
-                    [one for one in entries if (stream, one[0]) not in self._waiting], stream
+                    [one for one in entries if (stream, one[0]) not in self._retries], stream
                 )
-                await self._forget_tries(
-                    entry_id for entry_id, _ in entries if (stream, entry_id) not in self._waiting
+                await self._delete_tries(
+                    entry_id for entry_id, _ in entries if (stream, entry_id) not in self._retries
                 )
                 start = entries[-1][0].decode()
 
-    async def _take_new(self) -> None:
-        """Handle what is new, or wait for it as long as nothing else is due."""
+    async def _handle_new(self) -> None:
+        """Handle new entries, or wait for them until the next retry is due."""
         wait = min(BLOCK_MS / 1000, self._next_due() - _now())
-        if len(self._waiting) >= MAX_WAITING:
+        if len(self._retries) >= MAX_RETRIES:
             await asyncio.sleep(max(0.0, wait))
             return
         spaced_at = _now() + SPACING_SECONDS
-        # To Redis, no milliseconds are for ever.
+        # Redis reads BLOCK 0 as "wait forever", so block for at least 1 ms.
         new = await self._read(dict.fromkeys(self._streams, ">"), block=max(1, int(wait * 1000)))
         for stream, entries in new:
             await self.handle(entries, stream)
@@ -181,13 +204,13 @@ class Consumer:
             await asyncio.sleep(max(0.0, min(spaced_at, self._next_due()) - _now()))
 
     def _next_due(self) -> float:
-        """When the next failed delivery is due; for ever when none waits."""
-        return next((due_at for due_at, _ in self._waiting.values()), float("inf"))
+        """Return the time of the next retry; infinity when there is none."""
+        return next((due_at for due_at, _ in self._retries.values()), float("inf"))
 
     async def _read(
         self, streams: dict[str, str], *, block: int | None
     ) -> list[tuple[str, list[Entry]]]:
-        """Entries of each stream that has any."""
+        """Return the entries read, for each stream that has any."""
         found = await self._redis.xreadgroup(
             self.name,
             self._member,
@@ -202,13 +225,16 @@ class Consumer:
         ]
 
     async def handle(self, entries: Sequence[Entry], stream: str = STREAM) -> int:
-        """Handle and acknowledge entries, in order. Returns how many failed and stay pending."""
+        """Handle and acknowledge entries, in order.
+
+        Returns the number that failed and stay pending.
+        """
         wanted = []
         done = []
         for entry_id, fields in entries:
-            event = read(entry_id, fields)
+            event = read_event(entry_id, fields)
             if event is None and fields:
-                await self._bury(stream, entry_id, fields, "not an event")
+                await self._dead_letter(stream, entry_id, fields, "not an event")
             elif event is None or event.type not in self._types:
                 done.append(entry_id)
             else:
@@ -220,9 +246,9 @@ class Consumer:
         except database.UNAVAILABLE:
             raise
         except Exception:
-            # One of them is bad: each by itself, so that the others are done.
+            # One event of the batch failed and rolled back all: handle each in its own transaction.
             for delivery in wanted:
-                failed += not await self._alone(delivery)
+                failed += not await self._handle_alone(delivery)
         await self._acknowledge(stream, done)
         return failed
 
@@ -242,11 +268,11 @@ class Consumer:
             for event in events:
                 if event.envelope.id in fresh:
                     with correlation.bound(event.envelope.correlation_id):
-                        await self._handled(connection, event)
+                        await self._run_handler(connection, event)
                     fresh.remove(event.envelope.id)
         HANDLED.labels(self.name, "done").inc(len(events))
 
-    async def _handled(self, connection: Connection, event: Event) -> None:
+    async def _run_handler(self, connection: Connection, event: Event) -> None:
         began = time.time()
         await self._handler(connection, event)
         if tracing.enabled():
@@ -254,56 +280,70 @@ class Consumer:
                 f"consumer {self.name} {event.type}", event.envelope.correlation_id, began
             )
         if log.is_enabled_for(logging.DEBUG):
-            log.debug("event handled", consumer=self.name, **named(event))
+            log.debug("event handled", consumer=self.name, **log_fields(event))
 
-    async def _retry(self) -> None:
-        """Try again, each by itself, what failed and is due."""
+    async def _retry_due(self) -> None:
+        """Handle the failed deliveries whose retry is due, each in its own transaction."""
         now = _now()
-        for delivery in [delivery for due_at, delivery in self._waiting.values() if due_at <= now]:
-            await self._alone(delivery)
+        for delivery in [delivery for due_at, delivery in self._retries.values() if due_at <= now]:
+            await self._handle_alone(delivery)
 
-    async def _alone(self, delivery: Delivery) -> bool:
-        """Try one event by itself. True when it is done with: handled, or buried after its last try."""
-        place = delivery.stream, delivery.entry_id
+    async def _handle_alone(self, delivery: Delivery) -> bool:
+        """Handle one event in its own transaction.
+
+        Returns True when it needs no further try: it was handled, or its last try failed and it is
+        a dead letter.
+        """
+        key = delivery.stream, delivery.entry_id
         try:
             await self._apply([delivery.event])
         except (*database.UNAVAILABLE, RedisError):
             raise
-        except Exception as fault:
-            if await self._failed(delivery, fault) < MAX_TRIES:
-                self._waiting.pop(place, None)
-                self._waiting[place] = _now() + RETRY_SECONDS, delivery
+        except Exception as error:
+            if await self._count_failure(delivery, error) < MAX_TRIES:
+                self._retries.pop(key, None)
+                self._retries[key] = _now() + RETRY_SECONDS, delivery
                 return False
-            await self._bury(delivery.stream, delivery.entry_id, delivery.fields, repr(fault))
+            await self._dead_letter(
+                delivery.stream, delivery.entry_id, delivery.fields, repr(error)
+            )
         else:
             await self._acknowledge(delivery.stream, [delivery.entry_id])
-        self._waiting.pop(place, None)
-        await self._forget_tries([delivery.entry_id])
+        self._retries.pop(key, None)
+        await self._delete_tries([delivery.entry_id])
         return True
 
-    async def _failed(self, delivery: Delivery, fault: Exception) -> int:
-        """Count a try, where a crash can't lose it. Returns how many there were."""
-        tries = int(await self._redis.hincrby(self._tries, delivery.entry_id.decode(), 1))  # type: ignore[misc]
+    async def _count_failure(self, delivery: Delivery, error: Exception) -> int:
+        """Count a failed try in Redis, so that a crash does not reset the count.
+
+        Returns the number of tries.
+        """
+        entry_id = delivery.entry_id.decode()
+        tries = int(await self._redis.hincrby(self._tries, entry_id, 1))  # type: ignore[misc]
         log.warning(
             "event not handled",
             consumer=self.name,
-            **named(delivery.event),
+            **log_fields(delivery.event),
             tries=tries,
-            error=repr(fault),
-            exc_info=fault if tries == 1 else None,
+            error=repr(error),
+            exc_info=error if tries == 1 else None,
         )
         HANDLED.labels(self.name, "failed").inc()
         return tries
 
-    async def _forget_tries(self, entry_ids: Iterable[bytes]) -> None:
+    async def _delete_tries(self, entry_ids: Iterable[bytes]) -> None:
         if names := [entry_id.decode() for entry_id in entry_ids]:
             await self._redis.hdel(self._tries, *names)  # type: ignore[misc]
 
-    async def _bury(
+    async def _dead_letter(
         self, stream: str, entry_id: bytes, fields: dict[bytes, bytes], reason: str
     ) -> None:
-        """Copy to the dead letters, then acknowledge: a crash between the two leaves a second copy, never none."""
-        await bury(self._redis, self.name, entry_id, fields, reason)
+        """Copy an entry to the dead letters, then acknowledge it.
+
+        In this order a crash between the two causes a second copy. In the other order it would lose
+        the entry.
+        """
+        await add_dead_letter(self._redis, self.name, entry_id, fields, reason)
         await self._acknowledge(stream, [entry_id])
         HANDLED.labels(self.name, "buried").inc()
 
@@ -313,7 +353,7 @@ class Consumer:
         if stream == STREAM:
             await self._redis.xack(stream, self.name, *entry_ids)
             return
-        # Nobody else reads what was sent back to this one.
+        # Only this consumer reads its redrive stream, so the entry can be deleted.
         async with self._redis.pipeline(transaction=True) as commands:
             commands.xack(stream, self.name, *entry_ids)
             commands.xdel(stream, *entry_ids)

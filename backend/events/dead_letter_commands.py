@@ -1,4 +1,4 @@
-"""The dead letters for people: a line each, and sending them back."""
+"""The commands `gittix events dead` and `redrive`: print the dead letters, and redrive them."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -8,31 +8,31 @@ from rich.text import Text
 
 from backend.events.dead_letters import (
     DeadLetter,
-    all_letters,
-    count_letters,
-    find_letters,
-    letters_of,
+    all_dead_letters,
+    count_dead_letters,
+    dead_letters_of,
+    find_dead_letters,
     redrive,
 )
 from backend.kernel.redis import open_redis
 
 
-async def show_count(redis_url: str) -> None:
-    """Print how many letters there are, and nothing else."""
+async def print_count(redis_url: str) -> None:
+    """Print only the number of dead letters."""
     redis = open_redis(redis_url, name="gittix-dead")
     try:
-        Console().print(await count_letters(redis), highlight=False)
+        Console().print(await count_dead_letters(redis), highlight=False)
     finally:
         await redis.aclose()
 
 
-async def show_letters(redis_url: str) -> None:
-    """Print every letter, oldest first, its id in front."""
+async def print_dead_letters(redis_url: str) -> None:
+    """Print each dead letter on one line that starts with its id, oldest first."""
     redis = open_redis(redis_url, name="gittix-dead")
     console = Console()
     empty = True
     try:
-        async for letter in all_letters(redis):
+        async for letter in all_dead_letters(redis):
             console.print(_line(letter), soft_wrap=True)
             empty = False
     finally:
@@ -41,11 +41,15 @@ async def show_letters(redis_url: str) -> None:
         Console(stderr=True).print("no dead letters")
 
 
-async def send_back(redis_url: str, ids: Sequence[str], *, consumer: str | None) -> None:
-    """Send back the letters of these ids, or without any all of a consumer's or everyone's. Raises DeadLetterError."""
+async def redrive_dead_letters(redis_url: str, ids: Sequence[str], *, consumer: str | None) -> None:
+    """Redrive the dead letters with these ids; without ids, all of one consumer or of every
+    consumer.
+
+    Raises DeadLetterError.
+    """
     redis = open_redis(redis_url, name="gittix-redrive")
     try:
-        letters = await (find_letters(redis, ids) if ids else letters_of(redis, consumer))
+        letters = await (find_dead_letters(redis, ids) if ids else dead_letters_of(redis, consumer))
         await redrive(redis, letters)
     finally:
         await redis.aclose()
@@ -54,9 +58,10 @@ async def send_back(redis_url: str, ids: Sequence[str], *, consumer: str | None)
 
 def _sent(letters: Sequence[DeadLetter]) -> str:
     if not letters:
-        return "nothing to send back"
+        return "no dead letters to redrive"
     to = Counter(letter.consumer for letter in letters)
-    return f"sent back {len(letters)}: " + ", ".join(
+    noun = "dead letter" if len(letters) == 1 else "dead letters"
+    return f"{len(letters)} {noun} redriven: " + ", ".join(
         f"{count} to {name}" for name, count in sorted(to.items())
     )
 
@@ -74,6 +79,6 @@ def _line(letter: DeadLetter) -> Text:
         "  ",
         about,
         subject,
-        (f"  {letter.buried_at:%Y-%m-%d %H:%M:%S}Z", "dim"),
+        (f"  {letter.added_at:%Y-%m-%d %H:%M:%S}Z", "dim"),
         f"  {letter.reason}",
     )

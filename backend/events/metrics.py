@@ -1,6 +1,8 @@
-"""What the active relay tells Prometheus of the event log: what came to pass, what waits, who is behind.
+"""Prometheus metrics of the event log, kept by the active relay: events published, outbox, stream,
+readers.
 
-It sees every event once (once more after a lost tail of Redis), so business is counted here and costs no request anything.
+The relay publishes each event once (again only after Redis lost the tail of the stream), so
+business events are counted here, at no cost to a request.
 """
 
 from collections import Counter as Tally
@@ -28,26 +30,26 @@ OUTBOX_DEPTH: Final = Gauge("gittix_outbox_unpublished", "Events that are not on
 LENGTH: Final = Gauge("gittix_stream_length", "Entries on the event stream")
 LAG: Final = Gauge(
     "gittix_stream_lag_events",
-    "Events on the stream that a reader has not been given yet",
+    "Events on the stream that were not delivered to a reader yet",
     ["reader"],
 )
 PENDING: Final = Gauge(
-    "gittix_stream_pending", "Events given to a consumer and not acknowledged", ["consumer"]
+    "gittix_stream_pending", "Events delivered to a consumer and not acknowledged", ["consumer"]
 )
 DEAD: Final = Gauge(
-    "gittix_dead_letters", "Events that nobody could handle and nobody has sent back"
+    "gittix_dead_letters", "Events that a consumer failed to handle and that were not redriven"
 )
 REDIS_USED: Final = Gauge("gittix_redis_memory_used_bytes", "Memory that Redis uses")
 REDIS_LIMIT: Final = Gauge(
-    "gittix_redis_memory_limit_bytes", "Memory that Redis may use; 0 is as much as there is"
+    "gittix_redis_memory_limit_bytes", "Memory that Redis may use; 0 means no limit"
 )
 LATENESS: Final = Histogram(
     "gittix_expiry_lateness_seconds",
-    "From the end of an unpaid order's hold until its tickets were free in their rows",
+    "Time from the end of an unpaid order's hold to the commit that released its tickets",
     buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
 )
 EXPIRED: Final = "order.expired"
-# Of the one database and the one Redis there is one measure: by whoever is active.
+# There is one database and one Redis, so only the active relay exports these gauges.
 _ACTIVE: Final = (OUTBOX_AGE, OUTBOX_DEPTH, LENGTH, DEAD, REDIS_USED, REDIS_LIMIT)
 
 
@@ -63,17 +65,17 @@ def count_published(rows: Sequence[database.Record]) -> None:
         PUBLISHED.labels(name).inc(count)
     for row in rows:
         if row["type"] == EXPIRED:
-            # Whatever its data is, an event goes on to who understands it.
+            # Malformed data must not stop the relay: consumers validate what they read.
             with suppress(msgspec.MsgspecError):
                 late = row["occurred_at"] - _decode_ended(row["data"]).expires_at
                 LATENESS.observe(max(0.0, late.total_seconds()))
 
 
-async def measure(stream: EventStream, redis: Redis) -> None:
-    """How far readers are behind, how many letters lie dead, and what room is left."""
+async def update_gauges(stream: EventStream, redis: Redis) -> None:
+    """Update the gauges of the stream: readers' lag, length, dead letters, memory of Redis."""
     last = await stream.last()
     for name, reader in (await stream.readers()).items():
-        LAG.labels(name).set(max(0, last.position - reader.given.position))
+        LAG.labels(name).set(max(0, last.position - reader.delivered.position))
         PENDING.labels(name).set(reader.pending)
     async with redis.pipeline(transaction=False) as commands:
         commands.xlen(STREAM)
@@ -86,8 +88,8 @@ async def measure(stream: EventStream, redis: Redis) -> None:
     REDIS_LIMIT.set(memory["maxmemory"])
 
 
-def forget_measures() -> None:
-    """What this process measured while it was active is no longer so: another one tells it now."""
+def reset_gauges() -> None:
+    """Clear the gauges when this process loses the lease: another process exports them now."""
     for gauge in _ACTIVE:
         gauge.set(nan)
     LAG.clear()

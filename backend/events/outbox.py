@@ -1,7 +1,8 @@
-"""The outbox as a service sees it: append an event in the transaction whose change it tells, then hint the relay.
+"""The writing side of the outbox: append an event in the transaction of its change, then wake the
+relay.
 
-The hint only saves the relay's poll interval: losing one costs milliseconds, so it is sent after the commit, coalesced,
-and never awaited by a request.
+The wake-up only shortens the relay's poll interval, and losing one costs milliseconds. So it is
+sent after the commit, coalesced with others, and no request awaits it.
 """
 
 import asyncio
@@ -16,8 +17,8 @@ from redis.asyncio import Redis
 from backend.kernel.database import Connection
 from backend.kernel.supervisor import running
 
-HINT_CHANNEL = "gittix:hint"
-# As far apart as the relay's turns: more often it would not look anyway.
+WAKE_CHANNEL = "gittix:relay:wake"
+# The same spacing as the relay's turns: the relay could not use more frequent wake-ups.
 SPACING_SECONDS = 0.005
 
 
@@ -31,7 +32,11 @@ async def append(
     correlation_id: UUID | None,
     causation_id: UUID | None = None,
 ) -> None:
-    """One event, published if and only if this transaction commits. Call it after the transaction's row locks."""
+    """Append one event, published if and only if this transaction commits.
+
+    Call it after the transaction has taken its row locks: the relay relies on this order (see
+    `backend.events.relay`).
+    """
     await connection.execute(
         "select events.append($1, $2, $3, $4, $5, $6)",
         type,
@@ -43,8 +48,12 @@ async def append(
     )
 
 
-class RelayHint:
-    """Wakes the relay after a commit, at once when it is the first for a while; those soon after it are one message."""
+class RelayWaker:
+    """Wakes the relay after a commit.
+
+    The first call is sent at once; further calls within SPACING_SECONDS are coalesced into one
+    message.
+    """
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
@@ -58,12 +67,12 @@ class RelayHint:
             await self._wanted.wait()
             self._wanted.clear()
             async with asyncio.timeout(1):
-                await self._redis.publish(HINT_CHANNEL, b"")
+                await self._redis.publish(WAKE_CHANNEL, b"")
             await asyncio.sleep(SPACING_SECONDS)
 
 
 @asynccontextmanager
-async def relay_hint(redis: Redis) -> AsyncIterator[RelayHint]:
-    hint = RelayHint(redis)
-    async with running(("relay-hint", hint.send)):
-        yield hint
+async def relay_waker(redis: Redis) -> AsyncIterator[RelayWaker]:
+    waker = RelayWaker(redis)
+    async with running(("relay-waker", waker.send)):
+        yield waker

@@ -1,4 +1,6 @@
-"""What a noun that tells of its changes stands on: its database pool, Redis, and the hint that wakes the relay."""
+"""The connections of a service that publishes events: its database pool, Redis, and the relay's
+waker.
+"""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -6,7 +8,7 @@ from typing import NamedTuple
 
 from redis.asyncio import Redis
 
-from backend.events.outbox import RelayHint, relay_hint
+from backend.events.outbox import RelayWaker, relay_waker
 from backend.kernel import database
 from backend.kernel.database import Pool
 from backend.kernel.health import Check
@@ -17,10 +19,10 @@ from backend.kernel.settings import Settings
 class Resources(NamedTuple):
     pool: Pool
     redis: Redis
-    hint: RelayHint
+    wake_relay: RelayWaker
 
     def checks(self) -> Mapping[str, Check]:
-        """For /readyz."""
+        """Return the readiness checks for /readyz."""
         return {"database": self._database, "redis": self._redis}
 
     async def _database(self) -> None:
@@ -33,15 +35,15 @@ class Resources(NamedTuple):
 
 @asynccontextmanager
 async def open_resources(settings: Settings, noun: str) -> AsyncIterator[Resources]:
-    """Open them under the noun's own role; closed when the block ends."""
+    """Open the resources under the noun's own database role, and close them when the block ends."""
     name = f"gittix-{noun}"
     redis = open_redis(settings.redis_url, name=name)
     pool = await database.open_pool(
         settings.noun_database_url(noun), name=name, size=settings.database_pool_size
     )
     try:
-        async with relay_hint(redis) as hint:
-            yield Resources(pool, redis, hint)
+        async with relay_waker(redis) as wake_relay:
+            yield Resources(pool, redis, wake_relay)
     finally:
         await database.close_pool(pool)
         await redis.aclose()

@@ -1,7 +1,8 @@
-"""The Redis stream that carries the event log: its names, and the append that can't lie.
+"""The Redis stream that carries the event log: its keys, its entries, and a conditional append.
 
-An entry's id is `<epoch>-<position>`. Append names the last id that it expects and does nothing when the stream is
-elsewhere, so a relay that lost its lease, or a Redis that lost its tail, can neither double nor skip an event.
+An entry's id is `<epoch>-<position>`. `append` passes the expected last id, and appends nothing
+when the stream has another. So neither a relay that lost its lease nor a Redis that lost its tail
+can duplicate or skip an event.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,12 +21,14 @@ STREAM = "gittix:events"
 DEAD_LETTERS = "gittix:events:dead"
 DEAD_LETTERS_KEPT = 10_000
 READERS = "gittix:events:readers"
-# What a person sent back from the dead letters to the one consumer that buried it: a stream for each, after its name.
-AGAIN = "gittix:events:again:"
+# `gittix events redrive` appends dead letters here: one stream for each consumer, with its name
+# appended.
+REDRIVE_PREFIX = "gittix:events:again:"
 FIELD = b"e"
 ORIGIN = b"entry"
 
-# KEYS[1] stream; ARGV[1] expected last id, then pairs of (id, body). Returns the last id, and whether it appended.
+# KEYS[1] stream; ARGV[1] expected last id, then pairs of (id, body). Returns the last id, and
+# whether it appended.
 _APPEND = """
 local last = '0-0'
 if redis.call('EXISTS', KEYS[1]) == 1 then
@@ -43,7 +46,7 @@ return {last, 1}
 
 
 class Position(NamedTuple):
-    """An entry id. Orders as the stream does."""
+    """An entry id. Positions compare in stream order."""
 
     epoch: int
     position: int
@@ -62,44 +65,58 @@ START = Position(0, 0)
 
 
 class Progress(NamedTuple):
-    """How far a reader is: the last entry that it was given, how many it has not acknowledged, and the oldest of these."""
+    """A reader's progress: the last entry delivered to it, the number of pending entries, and the
+    oldest of these.
+    """
 
-    given: Position
+    delivered: Position
     pending: int = 0
-    oldest: Position | None = None
+    oldest_pending: Position | None = None
 
     @property
-    def needed(self) -> Position:
-        """Nothing from here on may be trimmed."""
-        return self.given if self.oldest is None else min(self.given, self.oldest)
+    def first_needed(self) -> Position:
+        """The first entry that must not be trimmed."""
+        if self.oldest_pending is None:
+            return self.delivered
+        return min(self.delivered, self.oldest_pending)
 
 
-def read(entry_id: bytes, fields: Mapping[bytes, bytes]) -> Event | None:
-    """The event of an entry; None for an entry that is none. One that was sent back keeps the place it had."""
+def read_event(entry_id: bytes, fields: Mapping[bytes, bytes]) -> Event | None:
+    """Return the event of an entry, or None for a malformed entry.
+
+    A redriven event keeps its original position.
+    """
     try:
-        return decode(origin(entry_id, fields).decode(), fields[FIELD])
+        return decode(original_id(entry_id, fields).decode(), fields[FIELD])
     except (KeyError, ValueError, msgspec.DecodeError):
         return None
 
 
-def origin(entry_id: bytes, fields: Mapping[bytes, bytes]) -> bytes:
-    """The id under which an entry was on the event stream."""
+def original_id(entry_id: bytes, fields: Mapping[bytes, bytes]) -> bytes:
+    """Return an entry's id on the event stream; a redriven entry carries that id in a field."""
     return fields.get(ORIGIN, entry_id)
 
 
-async def bury(
+async def add_dead_letter(
     redis: Redis, reader: str, entry_id: bytes, fields: Mapping[bytes, bytes], reason: str
 ) -> None:
-    """Copy an entry that a reader can't handle to the dead letters, of which the newest are kept."""
-    entry = origin(entry_id, fields)
-    letter: dict[str, Any] = {
+    """Copy an entry that a reader failed to handle to the dead letters, which keep the newest
+    DEAD_LETTERS_KEPT.
+    """
+    entry = original_id(entry_id, fields)
+    dead_letter: dict[str, Any] = {
         "consumer": reader,
         "entry": entry,
         "reason": reason[:500],
         "e": fields.get(FIELD, b""),
     }
-    await redis.xadd(DEAD_LETTERS, letter, maxlen=DEAD_LETTERS_KEPT, approximate=True)  # type: ignore[arg-type]
-    log.error("event buried", consumer=reader, entry=entry.decode(), reason=reason)
+    await redis.xadd(
+        DEAD_LETTERS,
+        dead_letter,  # type: ignore[arg-type]
+        maxlen=DEAD_LETTERS_KEPT,
+        approximate=True,
+    )
+    log.error("event dead-lettered", consumer=reader, entry=entry.decode(), reason=reason)
 
 
 class EventStream:
@@ -110,7 +127,10 @@ class EventStream:
     async def append(
         self, expected: Position, entries: Sequence[tuple[Position, bytes]]
     ) -> tuple[Position, bool]:
-        """Append after `expected`, all or nothing. Returns the stream's last id, and whether it appended."""
+        """Append all entries if the last id is `expected`, else none.
+
+        Returns the last id, and whether it appended.
+        """
         arguments: list[str | bytes] = [str(expected)]
         for position, body in entries:
             arguments += [str(position), body]
@@ -118,29 +138,38 @@ class EventStream:
         return Position.parse(last), bool(appended)
 
     async def last(self) -> Position:
-        """The last id that was ever appended, whatever was trimmed since; START when there is no stream."""
+        """Return the last id ever appended, including trimmed entries; START when there is no
+        stream.
+        """
         last, _ = await self._append(keys=[STREAM], args=["never"])
         return Position.parse(last)
 
-    async def report(self, reader: str, position: Position) -> None:
-        """A reader outside any group says how far it is, so that nothing is trimmed before it."""
+    async def report_progress(self, reader: str, position: Position) -> None:
+        """Record the progress of a reader without a consumer group, so that no entry is trimmed
+        before it reads it.
+        """
         await self._redis.hset(READERS, reader, str(position))  # type: ignore[misc]
 
     async def trim(self, keep: int) -> int:
-        """Drop entries below every reader's progress, but not the last `keep`. Returns how many."""
+        """Trim entries that every reader has handled, except the newest `keep`.
+
+        Returns the number trimmed.
+        """
         last = await self.last()
-        # Until one has said how far it is, there may be readers that nobody knows of.
-        if last == START or not await self._reported():
+        # Until the notifier has recorded its progress, it would be missing from the minimum below.
+        if last == START or not await self._reported_progress():
             return 0
-        floor = min(reader.needed for reader in (await self.readers()).values())
+        floor = min(reader.first_needed for reader in (await self.readers()).values())
         floor = min(floor, Position(last.epoch, max(0, last.position - keep)))
         return int(await self._redis.xtrim(STREAM, minid=str(floor), approximate=True))
 
     async def readers(self) -> dict[str, Progress]:
-        """How far each is: consumer groups, and readers outside any that have said so."""
+        """Return the progress of each consumer group, and of each reader that recorded its
+        progress.
+        """
         found = {
             name.decode(): Progress(Position.parse(at))
-            for name, at in (await self._reported()).items()
+            for name, at in (await self._reported_progress()).items()
         }
         try:
             groups = await self._redis.xinfo_groups(STREAM)
@@ -157,6 +186,6 @@ class EventStream:
             )
         return found
 
-    async def _reported(self) -> dict[bytes, bytes]:
+    async def _reported_progress(self) -> dict[bytes, bytes]:
         reported: dict[bytes, bytes] = await self._redis.hgetall(READERS)  # type: ignore[misc]
         return reported

@@ -1,12 +1,12 @@
-"""The event stream for people: a line an event."""
+"""The command `gittix events tail`: print each event of the stream on one line."""
 
 import asyncio
 
 from rich.console import Console
 from rich.text import Text
 
-from backend.events.catalogue import Event, data_of
-from backend.events.stream import STREAM, read
+from backend.events.catalogue import Event, decode_data
+from backend.events.stream import STREAM, read_event
 from backend.kernel.redis import open_redis
 
 BLOCK_MS = 1000
@@ -20,7 +20,7 @@ COLOURS = {
 
 
 async def tail(redis_url: str, *, count: int, follow: bool) -> None:
-    """Print the newest `count` events, and then, if asked to, each as it comes."""
+    """Print the newest `count` events; with `follow`, also each new event as it arrives."""
     redis = open_redis(redis_url, name="gittix-tail")
     console = Console()
     try:
@@ -39,7 +39,7 @@ async def tail(redis_url: str, *, count: int, follow: bool) -> None:
 
 
 def show(console: Console, entry_id: bytes, fields: dict[bytes, bytes]) -> None:
-    event = read(entry_id, fields)
+    event = read_event(entry_id, fields)
     if event is None:
         console.print(f"{entry_id.decode()}  not an event")
         return
@@ -49,7 +49,7 @@ def show(console: Console, entry_id: bytes, fields: dict[bytes, bytes]) -> None:
 def _line(entry_id: str, event: Event) -> Text:
     envelope = event.envelope
     noun, _, _ = envelope.type.partition(".")
-    data = data_of(event)
+    data = decode_data(event)
     about = " ".join(
         f"{name}={data[name]}"
         for name in ("status", "total", "amount", "price", "currency", "title")

@@ -58,7 +58,7 @@ async def place(request: Request) -> Response:
                     connection, "orders", buyer.user_id, key, fingerprint, refusal.response()
                 )
             raise
-    state.resources.hint()
+    state.resources.wake_relay()
     assert placed.body is not None
     headers = idempotency.replay_headers() if placed.outcome == "replayed" else {}
     if placed.status != 201:
@@ -96,7 +96,7 @@ async def cancel(request: Request) -> Response:
         return Response(status_code=204)
 
     response = await idempotency.once(request, resources.pool, "orders", buyer.user_id, give_up)
-    resources.hint()
+    resources.wake_relay()
     return response
 
 

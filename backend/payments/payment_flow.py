@@ -110,7 +110,7 @@ class PaymentFlow:
                 if await _is_repeat(connection, buyer_id, key):
                     raise idempotency.in_flight() from fault
             raise PaymentInProgress("another payment of this order is under way") from fault
-        self._resources.hint()
+        self._resources.wake_relay()
         return payment
 
     async def pay(self, payment: Payment, payment_method: str, correlation_id: UUID) -> Outcome:
@@ -287,7 +287,7 @@ class PaymentFlow:
                     await _check_current(connection, payment)
         except _Outdated:
             return await self._read(payment)
-        self._resources.hint()
+        self._resources.wake_relay()
         payment = authorised or payment
         if not won:
             STALE.labels("settle").inc()
@@ -323,7 +323,7 @@ class PaymentFlow:
                 # Else a twin did this, and the order may be on its way to a refund by now.
                 assert finished, "captured money must complete its order"
                 await _tell(connection, "payment.captured", captured, correlation_id)
-        self._resources.hint()
+        self._resources.wake_relay()
         return captured or await self._read(payment)
 
     async def _succeeded(self, payment: Payment, intent: Intent, correlation_id: UUID) -> Payment:
@@ -380,7 +380,7 @@ class PaymentFlow:
             )
             if voided is not None:
                 await _tell(connection, "payment.voided", voided, correlation_id)
-        self._resources.hint()
+        self._resources.wake_relay()
         return voided or await self._read(payment)
 
     async def _requires_action(
@@ -427,7 +427,7 @@ class PaymentFlow:
             )
             if moved is not None:
                 await _tell(connection, event, moved, correlation_id)
-        self._resources.hint()
+        self._resources.wake_relay()
         return moved or await self._read(payment)
 
     async def _read(self, payment: Payment) -> Payment:

@@ -71,7 +71,7 @@ class Refunds:
             if fault.constraint_name == "refunds_key":
                 raise idempotency.in_flight() from fault
             raise RefundInProgress("another refund of this order is under way") from fault
-        self._resources.hint()
+        self._resources.wake_relay()
         return refund
 
     async def carry_out(self, refund: Refund, correlation_id: UUID) -> Refund:
@@ -165,7 +165,7 @@ class Refunds:
             if succeeded is not None:
                 assert finished, "money that is back must refund its order"
                 await _tell_refunded(connection, refund, correlation_id)
-        self._resources.hint()
+        self._resources.wake_relay()
         return succeeded or await self._read(refund)
 
     async def _pending(self, refund: Refund, found: StripeRefund) -> Refund:
@@ -187,7 +187,7 @@ class Refunds:
                 stripe_id=found.id or None,
                 failure_code=found.failure_code or found.status,
             )
-        self._resources.hint()
+        self._resources.wake_relay()
         if failed is not None:
             told = log.warning if kept else log.error
             told(

@@ -172,7 +172,7 @@ async def _show_reply(connection: Connection, show_id: UUID) -> Response:
 async def _write(request: Request, user_id: UUID, handler: idempotency.Handler) -> Response:
     state = _state(request)
     response = await idempotency.once(request, state.pool, "tickets", user_id, handler)
-    state.hint()
+    state.wake_relay()
     return response
 
 

@@ -16,7 +16,7 @@ import asyncpg
 import msgspec
 
 from backend.embedded.demo import seed
-from backend.events.stream import STREAM, EventStream, Position, read
+from backend.events.stream import STREAM, EventStream, Position, read_event
 from backend.kernel import database
 from backend.kernel.redis import open_redis
 from backend.kernel.settings import Settings, load
@@ -128,7 +128,7 @@ async def _announcements(
             await asyncio.sleep(LOOK_SECONDS)
         told = {}
         for entry_id, fields in await redis.xrange(STREAM, min=f"({began}"):
-            event = read(entry_id, fields)
+            event = read_event(entry_id, fields)
             if event is not None and event.type == "ticket.released":
                 reached = bisect_left(ends, (Position(event.epoch, event.position), 0.0))
                 told[event.envelope.subject] = ends[reached][1]

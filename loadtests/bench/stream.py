@@ -21,7 +21,7 @@ import msgspec
 from redis.asyncio import Redis
 
 from backend.events.catalogue import decode
-from backend.events.outbox import relay_hint
+from backend.events.outbox import relay_waker
 from backend.events.stream import FIELD, STREAM
 from backend.kernel.database import Pool
 from backend.kernel.redis import open_redis
@@ -86,7 +86,7 @@ async def _paced(
     newest = await redis.xrevrange(stream, count=1)
     reading = asyncio.create_task(_read(redis, stream, newest[0][0] if newest else b"0", arrived))
 
-    async with relay_hint(redis) as hint:
+    async with relay_waker(redis) as hint:
 
         async def write() -> None:
             while True:

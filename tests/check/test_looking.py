@@ -6,7 +6,7 @@ from backend.check import invariants
 from backend.check.event_stream import SENT_BACK
 from backend.check.evidence import CannotLook
 from backend.check.invariants import INVARIANTS, Look
-from backend.events.stream import DEAD_LETTERS, bury
+from backend.events.stream import DEAD_LETTERS, add_dead_letter
 from backend.push.push_log import STREAM as PUSH_LOG
 from tests.check.market import Market, acknowledge_early
 from tests.events.log import record
@@ -92,7 +92,7 @@ async def test_offenders_are_bounded(market: Market) -> None:
 async def test_an_event_that_was_buried_is_not_missed_in_the_inbox(market: Market) -> None:
     entry_id, fields = await acknowledge_early(market)
     assert (await market.broken()).keys() == {"I6"}
-    await bury(market.redis, payments.CONSUMER, entry_id, fields, "poison")
+    await add_dead_letter(market.redis, payments.CONSUMER, entry_id, fields, "poison")
     assert await market.broken() == {}
     # Nor while it is on its way back.
     await market.redis.delete(DEAD_LETTERS)

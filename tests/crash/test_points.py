@@ -44,7 +44,7 @@ HEADLINES = (
     "api: {} redis payments.service.accept_webhook",
     "api: {} redis events.outbox.send",
     "api: {} commit auth.routes.sign_up",
-    "relay: {} commit events.relay.number",
+    "relay: {} commit events.queries.assign_positions",
     "relay: {} redis events.stream.append",
     "worker: {} commit orders.queries.expire_batches",
     "worker: {} redis push.publisher._call",

@@ -14,7 +14,7 @@ from backend.events import consumer as consumers
 from backend.events.catalogue import Event
 from backend.events.consumer import Consumer, Handler
 from backend.events.resources import open_resources
-from backend.events.stream import AGAIN, DEAD_LETTERS, STREAM
+from backend.events.stream import DEAD_LETTERS, REDRIVE_PREFIX, STREAM
 from backend.kernel.database import Connection
 from backend.kernel.supervisor import running
 from tests.events.log import publish, record
@@ -267,7 +267,7 @@ async def test_a_handler_that_always_fails_holds_new_events_back(
 ) -> None:
     """It is no poison then, and what waits must have a bound."""
     monkeypatch.setattr(consumers, "RETRY_SECONDS", 0.3)
-    monkeypatch.setattr(consumers, "MAX_WAITING", 3)
+    monkeypatch.setattr(consumers, "MAX_RETRIES", 3)
     desk.fault = poison(*range(100))
     await desk.publish(1, 2, 3)
     async with consuming(desk.consumer()):
@@ -327,7 +327,7 @@ async def test_groups_that_vanish_are_made_again_from_the_start(desk: Desk) -> N
     await desk.publish(1, 2)
     async with consuming(desk.consumer()):
         await until(desk.done)
-        for stream in (STREAM, AGAIN + GROUP):
+        for stream in (STREAM, REDRIVE_PREFIX + GROUP):
             await desk.redis.xgroup_destroy(stream, GROUP)
         await desk.publish(3)
         await until(lambda: desk.has(1, 2, 3))

@@ -15,13 +15,13 @@ from backend.events.catalogue import Event
 from backend.events.consumer import Consumer
 from backend.events.dead_letters import (
     DeadLetterError,
-    all_letters,
-    find_letters,
-    letters_of,
+    all_dead_letters,
+    dead_letters_of,
+    find_dead_letters,
     redrive,
 )
 from backend.events.resources import Resources, open_resources
-from backend.events.stream import AGAIN, STREAM, EventStream, Position, bury
+from backend.events.stream import REDRIVE_PREFIX, STREAM, EventStream, Position, add_dead_letter
 from backend.kernel.database import Connection
 from backend.kernel.supervisor import running
 from tests.embedded.running import gittix
@@ -64,10 +64,10 @@ class Shop:
         """The ids of the letters, once there are as many."""
 
         async def enough() -> bool:
-            return len([letter async for letter in all_letters(self.redis)]) == count
+            return len([letter async for letter in all_dead_letters(self.redis)]) == count
 
         await until(enough)
-        return [letter.id async for letter in all_letters(self.redis)]
+        return [letter.id async for letter in all_dead_letters(self.redis)]
 
     async def bury(self, *numbers: int) -> list[str]:
         """Letters of the first consumer, for these events; the second handled them."""
@@ -83,7 +83,7 @@ class Shop:
         return sorted(self.handled[name]) == sorted(numbers)
 
     async def waits(self, name: str) -> int:
-        return int(await self.redis.xlen(AGAIN + name))
+        return int(await self.redis.xlen(REDRIVE_PREFIX + name))
 
 
 @pytest.fixture
@@ -97,21 +97,21 @@ async def shop(system: System, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
 async def test_a_letter_goes_back_to_the_one_that_buried_it_and_to_nobody_else(shop: Shop) -> None:
     await shop.bury(1, 2)
     before = await ids(shop.redis)
-    await redrive(shop.redis, await letters_of(shop.redis, None))
+    await redrive(shop.redis, await dead_letters_of(shop.redis, None))
     async with shop.consuming("first", "second"):
         await until(lambda: shop.has("first", 1, 2))
         await shop.publish(3)
         await until(lambda: shop.has("second", 1, 2, 3))
         await until(lambda: shop.has("first", 1, 2, 3))
     assert await ids(shop.redis) == [*before, "1-3"]
-    assert [letter async for letter in all_letters(shop.redis)] == []
+    assert [letter async for letter in all_dead_letters(shop.redis)] == []
     assert await shop.waits("first") == 0
 
 
 async def test_a_running_consumer_takes_a_letter_at_once(shop: Shop) -> None:
     (letter,) = await shop.bury(1)
     async with shop.consuming("first"):
-        await redrive(shop.redis, await find_letters(shop.redis, [letter]))
+        await redrive(shop.redis, await find_dead_letters(shop.redis, [letter]))
         await until(lambda: shop.has("first", 1))
 
 
@@ -119,13 +119,13 @@ async def test_one_that_fails_again_is_buried_again_after_five_tries(shop: Shop)
     (letter,) = await shop.bury(1)
     shop.poison = {1}
     async with shop.consuming("first"):
-        await redrive(shop.redis, await letters_of(shop.redis, "first"))
+        await redrive(shop.redis, await dead_letters_of(shop.redis, "first"))
 
         async def another() -> bool:
-            return [found.id async for found in all_letters(shop.redis)] not in ([], [letter])
+            return [found.id async for found in all_dead_letters(shop.redis)] not in ([], [letter])
 
         await until(another)
-    (again,) = await find_letters(shop.redis, await shop.letters(count=1))
+    (again,) = await find_dead_letters(shop.redis, await shop.letters(count=1))
     assert (again.consumer, again.entry) == ("first", "1-1")
     assert "poison" in again.reason
     assert again.event is not None
@@ -138,8 +138,8 @@ async def test_an_effect_that_was_made_meanwhile_is_not_made_twice(shop: Shop) -
     """A crash between the copy and its acknowledgement leaves two letters of one event."""
     await shop.bury(1)
     (entry,) = await shop.redis.xrange(STREAM)
-    await bury(shop.redis, "first", entry[0], entry[1], "the copy")
-    await redrive(shop.redis, await letters_of(shop.redis, None))
+    await add_dead_letter(shop.redis, "first", entry[0], entry[1], "the copy")
+    await redrive(shop.redis, await dead_letters_of(shop.redis, None))
     async with shop.consuming("first"):
         await until(lambda: shop.has("first", 1))
 
@@ -152,10 +152,10 @@ async def test_an_effect_that_was_made_meanwhile_is_not_made_twice(shop: Shop) -
 
 async def test_a_letter_that_waits_outlives_its_consumer_and_the_streams_trim(shop: Shop) -> None:
     await shop.bury(1)
-    await redrive(shop.redis, await letters_of(shop.redis, None))
+    await redrive(shop.redis, await dead_letters_of(shop.redis, None))
     await shop.redis.xtrim(STREAM, maxlen=0)
     # Delivered to a member that died before it handled it.
-    assert await shop.redis.xreadgroup("first", "dead", {AGAIN + "first": ">"})
+    assert await shop.redis.xreadgroup("first", "dead", {REDRIVE_PREFIX + "first": ">"})
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(consumers, "CLAIM_IDLE_MS", 1)
         async with shop.consuming("first"):
@@ -164,7 +164,7 @@ async def test_a_letter_that_waits_outlives_its_consumer_and_the_streams_trim(sh
 
 async def test_two_who_send_back_the_same_letter_send_it_once(shop: Shop) -> None:
     await shop.bury(1)
-    letters = await letters_of(shop.redis, None)
+    letters = await dead_letters_of(shop.redis, None)
     outcomes = await asyncio.gather(
         *(redrive(shop.redis, letters) for _ in range(5)), return_exceptions=True
     )
@@ -175,8 +175,8 @@ async def test_two_who_send_back_the_same_letter_send_it_once(shop: Shop) -> Non
 async def test_with_one_letter_unknown_none_is_sent(shop: Shop) -> None:
     known = await shop.bury(1)
     with pytest.raises(DeadLetterError, match="no dead letter 1-1"):
-        await find_letters(shop.redis, [*known, "1-1"])
-    (letter,) = await letters_of(shop.redis, None)
+        await find_dead_letters(shop.redis, [*known, "1-1"])
+    (letter,) = await dead_letters_of(shop.redis, None)
     with pytest.raises(DeadLetterError, match="no dead letter 7-7"):
         await redrive(shop.redis, [letter, letter._replace(id="7-7")])
     assert await shop.letters(count=1) == known
@@ -186,9 +186,11 @@ async def test_with_one_letter_unknown_none_is_sent(shop: Shop) -> None:
 async def test_a_letter_of_a_consumer_that_is_no_more_stays(shop: Shop) -> None:
     await shop.bury(1)
     (entry,) = await shop.redis.xrange(STREAM)
-    await bury(shop.redis, "retired", entry[0], entry[1], "no reason")
-    with pytest.raises(DeadLetterError, match=r"no consumer retired; there are: first, second"):
-        await redrive(shop.redis, await letters_of(shop.redis, None))
+    await add_dead_letter(shop.redis, "retired", entry[0], entry[1], "no reason")
+    with pytest.raises(
+        DeadLetterError, match=r"no consumer retired; the consumers are: first, second"
+    ):
+        await redrive(shop.redis, await dead_letters_of(shop.redis, None))
     assert len(await shop.letters(count=2)) == 2
 
 
@@ -196,8 +198,8 @@ async def test_the_letters_of_more_than_a_page_all_go_back_in_order(shop: Shop) 
     await shop.publish(*range(250))
     await shop.redis.xgroup_create(STREAM, "first", id="$")
     for entry_id, fields in await shop.redis.xrange(STREAM):
-        await bury(shop.redis, "first", entry_id, fields, "by hand")
-    await redrive(shop.redis, await letters_of(shop.redis, None))
+        await add_dead_letter(shop.redis, "first", entry_id, fields, "by hand")
+    await redrive(shop.redis, await dead_letters_of(shop.redis, None))
     async with shop.consuming("first"):
         await until(lambda: shop.has("first", *range(250)))
     assert shop.handled["first"] == list(range(250))
@@ -215,12 +217,12 @@ async def test_the_commands_show_count_and_send_back(shop: Shop) -> None:
     assert second.split()[0] == other
     assert await gittix("events", "redrive", letter, **environment) == (
         0,
-        "sent back 1: 1 to first\n",
+        "1 dead letter redriven: 1 to first\n",
     )
     status, said = await gittix("events", "redrive", letter, **environment)
     assert (status, said) == (
         1,
-        f"gittix: there is no dead letter {letter}: was it sent back already?\n",
+        f"gittix: there is no dead letter {letter}; it may have been redriven already\n",
     )
     assert await shop.letters(count=1) == [other]
 
@@ -228,13 +230,17 @@ async def test_the_commands_show_count_and_send_back(shop: Shop) -> None:
 @pytest.mark.parametrize(
     ("arguments", "status", "says"),
     [
-        (["--all"], 0, "nothing to send back\n"),
+        (["--all"], 0, "no dead letters to redrive\n"),
         (
             ["--all", "--consumer", "nobody"],
             1,
-            "gittix: there is no consumer nobody; there are: payments\n",
+            "gittix: there is no consumer nobody; the consumers are: payments\n",
         ),
-        (["what"], 1, "gittix: 'what' is not the id of a letter; gittix events dead shows them\n"),
+        (
+            ["1"],
+            1,
+            "gittix: '1' is not the id of a dead letter; `gittix events dead` lists the ids\n",
+        ),
     ],
     ids=["all of none", "unknown consumer", "no id"],
 )
@@ -254,8 +260,8 @@ def test_a_command_that_says_too_little_or_too_much_is_refused(arguments: list[s
 
 async def test_trimming_leaves_what_was_sent_back(shop: Shop) -> None:
     await shop.bury(1)
-    await redrive(shop.redis, await letters_of(shop.redis, None))
+    await redrive(shop.redis, await dead_letters_of(shop.redis, None))
     events = EventStream(shop.redis)
-    await events.report("notifier", Position(1, 1))
+    await events.report_progress("notifier", Position(1, 1))
     await events.trim(0)
     assert await shop.waits("first") == 1

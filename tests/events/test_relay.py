@@ -9,6 +9,7 @@ import pytest
 from prometheus_client import REGISTRY
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from backend.events import queries
 from backend.events import relay as relays
 from backend.events.stream import STREAM, EventStream, Position
 from backend.kernel import database
@@ -80,7 +81,7 @@ async def test_a_relay_that_died_after_numbering_is_followed_without_gap_or_doub
 ) -> None:
     await record(rows, 1, 2)
     async with turning(system) as (_, connection):
-        assert len(await relays.number(connection, 100)) == 2
+        assert len(await queries.assign_positions(connection, 100)) == 2
     await record(rows, 3)
     await publish(system)
     assert await numbers(system.redis()) == [1, 2, 3]
@@ -90,12 +91,13 @@ class Killed(BaseException):
     """The process is gone: nothing of it runs any more."""
 
 
-@pytest.mark.parametrize("after", ["number", "unpublished", "agree", "append"])
+@pytest.mark.parametrize("after", ["assign_positions", "unpublished_rows", "reconcile", "append"])
 @pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
 async def test_a_relay_that_dies_at_any_step_is_followed_without_gap_or_double(
     system: System, rows: Any, monkeypatch: pytest.MonkeyPatch, after: str, before: bool
 ) -> None:
-    owner: Any = EventStream if after == "append" else relays
+    owners: dict[str, Any] = {"append": EventStream, "reconcile": relays}
+    owner = owners.get(after, queries)
     step = getattr(owner, after)
 
     async def dies(*arguments: Any) -> Any:
@@ -107,9 +109,9 @@ async def test_a_relay_that_dies_at_any_step_is_followed_without_gap_or_double(
     await publish(system)
     await record(rows, 3, 4)
     async with turning(system) as (relay, connection):
-        if after == "unpublished":
+        if after == "unpublished_rows":
             # Reached only by a relay that finds rows which another had numbered.
-            await relays.number(connection, 1)
+            await queries.assign_positions(connection, 1)
         with monkeypatch.context() as crash:
             crash.setattr(owner, after, dies)
             with pytest.raises(Killed):
@@ -151,7 +153,7 @@ async def test_rows_that_a_rival_numbered_are_not_skipped(system: System, rows: 
         await record(rows, 1)
         await relay.turn(connection)
         await record(rows, 2)
-        await relays.number(rival, 100)
+        await queries.assign_positions(rival, 100)
         await record(rows, 3)
         while await relay.turn(connection):
             pass
@@ -164,7 +166,7 @@ async def test_two_that_number_at_once_give_each_row_one_position(
     await record(rows, *range(40))
     async with turning(system) as (_, one), turning(system) as (_, other):
         counts = await asyncio.gather(
-            *(relays.number(connection, 100) for connection in (one, other))
+            *(queries.assign_positions(connection, 100) for connection in (one, other))
         )
     assert sorted(len(count) for count in counts) == [0, 40]
     found = await rows.fetch("select position from events.outbox order by id")
@@ -243,7 +245,7 @@ async def test_an_emptied_redis_is_filled_again_by_the_running_relay(
 async def test_an_idle_relay_fills_an_emptied_redis_though_nothing_happens(
     system: System, rows: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(relays, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(relays, "CHECK_SECONDS", 0.1)
     redis = system.redis()
 
     async def both() -> bool:
@@ -308,7 +310,7 @@ async def test_a_restored_database_and_a_lost_tail_leave_no_gap(system: System, 
     await rows.execute("delete from events.outbox where position > 2")
     await rows.execute("update events.relay set position = 2")
     async with turning(system) as (_, connection):
-        await relays.agree(connection, Position(1, 3))
+        await relays.reconcile(connection, Position(1, 3))
     await redis.delete(STREAM)
     await redis.xadd(STREAM, first[1], id=first[0])
     await record(rows, 4)
@@ -376,7 +378,7 @@ async def indexes(request: pytest.FixtureRequest, rows: Any) -> None:
 async def test_numbering_and_purging_never_read_the_whole_log(
     system: System, rows: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(relays, "PURGE_BATCH", 10)
+    monkeypatch.setattr(queries, "PURGE_BATCH", 10)
     await rows.execute(
         "insert into events.outbox (type, subject, version, data)"
         " select 'order.created', gen_random_uuid(), n, '{}' from generate_series(1, 20000) n"
@@ -386,12 +388,12 @@ async def test_numbering_and_purging_never_read_the_whole_log(
     scans = "select seq_scan from pg_stat_user_tables where relid = 'events.outbox'::regclass"
     before = await rows.fetchval(scans)
     async with turning(system) as (_, connection):
-        while await relays.number(connection, 500):
+        while await queries.assign_positions(connection, 500):
             pass
-        assert await relays.purge(connection, 20000) == 0
+        assert await queries.purge(connection, 20000) == 0
         old = "update events.outbox set occurred_at = now() - interval '8 days' where position < 26"
         await rows.execute(old)
-        assert [await relays.purge(connection, 20000) for _ in range(4)] == [10, 10, 5, 0]
+        assert [await queries.purge(connection, 20000) for _ in range(4)] == [10, 10, 5, 0]
         await connection.execute("select pg_stat_force_next_flush()")
     assert await rows.fetchval(scans) == before
     found = await rows.fetch("select position, version from events.outbox order by position")
@@ -409,11 +411,11 @@ async def test_what_the_stream_has_not_got_is_not_purged_however_old(
     await rows.execute("update events.outbox set occurred_at = now() - interval '8 days'")
     await record(rows, 3)
     async with turning(system) as (relay, connection):
-        assert not await relay._tidy(connection)
+        assert not await relay._trim_and_purge(connection)
         while await relay.turn(connection):
             pass
         assert await numbers(system.redis()) == [1, 2, 3]
-        await relay._tidy(connection)
+        await relay._trim_and_purge(connection)
     left = await rows.fetch("select version from events.outbox order by id")
     assert [row["version"] for row in left] == [3]
 
@@ -455,11 +457,11 @@ async def test_what_waits_is_counted(system: System, rows: Any) -> None:
         await rows.execute(
             "update events.outbox set occurred_at = now() - interval '1 min' where version > 3"
         )
-        depth, age = await relays.waiting(connection, 2)
+        depth, age = await queries.unpublished_backlog(connection, 2)
         assert (depth, 60 < age < 65) == (3, True)
-        assert (await relays.waiting(connection, None))[0] == 2
+        assert (await queries.unpublished_backlog(connection, None))[0] == 2
         await relay.turn(connection)
-        assert await relays.waiting(connection, 5) == (0, 0.0)
+        assert await queries.unpublished_backlog(connection, 5) == (0, 0.0)
 
 
 async def test_what_came_to_pass_is_counted_once_and_how_late_holds_ended(
@@ -504,7 +506,7 @@ async def test_old_events_are_purged_once_they_are_published(system: System, row
         "update events.outbox set occurred_at = now() - interval '8 days' where version <> 2"
     )
     async with turning(system) as (_, connection):
-        assert await relays.purge(connection, 2) == 1
+        assert await queries.purge(connection, 2) == 1
     left = await rows.fetch("select version from events.outbox order by id")
     assert [row["version"] for row in left] == [2, 3]
 

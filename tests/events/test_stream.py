@@ -4,8 +4,8 @@ from math import isnan
 
 from prometheus_client import REGISTRY
 
-from backend.events.metrics import forget_measures, measure
-from backend.events.stream import START, STREAM, EventStream, Position, bury
+from backend.events.metrics import reset_gauges, update_gauges
+from backend.events.stream import START, STREAM, EventStream, Position, add_dead_letter
 from tests.events.log import ids
 from tests.system import System
 
@@ -34,13 +34,13 @@ async def test_nothing_is_trimmed_before_the_notifier_said_how_far_it_is(system:
     redis = system.redis()
     await redis.xgroup_create(STREAM, "expiration", id="$")
     assert await events.trim(0) == 0
-    await events.report("notifier", Position(1, COUNT))
+    await events.report_progress("notifier", Position(1, COUNT))
     assert await events.trim(0) > 0
 
 
 async def test_trimming_stops_at_the_notifier(system: System) -> None:
     events = await _filled(system)
-    await events.report("notifier", Position(1, 250))
+    await events.report_progress("notifier", Position(1, 250))
     assert await events.trim(0) > 0
     left = await ids(system.redis())
     assert "1-250" in left
@@ -50,7 +50,7 @@ async def test_trimming_stops_at_the_notifier(system: System) -> None:
 async def test_trimming_stops_at_a_groups_oldest_pending_entry(system: System) -> None:
     events = await _filled(system)
     redis = system.redis()
-    await events.report("notifier", Position(1, COUNT))
+    await events.report_progress("notifier", Position(1, COUNT))
     await redis.xgroup_create(STREAM, "payments", id="1-149")
     pending = await redis.xreadgroup("payments", "member", {STREAM: ">"}, count=COUNT)
     # All are acknowledged but 1-150.
@@ -61,14 +61,14 @@ async def test_trimming_stops_at_a_groups_oldest_pending_entry(system: System) -
 
 async def test_trimming_stops_at_a_group_that_has_not_read(system: System) -> None:
     events = await _filled(system)
-    await events.report("notifier", Position(1, COUNT))
+    await events.report_progress("notifier", Position(1, COUNT))
     await system.redis().xgroup_create(STREAM, "payments", id="0")
     assert await events.trim(0) == 0
 
 
 async def test_the_newest_are_kept_for_people(system: System) -> None:
     events = await _filled(system)
-    await events.report("notifier", Position(1, COUNT))
+    await events.report_progress("notifier", Position(1, COUNT))
     assert await events.trim(COUNT) == 0
     await events.trim(200)
     assert len(await ids(system.redis())) >= 200
@@ -81,11 +81,11 @@ async def test_an_absent_stream_is_not_trimmed(system: System) -> None:
 async def test_how_far_readers_are_behind_is_measured(system: System) -> None:
     events = await _filled(system)
     redis = system.redis()
-    await events.report("notifier", Position(1, 250))
+    await events.report_progress("notifier", Position(1, 250))
     await redis.xgroup_create(STREAM, "payments", id="0")
     await redis.xreadgroup("payments", "member", {STREAM: ">"}, count=100)
-    await bury(redis, "payments", b"1-1", {}, "no reason")
-    await measure(events, redis)
+    await add_dead_letter(redis, "payments", b"1-1", {}, "no reason")
+    await update_gauges(events, redis)
     lag = [
         REGISTRY.get_sample_value("gittix_stream_lag_events", {"reader": reader})
         for reader in ("notifier", "payments")
@@ -98,7 +98,7 @@ async def test_how_far_readers_are_behind_is_measured(system: System) -> None:
 
 
 async def test_who_stands_by_tells_no_measures(system: System) -> None:
-    await measure(await _filled(system), system.redis())
-    forget_measures()
+    await update_gauges(await _filled(system), system.redis())
+    reset_gauges()
     assert isnan(REGISTRY.get_sample_value("gittix_stream_length") or 0.0)
     assert REGISTRY.get_sample_value("gittix_stream_lag_events", {"reader": "notifier"}) is None

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from backend.events.catalogue import Event, data_of
+from backend.events.catalogue import Event, decode_data
 from backend.events.resources import open_resources
 from backend.kernel.jobs import QUEUE, open_jobs
 from tests import factories
@@ -79,7 +79,7 @@ async def test_an_alarm_is_asked_for_once_and_what_is_remembered_has_a_bound(
     await system.start("api", "relay")
     await _held(system)
     event: Event = await until(lambda: published(system, "order.created"))
-    order = data_of(event)
+    order = decode_data(event)
     rows = await system.connect()
     jobs = open_jobs(system.settings.redis_url, name="tests-jobs")
     try:

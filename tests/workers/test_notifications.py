@@ -11,8 +11,8 @@ import msgspec
 import pytest
 
 import workers.notifications
-from backend.events.catalogue import Event, data_of
-from backend.events.dead_letters import all_letters, find_letters, redrive
+from backend.events.catalogue import Event, decode_data
+from backend.events.dead_letters import all_dead_letters, find_dead_letters, redrive
 from backend.events.resources import open_resources
 from backend.events.stream import DEAD_LETTERS, Position
 from backend.kernel import lease as leases
@@ -25,7 +25,7 @@ from tests.factories import Json
 from tests.system import System, until
 from workers import messages
 from workers.messages import Told, UnknownEvent
-from workers.notifications import SENT_BACK, Notifier, position_of, told_at
+from workers.notifications import REDRIVE_STREAM, Notifier, position_of, told_at
 
 
 class Heard(NamedTuple):
@@ -272,13 +272,13 @@ async def buried(system: System, monkeypatch: pytest.MonkeyPatch) -> str:
             await record_orders(rows, 1, 2)
             await heard_as(system, "order.created")
     assert await totals(system) == [2]
-    (letter,) = [letter async for letter in all_letters(system.redis())]
+    (letter,) = [letter async for letter in all_dead_letters(system.redis())]
     return letter.id
 
 
 def _choking(total: int) -> Any:
     def told_of(event: Event) -> Told:
-        if data_of(event).get("total") == total:
+        if decode_data(event).get("total") == total:
             raise UnknownEvent("a version that nobody knows yet")
         return messages.told_of(event)
 
@@ -293,11 +293,11 @@ async def totals(system: System) -> list[int]:
 
 
 async def send_back(system: System, *letters: str) -> None:
-    await redrive(system.redis(), await find_letters(system.redis(), letters))
+    await redrive(system.redis(), await find_dead_letters(system.redis(), letters))
 
 
 async def forgotten(system: System) -> bool:
-    return int(await system.redis().xlen(SENT_BACK)) == 0
+    return int(await system.redis().xlen(REDRIVE_STREAM)) == 0
 
 
 async def test_an_event_that_was_sent_back_is_told_once_and_at_once(
@@ -322,7 +322,7 @@ async def test_an_event_that_still_cannot_be_told_is_buried_again(
     async with notifying(system):
         await send_back(system, buried)
         await until(lambda: forgotten(system))
-        (letter,) = [letter async for letter in all_letters(system.redis())]
+        (letter,) = [letter async for letter in all_dead_letters(system.redis())]
         assert (letter.consumer, letter.entry) == ("notifier", "1-1")
         assert letter.id != buried
         monkeypatch.undo()
@@ -376,7 +376,7 @@ async def test_what_a_lost_tail_makes_doubtful_goes_to_the_dead_letters(
         await record_orders(await system.connect(), 3)
         await until(lambda: _told(system, 3))
     assert await totals(system) == [2, 3]
-    (letter,) = [letter async for letter in all_letters(redis)]
+    (letter,) = [letter async for letter in all_dead_letters(redis)]
     assert "may have been told" in letter.reason
 
 
