@@ -1,4 +1,4 @@
-"""Pages say what is there: each link leads somewhere, and each test that is named as proof exists."""
+"""The documentation agrees with the repository: its links, its proofs, its lists and its diagrams."""
 
 import ast
 import re
@@ -7,11 +7,32 @@ from pathlib import Path
 
 import pytest
 
+from backend.check.invariants import INVARIANTS
+from backend.events.catalogue import TYPES
+from backend.kernel.settings import Settings
+from tests.system import System
+
 ROOT = Path(__file__).parents[1]
+DESIGN = (ROOT / "docs/design.md").read_text()
 LINK = re.compile(r"\]\(([^)\s]+)\)|\bsrc=\"([^\"]+)\"")
 PROOF = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
 CODE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 HEADING = re.compile(r"^#+ +(.+)$", re.MULTILINE)
+DIAGRAM = re.compile(r"^`(\w+\.\w+)`\n\n```mermaid\n(.*?)^```", re.MULTILINE | re.DOTALL)
+EDGE = re.compile(r"^ *(\w+|\[\*\]) --> (\w+|\[\*\])", re.MULTILINE)
+ROUTE = re.compile(r"Route\(\s*\"(/api/[^\"]+)\",[^)]*?methods=\[([^\]]+)\]")
+# The names that a link may lead to, in files that have no headings: `path#name`.
+SYMBOLS = {
+    ".sql": re.compile(
+        r"^create (?:or replace )?(?:unique )?(?:function|procedure|table|trigger|index) ([\w.]+)",
+        re.MULTILINE | re.IGNORECASE,
+    ),
+    "Makefile": re.compile(r"^([a-z-]+):", re.MULTILINE),
+    "script": re.compile(
+        r"^(?:export )?(?:default )?(?:async )?(?:function|const|class) (\w+)", re.MULTILINE
+    ),
+}
+SCRIPTS = {".js", ".jsx", ".ts", ".tsx"}
 
 
 def pages() -> list[str]:
@@ -20,16 +41,16 @@ def pages() -> list[str]:
 
 
 @pytest.mark.parametrize("page", pages())
-def test_every_link_leads_somewhere(page: str) -> None:
+def test_every_link_resolves(page: str) -> None:
     assert list(broken_links(ROOT / page)) == []
 
 
 @pytest.mark.parametrize("page", pages())
-def test_every_test_that_is_named_exists(page: str) -> None:
+def test_every_named_test_exists(page: str) -> None:
     assert list(missing_tests((ROOT / page).read_text(), ROOT)) == []
 
 
-def test_each_requirement_is_proved_or_said_to_be_unmet() -> None:
+def test_each_security_requirement_names_a_test_or_is_marked_as_not_met() -> None:
     rows = [
         [cell.strip() for cell in line.strip("|").split("|")]
         for line in (ROOT / "docs/security.md").read_text().splitlines()
@@ -41,23 +62,64 @@ def test_each_requirement_is_proved_or_said_to_be_unmet() -> None:
     ] == []
 
 
-def test_the_pages_for_operators_and_newcomers_are_found_from_the_readme() -> None:
+def test_the_readme_links_to_every_page_of_docs() -> None:
     linked = {target for target, _ in links((ROOT / "README.md").read_text())}
     assert {f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")} <= linked
 
 
-def test_what_is_broken_is_found(tmp_path: Path) -> None:
+async def test_the_state_diagrams_are_the_transition_tables(system: System) -> None:
+    owner = await system.connect()
+    tables = await owner.fetch(
+        "select schemaname || '.' || tablename as name from pg_tables where tablename like '%transitions'"
+    )
+    assert diagrams().keys() == {table["name"] for table in tables}
+    for table, edges in diagrams().items():
+        rows = await owner.fetch(f"select from_status, to_status from {table}")
+        assert {edge for edge in edges if "[*]" not in edge} == {tuple(row) for row in rows}
+        ends = {from_status for from_status, to_status in edges if to_status == "[*]"}
+        assert ends & {row["from_status"] for row in rows} == set(), "an end state has no successor"
+
+
+def test_the_design_lists_every_invariant_event_type_route_and_setting() -> None:
+    assert re.findall(r"^\| (I\d+) \|", DESIGN, re.MULTILINE) == [one.name for one in INVARIANTS]
+    assert set(re.findall(r"`(\w+\.\w+)`", section("Events"))) == TYPES
+    assert set(re.findall(r"`([A-Z]+ /api/[^`]+)`", section("HTTP API"))) == set(routes())
+    settings = {name.upper() for name in Settings.__struct_fields__}
+    assert set(re.findall(r"`([A-Z_]+)`", section("Settings"))) == settings
+
+
+def test_the_glossary_has_each_term_once_in_alphabetical_order() -> None:
+    terms = re.findall(r"^- \*\*(.+?)\*\*", (ROOT / "docs/glossary.md").read_text(), re.MULTILINE)
+    assert len(terms) > 50
+    assert terms == sorted(set(terms), key=str.lower)
+
+
+def test_a_broken_link_and_a_missing_test_are_found(tmp_path: Path) -> None:
     (tmp_path / "other.md").write_text("## Who, and why?\n")
+    (tmp_path / "code.py").write_text("LIMIT = 1\nclass One:\n    def two(self) -> None: ...\n")
+    (tmp_path / "code.sql").write_text("create function orders.place() returns void\n")
     (tmp_path / "test_one.py").write_text("def test_there() -> None: ...\n")
     page = tmp_path / "page.md"
     page.write_text(
-        "[a](other.md#who-and-why) [b](other.md#who) [c](gone.md) [d](https://example.com) [e](#none)\n"
+        "[a](other.md#who-and-why) [b](other.md#who) [c](gone.md) [d](https://example.com)\n"
+        "[e](#none) [g](code.py#One.two) [h](code.py#LIMIT) [i](code.py#two)\n"
+        "[j](code.sql#orders.place) [k](code.sql#place)\n"
         '<img src="gone.png">\n```\n[f](no-link)\n```\n'
     )
-    assert list(broken_links(page)) == ["other.md#who", "gone.md", "#none", "gone.png"]
+    assert list(broken_links(page)) == [
+        "other.md#who",
+        "gone.md",
+        "#none",
+        "code.py#two",
+        "code.sql#place",
+        "gone.png",
+    ]
     (tmp_path / "tests").mkdir()
     (tmp_path / "test_one.py").rename(tmp_path / "tests" / "test_one.py")
-    named = "`tests/test_one.py::test_there` `tests/test_one.py::test_gone` `tests/test_two.py::test_there`"
+    named = (
+        "`tests/test_one.py::test_there` `tests/test_one.py::test_gone` "
+        "`tests/test_two.py::test_there`"
+    )
     assert list(missing_tests(named, tmp_path)) == [
         "tests/test_one.py::test_gone",
         "tests/test_two.py::test_there",
@@ -75,28 +137,60 @@ def links(text: str) -> Iterator[tuple[str, str]]:
 def broken_links(page: Path) -> Iterator[str]:
     for target, anchor in links(page.read_text()):
         file = page.parent / target if target else page
-        if not file.exists() or (anchor and anchor not in anchors(file.read_text())):
+        if not file.exists() or (anchor and anchor not in anchors(file)):
             yield target + (f"#{anchor}" if anchor else "")
 
 
-def anchors(text: str) -> set[str]:
-    """As GitHub makes them of headings."""
-    return {
-        re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
-        for heading in HEADING.findall(CODE.sub("", text))
-    }
+def anchors(file: Path) -> set[str]:
+    """What a link may name after `#`: the headings of a page, as GitHub writes them; else symbols."""
+    text = file.read_text()
+    if file.suffix == ".md":
+        return {
+            re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+            for heading in HEADING.findall(CODE.sub("", text))
+        }
+    if file.suffix == ".py":
+        return symbols(ast.parse(text).body)
+    kind = "script" if file.suffix in SCRIPTS else file.suffix or file.name
+    return set(SYMBOLS[kind].findall(text))
+
+
+def symbols(body: list[ast.stmt], prefix: str = "") -> set[str]:
+    """The names that a module or a class defines; those of a class with its name before them."""
+    names: set[str] = set()
+    for node in body:
+        match node:
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+                names.add(prefix + name)
+            case ast.ClassDef(name=name):
+                names |= {prefix + name, *symbols(node.body, f"{prefix}{name}.")}
+            case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
+                names.add(prefix + name)
+    return names
 
 
 def missing_tests(text: str, root: Path) -> Iterator[str]:
     for path, name in PROOF.findall(text):
         file = root / path
-        if not file.exists() or name not in functions(file):
+        if not file.exists() or name not in symbols(ast.parse(file.read_text()).body):
             yield f"{path}::{name}"
 
 
-def functions(file: Path) -> set[str]:
-    return {
-        node.name
-        for node in ast.parse(file.read_text()).body
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-    }
+def diagrams() -> dict[str, set[tuple[str, str]]]:
+    """The edges of each diagram in docs/states.md, under the table that is named above it."""
+    found = DIAGRAM.findall((ROOT / "docs/states.md").read_text())
+    return {table: set(EDGE.findall(diagram)) for table, diagram in found}
+
+
+def section(heading: str) -> str:
+    """The tables of this section of docs/design.md."""
+    text = re.split(r"^## ", DESIGN.split(f"\n## {heading}\n")[1], flags=re.MULTILINE)[0]
+    return "\n".join(line for line in text.splitlines() if line.startswith("|"))
+
+
+def routes() -> Iterator[str]:
+    """The method and path of each route of the services, as their modules declare them."""
+    for file in (ROOT / "backend").glob("*/routes.py"):
+        for path, methods in ROUTE.findall(file.read_text()):
+            for method in re.findall(r"\w+", methods):
+                yield f"{method} {path}"

@@ -23,7 +23,7 @@ RELAY_TABLES = {
 READ_ONLY = {
     f"{noun}.{table}" for noun in ("tickets", "orders") for table in ("audit", "transitions")
 }
-# DESIGN, section 2: the functions that a role may call beyond its own schema's.
+# The functions that a role may call beyond its own schema: see docs/design.md, "Callable functions".
 GRANTED = {
     "auth": {"events.append"},
     "tickets": {"events.append", "events.act_for"},

@@ -1,4 +1,4 @@
-"""One test for each invariant of the design, each aimed at the guard that its docstring names."""
+"""One test for each invariant of docs/design.md, each aimed at the guard that its docstring names."""
 
 import asyncio
 import time

@@ -17,7 +17,7 @@ RELAY_RIGHTS = (
     "events.outbox DELETE",
     "events.outbox UPDATE",
 )
-# DESIGN, section 2: the functions that a role may call beyond its own schema's, and those of its own that run as their
+# See docs/design.md, "Callable functions"; and those of a role's own schema that run as their
 # owner.
 GRANTED = (
     "auth events.append",

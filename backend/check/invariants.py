@@ -1,4 +1,4 @@
-"""The ten invariants of the design, and a look at all of them at once."""
+"""The ten invariants of docs/design.md, and one examination of all of them."""
 
 import time
 from collections.abc import Awaitable, Callable
