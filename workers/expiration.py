@@ -16,7 +16,7 @@ from arq.connections import ArqRedis
 
 from backend.events.catalogue import Event, Order
 from backend.events.resources import Resources
-from backend.kernel import correlation, database
+from backend.kernel import database
 from backend.kernel.database import Connection
 from backend.kernel.jobs import enqueue
 from backend.kernel.metrics import STALE
@@ -58,7 +58,7 @@ async def expire_due(context: dict[str, Any], *bucket: int) -> int:
 
 async def _round(resources: Resources) -> int:
     async with database.connection(resources.pool) as connection:
-        expired = await queries.expire_batches(connection, BATCH, BATCHES, correlation.current())
+        expired = await queries.expire_batches(connection, BATCH, BATCHES)
     if expired:
         resources.wake_relay()
     return expired

@@ -280,7 +280,7 @@ def _once(job: Job) -> WorkerCoroutine:
     """A turn of a timer: the next turn is its retry."""
 
     async def tried(ctx: dict[Any, Any]) -> None:
-        with correlation.bound(None):
+        with correlation.bound():
             try:
                 with tracing.span(f"timer {job.__name__}"):
                     await _timed(job, ctx)

@@ -73,7 +73,7 @@ async def reconcile_payments(context: dict[str, Any]) -> int:
 
 async def _resume(payment_flow: PaymentFlow, still: Still, places: asyncio.Semaphore) -> None:
     payment = still.payment
-    correlation.adopt(payment.correlation_id)
+    correlation.rebind(payment.correlation_id)
     try:
         async with places, asyncio.timeout(RESUME_SECONDS):
             outcome = await payment_flow.resume(payment, abandoned=still.abandoned)

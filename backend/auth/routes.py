@@ -66,9 +66,7 @@ async def sign_up(request: Request) -> Response:
     await auth.limits.sign_up(address)
     password_hash = await auth.passwords.hash(body.password)
     async with database.transaction(auth.pool) as connection:
-        user = await service.register(
-            connection, email, name, password_hash, correlation_id=request.state.correlation_id
-        )
+        user = await service.register(connection, email, name, password_hash)
         issued = await _open_session(request, connection, user)
     log.info("signed up", user_id=str(user.id), client=address)
     auth.wake_relay()

@@ -48,27 +48,13 @@ def name_of(text: str | None, email: str) -> str:
     return name
 
 
-async def register(
-    connection: Connection,
-    email: str,
-    name: str,
-    password_hash: str,
-    *,
-    correlation_id: UUID | None,
-) -> User:
+async def register(connection: Connection, email: str, name: str, password_hash: str) -> User:
     """A new account. Raises EmailTaken."""
     account = await queries.add_user(connection, email, name, password_hash)
     if account is None:
         raise EmailTaken
     registered = Registered(account.user.id, account.user.name, account.created_at)
-    await outbox.append(
-        connection,
-        "user.registered",
-        account.user.id,
-        account.version,
-        registered,
-        correlation_id=correlation_id,
-    )
+    await outbox.append(connection, "user.registered", account.user.id, account.version, registered)
     return account.user
 
 

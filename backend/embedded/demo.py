@@ -12,7 +12,7 @@ from rich.progress import track
 from backend.auth import service as users
 from backend.auth.model import User
 from backend.auth.passwords import Passwords
-from backend.kernel import database
+from backend.kernel import correlation, database
 from backend.kernel.database import Connection
 from backend.kernel.principal import Principal
 from backend.kernel.settings import Settings
@@ -84,7 +84,8 @@ async def load(settings: Settings) -> None:
             if await connection.fetchval("select exists (select from tickets.shows)"):
                 return
             for number, demo in enumerate(SHOWS):
-                await _load_show(connection, demo, sellers[number % 2], sellers)
+                with correlation.bound():
+                    await _load_show(connection, demo, sellers[number % 2], sellers)
     finally:
         await database.close_pool(pool)
 
@@ -102,7 +103,8 @@ async def seed(settings: Settings, *, shows: int, tickets: int) -> None:
     try:
         counts = [tickets // shows + (number < tickets % shows) for number in range(shows)]
         for number, count in enumerate(track(counts, description="Shows")):
-            await _seed_show(pool, seller, number, count)
+            with correlation.bound():
+                await _seed_show(pool, seller, number, count)
     finally:
         await database.close_pool(pool)
 
@@ -122,7 +124,7 @@ async def _seed_show(pool: database.Pool, seller: Principal, number: int, count:
             for seat in range(start, min(start + BATCH, count))
         ]
         async with database.transaction(pool) as connection:
-            await tickets.list_for_sale(connection, seller, show_id, specs, uuid4())
+            await tickets.list_for_sale(connection, seller, show_id, specs)
 
 
 async def _load_show(
@@ -131,9 +133,7 @@ async def _load_show(
     show_id = await _create(connection, demo, owner, "")
     offers = list(_seats(demo))
     for number, seller in enumerate(sellers):
-        await tickets.list_for_sale(
-            connection, seller, show_id, offers[number :: len(sellers)], uuid4()
-        )
+        await tickets.list_for_sale(connection, seller, show_id, offers[number :: len(sellers)])
 
 
 async def _create(connection: Connection, demo: Show, owner: Principal, suffix: str) -> UUID:
@@ -147,7 +147,7 @@ async def _create(connection: Connection, demo: Show, owner: Principal, suffix: 
         timezone=demo.timezone,
         category=demo.category,
     )
-    return (await tickets.create_show(connection, owner, new, uuid4())).id
+    return (await tickets.create_show(connection, owner, new)).id
 
 
 def _seats(demo: Show) -> Iterator[TicketSpec]:
@@ -184,6 +184,5 @@ async def _accounts(settings: Settings, accounts: Sequence[Account]) -> dict[str
 
 
 async def _register(connection: Connection, account: Account, password_hash: str) -> User:
-    return await users.register(
-        connection, account.email, account.name, password_hash, correlation_id=uuid4()
-    )
+    with correlation.bound():
+        return await users.register(connection, account.email, account.name, password_hash)

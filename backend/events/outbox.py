@@ -14,6 +14,7 @@ from uuid import UUID
 import msgspec
 from redis.asyncio import Redis
 
+from backend.kernel import correlation
 from backend.kernel.database import Connection
 from backend.kernel.supervisor import running
 
@@ -29,7 +30,6 @@ async def append(
     version: int,
     data: Any,
     *,
-    correlation_id: UUID | None,
     causation_id: UUID | None = None,
 ) -> None:
     """Append one event, published if and only if this transaction commits.
@@ -43,7 +43,7 @@ async def append(
         subject,
         version,
         msgspec.to_builtins(data),
-        correlation_id,
+        correlation.current(),
         causation_id,
     )
 

@@ -1,4 +1,9 @@
-"""The id of what one click sets in motion: on its request, its events, its jobs, and on every log line of theirs."""
+"""The correlation id of the work at hand: a context variable that every log line, event, job and trace span reads.
+
+Each edge binds one: the HTTP middleware for a request, a consumer for an event, the arq wrapper for a job or for a
+run of a periodic job, a command for a batch that it writes. An asyncio task inherits the id of the code that created
+it. Signatures do not carry the id: the query layer reads it where a statement needs it.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,19 +14,35 @@ from structlog.contextvars import bind_contextvars, bound_contextvars, get_conte
 NAME = "correlation_id"
 
 
+class Unbound(RuntimeError):
+    """No edge bound a correlation id. A programming error: bind one where the work enters the process."""
+
+
 @contextmanager
-def bound(correlation_id: UUID | None) -> Iterator[None]:
-    """What the block does belongs to this id; to a new one where nobody knows it."""
+def bound(correlation_id: UUID | None = None) -> Iterator[None]:
+    """Bind this id inside the block, or a new id when the caller has none."""
     with bound_contextvars(**{NAME: str(correlation_id or uuid4())}):
         yield
 
 
-def adopt(correlation_id: UUID | None) -> None:
-    """From here on it is known what this is about. Ends with the `bound` block, or the task, that it stands in."""
+def rebind(correlation_id: UUID | None) -> None:
+    """Replace the bound id until the enclosing `bound` block or the task ends; None keeps it.
+
+    For code that learns only after a read which request its work belongs to.
+    """
     if correlation_id is not None:
         bind_contextvars(**{NAME: str(correlation_id)})
 
 
 def current() -> UUID:
+    """The bound id. Raises Unbound."""
+    correlation_id = find()
+    if correlation_id is None:
+        raise Unbound("bind a correlation id first: with correlation.bound(): …")
+    return correlation_id
+
+
+def find() -> UUID | None:
+    """The bound id, or None in a background loop that works for no request."""
     found = get_contextvars().get(NAME)
-    return UUID(found) if found else uuid4()
+    return UUID(found) if found else None

@@ -48,7 +48,7 @@ def open_jobs(url: str, *, name: str) -> ArqRedis:
 async def enqueue(
     jobs: ArqRedis, name: str, *arguments: Any, job_id: str, at: datetime | None = None
 ) -> None:
-    """Put a job on the queue, unless one of this id is there. It goes on under the correlation id of who asks."""
+    """Put a job on the queue, unless one of this id is there. The job runs under the caller's correlation id."""
     await jobs.enqueue_job(
         name, *arguments, _job_id=job_id, _defer_until=at, correlation_id=str(correlation.current())
     )

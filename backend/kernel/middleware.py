@@ -11,7 +11,7 @@ from starlette.datastructures import Headers
 from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from backend.kernel import tracing
+from backend.kernel import correlation, tracing
 from backend.kernel.metrics import REQUESTS
 from backend.kernel.principal import COOKIE_PREFIX
 from backend.kernel.problems import Forbidden, Problem, TooLarge
@@ -32,21 +32,26 @@ class RequestLog:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        started = time.perf_counter()
         correlation_id = _correlation_id(scope)
-        name = str(correlation_id)
-        scope.setdefault("state", {})["correlation_id"] = correlation_id
+        with correlation.bound(correlation_id):
+            await self._answered(scope, receive, send, str(correlation_id))
+
+    async def _answered(
+        self, scope: Scope, receive: Receive, send: Send, correlation_id: str
+    ) -> None:
+        started = time.perf_counter()
         status = 500
 
         async def answer(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], (b"x-request-id", name.encode())]
+                message["headers"] = [
+                    *message["headers"],
+                    (b"x-request-id", correlation_id.encode()),
+                ]
             await send(message)
 
-        # A request is a task of its own, so what is bound here ends with it.
-        structlog.contextvars.bind_contextvars(correlation_id=name)
         traced = tracing.span("request") if scope["path"] not in QUIET_PATHS else nullcontext()
         try:
             with traced as span:
@@ -63,8 +68,8 @@ class RequestLog:
                 told = log.debug if unchanged else log.info
                 told(
                     "request",
-                    # What this request went on with may have named another.
-                    correlation_id=name,
+                    # The handler may have bound another id since (`correlation.rebind`).
+                    correlation_id=correlation_id,
                     method=scope["method"],
                     path=scope["path"],
                     status=status,

@@ -43,8 +43,9 @@ def configure(settings: Settings, *, service: str) -> None:
 
     class ByCorrelation(RandomIdGenerator):
         def generate_trace_id(self) -> int:
-            # A caller may have chosen the one that is no trace's.
-            return correlation.current().int or super().generate_trace_id()
+            # A background loop has no correlation id, and a caller may send the nil UUID, which no trace may have.
+            found = correlation.find()
+            return (found.int if found else 0) or super().generate_trace_id()
 
     global _tracer, _provider  # noqa: PLW0603 - once, before anything is traced
     _provider = TracerProvider(

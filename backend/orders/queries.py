@@ -7,6 +7,7 @@ from uuid import UUID
 
 import msgspec
 
+from backend.kernel import correlation
 from backend.kernel.database import Connection
 from backend.orders.model import Order, OrderQuery, Sale, SaleQuery, SummaryQuery
 
@@ -67,7 +68,6 @@ class Placing(NamedTuple):
     max_tickets_per_show: int
     max_unpaid_holds: int | None
     cooldown: timedelta
-    correlation_id: UUID
     key: str | None
     fingerprint: bytes | None
 
@@ -85,35 +85,33 @@ class Placed(NamedTuple):
 
 async def place(connection: Connection, placing: Placing) -> Placed:
     row = await connection.fetchrow(
-        "select * from orders.place($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)", *placing
+        "select * from orders.place($1, $2, $3, $4, $5, $6, $7, $8, $9, $12, $10, $11)",
+        *placing,
+        correlation.current(),
     )
     assert row is not None
     return Placed(**row)
 
 
-async def cancel(
-    connection: Connection, order_id: UUID, buyer_id: UUID, correlation_id: UUID
-) -> str:
+async def cancel(connection: Connection, order_id: UUID, buyer_id: UUID) -> str:
     outcome: str = await connection.fetchval(
-        "select orders.cancel($1, $2, $3)", order_id, buyer_id, correlation_id
+        "select orders.cancel($1, $2, $3)", order_id, buyer_id, correlation.current()
     )
     return outcome
 
 
-async def expire_due(connection: Connection, limit: int, correlation_id: UUID) -> int:
+async def expire_due(connection: Connection, limit: int) -> int:
     """Expire what is due now, `limit` orders at the most. Returns how many."""
     count: int = await connection.fetchval(
-        "select orders.expire_due($1, $2)", limit, correlation_id
+        "select orders.expire_due($1, $2)", limit, correlation.current()
     )
     return count
 
 
-async def expire_batches(
-    connection: Connection, limit: int, batches: int, correlation_id: UUID
-) -> int:
+async def expire_batches(connection: Connection, limit: int, batches: int) -> int:
     """The same in up to so many batches, each its own transaction. Returns how many orders."""
     count: int = await connection.fetchval(
-        "call orders.expire_batches($1, $2, $3)", limit, batches, correlation_id
+        "call orders.expire_batches($1, $2, $3)", limit, batches, correlation.current()
     )
     return count
 

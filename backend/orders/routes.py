@@ -48,7 +48,6 @@ async def place(request: Request) -> Response:
                 state.settings,
                 buyer.user_id,
                 new,
-                request.state.correlation_id,
                 key,
                 fingerprint,
             )
@@ -92,7 +91,7 @@ async def cancel(request: Request) -> Response:
     resources = _state(request).resources
 
     async def give_up(connection: Connection) -> Response:
-        await service.cancel(connection, order_id, buyer.user_id, request.state.correlation_id)
+        await service.cancel(connection, order_id, buyer.user_id)
         return Response(status_code=204)
 
     response = await idempotency.once(request, resources.pool, "orders", buyer.user_id, give_up)

@@ -53,7 +53,6 @@ async def place(
     settings: Settings,
     buyer_id: UUID,
     new: NewOrder,
-    correlation_id: UUID,
     key: str | None,
     fingerprint: bytes | None,
 ) -> Placed:
@@ -72,7 +71,6 @@ async def place(
         max_tickets_per_show=settings.max_tickets_per_show,
         max_unpaid_holds=settings.max_unpaid_holds if settings.rate_limits == "on" else None,
         cooldown=timedelta(seconds=settings.cooldown_seconds),
-        correlation_id=correlation_id,
         key=key,
         fingerprint=fingerprint,
     )
@@ -98,11 +96,9 @@ async def place(
     return placed
 
 
-async def cancel(
-    connection: Connection, order_id: UUID, buyer_id: UUID, correlation_id: UUID
-) -> None:
+async def cancel(connection: Connection, order_id: UUID, buyer_id: UUID) -> None:
     """Raises OrderNotFound, OrderNotCancellable."""
-    outcome = await queries.cancel(connection, order_id, buyer_id, correlation_id)
+    outcome = await queries.cancel(connection, order_id, buyer_id)
     if outcome == "not_found":
         raise OrderNotFound
     if outcome != "done":

@@ -78,15 +78,12 @@ class PaymentFlow:
         new: NewPayment,
         key: str | None,
         fingerprint: bytes | None,
-        correlation_id: UUID,
     ) -> Payment:
         """Open an attempt; the hold runs on while it is paid. Raises the errors of `backend.payments.errors`."""
         payment_id = new_id()
         try:
             async with database.transaction(self._resources.pool) as connection:
-                begun = await queries.begin(
-                    connection, new.order_id, buyer_id, payment_id, correlation_id
-                )
+                begun = await queries.begin(connection, new.order_id, buyer_id, payment_id)
                 if begun.outcome != "ok":
                     if await _is_repeat(connection, buyer_id, key):
                         raise idempotency.in_flight()
@@ -102,9 +99,8 @@ class PaymentFlow:
                     new.payment_method,
                     key,
                     fingerprint,
-                    correlation_id,
                 )
-                await _tell(connection, "payment.started", payment, correlation_id)
+                await _tell(connection, "payment.started", payment)
         except asyncpg.UniqueViolationError as fault:
             async with database.connection(self._resources.pool) as connection:
                 if await _is_repeat(connection, buyer_id, key):
@@ -113,21 +109,17 @@ class PaymentFlow:
         self._resources.wake_relay()
         return payment
 
-    async def pay(self, payment: Payment, payment_method: str, correlation_id: UUID) -> Outcome:
+    async def pay(self, payment: Payment, payment_method: str) -> Outcome:
         """Take an open attempt as far as it goes now; an outcome that is still open comes by webhook or reconciler.
 
         Raises Declined, Refused for a method that can't be charged, ProviderUnavailable when nothing was begun.
         """
         try:
             async with asyncio.timeout(PAY_SECONDS):
-                payment = await self._with_intent(payment, correlation_id)
-                intent = await self._confirmed(payment, payment_method, correlation_id)
+                payment = await self._with_intent(payment)
+                intent = await self._confirmed(payment, payment_method)
                 try:
-                    return (
-                        await self._follow(payment, intent, correlation_id)
-                        if intent
-                        else Outcome(payment)
-                    )
+                    return await self._follow(payment, intent) if intent else Outcome(payment)
                 except (Declined, Refused, Unreachable) as fault:
                     # The card has said yes: whatever else Stripe says is no refusal of it.
                     log.warning(
@@ -137,7 +129,7 @@ class PaymentFlow:
             log.warning("payment takes long", payment_id=str(payment.id))
         return Outcome(await self._read(payment))
 
-    async def _with_intent(self, payment: Payment, correlation_id: UUID) -> Payment:
+    async def _with_intent(self, payment: Payment) -> Payment:
         """The attempt with the order's intent on record, so that an attempt without one was never confirmed."""
         if payment.intent_id is not None:
             return payment
@@ -146,13 +138,13 @@ class PaymentFlow:
                 payment.order_id, payment.attempt, payment.amount, payment.currency
             )
         except Refused as fault:
-            await self._failed(payment, (fault.code, None, str(fault)), correlation_id)
+            await self._failed(payment, (fault.code, None, str(fault)))
             raise
         except Unreachable as fault:
             log.warning(
                 "payment provider did not answer", payment_id=str(payment.id), error=str(fault)
             )
-            await self._failed(payment, ("provider_unavailable", None, str(fault)), correlation_id)
+            await self._failed(payment, ("provider_unavailable", None, str(fault)))
             raise ProviderUnavailable(
                 "the card was not asked; try again", headers={"Retry-After": "2"}
             ) from fault
@@ -160,9 +152,7 @@ class PaymentFlow:
             await queries.record_intent(connection, payment.id, intent.id)
         return msgspec.structs.replace(payment, intent_id=intent.id)
 
-    async def _confirmed(
-        self, payment: Payment, payment_method: str, correlation_id: UUID
-    ) -> Intent | None:
+    async def _confirmed(self, payment: Payment, payment_method: str) -> Intent | None:
         """The intent after its confirmation, None when that was not answered. Raises Declined, Refused."""
         assert payment.intent_id is not None
         try:
@@ -170,9 +160,7 @@ class PaymentFlow:
                 payment.intent_id, payment.order_id, payment.attempt, payment_method
             )
         except Declined as fault:
-            await self._failed(
-                payment, (fault.code, fault.decline_code, fault.message), correlation_id
-            )
+            await self._failed(payment, (fault.code, fault.decline_code, fault.message))
             raise
         except Refused as fault:
             # The method's fault, unless the intent was confirmed before: by an attempt that was thought dead.
@@ -180,7 +168,7 @@ class PaymentFlow:
                 intent = await self._provider.retrieve(payment.intent_id)
                 if intent.status not in PAYABLE:
                     return intent
-            await self._failed(payment, (fault.code, None, str(fault)), correlation_id)
+            await self._failed(payment, (fault.code, None, str(fault)))
             raise
         except Unreachable as fault:
             log.warning(
@@ -200,15 +188,11 @@ class PaymentFlow:
             current = await queries.current_attempt(connection, payment.order_id)
         if current is None or current.id != payment.id or current.status not in OPEN:
             return Outcome(await self._read(payment))
-        correlation.adopt(current.correlation_id)
+        correlation.rebind(current.correlation_id)
         if current.intent_id is None:
-            return Outcome(
-                await self._failed(current, ABANDONED, correlation.current())
-                if abandoned
-                else current
-            )
+            return Outcome(await self._failed(current, ABANDONED) if abandoned else current)
         intent = await self._provider.retrieve(current.intent_id)
-        return await self._follow(current, intent, correlation.current(), abandoned=abandoned)
+        return await self._follow(current, intent, abandoned=abandoned)
 
     async def resume_intent(self, intent_id: str) -> None:
         """Something happened to this intent, as a webhook says: go on with the attempt that it is about."""
@@ -218,7 +202,7 @@ class PaymentFlow:
         if payment is None or payment.intent_id != intent_id:
             log.info("webhook for an intent that no attempt is on", intent_id=intent_id)
             return
-        correlation.adopt(payment.correlation_id)
+        correlation.rebind(payment.correlation_id)
         if payment.status in {"captured", "refunded"}:
             await self.refunds.resume_intent(intent_id)
             return
@@ -227,7 +211,7 @@ class PaymentFlow:
         if payment.status == "voided":
             await self._put_right(payment, intent)
         else:
-            await self._follow(payment, intent, correlation.current())
+            await self._follow(payment, intent)
 
     async def abandon(self, order_id: UUID) -> None:
         """The order ended unpaid: void its intent, unless an attempt is on its way, which `settle` will decide.
@@ -241,48 +225,48 @@ class PaymentFlow:
             and payment.intent_id
             and payment.status in {"requires_action", "failed"}
         ):
-            correlation.adopt(payment.correlation_id)
-            await self._void(payment, payment.intent_id, correlation.current())
+            correlation.rebind(payment.correlation_id)
+            await self._void(payment, payment.intent_id)
 
     async def _put_right(self, payment: Payment, intent: Intent) -> None:
         """A voided payment's intent must not hold or take money, whatever reached Stripe after the void."""
         if intent.status == "requires_capture":
             await self._provider.cancel(intent.id)
         elif intent.status == "succeeded":
-            await self._give_back(payment, intent, correlation.current())
+            await self._give_back(payment, intent)
 
     async def _follow(
-        self, payment: Payment, intent: Intent, correlation_id: UUID, *, abandoned: bool = False
+        self, payment: Payment, intent: Intent, *, abandoned: bool = False
     ) -> Outcome:
         match intent.status:
             case "requires_capture":
-                return Outcome(await self._settle(payment, intent, correlation_id))
+                return Outcome(await self._settle(payment, intent))
             case "succeeded":
-                return Outcome(await self._succeeded(payment, intent, correlation_id))
+                return Outcome(await self._succeeded(payment, intent))
             case "canceled":
-                return Outcome(await self._unpayable(payment, intent.id, correlation_id))
+                return Outcome(await self._unpayable(payment, intent.id))
             case "requires_action" if payment.status == "requires_action" and abandoned:
-                return Outcome(await self._void(payment, intent.id, correlation_id))
+                return Outcome(await self._void(payment, intent.id))
             case "requires_action":
-                return await self._requires_action(payment, intent, correlation_id)
+                return await self._requires_action(payment, intent)
             case "requires_payment_method" | "requires_confirmation":
                 challenged = payment.status == "requires_action" and intent.failure is not None
                 if challenged or (payment.status == "started" and abandoned):
                     # An intent keeps its last error: what it says may be of the attempt before, if this one never reached it.
                     own = challenged or payment.attempt == 1
                     failure = intent.failure if own and intent.failure else ABANDONED
-                    return Outcome(await self._failed(payment, failure, correlation_id, intent.id))
+                    return Outcome(await self._failed(payment, failure, intent.id))
         return Outcome(payment)
 
-    async def _settle(self, payment: Payment, intent: Intent, correlation_id: UUID) -> Payment:
+    async def _settle(self, payment: Payment, intent: Intent) -> Payment:
         try:
             async with database.transaction(self._resources.pool) as connection:
-                won = await queries.settle(connection, payment, intent, correlation_id)
+                won = await queries.settle(connection, payment, intent)
                 authorised = await queries.advance(
                     connection, payment.id, AUTHORISABLE, "authorised", intent_id=intent.id
                 )
                 if authorised is not None:
-                    await _tell(connection, "payment.authorised", authorised, correlation_id)
+                    await _tell(connection, "payment.authorised", authorised)
                 else:
                     await _check_current(connection, payment)
         except _Outdated:
@@ -291,29 +275,29 @@ class PaymentFlow:
         payment = authorised or payment
         if not won:
             STALE.labels("settle").inc()
-            return await self._void(payment, intent.id, correlation_id)
+            return await self._void(payment, intent.id)
         try:
             await self._provider.capture(intent.id)
         except (Declined, Refused) as fault:
             log.warning("capture refused", payment_id=str(payment.id), error=str(fault))
-            return await self._uncaptured(payment, intent.id, correlation_id)
-        return await self._finish(payment, correlation_id)
+            return await self._uncaptured(payment, intent.id)
+        return await self._finish(payment)
 
-    async def _uncaptured(self, payment: Payment, intent_id: str, correlation_id: UUID) -> Payment:
+    async def _uncaptured(self, payment: Payment, intent_id: str) -> Payment:
         """Stripe would not capture: what the intent is now decides."""
         intent = await self._provider.retrieve(intent_id)
         match intent.status:
             case "succeeded":
-                return await self._finish(payment, correlation_id)
+                return await self._finish(payment)
             case "canceled":
-                return await self._unpayable(payment, intent_id, correlation_id)
+                return await self._unpayable(payment, intent_id)
             case "requires_capture":
-                return await self._void(payment, intent_id, correlation_id)
+                return await self._void(payment, intent_id)
         return payment
 
-    async def _finish(self, payment: Payment, correlation_id: UUID) -> Payment:
+    async def _finish(self, payment: Payment) -> Payment:
         async with database.transaction(self._resources.pool) as connection:
-            finished = await queries.finish(connection, payment, correlation_id)
+            finished = await queries.finish(connection, payment)
             captured = await queries.advance(
                 connection, payment.id, (*AUTHORISABLE, "authorised"), "captured"
             )
@@ -322,24 +306,24 @@ class PaymentFlow:
             if captured is not None:
                 # Else a twin did this, and the order may be on its way to a refund by now.
                 assert finished, "captured money must complete its order"
-                await _tell(connection, "payment.captured", captured, correlation_id)
+                await _tell(connection, "payment.captured", captured)
         self._resources.wake_relay()
         return captured or await self._read(payment)
 
-    async def _succeeded(self, payment: Payment, intent: Intent, correlation_id: UUID) -> Payment:
+    async def _succeeded(self, payment: Payment, intent: Intent) -> Payment:
         """Captured by an earlier run of ours that died before it could say so; or from outside, and then given back."""
         try:
             async with database.transaction(self._resources.pool) as connection:
-                won = await queries.settle(connection, payment, intent, correlation_id)
+                won = await queries.settle(connection, payment, intent)
                 await _check_current(connection, payment)
         except _Outdated:
             return await self._read(payment)
         if won:
-            return await self._finish(payment, correlation_id)
+            return await self._finish(payment)
         STALE.labels("settle").inc()
-        return await self._give_back(payment, intent, correlation_id)
+        return await self._give_back(payment, intent)
 
-    async def _give_back(self, payment: Payment, intent: Intent, correlation_id: UUID) -> Payment:
+    async def _give_back(self, payment: Payment, intent: Intent) -> Payment:
         """Refund captured money that no order was completed with."""
         async with database.connection(self._resources.pool) as connection:
             if await queries.is_captured(connection, intent.id):
@@ -350,12 +334,11 @@ class PaymentFlow:
             payment,
             "refunded",
             "payment.refunded",
-            correlation_id,
             leaves=leaves,
             intent_id=intent.id,
         )
 
-    async def _void(self, payment: Payment, intent_id: str, correlation_id: UUID) -> Payment:
+    async def _void(self, payment: Payment, intent_id: str) -> Payment:
         """Raises Unreachable when it isn't known to be voided."""
         try:
             await self._provider.cancel(intent_id)
@@ -369,42 +352,38 @@ class PaymentFlow:
                     intent_status=intent.status,
                 )
                 return payment
-        return await self._unpayable(payment, intent_id, correlation_id)
+        return await self._unpayable(payment, intent_id)
 
-    async def _unpayable(self, payment: Payment, intent_id: str, correlation_id: UUID) -> Payment:
+    async def _unpayable(self, payment: Payment, intent_id: str) -> Payment:
         """The intent will never be captured. An order that had been won is cancelled, its tickets free again."""
         async with database.transaction(self._resources.pool) as connection:
-            await queries.fail(connection, payment, correlation_id)
+            await queries.fail(connection, payment)
             voided = await queries.advance(
                 connection, payment.id, tuple(OPEN), "voided", intent_id=intent_id
             )
             if voided is not None:
-                await _tell(connection, "payment.voided", voided, correlation_id)
+                await _tell(connection, "payment.voided", voided)
         self._resources.wake_relay()
         return voided or await self._read(payment)
 
-    async def _requires_action(
-        self, payment: Payment, intent: Intent, correlation_id: UUID
-    ) -> Outcome:
+    async def _requires_action(self, payment: Payment, intent: Intent) -> Outcome:
         if payment.status == "started":
             payment = await self._moved(
                 payment,
                 "requires_action",
                 "payment.started",
-                correlation_id,
                 leaves=("started",),
                 intent_id=intent.id,
             )
         return Outcome(payment, intent.client_secret)
 
     async def _failed(
-        self, payment: Payment, failure: Failure, correlation_id: UUID, intent_id: str | None = None
+        self, payment: Payment, failure: Failure, intent_id: str | None = None
     ) -> Payment:
         return await self._moved(
             payment,
             "failed",
             "payment.failed",
-            correlation_id,
             leaves=("started", "requires_action"),
             intent_id=intent_id,
             failure=failure,
@@ -415,7 +394,6 @@ class PaymentFlow:
         payment: Payment,
         status: str,
         event: str,
-        correlation_id: UUID,
         *,
         leaves: tuple[str, ...],
         intent_id: str | None = None,
@@ -426,7 +404,7 @@ class PaymentFlow:
                 connection, payment.id, leaves, status, intent_id=intent_id, failure=failure
             )
             if moved is not None:
-                await _tell(connection, event, moved, correlation_id)
+                await _tell(connection, event, moved)
         self._resources.wake_relay()
         return moved or await self._read(payment)
 
@@ -450,8 +428,6 @@ async def _check_current(connection: Connection, payment: Payment) -> None:
         raise _Outdated
 
 
-async def _tell(connection: Connection, event: str, payment: Payment, correlation_id: UUID) -> None:
+async def _tell(connection: Connection, event: str, payment: Payment) -> None:
     told = msgspec.structs.replace(payment, correlation_id=None)
-    await outbox.append(
-        connection, event, payment.id, payment.version, told, correlation_id=correlation_id
-    )
+    await outbox.append(connection, event, payment.id, payment.version, told)

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
+from backend.kernel import correlation
 from backend.kernel.database import Connection
 from backend.payments import idempotency_queries
 from backend.payments.idempotency_queries import PAYMENTS
@@ -62,23 +63,19 @@ class Webhook(NamedTuple):
     intent_id: str
 
 
-async def begin(
-    connection: Connection, order_id: UUID, buyer_id: UUID, payment_id: UUID, correlation_id: UUID
-) -> Begun:
+async def begin(connection: Connection, order_id: UUID, buyer_id: UUID, payment_id: UUID) -> Begun:
     row = await connection.fetchrow(
         "select outcome, amount, currency, deadline from orders.begin_payment($1, $2, $3, $4)",
         order_id,
         buyer_id,
         payment_id,
-        correlation_id,
+        correlation.current(),
     )
     assert row is not None
     return Begun(**row)
 
 
-async def settle(
-    connection: Connection, payment: Payment, intent: Intent, correlation_id: UUID
-) -> bool:
+async def settle(connection: Connection, payment: Payment, intent: Intent) -> bool:
     """Whether this authorised payment has its order: the row decides, and decides the same again."""
     outcome = await connection.fetchval(
         "select orders.settle($1, $2, $3, $4, $5)",
@@ -86,21 +83,21 @@ async def settle(
         payment.id,
         intent.amount,
         intent.currency,
-        correlation_id,
+        correlation.current(),
     )
     return bool(outcome == "won")
 
 
-async def finish(connection: Connection, payment: Payment, correlation_id: UUID) -> bool:
+async def finish(connection: Connection, payment: Payment) -> bool:
     done: bool = await connection.fetchval(
-        "select orders.finish($1, $2, $3)", payment.order_id, payment.id, correlation_id
+        "select orders.finish($1, $2, $3)", payment.order_id, payment.id, correlation.current()
     )
     return done
 
 
-async def fail(connection: Connection, payment: Payment, correlation_id: UUID) -> bool:
+async def fail(connection: Connection, payment: Payment) -> bool:
     done: bool = await connection.fetchval(
-        "select orders.fail($1, $2, $3)", payment.order_id, payment.id, correlation_id
+        "select orders.fail($1, $2, $3)", payment.order_id, payment.id, correlation.current()
     )
     return done
 
@@ -114,7 +111,6 @@ async def insert(
     payment_method: str,
     key: str | None,
     fingerprint: bytes | None,
-    correlation_id: UUID,
 ) -> Payment:
     """The order's next attempt, on the intent that failed ones left and nobody voided. Raises UniqueViolationError while one is open."""
     if key is not None:
@@ -140,7 +136,7 @@ async def insert(
         key,
         fingerprint,
         begun.deadline,
-        correlation_id,
+        correlation.current(),
     )
     assert row is not None
     return Payment(**row)

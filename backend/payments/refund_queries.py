@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from backend.kernel import correlation
 from backend.kernel.database import Connection
 from backend.payments import idempotency_queries
 from backend.payments.idempotency_queries import REFUNDS
@@ -44,9 +45,7 @@ class Patience(NamedTuple):
     pending: timedelta
 
 
-async def begin(
-    connection: Connection, asking: Asking, refund_id: UUID, correlation_id: UUID
-) -> Begun:
+async def begin(connection: Connection, asking: Asking, refund_id: UUID) -> Begun:
     row = await connection.fetchrow(
         """
         select * from orders.begin_refund($1, $2, $3, exists (
@@ -58,28 +57,28 @@ async def begin(
         asking.user_id,
         asking.buyer_window,
         asking.relist,
-        correlation_id,
+        correlation.current(),
     )
     assert row is not None
     return Begun(**row)
 
 
-async def finish(connection: Connection, refund: Refund, correlation_id: UUID) -> bool:
+async def finish(connection: Connection, refund: Refund) -> bool:
     """Whether the order is refunded."""
     done: bool = await connection.fetchval(
         "select orders.finish_refund($1, $2, $3, $4)",
         refund.order_id,
         refund.id,
         refund.relist,
-        correlation_id,
+        correlation.current(),
     )
     return done
 
 
-async def fail(connection: Connection, refund: Refund, correlation_id: UUID) -> bool:
+async def fail(connection: Connection, refund: Refund) -> bool:
     """Whether this call gave the order back to its buyer."""
     done: bool = await connection.fetchval(
-        "select orders.fail_refund($1, $2, $3)", refund.order_id, refund.id, correlation_id
+        "select orders.fail_refund($1, $2, $3)", refund.order_id, refund.id, correlation.current()
     )
     return done
 

@@ -8,14 +8,13 @@ transaction that records the money's return.
 
 import asyncio
 from datetime import timedelta
-from uuid import UUID
 
 import asyncpg
 import structlog
 
 from backend.events import outbox
 from backend.events.resources import Resources
-from backend.kernel import correlation, database, idempotency
+from backend.kernel import database, idempotency
 from backend.kernel.database import Connection
 from backend.kernel.ids import new_id
 from backend.kernel.metrics import STALE
@@ -58,12 +57,12 @@ class Refunds:
         self._resources = resources
         self._provider = provider
 
-    async def begin(self, asking: Asking, correlation_id: UUID) -> Refund:
+    async def begin(self, asking: Asking) -> Refund:
         """Open the refund of an order. Raises the errors of `backend.payments.errors`."""
         refund_id = new_id()
         try:
             async with database.transaction(self._resources.pool) as connection:
-                begun = await refund_queries.begin(connection, asking, refund_id, correlation_id)
+                begun = await refund_queries.begin(connection, asking, refund_id)
                 if begun.outcome != "ok" and not await _is_owed(connection, asking, begun):
                     raise _refusal(begun)
                 refund = await refund_queries.insert(connection, asking, refund_id, begun)
@@ -74,28 +73,27 @@ class Refunds:
         self._resources.wake_relay()
         return refund
 
-    async def carry_out(self, refund: Refund, correlation_id: UUID) -> Refund:
+    async def carry_out(self, refund: Refund) -> Refund:
         """Take a refund as far as it goes now; an outcome that is still open comes by webhook or reconciler."""
         try:
             async with asyncio.timeout(REFUND_SECONDS):
-                return await self.resume(refund, correlation_id)
+                return await self.resume(refund)
         except (Refused, Unreachable, TimeoutError) as fault:
             log.warning("refund goes on later", refund_id=str(refund.id), error=repr(fault))
         return await self._read(refund)
 
-    async def resume(self, refund: Refund, correlation_id: UUID | None = None) -> Refund:
+    async def resume(self, refund: Refund) -> Refund:
         """Go on with a refund: see what Stripe has of it, and move forward only. Raises Refused, Unreachable."""
         if refund.status == "failed":
             return refund
-        correlation_id = correlation_id or correlation.current()
         found = await self._at_stripe(refund)
         if found.status == refund.status:
             return refund
         match found.status:
             case "succeeded":
-                return await self._succeeded(refund, found, correlation_id)
+                return await self._succeeded(refund, found)
             case "failed" | "canceled":
-                return await self._failed(refund, found, correlation_id)
+                return await self._failed(refund, found)
         return await self._pending(refund, found)
 
     async def resume_intent(self, intent_id: str) -> None:
@@ -122,7 +120,7 @@ class Refunds:
             return
         # It is the buyer who has it, and whoever gave it asked nobody.
         asking = Asking(payment.order_id, payment.buyer_id, relist=False, buyer_window=ALWAYS)
-        await self.resume(await self.begin(asking, correlation.current()))
+        await self.resume(await self.begin(asking))
 
     async def _at_stripe(self, refund: Refund) -> StripeRefund:
         if refund.stripe_id is not None:
@@ -154,9 +152,9 @@ class Refunds:
         made = await self._provider.refunds_of(refund.intent_id)
         return next((each for each in made if each.status in GIVEN), None)
 
-    async def _succeeded(self, refund: Refund, found: StripeRefund, correlation_id: UUID) -> Refund:
+    async def _succeeded(self, refund: Refund, found: StripeRefund) -> Refund:
         async with database.transaction(self._resources.pool) as connection:
-            finished = await refund_queries.finish(connection, refund, correlation_id)
+            finished = await refund_queries.finish(connection, refund)
             if not finished:
                 STALE.labels("refund").inc()
             succeeded = await refund_queries.advance(
@@ -164,7 +162,7 @@ class Refunds:
             )
             if succeeded is not None:
                 assert finished, "money that is back must refund its order"
-                await _tell_refunded(connection, refund, correlation_id)
+                await _tell_refunded(connection, refund)
         self._resources.wake_relay()
         return succeeded or await self._read(refund)
 
@@ -175,10 +173,10 @@ class Refunds:
             )
         return pending or await self._read(refund)
 
-    async def _failed(self, refund: Refund, found: StripeRefund, correlation_id: UUID) -> Refund:
+    async def _failed(self, refund: Refund, found: StripeRefund) -> Refund:
         """The order is completed again. One that is refunded stays so: its tickets may be somebody else's by now."""
         async with database.transaction(self._resources.pool) as connection:
-            kept = await refund_queries.fail(connection, refund, correlation_id)
+            kept = await refund_queries.fail(connection, refund)
             failed = await refund_queries.advance(
                 connection,
                 refund.id,
@@ -238,7 +236,7 @@ def _refusal(begun: Begun) -> Problem:
     raise AssertionError(begun.outcome)
 
 
-async def _tell_refunded(connection: Connection, refund: Refund, correlation_id: UUID) -> None:
+async def _tell_refunded(connection: Connection, refund: Refund) -> None:
     payment = await queries.advance(connection, refund.payment_id, ("captured",), "refunded")
     if payment is not None:
         await outbox.append(
@@ -247,5 +245,4 @@ async def _tell_refunded(connection: Connection, refund: Refund, correlation_id:
             payment.id,
             payment.version,
             payment,
-            correlation_id=correlation_id,
         )

@@ -46,7 +46,6 @@ async def pay(request: Request) -> Response:
         new,
         key,
         fingerprint,
-        request.state.correlation_id,
     )
     return _response(answer)
 
@@ -87,9 +86,7 @@ async def refund(request: Request) -> Response:
         key=key,
         fingerprint=await idempotency.fingerprint(request) if key else None,
     )
-    answer = await service.refund(
-        state.resources, state.payment_flow.refunds, asking, request.state.correlation_id
-    )
+    answer = await service.refund(state.resources, state.payment_flow.refunds, asking)
     return _response(answer)
 
 

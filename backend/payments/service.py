@@ -12,7 +12,7 @@ from arq.connections import ArqRedis
 from redis.exceptions import RedisError
 
 from backend.events.resources import Resources
-from backend.kernel import correlation, database, idempotency
+from backend.kernel import database, idempotency
 from backend.kernel.jobs import enqueue
 from backend.kernel.problems import Problem
 from backend.payments import idempotency_queries, queries, refund_queries
@@ -56,7 +56,6 @@ async def pay(
     new: NewPayment,
     key: str | None,
     fingerprint: bytes | None,
-    correlation_id: UUID,
 ) -> Answer:
     """Pay an order. A repeat of a keyed request gets the first one's reply. Raises Problem where no attempt was made."""
     if key is not None:
@@ -67,9 +66,9 @@ async def pay(
             raise idempotency.reused()
         if earlier is not None:
             return await _repeat(resources, payment_flow, earlier, fingerprint)
-    payment = await payment_flow.begin(buyer_id, new, key, fingerprint, correlation_id)
+    payment = await payment_flow.begin(buyer_id, new, key, fingerprint)
     try:
-        outcome = await payment_flow.pay(payment, new.payment_method, correlation_id)
+        outcome = await payment_flow.pay(payment, new.payment_method)
         answer = _answer(outcome)
     except Declined as fault:
         answer = _problem(_declined(fault.code, fault.decline_code, fault.message))
@@ -102,22 +101,20 @@ async def payment(
     return _reply(Outcome(found))
 
 
-async def refund(
-    resources: Resources, refunds: Refunds, asking: Asking, correlation_id: UUID
-) -> Answer:
+async def refund(resources: Resources, refunds: Refunds, asking: Asking) -> Answer:
     """Refund an order. A repeat of a keyed request gets the first one's reply. Raises Problem where none was begun."""
     earlier = await _asked_before(resources, asking)
     if earlier is not None:
         return await _repeat_refund(resources, refunds, asking, earlier)
     try:
-        begun = await refunds.begin(asking, correlation_id)
+        begun = await refunds.begin(asking)
     except RefundInProgress:
         # Perhaps by this very request, whose first sending was not yet to be seen.
         earlier = await _asked_before(resources, asking)
         if earlier is None:
             raise
         return await _repeat_refund(resources, refunds, asking, earlier)
-    return await _carried_out(resources, refunds, asking, begun, correlation_id)
+    return await _carried_out(resources, refunds, asking, begun)
 
 
 async def accept_webhook(
@@ -211,7 +208,7 @@ async def _repeat_refund(
     async with database.connection(resources.pool) as connection:
         refund = await refund_queries.refund(connection, earlier.row_id)
     assert refund is not None, "no refund is ever deleted"
-    return await _carried_out(resources, refunds, asking, refund, correlation.current())
+    return await _carried_out(resources, refunds, asking, refund)
 
 
 def _kept(earlier: Earlier, fingerprint: bytes | None) -> Answer | None:
@@ -226,9 +223,9 @@ def _kept(earlier: Earlier, fingerprint: bytes | None) -> Answer | None:
 
 
 async def _carried_out(
-    resources: Resources, refunds: Refunds, asking: Asking, refund: Refund, correlation_id: UUID
+    resources: Resources, refunds: Refunds, asking: Asking, refund: Refund
 ) -> Answer:
-    refund = await refunds.carry_out(refund, correlation_id)
+    refund = await refunds.carry_out(refund)
     async with database.connection(resources.pool) as connection:
         if refund.status == "failed":
             await idempotency_queries.forget(connection, REFUNDS, refund.id)

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from backend.kernel import correlation
 from backend.kernel.database import Connection
 from backend.tickets.model import (
     Facet,
@@ -209,9 +210,7 @@ async def insert_tickets(
     return [Ticket(**row) for row in rows]
 
 
-async def announce(
-    connection: Connection, type: str, ids: Sequence[UUID], correlation_id: UUID
-) -> None:
+async def announce(connection: Connection, type: str, ids: Sequence[UUID]) -> None:
     """Append an event of this type for each of these tickets, with its state as it is now."""
     await connection.execute(
         """
@@ -220,7 +219,7 @@ async def announce(
         """,
         type,
         ids,
-        correlation_id,
+        correlation.current(),
     )
 
 
@@ -261,11 +260,9 @@ async def update_ticket(connection: Connection, ticket_id: UUID, columns: dict[s
     return done is True
 
 
-async def withdraw_ticket(
-    connection: Connection, ticket_id: UUID, seller_id: UUID, correlation_id: UUID
-) -> bool:
+async def withdraw_ticket(connection: Connection, ticket_id: UUID, seller_id: UUID) -> bool:
     """Take a ticket that nobody holds off sale. False when somebody does."""
-    await connection.execute("select events.act_for($1, $2)", seller_id, correlation_id)
+    await connection.execute("select events.act_for($1, $2)", seller_id, correlation.current())
     done = await connection.fetchval(
         """
         update tickets.tickets t

@@ -53,7 +53,7 @@ async def create_show(request: Request) -> Response:
     new = await read_json(request, NewShow)
 
     async def create(connection: Connection) -> Response:
-        show = await service.create_show(connection, owner, new, request.state.correlation_id)
+        show = await service.create_show(connection, owner, new)
         return reply(show, 201, {"Location": f"/api/shows/{show.id}"})
 
     return await _write(request, owner.user_id, create)
@@ -75,9 +75,7 @@ async def change_show(request: Request) -> Response:
     change = await read_json(request, ShowChange)
 
     async def write(connection: Connection) -> Response:
-        await service.change_show(
-            connection, owner, show_id, change, if_match(request), request.state.correlation_id
-        )
+        await service.change_show(connection, owner, show_id, change, if_match(request))
         return await _show_reply(connection, show_id)
 
     return await _write(request, owner.user_id, write)
@@ -91,9 +89,7 @@ async def create_tickets(request: Request) -> Response:
     new = await read_json(request, NewTickets)
 
     async def create(connection: Connection) -> Response:
-        listed = await service.list_for_sale(
-            connection, seller, show_id, new.tickets, request.state.correlation_id
-        )
+        listed = await service.list_for_sale(connection, seller, show_id, new.tickets)
         return reply(Tickets(listed), 201)
 
     return await _write(request, seller.user_id, create)
@@ -114,9 +110,7 @@ async def create_ticket(request: Request) -> Response:
     new = await read_json(request, NewTicket)
 
     async def create(connection: Connection) -> Response:
-        [ticket] = await service.list_for_sale(
-            connection, seller, new.show_id, [new], request.state.correlation_id
-        )
+        [ticket] = await service.list_for_sale(connection, seller, new.show_id, [new])
         return reply(
             ticket, 201, {"Location": f"/api/tickets/{ticket.id}", "ETag": f'"{ticket.version}"'}
         )
@@ -142,7 +136,7 @@ async def change_ticket(request: Request) -> Response:
 
     async def write(connection: Connection) -> Response:
         changed = await service.change_ticket(
-            connection, seller, ticket_id, change, if_match(request), request.state.correlation_id
+            connection, seller, ticket_id, change, if_match(request)
         )
         return reply(changed, headers={"ETag": f'"{changed.version}"'})
 
@@ -156,9 +150,7 @@ async def withdraw_ticket(request: Request) -> Response:
     ticket_id = path_id(request, TicketNotFound)
 
     async def write(connection: Connection) -> Response:
-        await service.withdraw(
-            connection, seller, ticket_id, if_match(request), request.state.correlation_id
-        )
+        await service.withdraw(connection, seller, ticket_id, if_match(request))
         return Response(status_code=204)
 
     return await _write(request, seller.user_id, write)

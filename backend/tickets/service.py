@@ -40,11 +40,9 @@ from backend.tickets.model import (
 )
 
 
-async def create_show(
-    connection: Connection, owner: Principal, new: NewShow, correlation_id: UUID
-) -> Show:
+async def create_show(connection: Connection, owner: Principal, new: NewShow) -> Show:
     row = await queries.insert_show(connection, owner.user_id, _clean_show(new))
-    await _append_show(connection, "show.created", row, correlation_id)
+    await _append_show(connection, "show.created", row)
     return await show(connection, row.id)
 
 
@@ -54,7 +52,6 @@ async def change_show(
     show_id: UUID,
     change: ShowChange,
     expected: int | None,
-    correlation_id: UUID,
 ) -> Show:
     """Raises ShowNotFound, NotYourShow, VersionMismatch."""
     row = await queries.lock_show(connection, show_id)
@@ -72,7 +69,7 @@ async def change_show(
     changed = await queries.update_show(
         connection, msgspec.structs.replace(row, **msgspec.structs.asdict(wanted))
     )
-    await _append_show(connection, "show.updated", changed, correlation_id)
+    await _append_show(connection, "show.updated", changed)
     return await show(connection, show_id)
 
 
@@ -113,7 +110,6 @@ async def list_for_sale(
     seller: Principal,
     show_id: UUID,
     specs: Sequence[TicketSpec],
-    correlation_id: UUID,
 ) -> list[Ticket]:
     """List tickets of a show for sale, all or none. Raises ShowNotFound, Invalid."""
     cleaned = [
@@ -122,9 +118,7 @@ async def list_for_sale(
     ]
     await show_version(connection, show_id)
     listed = await queries.insert_tickets(connection, show_id, seller.user_id, seller.name, cleaned)
-    await queries.announce(
-        connection, "ticket.listed", [ticket.id for ticket in listed], correlation_id
-    )
+    await queries.announce(connection, "ticket.listed", [ticket.id for ticket in listed])
     return listed
 
 
@@ -156,13 +150,12 @@ async def change_ticket(
     ticket_id: UUID,
     change: TicketChange,
     expected: int | None,
-    correlation_id: UUID,
 ) -> Ticket:
     """Raises TicketNotFound, NotYourTicket, TicketTaken, TicketWithdrawn, VersionMismatch."""
     await _own_free_ticket(connection, seller, ticket_id, expected)
     if not await queries.update_ticket(connection, ticket_id, _columns(change)):
         raise TicketTaken("the ticket was taken just now")
-    await queries.announce(connection, "ticket.updated", [ticket_id], correlation_id)
+    await queries.announce(connection, "ticket.updated", [ticket_id])
     return await ticket(connection, ticket_id)
 
 
@@ -171,13 +164,12 @@ async def withdraw(
     seller: Principal,
     ticket_id: UUID,
     expected: int | None,
-    correlation_id: UUID,
 ) -> None:
     """Raises TicketNotFound, NotYourTicket, TicketTaken, TicketWithdrawn, VersionMismatch."""
     await _own_free_ticket(connection, seller, ticket_id, expected)
-    if not await queries.withdraw_ticket(connection, ticket_id, seller.user_id, correlation_id):
+    if not await queries.withdraw_ticket(connection, ticket_id, seller.user_id):
         raise TicketTaken("the ticket was taken just now")
-    await queries.announce(connection, "ticket.withdrawn", [ticket_id], correlation_id)
+    await queries.announce(connection, "ticket.withdrawn", [ticket_id])
 
 
 async def _own_free_ticket(
@@ -195,10 +187,8 @@ async def _own_free_ticket(
     _check_version(expected, row.version)
 
 
-async def _append_show(
-    connection: Connection, type: str, row: ShowRow, correlation_id: UUID
-) -> None:
-    await outbox.append(connection, type, row.id, row.version, row, correlation_id=correlation_id)
+async def _append_show(connection: Connection, type: str, row: ShowRow) -> None:
+    await outbox.append(connection, type, row.id, row.version, row)
 
 
 def _check_version(expected: int | None, version: int) -> None:

@@ -17,7 +17,7 @@ import msgspec
 
 from backend.embedded.demo import seed
 from backend.events.stream import STREAM, EventStream, Position, read_event
-from backend.kernel import database
+from backend.kernel import correlation, database
 from backend.kernel.redis import open_redis
 from backend.kernel.settings import Settings, load
 from backend.orders import queries
@@ -76,7 +76,8 @@ async def _hold(settings: Settings, ticket_ids: list[UUID]) -> dict[UUID, float]
     async def place() -> None:
         for ticket_id, end in waiting:
             async with database.connection(pool) as connection:
-                placed = await queries.place(connection, _placing(ticket_id, end))
+                with correlation.bound():
+                    placed = await queries.place(connection, _placing(ticket_id, end))
                 assert placed.body is not None, placed.outcome
                 ends[ticket_id] = datetime.fromisoformat(
                     msgspec.json.decode(placed.body)["expires_at"]
@@ -100,7 +101,6 @@ def _placing(ticket_id: UUID, end: float) -> Placing:
         max_tickets_per_show=8,
         max_unpaid_holds=None,
         cooldown=timedelta(),
-        correlation_id=uuid4(),
         key=None,
         fingerprint=None,
     )

@@ -13,7 +13,7 @@ from uuid import uuid4
 import asyncpg
 import pygal
 
-from backend.kernel import database
+from backend.kernel import correlation, database
 from backend.kernel.settings import load
 from backend.orders import queries
 from loadtests.bench.load import Load, drive, get, post
@@ -136,7 +136,8 @@ async def _expire(environment: Mapping[str, str]) -> float:
                 EXPIRED,
             )
             began = time.perf_counter()
-            count = await queries.expire_due(orders, EXPIRED, uuid4())
+            with correlation.bound():
+                count = await queries.expire_due(orders, EXPIRED)
             if count == len(rows):
                 taken.append((time.perf_counter() - began) * 1000 / count)
     finally:

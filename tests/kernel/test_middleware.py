@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from backend.kernel import correlation
 from backend.kernel.principal import SESSION_COOKIE
 from backend.kernel.web import build
 from tests.replies import code
@@ -20,7 +21,7 @@ LIMIT = 1000
 
 async def echo(request: Request) -> Response:
     body = await request.body()
-    return JSONResponse({"id": str(request.state.correlation_id), "bytes": len(body)})
+    return JSONResponse({"id": str(correlation.current()), "bytes": len(body)})
 
 
 async def fail(_request: Request) -> Response:

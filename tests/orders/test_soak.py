@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 import asyncpg
 import msgspec
 
+from backend.kernel import correlation
 from backend.orders import queries
 from backend.orders.queries import Placing
 from tests import factories
@@ -58,7 +59,8 @@ class Crowd:
         work = (self._shop, self._shop, self._pay, self._tidy)[number % 4]
         while asyncio.get_running_loop().time() < self._ends_at and not self.seen["deadlock"]:
             try:
-                self.seen[await work(connection, chance)] += 1
+                with correlation.bound():
+                    self.seen[await work(connection, chance)] += 1
             except asyncpg.LockNotAvailableError:
                 self.seen["lock_not_available"] += 1
             except asyncpg.DeadlockDetectedError:
@@ -67,7 +69,7 @@ class Crowd:
     async def _shop(self, connection: Any, chance: random.Random) -> str:
         """Hold a cart, often past somebody's time; give up some, and end what is due."""
         if chance.random() < 0.1:
-            return f"expired {bool(await queries.expire_due(connection, 5, uuid4()))}"
+            return f"expired {bool(await queries.expire_due(connection, 5))}"
         placing = Placing(
             buyer_id=uuid4(),
             ticket_ids=sorted(chance.sample(self._ticket_ids, chance.randint(1, 4))),
@@ -78,7 +80,6 @@ class Crowd:
             max_tickets_per_show=TICKETS,
             max_unpaid_holds=None,
             cooldown=timedelta(),
-            correlation_id=uuid4(),
             key=None,
             fingerprint=None,
         )
@@ -87,7 +88,7 @@ class Crowd:
             return placed.outcome
         order = msgspec.json.decode(placed.body)
         if chance.random() < 0.3:
-            return f"cancel {await queries.cancel(connection, UUID(order['id']), placing.buyer_id, uuid4())}"
+            return f"cancel {await queries.cancel(connection, UUID(order['id']), placing.buyer_id)}"
         return placed.outcome
 
     async def _pay(self, connection: Any, chance: random.Random) -> str:

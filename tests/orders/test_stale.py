@@ -9,6 +9,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from backend.events.resources import open_resources
+from backend.kernel import correlation
 from tests import factories
 from tests.factories import Json
 from tests.orders.rows import lapse, snapshot
@@ -52,7 +53,8 @@ async def finish(shop: Shop, first: Json) -> Any:
 async def expire(shop: Shop, _first: Json) -> Any:
     """The alarm that was set for the first order."""
     async with open_resources(shop.system.settings, "orders") as stores:
-        return await expire_due({"orders": stores, "expiring": asyncio.Lock()}, 17)
+        with correlation.bound():
+            return await expire_due({"orders": stores, "expiring": asyncio.Lock()}, 17)
 
 
 @pytest.mark.parametrize(

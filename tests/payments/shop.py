@@ -11,6 +11,7 @@ import msgspec
 from arq.constants import in_progress_key_prefix
 
 from backend.events.resources import open_resources
+from backend.kernel import correlation
 from backend.kernel.jobs import open_jobs
 from backend.payments.payment_flow import PaymentFlow
 from backend.payments.provider import Provider
@@ -261,13 +262,18 @@ async def opened(system: System) -> AsyncIterator[Shop]:
 
 @asynccontextmanager
 async def worker_context(system: System) -> AsyncIterator[dict[str, Any]]:
-    """What arq hands to the jobs of payments, for calling them without a worker."""
+    """The context that arq passes to the jobs of payments, with a correlation id bound as the worker binds one."""
     settings = system.settings
     provider = Provider(settings.stripe_api_key, settings.stripe_api_base)
     jobs = open_jobs(settings.redis_url, name="tests-jobs")
     try:
-        async with open_resources(settings, "payments") as stores:
-            yield {"payments": stores, "payment_flow": PaymentFlow(stores, provider), "redis": jobs}
+        with correlation.bound():
+            async with open_resources(settings, "payments") as stores:
+                yield {
+                    "payments": stores,
+                    "payment_flow": PaymentFlow(stores, provider),
+                    "redis": jobs,
+                }
     finally:
         await provider.close()
         await jobs.aclose()

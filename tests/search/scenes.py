@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 import asyncpg
 import msgspec
 
+from backend.kernel import correlation
 from backend.kernel.database import Connection
 from backend.kernel.ids import new_id
 from backend.kernel.principal import Principal
@@ -58,9 +59,9 @@ class Scene:
             delete from tickets.tickets; delete from tickets.shows; delete from events.outbox
             """
         )
-        show = await tickets.create_show(self.tickets, SELLER, _SHOW, uuid4())
+        show = await tickets.create_show(self.tickets, SELLER, _SHOW)
         specs = 2 * [TicketSpec(price=PRICE, currency="EUR")]
-        listed = await tickets.list_for_sale(self.tickets, SELLER, show.id, specs, uuid4())
+        listed = await tickets.list_for_sale(self.tickets, SELLER, show.id, specs)
         self.ids = [ticket.id for ticket in listed]
 
     async def held(self) -> None:
@@ -88,7 +89,7 @@ class Scene:
 
     async def expired(self) -> None:
         await self.lapsed()
-        await order_queries.expire_due(self.orders, 100, uuid4())
+        await order_queries.expire_due(self.orders, 100)
 
     async def won(self) -> None:
         """The payment is authorised and has the order; it is not captured yet."""
@@ -97,7 +98,7 @@ class Scene:
 
     async def _held(self, ids: Sequence[UUID]) -> None:
         placed = await orders.place(
-            self.orders, self.settings, FIRST, NewOrder(ticket_ids=list(ids)), uuid4(), None, None
+            self.orders, self.settings, FIRST, NewOrder(ticket_ids=list(ids)), None, None
         )
         assert placed.body is not None
         order = msgspec.json.decode(placed.body, type=Order)
@@ -119,7 +120,7 @@ def hold(buyer: UUID, *which: int) -> Action:
     def script(scene: Scene) -> Script:
         async def place(connection: Connection) -> str:
             wanted = NewOrder(ticket_ids=[scene.ids[number] for number in which or (0,)])
-            await orders.place(connection, scene.settings, buyer, wanted, uuid4(), None, None)
+            await orders.place(connection, scene.settings, buyer, wanted, None, None)
             return "held"
 
         return Script(f"{BUYERS[buyer]} holds", "orders", (place,))
@@ -131,14 +132,14 @@ def expire(scene: Scene) -> Script:
     """It skips what is locked, and the next turn finds that: what it answers decides nothing."""
 
     async def expire_due(connection: Connection) -> None:
-        await order_queries.expire_due(connection, 100, uuid4())
+        await order_queries.expire_due(connection, 100)
 
     return Script("expire", "orders", (expire_due,))
 
 
 def cancel(scene: Scene) -> Script:
     async def give_up(connection: Connection) -> str:
-        return await order_queries.cancel(connection, scene.order_id, FIRST, uuid4())
+        return await order_queries.cancel(connection, scene.order_id, FIRST)
 
     return Script("cancel", "orders", (give_up,))
 
@@ -149,7 +150,7 @@ def begin(scene: Scene) -> Script:
     begun: list[payments.Begun] = []
 
     async def ask(connection: Connection) -> None:
-        begun.append(await payments.begin(connection, scene.order_id, FIRST, payment_id, uuid4()))
+        begun.append(await payments.begin(connection, scene.order_id, FIRST, payment_id))
         if begun[0].outcome != "ok":
             raise REFUSALS[begun[0].outcome]
 
@@ -164,7 +165,6 @@ def begin(scene: Scene) -> Script:
                 "pm_card_visa",
                 None,
                 None,
-                uuid4(),
             )
         except asyncpg.UniqueViolationError as fault:
             raise PaymentInProgress from fault
@@ -179,7 +179,7 @@ def settle(scene: Scene) -> Script:
     intent = Intent("pi_1", "requires_capture", scene.total, "EUR", scene.order_id, "", None)
 
     async def decide(connection: Connection) -> str:
-        won = await payments.settle(connection, payment, intent, uuid4())
+        won = await payments.settle(connection, payment, intent)
         await payments.advance(
             connection, payment.id, ("started", "requires_action", "failed"), "authorised"
         )
@@ -193,7 +193,7 @@ def finish(scene: Scene) -> Script:
     payment = _payment(scene)
 
     async def complete(connection: Connection) -> str:
-        done = await payments.finish(connection, payment, uuid4())
+        done = await payments.finish(connection, payment)
         await payments.advance(connection, payment.id, ("started", "authorised"), "captured")
         return "completed" if done else "refused"
 
@@ -205,7 +205,7 @@ def fail(scene: Scene) -> Script:
     payment = _payment(scene)
 
     async def give_up(connection: Connection) -> str:
-        done = await payments.fail(connection, payment, uuid4())
+        done = await payments.fail(connection, payment)
         await payments.advance(connection, payment.id, ("started", "authorised"), "voided")
         return "cancelled" if done else "refused"
 
@@ -216,11 +216,9 @@ def withdraw(scene: Scene) -> Script:
     """As `tickets.service.withdraw`, of the first ticket."""
 
     async def write(connection: Connection) -> str:
-        if not await ticket_queries.withdraw_ticket(
-            connection, scene.ids[0], SELLER.user_id, uuid4()
-        ):
+        if not await ticket_queries.withdraw_ticket(connection, scene.ids[0], SELLER.user_id):
             raise TicketTaken
-        await ticket_queries.announce(connection, "ticket.withdrawn", scene.ids[:1], uuid4())
+        await ticket_queries.announce(connection, "ticket.withdrawn", scene.ids[:1])
         return "withdrawn"
 
     return Script("withdraw", "tickets", (_lock_first(scene), write))
@@ -232,7 +230,7 @@ def edit(scene: Scene) -> Script:
     async def write(connection: Connection) -> str:
         if not await ticket_queries.update_ticket(connection, scene.ids[0], {"price": NEW_PRICE}):
             raise TicketTaken
-        await ticket_queries.announce(connection, "ticket.updated", scene.ids[:1], uuid4())
+        await ticket_queries.announce(connection, "ticket.updated", scene.ids[:1])
         return "edited"
 
     return Script("edit", "tickets", (_lock_first(scene), write))
@@ -270,8 +268,9 @@ class Outcome(NamedTuple):
 
 
 async def outcome(scene: Scene, answers: Answers) -> Outcome:
-    while await order_queries.expire_due(scene.orders, 100, uuid4()):
-        pass
+    with correlation.bound():
+        while await order_queries.expire_due(scene.orders, 100):
+            pass
     found = await scene.owner.fetch(
         """
         select t.status, o.buyer_id, t.price from tickets.tickets t left join orders.orders o on o.id = t.order_id

@@ -10,9 +10,11 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from itertools import permutations
 from typing import Any, NamedTuple
+from uuid import uuid4
 
 import asyncpg
 
+from backend.kernel import correlation
 from backend.kernel.database import Connection
 from backend.kernel.problems import Problem
 
@@ -104,6 +106,7 @@ class _Actor:
         self._control = control
         self._pid = connection.get_server_pid()
         self._transaction = connection.transaction()
+        self._correlation_id = uuid4()
         self._next = 0
         self._owed = 0
         self._failed = False
@@ -127,7 +130,8 @@ class _Actor:
             if not self._owed:
                 return
             self._owed -= 1
-            self._running = asyncio.create_task(self._step())
+            with correlation.bound(self._correlation_id):
+                self._running = asyncio.create_task(self._step())
 
     async def close(self) -> None:
         if self._running is not None:

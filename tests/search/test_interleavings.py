@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from backend.kernel import correlation
 from tests.search import mutants
 from tests.search.scenes import (
     FIRST,
@@ -179,9 +180,10 @@ async def played(
 async def arranged(
     scene: Scene, arrangement: Arrangement, actions: Sequence[Action]
 ) -> list[Script]:
-    await scene.free()
-    for step in arrangement:
-        await step(scene)
+    with correlation.bound():
+        await scene.free()
+        for step in arrangement:
+            await step(scene)
     written = [action(scene) for action in actions]
     return [script.at_once() if len(actions) > 2 else script for script in written]
 

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from backend.events.catalogue import Event, decode_data
 from backend.events.resources import open_resources
+from backend.kernel import correlation
 from backend.kernel.jobs import QUEUE, open_jobs
 from tests import factories
 from tests.events.log import stream
@@ -31,7 +32,8 @@ async def published(system: System, type: str) -> Event | None:
 
 async def expire_due(system: System) -> int:
     async with open_resources(system.settings, "orders") as stores:
-        return await expiration.expire_due({"orders": stores, "expiring": asyncio.Lock()}, 1)
+        with correlation.bound():
+            return await expiration.expire_due({"orders": stores, "expiring": asyncio.Lock()}, 1)
 
 
 async def lapse(rows: Any) -> None:
@@ -63,8 +65,9 @@ async def test_the_alarm_is_set_for_the_holds_end(short: System) -> None:
         order = await _held(short)
         created: Event = await until(lambda: published(short, "order.created"))
         rows = await short.connect()
-        await alarms.handle(rows, created)
-        await alarms.handle(rows, created)
+        with correlation.bound():
+            await alarms.handle(rows, created)
+            await alarms.handle(rows, created)
         ((name, at),) = await jobs.zrange(QUEUE, 0, -1, withscores=True)
     finally:
         await jobs.aclose()
@@ -88,7 +91,10 @@ async def test_an_alarm_is_asked_for_once_and_what_is_remembered_has_a_bound(
         async def ending_in(seconds: int) -> None:
             ends = datetime.fromisoformat(order["expires_at"]) + timedelta(seconds=seconds)
             data = msgspec.Raw(msgspec.json.encode(order | {"expires_at": ends}))
-            await alarms.handle(rows, replace(event, envelope=replace(event.envelope, data=data)))
+            with correlation.bound():
+                await alarms.handle(
+                    rows, replace(event, envelope=replace(event.envelope, data=data))
+                )
 
         await ending_in(0)
         await jobs.flushall()
