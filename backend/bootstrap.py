@@ -77,15 +77,15 @@ def build(name: str, settings: Settings) -> Starlette:
         return _push(settings)
     if name == "shop":
         return _shop(settings)
-    makers: dict[str, Callable[[], web.Service]] = {
+    makers: dict[str, Callable[[], web.Component]] = {
         # Starlette tries route after route, and a rush is one of orders.
-        "orders": lambda: orders.service(settings),
-        "tickets": lambda: tickets.service(settings),
-        "auth": lambda: auth.service(settings, end_sockets=_end_sockets(settings)),
-        "payments": lambda: payments.service(settings),
+        "orders": lambda: orders.component(settings),
+        "tickets": lambda: tickets.component(settings),
+        "auth": lambda: auth.component(settings, end_sockets=_end_sockets(settings)),
+        "payments": lambda: payments.component(settings),
     }
     if name == "api":
-        makers["push"] = lambda: routes.service(settings)
+        makers["push"] = lambda: routes.component(settings)
         return _web(
             [make() for make in makers.values()], settings, _pages(settings), described=ROUTES
         )
@@ -109,13 +109,13 @@ def http_config(app: Any, host: str, port: int) -> uvicorn.Config:
 
 
 def _web(
-    services: list[web.Service],
+    components: list[web.Component],
     settings: Settings,
     pages: Sequence[BaseRoute] = (),
     described: Sequence[BaseRoute] = (),
 ) -> Starlette:
     return web.build(
-        services,
+        components,
         verifier=_verifier(settings),
         origins=settings.origins,
         secure=settings.secure_cookies,
@@ -172,7 +172,7 @@ def _push(settings: Settings) -> Starlette:
             drain_seconds=settings.drain_seconds,
         )
     )
-    api = _web([routes.service(settings)], settings)
+    api = _web([routes.component(settings)], settings)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:

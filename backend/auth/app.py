@@ -16,7 +16,7 @@ from backend.kernel.database import Pool
 from backend.kernel.principal import key_id, load_public_keys
 from backend.kernel.settings import Settings, SettingsError
 from backend.kernel.supervisor import running
-from backend.kernel.web import Service, ServiceState
+from backend.kernel.web import Component, ComponentState
 
 NEEDS = ("database:auth", "redis_url", "jwt_private_key", "jwt_public_keys")
 
@@ -24,14 +24,14 @@ PURGE = "auth-purge"
 PURGE_EVERY_SECONDS = 3600.0
 
 
-def service(settings: Settings, *, end_sockets: EndSockets | None = None) -> Service:
+def component(settings: Settings, *, end_sockets: EndSockets | None = None) -> Component:
     """Auth by these settings. `end_sockets` closes a user's push connections. Raises SettingsError."""
     signer = _signer(settings)
     proxies = _proxies(settings)
     lifetime = timedelta(days=settings.jwt_refresh_days)
 
     @asynccontextmanager
-    async def lifespan() -> AsyncIterator[ServiceState]:
+    async def lifespan() -> AsyncIterator[ComponentState]:
         async with AsyncExitStack() as stack:
             resources = await stack.enter_async_context(open_resources(settings, "auth"))
             passwords = Passwords()
@@ -50,9 +50,9 @@ def service(settings: Settings, *, end_sockets: EndSockets | None = None) -> Ser
                 proxies=proxies,
                 end_sockets=end_sockets,
             )
-            yield ServiceState(auth, resources.checks())
+            yield ComponentState(auth, resources.checks())
 
-    return Service("auth", ROUTES, lifespan)
+    return Component("auth", ROUTES, lifespan)
 
 
 def _signer(settings: Settings) -> Signer:

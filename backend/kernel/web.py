@@ -1,7 +1,8 @@
-"""The web app factory: services in, one Starlette application out.
+"""The web app factory: components in, one Starlette application out.
 
-A service is a value: its routes and a lifespan that opens what they need. `build` wraps any number of them in the same
-middleware, error mapping and operational routes, so that a noun answers alike alone and mounted beside the others.
+A component is a service's part of an application: its routes, and a lifespan that opens the
+resources they need. `build` wraps any number of components in the same middleware, error mapping
+and operational routes, so that a service replies alike in its own process and beside the others.
 """
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -48,15 +49,15 @@ T = TypeVar("T")
 State = dict[str, Any]
 
 
-class Service(NamedTuple):
+class Component(NamedTuple):
     """A noun's part of an application. `lifespan` yields the noun's state, found at `request.state.<name>`."""
 
     name: str
     routes: Sequence[BaseRoute]
-    lifespan: Callable[[], AbstractAsyncContextManager["ServiceState"]]
+    lifespan: Callable[[], AbstractAsyncContextManager["ComponentState"]]
 
 
-class ServiceState(NamedTuple):
+class ComponentState(NamedTuple):
     """What a lifespan opened, and the checks that tell whether it still works."""
 
     value: Any
@@ -64,7 +65,7 @@ class ServiceState(NamedTuple):
 
 
 def build(
-    services: Sequence[Service],
+    components: Sequence[Component],
     *,
     verifier: TokenVerifier | None,
     origins: frozenset[str] = frozenset(),
@@ -75,10 +76,10 @@ def build(
     max_body_bytes: int = 256 * 1024,
     peers: PeerProcesses | None = None,
 ) -> Starlette:
-    """One application of these services.
+    """One application of these components.
 
     `origins` may send cookie-authenticated writes; `secure` adds HSTS; `bounds` refuse before anything is read;
-    `described` are the routes of the API's document, where they are not those of the services; `peers` are
+    `described` are the routes of the API's document, where they are not those of the components; `peers` are
     processes that this one speaks for.
     """
 
@@ -86,15 +87,15 @@ def build(
     async def lifespan(_app: Starlette) -> AsyncIterator[State]:
         async with AsyncExitStack() as stack:
             state: State = {"verifier": verifier, "checks": {}}
-            for service in services:
-                opened = await stack.enter_async_context(service.lifespan())
-                state[service.name] = opened.value
+            for component in components:
+                opened = await stack.enter_async_context(component.lifespan())
+                state[component.name] = opened.value
                 state["checks"] |= {
-                    f"{service.name}.{name}": check for name, check in opened.checks.items()
+                    f"{component.name}.{name}": check for name, check in opened.checks.items()
                 }
             yield state
 
-    nouns = [route for service in services for route in service.routes]
+    nouns = [route for component in components for route in component.routes]
     app = Starlette(
         routes=[*nouns, *openapi_routes(described or nouns), *health.routes(peers), *routes],
         middleware=[

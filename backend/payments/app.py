@@ -7,7 +7,7 @@ from datetime import timedelta
 from backend.events.resources import open_resources
 from backend.kernel.jobs import open_jobs
 from backend.kernel.settings import Settings
-from backend.kernel.web import Service, ServiceState
+from backend.kernel.web import Component, ComponentState
 from backend.payments.payment_flow import PaymentFlow
 from backend.payments.provider import Provider
 from backend.payments.routes import PaymentsState, routes
@@ -21,9 +21,9 @@ NEEDS = (
 )
 
 
-def service(settings: Settings) -> Service:
+def component(settings: Settings) -> Component:
     @asynccontextmanager
-    async def lifespan() -> AsyncIterator[ServiceState]:
+    async def lifespan() -> AsyncIterator[ComponentState]:
         jobs = open_jobs(settings.redis_url, name="gittix-payments-jobs")
         provider = Provider(settings.stripe_api_key, settings.stripe_api_base)
         try:
@@ -33,9 +33,9 @@ def service(settings: Settings) -> Service:
                 state = PaymentsState(
                     resources, payment_flow, jobs, settings.webhook_secrets, window
                 )
-                yield ServiceState(state, resources.checks())
+                yield ComponentState(state, resources.checks())
         finally:
             await provider.close()
             await jobs.aclose()
 
-    return Service("payments", routes, lifespan)
+    return Component("payments", routes, lifespan)

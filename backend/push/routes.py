@@ -20,7 +20,7 @@ from backend.kernel.openapi import describe
 from backend.kernel.principal import Principal
 from backend.kernel.problems import Forbidden, Invalid
 from backend.kernel.settings import Settings
-from backend.kernel.web import Service, ServiceState, read_fields, reply
+from backend.kernel.web import Component, ComponentState, read_fields, reply
 from backend.push.protocol import USER_CHANNEL_PREFIX, is_channel_name, is_socket_id
 from backend.push.signature import channel_text, sign, signin_text
 
@@ -108,9 +108,9 @@ async def config(request: Request) -> Response:
     return reply(_state(request).config)
 
 
-def service(settings: Settings) -> Service:
+def component(settings: Settings) -> Component:
     @asynccontextmanager
-    async def lifespan() -> AsyncIterator[ServiceState]:
+    async def lifespan() -> AsyncIterator[ComponentState]:
         config = PushConfig(
             settings.pusher_key,
             settings.pusher_address,
@@ -118,9 +118,9 @@ def service(settings: Settings) -> Service:
             settings.pusher_tls,
             settings.pusher_cluster,
         )
-        yield ServiceState(PushState(settings.pusher_key, settings.pusher_secret, config), {})
+        yield ComponentState(PushState(settings.pusher_key, settings.pusher_secret, config), {})
 
-    return Service("push", routes, lifespan)
+    return Component("push", routes, lifespan)
 
 
 def _channel_data(listener: Principal, channel: str) -> str | None:

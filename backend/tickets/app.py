@@ -5,16 +5,16 @@ from contextlib import asynccontextmanager
 
 from backend.events.resources import open_resources
 from backend.kernel.settings import Settings
-from backend.kernel.web import Service, ServiceState
+from backend.kernel.web import Component, ComponentState
 from backend.tickets.routes import routes
 
 NEEDS = ("database:tickets", "redis_url", "jwt_public_keys")
 
 
-def service(settings: Settings) -> Service:
+def component(settings: Settings) -> Component:
     @asynccontextmanager
-    async def lifespan() -> AsyncIterator[ServiceState]:
+    async def lifespan() -> AsyncIterator[ComponentState]:
         async with open_resources(settings, "tickets") as resources:
-            yield ServiceState(resources, resources.checks())
+            yield ComponentState(resources, resources.checks())
 
-    return Service("tickets", routes, lifespan)
+    return Component("tickets", routes, lifespan)

@@ -74,9 +74,9 @@ def serve(closed_sockets: list[UUID]) -> Serve:
             issuer=settings.jwt_issuer,
             audience=settings.jwt_audience,
         )
-        service = app.service(settings, end_sockets=end_sockets)
+        component = app.component(settings, end_sockets=end_sockets)
         asgi = web.build(
-            [service], verifier=verifier, origins=settings.origins, secure=settings.secure_cookies
+            [component], verifier=verifier, origins=settings.origins, secure=settings.secure_cookies
         )
         with socket.socket() as listening:
             listening.bind(("127.0.0.1", 0))

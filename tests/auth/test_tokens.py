@@ -176,7 +176,7 @@ async def test_a_cookie_does_not_stand_in_for_a_bad_authorization(
 def test_a_key_that_nobody_can_verify_is_refused_at_the_start(settings: Settings) -> None:
     stranger = msgspec.structs.replace(settings, jwt_public_keys=tokens.generate_keys()[1])
     with pytest.raises(SettingsError, match="JWT_PUBLIC_KEYS"):
-        app.service(stranger)
+        app.component(stranger)
 
 
 @pytest.mark.parametrize("pem", ["", "nonsense", PUBLIC])
@@ -184,7 +184,7 @@ def test_a_malformed_key_is_refused_at_the_start_without_being_told(
     pem: str, settings: Settings
 ) -> None:
     with pytest.raises(SettingsError, match="JWT_PRIVATE_KEY") as refused:
-        app.service(msgspec.structs.replace(settings, jwt_private_key=pem))
+        app.component(msgspec.structs.replace(settings, jwt_private_key=pem))
     assert "BEGIN" not in str(refused.value)
 
 

@@ -16,7 +16,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from backend.kernel import database
-from backend.kernel.web import Service, ServiceState, build
+from backend.kernel.web import Component, ComponentState, build
 from tests import factories
 from tests.replies import code
 from tests.system import System
@@ -93,8 +93,8 @@ FAULTS: list[Callable[[], Exception]] = [
 
 
 @asynccontextmanager
-async def nothing() -> AsyncIterator[ServiceState]:
-    yield ServiceState(None, {})
+async def nothing() -> AsyncIterator[ComponentState]:
+    yield ComponentState(None, {})
 
 
 async def answer_to(fault: Exception) -> httpx.Response:
@@ -102,7 +102,7 @@ async def answer_to(fault: Exception) -> httpx.Response:
         raise fault
 
     app = build(
-        [Service("x", [Route("/x", endpoint, include_in_schema=False)], nothing)], verifier=None
+        [Component("x", [Route("/x", endpoint, include_in_schema=False)], nothing)], verifier=None
     )
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(app, raise_app_exceptions=False), base_url="http://api.test"
