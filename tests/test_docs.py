@@ -88,6 +88,24 @@ def test_the_design_lists_every_invariant_event_type_route_and_setting() -> None
     assert set(re.findall(r"`([A-Z_]+)`", section("Settings"))) == settings
 
 
+def test_the_log_lines_that_operators_search_for_exist() -> None:
+    named = re.findall(r"log\s+line\s+`([^`]+)`", (ROOT / "docs/operating.md").read_text())
+    assert len(named) > 5
+    sources = [file for folder in ("backend", "workers") for file in (ROOT / folder).rglob("*.py")]
+    code = "\n".join(file.read_text() for file in sources)
+    assert [line for line in named if f'"{line}"' not in code] == []
+
+
+def test_each_decision_has_its_number_and_its_four_parts() -> None:
+    decisions = sorted((ROOT / "docs/decisions").glob("*.md"))
+    for number, decision in enumerate(decisions, 1):
+        text = decision.read_text()
+        assert decision.name.startswith(f"{number:04}-"), "numbers are unique and without gaps"
+        assert text.startswith(f"# {number}. "), decision.name
+        parts = re.findall(r"^\*\*(\w+)\.\*\*", text, re.MULTILINE)
+        assert parts == ["Context", "Decision", "Consequences", "Alternatives"], decision.name
+
+
 def test_the_glossary_has_each_term_once_in_alphabetical_order() -> None:
     terms = re.findall(r"^- \*\*(.+?)\*\*", (ROOT / "docs/glossary.md").read_text(), re.MULTILINE)
     assert len(terms) > 50
