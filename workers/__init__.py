@@ -1,1 +1,3 @@
-"""What happens without a request: holds expire, webhooks are handled, clients are told, what was lost is found."""
+"""Background work: holds expire, webhooks are handled, push messages are published, stalled
+payments resume.
+"""

@@ -1,7 +1,7 @@
-"""What waits to be done, as Postgres and the queue have it, for those who watch.
+"""Prometheus gauges of the work that waits in Postgres and in the job queue.
 
-One process looks, by a lease, every few seconds: each look is a handful of reads of partial indexes. What waits is
-counted up to a bound; its age has none.
+One process holds a lease and measures every few seconds, with a handful of reads of partial
+indexes. The count of waiting work has an upper bound, its age has none.
 """
 
 import asyncio
@@ -22,10 +22,10 @@ from backend.payments import queries as payments
 
 TASK = "backlog"
 LEASE = 0x6261636B
-LOOK_SECONDS = 5.0
+MEASURE_SECONDS = 5.0
 
-WAITING = Gauge("gittix_backlog", "What waits to be done", ["of"])
-OLDEST = Gauge("gittix_backlog_oldest_seconds", "How long the oldest of it has waited", ["of"])
+WAITING = Gauge("gittix_backlog", "Number of waiting items", ["of"])
+OLDEST = Gauge("gittix_backlog_oldest_seconds", "Age of the oldest waiting item", ["of"])
 
 
 class Pools(NamedTuple):
@@ -42,34 +42,36 @@ class Backlog:
         self._jobs = jobs
 
     async def run(self) -> None:
-        async with lease(self._url, LEASE, name=TASK, standby=forget):
+        async with lease(self._url, LEASE, name=TASK, standby=clear_gauges):
             while True:
-                await self.look()
+                await self.measure()
                 heartbeat(TASK, "active")
-                await asyncio.sleep(LOOK_SECONDS)
+                await asyncio.sleep(MEASURE_SECONDS)
 
-    async def look(self) -> None:
+    async def measure(self) -> None:
         async with database.connection(self._pools.orders) as connection:
             overdue = await orders.overdue(connection)
         async with database.connection(self._pools.payments) as connection:
             under_way = await payments.waiting(connection)
-        show([("holds_overdue", *overdue), *under_way, ("jobs", *await self._due_jobs())])
+        set_gauges([("holds_overdue", *overdue), *under_way, ("jobs", *await self._due_jobs())])
 
     async def _due_jobs(self) -> tuple[int, float]:
-        """Jobs whose time has come and that nobody has begun."""
+        """Return the number of jobs that are due and not started, and the delay of the first in
+        seconds.
+        """
         now = time.time() * 1000
         due = await self._jobs.zcount(QUEUE, "-inf", now)
         first = await self._jobs.zrange(QUEUE, 0, 0, withscores=True)
         return due, max(0.0, now - first[0][1]) / 1000 if first else 0.0
 
 
-def show(waiting: Iterable[tuple[str, int, float]]) -> None:
+def set_gauges(waiting: Iterable[tuple[str, int, float]]) -> None:
     for of, count, oldest_seconds in waiting:
         WAITING.labels(of).set(count)
         OLDEST.labels(of).set(oldest_seconds)
 
 
-def forget() -> None:
-    """Another process tells it now."""
+def clear_gauges() -> None:
+    """Clear the gauges when this process loses the lease: another process exports them now."""
     WAITING.clear()
     OLDEST.clear()

@@ -1,8 +1,9 @@
-"""Holds that nobody paid end on time.
+"""Expiry of unpaid holds.
 
-Postgres's rows say what is due; an arq alarm only says when to look: one for each 100 ms in which some hold ends, set
-when an order is placed or its hold is extended. A sweep looks anyway, for alarms that were lost, so that no end depends
-on Redis. Both run the same set-based statement, as often as anything is left, and running it twice changes nothing.
+The rows in Postgres decide which holds are due; an arq alarm only triggers the check. There is one
+alarm for each 100 ms in which a hold ends, set when an order is placed or its hold is extended. A
+sweep makes the same check every second, so no expiry depends on Redis when an alarm is lost. Alarm
+and sweep run the same set-based statement until nothing is due; running it twice changes nothing.
 """
 
 import asyncio
@@ -28,19 +29,23 @@ CONSUMER = "expiration"
 TYPES = frozenset({"order.created", "order.updated"})
 EXPIRE_DUE = "expire_due"
 BUCKETS_PER_SECOND = 10
-# A batch is free for others when the whole of it is committed; a call has so many that it ends within a second.
+# A batch is one transaction, which keeps its row locks until it commits. A call runs so many
+# batches that it ends within a second.
 BATCH = 400
 BATCHES = 10
-# While holds end one after the other, rounds are this far apart: those of so long share one.
+# While holds keep ending, rounds are this far apart, so that the holds that end in between share
+# one round.
 SPACING_SECONDS = 0.025
-# Orders come in about the order of their ends: an alarm is asked for again only when many others came after it.
+# Orders arrive roughly in the order of their ends, so remembering this many buckets avoids nearly
+# all repeated alarms.
 BUCKETS_KNOWN = 64
 
 
 async def expire_due(context: dict[str, Any], *bucket: int) -> int:
-    """Expire all that is due now. Returns how many orders.
+    """Expire all holds that are due. Returns the number of expired orders.
 
-    One of a process is at work; an alarm that rings meanwhile waits for its turn, in which it finds what is left.
+    One call of a process works at a time; the others wait for the lock, then expire the orders that
+    remain.
     """
     resources: Resources = context["orders"]
     total = 0
@@ -51,7 +56,7 @@ async def expire_due(context: dict[str, Any], *bucket: int) -> int:
     if total:
         log.info("holds expired", orders=total)
     elif bucket:
-        # What this alarm was set for was paid, given up, extended or taken over meanwhile.
+        # The alarm is stale: its order was paid, cancelled, extended or taken over in the meantime.
         STALE.labels("expire").inc()
     return total
 
@@ -65,10 +70,11 @@ async def _round(resources: Resources) -> int:
 
 
 class Alarms:
-    """Sets the alarm for each hold's end, as the event stream tells of it.
+    """Sets an alarm for the end of each hold, from the events of its order.
 
-    A few of the last buckets are remembered, since orders of one moment end in one. One that is remembered wrongly, by a
-    Redis that was emptied, costs what any lost alarm costs: the sweep's second.
+    Orders placed at the same time end in one bucket, so the last buckets are remembered. After
+    Redis was emptied, a remembered bucket has no alarm; its holds then end up to a second late, by
+    the sweep, as with any lost alarm.
     """
 
     def __init__(self, jobs: ArqRedis) -> None:
@@ -80,7 +86,7 @@ class Alarms:
         bucket = math.ceil(order.expires_at.timestamp() * BUCKETS_PER_SECOND)
         if bucket in self._known:
             return
-        # One alarm a bucket: a second order that ends in it finds the job there.
+        # One alarm for each bucket: arq ignores a second job with the same id.
         await enqueue(
             self._jobs,
             EXPIRE_DUE,

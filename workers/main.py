@@ -1,4 +1,4 @@
-"""A worker process: arq's jobs, the stream's consumers and the notifier, each supervised by itself."""
+"""A worker process: arq's jobs, the stream's consumers and the notifier, each supervised."""
 
 import asyncio
 import time
@@ -33,11 +33,11 @@ from backend.push.client import pusher_client
 from backend.push.publisher import HostedPublisher, MessagePublisher, Publisher
 from workers import backlog, expiration, payments
 from workers.backlog import Backlog, Pools
-from workers.notifications import READER, Notifier
+from workers.notifier import READER, Notifier
 
 log = structlog.get_logger()
 
-# What each part needs of the settings.
+# The settings that each part requires.
 NEEDS = {
     "jobs": (
         "database:tickets",
@@ -52,7 +52,8 @@ NEEDS = {
 
 ARQ = "arq"
 POLL_SECONDS = 0.05
-# After a kill -9 a job is blocked for its timeout and ten seconds more; the sweeps do its work meanwhile.
+# After a kill -9, arq blocks the job for its timeout and ten seconds more; until then the sweeps do
+# its work.
 JOB_SECONDS = 15
 MAX_JOBS = 20
 MAX_TRIES = 8
@@ -62,7 +63,7 @@ INBOX_RETENTION = "14 days"
 
 JOBS = Histogram(
     "gittix_job_seconds",
-    "Time that a try of a job took, by how it went",
+    "Duration of one try of a job, by its outcome",
     ["name", "outcome"],
     buckets=(0.005, 0.025, 0.1, 0.5, 1, 5, 15),
 )
@@ -74,7 +75,10 @@ Job = Callable[..., Coroutine[Any, Any, Any]]
 async def worker(
     settings: Settings, parts: Sequence[str] = tuple(NEEDS)
 ) -> AsyncIterator[Mapping[str, Check]]:
-    """What a worker process does, while the block runs: all of it, or these parts. Yields the checks of its readiness."""
+    """Run all parts of a worker process, or the given ones, until the block ends.
+
+    Yields its readiness checks.
+    """
     async with AsyncExitStack() as stack:
         checks: dict[str, Check] = {}
         for part in parts:
@@ -85,30 +89,30 @@ async def worker(
 
 @asynccontextmanager
 async def _jobs(settings: Settings) -> AsyncIterator[Mapping[str, Check]]:
-    """What is done at its time, and what Stripe called about."""
+    """Run arq's jobs (alarms, sweeps, webhooks) and the backlog gauges."""
     jobs = open_jobs(settings.redis_url, name="gittix-jobs")
     provider = Provider(settings.stripe_api_key, settings.stripe_api_base)
     try:
         async with (
             open_resources(settings, "orders") as orders,
-            open_resources(settings, "payments") as paying,
+            open_resources(settings, "payments") as payment_resources,
             open_resources(settings, "tickets") as tickets,
         ):
-            payment_flow = PaymentFlow(paying, provider)
+            payment_flow = PaymentFlow(payment_resources, provider)
             context = {
                 "orders": orders,
-                "payments": paying,
+                "payments": payment_resources,
                 "tickets": tickets,
                 "payment_flow": payment_flow,
                 "expiring": asyncio.Lock(),
             }
             url = settings.noun_database_url("payments")
-            watching = Backlog(url, Pools(orders.pool, paying.pool), jobs)
+            backlog_gauges = Backlog(url, Pools(orders.pool, payment_resources.pool), jobs)
             async with running(
-                (ARQ, lambda: _work_off(jobs, context)), (backlog.TASK, watching.run)
+                (ARQ, lambda: _run_arq(jobs, context)), (backlog.TASK, backlog_gauges.run)
             ):
                 yield {
-                    **_checks(orders=orders, payments=paying, tickets=tickets),
+                    **_checks(orders=orders, payments=payment_resources, tickets=tickets),
                     ARQ: alive(ARQ),
                     backlog.TASK: alive(backlog.TASK),
                 }
@@ -119,17 +123,17 @@ async def _jobs(settings: Settings) -> AsyncIterator[Mapping[str, Check]]:
 
 @asynccontextmanager
 async def _consumers(settings: Settings) -> AsyncIterator[Mapping[str, Check]]:
-    """What services do about each other's events."""
+    """Run the consumers of the event stream."""
     jobs = open_jobs(settings.redis_url, name="gittix-consumers")
     try:
         async with (
             open_resources(settings, "orders") as orders,
-            open_resources(settings, "payments") as paying,
+            open_resources(settings, "payments") as payment_resources,
         ):
-            consumers = (_expiration(orders, jobs), _payments(paying, jobs))
+            consumers = (_expiration(orders, jobs), _payments(payment_resources, jobs))
             async with running(*((consumer.task, consumer.run) for consumer in consumers)):
                 yield {
-                    **_checks(orders=orders, payments=paying),
+                    **_checks(orders=orders, payments=payment_resources),
                     **{consumer.task: alive(consumer.task) for consumer in consumers},
                 }
     finally:
@@ -138,7 +142,7 @@ async def _consumers(settings: Settings) -> AsyncIterator[Mapping[str, Check]]:
 
 @asynccontextmanager
 async def _notifier(settings: Settings) -> AsyncIterator[Mapping[str, Check]]:
-    """What browsers hear."""
+    """Run the notifier."""
     redis = open_redis(settings.redis_url, name="gittix-notifier")
     push_log = push.connect(settings.redis_url, timeout_seconds=2.0)
     url, publisher = settings.noun_database_url("push"), _publisher(settings, push_log)
@@ -170,8 +174,8 @@ class _Arq(Worker):
         heartbeat(ARQ)
 
 
-async def _work_off(jobs: ArqRedis, context: dict[str, Any]) -> None:
-    """arq's own loop; it ends on a broken connection and is then started anew."""
+async def _run_arq(jobs: ArqRedis, context: dict[str, Any]) -> None:
+    """Run arq's loop. It raises when its connection breaks; the supervisor then restarts it."""
     arq = _Arq(
         functions=[
             func(_retried(expiration.expire_due), name=expiration.EXPIRE_DUE),
@@ -191,7 +195,7 @@ async def _work_off(jobs: ArqRedis, context: dict[str, Any]) -> None:
                 second=set(RECONCILE_SECONDS),
                 keep_result=0,
             ),
-            cron(_once(forget_the_old), name="forget_the_old", minute=7, second=0, keep_result=0),
+            cron(_once(purge_expired), name="purge_expired", minute=7, second=0, keep_result=0),
         ],
         redis_pool=jobs,
         queue_name=QUEUE,
@@ -210,12 +214,16 @@ async def _work_off(jobs: ArqRedis, context: dict[str, Any]) -> None:
     try:
         await arq.main()
     finally:
-        # arq leaves its jobs running when its loop is cancelled, on resources that are about to close.
+        # When its loop is cancelled, arq leaves its jobs running. Await them before their resources
+        # close.
         await ended(*arq.tasks.values())
 
 
-async def forget_the_old(context: dict[str, Any]) -> None:
-    """Idempotency keys live a day; inbox rows outlive the events that they know."""
+async def purge_expired(context: dict[str, Any]) -> None:
+    """Delete expired rows: idempotency keys after a day, handled webhooks, and inbox rows.
+
+    Inbox rows are kept longer than the events, since a redelivered event must still find its row.
+    """
     for schema in ("tickets", "orders"):
         pool: Pool = context[schema].pool
         await idempotency.purge(pool, schema)
@@ -225,7 +233,10 @@ async def forget_the_old(context: dict[str, Any]) -> None:
         resources: Resources = context[schema]
         async with database.connection(resources.pool) as connection:
             await connection.execute(
-                f"delete from {schema}.inbox where handled_at < now() - interval '{INBOX_RETENTION}'"
+                f"""
+                delete from {schema}.inbox
+                where handled_at < now() - interval '{INBOX_RETENTION}'
+                """
             )
 
 
@@ -258,34 +269,39 @@ def _publisher(settings: Settings, redis: Any) -> MessagePublisher:
 
 
 def _retried(job: Job) -> WorkerCoroutine:
-    """arq gives up a job that raises; this asks for it again, later each time."""
+    """Wrap a job so that it is retried with growing delays.
+
+    Without this, arq drops a job that raises.
+    """
 
     async def tried(ctx: dict[Any, Any], *args: Any, correlation_id: str | None = None) -> None:
         with correlation.bound(UUID(correlation_id) if correlation_id else None):
             try:
                 with tracing.span(f"job {job.__name__}"):
                     await _timed(job, ctx, *args)
-            except Exception as fault:
+            except Exception as error:
                 tries: int = ctx["job_try"]
                 log.warning(
-                    "job failed", job=job.__name__, arguments=args, tries=tries, error=repr(fault)
+                    "job failed", job=job.__name__, arguments=args, tries=tries, error=repr(error)
                 )
-                raise Retry(defer=timedelta(seconds=min(0.25 * 2**tries, 30))) from fault
+                raise Retry(defer=timedelta(seconds=min(0.25 * 2**tries, 30))) from error
             log.debug("job done", job=job.__name__, arguments=args)
 
     return tried
 
 
 def _once(job: Job) -> WorkerCoroutine:
-    """A turn of a timer: the next turn is its retry."""
+    """Wrap a timer's job: an exception is only logged, since the next run of the timer is the
+    retry.
+    """
 
     async def tried(ctx: dict[Any, Any]) -> None:
         with correlation.bound():
             try:
                 with tracing.span(f"timer {job.__name__}"):
                     await _timed(job, ctx)
-            except Exception as fault:
-                log.warning("timer failed", job=job.__name__, error=repr(fault))
+            except Exception as error:
+                log.warning("timer failed", job=job.__name__, error=repr(error))
 
     return tried
 

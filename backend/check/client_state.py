@@ -10,7 +10,7 @@ from backend.check.evidence import Evidence
 from backend.check.finding import LATE, MOST, QUERY_SECONDS, Finding, Unseen
 from backend.check.push_log import Message, PushLog, messages
 from backend.events.stream import Position
-from workers.notifications import READER, position_of
+from workers.notifier import READER, log_position_of
 
 State = dict[str, Any]
 
@@ -67,7 +67,7 @@ async def _untold(evidence: Evidence, buried: frozenset[tuple[str, Position]]) -
         "select n.position as told, r.epoch, r.epoch_start from push.notifier n, events.relay r"
     )
     assert state is not None
-    told = position_of(state["told"])
+    told = log_position_of(state["told"])
     after = told.position if told.epoch == state["epoch"] else state["epoch_start"]
     if told.epoch > state["epoch"]:
         return []

@@ -35,7 +35,7 @@ MAX_MESSAGES: Final = 1_000
 CALL_MESSAGES: Final = 500
 
 
-class EventMessages(NamedTuple):
+class PositionedMessages(NamedTuple):
     """A position of the event log and the messages that it becomes."""
 
     position: int
@@ -58,7 +58,7 @@ class MessagePublisher(Protocol):
     async def state(self) -> PublisherState: ...
 
     async def publish(
-        self, places: Sequence[EventMessages], *, expected_appended: int
+        self, places: Sequence[PositionedMessages], *, expected_appended: int
     ) -> PublisherState: ...
 
     async def publish_once(
@@ -89,7 +89,7 @@ class Publisher:
         return self._noted([int(value or 0) for value in found])
 
     async def publish(
-        self, places: Sequence[EventMessages], *, expected_appended: int
+        self, places: Sequence[PositionedMessages], *, expected_appended: int
     ) -> PublisherState:
         """Append the messages of these positions, ascending, but for those that are published already.
 
@@ -167,7 +167,7 @@ class HostedPublisher:
         return PublisherState(epoch=0, appended=0, position=0)
 
     async def publish(
-        self, places: Sequence[EventMessages], *, expected_appended: int
+        self, places: Sequence[PositionedMessages], *, expected_appended: int
     ) -> PublisherState:
         appended = expected_appended
         for place in places:
@@ -184,7 +184,9 @@ class HostedPublisher:
         *,
         expected_appended: int,
     ) -> PublisherState | None:
-        return await self.publish([EventMessages(0, messages)], expected_appended=expected_appended)
+        return await self.publish(
+            [PositionedMessages(0, messages)], expected_appended=expected_appended
+        )
 
     def close(self) -> None:
         self._thread.shutdown(wait=False, cancel_futures=True)
@@ -204,9 +206,9 @@ class HostedPublisher:
             self._client.trigger_batch(batch[start : start + HOSTED_BATCH])
 
 
-def _calls(places: Sequence[EventMessages]) -> Iterator[list[EventMessages]]:
+def _calls(places: Sequence[PositionedMessages]) -> Iterator[list[PositionedMessages]]:
     """Places in order, as many in a call as Redis should do at once; a place is never split."""
-    call: list[EventMessages] = []
+    call: list[PositionedMessages] = []
     messages = 0
     for place in places:
         assert len(place.messages) <= MAX_MESSAGES, "one position can't carry that many messages"

@@ -28,7 +28,7 @@ from backend.push import push_log as push
 from backend.push.publisher import Publisher
 from loadtests.bench.results import publish
 from loadtests.bench.stores import bare_stores
-from workers.notifications import Notifier, told_at
+from workers.notifier import Notifier, push_position_of
 
 ROUNDS = 3
 EVENTS = 20_000
@@ -140,7 +140,8 @@ async def _notifier(settings: Settings, redis: Redis) -> tuple[float, float]:
     """Events a second, and messages."""
 
     async def done() -> bool:
-        return int(await redis.hget(push.STATE, "position") or 0) >= told_at(Position(1, EVENTS))  # type: ignore[misc]
+        published = await redis.hget(push.STATE, "position")  # type: ignore[misc]
+        return int(published or 0) >= push_position_of(Position(1, EVENTS))
 
     log = push.connect(settings.redis_url, timeout_seconds=2)
     async with open_resources(settings, "tickets") as tickets:

@@ -36,7 +36,7 @@ WRITES_OF_SQL = re.compile(
 # What uses a script of a writer to read.
 READERS = frozenset({"events.stream.last"})
 # arq's own keeping of its queue, which it repeats when it starts.
-ARQ = frozenset({"workers.main._work_off"})
+ARQ = frozenset({"workers.main._run_arq"})
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ from tests.payments import shop as shops
 from tests.races.arena import opened, outcome
 from tests.races.test_races import IN_FLIGHT, REQUESTS, many_payments
 from tests.system import System, until
-from workers.notifications import position_of
+from workers.notifier import log_position_of
 
 
 async def test_a_payment_in_flight_is_told_as_its_own_keys(
@@ -48,7 +48,7 @@ async def test_a_notifier_that_died_before_it_recorded_records_when_it_comes_bac
 
         async def all_recorded() -> bool:
             written, told = await rows.fetchrow(recorded)
-            return bool(position_of(told).position == written)
+            return bool(log_position_of(told).position == written)
 
         await until(all_recorded)
     # As it was before.

@@ -48,7 +48,7 @@ HEADLINES = (
     "relay: {} redis events.stream.append",
     "worker: {} commit orders.queries.expire_batches",
     "worker: {} redis push.publisher._call",
-    "worker: {} commit workers.notifications._record",
+    "worker: {} commit workers.notifier._save_position",
     "worker: {} redis workers.expiration.handle",
     "worker: {} commit events.consumer._apply of expiration",
     "worker: {} redis events.consumer._acknowledge of expiration",
@@ -127,7 +127,7 @@ async def test_nothing_promised_is_lost_at_any_point(
         ),
         (
             "tell_without_position",
-            "worker: before commit workers.notifications._record#3",
+            "worker: before commit workers.notifier._save_position#3",
             ": told [",
         ),
     ],

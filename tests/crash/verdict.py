@@ -1,6 +1,8 @@
-"""What must be true when everything is quiet again, whatever was killed: a sentence for each thing that isn't.
+"""What must be true when everything is quiet again, whatever was killed: a sentence for each thing
+that isn't.
 
-Read from the rows, the stream, the push log, Stripe's ledger and the API; nothing is believed because a process said so.
+Read from the rows, the stream, the push log, Stripe's ledger and the API; nothing is believed
+because a process said so.
 """
 
 import asyncio
@@ -16,7 +18,7 @@ from backend.push import push_log as push
 from tests.crash.parts import Parts
 from tests.crash.scenario import PASSWORD, Promise, World
 from workers import expiration, payments
-from workers.notifications import position_of
+from workers.notifier import log_position_of
 
 QUIET_SECONDS = 20.0
 NUDGE_SECONDS = 0.7
@@ -63,10 +65,11 @@ async def under_way(world: World) -> list[str]:
     if last.position != row["newest"]:
         waiting.append(f"the stream is at {last}, the outbox at {row['newest']}")
         return waiting
-    # It is on record twice, and the higher counts.
-    told = position_of(max(row["told"], int(await world.redis.hget(push.STATE, "position") or 0)))  # type: ignore[misc]
-    if told != last:
-        waiting.append(f"the notifier is at {told} of {last}")
+    # The push position is recorded twice, and the higher counts.
+    recorded = await world.redis.hget(push.STATE, "position")  # type: ignore[misc]
+    notified = log_position_of(max(row["told"], int(recorded or 0)))
+    if notified != last:
+        waiting.append(f"the notifier is at {notified} of {last}")
     counted = await _counted(world)
     shows = await world.rows.fetch(
         "select s.id, a.version from tickets.shows s, tickets.availability(s.id) a"
@@ -191,7 +194,9 @@ async def _ends(world: World) -> list[str]:
 
 
 async def _money(world: World) -> list[str]:
-    """I2: for each completed order its total was captured once and kept; nothing else was taken, or is held."""
+    """I2: for each completed order its total was captured once and kept; nothing else was taken, or
+    is held.
+    """
     taken: defaultdict[str, list[Any]] = defaultdict(list)
     wrong = []
     for intent in await world.stripe.intents():
@@ -246,7 +251,9 @@ async def _stream(world: World, outbox: Sequence[Any]) -> list[str]:
 
 
 async def _push_log(world: World, outbox: Sequence[Any]) -> list[str]:
-    """Each change of a ticket and of an order was told once, in order; the numbers of a channel have no gap."""
+    """Each change of a ticket and of an order was told once, in order; the numbers of a channel
+    have no gap.
+    """
     wrong = []
     numbers: defaultdict[str, list[int]] = defaultdict(list)
     told: defaultdict[tuple[str, str], list[tuple[str, int]]] = defaultdict(list)

@@ -22,7 +22,7 @@ from backend.push import push_log as push
 from backend.push.publisher import Publisher
 from tests.events.log import ids, record_orders
 from tests.system import System, until
-from workers.notifications import Notifier
+from workers.notifier import Notifier
 
 
 class OwnRedis:
@@ -171,7 +171,7 @@ async def test_a_tail_that_was_cut_while_nobody_ran_is_refilled_and_told_once(
         return
 
     if not remembers:
-        monkeypatch.setattr(Notifier, "_record", forgets)
+        monkeypatch.setattr(Notifier, "_save_position", forgets)
     async with cut.running():
         await cut.order(1, 2, recorded=remembers)
         size = await cut.size()

@@ -10,8 +10,8 @@ from redis.asyncio import Redis
 from backend.push import publisher as publishing
 from backend.push import push_log as pushlog
 from backend.push.publisher import (
-    EventMessages,
     HostedPublisher,
+    PositionedMessages,
     Publisher,
     PublishError,
     PublisherState,
@@ -47,7 +47,8 @@ async def test_messages_are_numbered_in_their_channels(
     publisher = Publisher(client)
     assert await publisher.state() == PublisherState(0, 0, 0)
     state = await publisher.publish(
-        [EventMessages(7, [held(a="ü"), held("show-2"), held(a={"_": 1})])], expected_appended=0
+        [PositionedMessages(7, [held(a="ü"), held("show-2"), held(a={"_": 1})])],
+        expected_appended=0,
     )
     assert (state.appended, state.position) == (3, 7)
     assert abs(state.epoch / 1_000 - time.time()) < 5
@@ -66,7 +67,7 @@ async def test_a_message_is_numbered_in_each_of_its_channels(
 ) -> None:
     publisher = Publisher(client)
     messages = [held("show-1"), held("show-1", "ticket-1", n=1), held("ticket-1")]
-    state = await publisher.publish([EventMessages(1, messages)], expected_appended=0)
+    state = await publisher.publish([PositionedMessages(1, messages)], expected_appended=0)
     assert state.appended == 3
     assert [message["_seq"] for message in published(redis_server, "show-1")] == [1, 2]
     assert published(redis_server, "ticket-1") == [
@@ -77,11 +78,11 @@ async def test_a_message_is_numbered_in_each_of_its_channels(
 
 async def test_a_position_is_published_once(redis_server: RedisServer, client: Redis) -> None:
     publisher = Publisher(client)
-    state = await publisher.publish([EventMessages(7, [held()])], expected_appended=0)
-    assert await publisher.publish([EventMessages(7, [held()])], expected_appended=1) == state
-    assert await publisher.publish([EventMessages(6, [held()])], expected_appended=0) == state
+    state = await publisher.publish([PositionedMessages(7, [held()])], expected_appended=0)
+    assert await publisher.publish([PositionedMessages(7, [held()])], expected_appended=1) == state
+    assert await publisher.publish([PositionedMessages(6, [held()])], expected_appended=0) == state
     assert await publisher.state() == state
-    after = await publisher.publish([EventMessages(8, [])], expected_appended=1)
+    after = await publisher.publish([PositionedMessages(8, [])], expected_appended=1)
     assert after == PublisherState(state.epoch, 1, 8)
     assert len(published(redis_server)) == 1
 
@@ -92,7 +93,8 @@ async def test_many_positions_in_one_call_are_each_published_once(
     monkeypatch.setattr(publishing, "CALL_MESSAGES", 3)
     publisher = Publisher(client)
     places = [
-        EventMessages(position, [held(n=n) for n in range(position)]) for position in range(1, 5)
+        PositionedMessages(position, [held(n=n) for n in range(position)])
+        for position in range(1, 5)
     ]
     half = await publisher.publish(places[:2], expected_appended=0)
     assert half == PublisherState(half.epoch, 3, 2)
@@ -110,7 +112,7 @@ async def test_beside_a_place_that_is_published_already_only_the_new_ones_are_ap
     redis_server: RedisServer, client: Redis
 ) -> None:
     publisher = Publisher(client)
-    places = [EventMessages(position, [held(n=position)]) for position in range(1, 6)]
+    places = [PositionedMessages(position, [held(n=position)]) for position in range(1, 6)]
     state = await publisher.publish(places[:3], expected_appended=0)
     # The publisher that follows one whose call seemed to fail knows neither what it appended nor its epoch.
     after = await Publisher(client).publish(places, expected_appended=0)
@@ -123,9 +125,9 @@ async def test_a_tail_that_was_lost_beside_a_published_place_begins_a_new_epoch(
     redis_server: RedisServer, client: Redis
 ) -> None:
     publisher = Publisher(client)
-    state = await publisher.publish([EventMessages(1, [held()])], expected_appended=0)
+    state = await publisher.publish([PositionedMessages(1, [held()])], expected_appended=0)
     lost = await publisher.publish(
-        [EventMessages(1, [held()]), EventMessages(2, [held()])], expected_appended=5
+        [PositionedMessages(1, [held()]), PositionedMessages(2, [held()])], expected_appended=5
     )
     assert lost.epoch > state.epoch
     assert (lost.appended, lost.position) == (6, 2)
@@ -133,7 +135,9 @@ async def test_a_tail_that_was_lost_beside_a_published_place_begins_a_new_epoch(
 
 async def test_a_flood_is_cut_by_its_messages(redis_server: RedisServer, client: Redis) -> None:
     publisher = Publisher(client)
-    flood = [EventMessages(position, [held(n=n) for n in range(500)]) for position in range(1, 261)]
+    flood = [
+        PositionedMessages(position, [held(n=n) for n in range(500)]) for position in range(1, 261)
+    ]
     await publisher.publish(flood, expected_appended=0)
     kept = entries(redis_server.url)
     first = kept[0].number - len(kept[0].messages)
@@ -148,7 +152,7 @@ async def test_what_is_older_than_a_minute_is_cut(redis_server: RedisServer, cli
     old = held(text="x" * 5_000)
     await client.xadd("gittix:push", {"n": 1, "m": pushlog.pack([old])}, id="1-1")
     await client.hset("gittix:push:state", "n", "1")  # type: ignore[misc]
-    await Publisher(client).publish([EventMessages(1, [held(), held()])], expected_appended=0)
+    await Publisher(client).publish([PositionedMessages(1, [held(), held()])], expected_appended=0)
     assert [(entry.number, len(entry.messages)) for entry in entries(redis_server.url)] == [(3, 2)]
 
 
@@ -156,22 +160,22 @@ async def test_a_mark_is_published_once_and_moves_no_position(
     redis_server: RedisServer, client: Redis
 ) -> None:
     publisher = Publisher(client)
-    state = await publisher.publish([EventMessages(7, [held()])], expected_appended=0)
+    state = await publisher.publish([PositionedMessages(7, [held()])], expected_appended=0)
     once = await publisher.publish_once("late", [held(late=True)], expected_appended=1)
     assert once == PublisherState(state.epoch, 2, 7)
     assert await publisher.publish_once("late", [held(late=True)], expected_appended=2) == once
     assert [message["_seq"] for message in published(redis_server)] == [1, 2]
     assert 0 < await client.ttl("gittix:push:once:late") <= ONCE_SECONDS
-    assert await publisher.publish([EventMessages(8, [])], expected_appended=2) == PublisherState(
-        state.epoch, 2, 8
-    )
+    assert await publisher.publish(
+        [PositionedMessages(8, [])], expected_appended=2
+    ) == PublisherState(state.epoch, 2, 8)
 
 
 async def test_a_mark_is_not_published_when_redis_lost_its_tail(
     redis_server: RedisServer, client: Redis
 ) -> None:
     publisher = Publisher(client)
-    await publisher.publish([EventMessages(7, [held()])], expected_appended=0)
+    await publisher.publish([PositionedMessages(7, [held()])], expected_appended=0)
     assert await publisher.publish_once("late", [held(late=True)], expected_appended=5) is None
     assert len(published(redis_server)) == 1
     assert not await client.exists("gittix:push:once:late")
@@ -179,13 +183,13 @@ async def test_a_mark_is_not_published_when_redis_lost_its_tail(
 
 async def test_a_lost_tail_begins_a_new_epoch(redis_server: RedisServer, client: Redis) -> None:
     publisher = Publisher(client)
-    state = await publisher.publish([EventMessages(1, [held()])], expected_appended=0)
-    lost = await publisher.publish([EventMessages(2, [held()])], expected_appended=5)
+    state = await publisher.publish([PositionedMessages(1, [held()])], expected_appended=0)
+    lost = await publisher.publish([PositionedMessages(2, [held()])], expected_appended=5)
     assert lost.epoch > state.epoch
     assert lost.appended == 6
     assert published(redis_server)[-1] == {"_epoch": lost.epoch, "_seq": 2}
     assert (
-        await publisher.publish([EventMessages(3, [held()])], expected_appended=6)
+        await publisher.publish([PositionedMessages(3, [held()])], expected_appended=6)
     ).epoch == lost.epoch
     assert published(redis_server)[-1]["_seq"] == 3
 
@@ -194,12 +198,14 @@ async def test_a_forgotten_channel_repeats_no_number(
     redis_server: RedisServer, client: Redis
 ) -> None:
     publisher = Publisher(client)
-    places = [EventMessages(position, [held(), held("show-2")]) for position in range(1, 4)]
+    places = [PositionedMessages(position, [held(), held("show-2")]) for position in range(1, 4)]
     state = await publisher.publish(places, expected_appended=0)
     [today] = await client.keys("gittix:push:seqs:*")
     assert DAY_SECONDS < await client.ttl(today) <= 2 * DAY_SECONDS
     await client.hdel(today, "show-1")  # type: ignore[misc]
-    await publisher.publish([EventMessages(4, [held(), held()])], expected_appended=state.appended)
+    await publisher.publish(
+        [PositionedMessages(4, [held(), held()])], expected_appended=state.appended
+    )
     # It goes on where the log is.
     assert [message["_seq"] for message in published(redis_server, "show-1")] == [1, 2, 3, 7, 8]
     assert len({message["_epoch"] for message in published(redis_server)}) == 1
@@ -210,15 +216,17 @@ async def test_a_channel_goes_on_where_it_was_yesterday(
 ) -> None:
     publisher = Publisher(client)
     state = await publisher.publish(
-        [EventMessages(1, [held(), held(), held("show-2")])], expected_appended=0
+        [PositionedMessages(1, [held(), held(), held("show-2")])], expected_appended=0
     )
     [today] = await client.keys("gittix:push:seqs:*")
     prefix, _, day = today.decode().rpartition(":")
     await client.rename(today, f"{prefix}:{int(day) - 1}")
-    state = await publisher.publish([EventMessages(2, [held()])], expected_appended=state.appended)
+    state = await publisher.publish(
+        [PositionedMessages(2, [held()])], expected_appended=state.appended
+    )
     assert published(redis_server)[-1]["_seq"] == 3
     await publisher.publish(
-        [EventMessages(3, [held(), held("show-2")])], expected_appended=state.appended
+        [PositionedMessages(3, [held(), held("show-2")])], expected_appended=state.appended
     )
     assert [message["_seq"] for message in published(redis_server)[-2:]] == [4, 2]
 
@@ -227,12 +235,12 @@ async def test_an_emptied_redis_begins_a_higher_epoch(
     redis_server: RedisServer, client: Redis
 ) -> None:
     publisher = Publisher(client)
-    state = await publisher.publish([EventMessages(1, [held()])], expected_appended=0)
+    state = await publisher.publish([PositionedMessages(1, [held()])], expected_appended=0)
     await client.hset("gittix:push:state", "epoch", str(state.epoch + 10**9))  # type: ignore[misc]
-    ahead = await publisher.publish([EventMessages(2, [held()])], expected_appended=1)
+    ahead = await publisher.publish([PositionedMessages(2, [held()])], expected_appended=1)
     redis_server.flush()
     emptied = await publisher.publish(
-        [EventMessages(3, [held()])], expected_appended=ahead.appended
+        [PositionedMessages(3, [held()])], expected_appended=ahead.appended
     )
     assert emptied.epoch == ahead.epoch + 1
     assert emptied.appended == ahead.appended + 1
@@ -249,7 +257,7 @@ async def test_published_messages_reach_pusher_js(gateway: RunningGateway, clien
     async with gateway.watcher("show-1") as watcher:
         await watcher.subscribed("show-1")
         state = await Publisher(client).publish(
-            [EventMessages(1, [held(ticket={"id": "t1"})])], expected_appended=0
+            [PositionedMessages(1, [held(ticket={"id": "t1"})])], expected_appended=0
         )
         seen = await watcher.event("ticket.held", "show-1")
         assert seen.data == {"_epoch": state.epoch, "_seq": 1, "ticket": {"id": "t1"}}
@@ -262,7 +270,7 @@ async def test_each_channel_of_an_entry_is_told_its_own_number(
         await watcher.subscribed("ticket-1")
         both = held("show-1", "ticket-1", ticket={"id": "t1"})
         await Publisher(client).publish(
-            [EventMessages(1, [held("ticket-1"), both])], expected_appended=0
+            [PositionedMessages(1, [held("ticket-1"), both])], expected_appended=0
         )
         on_show = await watcher.event("ticket.held", "show-1")
         assert (on_show.data["_seq"], on_show.data["ticket"]) == (1, {"id": "t1"})
@@ -274,7 +282,7 @@ async def test_each_channel_of_an_entry_is_told_its_own_number(
 async def test_a_redis_that_is_away_is_an_error_in_time() -> None:
     async with pushlog.connect(f"redis://{HOST}:{free_port()}/0", timeout_seconds=0.5) as nowhere:
         with pytest.raises(PublishError):
-            await Publisher(nowhere).publish([EventMessages(1, [held()])], expected_appended=0)
+            await Publisher(nowhere).publish([PositionedMessages(1, [held()])], expected_appended=0)
 
 
 async def test_the_hosted_publisher_sends_through_the_official_library(
@@ -285,7 +293,7 @@ async def test_the_hosted_publisher_sends_through_the_official_library(
         await watcher.subscribed("show-1")
         messages = [held(at=at) for at in range(12)]
         assert (
-            await hosted.publish([EventMessages(3, messages)], expected_appended=2)
+            await hosted.publish([PositionedMessages(3, messages)], expected_appended=2)
         ).position == 3
         assert [(await watcher.event("ticket.held")).data for _ in range(12)] == [
             {"at": at} for at in range(12)
@@ -299,5 +307,5 @@ async def test_a_hosted_pusher_that_is_away_is_an_error(client: Redis) -> None:
     )
     hosted = HostedPublisher(away)
     with pytest.raises(PublishError):
-        await hosted.publish([EventMessages(1, [held()])], expected_appended=0)
+        await hosted.publish([PositionedMessages(1, [held()])], expected_appended=0)
     hosted.close()

@@ -1,4 +1,4 @@
-"""Holds that nobody paid end on time, with or without their alarm, and no stale alarm ends another's hold."""
+"""Unpaid holds expire on time, with or without an alarm; a stale alarm never ends another hold."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -21,7 +21,7 @@ from workers import expiration
 
 @pytest.fixture
 async def short(system: System) -> System:
-    """Holds of a second, and the API."""
+    """A system with an API and holds of one second."""
     system.configure(HOLD_SECONDS="1", PAYMENT_GRACE_SECONDS="1")
     return await system.start("api")
 
@@ -45,7 +45,7 @@ async def lapse(rows: Any) -> None:
     )
 
 
-async def test_an_unpaid_hold_is_released_and_told_of_within_a_second(short: System) -> None:
+async def test_an_unpaid_hold_is_released_and_published_within_a_second(short: System) -> None:
     await short.start("relay", "worker")
     order = await _held(short)
     released: Event = await until(lambda: published(short, "ticket.released"))
@@ -57,7 +57,7 @@ async def test_an_unpaid_hold_is_released_and_told_of_within_a_second(short: Sys
 
 
 async def test_the_alarm_is_set_for_the_holds_end(short: System) -> None:
-    # Nothing that is due is worked off: only the consumer runs.
+    # No worker runs, so no due job is executed.
     jobs = open_jobs(short.settings.redis_url, name="tests-jobs")
     try:
         alarms = expiration.Alarms(jobs)
@@ -76,7 +76,7 @@ async def test_the_alarm_is_set_for_the_holds_end(short: System) -> None:
     assert name.startswith(b"expire_due:")
 
 
-async def test_an_alarm_is_asked_for_once_and_what_is_remembered_has_a_bound(
+async def test_an_alarm_is_set_once_per_bucket_and_remembered_buckets_are_bounded(
     system: System,
 ) -> None:
     await system.start("api", "relay")
@@ -102,7 +102,7 @@ async def test_an_alarm_is_asked_for_once_and_what_is_remembered_has_a_bound(
         assert await jobs.zcard(QUEUE) == 0
         for seconds in range(1, expiration.BUCKETS_KNOWN + 1):
             await ending_in(seconds)
-        # The first was forgotten, so it is asked for again.
+        # The first bucket is no longer remembered, so its alarm is set again.
         await ending_in(0)
         assert await jobs.zcard(QUEUE) == expiration.BUCKETS_KNOWN + 1
         assert len(alarms._known) == expiration.BUCKETS_KNOWN
@@ -110,7 +110,7 @@ async def test_an_alarm_is_asked_for_once_and_what_is_remembered_has_a_bound(
         await jobs.aclose()
 
 
-async def test_without_its_alarm_the_sweep_ends_a_hold(short: System) -> None:
+async def test_the_sweep_expires_a_hold_without_an_alarm(short: System) -> None:
     await short.start("relay", "worker")
     order = await _held(short)
     redis = short.redis()
@@ -149,7 +149,7 @@ async def test_a_stale_alarm_leaves_the_next_owners_hold(system: System) -> None
     before = await _everything(rows)
     assert await expire_due(system) == 0
     orders = await system.connect("orders")
-    # Whatever else of the first order's end arrives late.
+    # A release for the first order that arrives late.
     stale = "select tickets.release($1::text::uuid, array[$2::text::uuid], gen_random_uuid())"
     assert await orders.fetchval(stale, first["id"], ticket_id) == 0
     assert await _everything(rows) == before
@@ -157,7 +157,7 @@ async def test_a_stale_alarm_leaves_the_next_owners_hold(system: System) -> None
     assert holder == second["id"]
 
 
-async def test_an_alarm_that_rings_before_an_extended_holds_end_changes_nothing(
+async def test_an_alarm_before_the_end_of_an_extended_hold_changes_nothing(
     system: System,
 ) -> None:
     system.configure(HOLD_SECONDS="1", PAYMENT_GRACE_SECONDS="30")
@@ -170,7 +170,7 @@ async def test_an_alarm_that_rings_before_an_extended_holds_end_changes_nothing(
     assert await _ticket_status(system, order) == "held"
 
 
-async def test_many_holds_that_end_together_are_ended_in_batches(
+async def test_many_holds_that_end_together_expire_in_batches(
     system: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(expiration, "BATCH", 3)

@@ -1,4 +1,4 @@
-"""Two relays and two workers as processes of their own: one of each is active, and kill -9 moves its part to the other."""
+"""Failover of real processes: one of two is active, and after its kill -9 the other takes over."""
 
 import asyncio
 import json
@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -23,7 +24,7 @@ START_SECONDS = 30.0
 
 
 class Pair:
-    """Two processes of a kind; the first has the lease, the other waits for it."""
+    """Two processes of one kind; the first holds the lease, the other waits for it."""
 
     def __init__(self, system: System, owner: Any, kind: str, lease: str) -> None:
         self._system = system
@@ -44,7 +45,7 @@ class Pair:
                     stderr=asyncio.subprocess.DEVNULL,
                 )
             )
-            await until(lambda: self._candidates(count), seconds=START_SECONDS)  # noqa: B023 - awaited here
+            await until(partial(self._candidates, count), seconds=START_SECONDS)
 
     async def stop(self) -> None:
         for process in self.processes:
@@ -52,13 +53,13 @@ class Pair:
                 process.kill()
             await process.wait()
 
-    def kill_the_active(self) -> float:
-        """kill -9. Returns when, by the monotonic clock."""
+    def kill_active(self) -> float:
+        """Kill the active process with SIGKILL. Returns the time, by the monotonic clock."""
         os.kill(self.processes[0].pid, signal.SIGKILL)
         return time.monotonic()
 
     async def holders(self) -> int:
-        """How many sessions have the lease."""
+        """Return the number of sessions that hold the lease."""
         held: int = await self._owner.fetchval(
             "select count(*) from pg_locks l join pg_stat_activity a using (pid)"
             " where l.locktype = 'advisory' and l.granted and a.application_name = $1"
@@ -68,9 +69,10 @@ class Pair:
         return held
 
     async def candidates(self) -> int:
-        """How many sessions have the lease or wait for it."""
+        """Return the number of sessions that hold the lease or wait for it."""
         there: int = await self._owner.fetchval(
-            "select count(*) from pg_stat_activity where application_name = $1 and datname = current_database()",
+            "select count(*) from pg_stat_activity"
+            " where application_name = $1 and datname = current_database()",
             self._lease,
         )
         return there
@@ -81,12 +83,12 @@ class Pair:
 
 @asynccontextmanager
 async def pair(system: System, kind: str, lease: str) -> AsyncIterator[Pair]:
-    made = Pair(system, await system.connect(), kind, lease)
+    both = Pair(system, await system.connect(), kind, lease)
     try:
-        await made.start()
-        yield made
+        await both.start()
+        yield both
     finally:
-        await made.stop()
+        await both.stop()
 
 
 @pytest.fixture
@@ -94,7 +96,9 @@ async def owner(system: System) -> Any:
     return await system.connect()
 
 
-async def test_the_other_relay_goes_on_within_seconds_of_a_kill(system: System, owner: Any) -> None:
+async def test_the_standby_relay_takes_over_within_seconds_of_a_kill(
+    system: System, owner: Any
+) -> None:
     redis = system.redis()
     written = 0
 
@@ -113,10 +117,11 @@ async def test_the_other_relay_goes_on_within_seconds_of_a_kill(system: System, 
         await write(0.3)
         await until(lambda: published(0))
         assert await relays.holders() == 1
-        # In the middle of its work: rows are numbered and not appended, or appended and nobody knows.
+        # Kill the relay while it works: rows have positions and are not appended, or are appended
+        # without a reply.
         writing = asyncio.create_task(write(0.6))
         await asyncio.sleep(0.3)
-        killed_at = relays.kill_the_active()
+        killed_at = relays.kill_active()
         before = len(await numbers(redis))
         await until(lambda: published(before), seconds=TAKEOVER_SECONDS + 5)
         took = time.monotonic() - killed_at
@@ -127,13 +132,13 @@ async def test_the_other_relay_goes_on_within_seconds_of_a_kill(system: System, 
     assert await numbers(redis) == list(range(written))
 
 
-async def test_the_other_notifier_goes_on_within_seconds_of_a_kill(
+async def test_the_standby_notifier_takes_over_within_seconds_of_a_kill(
     system: System, owner: Any
 ) -> None:
     redis = system.redis()
 
-    async def told() -> list[int]:
-        """The orders that were told, in order."""
+    async def published_totals() -> list[int]:
+        """Return the totals of the published orders, in order."""
         return [
             json.loads(message.data)["order"]["total"]
             for entry in await redis.xrange(push.STREAM)
@@ -141,18 +146,18 @@ async def test_the_other_notifier_goes_on_within_seconds_of_a_kill(
             if message.event == "order.created"
         ]
 
-    async def has_told(number: int) -> bool:
-        return number in await told()
+    async def is_published(number: int) -> bool:
+        return number in await published_totals()
 
     await system.start("relay")
     async with pair(system, "worker", "gittix-notifier") as workers:
         await record_orders(owner, *range(50))
-        await until(lambda: has_told(0))
-        killed_at = workers.kill_the_active()
+        await until(lambda: is_published(0))
+        killed_at = workers.kill_active()
         await record_orders(owner, *range(50, 60))
-        await until(lambda: has_told(50), seconds=TAKEOVER_SECONDS + 5)
+        await until(lambda: is_published(50), seconds=TAKEOVER_SECONDS + 5)
         took = time.monotonic() - killed_at
-        await until(lambda: has_told(59))
+        await until(lambda: is_published(59))
         assert await workers.holders() == 1
     assert took < TAKEOVER_SECONDS
-    assert await told() == list(range(60))
+    assert await published_totals() == list(range(60))

@@ -1,4 +1,4 @@
-"""The notifier: every event's messages once and in order, through restarts, takeovers and an emptied Redis."""
+"""The notifier publishes each event once, through restarts, takeovers and an emptied Redis."""
 
 import asyncio
 import itertools
@@ -10,7 +10,7 @@ from uuid import uuid4
 import msgspec
 import pytest
 
-import workers.notifications
+import workers.notifier
 from backend.events.catalogue import Event, decode_data
 from backend.events.dead_letters import all_dead_letters, find_dead_letters, redrive
 from backend.events.resources import open_resources
@@ -23,13 +23,13 @@ from tests import factories
 from tests.events.log import record_orders
 from tests.factories import Json
 from tests.system import System, until
-from workers import messages
-from workers.messages import Told, UnknownEvent
-from workers.notifications import REDRIVE_STREAM, Notifier, position_of, told_at
+from workers import push_messages
+from workers.notifier import REDRIVE_STREAM, Notifier, log_position_of, push_position_of
+from workers.push_messages import EventMessages, UnknownEventType
 
 
-class Heard(NamedTuple):
-    """A message as it went out. `at` is its second in the push log."""
+class Published(NamedTuple):
+    """A published message. `at` is the time of its entry in the push log, in seconds."""
 
     at: float
     channel: str
@@ -38,9 +38,9 @@ class Heard(NamedTuple):
 
 
 @pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leases, "POLL_SECONDS", 0.05)
-    monkeypatch.setattr(workers.notifications, "BLOCK_MS", 100)
+    monkeypatch.setattr(workers.notifier, "BLOCK_MS", 100)
 
 
 @asynccontextmanager
@@ -54,31 +54,31 @@ async def notifying(system: System) -> AsyncIterator[Notifier]:
     await log.aclose()
 
 
-async def heard(system: System) -> list[Heard]:
+async def published(system: System) -> list[Published]:
     found = []
     for entry_id, fields in await system.redis().xrange(push.STREAM):
         entry = push.read_entry(entry_id, fields)
         for channel, message, seq in entry.told():
             data = msgspec.json.decode(entry.data_of(message, seq))
-            found.append(Heard(entry.appended_ms / 1000, channel, message.event, data))
+            found.append(Published(entry.appended_ms / 1000, channel, message.event, data))
     return found
 
 
-async def heard_as(system: System, event: str, *, times: int = 1) -> list[Heard]:
-    """All messages of this event, once there are as many."""
+async def messages_of_type(system: System, event: str, *, times: int = 1) -> list[Published]:
+    """Wait until at least `times` messages of this event are published, and return them."""
 
-    async def enough() -> list[Heard]:
-        found = [message for message in await heard(system) if message.event == event]
+    async def enough() -> list[Published]:
+        found = [message for message in await published(system) if message.event == event]
         return found if len(found) >= times else []
 
-    found: list[Heard] = await until(enough)
+    found: list[Published] = await until(enough)
     return found
 
 
-async def quiet(system: System) -> list[Heard]:
-    """What was heard, once nothing more comes."""
-    before: list[Heard] = []
-    while before != (now := await heard(system)) or not now:
+async def quiet(system: System) -> list[Published]:
+    """Wait until no more messages are published, and return all."""
+    before: list[Published] = []
+    while before != (now := await published(system)) or not now:
         before = now
         await asyncio.sleep(0.7)
     return before
@@ -91,12 +91,12 @@ async def held(system: System, *, tickets: int = 1) -> Json:
     return await factories.order(buyer, *listed)
 
 
-async def test_each_event_is_told_once_and_in_order(system: System) -> None:
+async def test_each_event_is_published_once_and_in_order(system: System) -> None:
     await system.start("api", "relay")
     async with notifying(system):
         order = await held(system)
         show_id = order["tickets"][0]["show_id"]
-        await heard_as(system, "show.availability")
+        await messages_of_type(system, "show.availability")
         messages = await quiet(system)
     on_show = [message.event for message in messages if message.channel == f"show-{show_id}"]
     assert on_show == ["ticket.listed", "ticket.held"]
@@ -108,7 +108,7 @@ async def test_each_event_is_told_once_and_in_order(system: System) -> None:
     assert len({message.data["_epoch"] for message in messages}) == 1
 
 
-async def test_counts_come_at_most_twice_a_second_and_end_right(system: System) -> None:
+async def test_counts_are_published_at_most_twice_a_second_and_end_correct(system: System) -> None:
     await system.start("api", "relay")
     seller, buyer = system.person("seller"), system.person("buyer")
     show = await factories.show(seller)
@@ -151,7 +151,7 @@ async def test_many_shows_that_change_together_are_all_counted(system: System) -
     )
     await system.start("relay")
     async with notifying(system):
-        counts = await heard_as(system, "show.availability", times=450)
+        counts = await messages_of_type(system, "show.availability", times=450)
     assert len({message.data["show"]["id"] for message in counts}) == 450
 
 
@@ -159,11 +159,11 @@ async def test_a_restart_repeats_nothing(system: System) -> None:
     await system.start("api", "relay")
     async with notifying(system):
         await held(system)
-        await heard_as(system, "show.availability")
+        await messages_of_type(system, "show.availability")
         before = await quiet(system)
     async with notifying(system):
         await asyncio.sleep(0.7)
-        assert await heard(system) == before
+        assert await published(system) == before
 
 
 async def test_a_crash_before_the_position_is_recorded_repeats_nothing(
@@ -174,17 +174,17 @@ async def test_a_crash_before_the_position_is_recorded_repeats_nothing(
 
     await system.start("api", "relay")
     with monkeypatch.context() as crash:
-        crash.setattr(Notifier, "_record", dies)
+        crash.setattr(Notifier, "_save_position", dies)
         async with notifying(system):
             await held(system)
-            await heard_as(system, "sale.held")
+            await messages_of_type(system, "sale.held")
     async with notifying(system):
         messages = await quiet(system)
     assert [message.event for message in messages].count("sale.held") == 1
     assert [message.event for message in messages].count("order.created") == 1
 
 
-async def test_counts_that_died_with_a_notifier_are_told_by_the_next(
+async def test_counts_lost_with_a_notifier_are_published_by_the_next(
     system: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def dies(*_: Any) -> None:
@@ -192,12 +192,12 @@ async def test_counts_that_died_with_a_notifier_are_told_by_the_next(
 
     await system.start("api", "relay")
     with monkeypatch.context() as crash:
-        crash.setattr(Notifier, "_tell_availability", dies)
+        crash.setattr(Notifier, "_publish_availability", dies)
         async with notifying(system):
             await held(system)
-            await heard_as(system, "sale.held")
+            await messages_of_type(system, "sale.held")
     async with notifying(system):
-        (count,) = await heard_as(system, "show.availability")
+        (count,) = await messages_of_type(system, "show.availability")
     assert (count.data["show"]["available"], count.data["show"]["held"]) == (0, 1)
 
 
@@ -210,7 +210,7 @@ async def test_an_emptied_redis_repeats_nothing_to_users(
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(notifying(system))
         first = await held(system)
-        await heard_as(system, "show.availability")
+        await messages_of_type(system, "show.availability")
         before = await quiet(system)
         if notifier_is_down:
             await stack.aclose()
@@ -218,16 +218,18 @@ async def test_an_emptied_redis_repeats_nothing_to_users(
         if notifier_is_down:
             await stack.enter_async_context(notifying(system))
         second = await held(system)
-        await heard_as(system, "sale.held")
+        await messages_of_type(system, "sale.held")
         messages = await quiet(system)
     text = msgspec.json.encode([message.data for message in messages]).decode()
     assert first["id"] not in text
     assert second["id"] in text
-    epochs = [{message.data["_epoch"] for message in told} for told in (before, messages)]
+    epochs = [{message.data["_epoch"] for message in each} for each in (before, messages)]
     assert max(epochs[0]) < min(epochs[1])
 
 
-async def test_an_event_that_cannot_be_told_is_buried_and_the_next_is_told(system: System) -> None:
+async def test_an_event_without_valid_messages_is_dead_lettered_and_the_next_is_published(
+    system: System,
+) -> None:
     rows = await system.connect()
     for name in ("ticket.eaten", "ticket.held"):
         await rows.execute(
@@ -238,19 +240,22 @@ async def test_an_event_that_cannot_be_told_is_buried_and_the_next_is_told(syste
     await system.start("api", "relay")
     async with notifying(system):
         await held(system)
-        await heard_as(system, "sale.held")
-    letters = [fields for _, fields in await system.redis().xrange(DEAD_LETTERS)]
-    assert [letter[b"entry"] for letter in letters] == [b"1-1", b"1-2"]
-    assert b"ticket.eaten" in letters[0][b"reason"]
-    assert {letter[b"consumer"] for letter in letters} == {b"notifier"}
+        await messages_of_type(system, "sale.held")
+    dead_letters = [fields for _, fields in await system.redis().xrange(DEAD_LETTERS)]
+    assert [dead_letter[b"entry"] for dead_letter in dead_letters] == [b"1-1", b"1-2"]
+    assert b"ticket.eaten" in dead_letters[0][b"reason"]
+    assert {dead_letter[b"consumer"] for dead_letter in dead_letters} == {b"notifier"}
 
 
-async def test_what_was_buried_last_is_not_buried_again_by_the_next_notifier(
+async def test_the_next_notifier_does_not_dead_letter_an_event_again(
     system: System,
 ) -> None:
     rows = await system.connect()
     await rows.execute(
-        "insert into events.outbox (type, subject, version, data) values ('ticket.eaten', $1, 1, '{}')",
+        """
+        insert into events.outbox (type, subject, version, data)
+        values ('ticket.eaten', $1, 1, '{}')
+        """,
         uuid4(),
     )
     await system.start("relay")
@@ -262,146 +267,160 @@ async def test_what_was_buried_last_is_not_buried_again_by_the_next_notifier(
 
 
 @pytest.fixture
-async def buried(system: System, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A letter: an order that the notifier could not tell when it came, and could tell now. Later ones were told."""
+async def dead_letter_id(system: System, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The id of a dead letter: an order that the notifier failed to publish, and that it can
+    publish now.
+
+    A later order was published.
+    """
     rows = await system.connect()
     await system.start("relay")
     with monkeypatch.context() as broken:
-        broken.setattr(workers.notifications, "told_of", _choking(1))
+        broken.setattr(workers.notifier, "messages_of", _failing_for(1))
         async with notifying(system):
             await record_orders(rows, 1, 2)
-            await heard_as(system, "order.created")
+            await messages_of_type(system, "order.created")
     assert await totals(system) == [2]
-    (letter,) = [letter async for letter in all_dead_letters(system.redis())]
-    return letter.id
+    (dead_letter,) = [dead_letter async for dead_letter in all_dead_letters(system.redis())]
+    return dead_letter.id
 
 
-def _choking(total: int) -> Any:
-    def told_of(event: Event) -> Told:
+def _failing_for(total: int) -> Any:
+    def messages_of(event: Event) -> EventMessages:
         if decode_data(event).get("total") == total:
-            raise UnknownEvent("a version that nobody knows yet")
-        return messages.told_of(event)
+            raise UnknownEventType("an unknown version")
+        return push_messages.messages_of(event)
 
-    return told_of
+    return messages_of
 
 
 async def totals(system: System) -> list[int]:
-    """The orders that were told, in the order of telling."""
+    """Return the totals of the published orders, in order."""
     return [
-        told.data["order"]["total"] for told in await heard(system) if told.event == "order.created"
+        message.data["order"]["total"]
+        for message in await published(system)
+        if message.event == "order.created"
     ]
 
 
-async def send_back(system: System, *letters: str) -> None:
-    await redrive(system.redis(), await find_dead_letters(system.redis(), letters))
+async def redrive_by_id(system: System, *dead_letters: str) -> None:
+    await redrive(system.redis(), await find_dead_letters(system.redis(), dead_letters))
 
 
-async def forgotten(system: System) -> bool:
+async def redrive_stream_is_empty(system: System) -> bool:
     return int(await system.redis().xlen(REDRIVE_STREAM)) == 0
 
 
-async def test_an_event_that_was_sent_back_is_told_once_and_at_once(
-    system: System, buried: str
+async def test_a_redriven_event_is_published_once_and_at_once(
+    system: System, dead_letter_id: str
 ) -> None:
     async with notifying(system):
-        await send_back(system, buried)
-        await until(lambda: forgotten(system))
+        await redrive_by_id(system, dead_letter_id)
+        await until(lambda: redrive_stream_is_empty(system))
         assert await totals(system) == [2, 1]
-        seqs = [told.data["_seq"] for told in await heard(system) if told.event == "order.created"]
+        seqs = [
+            message.data["_seq"]
+            for message in await published(system)
+            if message.event == "order.created"
+        ]
         assert len(seqs) == 2
         await record_orders(await system.connect(), 3)
-        await heard_as(system, "order.created", times=3)
+        await messages_of_type(system, "order.created", times=3)
     assert await totals(system) == [2, 1, 3]
-    assert len({told.data["_epoch"] for told in await heard(system)}) == 1
+    assert len({message.data["_epoch"] for message in await published(system)}) == 1
 
 
-async def test_an_event_that_still_cannot_be_told_is_buried_again(
-    system: System, buried: str, monkeypatch: pytest.MonkeyPatch
+async def test_a_redriven_event_that_fails_again_is_dead_lettered_again(
+    system: System, dead_letter_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workers.notifications, "told_of", _choking(1))
+    monkeypatch.setattr(workers.notifier, "messages_of", _failing_for(1))
     async with notifying(system):
-        await send_back(system, buried)
-        await until(lambda: forgotten(system))
-        (letter,) = [letter async for letter in all_dead_letters(system.redis())]
-        assert (letter.consumer, letter.entry) == ("notifier", "1-1")
-        assert letter.id != buried
+        await redrive_by_id(system, dead_letter_id)
+        await until(lambda: redrive_stream_is_empty(system))
+        (dead_letter,) = [dead_letter async for dead_letter in all_dead_letters(system.redis())]
+        assert (dead_letter.consumer, dead_letter.entry) == ("notifier", "1-1")
+        assert dead_letter.id != dead_letter_id
         monkeypatch.undo()
-        await send_back(system, letter.id)
-        await until(lambda: forgotten(system))
+        await redrive_by_id(system, dead_letter.id)
+        await until(lambda: redrive_stream_is_empty(system))
     assert await totals(system) == [2, 1]
 
 
-async def test_a_notifier_that_dies_before_it_forgets_what_it_told_again_repeats_nothing(
-    system: System, buried: str, monkeypatch: pytest.MonkeyPatch
+async def test_a_crash_before_a_redriven_entry_is_deleted_repeats_nothing(
+    system: System, dead_letter_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def dies(*_: Any) -> None:
         raise SystemError("kill -9")
 
     with monkeypatch.context() as crash:
-        crash.setattr(Notifier, "_record", dies)
+        crash.setattr(Notifier, "_save_position", dies)
         async with notifying(system):
-            await send_back(system, buried)
-            await heard_as(system, "order.created", times=2)
-            assert not await forgotten(system)
+            await redrive_by_id(system, dead_letter_id)
+            await messages_of_type(system, "order.created", times=2)
+            assert not await redrive_stream_is_empty(system)
     async with notifying(system):
-        await until(lambda: forgotten(system))
+        await until(lambda: redrive_stream_is_empty(system))
     assert await totals(system) == [2, 1]
 
 
-async def test_two_letters_of_one_event_are_told_once(system: System, buried: str) -> None:
+async def test_two_dead_letters_of_one_event_are_published_once(
+    system: System, dead_letter_id: str
+) -> None:
     redis = system.redis()
     ((_, fields),) = await redis.xrange(DEAD_LETTERS)
     copy = (await redis.xadd(DEAD_LETTERS, fields)).decode()
     async with notifying(system):
-        await send_back(system, buried, copy)
-        await until(lambda: forgotten(system))
+        await redrive_by_id(system, dead_letter_id, copy)
+        await until(lambda: redrive_stream_is_empty(system))
     assert await totals(system) == [2, 1]
 
 
-async def test_what_a_lost_tail_makes_doubtful_goes_to_the_dead_letters(
-    system: System, buried: str
+async def test_redriven_events_return_to_the_dead_letters_when_redis_lost_its_tail(
+    system: System, dead_letter_id: str
 ) -> None:
-    """Redis comes back as it was after the sending back and before the telling: Postgres knows that more was told."""
+    """Redis is restored to the moment between redriving and publishing; Postgres recorded that more
+    was published.
+    """
     redis = system.redis()
-    await send_back(system, buried)
+    await redrive_by_id(system, dead_letter_id)
     before = {name: await redis.dump(name) for name in await redis.keys("*")}
     async with notifying(system):
-        await until(lambda: forgotten(system))
+        await until(lambda: redrive_stream_is_empty(system))
     assert await totals(system) == [2, 1]
     await redis.flushall()
     for name, content in before.items():
         await redis.restore(name, 0, content)
     async with notifying(system):
-        await until(lambda: forgotten(system))
+        await until(lambda: redrive_stream_is_empty(system))
         await record_orders(await system.connect(), 3)
-        await until(lambda: _told(system, 3))
+        await until(lambda: _is_published(system, 3))
     assert await totals(system) == [2, 3]
-    (letter,) = [letter async for letter in all_dead_letters(redis)]
-    assert "may have been told" in letter.reason
+    (dead_letter,) = [dead_letter async for dead_letter in all_dead_letters(redis)]
+    assert "may have been published" in dead_letter.reason
 
 
-async def _told(system: System, total: int) -> bool:
+async def _is_published(system: System, total: int) -> bool:
     return total in await totals(system)
 
 
-async def test_one_of_two_notifiers_tells_and_the_other_takes_over(system: System) -> None:
+async def test_one_of_two_notifiers_publishes_and_the_other_takes_over(system: System) -> None:
     await system.start("api", "relay")
     async with notifying(system):
         await held(system)
-        await heard_as(system, "sale.held")
+        await messages_of_type(system, "sale.held")
         second = notifying(system)
         await second.__aenter__()
         await held(system)
-        await heard_as(system, "sale.held", times=2)
+        await messages_of_type(system, "sale.held", times=2)
     try:
         await held(system)
-        messages = await heard_as(system, "sale.held", times=3)
+        messages = await messages_of_type(system, "sale.held", times=3)
         assert len(messages) == 3
     finally:
         await second.__aexit__(None, None, None)
 
 
-async def test_its_progress_is_told_to_the_trim(system: System) -> None:
+async def test_the_notifier_records_its_progress_for_trimming(system: System) -> None:
     await system.start("api", "relay")
     async with notifying(system):
         await held(system)
@@ -409,18 +428,18 @@ async def test_its_progress_is_told_to_the_trim(system: System) -> None:
 
         async def reported() -> bool:
             last = await redis.xrevrange("gittix:events", count=1)
-            readers: dict[bytes, bytes] = await redis.hgetall("gittix:events:readers")  # type: ignore[misc]
+            readers = await redis.hgetall("gittix:events:readers")  # type: ignore[misc]
             return bool(last) and readers.get(b"notifier") == last[0][0]
 
         await until(reported)
 
 
-def test_what_was_told_grows_with_epoch_and_position_and_leaves_a_place_for_counts() -> None:
+def test_push_positions_grow_with_epoch_and_position_and_leave_one_free_for_counts() -> None:
     log = [Position(1, 1), Position(1, 2), Position(2, 1), Position(3, 9)]
-    told = [told_at(position) for position in log]
-    assert told == sorted(told)
-    assert all(later - earlier >= 2 for earlier, later in itertools.pairwise(told))
-    assert [position_of(place) for place in told] == log
-    assert [position_of(place | 1) for place in told] == log
-    # Lua counts in doubles.
-    assert told_at(Position(4000, 1 << 39)) < 2**53
+    positions = [push_position_of(position) for position in log]
+    assert positions == sorted(positions)
+    assert all(later - earlier >= 2 for earlier, later in itertools.pairwise(positions))
+    assert [log_position_of(position) for position in positions] == log
+    assert [log_position_of(position | 1) for position in positions] == log
+    # Lua numbers are doubles, so a push position must stay below 2**53.
+    assert push_position_of(Position(4000, 1 << 39)) < 2**53

@@ -1,4 +1,4 @@
-"""From events to push messages: who hears what, and what a stranger never learns."""
+"""Push messages of events: their channels, and the fields that public messages must not contain."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -9,7 +9,7 @@ import pytest
 
 from backend.events.catalogue import TYPES, Envelope, Event
 from backend.push.push_log import Message
-from workers.messages import UnknownEvent, told_of
+from workers.push_messages import UnknownEventType, messages_of
 
 NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
 TICKET, SHOW, SELLER, BUYER, ORDER, PAYMENT = (uuid4() for _ in range(6))
@@ -20,7 +20,9 @@ def types_of(noun: str) -> list[str]:
 
 
 TICKET_EVENTS = types_of("ticket")
-SALES = {f"ticket.{what}": f"sale.{what}" for what in ("held", "extended", "released", "sold")}
+SALES = {
+    f"ticket.{change}": f"sale.{change}" for change in ("held", "extended", "released", "sold")
+}
 
 
 def event(type: str, data: dict[str, Any]) -> Event:
@@ -102,7 +104,7 @@ def payment_event(type: str) -> Event:
         "failure_message": None,
         "version": 4,
     }
-    # The row has more than its event's readers know.
+    # The row has more fields than the event's type.
     return event(type, payment | {"intent_id": "pi_secret", "created_at": NOW})
 
 
@@ -119,19 +121,19 @@ def show_event(type: str) -> Event:
 
 
 def messages_for(event: Event) -> list[Message]:
-    return told_of(event).messages
+    return messages_of(event).messages
 
 
-def data_of(message: Message) -> Any:
+def decode_message(message: Message) -> Any:
     return msgspec.json.decode(message.data)
 
 
 @pytest.mark.parametrize("type", TICKET_EVENTS)
-def test_a_tickets_event_goes_to_its_show_and_to_its_own_channel_as_state(type: str) -> None:
+def test_a_ticket_event_goes_to_its_shows_and_its_own_channel_as_state(type: str) -> None:
     message, *_ = messages_for(ticket_event(type))
     assert message.channels == (f"show-{SHOW}", f"ticket-{TICKET}")
     assert (message.event, message.key, message.version) == (type, str(TICKET), 3)
-    shown = data_of(message)["ticket"]
+    shown = decode_message(message)["ticket"]
     assert (shown["id"], shown["price"], shown["created_at"]) == (
         str(TICKET),
         4500,
@@ -139,15 +141,15 @@ def test_a_tickets_event_goes_to_its_show_and_to_its_own_channel_as_state(type: 
     )
 
 
-def test_what_a_stranger_is_told_of_a_ticket() -> None:
+def test_a_public_ticket_message_has_exactly_the_public_fields() -> None:
     public, sale = messages_for(ticket_event("ticket.held"))
-    shown = data_of(public)["ticket"]
+    shown = decode_message(public)["ticket"]
     assert list(shown) == [*(name for name in ticket() if name != "order_id"), "seconds_left"]
-    assert data_of(sale)["sale"]["ticket"] == shown
+    assert decode_message(sale)["sale"]["ticket"] == shown
 
 
 @pytest.mark.parametrize("type", TICKET_EVENTS)
-def test_a_public_message_never_tells_whose_order_it_is(type: str) -> None:
+def test_a_public_message_never_contains_the_order_or_buyer(type: str) -> None:
     for message in messages_for(ticket_event(type)):
         if all(channel.startswith("private-") for channel in message.channels):
             continue
@@ -157,14 +159,14 @@ def test_a_public_message_never_tells_whose_order_it_is(type: str) -> None:
 
 
 @pytest.mark.parametrize("type", TICKET_EVENTS)
-def test_the_seller_hears_of_holds_releases_and_sales(type: str) -> None:
+def test_the_seller_receives_holds_releases_and_sales(type: str) -> None:
     private = [message for message in messages_for(ticket_event(type)) if message.key is None]
     if type not in SALES:
         assert private == []
         return
     (message,) = private
     assert (message.channels, message.event) == ((f"private-user-{SELLER}",), SALES[type])
-    sale = data_of(message)["sale"]
+    sale = decode_message(message)["sale"]
     assert (sale["order_id"], sale["amount"], sale["currency"]) == (str(ORDER), 4500, "EUR")
     assert str(BUYER) not in message.data
 
@@ -172,18 +174,20 @@ def test_the_seller_hears_of_holds_releases_and_sales(type: str) -> None:
 @pytest.mark.parametrize(
     ("type", "status"), [("ticket.released", "available"), ("ticket.withdrawn", "withdrawn")]
 )
-def test_the_seller_hears_of_a_refund_whatever_became_of_the_ticket(type: str, status: str) -> None:
+def test_the_seller_receives_a_refund_for_a_released_or_withdrawn_ticket(
+    type: str, status: str
+) -> None:
     refunded = event(type, ticket(status=status, previous_order_id=ORDER, refunded=True))
     public, sale = messages_for(refunded)
-    assert (public.event, data_of(public)["ticket"]["status"]) == (type, status)
-    assert "refunded" not in data_of(public)["ticket"]
+    assert (public.event, decode_message(public)["ticket"]["status"]) == (type, status)
+    assert "refunded" not in decode_message(public)["ticket"]
     assert (sale.channels, sale.event, sale.key) == (
         (f"private-user-{SELLER}",),
         "sale.refunded",
         None,
     )
-    told = data_of(sale)["sale"]
-    assert (told["order_id"], told["amount"], told["ticket"]["id"]) == (
+    sale_data = decode_message(sale)["sale"]
+    assert (sale_data["order_id"], sale_data["amount"], sale_data["ticket"]["id"]) == (
         str(ORDER),
         4500,
         str(TICKET),
@@ -191,33 +195,33 @@ def test_the_seller_hears_of_a_refund_whatever_became_of_the_ticket(type: str, s
     assert str(BUYER) not in sale.data
 
 
-def test_a_holds_end_and_what_is_left_of_it_travel_with_the_ticket() -> None:
-    held = data_of(messages_for(ticket_event("ticket.held"))[0])["ticket"]
+def test_a_ticket_message_has_the_holds_end_and_its_seconds_left() -> None:
+    held = decode_message(messages_for(ticket_event("ticket.held"))[0])["ticket"]
     assert (held["held_until"], held["seconds_left"]) == ("2030-01-01T12:01:00Z", 60.0)
-    free = data_of(messages_for(ticket_event("ticket.released"))[0])["ticket"]
+    free = decode_message(messages_for(ticket_event("ticket.released"))[0])["ticket"]
     assert (free["held_until"], free["seconds_left"]) == (None, None)
 
 
-def test_a_hold_that_is_told_late_has_nothing_left_and_never_less() -> None:
+def test_seconds_left_is_never_negative() -> None:
     late = event(
         "ticket.held", ticket(status="held", order_id=ORDER, held_until=NOW - timedelta(seconds=5))
     )
-    assert data_of(messages_for(late)[0])["ticket"]["seconds_left"] == 0.0
+    assert decode_message(messages_for(late)[0])["ticket"]["seconds_left"] == 0.0
 
 
 @pytest.mark.parametrize("type", types_of("order"))
-def test_an_orders_event_goes_to_its_buyer_alone(type: str) -> None:
+def test_an_order_event_goes_only_to_its_buyer(type: str) -> None:
     (message,) = messages_for(order_event(type))
     assert (message.channels, message.event, message.key) == (
         (f"private-user-{BUYER}",),
         type,
         None,
     )
-    assert data_of(message)["order"]["id"] == str(ORDER)
+    assert decode_message(message)["order"]["id"] == str(ORDER)
 
 
 @pytest.mark.parametrize("type", types_of("payment"))
-def test_a_payments_event_goes_to_its_buyer_alone_without_stripes_ids(type: str) -> None:
+def test_a_payment_event_goes_only_to_its_buyer_and_without_stripe_ids(type: str) -> None:
     (message,) = messages_for(payment_event(type))
     assert (message.channels, message.event, message.key) == (
         (f"private-user-{BUYER}",),
@@ -227,12 +231,14 @@ def test_a_payments_event_goes_to_its_buyer_alone_without_stripes_ids(type: str)
     assert "pi_secret" not in message.data
 
 
-@pytest.mark.parametrize("told", [event("user.registered", {}), *map(show_event, types_of("show"))])
-def test_users_and_shows_are_told_to_nobody(told: Event) -> None:
-    assert messages_for(told) == []
+@pytest.mark.parametrize(
+    "published", [event("user.registered", {}), *map(show_event, types_of("show"))]
+)
+def test_user_and_show_events_have_no_messages(published: Event) -> None:
+    assert messages_for(published) == []
 
 
-def test_every_type_of_the_catalogue_has_an_answer() -> None:
+def test_every_event_type_of_the_catalogue_is_converted() -> None:
     made = {
         "ticket": ticket_event,
         "order": order_event,
@@ -245,14 +251,14 @@ def test_every_type_of_the_catalogue_has_an_answer() -> None:
 
 
 @pytest.mark.parametrize("noun", ["ticket", "order", "payment", "show"])
-def test_an_unknown_type_and_unfit_data_are_refused(noun: str) -> None:
-    with pytest.raises(UnknownEvent):
-        told_of(event(f"{noun}.eaten", ticket()))
+def test_an_unknown_type_and_malformed_data_raise(noun: str) -> None:
+    with pytest.raises(UnknownEventType):
+        messages_of(event(f"{noun}.eaten", ticket()))
     for name in types_of(noun):
         with pytest.raises(msgspec.ValidationError):
-            told_of(event(name, {"id": "nothing else"}))
+            messages_of(event(name, {"id": "nothing else"}))
 
 
-def test_the_show_whose_counts_changed() -> None:
-    told = [ticket_event("ticket.sold"), show_event("show.updated"), order_event("order.created")]
-    assert [told_of(event).show_id for event in told] == [SHOW, SHOW, None]
+def test_the_show_id_is_set_for_events_that_change_its_counts() -> None:
+    events = [ticket_event("ticket.sold"), show_event("show.updated"), order_event("order.created")]
+    assert [messages_of(event).show_id for event in events] == [SHOW, SHOW, None]

@@ -1,4 +1,4 @@
-"""A planned end: the other takes over at once, and a job under way is finished."""
+"""Graceful shutdown: the standby process takes over at once, and a running job is finished."""
 
 import asyncio
 import signal
@@ -22,7 +22,7 @@ HANDOVER_SECONDS = 1.0
 @pytest.mark.parametrize(
     ("kind", "lease"), [("relay", "gittix-relay"), ("worker", "gittix-notifier")]
 )
-async def test_one_that_is_asked_to_end_gives_its_lease_back_at_once(
+async def test_a_process_that_receives_sigterm_releases_its_lease_at_once(
     system: System, kind: str, lease: str
 ) -> None:
     async with pair(system, kind, lease) as both:
@@ -35,11 +35,11 @@ async def test_one_that_is_asked_to_end_gives_its_lease_back_at_once(
 
 
 async def handed_over(both: Pair) -> bool:
-    """One is left, and has the lease."""
+    """Return whether only one process is left and it holds the lease."""
     return await both.candidates() == 1 and await both.holders() == 1
 
 
-async def test_a_relay_that_is_asked_to_end_in_the_middle_of_its_work_loses_and_doubles_nothing(
+async def test_a_busy_relay_that_receives_sigterm_loses_and_repeats_no_event(
     system: System,
 ) -> None:
     owner = await system.connect()
@@ -57,7 +57,9 @@ async def published(redis: Any, count: int) -> bool:
     return int(await redis.xlen(STREAM)) == count
 
 
-async def test_a_job_under_way_is_finished(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_running_job_is_finished_at_shutdown(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
     began, done = asyncio.Event(), asyncio.Event()
 
     async def slow(_context: Any, _order_id: str) -> None:

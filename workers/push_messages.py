@@ -1,7 +1,7 @@
-"""From domain events to push messages: who hears what, and what a stranger may know.
+"""Push messages of domain events: their channels and their data.
 
-A public message never tells whose order holds a ticket. `seconds_left` is as of the event; a client counts down to
-`held_until` on the server's clock.
+A public message never contains the order or the buyer of a ticket. `seconds_left` is measured at
+the time of the event; a client counts down to `held_until` on the server's clock.
 """
 
 from datetime import datetime
@@ -22,25 +22,25 @@ SALES = {
 }
 
 
-class UnknownEvent(Exception):
-    """No message is known for this type."""
+class UnknownEventType(Exception):
+    """The event's type is not in the catalogue."""
 
 
-class Told(NamedTuple):
-    """What an event becomes: its messages, and the show whose availability it may have changed."""
+class EventMessages(NamedTuple):
+    """The messages of an event, and the show whose availability it may have changed."""
 
     messages: list[Message]
     show_id: UUID | None = None
 
 
-class ShownTicket(Ticket, frozen=True, kw_only=True):
-    """A ticket as anyone is told of it."""
+class PublicTicket(Ticket, frozen=True, kw_only=True):
+    """A ticket in a public message."""
 
     seconds_left: float | None = None
 
 
 class Sale(msgspec.Struct, frozen=True):
-    """What a seller is told of an order for a ticket. `ticket` is as anyone is told of it."""
+    """An order for a ticket in a message to its seller. `ticket` is an encoded PublicTicket."""
 
     order_id: str
     ticket: msgspec.Raw
@@ -49,7 +49,7 @@ class Sale(msgspec.Struct, frozen=True):
     held_until: datetime | None
 
 
-_decode_ticket = msgspec.json.Decoder(ShownTicket).decode
+_decode_ticket = msgspec.json.Decoder(PublicTicket).decode
 _decode_ticket_order = msgspec.json.Decoder(TicketOrder).decode
 _decode_order = msgspec.json.Decoder(Order).decode
 _decode_payment = msgspec.json.Decoder(Payment).decode
@@ -57,30 +57,40 @@ _decode_show = msgspec.json.Decoder(Show).decode
 _encode = msgspec.json.Encoder().encode
 
 
-def told_of(event: Event) -> Told:
-    """Raises UnknownEvent, and msgspec.ValidationError for data that does not fit its type."""
+def messages_of(event: Event) -> EventMessages:
+    """Return the push messages of an event.
+
+    Raises UnknownEventType for an unknown type, and msgspec.ValidationError for data that does not
+    match its type.
+    """
     if event.type not in TYPES:
-        raise UnknownEvent(event.type)
+        raise UnknownEventType(event.type)
     noun, _, _ = event.type.partition(".")
     data = event.envelope.data
     match noun:
         case "ticket":
-            return _told_of_ticket(event, _decode_ticket(data), _decode_ticket_order(data))
+            return _ticket_messages(event, _decode_ticket(data), _decode_ticket_order(data))
         case "order":
             order = _decode_order(data)
-            return Told([_caused(event, (_user(order.buyer_id),), event.type, {"order": order})])
+            return EventMessages(
+                [_message(event, (_user_channel(order.buyer_id),), event.type, {"order": order})]
+            )
         case "payment":
             payment = _decode_payment(data)
-            return Told(
-                [_caused(event, (_user(payment.buyer_id),), event.type, {"payment": payment})]
+            return EventMessages(
+                [
+                    _message(
+                        event, (_user_channel(payment.buyer_id),), event.type, {"payment": payment}
+                    )
+                ]
             )
         case "show":
-            return Told([], _decode_show(data).id)
-    return Told([])
+            return EventMessages([], _decode_show(data).id)
+    return EventMessages([])
 
 
 def availability_message(show: Any) -> Message:
-    """The live counts of a show, for those who look at many."""
+    """Return the message with a show's live counts, for pages that list shows."""
     counts = {
         name: getattr(show, name)
         for name in (
@@ -97,22 +107,24 @@ def availability_message(show: Any) -> Message:
     return Message(("shows",), "show.availability", data, key=str(show.id), version=show.version)
 
 
-def _told_of_ticket(event: Event, ticket: ShownTicket, order: TicketOrder) -> Told:
+def _ticket_messages(event: Event, ticket: PublicTicket, order: TicketOrder) -> EventMessages:
     if ticket.held_until is not None:
         left = (ticket.held_until - event.envelope.occurred_at).total_seconds()
         ticket = msgspec.structs.replace(ticket, seconds_left=max(0.0, round(left, 3)))
     channels = (f"show-{ticket.show_id}", f"ticket-{ticket.id}")
     shown = msgspec.Raw(_encode(ticket))
-    messages = [_caused(event, channels, event.type, {"ticket": shown}, ticket.id, ticket.version)]
+    messages = [_message(event, channels, event.type, {"ticket": shown}, ticket.id, ticket.version)]
     order_id = order.order_id or order.previous_order_id
-    told_as = "sale.refunded" if order.refunded else SALES.get(event.type)
-    if told_as is not None and order_id is not None:
+    sale_event = "sale.refunded" if order.refunded else SALES.get(event.type)
+    if sale_event is not None and order_id is not None:
         sale = Sale(order_id, shown, ticket.price, ticket.currency, ticket.held_until)
-        messages.append(_caused(event, (_user(ticket.seller_id),), told_as, {"sale": sale}))
-    return Told(messages, ticket.show_id)
+        messages.append(
+            _message(event, (_user_channel(ticket.seller_id),), sale_event, {"sale": sale})
+        )
+    return EventMessages(messages, ticket.show_id)
 
 
-def _caused(
+def _message(
     event: Event,
     channels: tuple[str, ...],
     name: str,
@@ -120,11 +132,11 @@ def _caused(
     key: str | None = None,
     version: int | None = None,
 ) -> Message:
-    """A message that carries the event's correlation id to the gateway's log, and no further."""
+    """Build a message. The gateway logs its correlation id and does not send that id to clients."""
     return Message(
         channels, name, _encode(data).decode(), key, version, event.envelope.correlation_id
     )
 
 
-def _user(user_id: UUID | str) -> str:
+def _user_channel(user_id: UUID | str) -> str:
     return f"{USER_CHANNEL_PREFIX}{user_id}"

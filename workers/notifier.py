@@ -1,0 +1,333 @@
+"""The notifier: publishes the push messages of every event, once and in order.
+
+One notifier is active. It holds a session advisory lock on a connection of its own. How far it has
+published is recorded twice: by the publisher's script in one step with the messages, which prevents
+a repetition, and then in Postgres, which survives an emptied Redis. The higher of the two counts,
+so users never receive an old notice again. The recorded number, the push position, combines the
+event's epoch and position into one growing integer. It leaves an odd number free after each event,
+for the availability counts that are published at a bounded rate.
+
+A redriven event was passed long ago and has no push position left. Its messages are published at
+once with the event's id as their mark: the publisher's script appends them and sets the mark in one
+step, so a repetition appends nothing. When Redis lost its tail, the mark may be lost as well, and
+whether the messages were published is unknown. The redriven events then return to the dead letters
+with that reason, for an operator to decide, and no old notice is repeated automatically.
+"""
+
+import asyncio
+import logging
+import time
+from collections import Counter as Tally
+from collections.abc import Sequence
+from contextlib import suppress
+from uuid import UUID
+
+import msgspec
+import structlog
+from prometheus_client import Counter, Histogram
+from redis.asyncio import Redis
+
+from backend.events.catalogue import Event, log_fields
+from backend.events.stream import (
+    REDRIVE_PREFIX,
+    START,
+    STREAM,
+    EventStream,
+    Position,
+    add_dead_letter,
+    read_event,
+)
+from backend.kernel import database, tracing
+from backend.kernel.database import Connection, Pool
+from backend.kernel.lease import lease
+from backend.kernel.supervisor import heartbeat
+from backend.push.publisher import (
+    MAX_MESSAGES,
+    MessagePublisher,
+    PositionedMessages,
+    PublisherState,
+)
+from backend.push.push_log import Message
+from backend.tickets import queries as tickets
+from workers.push_messages import UnknownEventType, availability_message, messages_of
+
+log = structlog.get_logger()
+
+LEASE = 0x6E6F7469
+READER = "notifier"
+REDRIVE_STREAM = REDRIVE_PREFIX + READER
+BATCH = 200
+BLOCK_MS = 1000
+# Under load, reads start this far apart, so that events arriving in between share one script call.
+# A single event is published without delay.
+SPACING_SECONDS = 0.005
+REPORT_SECONDS = 1.0
+# At most two counts a second for each show.
+AVAILABILITY_SECONDS = 0.5
+# After a takeover, the shows of the last events are counted again: the other notifier may have died
+# before it published their counts.
+RECOUNTED_EVENTS = 200
+# Only one push position is free between two events, so the counts of all changed shows are
+# published together, up to this many; the others wait for the next free position.
+SHOWS_PER_QUERY = 100
+MAX_SHOWS = MAX_MESSAGES
+
+NOTIFIED = Counter("gittix_notifier_messages", "Push messages published", ["event"])
+REDRIVEN = Counter(
+    "gittix_notifier_redriven", "Redriven dead letters whose messages were published"
+)
+DELAY = Histogram(
+    "gittix_notifier_delay_seconds",
+    "Time from the commit of the oldest event of a read (Postgres's clock) to its push messages",
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60),
+)
+
+Entry = tuple[bytes, dict[bytes, bytes]]
+
+
+class Notifier:
+    """`run` holds the lease and publishes until it is cancelled or loses a connection."""
+
+    def __init__(
+        self, database_url: str, tickets_pool: Pool, redis: Redis, publisher: MessagePublisher
+    ) -> None:
+        self._url = database_url
+        self._tickets = tickets_pool
+        self._redis = redis
+        self._stream = EventStream(redis)
+        self._publisher = publisher
+        self._push_position = 0
+        self._is_saved = True
+        self._appended = 0
+        self._epoch = 0
+        self._reported_at = 0.0
+        self._changed: dict[UUID, None] = {}
+        self._counted_at = 0.0
+
+    async def run(self) -> None:
+        # With synchronous_commit off, a crash of Postgres may lose the last recorded positions.
+        # Redis still has them, and a turn does not wait for Postgres's disk.
+        async with lease(self._url, LEASE, name=READER, synchronous_commit="off") as connection:
+            log.info("notifier active")
+            cursor = await self._start(connection)
+            while True:
+                cursor = await self._turn(connection, cursor)
+                heartbeat(READER, "active")
+
+    async def _start(self, connection: Connection) -> Position:
+        row = await connection.fetchrow("select position, appended from push.notifier")
+        assert row is not None
+        state = await self._publisher.state()
+        self._push_position = max(row["position"], state.position)
+        self._appended = max(row["appended"], state.appended)
+        self._epoch = state.epoch
+        if 0 < state.appended < row["appended"]:
+            await self._dead_letter_redriven()
+        if not self._has_counts():
+            for event in await self._recent():
+                with suppress(UnknownEventType, msgspec.ValidationError):
+                    self._mark_changed(messages_of(event).show_id)
+        # The previous notifier may have died after publishing and before saving; save now, since
+        # Redis may be emptied before the next event.
+        self._is_saved = (self._push_position, self._appended) == (row["position"], row["appended"])
+        cursor = log_position_of(self._push_position)
+        await self._report(cursor)
+        return cursor
+
+    async def _recent(self) -> Sequence[Event]:
+        entries = await self._redis.xrevrange(STREAM, count=RECOUNTED_EVENTS)
+        return [
+            event
+            for entry_id, fields in entries
+            if (event := read_event(entry_id, fields)) is not None
+        ]
+
+    async def _turn(self, connection: Connection, cursor: Position) -> Position:
+        """Read the streams once and publish new events. Returns the cursor for the next read."""
+        clock = asyncio.get_running_loop().time
+        wait = (
+            BLOCK_MS if not self._changed or self._has_counts() else int(AVAILABILITY_SECONDS * 500)
+        )
+        spaced_at = clock() + SPACING_SECONDS
+        streams = await self._redis.xread(
+            {STREAM: str(cursor), REDRIVE_STREAM: "0"}, count=BATCH, block=wait
+        )
+        found: dict[bytes, list[Entry]] = dict(streams or [])
+        entries, redriven = (found.get(name.encode(), []) for name in (STREAM, REDRIVE_STREAM))
+        epoch = self._epoch
+        if entries:
+            await self._publish_entries(entries)
+            cursor = Position.parse(entries[-1][0])
+        if entries or not self._is_saved:
+            await self._save_position(connection)
+        await self._publish_availability()
+        if redriven:
+            await (
+                self._dead_letter_redriven()
+                if 0 < epoch < self._epoch
+                else self._publish_redriven(connection, redriven)
+            )
+        if clock() >= self._reported_at + REPORT_SECONDS:
+            await self._report(cursor)
+        if not entries and cursor > await self._stream.last():
+            # The stream lost its tail, or all entries. Read from the start: the push positions
+            # exclude repeated events.
+            log.warning("stream is behind the notifier; reading from the start", cursor=str(cursor))
+            return START
+        if 0 < len(entries) < BATCH:
+            await asyncio.sleep(max(0.0, spaced_at - clock()))
+        return cursor
+
+    async def _report(self, cursor: Position) -> None:
+        await self._stream.report_progress(READER, cursor)
+        self._reported_at = asyncio.get_running_loop().time()
+
+    async def _save_position(self, connection: Connection) -> None:
+        await connection.execute(
+            "update push.notifier set position = $1, appended = $2, updated_at = now()",
+            self._push_position,
+            self._appended,
+        )
+        self._is_saved = True
+
+    async def _publish_entries(self, entries: Sequence[Entry]) -> None:
+        """Publish the messages of these entries, each under its push position.
+
+        An event without valid messages becomes a dead letter, and its push position is published
+        without messages.
+        """
+        batch = []
+        published: list[Event] = []
+        for entry_id, fields in entries:
+            event = read_event(entry_id, fields)
+            if event is None:
+                await add_dead_letter(self._redis, READER, entry_id, fields, "not an event")
+                continue
+            position = push_position_of(Position(event.epoch, event.position))
+            if position <= self._push_position:
+                continue
+            batch.append(
+                PositionedMessages(position, await self._messages(entry_id, fields, event))
+            )
+            published.append(event)
+        if not published:
+            return
+        began = time.time()
+        self._note_published(
+            batch, await self._publisher.publish(batch, expected_appended=self._appended)
+        )
+        DELAY.observe(max(0.0, time.time() - published[0].envelope.occurred_at.timestamp()))
+        _log_events(published)
+        for event in published if tracing.enabled() else ():
+            tracing.passed("notifier " + event.type, event.envelope.correlation_id, began)
+
+    async def _messages(
+        self, entry_id: bytes, fields: dict[bytes, bytes], event: Event
+    ) -> list[Message]:
+        try:
+            published = messages_of(event)
+        except (UnknownEventType, msgspec.ValidationError) as error:
+            await add_dead_letter(self._redis, READER, entry_id, fields, repr(error))
+            return []
+        self._mark_changed(published.show_id)
+        return published.messages
+
+    async def _publish_redriven(self, connection: Connection, entries: Sequence[Entry]) -> None:
+        """Publish the redriven events that were not published yet, and delete their entries."""
+        for entry_id, fields in entries:
+            event = read_event(entry_id, fields)
+            if event is None:
+                await add_dead_letter(self._redis, READER, entry_id, fields, "not an event")
+            elif messages := await self._messages(entry_id, fields, event):
+                mark = str(event.envelope.id)
+                state = await self._publisher.publish_once(
+                    mark, messages, expected_appended=self._appended
+                )
+                if state is None:
+                    await self._dead_letter_redriven()
+                    return
+                self._note_published([PositionedMessages(self._push_position, messages)], state)
+                _log_events([event])
+                REDRIVEN.inc()
+                # Save before the entry is deleted: otherwise a Redis that lost its tail could
+                # restore the entry without the notifier detecting the loss.
+                await self._save_position(connection)
+            await self._redis.xdel(REDRIVE_STREAM, entry_id)
+
+    async def _dead_letter_redriven(self) -> None:
+        """Return the redriven events to the dead letters: Redis lost its tail, so they may have
+        been published.
+        """
+        for entry_id, fields in await self._redis.xrange(REDRIVE_STREAM):
+            await add_dead_letter(
+                self._redis,
+                READER,
+                entry_id,
+                fields,
+                "Redis lost its tail; the messages may have been published",
+            )
+            await self._redis.xdel(REDRIVE_STREAM, entry_id)
+
+    def _note_published(self, batch: Sequence[PositionedMessages], state: PublisherState) -> None:
+        self._push_position = max(self._push_position, batch[-1].position)
+        self._appended = state.appended
+        self._epoch = state.epoch
+        events = Tally(message.event for position in batch for message in position.messages)
+        for event, count in events.items():
+            NOTIFIED.labels(event).inc(count)
+
+    def _mark_changed(self, show_id: UUID | None) -> None:
+        if show_id is not None:
+            self._changed[show_id] = None
+
+    async def _publish_availability(self) -> None:
+        """Publish the counts of changed shows, at a bounded rate.
+
+        A skipped count is part of the next one.
+        """
+        now = asyncio.get_running_loop().time()
+        if not self._changed or self._has_counts() or now < self._counted_at + AVAILABILITY_SECONDS:
+            return
+        self._counted_at = now
+        due = list(self._changed)[:MAX_SHOWS]
+        try:
+            counted = await self._count(due)
+        except database.UNAVAILABLE as error:
+            # Counts may be late, but ticket events must not wait for them.
+            log.warning("show counts delayed", shows=len(due), error=repr(error))
+            return
+        batch = [PositionedMessages(self._push_position | 1, counted)]
+        self._note_published(
+            batch, await self._publisher.publish(batch, expected_appended=self._appended)
+        )
+        for show_id in due:
+            self._changed.pop(show_id, None)
+
+    async def _count(self, show_ids: Sequence[UUID]) -> list[Message]:
+        counted = []
+        async with database.connection(self._tickets) as connection:
+            for start in range(0, len(show_ids), SHOWS_PER_QUERY):
+                shows = await tickets.shows(connection, show_ids[start : start + SHOWS_PER_QUERY])
+                counted += [availability_message(show) for show in shows.values()]
+        return counted
+
+    def _has_counts(self) -> bool:
+        """Return whether the push position for counts after the last event is used."""
+        return self._push_position & 1 == 1
+
+
+def _log_events(events: Sequence[Event]) -> None:
+    """Log each event at debug level."""
+    if log.is_enabled_for(logging.DEBUG):
+        for event in events:
+            log.debug("event notified", **log_fields(event))
+
+
+def push_position_of(position: Position) -> int:
+    """Return an event's push position: an even number that grows with epoch and position."""
+    return (position.epoch << 40 | position.position) << 1
+
+
+def log_position_of(push_position: int) -> Position:
+    """Return the position of the event at a push position, or of the last event before it."""
+    return Position(push_position >> 41, (push_position >> 1) & ((1 << 40) - 1))
