@@ -11,7 +11,9 @@ TEST_PROCESSES ?= 2
 # The migration runner sets the timeouts; small numbers (a status, an attempt) are small integers.
 SQUAWK_EXCLUDES := --exclude=require-statement-timeout,require-lock-timeout,prefer-bigint-over-int,prefer-bigint-over-smallint
 
-.PHONY: help setup up test test-deploy chromium nginx screenshots lock check k8s-check bench env load
+MIGRATIONS = $(shell find backend/migrations -name '*.sql' ! -name schema.sql)
+
+.PHONY: help setup up test test-deploy chromium nginx screenshots lock check k8s-check schema bench env load
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,10 +58,14 @@ check: setup k8s-check ## Format, lint, types, the arrows between packages, cont
 	@$(RUN)/mypy
 	@$(RUN)/lint-imports
 	@$(RUN)/pytest -q tests/test_compose_file.py
-	@$(RUN)/squawk --pg-version 18.0 --assume-in-transaction $(SQUAWK_EXCLUDES) backend/migrations/*.sql backend/migrations/functions/*.sql
+	@$(RUN)/squawk --pg-version 18.0 --assume-in-transaction $(SQUAWK_EXCLUDES) $(MIGRATIONS)
+	@$(RUN)/python -m backend.embedded.schema --check
 
 k8s-check: setup ## Render k8s/ and hold it against schemas, rules and the rest of the repository
 	@$(RUN)/pytest -q tests/k8s $(ARGS)
+
+schema: setup ## Write backend/migrations/schema.sql, the schema that the migrations create
+	@$(RUN)/python -m backend.embedded.schema
 
 bench: setup ## Measure, each figure beside a floor; JSON under .cache/bench
 	@$(RUN)/python -m loadtests.bench $(ARGS)

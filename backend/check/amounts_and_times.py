@@ -47,7 +47,7 @@ FINDS = f"""
         select 'ticket' as kind, id::text, 'updated_at' as field, greatest(created_at, updated_at) as at from tickets.tickets
         union all select 'show', id::text, 'updated_at', greatest(created_at, updated_at) from tickets.shows
         union all select 'order', id::text, 'updated_at', greatest(created_at, updated_at) from orders.orders
-        union all select 'payment', id::text, 'updated_at', greatest(created_at, updated_at, looked_at) from payments.payments
+        union all select 'payment', id::text, 'updated_at', greatest(created_at, updated_at, reconciled_at) from payments.payments
         union all select 'user', id::text, 'created_at', created_at from auth.users
         union all select 'webhook', id, 'received_at', greatest(received_at, handled_at) from payments.webhook_events
         union all

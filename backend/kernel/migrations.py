@@ -1,27 +1,30 @@
-"""Numbered SQL migrations, forward only, and after them the functions, in the one place where each is defined.
+"""Runs the migrations: forward only, and afterwards every function is as its file defines it.
 
-All that is pending runs in one transaction under a transaction-scoped advisory lock, so two runners cannot interleave
-and a failing file leaves the database as it was. A numbered file that was applied may not change: its digest is kept.
-A file of functions may, since it only creates or replaces: it runs again whenever it differs from what ran last.
+All pending files run in one transaction under a transaction-scoped advisory lock, so two runners
+cannot interleave, and a failing file leaves the database as it was. The digest of an applied
+numbered file is recorded; a file that was changed afterwards is refused.
+
+When any file of functions differs from what ran last, all functions are dropped and created again.
+A changed signature or a deleted function needs no migration, and a function that is defined in two
+files is an error.
 """
 
-import re
 from collections.abc import Iterable
-from hashlib import sha256
-from importlib.resources import files
-from importlib.resources.abc import Traversable
-from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from backend.kernel import database, schema_version
+from backend.kernel import baseline, database, schema_version
+from backend.kernel.database import Connection
+from backend.kernel.migration_files import Migration, MigrationError, read, state
 
-LOCK = 0x61745478  # any number that nothing else locks
-FILE = re.compile(r"^(\d{4})_(\w+)\.sql$")
-FUNCTIONS = "functions"
+__all__ = ["MIGRATION_SECONDS", "Migration", "MigrationError", "migrate", "read", "state"]
+
+LOCK = 0x61745478  # an arbitrary number that no other code locks
 MIGRATION_SECONDS = 300.0
+SCHEMAS = ("auth", "tickets", "orders", "payments", "push", "events")
 TABLES = """
 create table if not exists public.schema_migrations (
-    version int primary key, name text not null, digest text not null, applied_at timestamptz not null default now()
+    version int primary key, name text not null, digest text not null,
+    applied_at timestamptz not null default now()
 );
 create table if not exists public.schema_functions (
     name text primary key, digest text not null, applied_at timestamptz not null default now()
@@ -29,55 +32,13 @@ create table if not exists public.schema_functions (
 """
 
 
-class MigrationError(Exception):
-    """The database and the files disagree; the message says how."""
-
-
-class Migration(NamedTuple):
-    """One file. A numbered one runs once; one of functions, without a version, whenever it has changed."""
-
-    version: int | None
-    name: str
-    sql: str
-
-    @property
-    def digest(self) -> str:
-        return sha256(self.sql.encode()).hexdigest()
-
-    def __str__(self) -> str:
-        return self.name if self.version is None else f"{self.version:04}_{self.name}"
-
-
-def state(migrations: Iterable[Migration]) -> str:
-    """Names the schema that these migrations make."""
-    return sha256(
-        "".join(f"{migration} {migration.digest}\n" for migration in migrations).encode()
-    ).hexdigest()[:16]
-
-
-def read(folder: Traversable | None = None) -> list[Migration]:
-    """The migrations of a folder in order, functions last; by default the project's own."""
-    place = folder or files("backend.migrations")
-    numbered = sorted(
-        Migration(int(match[1]), match[2], entry.read_text())
-        for entry in place.iterdir()
-        if (match := FILE.match(entry.name))
-    )
-    functions = place / FUNCTIONS
-    definitions = sorted(
-        Migration(None, f"{FUNCTIONS}/{entry.name}", entry.read_text())
-        for entry in (functions.iterdir() if functions.is_dir() else ())
-        if entry.name.endswith(".sql")
-    )
-    return [*numbered, *definitions]
-
-
 async def migrate(
     url: str, migrations: Iterable[Migration], *, role_urls: Iterable[str] = ()
 ) -> list[Migration]:
-    """Bring the database to the newest version. Returns what was applied.
+    """Bring the database to the newest version. Returns the applied migrations.
 
-    `role_urls` are the services' database URLs: each role gets the password that its URL carries.
+    `role_urls` are the services' database URLs: each role gets the password of its URL. Raises
+    MigrationError.
     """
     known = list(migrations)
     connection = await database.connect(
@@ -89,70 +50,92 @@ async def migrate(
                 f"select pg_advisory_xact_lock({LOCK})", timeout=MIGRATION_SECONDS
             )
             await connection.execute(TABLES)
-            pending = await _pending(connection, known)
-            for migration in pending:
-                await connection.execute(migration.sql, timeout=MIGRATION_SECONDS)
-                await _remember(connection, migration)
+            applied = await _apply(connection, known)
             await schema_version.record(connection, state(known))
             for role_url in role_urls:
                 await _set_password(connection, role_url)
     finally:
         await connection.close(timeout=5)
-    return pending
+    return applied
 
 
-async def _pending(connection: database.Connection, migrations: list[Migration]) -> list[Migration]:
+async def _apply(connection: Connection, known: list[Migration]) -> list[Migration]:
+    numbered = [migration for migration in known if migration.version is not None]
+    functions = [migration for migration in known if migration.version is None]
+    functions_differ = await _recorded_functions(connection) != {
+        migration.name: migration.digest for migration in functions
+    }
+    if functions_differ:
+        # First, so that a numbered file may change a type which the earlier functions used.
+        await _drop_functions(connection)
+    steps = await baseline.adopt(connection, numbered, MIGRATION_SECONDS)
+    pending = await _pending(connection, numbered)
+    for migration in [*pending, *(functions if functions_differ else ())]:
+        await connection.execute(migration.sql, timeout=MIGRATION_SECONDS)
+    await _record(connection, pending)
+    if functions_differ:
+        await _record_functions(connection, functions)
+    return [*steps, *pending, *(functions if functions_differ else ())]
+
+
+async def _pending(connection: Connection, numbered: list[Migration]) -> list[Migration]:
+    """The numbered migrations that this database has not run. Raises MigrationError."""
     rows = await connection.fetch(
         "select version, name, digest from public.schema_migrations order by version"
     )
     applied = {row["version"]: row for row in rows}
-    known = {
-        migration.version: migration for migration in migrations if migration.version is not None
-    }
-    if strangers := sorted(applied.keys() - known.keys()):
+    known = {migration.version: migration for migration in numbered}
+    if unknown := sorted(applied.keys() - known.keys()):
         raise MigrationError(
-            f"the database is ahead of this code: it has migration {strangers[-1]:04}"
+            f"the database is ahead of this code: it has migration {unknown[-1]:04}"
         )
     for version, row in applied.items():
         if known[version].digest != row["digest"]:
             raise MigrationError(
                 f"migration {version:04}_{row['name']} was changed after it was applied"
             )
-    defined = {
-        row["name"]: row["digest"]
-        for row in await connection.fetch("select name, digest from public.schema_functions")
-    }
-    return [
-        migration
-        for migration in migrations
-        if (
-            migration.version not in applied
-            if migration.version is not None
-            else defined.get(migration.name) != migration.digest
-        )
-    ]
+    return [migration for migration in numbered if migration.version not in applied]
 
 
-async def _remember(connection: database.Connection, migration: Migration) -> None:
-    if migration.version is not None:
-        await connection.execute(
-            "insert into public.schema_migrations (version, name, digest) values ($1, $2, $3)",
-            migration.version,
-            migration.name,
-            migration.digest,
-        )
-    else:
-        await connection.execute(
-            """
-            insert into public.schema_functions (name, digest) values ($1, $2)
-            on conflict (name) do update set digest = excluded.digest, applied_at = now()
-            """,
-            migration.name,
-            migration.digest,
-        )
+async def _record(connection: Connection, numbered: list[Migration]) -> None:
+    await connection.executemany(
+        "insert into public.schema_migrations (version, name, digest) values ($1, $2, $3)",
+        [(migration.version, migration.name, migration.digest) for migration in numbered],
+    )
 
 
-async def _set_password(connection: database.Connection, role_url: str) -> None:
+async def _recorded_functions(connection: Connection) -> dict[str, str]:
+    rows = await connection.fetch("select name, digest from public.schema_functions")
+    return {row["name"]: row["digest"] for row in rows}
+
+
+async def _drop_functions(connection: Connection) -> None:
+    """Drop the functions of our schemas, but for those of triggers.
+
+    A trigger's function is replaced in place: its signature cannot change, and dropping a trigger
+    would lock its table against readers.
+    """
+    functions = await connection.fetchval(
+        """
+        select string_agg(p.oid::regprocedure::text, ', ')
+        from pg_proc p join pg_namespace n on n.oid = p.pronamespace
+        where n.nspname = any ($1) and p.prorettype <> 'trigger'::regtype
+        """,
+        SCHEMAS,
+    )
+    if functions:
+        await connection.execute(f"drop routine {functions}")
+
+
+async def _record_functions(connection: Connection, functions: list[Migration]) -> None:
+    await connection.execute("delete from public.schema_functions")
+    await connection.executemany(
+        "insert into public.schema_functions (name, digest) values ($1, $2)",
+        [(migration.name, migration.digest) for migration in functions],
+    )
+
+
+async def _set_password(connection: Connection, role_url: str) -> None:
     parts = urlsplit(role_url)
     if parts.username and parts.password:
         statement = await connection.fetchval(

@@ -183,7 +183,7 @@ async def advance(
         f"""
         update payments.payments p
         set status = $3, intent_id = coalesce($4, p.intent_id), failure_code = $5, decline_code = $6,
-            failure_message = $7, version = p.version + 1, updated_at = now(), looked_at = now(),
+            failure_message = $7, version = p.version + 1, updated_at = now(), reconciled_at = now(),
             captured_at = case $3 when 'captured' then now() else p.captured_at end
         where p.id = $1 and p.status = any ($2) and ($3 <> 'authorised' or not exists (
             select from payments.payments later where later.order_id = p.order_id and later.attempt > p.attempt
@@ -230,13 +230,13 @@ async def claim_still(connection: Connection, patience: Patience, limit: int) ->
     """Payments that stand still, money first, each for one caller, and again only after its patience."""
     rows = await connection.fetch(
         f"""
-        update payments.payments p set looked_at = now()
+        update payments.payments p set reconciled_at = now()
         where p.id in (
             select s.id from payments.payments s
-            where s.looked_at < now() - case s.status
+            where s.reconciled_at < now() - case s.status
                 when 'authorised' then $1::interval when 'requires_action' then $2 when 'started' then $3
             end
-            order by s.status = 'authorised' desc, s.looked_at limit $4
+            order by s.status = 'authorised' desc, s.reconciled_at limit $4
             for no key update skip locked
         )
         returning {_PAYMENT}, p.status = 'started' or p.deadline_at < now() as abandoned

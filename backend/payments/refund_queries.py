@@ -130,7 +130,7 @@ async def advance(
         f"""
         update payments.refunds r
         set status = $3, stripe_id = coalesce($4, r.stripe_id), failure_code = $5, version = r.version + 1,
-            updated_at = now(), looked_at = now()
+            updated_at = now(), reconciled_at = now()
         where r.id = $1 and r.status = any ($2)
         returning {_REFUND}
         """,
@@ -179,12 +179,12 @@ async def claim_still(connection: Connection, patience: Patience, limit: int) ->
     """Refunds that stand still, each for one caller, and again only after its patience."""
     rows = await connection.fetch(
         f"""
-        update payments.refunds r set looked_at = now()
+        update payments.refunds r set reconciled_at = now()
         where r.id in (
             select s.id from payments.refunds s
             where s.status in ('requested', 'pending')
-              and s.looked_at < now() - case s.status when 'requested' then $1::interval else $2 end
-            order by s.status = 'requested' desc, s.looked_at limit $3
+              and s.reconciled_at < now() - case s.status when 'requested' then $1::interval else $2 end
+            order by s.status = 'requested' desc, s.reconciled_at limit $3
             for no key update skip locked
         )
         returning {_REFUND}

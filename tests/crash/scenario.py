@@ -93,7 +93,7 @@ class World:
             await self.rows.execute(
                 """
                 update payments.payments
-                set created_at = created_at - interval '40 s', looked_at = looked_at - interval '40 s'
+                set created_at = created_at - interval '40 s', reconciled_at = reconciled_at - interval '40 s'
                 where buyer_id = $1
                   and (reply_status is null or status in ('started', 'requires_action', 'authorised'))
                 """,
@@ -104,7 +104,7 @@ class World:
         """For the reconciler, when no request is under way: what stands still has stood long enough."""
         await self.rows.execute(
             """
-            update payments.payments set looked_at = looked_at - interval '40 s', created_at = created_at - interval '40 s'
+            update payments.payments set reconciled_at = reconciled_at - interval '40 s', created_at = created_at - interval '40 s'
             where status in ('started', 'requires_action', 'authorised')
             """
         )

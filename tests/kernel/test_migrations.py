@@ -11,6 +11,7 @@ import pytest
 
 from backend.embedded.postgres import Postgres
 from backend.kernel import database, migrations, schema_version
+from backend.kernel.migration_files import project_folder, read_digests, read_numbered
 from backend.kernel.migrations import Migration, MigrationError, migrate, read, state
 from backend.kernel.schema_version import NotMigrated
 from backend.kernel.settings import NOUNS, with_role
@@ -117,9 +118,17 @@ async def test_the_projects_own_migrations_run_twice_on_a_fresh_database(
     assert await migrate(url, ours, role_urls=[postgres.url(role="gittix_auth")]) == []
 
 
+def test_a_landed_migration_never_changes() -> None:
+    """A new migration adds its line to `digests.txt`; a line that is there never changes."""
+    ours = {str(migration): {migration.digest} for migration in read_numbered(project_folder())}
+    assert ours == read_digests(project_folder())
+
+
 def test_numbered_sql_files_are_read_and_then_functions(tmp_path: Path) -> None:
-    (tmp_path / "functions").mkdir()
-    (tmp_path / "functions" / "c.sql").write_text("-- c")
+    (tmp_path / "functions" / "a").mkdir(parents=True)
+    (tmp_path / "functions" / "b.sql").write_text("-- b")
+    (tmp_path / "functions" / "a" / "z.sql").write_text("-- z")
+    (tmp_path / "functions" / "a" / "notes.txt").write_text("")
     for name in (
         "0002_b.sql",
         "0001_a.sql",
@@ -132,7 +141,8 @@ def test_numbered_sql_files_are_read_and_then_functions(tmp_path: Path) -> None:
     assert read(tmp_path) == [
         Migration(1, "a", "-- 0001_a.sql"),
         Migration(2, "b", "-- 0002_b.sql"),
-        Migration(None, "functions/c.sql", "-- c"),
+        Migration(None, "functions/a/z.sql", "-- z"),
+        Migration(None, "functions/b.sql", "-- b"),
     ]
 
 

@@ -1,6 +1,4 @@
--- Accounts and payments know their repeats by rows of their own, and only orders and payments consume events.
 -- squawk-ignore-file ban-drop-table
-
 drop table auth.idempotency_keys;
 drop table payments.idempotency_keys;
 drop table auth.inbox;

@@ -1,10 +1,5 @@
--- Refunds: a completed order's money goes back, whole, and its tickets leave it in the transaction that records that.
+alter table orders.orders add column refund_id uuid;
 
-alter table orders.orders
--- The refund that put the order into refund_pending: no other may end it.
-add column refund_id uuid;
-
--- When its money was taken: a buyer's time to ask for it back runs from here.
 alter table payments.payments add column captured_at timestamptz;
 update payments.payments set captured_at = updated_at where status = 'captured';
 
@@ -13,7 +8,6 @@ create table payments.refunds (
     order_id uuid not null,
     payment_id uuid not null references payments.payments (id),
     intent_id text not null,
-    -- Its place among the order's refunds: those before it failed.
     number int not null,
     requested_by uuid not null,
     relist boolean not null,
@@ -22,11 +16,8 @@ create table payments.refunds (
     currency text not null,
     stripe_id text,
     failure_code text,
-    -- How often Stripe answered the request for it with a fault of its own.
     faults int not null default 0,
-    -- When the reconciler last took it up.
     looked_at timestamptz not null default now(),
-    -- The request that asked for it; its reply is kept here once there is one.
     idempotency_key text,
     fingerprint bytea,
     reply_status int,
@@ -34,14 +25,22 @@ create table payments.refunds (
     version bigint not null default 1,
     created_at timestamptz not null default now(),
     updated_at timestamptz not null default now(),
-    constraint refunds_status_known check (status in ('requested', 'pending', 'succeeded', 'failed')),
+    constraint refunds_status_known check (
+        status in ('requested', 'pending', 'succeeded', 'failed')
+    ),
     constraint refunds_amount_positive check (amount > 0),
-    constraint refunds_stripe_has_it check (status not in ('pending', 'succeeded') or stripe_id is not null),
-    constraint refunds_failure_has_a_code check ((status = 'failed') = (failure_code is not null)),
+    constraint refunds_stripe_has_it check (
+        status not in ('pending', 'succeeded') or stripe_id is not null
+    ),
+    constraint refunds_failure_has_a_code check (
+        (status = 'failed') = (failure_code is not null)
+    ),
     unique (order_id, number)
 );
 create unique index refunds_one_an_order on payments.refunds (order_id) where status <> 'failed';
-create unique index refunds_key on payments.refunds (requested_by, idempotency_key) where idempotency_key is not null;
+create unique index refunds_key on payments.refunds (requested_by, idempotency_key)
+where idempotency_key is not null;
 create index refunds_intent on payments.refunds (intent_id);
 create index refunds_payment on payments.refunds (payment_id);
-create index refunds_open on payments.refunds (looked_at) where status in ('requested', 'pending');
+create index refunds_open on payments.refunds (looked_at)
+where status in ('requested', 'pending');

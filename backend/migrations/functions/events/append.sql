@@ -1,5 +1,5 @@
 -- An event of the noun whose role calls, for what no function of its own tells.
-create or replace function events.append(
+create function events.append(
     p_type text, p_subject uuid, p_version bigint, p_data json, p_correlation uuid, p_causation uuid default null
 ) returns void
 language plpgsql volatile security definer
@@ -21,4 +21,5 @@ begin
     values (p_type, p_subject, p_version, p_data, p_correlation, p_causation);
 end
 $$;
+
 grant execute on function events.append to gittix_auth, gittix_tickets, gittix_orders, gittix_payments;

@@ -1,0 +1,1 @@
+alter table payments.payments add column correlation_id uuid;

@@ -1,0 +1,69 @@
+-- Close unpaid orders as `p_status` (cancelled or expired) and tell of it. Their tickets are the caller's to release,
+-- before this, for the lock order's sake. Returns the ids that were closed.
+create function orders.close(p_orders uuid[], p_status text, p_correlation uuid) returns uuid[]
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+set enable_nestloop = off  -- a plan for few rows must not meet a thousand
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+as $$
+declare
+    v_closed uuid[] := array(
+        select o.id from orders.orders o
+        where o.id = any (p_orders) and o.status in ('pending', 'awaiting_payment')
+        order by o.id
+        for no key update
+    );
+begin
+    with closed as (
+        update orders.orders o
+        set status = p_status, version = o.version + 1, updated_at = clock_timestamp()
+        where o.id = any (v_closed) and o.status in ('pending', 'awaiting_payment')
+        returning o as state
+    ), ended as (
+        update orders.lines l set live = false where l.order_id = any (v_closed) returning l
+    ), lines as (
+        select (l).order_id, json_agg(orders.line(l) order by (l).ticket_id) as state from ended group by (l).order_id
+    )
+    insert into events.outbox (type, subject, version, data, correlation_id)
+    select 'order.' || p_status, lines.order_id, (closed.state).version, orders.state(closed.state, lines.state), p_correlation
+    from closed join lines on lines.order_id = (closed.state).id
+    order by lines.order_id;
+    return v_closed;
+end
+$$;
+
+-- A live unpaid order of this buyer is given up. Returns done, not_found, or the status that forbids it.
+create function orders.cancel(p_order uuid, p_buyer uuid, p_correlation uuid) returns text
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+as $$
+declare
+    v_status text;
+begin
+    select case when o.status in ('pending', 'awaiting_payment') and o.expires_at <= clock_timestamp() then 'expired' else o.status end
+    into v_status from orders.orders o where o.id = p_order and o.buyer_id = p_buyer;
+    if v_status is null then
+        return 'not_found';
+    end if;
+    if v_status not in ('pending', 'awaiting_payment') then
+        return v_status;
+    end if;
+    perform events.act_for(p_buyer, p_correlation);
+    perform tickets.release(p_order, orders.tickets_of(p_order), p_correlation);
+    if orders.close(array[p_order], 'cancelled', p_correlation) <> array[p_order] then
+        -- Between the read and the locks a payment or the clock decided: undo the release.
+        raise exception using errcode = 'GT001', message = 'stale';
+    end if;
+    return 'done';
+exception when sqlstate 'GT001' then
+    select o.status into v_status from orders.orders o where o.id = p_order;
+    return v_status;
+end
+$$;
+
+grant execute on function orders.close, orders.cancel to gittix_orders;

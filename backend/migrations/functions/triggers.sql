@@ -1,0 +1,9 @@
+-- Triggers. Tickets are locked before orders here as everywhere else.
+
+create or replace trigger record_transitions after update on tickets.tickets
+referencing old table as before new table as after
+for each statement execute function tickets.record_transitions();
+
+create or replace trigger record_transitions after update on orders.orders
+referencing old table as before new table as after
+for each statement execute function orders.record_transitions();
