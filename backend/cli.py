@@ -30,7 +30,7 @@ cli.add_typer(events, name="events")
 Data = Annotated[
     Path | None,
     typer.Option(
-        help=f"An embedded instance's folder; without it the environment's URLs, else {DEFAULT_FOLDER}."
+        help=f"Folder of an embedded instance. Default: the URLs of the environment, else {DEFAULT_FOLDER}."
     ),
 ]
 Host = Annotated[str, typer.Option(help="Address to listen on.")]
@@ -237,26 +237,30 @@ def seed(
 def check(
     watch: Annotated[
         bool,
-        typer.Option("--watch", help="Look again and again; ends with the last look's status."),
+        typer.Option("--watch", help="Repeat the check; exit with the status of the last one."),
     ] = False,
     every: Annotated[
-        float, typer.Option(help="Seconds between two looks.", min=0.1, max=3600)
+        float, typer.Option(help="Seconds between two checks.", min=0.1, max=3600)
     ] = 5.0,
     metrics_port: Annotated[
         int | None,
-        typer.Option(help="Show gauges of the last look to Prometheus here.", min=1, max=65_535),
+        typer.Option(help="Port that serves the last check's metrics.", min=1, max=65_535),
     ] = None,
-    metrics_host: Annotated[str, typer.Option(help="Address of the gauges.")] = "127.0.0.1",
-    as_json: Annotated[bool, typer.Option("--json", help="One line of JSON a look.")] = False,
+    metrics_host: Annotated[
+        str, typer.Option(help="Address that serves the metrics.")
+    ] = "127.0.0.1",
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one line of JSON for each check.")
+    ] = False,
     data: Data = None,
 ) -> None:
-    """Look at the invariants: exit 0 when all hold, 1 on a breach, 2 when they can't be looked at."""
+    """Check the invariants. Exit with 0 when all hold, 1 on a violation, 2 when the check cannot run."""
     from backend.check import command
 
     settings = load(_environment(data), needs=("database_url",))
     if not watch:
-        raise typer.Exit(asyncio.run(command.look(settings, as_json=as_json)))
-    watching = command.watch(
+        raise typer.Exit(asyncio.run(command.run_once(settings, as_json=as_json)))
+    watching = command.run_watch(
         settings, every_seconds=every, host=metrics_host, port=metrics_port, as_json=as_json
     )
     raise typer.Exit(asyncio.run(watching))

@@ -1,7 +1,7 @@
-"""`gittix check`: the invariants of the house, looked at from outside: Postgres, Redis and the payment provider's ledger."""
+"""`gittix check`: verifies the invariants on Postgres, Redis and the payment ledger."""
 
-from backend.check.evidence import CannotLook
-from backend.check.finding import Finding
-from backend.check.invariants import examine
+from backend.check.invariants import check_invariants
+from backend.check.result import Result
+from backend.check.snapshot import CheckError
 
-__all__ = ["CannotLook", "Finding", "examine"]
+__all__ = ["CheckError", "Result", "check_invariants"]

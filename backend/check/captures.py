@@ -1,25 +1,32 @@
-"""I2. Our payments against our orders, and both against the provider's ledger. The ledger is judged for orders at rest:
-a minute after the last change of the order, of its payments, and of what the provider told of them.
+"""Invariant I2: captured money matches completed orders.
+
+Compares our payments with our orders, and both with the provider's ledger. The ledger is compared
+for orders at rest: no change of the order, of its payments or by a webhook for them in the last
+minute.
 """
 
 from typing import Any
 from uuid import UUID
 
-from backend.check.evidence import Evidence
-from backend.check.finding import MOST, QUERY_SECONDS, QUIET, Finding, Unseen
 from backend.check.ledger import Intent, Ledger
+from backend.check.result import MAX_VIOLATIONS, QUERY_SECONDS, QUIET, Result, Unchecked
+from backend.check.snapshot import Snapshot
 
-SAYS = "money is captured exactly for completed orders, once, of their amount, and nothing else is kept, by our rows and the ledger"
+DESCRIPTION = (
+    "in our rows and in the ledger, each completed order is captured once with its amount, and no"
+    " other money is kept"
+)
 
-COUNTS = "select count(*) from payments.payments"
+COUNT_SQL = "select count(*) from payments.payments"
 
-FINDS = f"""
+VIOLATIONS_SQL = f"""
     select format('payment %s is captured, but order %s is %s', p.id, o.id, o.status)
     from payments.payments p join orders.orders o on o.id = p.order_id
     where p.status = 'captured' and o.status not in ('completed', 'refund_pending', 'refunded')
     union all
     select format(
-        'payment %s captured %s %s, but order %s costs %s %s', p.id, p.amount, p.currency, o.id, o.total, o.currency
+        'payment %s captured %s %s, but order %s costs %s %s', p.id, p.amount, p.currency, o.id,
+            o.total, o.currency
     )
     from payments.payments p join orders.orders o on o.id = p.order_id
     where p.status = 'captured' and (o.total <> p.amount or o.currency <> p.currency)
@@ -29,71 +36,79 @@ FINDS = f"""
     where p.status = 'captured' and o.status = 'completed' and o.payment_id <> p.id
     union all
     select format('order %s is completed by %s captured payments', o.id, count(p.id))
-    from orders.orders o left join payments.payments p on p.order_id = o.id and p.status = 'captured'
+    from orders.orders o left join payments.payments p on p.order_id = o.id
+        and p.status = 'captured'
     where o.status = 'completed' group by o.id having count(p.id) <> 1
     union all
     select format('payment %s pays order %s, which is not there', p.id, p.order_id)
     from payments.payments p where not exists (select from orders.orders o where o.id = p.order_id)
     union all
     select format('payment %s of order %s is %s since %s', p.id, p.order_id, p.status, p.updated_at)
-    from payments.payments p where p.status in ('started', 'authorised') and p.updated_at < now() - {QUIET}
+    from payments.payments p where p.status in ('started', 'authorised')
+        and p.updated_at < now() - {QUIET}
     union all
-    select format('payment %s waits for its buyer, but order %s is %s since %s', p.id, o.id, o.status, o.updated_at)
+    select format('payment %s waits for its buyer, but order %s is %s since %s', p.id, o.id,
+        o.status, o.updated_at)
     from payments.payments p join orders.orders o on o.id = p.order_id
     where p.status = 'requires_action' and o.status not in ('pending', 'awaiting_payment')
       and o.updated_at < now() - {QUIET}
 """
 
-# The orders that the ledger names, and those that it should name: paid, and no older than what was read of it.
+# The orders that the ledger has, and those that it should have: completed, and created since its
+# oldest intent.
 ORDERS = f"""
     select o.id, o.status, o.total, o.currency,
-           greatest(o.updated_at, max(p.updated_at), max(w.received_at)) < $3::timestamptz - {QUIET} as is_quiet,
+           greatest(o.updated_at, max(p.updated_at),
+               max(w.received_at)) < $3::timestamptz - {QUIET} as is_quiet,
            array_agg(p.intent_id) filter (where p.status = 'captured') as captured
     from orders.orders o
     left join payments.payments p on p.order_id = o.id
-    left join payments.webhook_events w on w.object_id = p.intent_id and w.received_at > $3::timestamptz - {QUIET}
+    left join payments.webhook_events w on w.object_id = p.intent_id
+        and w.received_at > $3::timestamptz - {QUIET}
     where o.id = any ($1) or (o.status = 'completed' and o.created_at > $2)
     group by o.id
 """
 
 
-async def examine(evidence: Evidence, finding: Finding) -> None:
-    await finding.ask(evidence.rows, COUNTS, FINDS)
-    if isinstance(evidence.ledger, Unseen):
-        finding.unseen.append(evidence.ledger)
+async def check(snapshot: Snapshot, result: Result) -> None:
+    await result.run(snapshot.connection, COUNT_SQL, VIOLATIONS_SQL)
+    if isinstance(snapshot.ledger, Unchecked):
+        result.unchecked.append(snapshot.ledger)
         return
-    if evidence.ledger.note:
-        finding.unseen.append(Unseen(evidence.ledger.note, is_fault=False))
-    finding.examined += len(evidence.ledger.intents)
-    finding.offenders += await _by_the_ledger(evidence, evidence.ledger)
+    if snapshot.ledger.note:
+        result.unchecked.append(Unchecked(snapshot.ledger.note, is_error=False))
+    result.examined += len(snapshot.ledger.intents)
+    result.violations += await _by_the_ledger(snapshot, snapshot.ledger)
 
 
-async def _by_the_ledger(evidence: Evidence, ledger: Ledger) -> list[str]:
+async def _by_the_ledger(snapshot: Snapshot, ledger: Ledger) -> list[str]:
     of_order: dict[UUID, list[Intent]] = {}
     for intent in ledger.intents:
         if intent.order_id is not None:
             of_order.setdefault(intent.order_id, []).append(intent)
-    orders = await evidence.rows.fetch(
-        ORDERS, list(of_order), ledger.since, evidence.began, timeout=QUERY_SECONDS
+    orders = await snapshot.connection.fetch(
+        ORDERS, list(of_order), ledger.since, snapshot.began, timeout=QUERY_SECONDS
     )
     found = [
         sentence
         for order in orders
         if order["is_quiet"]
-        for sentence in _differs(order, of_order.get(order["id"], []))
+        for sentence in _ledger_differs(order, of_order.get(order["id"], []))
     ]
-    quiet_since = await evidence.rows.fetchval(f"select $1::timestamptz - {QUIET}", evidence.began)
+    quiet_since = await snapshot.connection.fetchval(
+        f"select $1::timestamptz - {QUIET}", snapshot.began
+    )
     for order_id in of_order.keys() - {order["id"] for order in orders}:
         found += [
             f"intent {intent.id} has {_amount(intent)} for order {order_id}, which is not there"
             for intent in of_order[order_id]
             if (intent.taken or intent.capturable) and intent.created_at < quiet_since
         ]
-    return found[:MOST]
+    return found[:MAX_VIOLATIONS]
 
 
-def _differs(order: Any, intents: list[Intent]) -> list[str]:
-    """What the ledger has otherwise than an order at rest."""
+def _ledger_differs(order: Any, intents: list[Intent]) -> list[str]:
+    """Return the differences between the ledger and an order at rest."""
     name = f"order {order['id']} is {order['status']}"
     taken = [intent for intent in intents if intent.taken]
     found = [
@@ -107,7 +122,7 @@ def _differs(order: Any, intents: list[Intent]) -> list[str]:
         case "completed":
             found += _captured_otherwise(order, taken[0])
         case "refund_pending" | "confirmed":
-            # On their way, each with a time limit of its own.
+            # These are in progress, and other invariants limit their time.
             pass
         case _:
             found += [f"{name}, but intent {intent.id} kept {_amount(intent)}" for intent in taken]
@@ -124,7 +139,8 @@ def _captured_otherwise(order: Any, intent: Intent) -> list[str]:
     if order["captured"] != [intent.id]:
         rows = ", ".join(map(str, order["captured"] or ["none"]))
         found.append(
-            f"order {order['id']} was paid by intent {intent.id}, but our captured payment has {rows}"
+            f"order {order['id']} was paid by intent {intent.id}, but our captured payment has"
+            f" {rows}"
         )
     return found
 

@@ -1,4 +1,6 @@
-"""The event stream as it stands: its newest entries, and how far its readers say they are."""
+"""Reads the event stream: its newest entries, the progress of its consumer groups, and the dead
+letters.
+"""
 
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -8,24 +10,23 @@ import msgspec
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
-from backend.check.finding import EVENTS
+from backend.check.result import MAX_EVENTS
 from backend.events.stream import (
     DEAD_LETTERS,
     DEAD_LETTERS_KEPT,
     FIELD,
+    REDRIVE_PREFIX,
     STREAM,
     EventStream,
     Position,
 )
 
-# A stream for each reader that letters were sent back to.
-SENT_BACK = "gittix:events:again:"
 PAGE = 1_000
-MOST_PENDING = 100_000
+MAX_PENDING = 100_000
 
 
-class Told(msgspec.Struct, frozen=True):
-    """As much of an envelope as is compared."""
+class EventSummary(msgspec.Struct, frozen=True):
+    """The fields of an envelope that are compared."""
 
     id: UUID
     type: str
@@ -33,46 +34,54 @@ class Told(msgspec.Struct, frozen=True):
 
 
 class Group(NamedTuple):
-    """A consumer group: all up to `delivered` was delivered, and all of that but `pending` acknowledged."""
+    """A consumer group: entries up to `delivered` were delivered; of these, all but `pending` were
+    acknowledged.
+    """
 
     delivered: Position
     pending: frozenset[Position]
 
 
 class EventLog(NamedTuple):
-    """`entries` are in order and without a gap in reading; None stands for an entry that is no event."""
+    """The newest entries in stream order, without gaps; None for a malformed entry.
+
+    `dead_lettered` has the consumer and the entry id of each dead letter.
+    """
 
     last: Position
-    entries: dict[Position, Told | None]
+    entries: dict[Position, EventSummary | None]
     groups: dict[str, Group]
-    buried: frozenset[tuple[str, Position]]
+    dead_lettered: frozenset[tuple[str, Position]]
 
 
-_decode = msgspec.json.Decoder(Told).decode
+_decode = msgspec.json.Decoder(EventSummary).decode
 
 
 async def read(redis: Redis) -> EventLog:
-    """The stream first, then its readers, then the dead letters: an entry that left one place is in the next."""
+    """Read the stream, then the consumer groups, then the dead letters.
+
+    An entry moves in this order, so one that moves during the read is found at least once.
+    """
     last = await EventStream(redis).last()
     entries = await _entries(redis)
     groups = await _groups(redis)
-    return EventLog(max([last, *entries]), entries, groups, await _buried(redis))
+    return EventLog(max([last, *entries]), entries, groups, await _dead_lettered(redis))
 
 
-async def _entries(redis: Redis) -> dict[Position, Told | None]:
-    newest_first: dict[Position, Told | None] = {}
+async def _entries(redis: Redis) -> dict[Position, EventSummary | None]:
+    newest_first: dict[Position, EventSummary | None] = {}
     end = "+"
-    while len(newest_first) < EVENTS:
+    while len(newest_first) < MAX_EVENTS:
         page = await redis.xrevrange(STREAM, max=end, count=PAGE)
         for entry_id, fields in page:
-            newest_first[Position.parse(entry_id)] = _told(fields)
+            newest_first[Position.parse(entry_id)] = _summary(fields)
         if len(page) < PAGE:
             break
         end = f"({page[-1][0].decode()}"
     return dict(reversed(newest_first.items()))
 
 
-def _told(fields: dict[bytes, bytes]) -> Told | None:
+def _summary(fields: dict[bytes, bytes]) -> EventSummary | None:
     try:
         return _decode(fields[FIELD])
     except (KeyError, msgspec.DecodeError):
@@ -83,7 +92,7 @@ async def _groups(redis: Redis) -> dict[str, Group]:
     try:
         found = await redis.xinfo_groups(STREAM)
     except ResponseError:
-        # There is no stream.
+        # The stream does not exist.
         return {}
     return {
         group["name"].decode(): Group(
@@ -99,30 +108,34 @@ async def _pending(redis: Redis, group: bytes) -> frozenset[Position]:
     while True:
         page: list[Any] = await redis.xpending_range(STREAM, group, min=start, max="+", count=PAGE)
         pending.update(Position.parse(entry["message_id"]) for entry in page)
-        if len(page) < PAGE or len(pending) >= MOST_PENDING:
+        if len(page) < PAGE or len(pending) >= MAX_PENDING:
             return frozenset(pending)
         start = f"({page[-1]['message_id'].decode()}"
 
 
-async def _buried(redis: Redis) -> frozenset[tuple[str, Position]]:
-    """What readers gave up. Letters first and last: one may be sent back, and buried again, while this reads."""
-    return await _letters(redis) | await _sent_back(redis) | await _letters(redis)
+async def _dead_lettered(redis: Redis) -> frozenset[tuple[str, Position]]:
+    """Return the dead letters and the redriven entries.
+
+    The dead letters are read before and after the redriven entries: one may be redriven and fail
+    again during the read.
+    """
+    return await _dead_letters(redis) | await _redriven(redis) | await _dead_letters(redis)
 
 
-async def _letters(redis: Redis) -> frozenset[tuple[str, Position]]:
-    letters = await redis.xrevrange(DEAD_LETTERS, count=2 * DEAD_LETTERS_KEPT)
+async def _dead_letters(redis: Redis) -> frozenset[tuple[str, Position]]:
+    dead_letters = await redis.xrevrange(DEAD_LETTERS, count=2 * DEAD_LETTERS_KEPT)
     return frozenset(
         (fields[b"consumer"].decode(), Position.parse(fields[b"entry"]))
-        for _, fields in letters
+        for _, fields in dead_letters
         if fields.keys() >= {b"consumer", b"entry"}
     )
 
 
-async def _sent_back(redis: Redis) -> frozenset[tuple[str, Position]]:
-    """Letters on their way to the reader that buried them."""
+async def _redriven(redis: Redis) -> frozenset[tuple[str, Position]]:
+    """Return the entries of the redrive streams that are not handled yet."""
     found = set()
-    async for name in redis.scan_iter(match=f"{SENT_BACK}*", count=PAGE):
-        reader = name.decode().removeprefix(SENT_BACK)
+    async for name in redis.scan_iter(match=f"{REDRIVE_PREFIX}*", count=PAGE):
+        reader = name.decode().removeprefix(REDRIVE_PREFIX)
         for _, fields in await redis.xrevrange(name, count=2 * DEAD_LETTERS_KEPT):
             if b"entry" in fields:
                 found.add((reader, Position.parse(fields[b"entry"])))

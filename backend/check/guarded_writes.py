@@ -1,26 +1,33 @@
-"""I4. A stale write leaves traces: a ticket in a state that its order is not in, a version that was used twice or never
-told, or an audit trail whose steps don't join. Versions are judged as far as the outbox still has them.
+"""Invariant I4: guarded writes.
+
+A stale write leaves traces: the states of a ticket and its order contradict each other, a version
+was published twice or not at all, or the steps of an audit trail do not join. Versions are compared
+as far back as the outbox reaches.
 """
 
-from backend.check.evidence import Evidence
-from backend.check.finding import EVENTS, Finding
+from backend.check.result import MAX_EVENTS, Result
+from backend.check.snapshot import Snapshot
 
-SAYS = "tickets are in the state of their order, versions are told one by one, and audited transitions join"
+DESCRIPTION = (
+    "tickets match the state of their order, each version is published once and in order, and"
+    " audited transitions join"
+)
 
-COUNTS = f"""
+COUNT_SQL = f"""
     select (select count(*) from tickets.tickets where order_id is not null)
-         + least((select count(*) from events.outbox), {EVENTS})
+         + least((select count(*) from events.outbox), {MAX_EVENTS})
 """
 
-# The newest part of the log, over the index on positions; what is not numbered yet comes last.
+# The newest part of the log, read by the index on positions; rows without a position come last.
 LOG = f"""
     log as materialized (
         select o.position, o.subject, o.type, o.version from events.outbox o
-        where o.position is null or o.position > (select r.position - {EVENTS} from events.relay r)
+        where o.position is null or o.position > (select r.position - {MAX_EVENTS}
+            from events.relay r)
     )
 """
 
-FINDS = f"""
+VIOLATIONS_SQL = f"""
     with {LOG}, newest as (
         select distinct on (subject) subject, version from log order by subject, version desc
     ), current as (
@@ -31,39 +38,44 @@ FINDS = f"""
     )
     select format('ticket %s is %s for order %s, which is %s', t.id, t.status, o.id, o.status)
     from tickets.tickets t join orders.orders o on o.id = t.order_id
-    where (t.status = 'held' and t.held_until > now() and o.status not in ('pending', 'awaiting_payment'))
+    where (t.status = 'held' and t.held_until > now()
+        and o.status not in ('pending', 'awaiting_payment'))
        or (t.status = 'reserved' and o.status <> 'confirmed')
        or (t.status = 'sold' and o.status not in ('completed', 'refund_pending', 'refunded'))
     union all
-    select format('%s %s: version %s was told (%s) after version %s', split_part(type, '.', 1), subject, version, type, before)
+    select format('%s %s: version %s was published (%s) after version %s', split_part(type, '.', 1),
+        subject, version, type, before)
     from (
         select subject, type, version,
-               lag(version) over (partition by subject order by position nulls last, version) as before
+               lag(version) over (partition by subject
+                   order by position nulls last, version) as before
         from log
-    ) told
+    ) published
     where version <> before + 1
     union all
-    select format('%s %s is at version %s, but the newest that was told is %s', c.noun, c.id, c.version, n.version)
+    select format('%s %s is at version %s, but the newest published version is %s', c.noun, c.id,
+        c.version, n.version)
     from newest n join current c on c.id = n.subject
     where c.version <> n.version
 """
 
 
-async def examine(evidence: Evidence, finding: Finding) -> None:
-    await finding.ask(evidence.rows, COUNTS, FINDS)
+async def check(snapshot: Snapshot, result: Result) -> None:
+    await result.run(snapshot.connection, COUNT_SQL, VIOLATIONS_SQL)
     for noun in ("ticket", "order"):
-        await finding.ask(evidence.rows, _audited(noun), _unjoined(noun))
+        await result.run(snapshot.connection, _audited(noun), _unjoined(noun))
 
 
 def _audited(noun: str) -> str:
-    return f"select least(count(*), {EVENTS}) from {noun}s.audit"
+    return f"select least(count(*), {MAX_EVENTS}) from {noun}s.audit"
 
 
 def _unjoined(noun: str) -> str:
     trail = f"""
         select {noun}_id as id, version, from_status, to_status,
-               lag(version) over w as before, lag(to_status) over w as left_as, lead(version) over w is null as is_last
-        from (select * from {noun}s.audit order by at desc limit {EVENTS}) newest
+               lag(version) over w as before, lag(to_status) over w as left_as,
+                   lead(version) over w is null as is_last
+        from (select * from {noun}s.audit order by at desc limit {MAX_EVENTS}) newest
         window w as (partition by {noun}_id order by version)
     """
     return f"""
@@ -75,7 +87,8 @@ def _unjoined(noun: str) -> str:
         from trail where left_as <> from_status
         union all
         select format(
-            '{noun} %s is %s at version %s, but its audit ends with %s at %s', r.id, r.status, r.version, a.to_status, a.version
+            '{noun} %s is %s at version %s, but its audit ends with %s at %s', r.id, r.status,
+                r.version, a.to_status, a.version
         )
         from trail a join {noun}s.{noun}s r on r.id = a.id
         where a.is_last and (a.version > r.version or a.to_status <> r.status)

@@ -1,4 +1,4 @@
-"""The ten invariants of docs/design.md, and one examination of all of them."""
+"""The ten invariants of docs/design.md, and one check of all of them."""
 
 import time
 from collections.abc import Awaitable, Callable
@@ -19,77 +19,73 @@ from backend.check import (
     publication,
     single_effect,
 )
-from backend.check.evidence import Evidence, gathered
-from backend.check.finding import Finding, Unseen
+from backend.check.result import Result, Unchecked
+from backend.check.snapshot import Snapshot, open_snapshot
 from backend.kernel.settings import Settings
 
 Outcome = Literal["holds", "broken", "unseen"]
 EXIT_STATUS: dict[Outcome, int] = {"holds": 0, "broken": 1, "unseen": 2}
 
-Examine = Callable[[Evidence, Finding], Awaitable[None]]
+Check = Callable[[Snapshot, Result], Awaitable[None]]
 
 
 class Invariant(NamedTuple):
-    """`says` is the part of it that can be seen from outside."""
+    """`description` is the part of the invariant that can be checked from outside."""
 
     name: str
-    says: str
-    examine: Examine
+    description: str
+    check: Check
 
 
 INVARIANTS = (
-    Invariant("I1", one_winner.SAYS, one_winner.examine),
-    Invariant("I2", captures.SAYS, captures.examine),
-    Invariant("I3", hold_expiry.SAYS, hold_expiry.examine),
-    Invariant("I4", guarded_writes.SAYS, guarded_writes.examine),
-    Invariant("I5", publication.SAYS, publication.examine),
-    Invariant("I6", single_effect.SAYS, single_effect.examine),
-    Invariant("I7", client_state.SAYS, client_state.examine),
-    Invariant("I8", access.SAYS, access.examine),
-    Invariant("I9", durability.SAYS, durability.examine),
-    Invariant("I10", amounts_and_times.SAYS, amounts_and_times.examine),
+    Invariant("I1", one_winner.DESCRIPTION, one_winner.check),
+    Invariant("I2", captures.DESCRIPTION, captures.check),
+    Invariant("I3", hold_expiry.DESCRIPTION, hold_expiry.check),
+    Invariant("I4", guarded_writes.DESCRIPTION, guarded_writes.check),
+    Invariant("I5", publication.DESCRIPTION, publication.check),
+    Invariant("I6", single_effect.DESCRIPTION, single_effect.check),
+    Invariant("I7", client_state.DESCRIPTION, client_state.check),
+    Invariant("I8", access.DESCRIPTION, access.check),
+    Invariant("I9", durability.DESCRIPTION, durability.check),
+    Invariant("I10", amounts_and_times.DESCRIPTION, amounts_and_times.check),
 )
 
 
-class Look(NamedTuple):
-    """What all of them are like, once."""
+class Report(NamedTuple):
+    """The results of all invariants, from one snapshot."""
 
     at: datetime
     seconds: float
-    findings: list[Finding]
+    results: list[Result]
 
     @property
     def is_broken(self) -> bool:
-        return any(finding.offenders for finding in self.findings)
+        return any(result.violations for result in self.results)
 
     @property
-    def is_blind(self) -> bool:
-        return any(unseen.is_fault for finding in self.findings for unseen in finding.unseen)
+    def is_incomplete(self) -> bool:
+        """Whether an error prevented a part of the check."""
+        return any(part.is_error for result in self.results for part in result.unchecked)
 
     @property
     def outcome(self) -> Outcome:
-        return "broken" if self.is_broken else "unseen" if self.is_blind else "holds"
+        return "broken" if self.is_broken else "unseen" if self.is_incomplete else "holds"
 
 
-async def examine(settings: Settings) -> list[Finding]:
-    """What each of them is like. Raises CannotLook."""
-    return (await look(settings)).findings
-
-
-async def look(settings: Settings) -> Look:
-    """Raises CannotLook."""
+async def check_invariants(settings: Settings) -> Report:
+    """Check every invariant on one snapshot. Raises CheckError."""
     at, began = datetime.now(UTC), time.monotonic()
-    async with gathered(settings) as evidence:
-        findings = [await _examined(invariant, evidence) for invariant in INVARIANTS]
-    return Look(at, time.monotonic() - began, findings)
+    async with open_snapshot(settings) as snapshot:
+        results = [await _check_one(invariant, snapshot) for invariant in INVARIANTS]
+    return Report(at, time.monotonic() - began, results)
 
 
-async def _examined(invariant: Invariant, evidence: Evidence) -> Finding:
-    finding = Finding(invariant.name, invariant.says)
+async def _check_one(invariant: Invariant, snapshot: Snapshot) -> Result:
+    result = Result(invariant.name, invariant.description)
     try:
-        # A savepoint: a query that fails leaves the snapshot to the others.
-        async with evidence.rows.transaction():
-            await invariant.examine(evidence, finding)
-    except (asyncpg.QueryCanceledError, asyncpg.SyntaxOrAccessError, TimeoutError) as fault:
-        finding.unseen.append(Unseen(f"Postgres did not answer: {fault!r}"))
-    return finding
+        # In a savepoint, so that a failed query does not abort the snapshot's transaction.
+        async with snapshot.connection.transaction():
+            await invariant.check(snapshot, result)
+    except (asyncpg.QueryCanceledError, asyncpg.SyntaxOrAccessError, TimeoutError) as error:
+        result.unchecked.append(Unchecked(f"Postgres did not answer: {error!r}"))
+    return result

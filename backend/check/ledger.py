@@ -1,7 +1,7 @@
-"""What the payment provider has on its books for our orders.
+"""Reads the payment intents of our orders from the payment provider.
 
-The sandbox shows its whole ledger, newest first. Stripe itself is asked for the intents of our newest rows, by the
-official library.
+The sandbox returns its whole ledger, newest first. From Stripe, the intents of our newest payments
+are retrieved by the official library.
 """
 
 import asyncio
@@ -15,35 +15,35 @@ from uuid import UUID
 import httpx
 import stripe
 
-from backend.check.finding import QUERY_SECONDS, QUIET
+from backend.check.result import QUERY_SECONDS, QUIET
 from backend.kernel.database import Connection
 from backend.kernel.settings import Settings
 
 SANDBOX_LEDGER = "/sandbox/ledger"
 PAGE = 1_000
-MOST = 20_000
+MAX_INTENTS = 20_000
 CALL_SECONDS = 10.0
-# Of Stripe itself; its rate limit is for those who buy.
-MOST_ASKED = 100
-ASKED_AT_ONCE = 4
+# Few intents are retrieved from Stripe, since its rate limit is needed for purchases.
+MAX_STRIPE_READS = 100
+CONCURRENT_READS = 4
 
 NEWEST = f"""
     select p.intent_id, p.order_id from payments.payments p
     where p.intent_id is not null and p.updated_at < now() - {QUIET}
-    order by p.updated_at desc limit {MOST_ASKED}
+    order by p.updated_at desc limit {MAX_STRIPE_READS}
 """
 
 
-class Unread(Exception):
+class LedgerError(Exception):
     """The ledger was not read; the message is a sentence."""
 
-    def __init__(self, why: str, *, is_fault: bool = True) -> None:
-        super().__init__(why)
-        self.is_fault = is_fault
+    def __init__(self, reason: str, *, is_error: bool = True) -> None:
+        super().__init__(reason)
+        self.is_error = is_error
 
 
 class Intent(NamedTuple):
-    """What an intent did with the buyer's money, in minor units. `order_id` is as its metadata say."""
+    """The amounts of an intent in minor units; `order_id` is from its metadata."""
 
     id: str
     order_id: UUID | None
@@ -59,7 +59,10 @@ class Intent(NamedTuple):
 
 
 class Ledger(NamedTuple):
-    """`since`: every intent that was made from then on is here. None when only the named orders' were asked for."""
+    """The intents read.
+
+    Every intent created from `since` on is included; None when only single intents were retrieved.
+    """
 
     intents: list[Intent]
     since: datetime | None
@@ -67,11 +70,13 @@ class Ledger(NamedTuple):
 
 
 async def read(rows: Connection, settings: Settings) -> Ledger:
-    """Raises Unread."""
+    """Read the intents from the sandbox or from Stripe. Raises LedgerError."""
     if not settings.stripe_api_key:
-        raise Unread("STRIPE_API_KEY is not set, so the ledger was not looked at", is_fault=False)
+        raise LedgerError(
+            "STRIPE_API_KEY is not set, so the ledger was not examined", is_error=False
+        )
     if (urlsplit(settings.stripe_api_base).hostname or "").endswith("stripe.com"):
-        return await ask_stripe(rows, settings)
+        return await read_stripe(rows, settings)
     return await _read_sandbox(settings)
 
 
@@ -86,28 +91,30 @@ async def _read_sandbox(settings: Settings) -> Ledger:
             verify=_certificates(),
         ) as http:
             more = True
-            while more and len(lines) < MOST:
+            while more and len(lines) < MAX_INTENTS:
                 after = {"starting_after": lines[-1]["id"]} if lines else {}
                 reply = await http.get(SANDBOX_LEDGER, params={"limit": PAGE} | after)
                 page = reply.raise_for_status().json()
                 lines += page["data"]
                 more = page["has_more"]
-    except (httpx.HTTPError, ValueError) as fault:
-        raise Unread(
-            f"the ledger at {settings.stripe_api_base} can't be read: {fault!r}"
-        ) from fault
+    except (httpx.HTTPError, ValueError) as error:
+        raise LedgerError(
+            f"the ledger at {settings.stripe_api_base} can't be read: {error!r}"
+        ) from error
     intents = [_intent(line, line["refunded"] + line["refund_pending"]) for line in lines]
     return Ledger(intents, intents[-1].created_at if more else datetime.min.replace(tzinfo=UTC))
 
 
 @cache
 def _certificates() -> ssl.SSLContext:
-    """Loading this machine's takes longer than reading a page of the ledger."""
+    """Return the machine's certificates, cached: loading them takes longer than reading a page of
+    the ledger.
+    """
     return ssl.create_default_context()
 
 
-async def ask_stripe(rows: Connection, settings: Settings) -> Ledger:
-    """The intents of our newest rows. Raises Unread."""
+async def read_stripe(rows: Connection, settings: Settings) -> Ledger:
+    """Retrieve the intents of our newest payments from Stripe. Raises LedgerError."""
     found = await rows.fetch(NEWEST, timeout=QUERY_SECONDS)
     http = stripe.HTTPXClient(timeout=CALL_SECONDS)
     client = stripe.StripeClient(
@@ -116,10 +123,10 @@ async def ask_stripe(rows: Connection, settings: Settings) -> Ledger:
         http_client=http,
         max_network_retries=1,
     )
-    places = asyncio.Semaphore(ASKED_AT_ONCE)
+    slots = asyncio.Semaphore(CONCURRENT_READS)
 
-    async def ask(intent_id: str) -> Intent:
-        async with places:
+    async def retrieve(intent_id: str) -> Intent:
+        async with slots:
             intent = await client.v1.payment_intents.retrieve_async(
                 intent_id, {"expand": ["latest_charge"]}
             )
@@ -129,14 +136,16 @@ async def ask_stripe(rows: Connection, settings: Settings) -> Ledger:
 
     try:
         intents = await asyncio.gather(
-            *(ask(intent_id) for intent_id in {row["intent_id"] for row in found})
+            *(retrieve(intent_id) for intent_id in {row["intent_id"] for row in found})
         )
-    except stripe.StripeError as fault:
-        raise Unread(f"Stripe does not answer: {fault!r}") from fault
+    except stripe.StripeError as error:
+        raise LedgerError(f"Stripe does not answer: {error!r}") from error
     finally:
         await http.close_async()  # type: ignore[no-untyped-call]
     return Ledger(
-        intents, None, f"of Stripe's ledger only the newest {len(intents)} intents of our rows"
+        intents,
+        None,
+        f"only the newest {len(intents)} intents of our payments were read from Stripe",
     )
 
 

@@ -1,4 +1,4 @@
-"""The push log as it stands: the newest message of each key and channel, and since when it is complete."""
+"""Reads the push log: its newest messages, and the time from which it is complete."""
 
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -9,19 +9,19 @@ from redis.asyncio import Redis
 from backend.push.push_log import STATE, STREAM, Entry, read_entry
 
 PAGE = 100
-# The log may have more in a flood; its newest messages are looked at.
-MOST = 20_000
+# Under load the log may have more messages; only the newest are examined.
+MAX_MESSAGES = 20_000
 
 
 class PushLog(NamedTuple):
-    """`entries` are the newest first; what was told from `since` on is in them."""
+    """The entries, newest first. Every message published from `since` on is included."""
 
     entries: list[Entry]
     since: datetime
 
 
 class Message(NamedTuple):
-    """A message as one channel is told it, decoded."""
+    """A message on one channel, with decoded data."""
 
     channel: str
     event: str
@@ -33,7 +33,7 @@ async def read(redis: Redis) -> PushLog:
     entries: list[Entry] = []
     found = 0
     end = "+"
-    while found < MOST:
+    while found < MAX_MESSAGES:
         page = [read_entry(*one) for one in await redis.xrevrange(STREAM, max=end, count=PAGE)]
         entries += page
         found += sum(len(entry.messages) for entry in page)
@@ -44,7 +44,7 @@ async def read(redis: Redis) -> PushLog:
 
 
 def messages(log: PushLog) -> list[Message]:
-    """The messages that the notifier published, newest first."""
+    """Return the messages of the notifier, newest first."""
     return [
         Message(channel, message.event, msgspec.json.decode(message.data))
         for entry in log.entries
@@ -54,7 +54,11 @@ def messages(log: PushLog) -> list[Message]:
 
 
 def _complete_since(entries: list[Entry], state: dict[bytes, bytes]) -> datetime:
-    """The log's oldest entry; or later, its birth (in nanoseconds) or its epoch (in milliseconds), after Redis lost some."""
+    """Return the time from which the log is complete.
+
+    That is the time of its oldest entry, or, when Redis lost entries, the later of its creation
+    (`born`, in nanoseconds) and its epoch (in milliseconds).
+    """
     if not entries:
         return datetime.now(UTC)
     born = int(state.get(b"born", 0)) / 1e9

@@ -1,25 +1,30 @@
-"""I6. A consumer's effect and its inbox row are one transaction, before the acknowledgement: an event that is
-acknowledged, and neither in the inbox nor buried, was acknowledged early. An effect that happened twice shows where the
-events tell of a step that has no way back. A webhook's second handling can't be seen: it changes nothing, or such a step.
+"""Invariant I6: a single effect of each event.
+
+A consumer writes its effect and its inbox row in one transaction, before the
+acknowledgement. An event that is acknowledged, and neither in the inbox nor dead-lettered, was
+therefore acknowledged too early. A repeated effect shows when an irreversible step was published
+twice. A webhook that was handled twice cannot be detected by itself: it changes nothing, or repeats
+such a step.
 """
 
 from typing import NamedTuple
 from uuid import UUID
 
-from backend.check.event_stream import EventLog, Told
-from backend.check.evidence import Evidence
-from backend.check.finding import EVENTS, MOST, QUERY_SECONDS, Finding, Unseen
-from backend.check.publication import KEPT
+from backend.check.event_stream import EventLog, EventSummary
+from backend.check.publication import KEPT_INTERVAL
+from backend.check.result import MAX_EVENTS, MAX_VIOLATIONS, QUERY_SECONDS, Result, Unchecked
+from backend.check.snapshot import Snapshot
 from backend.events.stream import Position
 from workers import expiration, payments
 
-SAYS = (
-    "what a consumer acknowledged is in its inbox, and no step that has no way back was told twice"
+DESCRIPTION = (
+    "each event that a consumer acknowledged is in its inbox, and no irreversible step was"
+    " published twice"
 )
 
 
 class Reader(NamedTuple):
-    """A consumer, the schema that has its inbox, and the events that it handles."""
+    """A consumer, the schema of its inbox, and the event types that it handles."""
 
     name: str
     schema: str
@@ -45,12 +50,13 @@ ONCE = (
     "payment.voided",
 )
 
-COUNTS = f"select least(count(*), {EVENTS}) from events.outbox"
+COUNT_SQL = f"select least(count(*), {MAX_EVENTS}) from events.outbox"
 
-FINDS = f"""
+VIOLATIONS_SQL = f"""
     with log as materialized (
         select o.event_id, o.type, o.subject from events.outbox o
-        where o.position is null or o.position > (select r.position - {EVENTS} from events.relay r)
+        where o.position is null or o.position > (select r.position - {MAX_EVENTS}
+            from events.relay r)
     )
     select format('%s %s has %s events %s', split_part(type, '.', 1), subject, count(*), type)
     from log where type = any ($1) group by subject, type having count(*) > 1
@@ -60,56 +66,59 @@ FINDS = f"""
 """
 
 
-async def examine(evidence: Evidence, finding: Finding) -> None:
-    await finding.ask(evidence.rows, COUNTS, FINDS, ONCE)
-    if isinstance(evidence.event_stream, Unseen):
-        finding.unseen.append(evidence.event_stream)
+async def check(snapshot: Snapshot, result: Result) -> None:
+    await result.run(snapshot.connection, COUNT_SQL, VIOLATIONS_SQL, ONCE)
+    if isinstance(snapshot.event_stream, Unchecked):
+        result.unchecked.append(snapshot.event_stream)
         return
-    epoch: int = await evidence.rows.fetchval("select epoch from events.relay")
+    epoch: int = await snapshot.connection.fetchval("select epoch from events.relay")
     for reader in READERS:
-        acknowledged = _acknowledged(evidence.event_stream, reader, epoch)
-        finding.examined += len(acknowledged)
-        finding.offenders += await _early(evidence, reader, acknowledged)
+        acknowledged = _acknowledged(snapshot.event_stream, reader, epoch)
+        result.examined += len(acknowledged)
+        result.violations += await _early(snapshot, reader, acknowledged)
 
 
-def _acknowledged(log: EventLog, reader: Reader, epoch: int) -> dict[UUID, tuple[Position, Told]]:
-    """The events of the reader's types, by id, that it is done with and did not bury.
+def _acknowledged(
+    log: EventLog, reader: Reader, epoch: int
+) -> dict[UUID, tuple[Position, EventSummary]]:
+    """Return the events of the reader's types, by id, that it acknowledged and did not dead-letter.
 
-    Of this epoch: what was handled before the database was restored is in no inbox that there is now.
+    Only events of this epoch: inbox rows from before a database restore may be lost.
     """
     group = log.groups.get(reader.name)
     if group is None:
         return {}
     return {
-        told.id: (at, told)
-        for at, told in log.entries.items()
-        if told is not None
-        and told.type in reader.types
+        event.id: (at, event)
+        for at, event in log.entries.items()
+        if event is not None
+        and event.type in reader.types
         and at.epoch == epoch
         and at <= group.delivered
         and at not in group.pending
-        and (reader.name, at) not in log.buried
+        and (reader.name, at) not in log.dead_lettered
     }
 
 
 async def _early(
-    evidence: Evidence, reader: Reader, acknowledged: dict[UUID, tuple[Position, Told]]
+    snapshot: Snapshot, reader: Reader, acknowledged: dict[UUID, tuple[Position, EventSummary]]
 ) -> list[str]:
-    rows = await evidence.rows.fetch(
+    rows = await snapshot.connection.fetch(
         f"""
         select a.event_id from unnest($2::uuid[], $3::timestamptz[]) as a (event_id, occurred_at)
-        where a.occurred_at > now() - {KEPT}
+        where a.occurred_at > now() - {KEPT_INTERVAL}
           and not exists (
               select from {reader.schema}.inbox i where i.consumer = $1 and i.event_id = a.event_id
           )
-        limit {MOST}
+        limit {MAX_VIOLATIONS}
         """,
         reader.name,
         list(acknowledged),
-        [told.occurred_at for _, told in acknowledged.values()],
+        [event.occurred_at for _, event in acknowledged.values()],
         timeout=QUERY_SECONDS,
     )
     return [
-        f"consumer {reader.name} acknowledged entry {at}, event {told.id} ({told.type}), which is not in its inbox"
-        for at, told in (acknowledged[row["event_id"]] for row in rows)
+        f"consumer {reader.name} acknowledged entry {at}, event {event.id} ({event.type}),"
+        " which is not in its inbox"
+        for at, event in (acknowledged[row["event_id"]] for row in rows)
     ]

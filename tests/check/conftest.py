@@ -1,6 +1,7 @@
-"""A market in every state that a purchase leaves behind, at rest for ten minutes, cloned for each test.
+"""Fixtures: a system with orders in every state, at rest for ten minutes, cloned for each test.
 
-It stands on a Postgres and a Redis of its own that keep what they confirm, since the check looks at that too.
+It runs on a Postgres and a Redis of its own with durable settings, since the check examines these
+too.
 """
 
 import asyncio
@@ -15,62 +16,62 @@ import uvloop
 
 from backend.embedded.postgres import Postgres
 from tests import stores
-from tests.check.market import AGE_SECONDS, Kept, Market, build
+from tests.check.seeded_system import AGE_SECONDS, SeededSystem, StoredState, build
 from tests.system import System
 
-SEEDED = "gittix_market"
+SEEDED = "gittix_seeded"
 # Open orders stay open while the tests run.
 LONG_HOLDS = {"HOLD_SECONDS": "7200", "PAYMENT_GRACE_SECONDS": "7200"}
 
 
 @pytest.fixture(scope="session")
-def lasting_postgres(folder: Path) -> Iterator[Postgres]:
-    with stores.running_postgres(folder / "lasting") as running:
+def durable_postgres(folder: Path) -> Iterator[Postgres]:
+    with stores.running_postgres(folder / "durable") as running:
         yield running
 
 
 @pytest.fixture(scope="session")
-def lasting_redis(folder: Path) -> Iterator[str]:
-    with stores.running_redis(folder / "lasting") as url:
+def durable_redis(folder: Path) -> Iterator[str]:
+    with stores.running_redis(folder / "durable") as url:
         yield url
 
 
 @pytest.fixture(scope="session")
-def kept(lasting_postgres: Postgres, lasting_redis: str, folder: Path) -> Kept:
-    """The market, built once by the real parts."""
+def stored_state(durable_postgres: Postgres, durable_redis: str, folder: Path) -> StoredState:
+    """The state of the seeded system, built once by real processes."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_built(lasting_postgres, lasting_redis, folder / "lasting"))
+        return runner.run(_built(durable_postgres, durable_redis, folder / "durable"))
 
 
 @pytest.fixture
-async def lasting_system(
-    lasting_postgres: Postgres, lasting_redis: str, tmp_path: Path
+async def durable_system(
+    durable_postgres: Postgres, durable_redis: str, tmp_path: Path
 ) -> AsyncIterator[System]:
-    """An empty GitTix on stores that last."""
-    async with stores.fresh_system(lasting_postgres, lasting_redis, tmp_path) as system:
+    """An empty system on durable stores."""
+    async with stores.fresh_system(durable_postgres, durable_redis, tmp_path) as system:
         yield system
 
 
 @pytest.fixture
-async def market(
-    kept: Kept, lasting_postgres: Postgres, lasting_redis: str, tmp_path: Path
-) -> AsyncIterator[Market]:
-    shutil.copytree(kept.ledger, tmp_path / "ledger")
+async def seeded(
+    stored_state: StoredState, durable_postgres: Postgres, durable_redis: str, tmp_path: Path
+) -> AsyncIterator[SeededSystem]:
+    shutil.copytree(stored_state.ledger, tmp_path / "ledger")
     opened = stores.fresh_system(
-        lasting_postgres, lasting_redis, tmp_path / "ledger", template=SEEDED
+        durable_postgres, durable_redis, tmp_path / "ledger", template=SEEDED
     )
     async with opened as system:
         system.configure(**LONG_HOLDS)
-        await kept.restore(system.redis())
-        # What is done to the ledger now was done when all the rest happened.
+        await stored_state.restore(system.redis())
+        # The sandbox's clock is set back, so that changes of the ledger are as old as the rows.
         async with (
             system.sandbox(lambda: time.time() - AGE_SECONDS),
-            Market.opened(system) as market,
+            SeededSystem.opened(system) as seeded,
         ):
-            yield market
+            yield seeded
 
 
-async def _built(postgres: Postgres, redis_url: str, folder: Path) -> Kept:
+async def _built(postgres: Postgres, redis_url: str, folder: Path) -> StoredState:
     ledger = folder / "ledger"
     ledger.mkdir()
     async with stores.admin_of(postgres) as admin:
@@ -81,4 +82,4 @@ async def _built(postgres: Postgres, redis_url: str, folder: Path) -> Kept:
         await redis.flushall()
         system.configure(**LONG_HOLDS)
         await build(system)
-        return await Kept.of(redis, ledger)
+        return await StoredState.of(redis, ledger)

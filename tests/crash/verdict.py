@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any
 from uuid import UUID
 
-from backend.check import examine
+from backend.check import check_invariants
 from backend.events.stream import DEAD_LETTERS, STREAM, EventStream, Position
 from backend.push import push_log as push
 from tests.crash.parts import Parts
@@ -109,11 +109,11 @@ async def violations(world: World) -> list[str]:
         *await _push_log(world, outbox),
         *await _inbox(world, outbox),
         *[
-            f"{finding.invariant}: {offender}"
-            for finding in await examine(world.system.settings)
+            f"{result.invariant}: {violation}"
+            for result in (await check_invariants(world.system.settings)).results
             # The tests' stores are not durable; what is promised is asked of the clients.
-            if finding.invariant != "I9"
-            for offender in finding.offenders
+            if result.invariant != "I9"
+            for violation in result.violations
         ],
     ]
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from backend.check import invariants
+from backend.check import check_invariants
 from backend.embedded.postgres import Postgres, bin_folder
 from backend.events.stream import STREAM
 from backend.kernel.redis import open_redis
@@ -183,9 +183,9 @@ async def is_refilled(redis: Any, rows: Any) -> bool:
 
 
 async def broken(system: System) -> set[str]:
-    look = await invariants.look(system.settings)
-    assert not look.is_blind
-    return {finding.invariant for finding in look.findings if finding.offenders}
+    report = await check_invariants(system.settings)
+    assert not report.is_incomplete
+    return {result.invariant for result in report.results if result.violations}
 
 
 async def in_order(system: System) -> bool:

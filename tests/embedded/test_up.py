@@ -172,7 +172,7 @@ async def test_one_port_tells_of_every_process_and_which_of_them_is_gone(data: P
         await until(is_back, seconds=30)
 
 
-async def test_a_taken_port_is_a_sentence(data: Path) -> None:
+async def test_a_taken_metrics_port_prints_a_sentence(data: Path) -> None:
     port = free_port()
     server = await asyncio.start_server(lambda _reader, writer: writer.close(), "127.0.0.1", port)
     async with server:

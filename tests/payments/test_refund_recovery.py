@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import workers.payments
-from backend.check import examine
+from backend.check import check_invariants
 from backend.payments import queries, refund_queries, refunds, service
 from backend.payments.provider import Provider, Unreachable
 from tests import factories
@@ -467,8 +467,8 @@ async def test_sales_refunds_and_failing_banks_at_once_keep_money_and_tickets_to
     lines = await shop.stripe.intents()
     assert sum(line["amount_received"] - line["refunded"] for line in lines) == kept
     # No relay runs here, and these stores are quick rather than lasting: all the rest must hold.
-    findings = await examine(shop.system.settings)
-    broken = {finding.invariant: finding.offenders for finding in findings if finding.offenders}
+    results = (await check_invariants(shop.system.settings)).results
+    broken = {result.invariant: result.violations for result in results if result.violations}
     assert broken.keys() <= {"I5", "I7", "I9"}, broken
 
 

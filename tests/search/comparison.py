@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from backend.check import examine
+from backend.check import check_invariants
 from tests.factories import Json
 from tests.search.entities import Order, Ticket
 from tests.search.model import Model
@@ -65,8 +65,8 @@ class Comparison:
         versions |= {order.id: order.version for order in self._model.orders}
         assert {subject: newest[subject] for subject in versions} == versions
         await self._told_of_refunds()
-        findings = await examine(self._on.system.settings)
-        assert [one for one in findings if one.offenders and one.invariant not in NOT_HERE] == []
+        results = (await check_invariants(self._on.system.settings)).results
+        assert [one for one in results if one.violations and one.invariant not in NOT_HERE] == []
 
     async def _told_of_refunds(self) -> None:
         """Once of each order that is refunded, however often somebody found it so."""

@@ -1,1 +1,1 @@
-"""Every way to break an invariant that the check claims to see: a module for each module of `backend.check`."""
+"""The breaches that the check must detect, in one module for each module of `backend.check`."""

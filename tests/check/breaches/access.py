@@ -1,21 +1,21 @@
-"""I8. Roles that reach, and people who hear, what is not theirs."""
+"""I8: roles with additional rights, and messages to the wrong user."""
 
 from uuid import uuid4
 
 from tests.check.breaches.breach import Breach, of_order, sql
-from tests.check.breaches.client_state import newest, tell
-from tests.check.market import Market
+from tests.check.breaches.client_state import newest, publish
+from tests.check.seeded_system import SeededSystem
 
 
-async def tell_a_stranger_of_an_order(market: Market) -> None:
-    order = dict((await newest(market, "private-user-"))["order"])  # type: ignore[call-overload]
-    await tell(market, f"private-user-{uuid4()}", "order.updated", order=order)
+async def publish_an_order_to_another_user(seeded: SeededSystem) -> None:
+    order = dict((await newest(seeded, "private-user-"))["order"])  # type: ignore[call-overload]
+    await publish(seeded, f"private-user-{uuid4()}", "order.updated", order=order)
 
 
-async def tell_everybody_whose_ticket_it_is(market: Market) -> None:
-    ticket = dict((await newest(market, "show-"))["ticket"])  # type: ignore[call-overload]
+async def publish_the_order_of_a_ticket(seeded: SeededSystem) -> None:
+    ticket = dict((await newest(seeded, "show-"))["ticket"])  # type: ignore[call-overload]
     ticket["order_id"] = str(uuid4())
-    await tell(market, f"show-{ticket['show_id']}", "ticket.updated", ticket=ticket)
+    await publish(seeded, f"show-{ticket['show_id']}", "ticket.updated", ticket=ticket)
 
 
 BREACHES = [
@@ -27,7 +27,7 @@ BREACHES = [
     ),
     Breach(
         "I8",
-        "a role writes a column too many",
+        "a role writes an additional column",
         sql("grant update (data) on events.outbox to gittix_relay"),
         "may UPDATE column data",
     ),
@@ -39,21 +39,21 @@ BREACHES = [
     ),
     Breach(
         "I8",
-        "everybody may call a function",
+        "every role may call a function",
         sql("grant execute on function orders.finish to public"),
-        "is everybody's to call",
+        "every role may call orders.finish",
     ),
     Breach(
         "I8",
-        "a role makes things in a schema",
+        "a role creates objects in a schema",
         sql("grant create on schema orders to gittix_orders"),
         "role gittix_orders may create schema orders",
     ),
     Breach(
         "I8",
-        "a role is more than a login",
+        "a role has rights beyond a login",
         sql("alter role gittix_push createdb"),
-        "role gittix_push is more than a login",
+        "role gittix_push has rights beyond a login",
         undo="alter role gittix_push nocreatedb",
     ),
     Breach(
@@ -76,7 +76,8 @@ BREACHES = [
         "I8",
         "a line counts for another buyer",
         sql(
-            f"update orders.lines set buyer_id = gen_random_uuid() where order_id = {of_order('pending')}"
+            "update orders.lines set buyer_id = gen_random_uuid() where order_id ="
+            f" {of_order('pending')}"
         ),
         "has a line of",
     ),
@@ -93,12 +94,15 @@ BREACHES = [
         "for order",
     ),
     Breach(
-        "I8", "a stranger hears of an order", tell_a_stranger_of_an_order, "went to private-user-"
+        "I8",
+        "another user receives an order",
+        publish_an_order_to_another_user,
+        "was published on private-user-",
     ),
     Breach(
         "I8",
-        "everybody hears whose ticket it is",
-        tell_everybody_whose_ticket_it_is,
-        "tells everybody",
+        "a public message has the order of a ticket",
+        publish_the_order_of_a_ticket,
+        "reveals the order or the buyer",
     ),
 ]

@@ -1,4 +1,4 @@
-"""I10. Amounts that do not add up, and times that are no instants."""
+"""I10: amounts that do not add up, and times without a zone or in the future."""
 
 from tests.check.breaches.breach import FREE_TICKET, Breach, of_order, sql
 
@@ -7,7 +7,8 @@ BREACHES = [
         "I10",
         "a subtotal is off",
         sql(
-            f"update orders.orders set subtotal = subtotal + 1, total = total + 1 where id = {of_order('pending')}"
+            "update orders.orders set subtotal = subtotal + 1, total = total + 1 where id ="
+            f" {of_order('pending')}"
         ),
         "but lines of 4500",
     ),
@@ -15,7 +16,8 @@ BREACHES = [
         "I10",
         "a fee is as much as the price",
         sql(
-            f"update orders.orders set fee = subtotal, total = 2 * subtotal where id = {of_order('pending')}"
+            "update orders.orders set fee = subtotal, total = 2 * subtotal where id ="
+            f" {of_order('pending')}"
         ),
         "is 4500 + 4500 = 9000 EUR",
     ),

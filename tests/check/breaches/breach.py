@@ -1,46 +1,49 @@
-"""What a breach is, and how one is planted in rows."""
+"""A breach of an invariant, and functions that plant one in the rows."""
 
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
-from tests.check.market import Market
+from tests.check.seeded_system import SeededSystem
 
-Plant = Callable[[Market], Awaitable[None]]
+Plant = Callable[[SeededSystem], Awaitable[None]]
 
 FREE_TICKET = "id = (select id from tickets.tickets where status = 'available' order by id limit 1)"
 
 
 class Breach(NamedTuple):
-    """`says` is in the sentence of one offender. `undo` is for what a clone does not take with it when it is dropped."""
+    """`sentence` is part of one violation's sentence.
+
+    `undo` reverts changes outside the cloned database.
+    """
 
     invariant: str
     name: str
     plant: Plant
-    says: str
+    sentence: str
     undo: str = ""
 
 
 def sql(*statements: str) -> Plant:
-    async def plant(market: Market) -> None:
+    async def plant(seeded: SeededSystem) -> None:
         for statement in statements:
-            await market.rows.execute(statement)
+            await seeded.rows.execute(statement)
 
     return plant
 
 
 def change(noun: str, changes: str, where: str, *, event: str) -> Plant:
-    """A transition that was told as it should be, and yet should not have happened."""
+    """Plant a transition that is published correctly, but must not happen."""
 
-    async def plant(market: Market) -> None:
-        await market.change(noun, changes, where, event=event)
+    async def plant(seeded: SeededSystem) -> None:
+        await seeded.change(noun, changes, where, event=event)
 
     return plant
 
 
 def together(*plants: Plant) -> Plant:
-    async def plant(market: Market) -> None:
+    async def plant(seeded: SeededSystem) -> None:
         for one in plants:
-            await one(market)
+            await one(seeded)
 
     return plant
 

@@ -1,41 +1,41 @@
-"""I2. Money without its order, and orders without their money: in our rows and in the ledger."""
+"""I2: captured money without a completed order, and completed orders without captured money."""
 
 from uuid import uuid4
 
 from tests.check.breaches.breach import Breach, change, of_order, sql
-from tests.check.market import Market
+from tests.check.seeded_system import SeededSystem
 
 
-async def captured_twice(market: Market) -> None:
-    await market.intent(await market.order("completed"))
+async def captured_twice(seeded: SeededSystem) -> None:
+    await seeded.intent(await seeded.order("completed"))
 
 
-async def captured_for_an_expired_order(market: Market) -> None:
-    await market.intent(await market.order("expired"))
+async def captured_for_an_expired_order(seeded: SeededSystem) -> None:
+    await seeded.intent(await seeded.order("expired"))
 
 
-async def captured_for_nobody(market: Market) -> None:
-    await market.intent(uuid4())
+async def captured_for_a_missing_order(seeded: SeededSystem) -> None:
+    await seeded.intent(uuid4())
 
 
-async def held_for_a_cancelled_order(market: Market) -> None:
-    await market.intent(await market.order("cancelled"), capture=False)
+async def held_for_a_cancelled_order(seeded: SeededSystem) -> None:
+    await seeded.intent(await seeded.order("cancelled"), capture=False)
 
 
-async def refunded_behind_our_back(market: Market) -> None:
-    intent = await market.intent_of(await market.order("completed"))
-    (await market.stripe.post("/v1/refunds", data={"payment_intent": intent})).raise_for_status()
+async def refunded_behind_our_back(seeded: SeededSystem) -> None:
+    intent = await seeded.intent_of(await seeded.order("completed"))
+    (await seeded.stripe.post("/v1/refunds", data={"payment_intent": intent})).raise_for_status()
 
 
-async def partly_refunded(market: Market) -> None:
-    intent = await market.intent_of(await market.order("completed"))
+async def partly_refunded(seeded: SeededSystem) -> None:
+    intent = await seeded.intent_of(await seeded.order("completed"))
     body = {"payment_intent": intent, "amount": "100"}
-    (await market.stripe.post("/v1/refunds", data=body)).raise_for_status()
+    (await seeded.stripe.post("/v1/refunds", data=body)).raise_for_status()
 
 
-async def captured_on_another_intent(market: Market) -> None:
-    await refunded_behind_our_back(market)
-    await captured_twice(market)
+async def captured_on_another_intent(seeded: SeededSystem) -> None:
+    await refunded_behind_our_back(seeded)
+    await captured_twice(seeded)
 
 
 BREACHES = [
@@ -66,9 +66,12 @@ BREACHES = [
         "two payments of an order are captured",
         sql(
             "drop index payments.payments_one_captured",
-            "insert into payments.payments (id, order_id, buyer_id, attempt, status, amount, currency, payment_method,"
-            " intent_id, deadline_at) select gen_random_uuid(), order_id, buyer_id, 9, status, amount, currency,"
-            f" payment_method, intent_id, deadline_at from payments.payments where order_id = {of_order('completed')}",
+            "insert into payments.payments (id, order_id, buyer_id, attempt, status, amount,"
+            " currency, payment_method,"
+            " intent_id, deadline_at) select gen_random_uuid(), order_id, buyer_id, 9, status,"
+            " amount, currency,"
+            " payment_method, intent_id, deadline_at from payments.payments where order_id ="
+            f" {of_order('completed')}",
         ),
         "is completed by 2 captured payments",
     ),
@@ -76,7 +79,8 @@ BREACHES = [
         "I2",
         "another amount was captured",
         sql(
-            f"update payments.payments set amount = amount - 1 where order_id = {of_order('completed')} and status = 'captured'"
+            "update payments.payments set amount = amount - 1 where order_id ="
+            f" {of_order('completed')} and status = 'captured'"
         ),
         "captured 4724 EUR, but order",
     ),
@@ -84,7 +88,8 @@ BREACHES = [
         "I2",
         "a payment stays authorised",
         sql(
-            f"update payments.payments set status = 'authorised' where order_id = {of_order('awaiting_payment')}"
+            "update payments.payments set status = 'authorised' where order_id ="
+            f" {of_order('awaiting_payment')}"
         ),
         "is authorised since",
     ),
@@ -92,8 +97,10 @@ BREACHES = [
         "I2",
         "a payment is for an order that is not there",
         sql(
-            "insert into payments.payments (id, order_id, buyer_id, attempt, status, amount, currency, payment_method,"
-            " deadline_at) values (gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), 1, 'failed', 1, 'EUR', '', now())"
+            "insert into payments.payments (id, order_id, buyer_id, attempt, status, amount,"
+            " currency, payment_method,"
+            " deadline_at) values (gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), 1,"
+            " 'failed', 1, 'EUR', '', now())"
         ),
         "which is not there",
     ),
@@ -106,7 +113,9 @@ BREACHES = [
         captured_for_an_expired_order,
         "kept 4725 EUR",
     ),
-    Breach("I2", "the ledger has money of no order", captured_for_nobody, "which is not there"),
+    Breach(
+        "I2", "the ledger has money of no order", captured_for_a_missing_order, "which is not there"
+    ),
     Breach(
         "I2",
         "the ledger holds money of a cancelled order",

@@ -1,48 +1,52 @@
-"""I7. Clients that know something else than the rows."""
+"""I7: push messages that differ from the rows."""
 
 from collections.abc import Mapping
 
 import msgspec
 
-from backend.check import push_log as reading
+from backend.check import push_log as push_log_reader
 from backend.push import push_log as push
 from tests.check.breaches.breach import FREE_TICKET, Breach, sql
-from tests.check.market import Market
+from tests.check.seeded_system import SeededSystem
 
 
-async def tell(market: Market, channel: str, event: str, **body: object) -> None:
-    """A message as the publisher's script appends it."""
+async def publish(seeded: SeededSystem, channel: str, event: str, **body: object) -> None:
+    """Append a message to the push log in the format of the publisher's script."""
     message = push.Message((channel,), event, msgspec.json.encode(body).decode())
-    await market.redis.xadd(
+    await seeded.redis.xadd(
         push.STREAM, {"n": 1, "m": push.pack([message]), "s": push.pack([1, 1])}
     )
 
 
-async def newest(market: Market, channel: str) -> Mapping[str, object]:
-    """The data of the newest message on the first channel of this kind."""
-    log = await reading.read(market.redis)
-    return next(m.body for m in reading.messages(log) if m.channel.startswith(channel))
+async def newest(seeded: SeededSystem, channel: str) -> Mapping[str, object]:
+    """Return the data of the newest message on a channel with this prefix."""
+    log = await push_log_reader.read(seeded.redis)
+    return next(
+        message.body
+        for message in push_log_reader.messages(log)
+        if message.channel.startswith(channel)
+    )
 
 
-async def tell_of_the_future(market: Market) -> None:
-    ticket = dict((await newest(market, "show-"))["ticket"])  # type: ignore[call-overload]
+async def publish_a_later_version(seeded: SeededSystem) -> None:
+    ticket = dict((await newest(seeded, "show-"))["ticket"])  # type: ignore[call-overload]
     ticket["version"] += 5
-    await tell(market, f"show-{ticket['show_id']}", "ticket.updated", ticket=ticket)
+    await publish(seeded, f"show-{ticket['show_id']}", "ticket.updated", ticket=ticket)
 
 
-async def tell_another_status(market: Market) -> None:
-    ticket = dict((await newest(market, "show-"))["ticket"])  # type: ignore[call-overload]
+async def publish_another_status(seeded: SeededSystem) -> None:
+    ticket = dict((await newest(seeded, "show-"))["ticket"])  # type: ignore[call-overload]
     ticket["status"] = "held" if ticket["status"] != "held" else "sold"
-    await tell(market, f"show-{ticket['show_id']}", "ticket.updated", ticket=ticket)
+    await publish(seeded, f"show-{ticket['show_id']}", "ticket.updated", ticket=ticket)
 
 
-async def count_wrongly(market: Market) -> None:
-    show = dict((await newest(market, "shows"))["show"])  # type: ignore[call-overload]
-    await tell(market, "shows", "show.availability", show=show | {"sold": show["sold"] + 1})
+async def publish_wrong_counts(seeded: SeededSystem) -> None:
+    show = dict((await newest(seeded, "shows"))["show"])  # type: ignore[call-overload]
+    await publish(seeded, "shows", "show.availability", show=show | {"sold": show["sold"] + 1})
 
 
-async def change_untold(market: Market) -> None:
-    await market.change(
+async def change_without_publishing(seeded: SeededSystem) -> None:
+    await seeded.change(
         "ticket",
         "price = price + 1, updated_at = now() - interval '30 seconds'",
         "status = 'available'",
@@ -50,33 +54,42 @@ async def change_untold(market: Market) -> None:
     )
 
 
-async def forget_a_message(market: Market) -> None:
-    ticket_id = await market.rows.fetchval(
-        f"update tickets.tickets set updated_at = now() - interval '30 seconds' where {FREE_TICKET} returning id"
+async def delete_a_message(seeded: SeededSystem) -> None:
+    ticket_id = await seeded.rows.fetchval(
+        "update tickets.tickets set updated_at = now() - interval '30 seconds' where"
+        f" {FREE_TICKET} returning id"
     )
-    entries = await market.redis.xrange(push.STREAM)
-    await market.redis.delete(push.STREAM)
+    entries = await seeded.redis.xrange(push.STREAM)
+    await seeded.redis.delete(push.STREAM)
     for entry_id, fields in entries:
-        told = [m for m in push.read_entry(entry_id, fields).messages if m.key != str(ticket_id)]
-        await market.redis.xadd(push.STREAM, fields | {b"m": push.pack(told)}, id=entry_id)
+        kept = [
+            message
+            for message in push.read_entry(entry_id, fields).messages
+            if message.key != str(ticket_id)
+        ]
+        await seeded.redis.xadd(push.STREAM, fields | {b"m": push.pack(kept)}, id=entry_id)
 
 
 BREACHES = [
     Breach(
-        "I7", "a ticket changed and nobody was told", change_untold, "clients were told of version"
+        "I7",
+        "a change of a ticket is not published",
+        change_without_publishing,
+        "the newest message of ticket",
     ),
-    Breach("I7", "a message is lost", forget_a_message, "nobody was told that ticket"),
-    Breach(
-        "I7", "clients know a later version", tell_of_the_future, "clients were told of version"
-    ),
-    Breach(
-        "I7", "clients see another status", tell_another_status, "clients were told that version"
-    ),
-    Breach("I7", "clients see other counts", count_wrongly, "clients were told that show"),
+    Breach("I7", "a message is lost", delete_a_message, "but has no message"),
     Breach(
         "I7",
-        "the notifier stands still",
+        "clients have a later version",
+        publish_a_later_version,
+        "the newest message of ticket",
+    ),
+    Breach("I7", "clients have another status", publish_another_status, "the message of ticket"),
+    Breach("I7", "clients have other counts", publish_wrong_counts, "the newest message of show"),
+    Breach(
+        "I7",
+        "the notifier is stuck",
         sql("update push.notifier set position = 0"),
-        "the notifier has told up to",
+        "and has not published event",
     ),
 ]

@@ -1,24 +1,24 @@
-"""I9. Stores that forget what they confirmed, and replies that are no longer true."""
+"""I9: stores that may lose confirmed writes, and stored replies that are no longer true."""
 
 from tests.check.breaches.breach import Breach, Plant, sql
-from tests.check.market import Market
+from tests.check.seeded_system import SeededSystem
 
 
 def redis_setting(name: str, value: str) -> Plant:
-    async def plant(market: Market) -> None:
-        await market.redis.config_set(name, value)
+    async def plant(seeded: SeededSystem) -> None:
+        await seeded.redis.config_set(name, value)
 
     return plant
 
 
-async def database_setting(market: Market) -> None:
-    name = await market.rows.fetchval("select current_database()")
-    await market.rows.execute(f"alter database {name} set synchronous_commit = off")
+async def database_setting(seeded: SeededSystem) -> None:
+    name = await seeded.rows.fetchval("select current_database()")
+    await seeded.rows.execute(f"alter database {name} set synchronous_commit = off")
 
 
-async def role_setting(market: Market) -> None:
-    name = await market.rows.fetchval("select current_database()")
-    await market.rows.execute(
+async def role_setting(seeded: SeededSystem) -> None:
+    name = await seeded.rows.fetchval("select current_database()")
+    await seeded.rows.execute(
         f"alter role gittix_orders in database {name} set synchronous_commit = off"
     )
 
@@ -37,13 +37,15 @@ BREACHES = [
     ),
     Breach(
         "I9",
-        "a kept reply is of no order",
+        "a stored reply has a missing order",
         sql(
-            "insert into orders.idempotency_keys (user_id, key, fingerprint, status, headers, body) values"
-            " (gen_random_uuid(), 'k', '', 201, '{}', convert_to(json_build_object('id', gen_random_uuid(),"
+            "insert into orders.idempotency_keys (user_id, key, fingerprint, status, headers,"
+            " body) values"
+            " (gen_random_uuid(), 'k', '', 201, '{}', convert_to(json_build_object('id',"
+            " gen_random_uuid(),"
             " 'buyer_id', gen_random_uuid(), 'tickets', '[]'::json)::text, 'UTF8'))"
         ),
-        "was told of order",
+        "got a reply with order",
     ),
     Breach(
         "I9",

@@ -1,8 +1,8 @@
-"""I4. Versions and audits that do not follow one another."""
+"""I4: versions and audit steps that do not follow one another."""
 
 from tests.check.breaches.breach import FREE_TICKET, Breach, change, of_order, sql, together
 
-# No triggers, no foreign keys: as somebody may who restores by hand.
+# Disables triggers and foreign keys, as in a manual restore.
 UNGUARDED = "set session_replication_role = replica"
 
 
@@ -20,20 +20,22 @@ BREACHES = [
     ),
     Breach(
         "I4",
-        "a version is told twice",
+        "a version is published twice",
         sql(
             "insert into events.outbox (type, subject, version, data)"
-            f" select 'ticket.updated', id, version, tickets.state(t) from tickets.tickets t where {FREE_TICKET}"
+            " select 'ticket.updated', id, version, tickets.state(t) from tickets.tickets t where"
+            f" {FREE_TICKET}"
         ),
-        "was told (ticket.updated) after version",
+        "was published (ticket.updated) after version",
     ),
     Breach(
         "I4",
-        "a version is never told",
+        "a version is never published",
         sql(
-            f"update tickets.tickets set version = version + 1, updated_at = now() where {FREE_TICKET}"
+            "update tickets.tickets set version = version + 1, updated_at = now() where"
+            f" {FREE_TICKET}"
         ),
-        "but the newest that was told is",
+        "but the newest published version is",
     ),
     Breach(
         "I4",
@@ -42,15 +44,17 @@ BREACHES = [
             sql(f"update tickets.tickets set version = version + 1 where {FREE_TICKET}"),
             change("ticket", "updated_at = now()", FREE_TICKET, event="ticket.updated"),
         ),
-        "was told (ticket.updated) after version",
+        "was published (ticket.updated) after version",
     ),
     Breach(
         "I4",
         "an audit does not join",
         sql(
             UNGUARDED,
-            "update tickets.audit set to_status = 'withdrawn' where (ticket_id, version) = (select ticket_id, version"
-            " from tickets.audit a where exists (select from tickets.audit b where b.ticket_id = a.ticket_id"
+            "update tickets.audit set to_status = 'withdrawn' where (ticket_id, version) = (select"
+            " ticket_id, version"
+            " from tickets.audit a where exists (select from tickets.audit b where b.ticket_id ="
+            " a.ticket_id"
             " and b.version > a.version) order by 1, 2 limit 1)",
         ),
         "its audit leaves it withdrawn",

@@ -1,12 +1,12 @@
-"""I3. Holds, orders and reservations that outlive their time."""
+"""I3: holds, orders and reservations that outlive their time."""
 
 from backend.push import push_log as push
 from tests.check.breaches.breach import Breach, change, of_order, sql, together
-from tests.check.market import Market
+from tests.check.seeded_system import SeededSystem
 
 
-async def empty_the_push_log(market: Market) -> None:
-    await market.redis.delete(push.STREAM)
+async def empty_the_push_log(seeded: SeededSystem) -> None:
+    await seeded.redis.delete(push.STREAM)
 
 
 BREACHES = [
@@ -14,8 +14,10 @@ BREACHES = [
         "I3",
         "a hold never ended",
         sql(
-            f"update tickets.tickets set held_until = now() - interval '1 minute' where order_id = {of_order('pending')}",
-            f"update orders.orders set expires_at = now() - interval '1 minute' where id = {of_order('pending')}",
+            "update tickets.tickets set held_until = now() - interval '1 minute' where order_id"
+            f" = {of_order('pending')}",
+            "update orders.orders set expires_at = now() - interval '1 minute' where id ="
+            f" {of_order('pending')}",
         ),
         "is still held for order",
     ),
@@ -23,7 +25,8 @@ BREACHES = [
         "I3",
         "an unpaid order stays",
         sql(
-            f"update orders.orders set expires_at = now() - interval '1 minute' where id = {of_order('pending')}"
+            "update orders.orders set expires_at = now() - interval '1 minute' where id ="
+            f" {of_order('pending')}"
         ),
         "is still pending",
     ),
@@ -31,7 +34,8 @@ BREACHES = [
         "I3",
         "a hold outlives its order",
         sql(
-            f"update tickets.tickets set held_until = held_until + interval '9 hours' where order_id = {of_order('pending')}"
+            "update tickets.tickets set held_until = held_until + interval '9 hours' where"
+            f" order_id = {of_order('pending')}"
         ),
         "but its order",
     ),
@@ -48,7 +52,8 @@ BREACHES = [
             ),
             change(
                 "ticket",
-                "status = 'reserved', held_until = null, updated_at = now() - interval '20 minutes'",
+                "status = 'reserved', held_until = null, updated_at = now() - interval '20"
+                " minutes'",
                 f"order_id = {of_order('confirmed')}",
                 event="ticket.reserved",
             ),
@@ -57,9 +62,10 @@ BREACHES = [
     ),
     Breach(
         "I3",
-        "readers go by the status alone",
+        "readers ignore the time of a hold",
         sql(
-            "create or replace function tickets.effective_status(p_status text, p_held_until timestamptz, p_now timestamptz)"
+            "create or replace function tickets.effective_status(p_status text, p_held_until"
+            " timestamptz, p_now timestamptz)"
             " returns text language sql immutable parallel safe return p_status"
         ),
         "a hold that ended a moment ago reads as held",

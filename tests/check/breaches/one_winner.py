@@ -1,4 +1,4 @@
-"""I1. A ticket with two winners, or with none that it names."""
+"""I1: a ticket with two winners, or with an order that does not have it."""
 
 from tests.check.breaches.breach import Breach, change, of_order, sql
 
@@ -11,7 +11,8 @@ BREACHES = [
         "I1",
         "the unique index is not valid",
         sql(
-            "update pg_index set indisvalid = false where indexrelid = 'orders.lines_one_live_per_ticket'::regclass"
+            "update pg_index set indisvalid = false where indexrelid ="
+            " 'orders.lines_one_live_per_ticket'::regclass"
         ),
         "no valid unique index",
     ),
@@ -51,7 +52,8 @@ BREACHES = [
         "I1",
         "a line of an expired order is live",
         sql(
-            "update orders.lines set live = true where order_id = (select o.id from orders.orders o join orders.lines l "
+            "update orders.lines set live = true where order_id = (select o.id from orders.orders"
+            " o join orders.lines l "
             "on l.order_id = o.id join tickets.tickets t on t.id = l.ticket_id "
             "where o.status = 'expired' and t.status = 'available' limit 1)"
         ),

@@ -1,31 +1,34 @@
-"""I5. Events that are lost, skipped, or never committed."""
+"""I5: events that are lost, skipped, or never committed."""
 
 from uuid import uuid4
 
 from backend.events.stream import STREAM, EventStream, Position
 from tests.check.breaches.breach import Breach, sql
-from tests.check.market import Market
+from tests.check.seeded_system import SeededSystem
 from workers import expiration
 
 
-async def drop_an_entry(market: Market) -> None:
-    entries = await market.redis.xrange(STREAM)
-    await market.redis.xdel(STREAM, entries[len(entries) // 2][0])
+async def drop_an_entry(seeded: SeededSystem) -> None:
+    entries = await seeded.redis.xrange(STREAM)
+    await seeded.redis.xdel(STREAM, entries[len(entries) // 2][0])
 
 
-async def lose_the_stream(market: Market) -> None:
-    await market.redis.delete(STREAM)
+async def lose_the_stream(seeded: SeededSystem) -> None:
+    await seeded.redis.delete(STREAM)
 
 
-async def lose_the_tail(market: Market) -> None:
-    """The stream's own last id goes back with it, as after a cut of Redis's append-only file."""
-    entries = await market.redis.xrange(STREAM)
-    await market.redis.xdel(STREAM, *(entry_id for entry_id, _ in entries[-3:]))
-    await market.redis.execute_command("XSETID", STREAM, entries[-4][0])  # type: ignore[no-untyped-call]
+async def lose_the_tail(seeded: SeededSystem) -> None:
+    """Remove the last entries and reset the stream's last id, as after a cut of Redis's append-only
+    file.
+    """
+    entries = await seeded.redis.xrange(STREAM)
+    await seeded.redis.xdel(STREAM, *(entry_id for entry_id, _ in entries[-3:]))
+    last_id = entries[-4][0]
+    await seeded.redis.execute_command("XSETID", STREAM, last_id)  # type: ignore[no-untyped-call]
 
 
-async def append_what_never_committed(market: Market) -> None:
-    stream = EventStream(market.redis)
+async def append_an_uncommitted_event(seeded: SeededSystem) -> None:
+    stream = EventStream(seeded.redis)
     last = await stream.last()
     body = (
         b'{"id":"%s","type":"user.registered","occurred_at":"2999-01-01T00:00:00Z"}'
@@ -34,19 +37,19 @@ async def append_what_never_committed(market: Market) -> None:
     await stream.append(last, [(Position(last.epoch, last.position + 1), body)])
 
 
-async def append_nonsense(market: Market) -> None:
-    stream = EventStream(market.redis)
+async def append_a_malformed_entry(seeded: SeededSystem) -> None:
+    stream = EventStream(seeded.redis)
     last = await stream.last()
     await stream.append(last, [(Position(last.epoch, last.position + 1), b"[")])
 
 
-async def trim_what_is_pending(market: Market) -> None:
-    first, second = (await market.redis.xrange(STREAM, count=2))[:2]
-    last = await EventStream(market.redis).last()
-    await market.redis.xgroup_setid(STREAM, expiration.CONSUMER, "0")
-    await market.redis.xreadgroup(expiration.CONSUMER, "dead", {STREAM: ">"}, count=1)
-    await market.redis.xgroup_setid(STREAM, expiration.CONSUMER, str(last))
-    await market.redis.xtrim(STREAM, minid=second[0], approximate=False)
+async def trim_a_pending_entry(seeded: SeededSystem) -> None:
+    first, second = (await seeded.redis.xrange(STREAM, count=2))[:2]
+    last = await EventStream(seeded.redis).last()
+    await seeded.redis.xgroup_setid(STREAM, expiration.CONSUMER, "0")
+    await seeded.redis.xreadgroup(expiration.CONSUMER, "dead", {STREAM: ">"}, count=1)
+    await seeded.redis.xgroup_setid(STREAM, expiration.CONSUMER, str(last))
+    await seeded.redis.xtrim(STREAM, minid=second[0], approximate=False)
     assert first[0] != second[0]
 
 
@@ -61,7 +64,7 @@ BREACHES = [
         "I5",
         "a position was skipped",
         sql("update events.relay set position = position + 1"),
-        "though",
+        "was assigned",
     ),
     Breach(
         "I5",
@@ -74,7 +77,7 @@ BREACHES = [
     ),
     Breach(
         "I5",
-        "another event has its place",
+        "another event has its position",
         sql("update events.outbox set event_id = gen_random_uuid() where type = 'user.registered'"),
         "but the outbox has",
     ),
@@ -88,15 +91,15 @@ BREACHES = [
     ),
     Breach(
         "I5",
-        "the stream tells what never committed",
-        append_what_never_committed,
+        "the stream has an event that never committed",
+        append_an_uncommitted_event,
         "is not in the outbox",
     ),
-    Breach("I5", "the stream has what is no event", append_nonsense, "is no event"),
+    Breach("I5", "the stream has a malformed entry", append_a_malformed_entry, "is not an event"),
     Breach(
         "I5",
         "a pending entry was trimmed",
-        trim_what_is_pending,
+        trim_a_pending_entry,
         "was trimmed while consumer expiration",
     ),
 ]

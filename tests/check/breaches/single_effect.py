@@ -1,18 +1,19 @@
-"""I6. Effects that happen twice, or not at all."""
+"""I6: effects that happen twice, or not at all."""
 
 from tests.check.breaches.breach import Breach, change, sql
-from tests.check.market import Market, acknowledge_early
+from tests.check.seeded_system import SeededSystem, acknowledge_early
 from tests.events.log import record
 
 
-async def acknowledged_early(market: Market) -> None:
-    await acknowledge_early(market)
+async def acknowledged_early(seeded: SeededSystem) -> None:
+    await acknowledge_early(seeded)
 
 
-async def tell_two_events_under_one_id(market: Market) -> None:
-    await record(market.rows, 1, 2, type="user.registered")
-    await market.rows.execute(
-        "update events.outbox set event_id = (select event_id from events.outbox where position is null limit 1)"
+async def append_two_events_with_one_id(seeded: SeededSystem) -> None:
+    await record(seeded.rows, 1, 2, type="user.registered")
+    await seeded.rows.execute(
+        "update events.outbox set event_id = (select event_id from events.outbox where position is"
+        " null limit 1)"
         " where position is null"
     )
 
@@ -33,5 +34,5 @@ BREACHES = [
         change("order", "updated_at = now()", "status = 'completed'", event="order.completed"),
         "has 2 events order.completed",
     ),
-    Breach("I6", "two events have one id", tell_two_events_under_one_id, "have the id"),
+    Breach("I6", "two events have one id", append_two_events_with_one_id, "have the id"),
 ]

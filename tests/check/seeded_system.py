@@ -1,4 +1,4 @@
-"""The market that the check is tried on, how it is built by real parts, and hands to break it with."""
+"""A system with orders in every state, built by real processes, and methods to break it."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -9,8 +9,7 @@ from uuid import UUID
 import httpx
 from redis.asyncio import Redis
 
-from backend.check import invariants
-from backend.check.invariants import Look
+from backend.check.invariants import Report, check_invariants
 from backend.events.stream import STREAM
 from backend.push.push_log import STATE
 from backend.push.push_log import STREAM as PUSH_LOG
@@ -26,33 +25,41 @@ AGE_SECONDS = 600
 AGE = f"interval '{AGE_SECONDS} seconds'"
 TICKETS = 12
 
-# Everything happened ten minutes ago.
+# Moves all times ten minutes into the past.
 AGED = (
     f"update tickets.tickets set created_at = created_at - {AGE}, updated_at = updated_at - {AGE}",
     f"update tickets.shows set created_at = created_at - {AGE}, updated_at = updated_at - {AGE}",
     f"update orders.orders set created_at = created_at - {AGE}, updated_at = updated_at - {AGE}",
-    f"update payments.payments set created_at = created_at - {AGE}, updated_at = updated_at - {AGE}",
-    f"update payments.webhook_events set received_at = received_at - {AGE}, handled_at = handled_at - {AGE}",
+    (
+        f"update payments.payments set created_at = created_at - {AGE}, updated_at = updated_at -"
+        f" {AGE}"
+    ),
+    (
+        f"update payments.webhook_events set received_at = received_at - {AGE}, handled_at ="
+        f" handled_at - {AGE}"
+    ),
     f"update events.outbox set occurred_at = occurred_at - {AGE}",
 )
 
 
-class Kept(NamedTuple):
-    """What is not in Postgres: Redis's keys as it dumps them, the push log's entries, and the ledger's folder."""
+class StoredState(NamedTuple):
+    """The state outside Postgres: dumps of Redis's keys, the push log's entries, and the ledger's
+    folder.
+    """
 
     keys: dict[bytes, bytes]
     push_log: list[tuple[bytes, dict[bytes, bytes]]]
     ledger: Path
 
     @classmethod
-    async def of(cls, redis: Redis, ledger: Path) -> "Kept":
+    async def of(cls, redis: Redis, ledger: Path) -> "StoredState":
         names = [STREAM.encode(), b"gittix:events:readers", STATE.encode()]
         return cls(
             {name: await redis.dump(name) for name in names}, await redis.xrange(PUSH_LOG), ledger
         )
 
     async def restore(self, redis: Redis) -> None:
-        """Put it back, the push log and its birth as old as the rest."""
+        """Restore the state, with the times of the push log ten minutes in the past."""
         await redis.flushall()
         for name, value in self.keys.items():
             await redis.restore(name, 0, value)
@@ -68,8 +75,8 @@ class Kept(NamedTuple):
         await redis.hset(STATE, mapping=older)  # type: ignore[misc]
 
 
-class Market:
-    """`rows` is the owner's connection, `stripe` a client of the sandbox with the merchant's key."""
+class SeededSystem:
+    """`rows` is the owner's connection, `stripe` a sandbox client with the merchant's key."""
 
     def __init__(self, system: System, rows: Any, stripe: httpx.AsyncClient) -> None:
         self.system = system
@@ -79,32 +86,32 @@ class Market:
 
     @classmethod
     @asynccontextmanager
-    async def opened(cls, system: System) -> AsyncIterator["Market"]:
+    async def opened(cls, system: System) -> AsyncIterator["SeededSystem"]:
         headers = {"Authorization": f"Bearer {STRIPE_KEY}"}
         async with httpx.AsyncClient(
             base_url=system.stripe_url, headers=headers, timeout=10, verify=PLAIN
         ) as http:
             yield cls(system, await system.connect(), http)
 
-    async def look(self) -> Look:
-        return await invariants.look(self.system.settings)
+    async def check(self) -> Report:
+        return await check_invariants(self.system.settings)
 
     async def broken(self) -> dict[str, list[str]]:
-        """The offenders of each invariant that has some."""
-        look = await self.look()
+        """Return the violations of each broken invariant."""
+        report = await self.check()
         return {
-            finding.invariant: finding.offenders for finding in look.findings if finding.offenders
+            result.invariant: result.violations for result in report.results if result.violations
         }
 
     async def order(self, status: str) -> UUID:
-        """One of the orders in this status."""
+        """Return the id of an order in this status."""
         found: UUID = await self.rows.fetchval(
             "select id from orders.orders where status = $1 order by id limit 1", status
         )
         return found
 
     async def intent(self, order_id: UUID, *, capture: bool = True, amount: int = 4725) -> str:
-        """Another intent for an order, by the merchant's key but past our code."""
+        """Create another intent for an order, with the merchant's key and without our code."""
         body = {
             "amount": str(amount),
             "currency": "eur",
@@ -128,7 +135,7 @@ class Market:
         return found
 
     async def change(self, noun: str, changes: str, where: str, *, event: str) -> None:
-        """Move one row of a noun and tell of it, as our code would, a moment ago."""
+        """Change one row and append its event, as our code does."""
         table = f"{noun}s.{noun}s"
         state = f"{noun}s.state(changed)" if noun != "payment" else "to_jsonb(changed)"
         done = await self.rows.execute(
@@ -149,7 +156,9 @@ class Market:
 
 
 async def build(system: System) -> None:
-    """Orders that were paid, refunded, declined, cancelled, expired, given back, and some that are still open."""
+    """Build orders that are paid, refunded, declined, cancelled, expired, returned, and some that
+    are open.
+    """
     async with AsyncExitStack() as stack:
         for part in ("stripe", "api", "relay"):
             await stack.enter_async_context(system.part(part))
@@ -196,7 +205,7 @@ async def _refund(shop: Shop, ticket: str) -> None:
 
 
 async def _capture_late(shop: Shop, ticket: str) -> Json:
-    """Money that was captured by hand for an order that expired: a worker gives it back."""
+    """Capture money for an expired order without our code; the worker refunds it."""
     late = await factories.order(shop.buyer, ticket)
     assert (await shop.pay(late, "pm_card_authenticationRequired")).status_code == 201
     await shop.stripe.authenticate(late["id"])
@@ -207,7 +216,9 @@ async def _capture_late(shop: Shop, ticket: str) -> Json:
 
 
 async def _is_at_rest(shop: Shop) -> bool:
-    """Everything is numbered, published, consumed, told and counted, and no webhook or due hold waits."""
+    """Return whether every event is published, consumed and notified, and no webhook or due hold
+    waits.
+    """
     redis = shop.system.redis()
     waiting = await shop.rows.fetchval(
         """
@@ -232,11 +243,11 @@ async def _is_at_rest(shop: Shop) -> bool:
     )
 
 
-async def acknowledge_early(market: Market) -> tuple[bytes, dict[bytes, bytes]]:
-    """A new event, acknowledged for a consumer that did nothing. Returns its entry."""
-    await record(market.rows, 1, type="order.expired")
-    await market.publish()
-    ((_, entries),) = await market.redis.xreadgroup(payments.CONSUMER, "hasty", {STREAM: ">"})
+async def acknowledge_early(seeded: SeededSystem) -> tuple[bytes, dict[bytes, bytes]]:
+    """Publish an event and acknowledge it without handling it. Returns its entry."""
+    await record(seeded.rows, 1, type="order.expired")
+    await seeded.publish()
+    ((_, entries),) = await seeded.redis.xreadgroup(payments.CONSUMER, "hasty", {STREAM: ">"})
     ((entry_id, fields),) = entries
-    await market.redis.xack(STREAM, payments.CONSUMER, entry_id)
+    await seeded.redis.xack(STREAM, payments.CONSUMER, entry_id)
     return entry_id, fields
