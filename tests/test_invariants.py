@@ -163,7 +163,7 @@ async def test_i7_what_a_client_heard_equals_a_fresh_read(shop: Shop) -> None:
     async with Watcher(
         host="127.0.0.1", port=system.ports["push"], key=PUSHER_KEY, channels=[channel, "shows"]
     ) as watcher:
-        await watcher.subscribed(channel, timeout=10)
+        await watcher.subscribed(channel, seconds=10)
         tickets = [await factories.ticket(shop.seller, show["id"]) for _ in range(4)]
         paid, cancelled, _ = [
             await factories.order(shop.buyer, ticket["id"]) for ticket in tickets[:3]

@@ -97,18 +97,18 @@ async def watching(system: System, person: Person, *channels: str) -> AsyncItera
         auth=Endpoint(f"{system.url}/api/push/auth", {"Authorization": f"Bearer {person.token}"}),
     ) as watcher:
         for name in names:
-            await watcher.subscribed(name, timeout=10)
+            await watcher.subscribed(name, seconds=10)
         yield watcher
 
 
 async def heard(watcher: Watcher, event: str, channel: str) -> Seen:
-    return await watcher.event(event, channel, timeout=10)
+    return await watcher.event(event, channel, seconds=10)
 
 
 async def heard_when(watcher: Watcher, event: str, right: Callable[[Json], bool]) -> Json:
     """The first such event, of those that nobody took, whose data is right."""
     while True:
-        seen = await watcher.event(event, timeout=10)
+        seen = await watcher.event(event, seconds=10)
         if right(seen.data):
             found: Json = seen.data
             return found

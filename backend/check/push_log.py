@@ -48,7 +48,7 @@ def messages(log: PushLog) -> list[Message]:
     return [
         Message(channel, message.event, msgspec.json.decode(message.data))
         for entry in log.entries
-        for channel, message, seq in reversed(list(entry.told()))
+        for channel, message, seq in reversed(list(entry.deliveries()))
         if seq is not None
     ]
 

@@ -1,7 +1,8 @@
-"""The HTTP API of Pusher Channels: trigger events, ask about channels, end a user's connections.
+"""The HTTP API of Pusher Channels: trigger events, query channels, terminate a user's connections.
 
-Whatever is triggered takes the one path over the log_reader, so all nodes see it; what is asked is answered from this
-node. Errors are plain text, as the server libraries show them to their callers.
+Triggered events are appended to the push log, so all nodes deliver them. Queries are answered from
+this node's state. Errors are plain text, since the server libraries pass the text on to their
+callers.
 """
 
 import hashlib
@@ -20,14 +21,14 @@ from starlette.routing import BaseRoute, Route
 from backend.push import protocol, signature
 from backend.push import push_log as pushlog
 from backend.push.gateway import Gateway
-from backend.push.log_reader import PushLogUnavailable
 from backend.push.protocol import Kind
 from backend.push.push_log import Message
+from backend.push.push_log_backend import PushLogUnavailable
 from backend.push.settings import GatewaySettings
 
 MAX_CHANNELS: Final = 100
 MAX_BATCH: Final = 10
-# Ten messages of 10 KB whose every byte is escaped as \u00xx would be 600 KB.
+# A batch of ten messages of 10 KB is 600 KB when every byte is escaped as \u00xx.
 MAX_BODY_BYTES: Final = 1_048_576
 CLOCK_SKEW_SECONDS: Final = 600
 
@@ -73,8 +74,8 @@ class Call:
     def json(self, shape: type[Any]) -> Any:
         try:
             return msgspec.json.decode(self.body, type=shape)
-        except (msgspec.MsgspecError, UnicodeError) as fault:
-            raise ApiError(400, f"malformed body: {fault}") from fault
+        except (msgspec.MsgspecError, UnicodeError) as error:
+            raise ApiError(400, f"malformed body: {error}") from error
 
 
 async def trigger(call: Call) -> Any:
@@ -115,7 +116,7 @@ async def channel(call: Call) -> Any:
 async def users(call: Call) -> Any:
     name = _channel_name(call.path["channel"])
     if protocol.kind_of(name) is not Kind.PRESENCE:
-        raise ApiError(400, "users are known of presence channels only")
+        raise ApiError(400, "only presence channels have users")
     found = call.gateway.registry.channel(name)
     return {"users": [{"id": user_id} for user_id in found.roster.user_ids()] if found else []}
 
@@ -132,7 +133,9 @@ Handler = Callable[[Call], Awaitable[Any]]
 
 
 def signed(handler: Handler) -> Callable[[Request], Awaitable[Response]]:
-    """The endpoint around a handler: the request's signature before, the library's idea of errors after."""
+    """Wrap a handler: verify the request's signature, and return errors in the format of Pusher's
+    libraries.
+    """
 
     async def endpoint(request: Request) -> Response:
         gateway: Gateway = request.state.gateway
@@ -159,7 +162,7 @@ def routes() -> list[BaseRoute]:
         Route("/apps/{app_id}/channels/{channel}", signed(channel), methods=["GET"]),
         Route("/apps/{app_id}/channels/{channel}/users", signed(users), methods=["GET"]),
         Route("/apps/{app_id}" + terminate, signed(terminate_connections), methods=["POST"]),
-        # The Python library leaves the app out of this one path; the key names it.
+        # In this path the Python library omits the app, which is known from the key.
         Route(terminate, signed(terminate_connections), methods=["POST"]),
     ]
 
@@ -197,7 +200,7 @@ def _check_signature(
 
 
 def _message(event: Event, settings: GatewaySettings) -> Message:
-    """What goes over the log_reader, once everything about the event is checked."""
+    """Validate an event and return its message. Raises ApiError."""
     targets = tuple(_channel_name(name) for name in event.targets())
     if not targets or len(targets) > MAX_CHANNELS:
         raise ApiError(400, f"between one and {MAX_CHANNELS} channels are needed")
@@ -213,7 +216,10 @@ def _message(event: Event, settings: GatewaySettings) -> Message:
 
 
 def _info(gateway: Gateway, name: str, info: str) -> dict[str, int]:
-    """The attributes asked for. One that doesn't apply to the channel is an error."""
+    """Return the requested attributes of a channel.
+
+    Raises ApiError for one that does not apply to it.
+    """
     found = gateway.registry.channel(name)
     presence = protocol.kind_of(name) is Kind.PRESENCE
     answer: dict[str, int] = {}
@@ -223,7 +229,7 @@ def _info(gateway: Gateway, name: str, info: str) -> dict[str, int]:
         elif attribute == "subscription_count" and not presence:
             answer[attribute] = len(found.subscribers) if found else 0
         else:
-            raise ApiError(400, f"{attribute} is not known of {name}")
+            raise ApiError(400, f"{name} has no {attribute}")
     return answer
 
 

@@ -1,4 +1,6 @@
-"""The push service as a Starlette app: the socket at /app/{key}, Pusher's HTTP API, health and metrics."""
+"""The push gateway as a Starlette app: the WebSocket at /app/{key}, Pusher's HTTP API, health,
+metrics.
+"""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,10 +16,10 @@ from backend.kernel import health
 from backend.kernel.supervisor import running
 from backend.push import api
 from backend.push.gateway import Gateway
-from backend.push.log_reader import CHANNEL, TASK, PushLogReader
+from backend.push.push_log_backend import CHANNEL, TASK, PushLogBackend
 from backend.push.settings import GatewaySettings
 
-# Clients wait while the reader does: it looks for a returning Redis once a second.
+# No message is delivered while Redis is down, so a failed reader is restarted within a second.
 MAX_DELAY_SECONDS: Final = 1.0
 
 
@@ -36,16 +38,16 @@ def build_gateway(settings: GatewaySettings) -> Starlette:
 
 
 @asynccontextmanager
-async def _lifespan(settings: GatewaySettings, app: Starlette) -> AsyncIterator[dict[str, Any]]:  # noqa: ARG001
-    log_reader = PushLogReader(settings.redis_url, timeout_seconds=settings.redis_timeout_seconds)
-    broadcast = Broadcast(backend=log_reader)
-    gateway = Gateway(settings, log_reader, broadcast)
+async def _lifespan(settings: GatewaySettings, _app: Starlette) -> AsyncIterator[dict[str, Any]]:
+    push_log = PushLogBackend(settings.redis_url, timeout_seconds=settings.redis_timeout_seconds)
+    broadcast = Broadcast(backend=push_log)
+    gateway = Gateway(settings, push_log, broadcast)
     async with (
         broadcast,
         broadcast.subscribe(CHANNEL) as subscription,
         running(
-            (TASK, log_reader.read),
-            ("push delivery", partial(gateway.deliver, subscription.get)),
+            (TASK, push_log.read),
+            ("push-delivery", partial(gateway.deliver, subscription.get)),
             max_delay=MAX_DELAY_SECONDS,
         ),
     ):

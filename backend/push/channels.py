@@ -1,8 +1,8 @@
-"""Who listens to which channel on this node: subscribers, presence members and subscription counts.
+"""The channels of this node: subscribers, presence members and subscription counts.
 
-Invariants: a channel is kept while it has a subscriber and no longer; a presence member is announced with a user's
-first subscription and its removal with the last one, neither to the mover. Rosters and counts are this node's own; the
-cluster-wide view will come over Redis behind this same interface.
+Invariants: a channel exists exactly while it has a subscriber. `member_added` is sent at a user's
+first subscription and `member_removed` after the last one ends, never to the user's own connection
+that caused it. Rosters and counts cover only this node.
 """
 
 import asyncio
@@ -18,12 +18,13 @@ from backend.push.protocol import Kind
 from backend.push.send_queue import Flusher, SendQueue, Socket
 from backend.push.settings import SLICE_BYTES
 
-# A count is told at once up to this many subscribers, above it at most once in the interval.
+# Up to this many subscribers a count is sent at once; above, at most once in the interval.
 COUNT_AT_ONCE: Final = 100
 COUNT_INTERVAL_SECONDS: Final = 5.0
 # 1,000 appends keep the loop for about 0.2 ms.
 SUBSCRIBERS_PER_TURN: Final = 1_000
-# What may be enqueued before the flusher gets its turn: enough to join frames into one write.
+# A broadcast waits for the flusher after so many deliveries: enough to join several frames into one
+# write.
 SLICE_DELIVERIES: Final = 5_000
 COUNTED_KINDS: Final = (Kind.PUBLIC, Kind.PRIVATE, Kind.ENCRYPTED)
 
@@ -35,19 +36,19 @@ class Member:
 
 
 class Subscriber(SendQueue):
-    """An send_queue with a name: what a channel holds of a connection."""
+    """A connection as channels see it: a send queue with a socket id."""
 
-    __slots__ = ("channels", "signed_in_as", "socket_id")
+    __slots__ = ("channels", "socket_id", "user_id")
 
     def __init__(self, socket_id: str, socket: Socket, flusher: Flusher) -> None:
         super().__init__(socket, flusher)
         self.socket_id = socket_id
         self.channels: set[str] = set()
-        self.signed_in_as: str | None = None
+        self.user_id: str | None = None
 
 
 class Roster:
-    """The members of a presence channel: each user once, however many of its connections are subscribed."""
+    """The members of a presence channel; a user with several connections is one member."""
 
     def __init__(self) -> None:
         self._members: dict[str, Member] = {}
@@ -60,12 +61,12 @@ class Roster:
         return user_id in self._members
 
     def join(self, member: Member) -> bool:
-        """Whether this is the user's first connection here."""
+        """Add a connection. Returns whether it is the user's first in this channel."""
         self._connections[member.user_id] = self._connections.get(member.user_id, 0) + 1
         return self._members.setdefault(member.user_id, member) is member
 
     def leave(self, user_id: str) -> bool:
-        """Whether this was the user's last connection here."""
+        """Remove a connection. Returns whether it was the user's last in this channel."""
         self._connections[user_id] -= 1
         if self._connections[user_id]:
             return False
@@ -86,10 +87,11 @@ class Channel:
     kind: Kind
     subscribers: dict[Subscriber, Member | None] = field(default_factory=dict)
     roster: Roster = field(default_factory=Roster)
-    # A tuple of the subscribers, remade after a change: a busy channel is read far more often than joined.
+    # The subscribers as a tuple, built again after a change: a busy channel has far more broadcasts
+    # than changes.
     snapshot: tuple[Subscriber, ...] | None = None
     count_timer: asyncio.TimerHandle | None = None
-    count_told_at: float = float("-inf")
+    count_sent_at: float = float("-inf")
 
     def listeners(self) -> tuple[Subscriber, ...]:
         if self.snapshot is None:
@@ -113,7 +115,10 @@ class ChannelRegistry:
         return (channel for name, channel in self._channels.items() if name.startswith(prefix))
 
     def subscribe(self, subscriber: Subscriber, name: str, member: Member | None = None) -> None:
-        """Add and answer `subscription_succeeded`; a second time only answers. A presence channel needs a member."""
+        """Subscribe and send `subscription_succeeded`. A repeated call only sends the reply again.
+
+        A presence channel needs a member.
+        """
         channel = self._channels.get(name) or self._channels.setdefault(
             name, Channel(name, protocol.kind_of(name))
         )
@@ -125,10 +130,12 @@ class ChannelRegistry:
             channel.snapshot = None
             subscriber.channels.add(name)
             SUBSCRIPTIONS.inc()
-        subscriber.send(protocol.subscription_succeeded(name, self._succeeded_with(channel)))
+        subscriber.send(protocol.subscription_succeeded(name, self._subscription_data(channel)))
         if joined and member is not None:
             added = {"user_id": member.user_id, "user_info": member.user_info}
-            self._tell(channel, "pusher_internal:member_added", added, exclude=subscriber)
+            self._send_to_subscribers(
+                channel, "pusher_internal:member_added", added, exclude=subscriber
+            )
         if fresh:
             self._count_changed(channel)
 
@@ -141,33 +148,37 @@ class ChannelRegistry:
         subscriber.channels.discard(name)
         SUBSCRIPTIONS.dec()
         if member is not None and channel.roster.leave(member.user_id):
-            self._tell(channel, "pusher_internal:member_removed", {"user_id": member.user_id})
+            self._send_to_subscribers(
+                channel, "pusher_internal:member_removed", {"user_id": member.user_id}
+            )
         if channel.subscribers:
             self._count_changed(channel)
         else:
-            self._forget(channel)
+            self._remove(channel)
 
     def leave(self, subscriber: Subscriber) -> None:
-        """Unsubscribe from everything: the connection is gone."""
+        """Unsubscribe a closed connection from all channels."""
         for name in list(subscriber.channels):
             self.unsubscribe(subscriber, name)
-        user_id = subscriber.signed_in_as
+        user_id = subscriber.user_id
         if user_id is not None:
             self._signed_in[user_id].discard(subscriber)
             if not self._signed_in[user_id]:
                 del self._signed_in[user_id]
 
     def member(self, subscriber: Subscriber, name: str) -> Member | None:
-        """As whom a subscriber is in a presence channel."""
+        """Return a subscriber's member in a presence channel, or None."""
         channel = self._channels.get(name)
         return channel.subscribers.get(subscriber) if channel else None
 
     def sign_in(self, subscriber: Subscriber, user_id: str) -> None:
-        subscriber.signed_in_as = user_id
+        subscriber.user_id = user_id
         self._signed_in.setdefault(user_id, set()).add(subscriber)
 
     def connections_of(self, user_id: str) -> tuple[Subscriber, ...]:
-        """The connections that are this user's: signed in, listening to its own channel, or present as it."""
+        """Return a user's connections: signed in, subscribed to the user's own channel, or present
+        as this user.
+        """
         found = set(self._signed_in.get(user_id, ()))
         own = self._channels.get(protocol.USER_CHANNEL_PREFIX + user_id)
         found |= own.subscribers.keys() if own else set()
@@ -181,10 +192,13 @@ class ChannelRegistry:
         return tuple(found)
 
     async def broadcast(self, name: str, frame: bytes, exclude: str | None = None) -> int:
-        """Hand one frame to all subscribers but the socket `exclude`; how many there were.
+        """Send one frame to all subscribers except the socket `exclude`.
 
-        Waits for the flusher when this and earlier broadcasts left a slice unwritten. Who subscribes while this waits
-        is not among them; the order of frames is the callers' order.
+        Returns the number of subscribers.
+
+        Waits for the flusher when this and earlier broadcasts left a full slice unwritten.
+        Connections that subscribe during the wait do not get the frame. Frames keep the order of
+        the calls.
         """
         channel = self._channels.get(name)
         listeners = channel.listeners() if channel else ()
@@ -200,11 +214,10 @@ class ChannelRegistry:
                     subscriber.send(frame)
         return len(listeners)
 
-    def _succeeded_with(self, channel: Channel) -> dict[str, Any]:
-        # The channel's top position will stand here for channels that can be resumed.
+    def _subscription_data(self, channel: Channel) -> dict[str, Any]:
         return channel.roster.as_presence() if channel.kind is Kind.PRESENCE else {}
 
-    def _tell(
+    def _send_to_subscribers(
         self, channel: Channel, event: str, content: Any, exclude: Subscriber | None = None
     ) -> None:
         frame = protocol.json_frame(event, content, channel.name)
@@ -217,16 +230,18 @@ class ChannelRegistry:
             return
         delay = 0.0
         if len(channel.subscribers) > COUNT_AT_ONCE:
-            delay = max(0.0, channel.count_told_at + COUNT_INTERVAL_SECONDS - self._loop.time())
-        channel.count_timer = self._loop.call_later(delay, self._tell_count, channel)
+            delay = max(0.0, channel.count_sent_at + COUNT_INTERVAL_SECONDS - self._loop.time())
+        channel.count_timer = self._loop.call_later(delay, self._send_count, channel)
 
-    def _tell_count(self, channel: Channel) -> None:
+    def _send_count(self, channel: Channel) -> None:
         channel.count_timer = None
-        channel.count_told_at = self._loop.time()
+        channel.count_sent_at = self._loop.time()
         count = len(channel.subscribers)
-        self._tell(channel, "pusher_internal:subscription_count", {"subscription_count": count})
+        self._send_to_subscribers(
+            channel, "pusher_internal:subscription_count", {"subscription_count": count}
+        )
 
-    def _forget(self, channel: Channel) -> None:
+    def _remove(self, channel: Channel) -> None:
         if channel.count_timer is not None:
             channel.count_timer.cancel()
         del self._channels[channel.name]

@@ -1,4 +1,4 @@
-"""The official `pusher` library, pointed at our gateway or at hosted Pusher by the same settings."""
+"""The official `pusher` library, configured for our gateway or for hosted Pusher."""
 
 import pusher
 
@@ -8,7 +8,7 @@ CALL_SECONDS = 5
 
 
 def pusher_client(settings: Settings) -> pusher.Pusher:
-    """A blocking client, to be used in a thread."""
+    """Return a blocking client, to be called in a thread."""
     return pusher.Pusher(
         app_id=settings.pusher_app_id,
         key=settings.pusher_key,

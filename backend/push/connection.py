@@ -1,6 +1,7 @@
-"""One client's connection: what it may send, what it is answered, and how it is found dead.
+"""One client's connection: handles the client's messages, and detects a dead client by pings.
 
-Everything here is in memory and answers at once, except a client event, which goes to all nodes over the log_reader.
+All state is in memory and each message is answered at once, except a client event, which is
+published through the push log.
 """
 
 import asyncio
@@ -12,9 +13,9 @@ import msgspec
 
 from backend.push import protocol, signature
 from backend.push.channels import ChannelRegistry, Member, Subscriber
-from backend.push.log_reader import PushLogUnavailable
 from backend.push.protocol import Close, Envelope, ErrorCode, Kind
 from backend.push.push_log import Message
+from backend.push.push_log_backend import PushLogUnavailable
 from backend.push.settings import GatewaySettings
 from backend.push.uvicorn_protocol import PushSocket
 
@@ -45,7 +46,7 @@ class Rate:
 
 
 class Connection(Subscriber):
-    """A subscriber that listens to its client."""
+    """A subscriber that handles its client's messages."""
 
     __slots__ = (
         "_client_events",
@@ -77,7 +78,7 @@ class Connection(Subscriber):
         now = self._loop.time()
         rate = settings.client_events_per_second
         self._client_events = Rate(rate, rate, now)
-        # A page that returns subscribes to all its channels at once.
+        # A page that reconnects subscribes to all its channels at once.
         self._messages = Rate(
             settings.messages_per_second,
             settings.messages_per_second + settings.max_channels_per_connection,
@@ -90,40 +91,44 @@ class Connection(Subscriber):
     def open(self) -> None:
         timeout = self._settings.activity_timeout_seconds
         self.send(protocol.connection_established(self.socket_id, timeout))
-        self._timer = self._loop.call_later(timeout, self._check_life)
+        self._timer = self._loop.call_later(timeout, self._check_liveness)
 
     def end(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
         self._registry.leave(self)
 
-    # Liveness. One timer a socket, set anew only when it fires: any byte from the client counts as life.
+    # Liveness: one timer for each socket, rescheduled only when it fires. Any byte from the client
+    # proves it alive.
 
-    def _check_life(self) -> None:
-        now, heard_at = self._loop.time(), self._socket.heard_at
-        if self._pinged_at is not None and heard_at < self._pinged_at:
+    def _check_liveness(self) -> None:
+        now, received_at = self._loop.time(), self._socket.received_at
+        if self._pinged_at is not None and received_at < self._pinged_at:
             self.close(Close.PONG_MISSING, "pong missing")
             return
-        due = heard_at + self._settings.activity_timeout_seconds
+        due = received_at + self._settings.activity_timeout_seconds
         self._pinged_at = None
         if due <= now:
             self.send(protocol.PING)
             self._pinged_at = now
             due = now + self._settings.pong_timeout_seconds
-        self._timer = self._loop.call_at(due, self._check_life)
+        self._timer = self._loop.call_at(due, self._check_liveness)
 
-    # What the client says.
+    # Messages of the client.
 
-    async def received(self, text: str) -> None:
-        """Handle one message. Nothing that a client sends raises."""
+    async def handle_message(self, text: str) -> None:
+        """Handle one message.
+
+        Never raises on client input: malformed messages are answered with `pusher:error`.
+        """
         if not self._messages.allows(self._loop.time()):
             self.close(Close.OVER_CAPACITY, "too many messages")
             return
         try:
             envelope = protocol.decode_envelope(text)
             await self._handle(envelope)
-        except (msgspec.MsgspecError, UnicodeError) as fault:
-            self.send(protocol.error(None, f"malformed message: {fault}"))
+        except (msgspec.MsgspecError, UnicodeError) as error:
+            self.send(protocol.error(None, f"malformed message: {error}"))
 
     async def _handle(self, envelope: Envelope) -> None:
         match envelope.event:
@@ -180,7 +185,9 @@ class Connection(Subscriber):
         )
 
     def _join(self, name: str, channel_data: str | None) -> None:
-        """Enter a presence channel as who `channel_data` says, or as the signed-in user without it."""
+        """Join a presence channel as the member in `channel_data`, or without it as the signed-in
+        user.
+        """
         member = self.user if channel_data is None else _member(channel_data)
         channel = self._registry.channel(name)
         if member is None:

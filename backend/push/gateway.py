@@ -1,7 +1,8 @@
-"""The gateway of one process: lets connections in, carries the log_reader to the registry, and drains before it stops.
+"""The gateway of one process: accepts connections, delivers the push log to them, and drains before
+it stops.
 
-Invariant: a client is never left open behind a hole. Whatever this node can't deliver to a client closes its socket
-with a code that makes it come back.
+Invariant: no connection stays open after a missed message. When this node cannot deliver a message
+to a client, it closes the socket with a code that makes the client reconnect.
 """
 
 import asyncio
@@ -22,16 +23,17 @@ from backend.kernel.health import Check, NotReady
 from backend.push import protocol
 from backend.push.channels import ChannelRegistry
 from backend.push.connection import Connection
-from backend.push.log_reader import CHANNEL, Batch, PushLogReader
 from backend.push.metrics import GAPS, LAG, OPENED, SOCKETS
 from backend.push.protocol import Close
 from backend.push.push_log import Entry, Message
+from backend.push.push_log_backend import CHANNEL, Batch, PushLogBackend
 from backend.push.settings import GatewaySettings
 from backend.push.uvicorn_protocol import EXTENSION, PushSocket
 
 DRAIN_STEP_SECONDS: Final = 0.05
 UNSUPPORTED_DATA: Final = 1003
-# A message costs a few microseconds and a few more for each channel that has listeners: sockets wait for so many at most.
+# Dispatching a message takes a few microseconds, and a few more for each channel with subscribers.
+# After so many messages the sockets get their turn.
 MESSAGES_PER_TURN: Final = 500
 
 log = structlog.get_logger()
@@ -39,18 +41,19 @@ log = structlog.get_logger()
 
 class Gateway:
     def __init__(
-        self, settings: GatewaySettings, log_reader: PushLogReader, broadcast: Broadcast
+        self, settings: GatewaySettings, push_log: PushLogBackend, broadcast: Broadcast
     ) -> None:
         self.settings = settings
-        self.log_reader = log_reader
+        self.push_log = push_log
         self._broadcast = broadcast
         self.registry = ChannelRegistry()
         self.draining = False
         self._connections: set[Connection] = set()
 
     async def serve(self, websocket: WebSocket) -> None:
-        """Serve one socket until it is gone."""
-        # Refused after the upgrade: pusher-js sees no code in an HTTP error and would try again for ever.
+        """Serve one socket until it is closed."""
+        # Accept before refusing: pusher-js gets no close code from an HTTP error and would retry
+        # forever.
         await websocket.accept()
         socket = self._socket(websocket)
         refusal = self._refusal(websocket)
@@ -65,44 +68,45 @@ class Gateway:
         OPENED.inc()
         try:
             connection.open()
-            await _listen(websocket, connection)
+            await _receive_messages(websocket, connection)
         finally:
             self._connections.discard(connection)
             SOCKETS.dec()
             connection.end()
 
     async def publish(self, *messages: Message) -> None:
-        """Publish messages to every gateway, at once or not at all. Raises PushLogUnavailable."""
+        """Publish all messages or none to every gateway. Raises PushLogUnavailable."""
         await self._broadcast.publish(CHANNEL, messages)
 
     async def deliver(self, next_event: Callable[[], Awaitable[Event]]) -> None:
-        """Deliver batches from broadcaster's subscription to the sockets, for ever."""
+        """Deliver batches from broadcaster's subscription to the sockets, forever."""
         while True:
             batch = await next_event()
             assert isinstance(batch, Batch), "the push log reader is broadcaster's only backend"
             try:
                 await self._deliver(batch)
             except Exception:
-                # The rest of the batch is lost to this node's clients, so they must not stay.
-                await self._send_away("delivery failed", 0)
+                # The rest of the batch is not delivered, so all clients of this node must
+                # reconnect.
+                await self._disconnect_all("delivery failed", 0)
                 raise
             finally:
                 batch.done()
 
     async def drain(self) -> None:
-        """Let nobody in any more and send everyone away, spread over the drain window.
+        """Refuse new connections and close all others, spread over the drain window.
 
-        pusher-js returns at once after 4200 and has no jitter of its own: the pace is ours to set.
+        pusher-js reconnects at once after 4200 and has no jitter, so the gateway sets the pace.
         """
         self.draining = True
-        await self._send_away("going away", self.settings.drain_seconds)
+        await self._disconnect_all("going away", self.settings.drain_seconds)
 
     def checks(self) -> Mapping[str, Check]:
-        """For /readyz: whether this node should get clients now."""
+        """Return the checks for /readyz: whether this node can accept clients."""
         return {
             "gateway.open": self._is_open,
             "gateway.redis": self._redis_answers,
-            "gateway.log_reader": self._is_read,
+            "gateway.push_log": self._is_read,
         }
 
     def terminate(self, user_id: str) -> None:
@@ -114,12 +118,12 @@ class Gateway:
             raise NotReady("draining")
 
     async def _redis_answers(self) -> None:
-        if not await self.log_reader.reachable():
+        if not await self.push_log.reachable():
             raise NotReady("redis does not answer")
 
     async def _is_read(self) -> None:
-        if not self.log_reader.alive:
-            raise NotReady("the log_reader is not being read")
+        if not self.push_log.is_current:
+            raise NotReady("the push log is not being read")
 
     def _refusal(self, websocket: WebSocket) -> Close | None:
         if websocket.path_params.get("key") != self.settings.key:
@@ -127,10 +131,10 @@ class Gateway:
         refusal = protocol.handshake_refusal(websocket.query_params.get("protocol"))
         if refusal is not None:
             return refusal
-        # Without a position in the log, what is published now might never reach this client.
+        # Without a position in the log, this client could miss messages that are published now.
         full = len(self._connections) >= self.settings.max_connections
         return (
-            Close.OVER_CAPACITY if full or self.draining or not self.log_reader.positioned else None
+            Close.OVER_CAPACITY if full or self.draining or not self.push_log.has_position else None
         )
 
     def _socket(self, websocket: WebSocket) -> PushSocket:
@@ -142,8 +146,8 @@ class Gateway:
     async def _deliver(self, batch: Batch) -> None:
         if batch.gap:
             GAPS.inc()
-            log.error("log_reader trimmed before it was read", entry=batch.entries[0].id)
-            await self._send_away("messages were missed", self.settings.gap_seconds)
+            log.error("push log trimmed before it was read", entry=batch.entries[0].id)
+            await self._disconnect_all("messages were missed", self.settings.gap_seconds)
         since_turn = 0
         for entry in batch.entries:
             await self._dispatch(entry)
@@ -159,20 +163,20 @@ class Gateway:
         for message in entry.messages:
             if message.terminated_user is not None:
                 self.terminate(message.terminated_user)
-        is_looked_at = log.is_enabled_for(logging.DEBUG)
-        for name, message, seq in entry.told():
+        is_debug = log.is_enabled_for(logging.DEBUG)
+        for name, message, seq in entry.deliveries():
             if self.registry.channel(name) is not None:
-                data = entry.data_of(message, seq)
+                data = entry.numbered_data(message, seq)
                 frame = protocol.frame(message.event, data, name, message.user_id)
                 listeners = await self.registry.broadcast(name, frame, message.excluded)
-                if is_looked_at:
-                    _say(message, name, listeners)
+                if is_debug:
+                    _log_delivery(message, name, listeners)
         for message in entry.messages if tracing.enabled() else ():
             if message.correlation_id is not None:
                 appended_at = entry.appended_ms / 1_000
                 tracing.passed("gateway " + message.event, message.correlation_id, appended_at)
 
-    async def _send_away(self, reason: str, window_seconds: float) -> None:
+    async def _disconnect_all(self, reason: str, window_seconds: float) -> None:
         leaving = list(self._connections)
         random.shuffle(leaving)
         steps = max(1, int(window_seconds / DRAIN_STEP_SECONDS))
@@ -184,7 +188,7 @@ class Gateway:
                 await asyncio.sleep(window_seconds / steps)
 
 
-def _say(message: Message, channel: str, listeners: int) -> None:
+def _log_delivery(message: Message, channel: str, listeners: int) -> None:
     log.debug(
         "message delivered",
         event_name=message.event,
@@ -194,15 +198,18 @@ def _say(message: Message, channel: str, listeners: int) -> None:
     )
 
 
-async def _listen(websocket: WebSocket, connection: Connection) -> None:
+async def _receive_messages(websocket: WebSocket, connection: Connection) -> None:
     while (message := await websocket.receive())["type"] == "websocket.receive":
         text = message.get("text")
         if text is None:
             connection.close(UNSUPPORTED_DATA, "text only")
             return
-        await connection.received(text)
+        await connection.handle_message(text)
 
 
 def _new_socket_id() -> str:
-    """Two numbers, as clients check; unguessable, since it is what an authorization is bound to."""
+    """Return two numbers joined by a dot, the format that clients check.
+
+    They are unguessable, since an authorization is bound to the socket id.
+    """
     return f"{secrets.randbelow(10**10)}.{secrets.randbelow(10**10)}"

@@ -1,4 +1,4 @@
-"""What the gateway tells Prometheus."""
+"""The gateway's Prometheus metrics."""
 
 from typing import Final
 
@@ -8,8 +8,8 @@ SOCKETS: Final = Gauge("gittix_push_sockets", "Open sockets")
 SUBSCRIPTIONS: Final = Gauge(
     "gittix_push_subscriptions", "Subscriptions of open sockets to channels"
 )
-FRAMES: Final = Counter("gittix_push_frames", "Frames handed to sockets")
-OPENED: Final = Counter("gittix_push_opened", "Sockets let in")
+FRAMES: Final = Counter("gittix_push_frames", "Frames written to sockets")
+OPENED: Final = Counter("gittix_push_opened", "Sockets accepted")
 CLOSES: Final = Counter(
     "gittix_push_closes", "Sockets that this node closed or refused", ["code", "reason"]
 )
@@ -19,6 +19,6 @@ GAPS: Final = Counter(
 MALFORMED: Final = Counter("gittix_push_log_malformed", "Push log entries that could not be read")
 LAG: Final = Histogram(
     "gittix_push_lag_seconds",
-    "From the append to the log_reader, on Redis's clock, to the write to sockets",
+    "Time from the append to the push log (Redis's clock) to the write to sockets",
     buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60),
 )

@@ -1,7 +1,8 @@
-"""The words of the Pusher Channels protocol 7: codes, channel names, envelopes and frames. Pure.
+"""The Pusher Channels protocol 7: close codes, channel names, envelopes and frames, as pure
+functions.
 
-A frame is the whole WebSocket frame as a server sends it, so that one message is encoded once however many sockets it
-goes to. `data` travels double-encoded: a JSON string that holds JSON.
+A frame is a complete WebSocket frame of a server, so a message is encoded once for all its sockets.
+`data` is encoded twice: a JSON string that contains JSON.
 """
 
 import re
@@ -22,7 +23,13 @@ T = TypeVar("T")
 
 
 class Close(IntEnum):
-    """40xx: never come back; 41xx: after a second; 42xx: at once. 43xx only inside `pusher:error`."""
+    """Close codes.
+
+    After 40xx a client must not reconnect, after 41xx it waits a second, after 42xx it reconnects
+    at once.
+
+    43xx codes appear only inside `pusher:error`.
+    """
 
     UNKNOWN_APP = 4001
     WRONG_PATH = 4005
@@ -41,7 +48,7 @@ class ErrorCode(IntEnum):
     CLIENT_EVENT_REFUSED = 4301
 
 
-# What is sent to one user, and may be heard by that user alone.
+# The prefix of channels that only one user may subscribe to.
 USER_CHANNEL_PREFIX: Final = "private-user-"
 
 
@@ -54,7 +61,7 @@ class Kind(Enum):
 
 
 class Envelope(msgspec.Struct):
-    """What a client sends. `data` may be an object or a string that holds one."""
+    """A client's message. `data` is an object, or a string that contains one as JSON."""
 
     event: str
     channel: str | None = None
@@ -91,12 +98,15 @@ encode: Final = msgspec.json.encode
 
 
 def decode_data(raw: msgspec.Raw, shape: type[T]) -> T:
-    """Read an envelope's data, an object or a string that holds one. Raises msgspec.MsgspecError."""
+    """Decode an envelope's data, an object or a string that contains one.
+
+    Raises msgspec.MsgspecError.
+    """
     return msgspec.json.decode(wire_data(raw), type=shape)
 
 
 def wire_data(raw: msgspec.Raw) -> str:
-    """An envelope's data as text: a string stays itself, anything else stays its JSON."""
+    """Return an envelope's data as text: the value of a string, or the JSON of anything else."""
     text = bytes(raw).decode()
     return msgspec.json.decode(text, type=str) if text.startswith('"') else text
 
@@ -126,7 +136,7 @@ def is_socket_id(text: str) -> bool:
 
 
 def handshake_refusal(version: str | None) -> Close | None:
-    """Why a client that names this protocol version can't be served, if it can't."""
+    """Return the close code for an unsupported protocol version, or None for a supported one."""
     if not version:
         return Close.NO_PROTOCOL
     if not (version.isascii() and version.isdigit()) or len(version) > 4:
@@ -135,7 +145,10 @@ def handshake_refusal(version: str | None) -> Close | None:
 
 
 def frame(event: str, data: str, channel: str | None = None, user_id: str | None = None) -> bytes:
-    """One unmasked text frame; `data` is the string that the client gets, JSON inside or not."""
+    """Return one unmasked text frame.
+
+    `data` is passed to the client as a string, which may contain JSON.
+    """
     envelope: dict[str, str] = {"event": event}
     if channel is not None:
         envelope["channel"] = channel
@@ -150,7 +163,7 @@ def json_frame(event: str, data: Any, channel: str | None = None) -> bytes:
 
 
 def connection_established(socket_id: str, activity_timeout_seconds: float) -> bytes:
-    # pusher-js throws without a timeout above zero.
+    # pusher-js throws an error when the timeout is not above zero.
     timeout = max(1, round(activity_timeout_seconds))
     return json_frame(
         "pusher:connection_established", {"socket_id": socket_id, "activity_timeout": timeout}
@@ -172,7 +185,7 @@ def error(code: int | None, message: str, channel: str | None = None) -> bytes:
 
 
 def object_frame(event: str, data: Any, channel: str | None = None) -> bytes:
-    """A frame whose data is an object: what clients expect of errors, and of nothing else."""
+    """Return a frame with an object as its data; clients expect this of errors only."""
     envelope = {"event": event, "data": data} | (
         {"channel": channel} if channel is not None else {}
     )

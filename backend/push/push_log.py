@@ -1,14 +1,15 @@
 """The push log in Redis: its keys, its entries and the scripts that append to it.
 
-`gittix:push` is one stream that every gateway reads. It is a broadcast log, not a store: a gateway reads it within
-milliseconds and after an outage of its own or of Redis within seconds, so it is cut at a minute of age and, against
-a flood, at about 100,000 messages; a reader that was away for longer sees the jump in `n` and sends its clients back to
-resume.
+`gittix:push` is one stream that every gateway reads. It is a broadcast log, not a store: a gateway
+reads an entry within milliseconds, and within seconds after an outage. So the stream is trimmed to
+one minute, and under load to about 100,000 messages. A gateway that was away for longer detects the
+jump in `n` and makes its clients reconnect.
 
-An entry is what one call appended, however many messages: Redis carries them packed and does not look into them. Its `n`
-is how many messages were ever appended, up to its last; `gittix:push:state` holds that counter, when the log was born,
-and what the notifier has published. The numbers within channels stand in one hash for each epoch and day, so that
-a call reads and writes all of its channels' at once, and those that fell silent are forgotten.
+An entry has the messages of one call, packed, so Redis does not parse them. Its `n` is the number
+of messages ever appended, up to its last one. `gittix:push:state` holds that counter, the time of
+the log's creation (`born`), and the notifier's progress. The sequence numbers of channels are in
+one hash for each epoch and day: one call reads and writes those of all its channels together, and
+hashes of channels without messages expire.
 """
 
 import re
@@ -26,17 +27,18 @@ STATE: Final = "gittix:push:state"
 SEQS_PREFIX: Final = "gittix:push:seqs:"
 ONCE_PREFIX: Final = "gittix:push:once:"
 RETENTION_MS: Final = 60_000
-# A channel's number outlives every client that could still ask for what it missed: it is found on its day and the next.
+# A channel's sequence number is kept for its day and the next, longer than any client can resume.
 DAY_SECONDS: Final = 86_400
-# A mark outlives every copy of what it stands for.
+# A mark is kept longer than any copy of its event.
 ONCE_SECONDS: Final = 14 * 86_400
-# In messages. A flood is cut by tenths of this: no less is kept, and hardly more than a tenth more.
+# In messages. Under load the log is trimmed in steps of a tenth: it keeps at least this many, and
+# about a tenth more.
 MAX_LENGTH: Final = 100_000
-# Appends beyond this wait for a connection: Redis runs one script at a time anyway.
+# Further appends wait for a connection, since Redis runs one script at a time.
 MAX_CONNECTIONS: Final = 16
 
-# Entry fields: n, m(essages), and s(tamps) if they are numbered: the epoch, and then their numbers within each of their
-# channels, in order. Both are MessagePack.
+# Entry fields: n, m (messages), and for numbered messages s (stamps): the epoch, then each
+# message's number in each of its channels, in order. Both m and s are MessagePack.
 _APPEND: Final = f"""
 local stream, state = KEYS[1], KEYS[2]
 local time = redis.call('TIME')
@@ -45,8 +47,9 @@ local function text(number) return string.format('%.0f', number) end
 redis.call('HSETNX', state, 'born', time[1] .. string.format('%06d', time[2]) .. '000')
 local n = tonumber(redis.call('HGET', state, 'n') or 0)
 
--- Where each tenth of a flood begins is noted, over the note of the one that goes: only entries can be counted, not messages.
-local function cut_flood(before, id)
+-- XTRIM counts entries, not messages. So the id at the start of each tenth of MAX_LENGTH is noted,
+-- and when the note of an old tenth is replaced, the stream is trimmed up to it.
+local function trim_by_length(before, id)
   local tenth = math.floor(n / {MAX_LENGTH // 10})
   if tenth == math.floor(before / {MAX_LENGTH // 10}) then return end
   local note = 'tenth' .. tenth % 10
@@ -60,15 +63,15 @@ local function append(count, messages, ...)
   local id = redis.call('XADD', stream, '*', 'n', text(n), 'm', messages, ...)
   redis.call('HSET', state, 'n', text(n))
   redis.call('XTRIM', stream, 'MINID', '~', text(now - {RETENTION_MS}))
-  cut_flood(before, id)
+  trim_by_length(before, id)
 end
 """
 
-# ARGV: how many messages, and the messages.
+# ARGV: the number of messages, and the messages.
 APPEND: Final = _APPEND + "append(ARGV[1], ARGV[2])"
 
-# Messages come with the channels of all of them in one list. A smaller count than expected means that Redis lost its tail:
-# seqs would repeat, so a new epoch begins first.
+# The channels of all messages are passed in one list. A smaller count than expected means that
+# Redis lost its tail. Sequence numbers would repeat then, so a new epoch begins first.
 _NUMBERED: Final = (
     _APPEND
     + f"""
@@ -84,7 +87,8 @@ end
 local function seqs_of(days_ago)
   return '{SEQS_PREFIX}' .. text(epoch) .. ':' .. math.floor(time[1] / {DAY_SECONDS}) - days_ago
 end
--- One that is forgotten, or new, starts at n: no seq of it in this epoch can have been as high.
+-- A channel whose number expired, or a new one, starts at n: no number of it in this epoch is
+-- higher.
 local function read_seqs(channels)
   local seqs, wanted = {{}}, {{}}
   for _, channel in ipairs(channels) do
@@ -112,7 +116,7 @@ local function save_seqs(seqs)
   redis.call('HSET', today, unpack(written))
   redis.call('EXPIRE', today, {2 * DAY_SECONDS})
 end
-local function tell(count, channels, messages)
+local function publish(count, channels, messages)
   begin_epoch(tonumber(ARGV[1]), tonumber(ARGV[2]))
   if count > 0 then
     local seqs, stamps = read_seqs(channels), {{epoch}}
@@ -124,32 +128,37 @@ local function tell(count, channels, messages)
     append(count, messages, 's', cmsgpack.pack(stamps))
     appended = appended + count
   end
-  redis.call('HSET', state, 'epoch', text(epoch), 'appended', text(appended), 'position', text(recorded))
+  redis.call(
+    'HSET', state,
+    'epoch', text(epoch), 'appended', text(appended), 'position', text(recorded)
+  )
 end
 """
 )
 
-# KEYS: stream, state. ARGV: expected appended, lowest epoch, how many messages, their channels, the messages; the first
-# and the last of their positions. Beside one that is published already nothing is appended: the caller leaves it out.
+# KEYS: stream, state. ARGV: expected appended, lowest epoch, the number of messages, their
+# channels, the messages, the first and the last position. Nothing is appended when the first
+# position is published already: the caller then repeats the call without the published positions.
 PUBLISH: Final = (
     _NUMBERED
     + """
 if tonumber(ARGV[6]) > recorded then
   recorded = tonumber(ARGV[7])
-  tell(tonumber(ARGV[3]), cmsgpack.unpack(ARGV[4]), ARGV[5])
+  publish(tonumber(ARGV[3]), cmsgpack.unpack(ARGV[4]), ARGV[5])
 end
 return {epoch, appended, recorded}
 """
 )
 
-# KEYS: stream, state, the mark. ARGV: as above, but instead of positions the seconds to keep the mark.
-# After a lost tail nobody can tell whether the mark was lost with it: nothing is appended, and the last number is 0.
+# KEYS: stream, state, the mark. ARGV: as above, with the seconds to keep the mark instead of the
+# positions. When Redis lost its tail, the mark may be lost as well: nothing is appended, and the
+# last number returned is 0.
 PUBLISH_ONCE: Final = (
     _NUMBERED
     + """
 if appended < tonumber(ARGV[1]) then return {epoch, appended, recorded, 0} end
 if redis.call('SET', KEYS[3], '1', 'NX', 'EX', ARGV[6]) then
-  tell(tonumber(ARGV[3]), cmsgpack.unpack(ARGV[4]), ARGV[5])
+  publish(tonumber(ARGV[3]), cmsgpack.unpack(ARGV[4]), ARGV[5])
 end
 return {epoch, appended, recorded, 1}
 """
@@ -157,11 +166,11 @@ return {epoch, appended, recorded, 1}
 
 
 class Message(msgspec.Struct, frozen=True, array_like=True):
-    """One event for some channels, to each of which it is a message of its own, with its number there if it is numbered.
+    """One event for one or more channels. A numbered message has its own number in each of them.
 
-    `data` is JSON, or whatever who triggers it over HTTP means by it. With a key it is state: the highest version of
-    the key replaces the others. No client is told the correlation id. One that terminates a user's connections is for no
-    channel.
+    `data` is JSON from the notifier, or any text from the HTTP API. With a `key` the data is state:
+    the highest version of the key replaces older ones. The correlation id is not sent to clients. A
+    message with `terminated_user` has no channels and closes that user's connections.
     """
 
     channels: tuple[str, ...]
@@ -176,22 +185,29 @@ class Message(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """What one call appended. `number` is its last message's; `stamps` are the epoch and the numbers within channels."""
+    """The messages of one call.
+
+    `number` is that of the last message; `stamps` are the epoch and the numbers in channels.
+    """
 
     id: str
     number: int
     messages: list[Message]
     stamps: list[int]
 
-    def told(self) -> Iterator[tuple[str, Message, int | None]]:
-        """What each channel is told, in order: the channel, the message, and its number there if it is numbered."""
+    def deliveries(self) -> Iterator[tuple[str, Message, int | None]]:
+        """Yield each channel with its message and, for a numbered message, its number in the
+        channel, in order.
+        """
         seqs = iter(self.stamps[1:])
         for message in self.messages:
             for channel in message.channels:
                 yield channel, message, next(seqs, None)
 
-    def data_of(self, message: Message, seq: int | None) -> str:
-        """The data as a channel is told it: what is numbered says its number there, before the rest."""
+    def numbered_data(self, message: Message, seq: int | None) -> str:
+        """Return the data for one channel: a numbered message starts with its epoch and its number
+        there.
+        """
         if seq is None:
             return message.data
         comma = "" if message.data == "{}" else ","
@@ -208,9 +224,9 @@ _decode_stamps: Final = msgspec.msgpack.Decoder(list[int]).decode
 
 
 def read_entry(id: bytes, fields: Mapping[bytes, bytes]) -> Entry:
-    """Raises ValueError for what no appender of ours writes."""
+    """Return the entry of a stream entry's fields. Raises ValueError if they are malformed."""
     if not {b"n", b"m"} <= fields.keys():
-        raise ValueError(f"no entry of the push log has these fields: {fields.keys()}")
+        raise ValueError(f"these are not the fields of a push log entry: {fields.keys()}")
     stamps = fields.get(b"s")
     return Entry(
         id=id.decode(),
@@ -236,7 +252,7 @@ def _parts(id: str) -> tuple[int, int]:
 
 
 def connect(url: str, *, timeout_seconds: float) -> Redis:
-    """A client that never repeats a command by itself: an append that timed out may have happened."""
+    """Return a client without retries: an append that timed out may have happened."""
     pool = BlockingConnectionPool.from_url(
         url,
         max_connections=MAX_CONNECTIONS,

@@ -1,7 +1,8 @@
-"""Who may listen where: the routes that Pusher clients ask before they subscribe or sign in.
+"""The routes that authorize Pusher clients to subscribe to a channel or to sign in.
 
-The gateway only checks signatures; this is where they are given. A refusal is an HTTP 403 here, since pusher-js can't
-try a channel again on the same connection after a refusal on the wire.
+These routes sign; the gateway only verifies the signatures. A refusal is an HTTP 403 from these
+routes, since pusher-js cannot retry a channel on the same connection after a refusal by the
+gateway.
 """
 
 import re
@@ -33,7 +34,7 @@ PRESENCE = re.compile(f"presence-show-{UUID_TEXT}")
 
 
 class ChannelForm(msgspec.Struct, frozen=True):
-    """What pusher-js posts, form-encoded."""
+    """The form that pusher-js posts."""
 
     socket_id: Annotated[str, Meta(max_length=100)]
     channel_name: Annotated[str, Meta(max_length=200)]
@@ -54,7 +55,7 @@ class UserAuth(msgspec.Struct, frozen=True):
 
 
 class PushConfig(msgspec.Struct, frozen=True):
-    """What a Pusher client needs to connect."""
+    """The settings that a Pusher client needs to connect."""
 
     key: str
     host: str
@@ -75,13 +76,13 @@ class PushState(NamedTuple):
 
 @describe(tag="push", form=ChannelForm, ok=ChannelAuth, refusals=(403,))
 async def authorize_channel(request: Request) -> Response:
-    """Authorize a subscription to a channel that is yours to hear."""
-    listener = principal.require(request)
+    """Authorize a subscription to a private or presence channel of the caller."""
+    user = principal.require(request)
     form = await _read_form(request, ChannelForm)
     _check_socket(form.socket_id)
     if not is_channel_name(form.channel_name):
         raise Invalid("not a channel name", code="bad_channel_name")
-    channel_data = _channel_data(listener, form.channel_name)
+    channel_data = _channel_data(user, form.channel_name)
     state = _state(request)
     signature = sign(state.secret, channel_text(form.socket_id, form.channel_name, channel_data))
     return reply(ChannelAuth(f"{state.key}:{signature}", channel_data))
@@ -89,7 +90,7 @@ async def authorize_channel(request: Request) -> Response:
 
 @describe(tag="push", form=UserForm, ok=UserAuth)
 async def authorize_user(request: Request) -> Response:
-    """Sign a connection in as you."""
+    """Sign in a connection as the caller."""
     user = principal.require(request)
     form = await _read_form(request, UserForm)
     _check_socket(form.socket_id)
@@ -104,7 +105,7 @@ async def authorize_user(request: Request) -> Response:
 
 @describe(tag="push", public=True, ok=PushConfig)
 async def config(request: Request) -> Response:
-    """Where and how a Pusher client connects."""
+    """Return the settings of Pusher clients."""
     return reply(_state(request).config)
 
 
@@ -123,12 +124,15 @@ def component(settings: Settings) -> Component:
     return Component("push", routes, lifespan)
 
 
-def _channel_data(listener: Principal, channel: str) -> str | None:
-    """The presence data of a channel that this user may hear, None for a private one. Raises ChannelForbidden."""
-    if channel == USER_CHANNEL_PREFIX + str(listener.user_id):
+def _channel_data(user: Principal, channel: str) -> str | None:
+    """Return the user's presence data for a channel, or None for a private channel.
+
+    Raises ChannelForbidden.
+    """
+    if channel == USER_CHANNEL_PREFIX + str(user.user_id):
         return None
     if PRESENCE.fullmatch(channel):
-        return _json({"user_id": str(listener.user_id), "user_info": {"name": listener.name}})
+        return _json({"user_id": str(user.user_id), "user_info": {"name": user.name}})
     raise ChannelForbidden("this channel is not yours")
 
 

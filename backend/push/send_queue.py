@@ -1,7 +1,9 @@
-"""What leaves for one socket, and the flusher that writes what a tick produced for it as one write.
+"""The send queue of a socket, and the flusher that joins the frames of one loop iteration into one
+write.
 
-`SendQueue.send` costs an append; the write happens once the callbacks of this tick are done. A fan-out that enqueues in
-slices waits on `Flusher.drained` between them, so what waits here for a socket stays near one slice.
+`SendQueue.send` only appends; the flusher writes after the callbacks of this loop iteration. A
+broadcast enqueues in slices and waits for `Flusher.drained` between them, so a queue holds about
+one slice at most.
 """
 
 import asyncio
@@ -10,7 +12,7 @@ from typing import Final, Protocol
 
 from backend.push.metrics import FRAMES
 
-# 500 writes of 4 µs keep the loop for 2 ms.
+# 500 writes of 4 µs keep the event loop for 2 ms.
 SOCKETS_PER_TURN: Final = 500
 
 
@@ -21,7 +23,9 @@ class Socket(Protocol):
 
 
 class Flusher:
-    """Writes the outlets that have something to send, a bounded number of them a turn of the loop."""
+    """Writes the send queues that have frames, at most SOCKETS_PER_TURN in each iteration of the
+    event loop.
+    """
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -38,12 +42,12 @@ class Flusher:
             self._loop.call_soon(self._flush)
 
     async def drained(self) -> None:
-        """Return when everything added so far is written; always lets the loop turn once."""
+        """Wait until everything added so far is written. Always yields to the event loop once."""
         await asyncio.sleep(0)
         await self._drained.wait()
 
     def _flush(self) -> None:
-        # One count a turn: a counter's lock costs a tenth of a write.
+        # Count once for all sockets: the counter's lock costs a tenth of a write.
         FRAMES.inc(
             sum(
                 self._waiting.popleft().flush()
@@ -58,7 +62,7 @@ class Flusher:
 
 
 class SendQueue:
-    """The frames that wait for one socket in this tick, in order."""
+    """The frames that wait for one socket, in order."""
 
     __slots__ = ("_flusher", "_frames", "socket")
 
@@ -73,16 +77,18 @@ class SendQueue:
         self._frames.append(frame)
 
     def flush(self) -> int:
-        """Write what waits; how many frames the socket took."""
+        """Write the waiting frames. Returns the number that the socket accepted."""
         frames = self._frames
         if not frames:
             return 0
         self._frames = []
-        # Alone, the frame's own bytes go out: the same object to every socket.
+        # A single frame is written without a copy: all sockets share the same bytes object.
         taken = self.socket.write(frames[0] if len(frames) == 1 else b"".join(frames))
         return len(frames) if taken else 0
 
     def close(self, code: int, reason: str = "") -> None:
-        """Write what waits, then close: an error that explains the code must come before it."""
+        """Write the waiting frames, then close: the `pusher:error` that explains the code must come
+        first.
+        """
         FRAMES.inc(self.flush())
         self.socket.close(code, reason)

@@ -1,4 +1,6 @@
-"""How uvicorn serves the gateway: our socket class, no compression, and a drain before everything is closed."""
+"""Serves the gateway by uvicorn: with our socket class, without compression, with a drain before
+shutdown.
+"""
 
 import uvicorn
 from starlette.applications import Starlette
@@ -8,12 +10,17 @@ from backend.push.gateway import Gateway
 from backend.push.settings import GatewaySettings
 from backend.push.uvicorn_protocol import PushSocket
 
-# After the drain only HTTP requests and a few stubborn sockets are left.
+# After the drain, only HTTP requests and a few sockets with an unfinished closing handshake are
+# left.
 STOP_SECONDS = 5
 
 
 def uvicorn_config(app: Starlette, host: str, port: int) -> uvicorn.Config:
-    """Pings are the protocol's own; compression would need a frame a socket, and cost more than it saves here."""
+    """Return uvicorn's configuration.
+
+    Pings are off, since Pusher's protocol has its own. Compression is off, since it needs a
+    separate frame for each socket and costs more than it saves.
+    """
     settings: GatewaySettings = app.state.settings
     return configured(
         app,
@@ -29,7 +36,7 @@ def uvicorn_config(app: Starlette, host: str, port: int) -> uvicorn.Config:
 
 
 class GatewayServer(Server):
-    """uvicorn says 1012 to everybody at once; here they have left before, one after the other."""
+    """Drains the gateway before uvicorn closes all remaining sockets at once with 1012."""
 
     async def leave(self) -> None:
         await super().leave()

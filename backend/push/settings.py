@@ -1,9 +1,10 @@
-"""What the gateway needs to know, and every bound that it holds. Times in seconds, sizes in bytes."""
+"""The gateway's settings and bounds. Times are in seconds, sizes in bytes."""
 
 from dataclasses import dataclass
 from typing import Final
 
-# What one tick may produce for a socket; a limit that it alone could pass would close quick readers.
+# The most bytes that one loop iteration enqueues for a socket. The buffer limit must be higher,
+# else it would close sockets that read fast enough.
 SLICE_BYTES: Final = 131_072
 
 
@@ -19,16 +20,18 @@ class GatewaySettings:
     max_channels_per_connection: int = 500
     client_events_per_second: int = 10
     messages_per_second: int = 100
-    # All that may wait for one socket: several slices.
+    # The most bytes that may wait for one socket: several slices.
     send_buffer_limit_bytes: int = 1_048_576
     max_connections: int = 50_000
-    # Protocol limits of hosted Pusher: a roster is sent whole to everyone who joins.
+    # Limits of hosted Pusher: each new member gets the complete roster.
     max_presence_members: int = 100
     max_presence_member_bytes: int = 1_024
-    # How long a closed socket may take to read what was written to it before it is cut.
+    # After the close frame, a client has this long to read the remaining bytes before the transport
+    # is aborted.
     close_timeout_seconds: float = 5.0
     drain_seconds: float = 2.0
-    # Clients behind a hole must not wait as long as those of a planned end.
+    # After missed messages, all clients are disconnected within this time; it may be shorter than a
+    # planned drain.
     gap_seconds: float = 2.0
     redis_timeout_seconds: float = 2.0
 
@@ -40,5 +43,7 @@ class GatewaySettings:
 
     @property
     def max_frame_bytes(self) -> int:
-        """A message may double when its quotes are escaped inside the envelope's string."""
+        """The largest accepted frame: escaping quotes in the envelope's string may double a
+        message.
+        """
         return 2 * self.max_message_bytes + 4_096

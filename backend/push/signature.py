@@ -1,7 +1,8 @@
-"""The HMAC-SHA256 signatures of the Pusher protocol: what is signed, and a comparison that takes constant time.
+"""The HMAC-SHA256 signatures of the Pusher protocol: the signed texts, and verification in constant
+time.
 
-`channel_data` and `user_data` are signed as the raw strings that travel: they must never be parsed and written again
-before they are checked.
+`channel_data` and `user_data` are signed as the raw strings of the request: they must be verified
+before they are parsed or encoded again.
 """
 
 import hashlib
@@ -14,21 +15,22 @@ def sign(secret: str, text: str) -> str:
 
 
 def verify(secret: str, text: str, signature: str) -> bool:
-    # As bytes: compare_digest refuses strings that are not ASCII, and a signature is whatever a stranger sent.
+    # Compare bytes: compare_digest raises on non-ASCII strings, and a client can send any string as
+    # signature.
     return hmac.compare_digest(
         sign(secret, text).encode(), signature.encode("utf-8", "surrogatepass")
     )
 
 
 def verify_token(key: str, secret: str, text: str, token: str) -> bool:
-    """Whether `token`, "key:signature", is this app's signature of `text`."""
+    """Return whether `token`, as "key:signature", is this app's signature of `text`."""
     named, _, signature = token.partition(":")
     known = hmac.compare_digest(named.encode("utf-8", "surrogatepass"), key.encode())
     return verify(secret, text, signature) and known
 
 
 def channel_text(socket_id: str, channel: str, channel_data: str | None = None) -> str:
-    """What a subscription to a private or presence channel signs."""
+    """Return the signed text of a subscription to a private or presence channel."""
     return (
         f"{socket_id}:{channel}"
         if channel_data is None
@@ -41,6 +43,8 @@ def signin_text(socket_id: str, user_data: str) -> str:
 
 
 def request_text(method: str, path: str, query: Iterable[tuple[str, str]]) -> str:
-    """What an HTTP API request signs: every parameter but the signature, sorted, values not escaped."""
+    """Return the signed text of an HTTP API request: all parameters but the signature, sorted, not
+    escaped.
+    """
     pairs = sorted((key.lower(), value) for key, value in query if key.lower() != "auth_signature")
     return f"{method}\n{path}\n" + "&".join(f"{key}={value}" for key, value in pairs)

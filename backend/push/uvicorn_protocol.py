@@ -1,8 +1,10 @@
-"""uvicorn's WebSocket protocol with one addition: the application may write ready-made frames to the transport itself.
+"""uvicorn's WebSocket protocol, extended so that the application can write encoded frames to the
+transport.
 
-The ASGI `send` encodes a frame a socket and costs three times as much. The socket stands in
-`scope["extensions"]["gittix.socket"]`; the application still accepts, receives and hears of the end through ASGI.
-Nothing is ever dropped silently: bytes are taken whole, or the socket is closed with a code that says "come back".
+The ASGI `send` encodes each frame again for each socket and costs three times as much. The
+application finds the socket in `scope["extensions"]["gittix.socket"]`, and still accepts, receives
+and detects the disconnect through ASGI. No bytes are dropped silently: a write is accepted in full,
+or the socket is closed with a code that makes the client reconnect.
 """
 
 import asyncio
@@ -32,21 +34,21 @@ class PushSocket(WebSocketsSansIOProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self.heard_at = self.loop.time()
+        self.received_at = self.loop.time()
 
     def handle_connect(self, event: Request) -> None:
         super().handle_connect(event)
         if not self.close_sent:
-            # The application's task was only scheduled by now, so it sees the extension.
+            # The application's task is scheduled but has not started, so it finds the extension.
             cast(dict[str, Any], self.scope["extensions"])[EXTENSION] = self
 
     def data_received(self, data: bytes) -> None:
-        self.heard_at = self.loop.time()
+        self.received_at = self.loop.time()
         super().data_received(data)
 
     def handle_ping(self) -> None:
         super().handle_ping()
-        # A peer that pings and never reads would grow the buffer with our pongs.
+        # A peer that sends pings and never reads would fill the buffer with our pongs.
         self._close_if_over(0)
 
     @property
@@ -59,8 +61,12 @@ class PushSocket(WebSocketsSansIOProtocol):
         )
 
     def write(self, frames: bytes) -> bool:
-        """Write whole frames; False when the socket is closed, or is closed by this for reading too slowly."""
-        # The one hot path of the gateway: `open` and `_close_if_over` written out.
+        """Write complete frames.
+
+        Returns False when the socket is closed, or when this call closes it because the client
+        reads too slowly.
+        """
+        # The hot path of the gateway: `open` and `_close_if_over` are inlined.
         transport = self.transport
         if (
             self.close_sent
@@ -76,9 +82,11 @@ class PushSocket(WebSocketsSansIOProtocol):
         return True
 
     def close(self, code: int, reason: str = "") -> None:
-        """Start the closing handshake; a peer that doesn't finish it within `close_timeout` is cut off.
+        """Start the closing handshake, and abort the transport unless the peer finishes it within
+        `close_timeout`.
 
-        `transport.close()` alone waits for the buffer to drain, which a peer that stopped reading never lets happen.
+        `transport.close()` alone waits for the buffer to drain, which never happens when the peer
+        stopped reading.
         """
         if not self.open:
             return

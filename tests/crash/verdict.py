@@ -259,7 +259,7 @@ async def _push_log(world: World, outbox: Sequence[Any]) -> list[str]:
     told: defaultdict[tuple[str, str], list[tuple[str, int]]] = defaultdict(list)
     for entry_id, fields in await world.redis.xrange(push.STREAM):
         entry = push.read_entry(entry_id, fields)
-        for channel, _, seq in entry.told():
+        for channel, _, seq in entry.deliveries():
             assert seq is not None, f"{channel} was told something without a number"
             numbers[channel].append(seq)
         for message in entry.messages:

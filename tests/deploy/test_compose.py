@@ -115,7 +115,7 @@ async def test_who_is_killed_comes_back_and_the_purchase_goes_on(
         order_id = await market.order(ticket_id)
         await asyncio.to_thread(compose.kill, service)
         await market.pay(order_id)
-        await watcher.event("ticket.sold", f"show-{market.show_id}", timeout=TRIED_SECONDS)
+        await watcher.event("ticket.sold", f"show-{market.show_id}", seconds=TRIED_SECONDS)
     assert (await asyncio.to_thread(compose.check))["status"] == "holds"
 
 

@@ -200,7 +200,7 @@ async def test_a_new_configuration_leaves_sockets_their_time(fleet: Fleet) -> No
 
         await until(gone)
         # It comes back, to a new worker.
-        await watcher.event("connected", timeout=15)
+        await watcher.event("connected", seconds=15)
 
 
 @asynccontextmanager
@@ -227,7 +227,7 @@ async def watching(nginx: Nginx, channel: str) -> AsyncIterator[Watcher]:
     async with Watcher(
         host="127.0.0.1", port=nginx.port, key=PUSHER_KEY, channels=[channel]
     ) as watcher:
-        await watcher.subscribed(channel, timeout=10)
+        await watcher.subscribed(channel, seconds=10)
         yield watcher
 
 

@@ -70,7 +70,7 @@ async def purchase(shop: tuple[Fleet, Nginx]) -> Purchase:
         ) as watcher:
             await watcher.subscribed(channel)
             await bought(buyer, made, listed["items"][0]["id"])
-            await watcher.event("ticket.sold", channel, timeout=20)
+            await watcher.event("ticket.sold", channel, seconds=20)
             await challenged(buyer, made, listed["items"][1]["id"])
             await until(lambda: told_by_stripe(fleet, made), seconds=30)
             made.heard = json.dumps([seen.data for seen in watcher.seen])

@@ -250,7 +250,7 @@ async def test_a_purchase_survives_the_killing_of_each_part_in_its_middle(market
         await _sees(watcher, "ticket.held", ticket_id)
         up.kill("push")
         await up.until_said("push was ended by SIGKILL")
-        await watcher.subscribed(f"show-{market.show_id}", timeout=40)
+        await watcher.subscribed(f"show-{market.show_id}", seconds=40)
         assert (await market.pay(order_id)).status_code == 201
         await _sees(watcher, "ticket.sold", ticket_id)
         assert await market.status(order_id) == "completed"
@@ -262,7 +262,7 @@ async def test_a_purchase_survives_the_killing_of_each_part_in_its_middle(market
 async def _sees(watcher: Watcher, event: str, ticket_id: str) -> Any:
     async with asyncio.timeout(30):
         while True:
-            seen = await watcher.event(event, timeout=30)
+            seen = await watcher.event(event, seconds=30)
             if seen.data["ticket"]["id"] == ticket_id:
                 return seen
 

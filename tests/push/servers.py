@@ -1,4 +1,4 @@
-"""Real servers for these tests: Redis that can be killed, the gateway, and an authorization endpoint."""
+"""Real servers: a Redis that can be killed, the gateway, and an authorization endpoint."""
 
 import asyncio
 import json
@@ -34,7 +34,7 @@ APP_ID, KEY, SECRET = "3", "278d425bdf160c739803", "7ad3773142a6692b25b8"
 
 
 class RedisServer:
-    """A Redis process of its own, with an append-only file so that a killed one comes back with its data."""
+    """A Redis process with an append-only file, so that it has its data again after a kill."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -98,7 +98,7 @@ class RedisServer:
 
 @dataclass
 class RunningGateway:
-    """A gateway that serves on a port of its own, in this test's loop."""
+    """A gateway that serves on its own port in the test's event loop."""
 
     server: GatewayServer
     port: int
@@ -147,7 +147,7 @@ class RunningGateway:
 
 
 class RawClient:
-    """A client without manners of its own: for what pusher-js would never send."""
+    """A bare WebSocket client, for messages that pusher-js never sends."""
 
     def __init__(self, socket: ClientConnection) -> None:
         self.socket = socket
@@ -159,7 +159,7 @@ class RawClient:
         return content
 
     async def message(self, event: str) -> dict[str, Any]:
-        """The next message of this name; others before it are passed over."""
+        """Return the next message with this event name, and skip others."""
         async with asyncio.timeout(5):
             while True:
                 found: dict[str, Any] = json.loads(await self.socket.recv())
@@ -174,7 +174,7 @@ class RawClient:
         await self.socket.send(json.dumps({"event": event, "data": data, **more}))
 
     async def subscribe(self, channel: str, user: str | None = None) -> Any:
-        """Subscribe with a good signature and wait for the answer's data."""
+        """Subscribe with a valid signature and return the data of the reply."""
         signing = pusher.Pusher(app_id=APP_ID, key=KEY, secret=SECRET)
         request = {"channel": channel}
         if channel.startswith(("private-", "presence-")):
@@ -215,7 +215,7 @@ async def serving(server: uvicorn.Server) -> AsyncIterator[int]:
 
 
 def authorizing_app() -> Starlette:
-    """What the API's /api/push/auth will be: the official library signs, X-User says who asks."""
+    """A stand-in for /api/push/auth: the official library signs for the user in X-User."""
     return Starlette(
         routes=[
             Route("/auth", _authorize_channel, methods=["POST"]),
@@ -254,13 +254,13 @@ async def _authorize_user(request: Request) -> Response:
 
 
 def entries(url: str) -> Sequence[Entry]:
-    """What stands in the push log."""
+    """Return the entries of the push log."""
     with redis.Redis.from_url(url) as client:
         return [read_entry(entry_id, fields) for entry_id, fields in client.xrange("gittix:push")]
 
 
 async def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
-    """Wait for what announces itself in no other way."""
+    """Wait until a condition without an event of its own becomes true."""
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.005)

@@ -1,4 +1,4 @@
-"""The HTTP API, driven by the official library, with pusher-js watching."""
+"""The HTTP API, called by the official library, with pusher-js as receiver."""
 
 from typing import Any
 
@@ -34,7 +34,7 @@ async def test_a_batch_arrives_in_its_order(gateway: RunningGateway) -> None:
             )
 
 
-async def test_the_excluded_socket_does_not_hear_its_own_event(gateway: RunningGateway) -> None:
+async def test_the_excluded_socket_does_not_receive_its_own_event(gateway: RunningGateway) -> None:
     async with gateway.watcher("show-1") as sender, gateway.watcher("show-1") as other:
         socket_id = await sender.socket_id()
         await sender.subscribed("show-1")
@@ -46,7 +46,7 @@ async def test_the_excluded_socket_does_not_hear_its_own_event(gateway: RunningG
         assert sender.events("mine") == []
 
 
-async def test_channels_and_users_are_told(gateway: RunningGateway) -> None:
+async def test_channels_and_users_are_returned(gateway: RunningGateway) -> None:
     async with gateway.watcher("show-1", "presence-show-1", user="u1") as watcher:
         await watcher.subscribed("show-1")
         await watcher.subscribed("presence-show-1")
@@ -76,7 +76,7 @@ async def test_terminate_closes_the_users_connections(gateway: RunningGateway) -
         assert other.events("error") == []
 
 
-async def test_what_is_too_large_or_malformed_is_refused(gateway: RunningGateway) -> None:
+async def test_oversized_or_malformed_events_are_refused(gateway: RunningGateway) -> None:
     with pytest.raises(pusher.errors.PusherBadStatus, match="413"):
         await gateway.call("trigger", "show-1", "n", "x" * 10_241)
     assert (
@@ -89,7 +89,7 @@ async def test_what_is_too_large_or_malformed_is_refused(gateway: RunningGateway
     assert (await post(gateway, "/events", b"\xff")).status_code == 400
 
 
-async def test_counts_come_with_the_answer_when_asked_for(gateway: RunningGateway) -> None:
+async def test_the_reply_has_counts_when_requested(gateway: RunningGateway) -> None:
     async with gateway.raw() as client:
         await client.established()
         await client.subscribe("show-1")
@@ -109,7 +109,7 @@ async def test_counts_come_with_the_answer_when_asked_for(gateway: RunningGatewa
         ({"app_id": "4"}, 404),
     ],
 )
-async def test_a_request_without_a_good_signature_is_refused(
+async def test_a_request_without_a_valid_signature_is_refused(
     gateway: RunningGateway, changed: dict[str, str], status: int
 ) -> None:
     body = b'{"name":"n","data":"","channel":"show-1"}'
@@ -118,7 +118,7 @@ async def test_a_request_without_a_good_signature_is_refused(
 
 
 async def post(gateway: RunningGateway, path: str, body: bytes, **changed: Any) -> httpx.Response:
-    """A signed request whose parts may be changed: the body's digest and the time before signing, the rest after."""
+    """Post a signed request. Digest and time are changed before signing, other parts after it."""
     import hashlib
     import time
 

@@ -8,7 +8,7 @@ from backend.push.channels import ChannelRegistry, Member, Subscriber
 
 
 class RecordingSocket:
-    """Keeps what is written: the very objects."""
+    """Keeps the written objects themselves."""
 
     def __init__(self) -> None:
         self.written: list[bytes] = []
@@ -18,7 +18,7 @@ class RecordingSocket:
         return True
 
     def close(self, code: int, reason: str = "", /) -> None:
-        raise AssertionError("nothing here closes")
+        raise AssertionError("no test here closes a socket")
 
 
 def listener(registry: ChannelRegistry, socket_id: str) -> tuple[Subscriber, RecordingSocket]:
@@ -31,7 +31,7 @@ def member(user_id: str) -> Member:
 
 
 def events(socket: RecordingSocket) -> list[tuple[str, Any]]:
-    """The (name, data) of every frame; these frames have short or 16-bit lengths."""
+    """Return the event name and the data of each frame; lengths are of 7 or 16 bits."""
     found, stream = [], b"".join(socket.written)
     while stream:
         header, size = (
@@ -43,7 +43,7 @@ def events(socket: RecordingSocket) -> list[tuple[str, Any]]:
     return found
 
 
-async def test_one_frame_is_built_and_every_socket_gets_that_object() -> None:
+async def test_all_sockets_share_one_frame_object() -> None:
     registry = ChannelRegistry()
     sockets = []
     for at in range(2_500):
@@ -66,7 +66,7 @@ async def test_one_frame_is_built_and_every_socket_gets_that_object() -> None:
     )
 
 
-async def test_the_frames_of_a_tick_are_one_write() -> None:
+async def test_frames_of_one_loop_iteration_are_one_write() -> None:
     registry = ChannelRegistry()
     subscriber, socket = listener(registry, "1.1")
     registry.subscribe(subscriber, "presence-a", member("u"))
@@ -95,7 +95,7 @@ async def test_a_user_joins_with_its_first_connection_and_leaves_with_its_last()
     assert events(watched)[-1] == ("pusher_internal:member_removed", {"user_id": "u"})
 
 
-async def test_the_subscription_count_is_told_on_change() -> None:
+async def test_the_subscription_count_is_sent_on_change() -> None:
     registry = ChannelRegistry()
     first, socket = listener(registry, "1.1")
     second, _ = listener(registry, "1.2")
@@ -112,7 +112,7 @@ async def test_the_subscription_count_is_told_on_change() -> None:
     assert counts == [2, 1]
 
 
-async def test_a_large_channel_tells_its_count_at_most_every_interval() -> None:
+async def test_a_large_channel_sends_its_count_at_most_once_per_interval() -> None:
     registry = ChannelRegistry()
     first, socket = listener(registry, "1.0")
     registry.subscribe(first, "show-1")
@@ -133,7 +133,7 @@ async def test_a_large_channel_tells_its_count_at_most_every_interval() -> None:
     channel.count_timer.cancel()
 
 
-async def test_an_empty_channel_is_forgotten() -> None:
+async def test_an_empty_channel_is_removed() -> None:
     registry = ChannelRegistry()
     subscriber, _ = listener(registry, "1.1")
     registry.subscribe(subscriber, "show-1")

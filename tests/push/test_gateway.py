@@ -1,4 +1,4 @@
-"""A connection's life, with pusher-js where it can do it and a bare client where it can't."""
+"""Connections of pusher-js to the gateway, and of a bare client where pusher-js is too limited."""
 
 import asyncio
 import time
@@ -28,7 +28,7 @@ async def test_a_refused_handshake_is_a_close_code(
         assert await client.close_code() == code
 
 
-async def test_no_more_connections_than_the_bound(redis_server: RedisServer) -> None:
+async def test_connections_above_the_limit_are_refused(redis_server: RedisServer) -> None:
     async with (
         running_gateway(redis_server.url, max_connections=1) as gateway,
         gateway.raw() as first,
@@ -38,7 +38,7 @@ async def test_no_more_connections_than_the_bound(redis_server: RedisServer) -> 
             assert await second.close_code() == 4100
 
 
-async def test_the_first_message_names_the_socket_and_its_timeout(gateway: RunningGateway) -> None:
+async def test_the_first_message_has_the_socket_id_and_the_timeout(gateway: RunningGateway) -> None:
     async with gateway.raw(
         f"/app/{KEY}?protocol=7&client=js&version=8.6.0&flash=false&other=1"
     ) as client:
@@ -79,13 +79,15 @@ async def test_a_forged_authorization_is_a_subscription_error(
         assert list(gateway.gateway.registry.occupied()) == []
 
 
-async def test_pusher_js_is_told_of_a_forged_authorization(gateway: RunningGateway) -> None:
+async def test_pusher_js_receives_an_error_for_a_forged_authorization(
+    gateway: RunningGateway,
+) -> None:
     async with gateway.watcher("private-user-ann", user="ann", forge=True) as watcher:
         error = await watcher.event("pusher:subscription_error", "private-user-ann")
         assert error.data == {"type": "AuthError", "error": "invalid signature", "status": 401}
 
 
-async def test_after_unsubscribing_nothing_comes(gateway: RunningGateway) -> None:
+async def test_an_unsubscribed_channel_delivers_nothing(gateway: RunningGateway) -> None:
     async with gateway.watcher("show-1", "show-2") as watcher:
         await watcher.subscribed("show-1")
         await watcher.subscribed("show-2")
@@ -97,7 +99,7 @@ async def test_after_unsubscribing_nothing_comes(gateway: RunningGateway) -> Non
         assert watcher.events("n", "show-1") == []
 
 
-async def test_a_signed_in_user_hears_what_is_sent_to_it(gateway: RunningGateway) -> None:
+async def test_a_signed_in_user_receives_messages_to_the_user(gateway: RunningGateway) -> None:
     async with gateway.watcher(user="ann") as watcher:
         await watcher.event("connected")
         await watcher.do("signin")
@@ -107,7 +109,7 @@ async def test_a_signed_in_user_hears_what_is_sent_to_it(gateway: RunningGateway
         assert (await watcher.event("hello", "user")).data == {"you": "ann"}
 
 
-async def test_nobody_else_hears_it_and_a_forged_sign_in_ends_the_connection(
+async def test_the_user_channel_is_refused_to_others_and_a_forged_sign_in_closes_the_connection(
     gateway: RunningGateway,
 ) -> None:
     async with gateway.raw() as client:
@@ -121,7 +123,7 @@ async def test_nobody_else_hears_it_and_a_forged_sign_in_ends_the_connection(
         assert await client.close_code() == 4009
 
 
-async def test_a_signed_in_user_enters_presence_as_itself_and_stays_who_it_is(
+async def test_a_signed_in_user_joins_presence_as_itself_and_cannot_change_identity(
     gateway: RunningGateway,
 ) -> None:
     async with gateway.raw() as client:
@@ -161,7 +163,7 @@ async def test_client_events_reach_others_with_the_senders_user_id(gateway: Runn
         assert (await ann.message("client-wave"))["user_id"] == "bob"
 
 
-async def test_client_events_are_refused_where_they_do_not_belong_and_beyond_the_rate(
+async def test_client_events_are_refused_on_public_channels_and_above_the_rate(
     gateway: RunningGateway,
 ) -> None:
     async with gateway.raw() as client:
@@ -192,7 +194,7 @@ async def test_both_sides_ping(redis_server: RedisServer) -> None:
         await client.message("pusher:ping")
 
 
-async def test_a_silent_client_is_closed_with_4201_and_one_that_says_anything_is_not(
+async def test_a_silent_client_is_closed_with_4201_and_an_active_one_is_not(
     redis_server: RedisServer,
 ) -> None:
     times = {"activity_timeout_seconds": 0.2, "pong_timeout_seconds": 0.2}
@@ -210,7 +212,7 @@ async def test_a_silent_client_is_closed_with_4201_and_one_that_says_anything_is
         await alive.message("gittix:time")
 
 
-async def test_the_servers_clock_is_told_to_pusher_js(gateway: RunningGateway) -> None:
+async def test_pusher_js_receives_the_servers_clock(gateway: RunningGateway) -> None:
     async with gateway.watcher() as watcher:
         await watcher.event("connected")
         await watcher.do("send", event="gittix:time", data={})
@@ -220,7 +222,9 @@ async def test_the_servers_clock_is_told_to_pusher_js(gateway: RunningGateway) -
 @pytest.mark.parametrize(
     "text", ["", "[]", "nothing", '{"event":"pusher:subscribe","data":7}', '{"event":"what"}']
 )
-async def test_nonsense_is_answered_and_survived(gateway: RunningGateway, text: str) -> None:
+async def test_a_malformed_message_is_answered_with_an_error(
+    gateway: RunningGateway, text: str
+) -> None:
     async with gateway.raw() as client:
         await client.established()
         await client.socket.send(text)
@@ -228,7 +232,7 @@ async def test_nonsense_is_answered_and_survived(gateway: RunningGateway, text: 
         await client.subscribe("show-1")
 
 
-async def test_a_connection_has_bounded_channels_and_messages(redis_server: RedisServer) -> None:
+async def test_channels_and_messages_of_a_connection_are_bounded(redis_server: RedisServer) -> None:
     bounds = {"max_channels_per_connection": 2, "messages_per_second": 5}
     async with running_gateway(redis_server.url, **bounds) as gateway, gateway.raw() as client:
         await client.established()

@@ -29,7 +29,7 @@ def test_names_within_the_charset_are_channels(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "a b", "é", "x" * 201, "#other", "a\n", "#server-to-user-"])
-def test_other_names_are_not(name: str) -> None:
+def test_names_outside_the_charset_are_not_channels(name: str) -> None:
     assert not protocol.is_channel_name(name)
 
 
@@ -47,7 +47,7 @@ def test_other_names_are_not(name: str) -> None:
         ("7", None),
     ],
 )
-def test_the_handshake_names_why_a_version_is_refused(
+def test_the_handshake_refuses_a_version_with_its_close_code(
     version: str | None, refusal: Close | None
 ) -> None:
     assert protocol.handshake_refusal(version) is refusal

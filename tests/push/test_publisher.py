@@ -32,11 +32,11 @@ def held(*channels: str, **data: Any) -> Message:
 
 
 def published(redis_server: RedisServer, channel: str | None = None) -> list[Any]:
-    """What this channel is told, or all of them."""
+    """Return the published data of one channel, or of all."""
     return [
-        json.loads(entry.data_of(message, seq))
+        json.loads(entry.numbered_data(message, seq))
         for entry in entries(redis_server.url)
-        for name, message, seq in entry.told()
+        for name, message, seq in entry.deliveries()
         if channel in (None, name)
     ]
 
@@ -92,36 +92,37 @@ async def test_many_positions_in_one_call_are_each_published_once(
 ) -> None:
     monkeypatch.setattr(publishing, "CALL_MESSAGES", 3)
     publisher = Publisher(client)
-    places = [
+    batch = [
         PositionedMessages(position, [held(n=n) for n in range(position)])
         for position in range(1, 5)
     ]
-    half = await publisher.publish(places[:2], expected_appended=0)
+    half = await publisher.publish(batch[:2], expected_appended=0)
     assert half == PublisherState(half.epoch, 3, 2)
-    assert await publisher.publish(places, expected_appended=half.appended) == PublisherState(
+    assert await publisher.publish(batch, expected_appended=half.appended) == PublisherState(
         half.epoch, 10, 4
     )
     assert await publisher.state() == PublisherState(half.epoch, 10, 4)
-    told = published(redis_server)
-    assert [message["n"] for message in told] == [0, 0, 1, 0, 1, 2, 0, 1, 2, 3]
-    assert [message["_seq"] for message in told] == list(range(1, 11))
+    messages = published(redis_server)
+    assert [message["n"] for message in messages] == [0, 0, 1, 0, 1, 2, 0, 1, 2, 3]
+    assert [message["_seq"] for message in messages] == list(range(1, 11))
     assert [entry.number for entry in entries(redis_server.url)] == [3, 6, 10]
 
 
-async def test_beside_a_place_that_is_published_already_only_the_new_ones_are_appended(
+async def test_only_unpublished_positions_of_a_batch_are_appended(
     redis_server: RedisServer, client: Redis
 ) -> None:
     publisher = Publisher(client)
-    places = [PositionedMessages(position, [held(n=position)]) for position in range(1, 6)]
-    state = await publisher.publish(places[:3], expected_appended=0)
-    # The publisher that follows one whose call seemed to fail knows neither what it appended nor its epoch.
-    after = await Publisher(client).publish(places, expected_appended=0)
+    batch = [PositionedMessages(position, [held(n=position)]) for position in range(1, 6)]
+    state = await publisher.publish(batch[:3], expected_appended=0)
+    # After a call that seemed to fail, the next publisher knows neither the appended count nor the
+    # epoch.
+    after = await Publisher(client).publish(batch, expected_appended=0)
     assert after == PublisherState(state.epoch, 5, 5)
     assert [message["n"] for message in published(redis_server)] == [1, 2, 3, 4, 5]
     assert [entry.number for entry in entries(redis_server.url)] == [3, 5]
 
 
-async def test_a_tail_that_was_lost_beside_a_published_place_begins_a_new_epoch(
+async def test_a_lost_tail_with_a_published_position_begins_a_new_epoch(
     redis_server: RedisServer, client: Redis
 ) -> None:
     publisher = Publisher(client)
@@ -133,7 +134,9 @@ async def test_a_tail_that_was_lost_beside_a_published_place_begins_a_new_epoch(
     assert (lost.appended, lost.position) == (6, 2)
 
 
-async def test_a_flood_is_cut_by_its_messages(redis_server: RedisServer, client: Redis) -> None:
+async def test_under_load_the_log_is_trimmed_by_message_count(
+    redis_server: RedisServer, client: Redis
+) -> None:
     publisher = Publisher(client)
     flood = [
         PositionedMessages(position, [held(n=n) for n in range(500)]) for position in range(1, 261)
@@ -143,12 +146,14 @@ async def test_a_flood_is_cut_by_its_messages(redis_server: RedisServer, client:
     first = kept[0].number - len(kept[0].messages)
     assert kept[-1].number == 130_000
     assert MAX_LENGTH <= kept[-1].number - first <= MAX_LENGTH + MAX_LENGTH // 10
-    # Nothing is missing within.
+    # The kept entries have no gaps.
     assert sum(len(entry.messages) for entry in kept) == kept[-1].number - first
 
 
-async def test_what_is_older_than_a_minute_is_cut(redis_server: RedisServer, client: Redis) -> None:
-    # Redis drops whole nodes of a stream: this one fills its own.
+async def test_entries_older_than_a_minute_are_trimmed(
+    redis_server: RedisServer, client: Redis
+) -> None:
+    # Redis trims whole nodes of a stream, so this entry fills a node.
     old = held(text="x" * 5_000)
     await client.xadd("gittix:push", {"n": 1, "m": pushlog.pack([old])}, id="1-1")
     await client.hset("gittix:push:state", "n", "1")  # type: ignore[misc]
@@ -194,24 +199,24 @@ async def test_a_lost_tail_begins_a_new_epoch(redis_server: RedisServer, client:
     assert published(redis_server)[-1]["_seq"] == 3
 
 
-async def test_a_forgotten_channel_repeats_no_number(
+async def test_a_channel_with_an_expired_number_repeats_none(
     redis_server: RedisServer, client: Redis
 ) -> None:
     publisher = Publisher(client)
-    places = [PositionedMessages(position, [held(), held("show-2")]) for position in range(1, 4)]
-    state = await publisher.publish(places, expected_appended=0)
+    batch = [PositionedMessages(position, [held(), held("show-2")]) for position in range(1, 4)]
+    state = await publisher.publish(batch, expected_appended=0)
     [today] = await client.keys("gittix:push:seqs:*")
     assert DAY_SECONDS < await client.ttl(today) <= 2 * DAY_SECONDS
     await client.hdel(today, "show-1")  # type: ignore[misc]
     await publisher.publish(
         [PositionedMessages(4, [held(), held()])], expected_appended=state.appended
     )
-    # It goes on where the log is.
+    # The channel continues at the log's number.
     assert [message["_seq"] for message in published(redis_server, "show-1")] == [1, 2, 3, 7, 8]
     assert len({message["_epoch"] for message in published(redis_server)}) == 1
 
 
-async def test_a_channel_goes_on_where_it_was_yesterday(
+async def test_a_channel_continues_yesterdays_numbers(
     redis_server: RedisServer, client: Redis
 ) -> None:
     publisher = Publisher(client)
@@ -246,7 +251,7 @@ async def test_an_emptied_redis_begins_a_higher_epoch(
     assert emptied.appended == ahead.appended + 1
 
 
-async def test_http_triggers_do_not_count_as_the_notifiers(
+async def test_http_triggers_do_not_change_the_notifiers_state(
     gateway: RunningGateway, client: Redis
 ) -> None:
     await gateway.call("trigger", "show-1", "n", "as it is")
@@ -263,7 +268,7 @@ async def test_published_messages_reach_pusher_js(gateway: RunningGateway, clien
         assert seen.data == {"_epoch": state.epoch, "_seq": 1, "ticket": {"id": "t1"}}
 
 
-async def test_each_channel_of_an_entry_is_told_its_own_number(
+async def test_each_channel_of_a_message_gets_its_own_number(
     gateway: RunningGateway, client: Redis
 ) -> None:
     async with gateway.watcher("show-1", "ticket-1") as watcher:
@@ -279,7 +284,7 @@ async def test_each_channel_of_an_entry_is_told_its_own_number(
         ] == [1, 2]
 
 
-async def test_a_redis_that_is_away_is_an_error_in_time() -> None:
+async def test_an_unreachable_redis_raises_within_the_timeout() -> None:
     async with pushlog.connect(f"redis://{HOST}:{free_port()}/0", timeout_seconds=0.5) as nowhere:
         with pytest.raises(PublishError):
             await Publisher(nowhere).publish([PositionedMessages(1, [held()])], expected_appended=0)
@@ -301,7 +306,7 @@ async def test_the_hosted_publisher_sends_through_the_official_library(
     hosted.close()
 
 
-async def test_a_hosted_pusher_that_is_away_is_an_error(client: Redis) -> None:
+async def test_an_unreachable_hosted_pusher_raises(client: Redis) -> None:
     away = pusher.Pusher(
         app_id=APP_ID, key=KEY, secret=SECRET, host=HOST, port=free_port(), ssl=False
     )

@@ -1,4 +1,4 @@
-"""The test vectors of Pusher's documentation."""
+"""Signatures, by the test vectors of Pusher's documentation."""
 
 import pytest
 

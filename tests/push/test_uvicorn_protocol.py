@@ -1,4 +1,4 @@
-"""What happens to a reader that is too slow, and to everyone when the server stops."""
+"""Slow readers are disconnected, and a shutdown disconnects all clients."""
 
 import asyncio
 import base64
@@ -51,14 +51,14 @@ async def test_a_slow_reader_is_closed_with_4200_and_loses_nothing_before(
 
 
 async def numbers(client: RawClient) -> list[int]:
-    """The numbers of a flood, up to the message that ends it."""
+    """Return the numbers of a flood, up to its last message."""
     found = []
     while (at := (await client.data("n"))["at"]) is not None:
         found.append(at)
     return found
 
 
-async def test_a_reader_that_never_returns_is_cut_off(redis_server: RedisServer) -> None:
+async def test_a_client_that_never_reads_again_is_aborted(redis_server: RedisServer) -> None:
     options = {"send_buffer_limit_bytes": LIMIT, "close_timeout_seconds": 0.2}
     async with (
         running_gateway(redis_server.url, **options) as gateway,
@@ -68,7 +68,7 @@ async def test_a_reader_that_never_returns_is_cut_off(redis_server: RedisServer)
         await until(lambda: not gateway.server.server_state.connections)
 
 
-async def test_stopping_sends_everyone_away_with_4200_over_the_window(
+async def test_a_shutdown_closes_all_clients_with_4200_over_the_window(
     redis_server: RedisServer,
 ) -> None:
     async with AsyncExitStack() as stack:
@@ -88,7 +88,7 @@ async def end(client: RawClient) -> tuple[int | None, float]:
     return await client.close_code(), asyncio.get_running_loop().time()
 
 
-async def test_binary_is_refused(gateway: RunningGateway) -> None:
+async def test_binary_messages_are_refused(gateway: RunningGateway) -> None:
     async with gateway.raw() as client:
         await client.established()
         before = closed("1003", "text only")
@@ -106,11 +106,12 @@ def closed(code: str, reason: str) -> float:
 async def lazy_subscriber(
     gateway: RunningGateway, channel: str
 ) -> AsyncIterator[asyncio.StreamReader]:
-    """A client that subscribes and then reads no byte. Its buffers are kept small."""
+    """A client with small buffers that subscribes and then reads nothing."""
     reader, writer = await asyncio.open_connection(HOST, gateway.port, limit=1_024)
     key = base64.b64encode(os.urandom(16)).decode()
     writer.write(
-        f"GET /app/{KEY}?protocol=7 HTTP/1.1\r\nHost: {HOST}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        f"GET /app/{KEY}?protocol=7 HTTP/1.1\r\nHost: {HOST}\r\nUpgrade: websocket\r\nConnection:"
+        " Upgrade\r\n"
         f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n".encode()
     )
     await reader.readuntil(b"\r\n\r\n")
@@ -126,7 +127,7 @@ async def lazy_subscriber(
 
 
 async def flood(gateway: RunningGateway, channel: str) -> int:
-    """Append until a socket was closed for slowness: the kernel's buffers take megabytes before ours fill."""
+    """Append until a slow socket is closed: the kernel's buffers take megabytes before ours."""
     sent = 0
     occupied = gateway.gateway.registry.channel(channel)
     assert occupied is not None

@@ -1,4 +1,4 @@
-"""The browser's side of push in a test: real pusher-js under Node, seen from Python.
+"""The browser's side of push in a test: real pusher-js under Node, controlled from Python.
 
 async with Watcher(host="127.0.0.1", port=port, key=key, channels=["show-1"]) as watcher:
     await watcher.subscribed("show-1")
@@ -21,7 +21,7 @@ HERE = Path(__file__).parent / "node"
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where pusher-js asks for an authorization."""
+    """The endpoint from which pusher-js requests an authorization."""
 
     url: str
     headers: Mapping[str, str]
@@ -29,7 +29,7 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class Seen:
-    """An event as the page's code saw it; `at` is the epoch in seconds."""
+    """An event received by the page's code; `at` is Unix time in seconds."""
 
     at: float
     event: str
@@ -91,9 +91,9 @@ class Watcher:
         await self._process.wait()
         await self._reading
 
-    async def event(self, name: str, channel: str | None = None, timeout: float = 5.0) -> Seen:  # noqa: ASYNC109
-        """The oldest such event that no earlier call returned; waits for it."""
-        async with asyncio.timeout(timeout), self._news:
+    async def event(self, name: str, channel: str | None = None, seconds: float = 5.0) -> Seen:
+        """Return the oldest matching event that no earlier call returned; waits for it."""
+        async with asyncio.timeout(seconds), self._news:
             while True:
                 for index, seen in enumerate(self.seen):
                     if (
@@ -108,18 +108,18 @@ class Watcher:
     async def socket_id(self) -> str:
         return str((await self.event("connected")).data["socket_id"])
 
-    async def subscribed(self, channel: str, timeout: float = 5.0) -> Seen:  # noqa: ASYNC109
-        return await self.event("pusher:subscription_succeeded", channel, timeout)
+    async def subscribed(self, channel: str, seconds: float = 5.0) -> Seen:
+        return await self.event("pusher:subscription_succeeded", channel, seconds)
 
     async def do(self, command: str, **arguments: Any) -> None:
-        """Tell pusher-js to subscribe, unsubscribe, trigger, send, signin or disconnect."""
+        """Send pusher-js a command: subscribe, unsubscribe, trigger, send, signin, disconnect."""
         assert self._process is not None
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps({"do": command, **arguments}).encode() + b"\n")
         await self._process.stdin.drain()
 
     def events(self, name: str, channel: str | None = None) -> list[Seen]:
-        """All such events so far."""
+        """Return all matching events received so far."""
         return [
             seen for seen in self.seen if seen.event == name and channel in (None, seen.channel)
         ]

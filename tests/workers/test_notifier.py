@@ -58,8 +58,8 @@ async def published(system: System) -> list[Published]:
     found = []
     for entry_id, fields in await system.redis().xrange(push.STREAM):
         entry = push.read_entry(entry_id, fields)
-        for channel, message, seq in entry.told():
-            data = msgspec.json.decode(entry.data_of(message, seq))
+        for channel, message, seq in entry.deliveries():
+            data = msgspec.json.decode(entry.numbered_data(message, seq))
             found.append(Published(entry.appended_ms / 1000, channel, message.event, data))
     return found
 

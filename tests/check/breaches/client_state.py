@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from backend.check import push_log as push_log_reader
+from backend.check import push_log as push_log_check
 from backend.push import push_log as push
 from tests.check.breaches.breach import FREE_TICKET, Breach, sql
 from tests.check.seeded_system import SeededSystem
@@ -20,10 +20,10 @@ async def publish(seeded: SeededSystem, channel: str, event: str, **body: object
 
 async def newest(seeded: SeededSystem, channel: str) -> Mapping[str, object]:
     """Return the data of the newest message on a channel with this prefix."""
-    log = await push_log_reader.read(seeded.redis)
+    log = await push_log_check.read(seeded.redis)
     return next(
         message.body
-        for message in push_log_reader.messages(log)
+        for message in push_log_check.messages(log)
         if message.channel.startswith(channel)
     )
 

@@ -1,6 +1,8 @@
-// Watches channels with pusher-js and prints what an application would see, one JSON line an event.
-// argv[2]: {modules, host, port, key, channels, auth, userAuth, options}; auth is {endpoint, headers}.
-// stdin: one JSON command a line, {do: subscribe | unsubscribe | trigger | send | signin | disconnect, ...}.
+// Subscribes to channels with pusher-js and prints each event an application gets as a line of JSON.
+// argv[2]: {modules, host, port, key, channels, auth, userAuth, options};
+// auth is {endpoint, headers}.
+// stdin: one JSON command on each line,
+// {do: subscribe | unsubscribe | trigger | send | signin | disconnect, ...}.
 import { createRequire } from "node:module";
 import { createInterface } from "node:readline";
 
@@ -25,7 +27,9 @@ const pusher = new Pusher(config.key, {
 
 pusher.connection.bind("state_change", ({ current }) => print("state", current));
 pusher.connection.bind("error", (error) => print("error", error?.data ?? String(error)));
-pusher.connection.bind("connected", () => print("connected", { socket_id: pusher.connection.socket_id }));
+pusher.connection.bind("connected", () =>
+  print("connected", { socket_id: pusher.connection.socket_id }),
+);
 // Messages of no channel: replies, sign-in, pings.
 pusher.connection.bind("message", ({ event, channel, data }) => channel || print(event, data));
 pusher.user.bind_global((event, data) => print(event, data, "user"));
@@ -50,5 +54,5 @@ input.on("line", (line) => {
   const command = JSON.parse(line);
   commands[command.do](command);
 });
-// Whoever started this is gone.
+// The parent process has ended.
 input.on("close", () => process.exit(0));

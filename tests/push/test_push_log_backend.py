@@ -1,12 +1,12 @@
-"""What a gateway's one subscription survives."""
+"""The push log backend survives outages, resets and trims of Redis."""
 
 import asyncio
 import json
 
 import redis
 
-from backend.push.log_reader import MAX_BATCHES, PushLogReader
 from backend.push.push_log import Message, pack
+from backend.push.push_log_backend import MAX_BATCHES, PushLogBackend
 from tests.push.servers import RedisServer, running_gateway, until
 
 
@@ -21,11 +21,11 @@ async def test_messages_flow_again_after_redis_was_killed(own_redis: RedisServer
         assert unready.json()["checks"]["gateway.redis"] == "redis does not answer"
         await asyncio.to_thread(own_redis.start)
         await gateway.call("trigger", "show-1", "n", {"at": 2})
-        assert (await watcher.event("n", timeout=10)).data == {"at": 2}
+        assert (await watcher.event("n", seconds=10)).data == {"at": 2}
         assert [seen.data["at"] for seen in watcher.events("n")] == [1, 2]
 
 
-async def test_a_trigger_is_refused_while_redis_is_away(own_redis: RedisServer) -> None:
+async def test_a_trigger_returns_503_while_redis_is_down(own_redis: RedisServer) -> None:
     async with running_gateway(own_redis.url) as gateway:
         own_redis.kill()
         from tests.push.test_api import post
@@ -35,7 +35,7 @@ async def test_a_trigger_is_refused_while_redis_is_away(own_redis: RedisServer) 
         own_redis.start()
 
 
-async def test_a_gateway_that_started_without_redis_lets_clients_in_once_it_is_there(
+async def test_a_gateway_started_without_redis_accepts_clients_once_redis_is_up(
     own_redis: RedisServer,
 ) -> None:
     own_redis.kill()
@@ -43,7 +43,7 @@ async def test_a_gateway_that_started_without_redis_lets_clients_in_once_it_is_t
         async with gateway.raw() as early:
             assert await early.close_code() == 4100
         await asyncio.to_thread(own_redis.start)
-        await until(lambda: gateway.gateway.log_reader.positioned)
+        await until(lambda: gateway.gateway.push_log.has_position)
         async with gateway.raw() as late:
             await late.established()
 
@@ -58,7 +58,7 @@ async def test_an_emptied_redis_starts_a_new_log_that_is_read_from_its_start(
         await client.message("n")
         redis_server.flush()
         with redis.Redis.from_url(redis_server.url) as other:
-            # A clock that stepped back: the new log's ids are below the old one's.
+            # As if the clock stepped back: the new log's ids are below the old one's.
             message = Message(("show-1",), "n", '{"at":2}')
             other.xadd("gittix:push", {"n": 1, "m": pack([message])}, id="1-1")
         assert await client.data("n") == {"at": 2}
@@ -82,7 +82,7 @@ async def test_a_log_that_lost_its_tail_is_not_read_twice(redis_server: RedisSer
         assert await client.data("n") == {"at": 4}
 
 
-async def test_clients_are_sent_back_when_the_log_was_trimmed_before_it_was_read(
+async def test_clients_must_reconnect_when_unread_entries_were_trimmed(
     redis_server: RedisServer,
 ) -> None:
     async with running_gateway(redis_server.url) as gateway, gateway.raw() as client:
@@ -94,10 +94,10 @@ async def test_clients_are_sent_back_when_the_log_was_trimmed_before_it_was_read
         assert await client.close_code() == 4200
 
 
-async def test_clients_are_sent_back_when_a_part_of_a_call_that_was_not_read_is_missing(
+async def test_clients_must_reconnect_when_one_unread_message_is_missing(
     redis_server: RedisServer,
 ) -> None:
-    """Numbers are of messages: an entry of two that comes after one that is gone is a jump, after none it is not."""
+    """Numbers count messages, so only a missing message, not an entry of two, is a gap."""
     async with running_gateway(redis_server.url) as gateway, gateway.raw() as client:
         await client.established()
         await client.subscribe("show-1")
@@ -110,7 +110,7 @@ async def test_clients_are_sent_back_when_a_part_of_a_call_that_was_not_read_is_
         assert await client.close_code() == 4200
 
 
-async def test_an_unreadable_entry_is_passed_over(redis_server: RedisServer) -> None:
+async def test_a_malformed_entry_is_skipped(redis_server: RedisServer) -> None:
     async with running_gateway(redis_server.url) as gateway, gateway.raw() as client:
         await client.established()
         await client.subscribe("show-1")
@@ -121,7 +121,7 @@ async def test_an_unreadable_entry_is_passed_over(redis_server: RedisServer) -> 
         assert await client.data("n") == {"at": 1}
 
 
-async def test_two_gateways_share_what_is_triggered_at_one(redis_server: RedisServer) -> None:
+async def test_an_event_triggered_at_one_gateway_reaches_both(redis_server: RedisServer) -> None:
     async with (
         running_gateway(redis_server.url) as one,
         running_gateway(redis_server.url) as two,
@@ -139,19 +139,19 @@ async def test_two_gateways_share_what_is_triggered_at_one(redis_server: RedisSe
 
 
 async def test_the_reader_waits_for_a_slow_consumer(redis_server: RedisServer) -> None:
-    log_reader = PushLogReader(redis_server.url)
-    await log_reader.connect()
-    reading = asyncio.create_task(log_reader.read())
+    push_log = PushLogBackend(redis_server.url)
+    await push_log.connect()
+    reading = asyncio.create_task(push_log.read())
     for at in range(30):
-        await log_reader.append(Message(("a",), "n", str(at)))
+        await push_log.append(Message(("a",), "n", str(at)))
         await asyncio.sleep(0.005)
     seen: list[str] = []
     while len(seen) < 30:
-        assert log_reader._batches.qsize() <= MAX_BATCHES
-        batch = await log_reader.next_published()
+        assert push_log._batches.qsize() <= MAX_BATCHES
+        batch = await push_log.next_published()
         seen += [message.data for entry in batch.entries for message in entry.messages]
         batch.done()
     assert seen == [str(at) for at in range(30)]
     reading.cancel()
     await asyncio.gather(reading, return_exceptions=True)
-    await log_reader.disconnect()
+    await push_log.disconnect()

@@ -1,8 +1,10 @@
-"""The broadcaster backend of a gateway process: it appends messages to the push log and reads the log in batches.
+"""The broadcaster backend of a gateway process: it appends messages to the push log and reads the
+log in batches.
 
-Broadcaster's own Redis backends stop delivering after a Redis restart (see decision 23). This reader keeps its last
-id, so an outage delays entries and loses none that the log still holds; entries that were trimmed unread are reported
-as `Batch.gap`. At most `MAX_BATCHES` batches wait for the subscriber, which calls `Batch.done` after each.
+Broadcaster's own Redis backends stop delivering after a Redis restart (see decision 23). This
+backend keeps the id of the last entry it read, so an outage delays entries and loses none that the
+log still has; entries that were trimmed before they were read are reported as `Batch.gap`. At most
+`MAX_BATCHES` batches wait for the subscriber, which calls `Batch.done` after each.
 """
 
 import asyncio
@@ -21,9 +23,10 @@ from backend.push import push_log as pushlog
 from backend.push.metrics import MALFORMED
 from backend.push.push_log import STATE, STREAM, Entry, Message
 
-TASK: Final = "push log_reader"
+TASK: Final = "push-log-reader"
 CHANNEL: Final = "push-log"
-# An entry may be hundreds of messages: what a gateway that was away reads at once should keep its loop for milliseconds.
+# An entry may have hundreds of messages. After an outage, handling one read must keep the event
+# loop for only a few milliseconds.
 BATCH: Final = 16
 BLOCK_MS: Final = 1_000
 READ_TIMEOUT_SECONDS: Final = 3.0
@@ -34,13 +37,15 @@ log = structlog.get_logger()
 
 
 class PushLogUnavailable(OSError):
-    """Redis does not answer; whether an append happened is unknown."""
+    """Redis does not answer. An append may or may not have happened."""
 
 
 class Batch(Event):
-    """The entries of one read, as an event of broadcaster; its `message` is the id of the last entry.
+    """The entries of one read, as an event of broadcaster; its `message` is the id of the last
+    entry.
 
-    Broadcaster passes events to its subscribers by reference, so the decoded entries reach them unchanged.
+    Broadcaster passes events to its subscribers by reference, so the decoded entries reach them
+    unchanged.
     """
 
     def __init__(
@@ -48,21 +53,23 @@ class Batch(Event):
     ) -> None:
         super().__init__(CHANNEL, last_id)
         self.entries = entries
-        # Whether entries before these were trimmed unread.
+        # Whether entries before these were trimmed before they were read.
         self.gap = gap
         self.done = done
 
 
 @dataclass
 class Position:
-    """How far the log was read: the last id, the last message's number, and which log it was."""
+    """How far the log was read: the last entry's id, the last message's number, and the log's
+    creation time (`born`).
+    """
 
     id: str
     number: int
     born: bytes | None
 
 
-class PushLogReader(BroadcastBackend):
+class PushLogBackend(BroadcastBackend):
     def __init__(self, url: str, *, timeout_seconds: float = 2.0) -> None:
         self._timeout = timeout_seconds
         self._reader = pushlog.connect(url, timeout_seconds=READ_TIMEOUT_SECONDS)
@@ -74,13 +81,19 @@ class PushLogReader(BroadcastBackend):
         self._read_at = float("-inf")
 
     @property
-    def positioned(self) -> bool:
-        """Whether there is a position to read on from: before, a client could miss what is published now."""
+    def has_position(self) -> bool:
+        """Whether reading can start.
+
+        Before that, a client could miss messages that are published now.
+        """
         return self._position is not None
 
     @property
-    def alive(self) -> bool:
-        """Whether the log was read lately. A reader that waits for a slow consumer is not alive either."""
+    def is_current(self) -> bool:
+        """Whether the log was read in the last seconds.
+
+        It is not while the reader waits for a slow subscriber.
+        """
         return asyncio.get_running_loop().time() - self._read_at < STALE_SECONDS
 
     async def reachable(self) -> bool:
@@ -90,19 +103,20 @@ class PushLogReader(BroadcastBackend):
         return False
 
     async def append(self, *messages: Message) -> None:
-        """Append messages at once or not at all. Raises PushLogUnavailable."""
+        """Append all messages or none. Raises PushLogUnavailable."""
         try:
             async with asyncio.timeout(self._timeout):
                 await self._append(
                     keys=[STREAM, STATE], args=[len(messages), pushlog.pack(messages)]
                 )
-        except (RedisError, OSError, TimeoutError) as fault:
-            raise PushLogUnavailable(str(fault)) from fault
+        except (RedisError, OSError, TimeoutError) as error:
+            raise PushLogUnavailable(str(error)) from error
 
     # The interface of a broadcaster backend.
 
     async def connect(self) -> None:
-        # One try before the first client; if Redis is away the reader finds its position when it is back.
+        # One try before the first client connects. When Redis is unreachable, `read` finds the
+        # position later.
         with suppress(RedisError, OSError, TimeoutError):
             self._position = await self._find_position()
 
@@ -114,10 +128,10 @@ class PushLogReader(BroadcastBackend):
         assert group == CHANNEL, "the channel registry routes messages to Pusher channels"
 
     async def unsubscribe(self, group: str) -> None:
-        """Nothing to undo: the reader runs as long as the process."""
+        """Do nothing: the reader runs as long as the process."""
 
     async def publish(self, channel: str, message: Sequence[Message]) -> None:
-        """Append the messages at once or not at all. Raises PushLogUnavailable."""
+        """Append all messages or none. Raises PushLogUnavailable."""
         assert channel == CHANNEL
         await self.append(*message)
 
@@ -127,12 +141,15 @@ class PushLogReader(BroadcastBackend):
     # The reader.
 
     async def read(self) -> None:
-        """Read the log for ever. Raises PushLogUnavailable; called again, it goes on where it was."""
+        """Read the log forever.
+
+        Raises PushLogUnavailable; the next call continues at the same position.
+        """
         try:
             while True:
                 await self._read_once()
-        except (RedisError, OSError, TimeoutError) as fault:
-            raise PushLogUnavailable(repr(fault)) from fault
+        except (RedisError, OSError, TimeoutError) as error:
+            raise PushLogUnavailable(repr(error)) from error
 
     async def _read_once(self) -> None:
         if self._position is None:
@@ -144,11 +161,11 @@ class PushLogReader(BroadcastBackend):
         self._read_at = asyncio.get_running_loop().time()
         heartbeat(TASK)
         if reply:
-            await self._hand_on(self._position, reply[0][1])
+            await self._queue_batch(self._position, reply[0][1])
         else:
-            await self._follow_rewind(self._position)
+            await self._check_for_rewind(self._position)
 
-    async def _hand_on(
+    async def _queue_batch(
         self, position: Position, raw: Sequence[tuple[bytes, dict[bytes, bytes]]]
     ) -> None:
         entries = [
@@ -156,18 +173,19 @@ class PushLogReader(BroadcastBackend):
         ]
         gap = False
         for entry in entries:
-            # A smaller number is a log that lost its tail or began anew, not one that was trimmed.
+            # A smaller number means that the log lost its tail or began anew, not that it was
+            # trimmed.
             gap = gap or entry.number - len(entry.messages) > position.number
             position.number = entry.number
         await self._room.acquire()
         position.id = raw[-1][0].decode()
         self._batches.put_nowait(Batch(position.id, entries, gap=gap, done=self._room.release))
 
-    async def _follow_rewind(self, position: Position) -> None:
-        """Nothing came: see whether the log now ends before our last id, where XREAD would wait for ever.
+    async def _check_for_rewind(self, position: Position) -> None:
+        """Reset the position when the log now ends before it; otherwise XREAD would wait forever.
 
-        After FLUSHALL the log is another one and is read from its start; a log that lost its tail holds only what was
-        read already.
+        After FLUSHALL the log is a new one and is read from its start. A log that lost its tail has
+        only entries that were read already.
         """
         found = await self._find_position()
         if pushlog.is_before(found.id, position.id):
@@ -182,18 +200,19 @@ class PushLogReader(BroadcastBackend):
         position.born = found.born
 
     async def _find_position(self) -> Position:
-        """Where the log ends now."""
+        """Return the end of the log."""
         async with (
             asyncio.timeout(self._timeout),
             self._reader.pipeline(transaction=True) as pipeline,
         ):
-            # A log without a birth has lost everything: the first to look names the new one.
+            # A log without `born` is new, because Redis lost all data; the first reader or appender
+            # sets it.
             pipeline.hsetnx(STATE, "born", str(time.time_ns()))
             pipeline.xinfo_stream(STREAM)
             pipeline.hmget(STATE, ["n", "born"])
             _, info, (number, born) = await pipeline.execute(raise_on_error=False)
         if isinstance(info, ResponseError):
-            # XINFO knows no empty answer: a missing stream is an error.
+            # XINFO fails for a missing stream.
             return Position("0-0", int(number or 0), born)
         return Position(info["last-generated-id"].decode(), int(number or 0), born)
 
@@ -202,7 +221,7 @@ def _entry(id: bytes, fields: dict[bytes, bytes]) -> Entry | None:
     try:
         return pushlog.read_entry(id, fields)
     except ValueError:
-        # Nothing to retry: the same bytes would come again.
+        # Skip it: a retry would read the same bytes.
         MALFORMED.inc()
-        log.exception("push log entry unreadable", entry=id.decode())
+        log.exception("push log entry malformed", entry=id.decode())
         return None
