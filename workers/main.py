@@ -16,9 +16,10 @@ from prometheus_client import Histogram
 
 from backend.events.consumer import Consumer
 from backend.events.resources import Resources, open_resources
-from backend.kernel import correlation, database, idempotency, tracing
+from backend.kernel import correlation, database, tracing
 from backend.kernel.database import Pool
 from backend.kernel.health import Check
+from backend.kernel.idempotency import KeyTable
 from backend.kernel.jobs import QUEUE, deserialise, open_jobs, serialise
 from backend.kernel.redis import open_redis
 from backend.kernel.settings import Settings
@@ -27,7 +28,7 @@ from backend.kernel.supervisor import alive, heartbeat, running
 from backend.payments.payment_flow import PaymentFlow
 from backend.payments.provider import Provider
 from backend.payments.queries import purge_webhooks
-from backend.payments.service import HANDLE_WEBHOOK
+from backend.payments.webhooks import HANDLE_WEBHOOK
 from backend.push import push_log as push
 from backend.push.client import pusher_client
 from backend.push.publisher import HostedPublisher, MessagePublisher, Publisher
@@ -226,7 +227,8 @@ async def purge_expired(context: dict[str, Any]) -> None:
     """
     for schema in ("tickets", "orders"):
         pool: Pool = context[schema].pool
-        await idempotency.purge(pool, schema)
+        async with database.connection(pool) as connection:
+            await KeyTable(schema).purge(connection)
     async with database.connection(context["payments"].pool) as connection:
         await purge_webhooks(connection)
     for schema in ("orders", "payments"):

@@ -1,4 +1,6 @@
-"""Payments and refunds go on without their request: webhooks, orders that ended unpaid, and what lost its process."""
+"""Payments and refunds that continue without their request: after a webhook, after their order ended
+unpaid, and after their process died.
+"""
 
 import asyncio
 from datetime import timedelta
@@ -14,11 +16,11 @@ from backend.events.resources import Resources
 from backend.kernel import correlation, database
 from backend.kernel.database import Connection
 from backend.kernel.jobs import enqueue
-from backend.payments import queries, refund_queries, service
+from backend.payments import queries, refund_queries, webhooks
 from backend.payments.model import Refund
 from backend.payments.payment_flow import ABANDONED_SECONDS, PaymentFlow
-from backend.payments.queries import Patience, Still
-from backend.payments.service import HANDLE_WEBHOOK
+from backend.payments.queries import StalledPayment, StallTimes
+from backend.payments.webhooks import HANDLE_WEBHOOK
 
 log = structlog.get_logger()
 
@@ -26,25 +28,26 @@ CONSUMER = "payments"
 TYPES = frozenset({"order.cancelled", "order.expired"})
 ABANDON = "abandon_payment"
 
-# A captured payment is told within a second, so an authorised one that waits longer lost its process; a challenge's
-# answer may have lost its webhook; a confirmation that is this old has no process any more.
-PATIENCE = Patience(
+# Stripe captures an authorised payment within a second, so one that waits longer lost its process. The
+# webhook of a challenge's result may be lost. A confirmation of this age has no process any more.
+STALLED_AFTER = StallTimes(
     authorised=timedelta(seconds=3),
     requires_action=timedelta(seconds=15),
     started=timedelta(seconds=ABANDONED_SECONDS),
 )
-# Any two may work on the same refund; this only spares Stripe the questions. A pending one may take its bank days.
-REFUND_PATIENCE = refund_queries.Patience(
+# Several processes may work on one refund; the times only spare calls to Stripe. A bank may take days
+# over a pending refund.
+REFUND_STALLED_AFTER = refund_queries.StallTimes(
     requested=timedelta(seconds=10), pending=timedelta(minutes=10)
 )
 WEBHOOK_SECONDS = 10.0
 BATCH = 50
-AT_ONCE = 10
+CONCURRENCY = 10
 RESUME_SECONDS = 10.0
 
 
 async def handle_webhook(context: dict[str, Any], event_id: str) -> None:
-    await service.handle_webhook(context["payments"], context["payment_flow"], event_id)
+    await webhooks.handle(context["payments"], context["payment_flow"], event_id)
 
 
 async def abandon_payment(context: dict[str, Any], order_id: str) -> None:
@@ -53,32 +56,37 @@ async def abandon_payment(context: dict[str, Any], order_id: str) -> None:
 
 
 async def reconcile_payments(context: dict[str, Any]) -> int:
-    """Take every payment and refund that stands still one step on. Returns how many were looked at."""
+    """Take each stalled payment and refund one step forward, and enqueue each waiting webhook.
+
+    Returns the number of all three.
+    """
     resources: Resources = context["payments"]
     payment_flow: PaymentFlow = context["payment_flow"]
     jobs: ArqRedis = context["redis"]
     async with database.connection(resources.pool) as connection:
-        webhooks = await queries.waiting_webhooks(connection, WEBHOOK_SECONDS, BATCH)
-        still = await queries.claim_still(connection, PATIENCE, BATCH)
-        refunds = await refund_queries.claim_still(connection, REFUND_PATIENCE, BATCH)
-    for event_id in webhooks:
+        waiting = await queries.waiting_webhooks(connection, WEBHOOK_SECONDS, BATCH)
+        payments = await queries.claim_stalled(connection, STALLED_AFTER, BATCH)
+        refunds = await refund_queries.claim_stalled(connection, REFUND_STALLED_AFTER, BATCH)
+    for event_id in waiting:
         await enqueue(jobs, HANDLE_WEBHOOK, event_id, job_id=f"webhook:{event_id}")
-    places = asyncio.Semaphore(AT_ONCE)
+    slots = asyncio.Semaphore(CONCURRENCY)
     await asyncio.gather(
-        *(_resume(payment_flow, one, places) for one in still),
-        *(_resume_refund(payment_flow, one, places) for one in refunds),
+        *(_resume(payment_flow, stalled, slots) for stalled in payments),
+        *(_resume_refund(payment_flow, refund, slots) for refund in refunds),
     )
-    return len(still) + len(refunds) + len(webhooks)
+    return len(payments) + len(refunds) + len(waiting)
 
 
-async def _resume(payment_flow: PaymentFlow, still: Still, places: asyncio.Semaphore) -> None:
-    payment = still.payment
+async def _resume(
+    payment_flow: PaymentFlow, stalled: StalledPayment, slots: asyncio.Semaphore
+) -> None:
+    payment = stalled.payment
     correlation.rebind(payment.correlation_id)
     try:
-        async with places, asyncio.timeout(RESUME_SECONDS):
-            outcome = await payment_flow.resume(payment, abandoned=still.abandoned)
-    except Exception as fault:
-        log.warning("payment not reconciled", payment_id=str(payment.id), error=repr(fault))
+        async with slots, asyncio.timeout(RESUME_SECONDS):
+            outcome = await payment_flow.resume(payment, abandoned=stalled.abandoned)
+    except Exception as error:
+        log.warning("payment not reconciled", payment_id=str(payment.id), error=repr(error))
         return
     if outcome.payment.status != payment.status:
         log.info(
@@ -90,13 +98,13 @@ async def _resume(payment_flow: PaymentFlow, still: Still, places: asyncio.Semap
 
 
 async def _resume_refund(
-    payment_flow: PaymentFlow, refund: Refund, places: asyncio.Semaphore
+    payment_flow: PaymentFlow, refund: Refund, slots: asyncio.Semaphore
 ) -> None:
     try:
-        async with places, asyncio.timeout(RESUME_SECONDS):
+        async with slots, asyncio.timeout(RESUME_SECONDS):
             resumed = await payment_flow.refunds.resume(refund)
-    except Exception as fault:
-        log.warning("refund not reconciled", refund_id=str(refund.id), error=repr(fault))
+    except Exception as error:
+        log.warning("refund not reconciled", refund_id=str(refund.id), error=repr(error))
         return
     if resumed.status != refund.status:
         log.info(
@@ -105,7 +113,7 @@ async def _resume_refund(
 
 
 class Abandonment:
-    """Puts the voiding of an ended order's intent on the queue, as the event stream tells of the end."""
+    """Enqueues the void of an ended order's intent when the order's last event arrives."""
 
     def __init__(self, jobs: ArqRedis) -> None:
         self._jobs = jobs

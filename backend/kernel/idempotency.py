@@ -1,19 +1,25 @@
-"""Idempotency-Key: the same request twice gives the reply of the first, byte for byte.
+"""Idempotency-Key: a request sent twice has one effect, and the repeat gets the first reply.
 
-The key's advisory lock, the work and the stored reply are one transaction, so a crash leaves nothing behind. Only what
-a repeat must not change is stored: not 409, 429 or 5xx. Keys are per user and live a day. Every noun has a table
-`idempotency_keys` in its own schema.
+The contract of each route that accepts a key, whichever store keeps it (decision 23 has the choice of
+store, tests/idempotency the tests that every store passes):
 
-The routes of sessions take none: there is no user yet, an e-mail address signs up once, and their replies carry secrets
-that nobody should keep.
+- A key belongs to one user and one request; the fingerprint identifies the request.
+- A store returns the state of a key as one of `State`; `replay` maps each state to its response.
+- A crash before the commit leaves neither the effect nor the key.
+- `is_stored` names the replies that a repeat gets again, byte for byte. The other keys stay new.
+- A key is new again after `RETENTION`.
+
+The session routes accept no key: no user exists yet, an email address signs up once, and their
+replies carry secrets that no table should keep.
 """
 
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from enum import StrEnum
 from hashlib import sha256
-from typing import Literal
+from typing import Literal, NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
-import asyncpg
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
@@ -26,23 +32,78 @@ from backend.kernel.problems import Conflict, Invalid, Problem
 HEADER = "Idempotency-Key"
 REPLAYED_HEADER = "Idempotent-Replayed"
 MAX_KEY_LENGTH = 255
+RETENTION = timedelta(days=1)
 UNSTORED = frozenset({409, 429})
+STORED_HEADERS = frozenset({"content-type", "location", "etag"})
 
-Schema = Literal["auth", "tickets", "orders", "payments"]
+Schema = Literal["tickets", "orders"]
 Handler = Callable[[Connection], Awaitable[Response]]
+# The place of a reply in its store.
+Slot_contra = TypeVar("Slot_contra", contravariant=True)
 
 
-class Stored(msgspec.Struct, frozen=True):
-    """A reply kept under a key."""
+class KeyedRequest(NamedTuple):
+    """The identity of a request with an Idempotency-Key."""
 
+    user_id: UUID
+    key: str
     fingerprint: bytes
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """A reply as a store keeps it."""
+
     status: int
     headers: dict[str, str]
     body: bytes
 
+    @classmethod
+    def of(cls, response: Response) -> "Reply":
+        headers = {
+            name: value for name, value in response.headers.items() if name in STORED_HEADERS
+        }
+        return cls(response.status_code, headers, bytes(response.body))
+
+    def response(self) -> Response:
+        return Response(self.body, self.status, headers=self.headers)
+
+
+class State(StrEnum):
+    """The state of a key for the request that carries it."""
+
+    # No request of this user had the key in the last day: the caller does the work.
+    NEW = "new"
+    # The first request still runs.
+    IN_FLIGHT = "in_flight"
+    # The first request ended, and its reply is stored.
+    REPLAYED = "replayed"
+    # The key belongs to a request with another fingerprint.
+    REUSED = "reused"
+    # The first request's process ended between its effect and its reply: the caller resumes the work.
+    # Only where one transaction cannot hold both.
+    INTERRUPTED = "interrupted"
+
+
+class Claim(NamedTuple):
+    """A store's result for a keyed request: `reply` with REPLAYED, `row_id` with INTERRUPTED."""
+
+    state: State
+    reply: Reply | None = None
+    row_id: UUID | None = None
+
+
+class KeyStore(Protocol[Slot_contra]):
+    """A place for keys and replies. `Slot` is the key itself, or the row that the request made."""
+
+    async def claim(self, connection: Connection, request: KeyedRequest) -> Claim:
+        """The state of the request's key. A repeat that comes later does not get NEW as well."""
+
+    async def store(self, connection: Connection, slot: Slot_contra, reply: Reply) -> None:
+        """Keep the reply, unless the slot has one."""
+
 
 def key_of(request: Request) -> str | None:
-    """The request's key, or None. Raises Invalid for an unusable one."""
+    """The request's key, or None. Raises Invalid for an unusable key."""
     key = request.headers.get(HEADER)
     if key is not None and not (0 < len(key) <= MAX_KEY_LENGTH and key.isprintable()):
         raise Invalid(
@@ -52,8 +113,14 @@ def key_of(request: Request) -> str | None:
     return key
 
 
+async def keyed(request: Request, user_id: UUID) -> KeyedRequest | None:
+    """The identity of a request that carries a key, None without one. Raises Invalid."""
+    key = key_of(request)
+    return None if key is None else KeyedRequest(user_id, key, await fingerprint(request))
+
+
 async def fingerprint(request: Request) -> bytes:
-    """A digest of everything that makes two requests the same one."""
+    """A digest of the request's method, path, query, If-Match and body."""
     scope = request.scope
     parts = (
         f"{request.method} {scope['path']}?".encode(),
@@ -64,33 +131,27 @@ async def fingerprint(request: Request) -> bytes:
     return sha256(b"".join(parts)).digest()
 
 
-async def once(
-    request: Request, pool: Pool, schema: Schema, user_id: UUID, handler: Handler
-) -> Response:
-    """Run `handler` in a transaction, once for each Idempotency-Key of this user; without a key, just run it.
+def is_stored(status: int) -> bool:
+    """Whether a repeat gets a reply of this status again. A conflict, a limit or a fault may pass."""
+    return status not in UNSTORED and status < 500
 
-    Raises Conflict while the key's first request is in flight, Invalid when the key came with another request.
+
+def replay(claim: Claim) -> Reply | None:
+    """The stored reply, marked as replayed, or None when the caller has work to do.
+
+    Raises Conflict while the first request runs, Invalid for a key of another request.
     """
-    key = key_of(request)
-    if key is None:
-        async with database.transaction(pool) as connection:
-            return await handler(connection)
-    digest = await fingerprint(request)
-    refusal: Problem | None = None
-    async with database.transaction(pool) as connection:
-        await _take(connection, schema, user_id, key)
-        stored = await _find(connection, schema, user_id, key)
-        if stored is not None:
-            return replayed(stored, digest)
-        try:
-            async with connection.transaction():
-                response = await handler(connection)
-        except Problem as problem:
-            if problem.status in UNSTORED or problem.status >= 500:
-                raise
-            refusal, response = problem, problem.response()
-        await store(connection, schema, user_id, key, digest, response)
-    return refusal.response() if refusal else response
+    match claim.state:
+        case State.IN_FLIGHT:
+            raise in_flight()
+        case State.REUSED:
+            raise reused()
+        case State.REPLAYED:
+            assert claim.reply is not None
+            return Reply(
+                claim.reply.status, claim.reply.headers | replay_headers(), claim.reply.body
+            )
+    return None
 
 
 def in_flight() -> Conflict:
@@ -107,68 +168,91 @@ def reused() -> Invalid:
     return Invalid("this key was used for another request", code="idempotency_key_reused")
 
 
-def replayed(stored: Stored, digest: bytes) -> Response:
-    """The stored reply. Raises Invalid when it belongs to another request."""
-    if stored.fingerprint != digest:
-        raise reused()
-    return Response(stored.body, stored.status, headers=stored.headers | replay_headers())
-
-
 def replay_headers() -> dict[str, str]:
-    """Of a reply that is the first one's, again."""
+    """The headers that mark a replayed reply."""
     IDEMPOTENCY.labels("replayed").inc()
     return {REPLAYED_HEADER: "true"}
 
 
-async def store(
-    connection: Connection,
-    schema: Schema,
-    user_id: UUID,
-    key: str,
-    digest: bytes,
-    response: Response,
-) -> None:
-    """Keep a reply under its key, unless one is there already."""
-    kept = {
-        name: value
-        for name, value in response.headers.items()
-        if name in {"content-type", "location", "etag"}
-    }
-    await connection.execute(
-        f"""
-        insert into {schema}.idempotency_keys (user_id, key, fingerprint, status, headers, body)
-        values ($1, $2, $3, $4, $5, $6) on conflict do nothing
-        """,
-        user_id,
-        key,
-        digest,
-        response.status_code,
-        kept,
-        bytes(response.body),
-    )
+class KeyTable:
+    """The store of work that is one transaction: a row in the schema's `idempotency_keys`.
 
+    The key's advisory lock, the work and the stored reply commit together.
+    """
 
-async def purge(pool: Pool, schema: Schema) -> int:
-    """Forget keys older than a day. Returns how many."""
-    async with database.connection(pool) as connection:
-        done = await connection.execute(
-            f"delete from {schema}.idempotency_keys where created_at < now() - interval '24 hours'"
+    def __init__(self, schema: Schema) -> None:
+        self._schema = schema
+
+    async def claim(self, connection: Connection, request: KeyedRequest) -> Claim:
+        """Lock the key until the transaction ends, then read its row."""
+        if not await connection.fetchval(
+            "select pg_try_advisory_xact_lock(hashtextextended($1, 0))",
+            f"{self._schema}:{request.user_id}:{request.key}",
+        ):
+            return Claim(State.IN_FLIGHT)
+        row = await connection.fetchrow(
+            f"""
+            select fingerprint, status, headers, body from {self._schema}.idempotency_keys
+            where user_id = $1 and key = $2 and created_at > now() - $3::interval
+            """,
+            request.user_id,
+            request.key,
+            RETENTION,
         )
-    return int(done.rpartition(" ")[2])
+        if row is None:
+            return Claim(State.NEW)
+        if row["fingerprint"] != request.fingerprint:
+            return Claim(State.REUSED)
+        return Claim(State.REPLAYED, Reply(row["status"], row["headers"], row["body"]))
+
+    async def store(self, connection: Connection, slot: KeyedRequest, reply: Reply) -> None:
+        await connection.execute(
+            f"""
+            insert into {self._schema}.idempotency_keys as k
+                (user_id, key, fingerprint, status, headers, body)
+            values ($1, $2, $3, $4, $5, $6)
+            on conflict (user_id, key) do update
+            set fingerprint = excluded.fingerprint, status = excluded.status,
+                headers = excluded.headers, body = excluded.body, created_at = excluded.created_at
+            where k.created_at <= now() - $7::interval
+            """,
+            *slot,
+            reply.status,
+            reply.headers,
+            reply.body,
+            RETENTION,
+        )
+
+    async def purge(self, connection: Connection) -> int:
+        """Delete the keys that are older than RETENTION. Returns their number."""
+        done = await connection.execute(
+            f"delete from {self._schema}.idempotency_keys where created_at <= now() - $1::interval",
+            RETENTION,
+        )
+        return int(done.rpartition(" ")[2])
 
 
-async def _take(connection: Connection, schema: Schema, user_id: UUID, key: str) -> None:
-    free: bool = await connection.fetchval(
-        "select pg_try_advisory_xact_lock(hashtextextended($1, 0))", f"{schema}:{user_id}:{key}"
-    )
-    if not free:
-        raise in_flight()
+async def once(
+    request: Request, pool: Pool, keys: KeyTable, user_id: UUID, handler: Handler
+) -> Response:
+    """Run `handler` in a transaction, once for each key of this user; without a key, each time.
 
-
-async def _find(connection: Connection, schema: Schema, user_id: UUID, key: str) -> Stored | None:
-    row: asyncpg.Record | None = await connection.fetchrow(
-        f"select fingerprint, status, headers, body from {schema}.idempotency_keys where user_id = $1 and key = $2",
-        user_id,
-        key,
-    )
-    return Stored(**dict(row)) if row else None
+    Raises the errors of `replay`, and those of the handler.
+    """
+    keyed_request = await keyed(request, user_id)
+    if keyed_request is None:
+        async with database.transaction(pool) as connection:
+            return await handler(connection)
+    async with database.transaction(pool) as connection:
+        repeated = replay(await keys.claim(connection, keyed_request))
+        if repeated is not None:
+            return repeated.response()
+        try:
+            async with connection.transaction():
+                response = await handler(connection)
+        except Problem as problem:
+            if not is_stored(problem.status):
+                raise
+            response = problem.response()
+        await keys.store(connection, keyed_request, Reply.of(response))
+    return response

@@ -10,6 +10,7 @@ from starlette.routing import Route
 from backend.events.resources import Resources
 from backend.kernel import database, idempotency, principal
 from backend.kernel.database import Connection
+from backend.kernel.idempotency import KeyTable, Reply
 from backend.kernel.openapi import describe
 from backend.kernel.pagination import Page
 from backend.kernel.problems import PROBLEM_TYPE
@@ -27,6 +28,9 @@ from backend.orders.model import (
     SummaryQuery,
 )
 
+# `orders.place` claims and stores keys in this table too, inside its statement.
+KEYS = KeyTable("orders")
+
 
 class OrdersState(NamedTuple):
     settings: Settings
@@ -38,24 +42,14 @@ async def place(request: Request) -> Response:
     """Hold one ticket, or a cart of them, for 60 seconds: all or none."""
     buyer = principal.require(request)
     new = await read_json(request, NewOrder)
-    key = idempotency.key_of(request)
-    fingerprint = await idempotency.fingerprint(request) if key else None
+    keyed = await idempotency.keyed(request, buyer.user_id)
     state = _state(request)
     async with database.connection(state.resources.pool) as connection:
         try:
-            placed = await service.place(
-                connection,
-                state.settings,
-                buyer.user_id,
-                new,
-                key,
-                fingerprint,
-            )
+            placed = await service.place(connection, state.settings, buyer.user_id, new, keyed)
         except (TicketNotFound, MixedCurrency) as refusal:
-            if key and fingerprint:
-                await idempotency.store(
-                    connection, "orders", buyer.user_id, key, fingerprint, refusal.response()
-                )
+            if keyed is not None:
+                await KEYS.store(connection, keyed, Reply.of(refusal.response()))
             raise
     state.resources.wake_relay()
     assert placed.body is not None
@@ -94,7 +88,7 @@ async def cancel(request: Request) -> Response:
         await service.cancel(connection, order_id, buyer.user_id)
         return Response(status_code=204)
 
-    response = await idempotency.once(request, resources.pool, "orders", buyer.user_id, give_up)
+    response = await idempotency.once(request, resources.pool, KEYS, buyer.user_id, give_up)
     resources.wake_relay()
     return response
 

@@ -11,6 +11,7 @@ from prometheus_client import Counter
 
 from backend.kernel import idempotency
 from backend.kernel.database import Connection
+from backend.kernel.idempotency import KeyedRequest
 from backend.kernel.metrics import STALE
 from backend.kernel.pagination import Page, decode_cursor, page_of
 from backend.kernel.problems import Invalid, Problem
@@ -53,8 +54,7 @@ async def place(
     settings: Settings,
     buyer_id: UUID,
     new: NewOrder,
-    key: str | None,
-    fingerprint: bytes | None,
+    keyed: KeyedRequest | None,
 ) -> Placed:
     """Place an order. Returns its reply, or that of the first request with this key, which may have been a refusal.
 
@@ -71,8 +71,8 @@ async def place(
         max_tickets_per_show=settings.max_tickets_per_show,
         max_unpaid_holds=settings.max_unpaid_holds if settings.rate_limits == "on" else None,
         cooldown=timedelta(seconds=settings.cooldown_seconds),
-        key=key,
-        fingerprint=fingerprint,
+        key=keyed.key if keyed else None,
+        fingerprint=keyed.fingerprint if keyed else None,
     )
     try:
         placed = await queries.place(connection, placing)

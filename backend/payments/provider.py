@@ -1,8 +1,9 @@
-"""Stripe, by its official library: what is asked of it, and its answers in our words.
+"""Stripe's API by its official library: the calls that payments makes, with typed results and errors.
 
-A create, a confirmation and a refund have an idempotency key made of what they are for, so that a repeat after a crash
-or a lost reply is the same call. A capture and a void need none: the intent's state allows each once, and Stripe would
-repeat a stored 500 under the same key for a day. Every call is bounded in time.
+A create, a confirmation and a refund carry an idempotency key made of their subject, so that a repeat
+after a crash or a lost reply is the same call. A capture and a void need none: the intent's status
+allows each once, and Stripe would return a stored 500 under the same key for a day. Each call has a
+timeout.
 """
 
 import time
@@ -19,7 +20,7 @@ from backend.kernel import tracing
 CALL_SECONDS = 5.0
 REFUNDS_LISTED = 100
 
-ASKED = Histogram(
+CALL_DURATION = Histogram(
     "gittix_stripe_request_seconds",
     "Time until Stripe answered, or was known not to",
     ["operation", "outcome"],
@@ -27,8 +28,16 @@ ASKED = Histogram(
 )
 
 
+class Failure(NamedTuple):
+    """Stripe's codes and message for a payment that failed."""
+
+    code: str
+    decline_code: str | None
+    message: str
+
+
 class Intent(NamedTuple):
-    """A PaymentIntent. `failure` is its last error: (code, decline code, message)."""
+    """A PaymentIntent. `failure` is its last error."""
 
     id: str
     status: str
@@ -36,11 +45,11 @@ class Intent(NamedTuple):
     currency: str
     order_id: UUID | None
     client_secret: str
-    failure: tuple[str, str | None, str] | None
+    failure: Failure | None
 
 
 class StripeRefund(NamedTuple):
-    """Money on its way back. `refund_id` is ours, if it was we who asked for it."""
+    """A refund at Stripe. `refund_id` is the id of our refund, None when another client made it."""
 
     id: str
     status: str
@@ -50,17 +59,15 @@ class StripeRefund(NamedTuple):
 
 
 class Declined(Exception):
-    """The card was refused. Carries Stripe's codes."""
+    """The bank declined the card."""
 
-    def __init__(self, code: str, decline_code: str | None, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-        self.decline_code = decline_code
-        self.message = message
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
 
 
 class Refused(Exception):
-    """Stripe will not do this, now or later; `code` is its reason."""
+    """Stripe refuses the call, now and later; `code` is Stripe's reason."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -68,11 +75,11 @@ class Refused(Exception):
 
 
 class Unreachable(Exception):
-    """No answer, or none that tells the outcome: read the intent again later."""
+    """No reply, or none from which the outcome is known: retrieve the intent again later."""
 
 
-class Faulted(Unreachable):
-    """Stripe's own fault was the answer, and stays the answer under this idempotency key, whatever was done."""
+class ServerFailed(Unreachable):
+    """A 5xx, which Stripe returns again for this idempotency key, whether the call took effect or not."""
 
 
 class Provider:
@@ -86,18 +93,18 @@ class Provider:
         await self._http.close_async()  # type: ignore[no-untyped-call]
 
     async def create(self, order_id: UUID, attempt: int, amount: int, currency: str) -> Intent:
-        """The intent of an order's first attempt, as it was when it was made: the same again for the same attempt.
+        """Create the order's intent. A repeat for the same attempt returns the same intent, as it was created.
 
-        Later attempts use it too, unless it never became known.
+        Later attempts use the intent of the first, unless Stripe's reply to this call was lost.
         """
-        return await _asked(
+        return await _call_intent(
             "create_intent",
             self._client.v1.payment_intents.create_async(
                 {
                     "amount": amount,
                     "currency": currency.lower(),
                     "capture_method": "manual",
-                    # Cards only come back to the page that asked: no redirects to follow.
+                    # Cards only, since no payment method may redirect the buyer to another page.
                     "automatic_payment_methods": {"enabled": True, "allow_redirects": "never"},
                     "metadata": {"order_id": str(order_id)},
                 },
@@ -109,24 +116,28 @@ class Provider:
         self, intent_id: str, order_id: UUID, attempt: int, payment_method: str
     ) -> Intent:
         """Raises Declined, Refused, Unreachable."""
-        return await _asked(
+        return await _call_intent(
             "confirm",
             self._client.v1.payment_intents.confirm_async(
                 intent_id,
-                # The browser carries out what the bank asks for, by Stripe's own script.
+                # Stripe's own script authenticates the buyer in the browser.
                 {"payment_method": payment_method, "use_stripe_sdk": True},
                 {"idempotency_key": f"confirm:{order_id}:{attempt}"},
             ),
         )
 
     async def retrieve(self, intent_id: str) -> Intent:
-        return await _asked("retrieve", self._client.v1.payment_intents.retrieve_async(intent_id))
+        return await _call_intent(
+            "retrieve", self._client.v1.payment_intents.retrieve_async(intent_id)
+        )
 
     async def capture(self, intent_id: str) -> Intent:
-        return await _asked("capture", self._client.v1.payment_intents.capture_async(intent_id))
+        return await _call_intent(
+            "capture", self._client.v1.payment_intents.capture_async(intent_id)
+        )
 
     async def cancel(self, intent_id: str) -> Intent:
-        return await _asked(
+        return await _call_intent(
             "cancel",
             self._client.v1.payment_intents.cancel_async(
                 intent_id, {"cancellation_reason": "abandoned"}
@@ -134,8 +145,8 @@ class Provider:
         )
 
     async def refund(self, intent_id: str, order_id: UUID) -> None:
-        """All that was captured, back."""
-        await _answered(
+        """Return all captured money. Raises Refused, Unreachable."""
+        await _call(
             "refund",
             self._client.v1.refunds.create_async(
                 {"payment_intent": intent_id}, {"idempotency_key": f"refund:{order_id}"}
@@ -145,9 +156,9 @@ class Provider:
     async def request_refund(
         self, intent_id: str, amount: int, order_id: UUID, refund_id: UUID, key: str
     ) -> StripeRefund:
-        """`amount` of what was captured, back. Raises Refused, Unreachable."""
-        return _refund(
-            await _answered(
+        """Return `amount` of the captured money. Raises Declined, Refused, Unreachable."""
+        return _refund_of(
+            await _call(
                 "refund",
                 self._client.v1.refunds.create_async(
                     {
@@ -161,23 +172,23 @@ class Provider:
         )
 
     async def retrieve_refund(self, stripe_id: str) -> StripeRefund:
-        return _refund(
-            await _answered("retrieve_refund", self._client.v1.refunds.retrieve_async(stripe_id))
+        return _refund_of(
+            await _call("retrieve_refund", self._client.v1.refunds.retrieve_async(stripe_id))
         )
 
     async def refunds_of(self, intent_id: str) -> list[StripeRefund]:
-        """The newest refunds of an intent, whoever asked for them."""
-        found = await _answered(
+        """The newest refunds of an intent, of any client."""
+        found = await _call(
             "list_refunds",
             self._client.v1.refunds.list_async(
                 {"payment_intent": intent_id, "limit": REFUNDS_LISTED}
             ),
         )
-        return [_refund(each) for each in found.data]
+        return [_refund_of(each) for each in found.data]
 
 
 def verify_signature(body: bytes, header: str, secrets: tuple[str, ...], *, now: float) -> bool:
-    """Whether one of the secrets signed these very bytes within five minutes of `now`, before or after."""
+    """Whether one of the secrets signed these bytes within five minutes of `now`, before or after."""
     if not header.isascii():
         return False
     for secret in secrets:
@@ -185,14 +196,14 @@ def verify_signature(body: bytes, header: str, secrets: tuple[str, ...], *, now:
             stripe.WebhookSignature.verify_header(body, header, secret, tolerance=300)
         except (stripe.SignatureVerificationError, UnicodeDecodeError):
             continue
-        # The library accepts stamps of any future.
+        # The library accepts a timestamp of any time in the future.
         stamp = next((part[2:] for part in header.split(",") if part.strip().startswith("t=")), "")
         return stamp.isdigit() and float(stamp) < now + 300
     return False
 
 
-async def _asked(operation: str, call: Any) -> Intent:
-    found = await _answered(operation, call)
+async def _call_intent(operation: str, call: Any) -> Intent:
+    found = await _call(operation, call)
     error = found.last_payment_error
     order_id = (
         found.metadata["order_id"] if found.metadata and "order_id" in found.metadata else None
@@ -204,11 +215,11 @@ async def _asked(operation: str, call: Any) -> Intent:
         found.currency.upper(),
         UUID(order_id) if order_id else None,
         found.client_secret or "",
-        _failure(error) if error else None,
+        _failure_of(error) if error else None,
     )
 
 
-def _refund(found: Any) -> StripeRefund:
+def _refund_of(found: Any) -> StripeRefund:
     ours = found.metadata["refund_id"] if found.metadata and "refund_id" in found.metadata else None
     return StripeRefund(
         found.id,
@@ -219,41 +230,46 @@ def _refund(found: Any) -> StripeRefund:
     )
 
 
-def _failure(error: Any) -> tuple[str, str | None, str]:
-    # An attribute that Stripe left out is missing, not None.
+def _failure_of(error: Any) -> Failure:
+    # The library has no attribute for a field that Stripe left out.
     code, decline_code, message = (
         getattr(error, name, None) for name in ("code", "decline_code", "message")
     )
-    return code or "card_declined", decline_code, message or ""
+    return Failure(code or "card_declined", decline_code, message or "")
 
 
-async def _answered(operation: str, call: Any) -> Any:
+# The metric's labels.
+_OUTCOMES: dict[type[Exception], str] = {
+    Declined: "declined",
+    Refused: "refused",
+    ServerFailed: "faulted",
+}
+
+
+async def _call(operation: str, call: Any) -> Any:
     began = time.perf_counter()
     outcome = "unreachable"
     try:
         with tracing.span(f"stripe {operation}"):
-            answer = await _translated(call)
+            answer = await _with_own_errors(call)
         outcome = "ok"
-    except (Declined, Refused, Faulted) as fault:
-        outcome = type(fault).__name__.lower()
+    except (Declined, Refused, ServerFailed) as error:
+        outcome = _OUTCOMES[type(error)]
         raise
     finally:
-        ASKED.labels(operation, outcome).observe(time.perf_counter() - began)
+        CALL_DURATION.labels(operation, outcome).observe(time.perf_counter() - began)
     return answer
 
 
-async def _translated(call: Any) -> Any:
+async def _with_own_errors(call: Any) -> Any:
     try:
         return await call
-    except stripe.CardError as fault:
-        error = fault.error
-        raise Declined(
-            fault.code or "card_declined",
-            error.decline_code if error else None,
-            fault.user_message or "",
-        ) from fault
-    except stripe.InvalidRequestError as fault:
-        raise Refused(fault.code or "invalid_request", fault.user_message or str(fault)) from fault
-    except stripe.StripeError as fault:
-        unanswered = Faulted if (fault.http_status or 0) >= 500 else Unreachable
-        raise unanswered(f"{type(fault).__name__} {fault.http_status or ''}".strip()) from fault
+    except stripe.CardError as error:
+        decline_code = error.error.decline_code if error.error else None
+        code = error.code or "card_declined"
+        raise Declined(Failure(code, decline_code, error.user_message or "")) from error
+    except stripe.InvalidRequestError as error:
+        raise Refused(error.code or "invalid_request", error.user_message or str(error)) from error
+    except stripe.StripeError as error:
+        unanswered = ServerFailed if (error.http_status or 0) >= 500 else Unreachable
+        raise unanswered(f"{type(error).__name__} {error.http_status or ''}".strip()) from error

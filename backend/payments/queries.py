@@ -1,4 +1,4 @@
-"""The SQL of payments. A status only moves forward: each update names the statuses that it may leave."""
+"""The SQL of payments. A status only moves forward: each update has the statuses that it may leave."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -7,19 +7,19 @@ from uuid import UUID
 
 from backend.kernel import correlation
 from backend.kernel.database import Connection
-from backend.payments import idempotency_queries
-from backend.payments.idempotency_queries import PAYMENTS
-from backend.payments.model import Payment
-from backend.payments.provider import Intent
+from backend.kernel.idempotency import KeyedRequest
+from backend.payments.idempotency_queries import PAYMENT_KEYS
+from backend.payments.model import NewPayment, Payment
+from backend.payments.provider import Failure, Intent
 
 _PAYMENT = """
     p.id, p.order_id, p.buyer_id, p.attempt, p.status, p.amount, p.currency, p.intent_id, p.failure_code,
     p.decline_code, p.failure_message, p.version, p.created_at, p.updated_at, p.correlation_id
 """
 
-# A webhook that failed so often is left to a person.
+# After so many tries a webhook is left to an operator.
 MAX_TRIES = 50
-# A look at what waits counts no further.
+# The gauges of waiting rows count no further.
 COUNTED = 10_000
 WAITING = (
     "payments_started",
@@ -41,23 +41,23 @@ class Begun(NamedTuple):
     deadline: datetime
 
 
-class Patience(NamedTuple):
-    """How long a payment in each status is left to whoever works on it."""
+class StallTimes(NamedTuple):
+    """The time without progress after which a payment in each status counts as stalled."""
 
     authorised: timedelta
     requires_action: timedelta
     started: timedelta
 
 
-class Still(NamedTuple):
-    """A payment that stands still. `abandoned`: see `PaymentFlow.resume`."""
+class StalledPayment(NamedTuple):
+    """A payment without progress. `abandoned`: see `PaymentFlow.resume`."""
 
     payment: Payment
     abandoned: bool
 
 
 class Webhook(NamedTuple):
-    """What one of Stripe's events is about."""
+    """One of Stripe's events that is about an intent."""
 
     type: str
     intent_id: str
@@ -76,7 +76,7 @@ async def begin(connection: Connection, order_id: UUID, buyer_id: UUID, payment_
 
 
 async def settle(connection: Connection, payment: Payment, intent: Intent) -> bool:
-    """Whether this authorised payment has its order: the row decides, and decides the same again."""
+    """Whether this authorised payment wins its order. A repeat returns the same."""
     outcome = await connection.fetchval(
         "select orders.settle($1, $2, $3, $4, $5)",
         payment.order_id,
@@ -105,16 +105,17 @@ async def fail(connection: Connection, payment: Payment) -> bool:
 async def insert(
     connection: Connection,
     payment_id: UUID,
-    order_id: UUID,
+    new: NewPayment,
     buyer_id: UUID,
     begun: Begun,
-    payment_method: str,
-    key: str | None,
-    fingerprint: bytes | None,
+    keyed: KeyedRequest | None,
 ) -> Payment:
-    """The order's next attempt, on the intent that failed ones left and nobody voided. Raises UniqueViolationError while one is open."""
-    if key is not None:
-        await idempotency_queries.forget_expired(connection, PAYMENTS, buyer_id, key)
+    """Insert the order's next attempt. It reuses the intent of the failed attempts, unless that was voided.
+
+    Raises UniqueViolationError while another attempt is open, or has the key.
+    """
+    if keyed is not None:
+        await PAYMENT_KEYS.free_expired(connection, keyed)
     row = await connection.fetchrow(
         f"""
         insert into payments.payments as p (
@@ -128,13 +129,13 @@ async def insert(
         returning {_PAYMENT}
         """,
         payment_id,
-        order_id,
+        new.order_id,
         buyer_id,
         begun.amount,
         begun.currency,
-        payment_method,
-        key,
-        fingerprint,
+        new.payment_method,
+        keyed.key if keyed else None,
+        keyed.fingerprint if keyed else None,
         begun.deadline,
         correlation.current(),
     )
@@ -149,7 +150,7 @@ async def record_intent(connection: Connection, payment_id: UUID, intent_id: str
 
 
 async def is_captured(connection: Connection, intent_id: str) -> bool:
-    """Whether an attempt on this intent completed its order, which may be refunded since."""
+    """Whether an attempt on this intent completed its order, even if the order was refunded later."""
     found: bool = await connection.fetchval(
         "select exists (select from payments.payments where intent_id = $1 and status in ('captured', 'refunded'))",
         intent_id,
@@ -158,7 +159,7 @@ async def is_captured(connection: Connection, intent_id: str) -> bool:
 
 
 async def captured(connection: Connection, intent_id: str) -> Payment | None:
-    """The attempt on this intent whose money was taken, though it may be back since."""
+    """The attempt on this intent whose money was captured, even if it was refunded later."""
     row = await connection.fetchrow(
         f"select {_PAYMENT} from payments.payments p where p.intent_id = $1 and p.captured_at is not null",
         intent_id,
@@ -173,11 +174,11 @@ async def advance(
     status: str,
     *,
     intent_id: str | None = None,
-    failure: tuple[str, str | None, str] | None = None,
+    failure: Failure | None = None,
 ) -> Payment | None:
-    """Move a payment to `status` when it is in one of `leaves`. None when it isn't: somebody else moved it.
+    """Set `status` when the payment is in one of `leaves`. None otherwise: another process moved it.
 
-    An attempt that a later one followed is never authorised: what the intent says is about the later one.
+    An attempt that a later attempt followed is never authorised: the intent's status is about the later one.
     """
     row = await connection.fetchrow(
         f"""
@@ -226,8 +227,12 @@ async def current_attempt(connection: Connection, order_id: UUID) -> Payment | N
     return Payment(**row) if row else None
 
 
-async def claim_still(connection: Connection, patience: Patience, limit: int) -> list[Still]:
-    """Payments that stand still, money first, each for one caller, and again only after its patience."""
+async def claim_stalled(
+    connection: Connection, stalled_after: StallTimes, limit: int
+) -> list[StalledPayment]:
+    """Claim up to `limit` stalled payments, authorised money first. Until its stall time has passed again, no
+    other caller gets the same payment.
+    """
     rows = await connection.fetch(
         f"""
         update payments.payments p set reconciled_at = now()
@@ -241,23 +246,23 @@ async def claim_still(connection: Connection, patience: Patience, limit: int) ->
         )
         returning {_PAYMENT}, p.status = 'started' or p.deadline_at < now() as abandoned
         """,
-        patience.authorised,
-        patience.requires_action,
-        patience.started,
+        stalled_after.authorised,
+        stalled_after.requires_action,
+        stalled_after.started,
         limit,
     )
     found = []
     for row in rows:
         columns = dict(row)
         abandoned = columns.pop("abandoned")
-        found.append(Still(Payment(**columns), abandoned))
+        found.append(StalledPayment(Payment(**columns), abandoned))
     return found
 
 
 async def store_webhook(
     connection: Connection, event_id: str, type: str, object_id: str | None
 ) -> bool:
-    """False when this event is here already."""
+    """Whether the event is new."""
     done = await connection.fetchval(
         """
         insert into payments.webhook_events (id, type, object_id) values ($1, $2, $3)
@@ -271,7 +276,7 @@ async def store_webhook(
 
 
 async def unhandled_webhook(connection: Connection, event_id: str) -> Webhook | None:
-    """An event that is about an intent and still waits to be handled."""
+    """The event, unless it was handled or is about no intent."""
     row = await connection.fetchrow(
         """
         select type, object_id as intent_id from payments.webhook_events
@@ -296,7 +301,7 @@ async def mark_webhook(connection: Connection, event_id: str, error: str | None)
 
 
 async def waiting_webhooks(connection: Connection, seconds: float, limit: int) -> list[str]:
-    """Events that were stored this long ago and not handled: their job was lost, or failed."""
+    """Events that were stored `seconds` ago or earlier and not handled: their job was lost, or failed."""
     rows = await connection.fetch(
         f"""
         select id from payments.webhook_events
@@ -310,9 +315,7 @@ async def waiting_webhooks(connection: Connection, seconds: float, limit: int) -
 
 
 async def waiting(connection: Connection) -> list[tuple[str, int, float]]:
-    """What is under way, how many of each up to a bound, and since how many seconds the oldest: payments and refunds by
-    status, Stripe's events that wait to be handled, and those that were tried too often.
-    """
+    """For each of WAITING: its name, its count up to COUNTED, and the age of the oldest in seconds."""
     rows = await connection.fetch(
         f"""
         with open as (
@@ -335,7 +338,7 @@ async def waiting(connection: Connection) -> list[tuple[str, int, float]]:
 
 
 async def purge_webhooks(connection: Connection) -> None:
-    """Forget handled events that Stripe won't send again."""
+    """Delete handled events that Stripe will not send again."""
     await connection.execute(
         "delete from payments.webhook_events where handled_at < now() - interval '30 days'"
     )

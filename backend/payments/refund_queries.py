@@ -1,4 +1,4 @@
-"""The SQL of refunds. A status only moves forward: each update names the statuses that it may leave."""
+"""The SQL of refunds. A status only moves forward: each update has the statuses that it may leave."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -7,8 +7,8 @@ from uuid import UUID
 
 from backend.kernel import correlation
 from backend.kernel.database import Connection
-from backend.payments import idempotency_queries
-from backend.payments.idempotency_queries import REFUNDS
+from backend.kernel.idempotency import KeyedRequest
+from backend.payments.idempotency_queries import REFUND_KEYS
 from backend.payments.model import Refund
 
 _REFUND = """
@@ -27,36 +27,35 @@ class Begun(NamedTuple):
     currency: str | None
 
 
-class Asking(NamedTuple):
-    """Who asks for which order's money back, and how; `key` and `fingerprint` are the Idempotency-Key, or None."""
+class RefundRequest(NamedTuple):
+    """A user's request to refund an order. The buyer may make it within `buyer_window` of the capture."""
 
     order_id: UUID
     user_id: UUID
     relist: bool
     buyer_window: timedelta
-    key: str | None = None
-    fingerprint: bytes | None = None
+    keyed: KeyedRequest | None = None
 
 
-class Patience(NamedTuple):
-    """How long a refund in each status is left to whoever works on it."""
+class StallTimes(NamedTuple):
+    """The time without progress after which a refund in each status counts as stalled."""
 
     requested: timedelta
     pending: timedelta
 
 
-async def begin(connection: Connection, asking: Asking, refund_id: UUID) -> Begun:
+async def begin(connection: Connection, request: RefundRequest, refund_id: UUID) -> Begun:
     row = await connection.fetchrow(
         """
         select * from orders.begin_refund($1, $2, $3, exists (
             select from payments.payments p where p.order_id = $1 and p.captured_at > now() - $4::interval
         ), $5, $6)
         """,
-        asking.order_id,
+        request.order_id,
         refund_id,
-        asking.user_id,
-        asking.buyer_window,
-        asking.relist,
+        request.user_id,
+        request.buyer_window,
+        request.relist,
         correlation.current(),
     )
     assert row is not None
@@ -76,7 +75,7 @@ async def finish(connection: Connection, refund: Refund) -> bool:
 
 
 async def fail(connection: Connection, refund: Refund) -> bool:
-    """Whether this call gave the order back to its buyer."""
+    """Whether this call made the order completed again."""
     done: bool = await connection.fetchval(
         "select orders.fail_refund($1, $2, $3)", refund.order_id, refund.id, correlation.current()
     )
@@ -88,10 +87,15 @@ async def order(connection: Connection, order_id: UUID) -> dict[str, Any]:
     return found
 
 
-async def insert(connection: Connection, asking: Asking, refund_id: UUID, begun: Begun) -> Refund:
-    """The order's next refund. Raises UniqueViolationError while another has not failed."""
-    if asking.key is not None:
-        await idempotency_queries.forget_expired(connection, REFUNDS, asking.user_id, asking.key)
+async def insert(
+    connection: Connection, request: RefundRequest, refund_id: UUID, begun: Begun
+) -> Refund:
+    """Insert the order's next refund. Raises UniqueViolationError while another refund has not failed, or
+    has the key.
+    """
+    keyed = request.keyed
+    if keyed is not None:
+        await REFUND_KEYS.free_expired(connection, keyed)
     row = await connection.fetchrow(
         f"""
         insert into payments.refunds as r (
@@ -105,12 +109,12 @@ async def insert(connection: Connection, asking: Asking, refund_id: UUID, begun:
         """,
         refund_id,
         begun.payment,
-        asking.user_id,
-        asking.relist,
+        request.user_id,
+        request.relist,
         begun.amount,
         begun.currency,
-        asking.key,
-        asking.fingerprint,
+        keyed.key if keyed else None,
+        keyed.fingerprint if keyed else None,
     )
     assert row is not None, "a completed order has a captured payment"
     return Refund(**row)
@@ -125,7 +129,7 @@ async def advance(
     stripe_id: str | None = None,
     failure_code: str | None = None,
 ) -> Refund | None:
-    """Move a refund to `status` when it is in one of `leaves`. None when it isn't: somebody else moved it."""
+    """Set `status` when the refund is in one of `leaves`. None otherwise: another process moved it."""
     row = await connection.fetchrow(
         f"""
         update payments.refunds r
@@ -144,7 +148,7 @@ async def advance(
 
 
 async def count_fault(connection: Connection, refund: Refund) -> None:
-    """Stripe failed at the request that was made under the key of this many faults."""
+    """Count a 5xx of Stripe for the request whose key has this count, once."""
     await connection.execute(
         "update payments.refunds set faults = faults + 1 where id = $1 and faults = $2",
         refund.id,
@@ -175,8 +179,12 @@ async def newest_of_intent(connection: Connection, intent_id: str) -> Refund | N
     return Refund(**row) if row else None
 
 
-async def claim_still(connection: Connection, patience: Patience, limit: int) -> list[Refund]:
-    """Refunds that stand still, each for one caller, and again only after its patience."""
+async def claim_stalled(
+    connection: Connection, stalled_after: StallTimes, limit: int
+) -> list[Refund]:
+    """Claim up to `limit` stalled refunds. Until its stall time has passed again, no other caller gets the
+    same refund.
+    """
     rows = await connection.fetch(
         f"""
         update payments.refunds r set reconciled_at = now()
@@ -189,8 +197,8 @@ async def claim_still(connection: Connection, patience: Patience, limit: int) ->
         )
         returning {_REFUND}
         """,
-        patience.requested,
-        patience.pending,
+        stalled_after.requested,
+        stalled_after.pending,
         limit,
     )
     return [Refund(**row) for row in rows]

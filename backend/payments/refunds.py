@@ -1,9 +1,11 @@
-"""The way of a refund: begin, ask Stripe, finish; or fail, and the order is completed as it was.
+"""The course of a refund: begin, request it from Stripe, finish; or fail, and the order is completed
+as before.
 
-Each step is one transaction or one call to Stripe, never both at once, and each can be taken again: whoever comes after
-a crash (a webhook's job, the reconciler, a repeated request) looks at what Stripe has and goes on from there. The order
-names the refund that it waits for, so a stale one moves neither order nor ticket; its tickets leave it in the
-transaction that records the money's return.
+Each step is one transaction or one call to Stripe, never both, and each can be repeated. After a
+crash, a webhook's job, the reconciler or a repeated request retrieves Stripe's refund and continues
+from its status. The order's row has the id of the refund that it awaits, so a stale refund changes
+neither order nor ticket; the tickets leave the order in the transaction that records the returned
+money.
 """
 
 import asyncio
@@ -12,7 +14,6 @@ from datetime import timedelta
 import asyncpg
 import structlog
 
-from backend.events import outbox
 from backend.events.resources import Resources
 from backend.kernel import database, idempotency
 from backend.kernel.database import Connection
@@ -30,25 +31,26 @@ from backend.payments.errors import (
     RelistNotAllowed,
 )
 from backend.payments.model import Refund
+from backend.payments.payment_steps import append_event
 from backend.payments.provider import (
     Declined,
-    Faulted,
     Provider,
     Refused,
+    ServerFailed,
     StripeRefund,
     Unreachable,
 )
-from backend.payments.refund_queries import Asking, Begun
+from backend.payments.refund_queries import Begun, RefundRequest
 
 log = structlog.get_logger()
 
-# No request waits longer for Stripe; the refund goes on without it.
+# A request waits no longer for Stripe; a webhook or the reconciler brings the outcome.
 REFUND_SECONDS = 25.0
 
 ALREADY_REFUNDED = "charge_already_refunded"
 ALWAYS = timedelta(days=36_500)
 OPEN = ("requested", "pending")
-# Money that Stripe has sent, or will.
+# The statuses of a refund at Stripe whose money has left, or will.
 GIVEN = frozenset({"succeeded", "pending", "requires_action"})
 
 
@@ -57,54 +59,56 @@ class Refunds:
         self._resources = resources
         self._provider = provider
 
-    async def begin(self, asking: Asking) -> Refund:
-        """Open the refund of an order. Raises the errors of `backend.payments.errors`."""
+    async def begin(self, request: RefundRequest) -> Refund:
+        """Open the refund of an order. Raises the errors of `backend.payments.errors`, and Conflict
+        while the first request with this key runs.
+        """
         refund_id = new_id()
         try:
             async with database.transaction(self._resources.pool) as connection:
-                begun = await refund_queries.begin(connection, asking, refund_id)
-                if begun.outcome != "ok" and not await _is_owed(connection, asking, begun):
+                begun = await refund_queries.begin(connection, request, refund_id)
+                if begun.outcome != "ok" and not await _is_owed(connection, request, begun):
                     raise _refusal(begun)
-                refund = await refund_queries.insert(connection, asking, refund_id, begun)
-        except asyncpg.UniqueViolationError as fault:
-            if fault.constraint_name == "refunds_key":
-                raise idempotency.in_flight() from fault
-            raise RefundInProgress("another refund of this order is under way") from fault
+                refund = await refund_queries.insert(connection, request, refund_id, begun)
+        except asyncpg.UniqueViolationError as error:
+            if error.constraint_name == "refunds_key":
+                raise idempotency.in_flight() from error
+            raise RefundInProgress("another refund of this order is under way") from error
         self._resources.wake_relay()
         return refund
 
     async def carry_out(self, refund: Refund) -> Refund:
-        """Take a refund as far as it goes now; an outcome that is still open comes by webhook or reconciler."""
+        """Take a refund as far as it goes now. A webhook or the reconciler brings a later outcome."""
         try:
             async with asyncio.timeout(REFUND_SECONDS):
                 return await self.resume(refund)
-        except (Refused, Unreachable, TimeoutError) as fault:
-            log.warning("refund goes on later", refund_id=str(refund.id), error=repr(fault))
+        except (Refused, Unreachable, TimeoutError) as error:
+            log.warning("refund goes on later", refund_id=str(refund.id), error=repr(error))
         return await self._read(refund)
 
     async def resume(self, refund: Refund) -> Refund:
-        """Go on with a refund: see what Stripe has of it, and move forward only. Raises Refused, Unreachable."""
+        """Continue a refund from its status at Stripe, forward only. Raises Refused, Unreachable."""
         if refund.status == "failed":
             return refund
-        found = await self._at_stripe(refund)
+        found = await self._find_or_request(refund)
         if found.status == refund.status:
             return refund
         match found.status:
             case "succeeded":
-                return await self._succeeded(refund, found)
+                return await self._finish(refund, found)
             case "failed" | "canceled":
-                return await self._failed(refund, found)
-        return await self._pending(refund, found)
+                return await self._fail(refund, found)
+        return await self._record_pending(refund, found)
 
     async def resume_intent(self, intent_id: str) -> None:
-        """Something happened to this intent, as a webhook says: go on with the refund that it is about."""
+        """Continue the refund of this intent, after a webhook reported a change of it."""
         async with database.connection(self._resources.pool) as connection:
             refund = await refund_queries.newest_of_intent(connection, intent_id)
         if refund is not None:
             await self.resume(refund)
 
-    async def adopt(self, intent_id: str) -> None:
-        """Refund an order whose money went back by somebody's hand, at Stripe. Raises Refused, Unreachable."""
+    async def record_manual_refund(self, intent_id: str) -> None:
+        """Refund an order whose whole money an operator returned at Stripe. Raises Refused, Unreachable."""
         async with database.connection(self._resources.pool) as connection:
             payment = await queries.captured(connection, intent_id)
             last = await refund_queries.newest_of_intent(connection, intent_id)
@@ -115,44 +119,51 @@ class Refunds:
         if given < payment.amount:
             if given:
                 log.warning(
-                    "part of an order's money went back by hand", order_id=str(payment.order_id)
+                    "part of an order's money was refunded at Stripe",
+                    order_id=str(payment.order_id),
                 )
             return
-        # It is the buyer who has it, and whoever gave it asked nobody.
-        asking = Asking(payment.order_id, payment.buyer_id, relist=False, buyer_window=ALWAYS)
-        await self.resume(await self.begin(asking))
+        # The money went to the buyer, and no limit of ours applies to the operator.
+        request = RefundRequest(
+            payment.order_id, payment.buyer_id, relist=False, buyer_window=ALWAYS
+        )
+        await self.resume(await self.begin(request))
 
-    async def _at_stripe(self, refund: Refund) -> StripeRefund:
+    async def _find_or_request(self, refund: Refund) -> StripeRefund:
         if refund.stripe_id is not None:
             return await self._provider.retrieve_refund(refund.stripe_id)
         made = await self._provider.refunds_of(refund.intent_id)
         ours = next((each for each in made if each.refund_id == refund.id), None)
-        return ours or await self._requested(refund)
+        return ours or await self._request(refund)
 
-    async def _requested(self, refund: Refund) -> StripeRefund:
-        """What Stripe refuses is a refund that failed."""
-        # A fault of Stripe's is its answer to the key for a day; nothing was found since, so another key may ask.
+    async def _request(self, refund: Refund) -> StripeRefund:
+        """Stripe's refund; a failed one when Stripe refuses the request."""
+        # Stripe returns its 5xx again under the same key for a day. The list shows that the failed
+        # call had no effect, so the next call uses another key.
         key = f"refund:{refund.order_id}:{refund.number}:{refund.faults}"
         try:
             return await self._provider.request_refund(
                 refund.intent_id, refund.amount, refund.order_id, refund.id, key
             )
-        except Faulted:
+        except ServerFailed:
             async with database.connection(self._resources.pool) as connection:
                 await refund_queries.count_fault(connection, refund)
             raise
-        except Refused as fault:
-            by_hand = await self._given_by_hand(refund) if fault.code == ALREADY_REFUNDED else None
-            return by_hand or _refused(fault.code)
-        except Declined as fault:
-            return _refused(fault.code)
+        except Refused as error:
+            manual = None
+            if error.code == ALREADY_REFUNDED:
+                manual = await self._find_manual_refund(refund)
+            return manual or _failed_at_stripe(error.code)
+        except Declined as error:
+            return _failed_at_stripe(error.failure.code)
 
-    async def _given_by_hand(self, refund: Refund) -> StripeRefund | None:
-        """The whole charge went back by somebody's hand, at Stripe: the order's refund is that one."""
+    async def _find_manual_refund(self, refund: Refund) -> StripeRefund | None:
+        """The refund of the whole charge that an operator made at Stripe: it becomes the order's."""
         made = await self._provider.refunds_of(refund.intent_id)
         return next((each for each in made if each.status in GIVEN), None)
 
-    async def _succeeded(self, refund: Refund, found: StripeRefund) -> Refund:
+    async def _finish(self, refund: Refund, found: StripeRefund) -> Refund:
+        """The money is back: the order is refunded, and so is its payment."""
         async with database.transaction(self._resources.pool) as connection:
             finished = await refund_queries.finish(connection, refund)
             if not finished:
@@ -161,20 +172,26 @@ class Refunds:
                 connection, refund.id, OPEN, "succeeded", stripe_id=found.id
             )
             if succeeded is not None:
-                assert finished, "money that is back must refund its order"
-                await _tell_refunded(connection, refund)
+                assert finished, "returned money must refund its order"
+                payment = await queries.advance(
+                    connection, refund.payment_id, ("captured",), "refunded"
+                )
+                if payment is not None:
+                    await append_event(connection, "payment.refunded", payment)
         self._resources.wake_relay()
         return succeeded or await self._read(refund)
 
-    async def _pending(self, refund: Refund, found: StripeRefund) -> Refund:
+    async def _record_pending(self, refund: Refund, found: StripeRefund) -> Refund:
         async with database.connection(self._resources.pool) as connection:
             pending = await refund_queries.advance(
                 connection, refund.id, ("requested",), "pending", stripe_id=found.id
             )
         return pending or await self._read(refund)
 
-    async def _failed(self, refund: Refund, found: StripeRefund) -> Refund:
-        """The order is completed again. One that is refunded stays so: its tickets may be somebody else's by now."""
+    async def _fail(self, refund: Refund, found: StripeRefund) -> Refund:
+        """The order is completed again. An order that is refunded stays so, since another buyer may
+        have its tickets: then the shop owes the buyer the money.
+        """
         async with database.transaction(self._resources.pool) as connection:
             kept = await refund_queries.fail(connection, refund)
             failed = await refund_queries.advance(
@@ -187,8 +204,8 @@ class Refunds:
             )
         self._resources.wake_relay()
         if failed is not None:
-            told = log.warning if kept else log.error
-            told(
+            write = log.warning if kept else log.error
+            write(
                 "refund failed",
                 refund_id=str(refund.id),
                 code=failed.failure_code,
@@ -201,15 +218,17 @@ class Refunds:
             return await refund_queries.refund(connection, refund.id) or refund
 
 
-async def _is_owed(connection: Connection, asking: Asking, begun: Begun) -> bool:
-    """The order was refunded, and Stripe's bank sent the money back to us days later: it may be asked for again."""
+async def _is_owed(connection: Connection, request: RefundRequest, begun: Begun) -> bool:
+    """Whether the order was refunded, and the bank returned the money days later: the refund may be
+    requested again.
+    """
     if begun.outcome != "refunded":
         return False
-    last = await refund_queries.newest_of_order(connection, asking.order_id)
+    last = await refund_queries.newest_of_order(connection, request.order_id)
     return last is not None and last.status == "failed"
 
 
-def _refused(code: str) -> StripeRefund:
+def _failed_at_stripe(code: str) -> StripeRefund:
     return StripeRefund("", "failed", 0, None, code)
 
 
@@ -219,7 +238,8 @@ def _refusal(begun: Begun) -> Problem:
             return OrderNotFound()
         case "other_sellers":
             return OrderHasOtherSellers(
-                "only an order whose tickets are all yours can be refunded whole"
+                "some of the order's tickets are another seller's; only an order of your own "
+                "tickets can be refunded"
             )
         case "refunded":
             return OrderAlreadyRefunded("the order is refunded")
@@ -227,22 +247,10 @@ def _refusal(begun: Begun) -> Problem:
             return RefundInProgress("another refund of this order is under way")
         case "not_refundable":
             return OrderNotRefundable(
-                "only a completed order is refunded", order_status=begun.order_status
+                "only a completed order can be refunded", order_status=begun.order_status
             )
         case "relist_not_allowed":
-            return RelistNotAllowed("only the seller puts tickets on sale again")
+            return RelistNotAllowed("only the seller can put the tickets on sale again")
         case "not_allowed":
-            return RefundNotAllowed("only the seller may refund this order now")
+            return RefundNotAllowed("only the seller can refund this order now")
     raise AssertionError(begun.outcome)
-
-
-async def _tell_refunded(connection: Connection, refund: Refund) -> None:
-    payment = await queries.advance(connection, refund.payment_id, ("captured",), "refunded")
-    if payment is not None:
-        await outbox.append(
-            connection,
-            "payment.refunded",
-            payment.id,
-            payment.version,
-            payment,
-        )

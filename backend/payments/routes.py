@@ -12,12 +12,11 @@ from backend.events.resources import Resources
 from backend.kernel import idempotency, principal
 from backend.kernel.openapi import describe
 from backend.kernel.web import path_id, read_json, reply
-from backend.payments import service
+from backend.payments import service, webhooks
 from backend.payments.errors import OrderNotFound, PaymentNotFound
 from backend.payments.model import NewPayment, NewRefund, PaymentReply, Received, RefundReply
 from backend.payments.payment_flow import PaymentFlow
-from backend.payments.refund_queries import Asking
-from backend.payments.service import Answer
+from backend.payments.refund_queries import RefundRequest
 
 
 class PaymentsState(NamedTuple):
@@ -32,29 +31,23 @@ class PaymentsState(NamedTuple):
 async def pay(request: Request) -> Response:
     """Pay an order of yours.
 
-    402 is the card's refusal, with Stripe's code; the hold stays as it is. `requires_action` is 3-D Secure.
+    402 is the bank's refusal of the card, with Stripe's code; the hold stays as it is.
+    `requires_action` asks for 3-D Secure.
     """
     buyer = principal.require(request)
     new = await read_json(request, NewPayment)
-    key = idempotency.key_of(request)
-    fingerprint = await idempotency.fingerprint(request) if key else None
+    keyed = await idempotency.keyed(request, buyer.user_id)
     state = _state(request)
-    answer = await service.pay(
-        state.resources,
-        state.payment_flow,
-        buyer.user_id,
-        new,
-        key,
-        fingerprint,
-    )
-    return _response(answer)
+    paid = await service.pay(state.resources, state.payment_flow, buyer.user_id, new, keyed)
+    return paid.response()
 
 
 @describe(tag="payments", ok=PaymentReply, refusals=(404,))
 async def payment(request: Request) -> Response:
     """One of your payments, such as the `payment_id` of an order.
 
-    While it `requires_action`, Stripe is asked how far that is, and the payment goes on when it is done.
+    While it `requires_action`, the reply has Stripe's current status: the payment continues once
+    the bank has authenticated you.
     """
     buyer = principal.require(request)
     payment_id = path_id(request, PaymentNotFound)
@@ -68,26 +61,24 @@ async def payment(request: Request) -> Response:
     tag="orders", body=NewRefund, ok=RefundReply, accepted=RefundReply, refusals=(403, 404, 409)
 )
 async def refund(request: Request) -> Response:
-    """Give an order's money back, all of it: its seller, or its buyer as long as that is allowed.
+    """Refund a whole order: its seller at any time, its buyer within the refund window.
 
-    202 says that it is under way: follow the order, or `sale.refunded`. The tickets are on sale again with `relist`,
-    which is the seller's to say, and withdrawn without.
+    202 means that the money is on its way: follow the order, or `sale.refunded`. With `relist`,
+    which only the seller may set, the tickets are for sale again; without, they are withdrawn.
     """
     user = principal.require(request)
     order_id = path_id(request, OrderNotFound)
     new = await read_json(request, NewRefund)
-    key = idempotency.key_of(request)
     state = _state(request)
-    asking = Asking(
+    wanted = RefundRequest(
         order_id=order_id,
         user_id=user.user_id,
         relist=new.relist,
         buyer_window=state.buyer_window,
-        key=key,
-        fingerprint=await idempotency.fingerprint(request) if key else None,
+        keyed=await idempotency.keyed(request, user.user_id),
     )
-    answer = await service.refund(state.resources, state.payment_flow.refunds, asking)
-    return _response(answer)
+    refunded = await service.refund(state.resources, state.payment_flow.refunds, wanted)
+    return refunded.response()
 
 
 @describe(tag="payments", public=True, ok=Received, refusals=(400,))
@@ -96,19 +87,8 @@ async def webhook(request: Request) -> Response:
     state = _state(request)
     body = await request.body()
     signature = request.headers.get("stripe-signature", "")
-    await service.accept_webhook(
-        state.resources, state.jobs, body, signature, state.webhook_secrets
-    )
+    await webhooks.accept(state.resources, state.jobs, body, signature, state.webhook_secrets)
     return reply(Received())
-
-
-def _response(answer: Answer) -> Response:
-    return Response(
-        answer.body,
-        answer.status,
-        headers=idempotency.replay_headers() if answer.replayed else {},
-        media_type="application/json" if answer.status < 400 else "application/problem+json",
-    )
 
 
 def _state(request: Request) -> PaymentsState:

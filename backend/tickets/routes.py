@@ -9,6 +9,7 @@ from starlette.routing import Route
 from backend.events.resources import Resources
 from backend.kernel import database, idempotency, principal
 from backend.kernel.database import Connection
+from backend.kernel.idempotency import KeyTable
 from backend.kernel.openapi import describe
 from backend.kernel.pagination import Page
 from backend.kernel.web import if_match, path_id, read_json, read_query, reply
@@ -28,6 +29,7 @@ from backend.tickets.model import (
     Tickets,
 )
 
+KEYS = KeyTable("tickets")
 FACETS_KEPT = "public, max-age=60"
 
 
@@ -163,7 +165,7 @@ async def _show_reply(connection: Connection, show_id: UUID) -> Response:
 
 async def _write(request: Request, user_id: UUID, handler: idempotency.Handler) -> Response:
     state = _state(request)
-    response = await idempotency.once(request, state.pool, "tickets", user_id, handler)
+    response = await idempotency.once(request, state.pool, KEYS, user_id, handler)
     state.wake_relay()
     return response
 

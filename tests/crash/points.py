@@ -1,6 +1,6 @@
 """Named points before and after each commit and each effect outside the process, and what happens at one.
 
-A name tells what is done and by which function of ours: `before commit payments.payment_flow._settle`,
+A name tells what is done and by which function of ours: `before commit payments.payment_steps._settle`,
 `after redis events.stream.append`. The environment says what to do when a point is reached: write its name down
 (CRASH_RECORD, a file), or end this process as kill -9 does: at the points CRASH_AT, names a line each (`name#3` is the
 third time), and with CRASH_KNOWN at any that is not among these. Which it was is left in the file CRASH_DIED.
@@ -25,7 +25,7 @@ PASSED_OVER = ("backend.kernel.", "backend.cli")
 PASSING_ON = frozenset(
     {
         "backend.tickets.routes._write",
-        "backend.payments.payment_flow.PaymentFlow._moved",
+        "backend.payments.payment_steps.PaymentSteps._advance",
         "tests.crash.sabotage.reply_before_commit.<locals>.transaction",
     }
 )

@@ -12,7 +12,7 @@ from backend.events.consumer import Consumer, Entry
 from backend.events.stream import START, STREAM, EventStream, Position
 from backend.kernel import database, idempotency
 from backend.kernel.database import Connection, Pool
-from backend.payments import payment_flow
+from backend.payments import payment_steps
 from backend.payments.model import Payment
 from backend.payments.provider import Intent, Provider
 from backend.push import publisher, push_log
@@ -130,7 +130,7 @@ def every_attempt_is_current() -> None:
     async def look_away(_connection: Connection, _payment: Payment) -> None:
         return
 
-    setattr(payment_flow, "_check_current", look_away)  # noqa: B010
+    setattr(payment_steps, "_check_current", look_away)  # noqa: B010
 
 
 FAULTS: dict[str, Callable[[], None]] = {

@@ -1,8 +1,7 @@
 """Idempotency-Key: the same request twice is the first one's reply, byte for byte, and happens once."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from typing import Any, Literal
 from uuid import uuid4
 
@@ -10,8 +9,7 @@ import asyncpg
 import httpx
 import pytest
 
-from backend.kernel import database
-from backend.kernel.idempotency import purge
+from backend.kernel.idempotency import KeyTable
 from tests import factories
 from tests.factories import Json
 from tests.replies import code
@@ -265,26 +263,17 @@ async def test_a_key_lives_a_day(request_of: RequestOf, system: System) -> None:
     schema: Literal["orders", "tickets"] = "orders" if request[0] == "/api/orders" else "tickets"
     owner = await system.connect()
     first = await keyed(person, request, "again")
-    async with database_pool(system, schema) as pool:
-        await owner.execute(
-            f"update {schema}.idempotency_keys set created_at = now() - interval '23 hours'"
-        )
-        assert await purge(pool, schema) == 0
-        assert (await keyed(person, request, "again")).content == first.content
-        await owner.execute(
-            f"update {schema}.idempotency_keys set created_at = now() - interval '25 hours'"
-        )
-        assert await purge(pool, schema) == 1
+    worker, keys = await system.connect(schema), KeyTable(schema)
+    await owner.execute(
+        f"update {schema}.idempotency_keys set created_at = now() - interval '23 hours'"
+    )
+    assert await keys.purge(worker) == 0
+    assert (await keyed(person, request, "again")).content == first.content
+    await owner.execute(
+        f"update {schema}.idempotency_keys set created_at = now() - interval '25 hours'"
+    )
+    assert await keys.purge(worker) == 1
     assert "idempotent-replayed" not in (await keyed(person, request, "again")).headers
-
-
-@asynccontextmanager
-async def database_pool(system: System, noun: str) -> AsyncIterator[Any]:
-    pool = await database.open_pool(system.settings.noun_database_url(noun), name="tests", size=1)
-    try:
-        yield pool
-    finally:
-        await database.close_pool(pool)
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "tab\there", "caf\u00e9 \u0085"])

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from backend.payments import idempotency_queries
+from backend.payments.idempotency_queries import RowKeys
 from tests import factories
 from tests.factories import Json
 from tests.payments.shop import Shop, until
@@ -89,7 +89,7 @@ async def unanswered(shop: Shop, order: Json, method: str, crash: pytest.MonkeyP
         raise SystemError("kill -9")
 
     with crash.context() as crashing:
-        crashing.setattr(idempotency_queries, "store_reply", dies)
+        crashing.setattr(RowKeys, "store", dies)
         assert (await shop.pay(order, method, key="once")).status_code == 500
     await shop.rows.execute(
         "update payments.payments set created_at = now() - interval '31 seconds'"

@@ -9,7 +9,8 @@ import httpx
 import pytest
 
 import workers.payments
-from backend.payments import idempotency_queries, payment_flow, provider, queries
+from backend.payments import payment_flow, provider, queries
+from backend.payments.idempotency_queries import RowKeys
 from backend.payments.provider import Provider, Refused
 from tests import factories
 from tests.factories import Json
@@ -21,7 +22,7 @@ from tests.system import System
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """The reconciler takes everything that stands still, at once."""
     none = timedelta(0)
-    monkeypatch.setattr(workers.payments, "PATIENCE", queries.Patience(none, none, none))
+    monkeypatch.setattr(workers.payments, "STALLED_AFTER", queries.StallTimes(none, none, none))
     monkeypatch.setattr(workers.payments, "WEBHOOK_SECONDS", 0.0)
 
 
@@ -372,7 +373,7 @@ async def test_a_challenged_request_that_is_repeated_gets_its_secret_again(
         raise SystemError("kill -9")
 
     with monkeypatch.context() as crash:
-        crash.setattr(idempotency_queries, "store_reply", dies)
+        crash.setattr(RowKeys, "store", dies)
         assert (
             await shop.pay(order, "pm_card_authenticationRequired", key="3ds")
         ).status_code == 500

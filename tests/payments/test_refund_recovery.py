@@ -10,7 +10,7 @@ import pytest
 
 import workers.payments
 from backend.check import check_invariants
-from backend.payments import queries, refund_queries, refunds, service
+from backend.payments import queries, refund_queries, refunds, webhooks
 from backend.payments.provider import Provider, Unreachable
 from tests import factories
 from tests.factories import Json
@@ -23,7 +23,9 @@ from tests.system import Person, System
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """The reconciler takes every refund that stands still, at once."""
     none = timedelta(0)
-    monkeypatch.setattr(workers.payments, "REFUND_PATIENCE", refund_queries.Patience(none, none))
+    monkeypatch.setattr(
+        workers.payments, "REFUND_STALLED_AFTER", refund_queries.StallTimes(none, none)
+    )
 
 
 async def reconcile(shop: Shop) -> int:
@@ -33,7 +35,7 @@ async def reconcile(shop: Shop) -> int:
 
 async def handle(shop: Shop, context: dict[str, Any], event: Json) -> None:
     assert (await shop.deliver(event)).status_code == 200
-    await service.handle_webhook(context["payments"], context["payment_flow"], event["id"])
+    await webhooks.handle(context["payments"], context["payment_flow"], event["id"])
 
 
 async def dies(*_: Any, **__: Any) -> Any:

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 import workers.payments
-from backend.payments import service
+from backend.payments import webhooks
 from backend.payments.payment_flow import PaymentFlow
 from backend.stripe_sandbox.webhooks import sign
 from tests.factories import Json
@@ -128,7 +128,7 @@ async def test_webhooks_in_any_order_and_number_end_in_the_same_state(
     async with worker_context(shop.system) as context:
         for event in events:
             assert (await shop.deliver(event)).status_code == 200
-            await service.handle_webhook(context["payments"], context["payment_flow"], event["id"])
+            await webhooks.handle(context["payments"], context["payment_flow"], event["id"])
     await shop.assert_paid_once(order)
     assert await shop.attempts(order) == ["failed", "captured"]
 
@@ -144,7 +144,7 @@ async def test_webhooks_handled_at_the_same_time_capture_once(shop: Shop) -> Non
     async with worker_context(shop.system) as context:
 
         async def handle(event: Json) -> None:
-            await service.handle_webhook(context["payments"], context["payment_flow"], event["id"])
+            await webhooks.handle(context["payments"], context["payment_flow"], event["id"])
 
         await asyncio.gather(*(handle(event) for event in events))
     await shop.assert_paid_once(order)

@@ -14,7 +14,7 @@ import workers.payments
 from backend.events.stream import STREAM
 from backend.kernel.jobs import QUEUE
 from backend.payments import queries, refund_queries
-from backend.payments.service import REFUND_EVENTS
+from backend.payments.webhooks import REFUND_EVENTS
 from tests.factories import Json
 from tests.search import refunds
 from tests.search.entities import Order
@@ -116,9 +116,9 @@ class Messages:
         """
         still = self._model.unresolved()
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(workers.payments, "PATIENCE", queries.Patience(*3 * [NONE]))
+            patch.setattr(workers.payments, "STALLED_AFTER", queries.StallTimes(*3 * [NONE]))
             patch.setattr(
-                workers.payments, "REFUND_PATIENCE", refund_queries.Patience(*2 * [FOR_NOW])
+                workers.payments, "REFUND_STALLED_AFTER", refund_queries.StallTimes(*2 * [FOR_NOW])
             )
             await workers.payments.reconcile_payments(self._on.jobs)
         won = await self._captured(still)
@@ -128,8 +128,10 @@ class Messages:
 
     async def reconcile_refunds(self) -> None:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(workers.payments, "PATIENCE", queries.Patience(*3 * [FOR_NOW]))
-            patch.setattr(workers.payments, "REFUND_PATIENCE", refund_queries.Patience(*2 * [NONE]))
+            patch.setattr(workers.payments, "STALLED_AFTER", queries.StallTimes(*3 * [FOR_NOW]))
+            patch.setattr(
+                workers.payments, "REFUND_STALLED_AFTER", refund_queries.StallTimes(*2 * [NONE])
+            )
             await workers.payments.reconcile_payments(self._on.jobs)
         for order, refund in self._model.refunding():
             refunds.look(order, refund)

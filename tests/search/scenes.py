@@ -22,7 +22,7 @@ from backend.orders import service as orders
 from backend.orders.model import NewOrder, Order
 from backend.payments import queries as payments
 from backend.payments.errors import PaymentInProgress
-from backend.payments.model import Payment
+from backend.payments.model import NewPayment, Payment
 from backend.payments.payment_flow import REFUSALS
 from backend.payments.provider import Intent
 from backend.tickets import queries as ticket_queries
@@ -98,7 +98,7 @@ class Scene:
 
     async def _held(self, ids: Sequence[UUID]) -> None:
         placed = await orders.place(
-            self.orders, self.settings, FIRST, NewOrder(ticket_ids=list(ids)), None, None
+            self.orders, self.settings, FIRST, NewOrder(ticket_ids=list(ids)), None
         )
         assert placed.body is not None
         order = msgspec.json.decode(placed.body, type=Order)
@@ -120,7 +120,7 @@ def hold(buyer: UUID, *which: int) -> Action:
     def script(scene: Scene) -> Script:
         async def place(connection: Connection) -> str:
             wanted = NewOrder(ticket_ids=[scene.ids[number] for number in which or (0,)])
-            await orders.place(connection, scene.settings, buyer, wanted, None, None)
+            await orders.place(connection, scene.settings, buyer, wanted, None)
             return "held"
 
         return Script(f"{BUYERS[buyer]} holds", "orders", (place,))
@@ -156,16 +156,8 @@ def begin(scene: Scene) -> Script:
 
     async def insert(connection: Connection) -> str:
         try:
-            await payments.insert(
-                connection,
-                payment_id,
-                scene.order_id,
-                FIRST,
-                begun[0],
-                "pm_card_visa",
-                None,
-                None,
-            )
+            new = NewPayment(order_id=scene.order_id, payment_method="pm_card_visa")
+            await payments.insert(connection, payment_id, new, FIRST, begun[0], None)
         except asyncpg.UniqueViolationError as fault:
             raise PaymentInProgress from fault
         return "begun"
@@ -174,7 +166,7 @@ def begin(scene: Scene) -> Script:
 
 
 def settle(scene: Scene) -> Script:
-    """As `PaymentFlow._settle`. The payment's own row comes last and is nobody else's: no step of its own, here and below."""
+    """As `PaymentSteps._settle`. The payment's own row comes last and is nobody else's: no step of its own, here and below."""
     payment = _payment(scene)
     intent = Intent("pi_1", "requires_capture", scene.total, "EUR", scene.order_id, "", None)
 
@@ -189,7 +181,7 @@ def settle(scene: Scene) -> Script:
 
 
 def finish(scene: Scene) -> Script:
-    """As `PaymentFlow._finish`."""
+    """As `PaymentSteps._finish`."""
     payment = _payment(scene)
 
     async def complete(connection: Connection) -> str:
@@ -201,7 +193,7 @@ def finish(scene: Scene) -> Script:
 
 
 def fail(scene: Scene) -> Script:
-    """As `PaymentFlow._unpayable`."""
+    """As `PaymentSteps._record_void`."""
     payment = _payment(scene)
 
     async def give_up(connection: Connection) -> str:

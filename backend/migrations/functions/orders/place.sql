@@ -37,7 +37,8 @@ begin
                k.status,
                convert_from(k.body, 'UTF8')
         into outcome, status, body
-        from orders.idempotency_keys k where k.user_id = p_buyer and k.key = p_key;
+        from orders.idempotency_keys k
+        where k.user_id = p_buyer and k.key = p_key and k.created_at > now() - interval '1 day';
         if outcome is not null then
             return;
         end if;
@@ -133,10 +134,14 @@ begin
         ) as body
         from made
     ), kept as (
-        insert into orders.idempotency_keys (user_id, key, fingerprint, status, headers, body)
+        insert into orders.idempotency_keys as k (user_id, key, fingerprint, status, headers, body)
         select p_buyer, p_key, p_fingerprint, 201, '{"content-type": "application/json"}',
                convert_to(replied.body, 'UTF8')
         from replied where p_key is not null
+        -- The row of a key that is older than a day waits for the hourly purge.
+        on conflict (user_id, key) do update
+        set fingerprint = excluded.fingerprint, status = excluded.status, headers = excluded.headers,
+            body = excluded.body, created_at = excluded.created_at
     )
     select 'placed', 201, replied.body into outcome, status, body from replied;
 end

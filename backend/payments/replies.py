@@ -1,0 +1,70 @@
+"""The replies to requests to pay and to refund, encoded as a repeat gets them again."""
+
+from typing import Any
+
+import msgspec
+
+from backend.kernel.idempotency import Reply
+from backend.kernel.problems import Problem
+from backend.payments.errors import OrderExpired, PaymentDeclined
+from backend.payments.idempotency_queries import make_reply
+from backend.payments.model import PaymentReply, Refund, RefundReply, RefundState
+from backend.payments.payment_steps import Outcome
+from backend.payments.provider import Failure
+
+
+def of_payment(outcome: Outcome) -> Reply:
+    payment = outcome.payment
+    if payment.status in {"voided", "refunded"}:
+        return of_problem(
+            OrderExpired(
+                "the hold ended before the payment; you were not charged", payment_id=payment.id
+            )
+        )
+    if payment.status == "failed":
+        failure = Failure(
+            payment.failure_code or PaymentDeclined.code,
+            payment.decline_code,
+            payment.failure_message or "",
+        )
+        return of_problem(declined(failure))
+    return make_reply(201, msgspec.json.encode(payment_body(outcome)))
+
+
+def payment_body(outcome: Outcome) -> PaymentReply:
+    payment = outcome.payment
+    return PaymentReply(
+        id=payment.id,
+        order_id=payment.order_id,
+        attempt=payment.attempt,
+        status=payment.status,
+        amount=payment.amount,
+        currency=payment.currency,
+        version=payment.version,
+        failure_code=payment.failure_code,
+        decline_code=payment.decline_code,
+        client_secret=outcome.client_secret,
+    )
+
+
+def of_refund(refund: Refund, order: dict[str, Any]) -> Reply:
+    """202 while the money is on its way."""
+    state = RefundState(
+        id=refund.id,
+        status=refund.status,
+        amount=refund.amount,
+        currency=refund.currency,
+        relist=refund.relist,
+    )
+    body = msgspec.convert(order | {"refund": msgspec.to_builtins(state)}, RefundReply)
+    return make_reply(200 if refund.status == "succeeded" else 202, msgspec.json.encode(body))
+
+
+def declined(failure: Failure) -> PaymentDeclined:
+    return PaymentDeclined(
+        failure.message or None, code=failure.code, decline_code=failure.decline_code
+    )
+
+
+def of_problem(problem: Problem) -> Reply:
+    return make_reply(problem.status, bytes(problem.response().body))

@@ -1,0 +1,3 @@
+from tests.payments.conftest import shop
+
+__all__ = ["shop"]
