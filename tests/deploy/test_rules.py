@@ -33,12 +33,10 @@ CASES = [
     ),
     Case("InvariantsNotChecked", {"gittix_check_last_run_timestamp_seconds": ("now", "stopped")}),
     Case(
-        "PaymentsStandStill",
+        "PaymentsStuck",
         {'gittix_backlog_oldest_seconds{of="payments_authorised"}': ("3", "90")},
     ),
-    Case(
-        "RefundsStandStill", {'gittix_backlog_oldest_seconds{of="refunds_requested"}': ("3", "900")}
-    ),
+    Case("RefundsStuck", {'gittix_backlog_oldest_seconds{of="refunds_requested"}': ("3", "900")}),
     Case("HoldsEndLate", {'gittix_backlog_oldest_seconds{of="holds_overdue"}': ("0.2", "9")}),
     Case(
         "ExpirySlow",
@@ -138,7 +136,7 @@ CASES = [
         },
     ),
     Case(
-        "TellingLate",
+        "PublishingLate",
         {
             'gittix_notifier_delay_seconds_bucket{le="0.5"}': ("+10", "+0"),
             'gittix_notifier_delay_seconds_bucket{le="2.5"}': ("+10", "+10"),
