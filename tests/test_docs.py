@@ -1,4 +1,4 @@
-"""The documentation agrees with the repository: its links, its proofs, its lists and its diagrams."""
+"""The documentation agrees with the repository: its links, named tests, lists and diagrams."""
 
 import ast
 import re
@@ -70,7 +70,10 @@ def test_the_readme_links_to_every_page_of_docs() -> None:
 async def test_the_state_diagrams_are_the_transition_tables(system: System) -> None:
     owner = await system.connect()
     tables = await owner.fetch(
-        "select schemaname || '.' || tablename as name from pg_tables where tablename like '%transitions'"
+        """
+        select schemaname || '.' || tablename as name
+        from pg_tables where tablename like '%transitions'
+        """
     )
     assert diagrams().keys() == {table["name"] for table in tables}
     for table, edges in diagrams().items():
@@ -160,7 +163,7 @@ def broken_links(page: Path) -> Iterator[str]:
 
 
 def anchors(file: Path) -> set[str]:
-    """What a link may name after `#`: the headings of a page, as GitHub writes them; else symbols."""
+    """Return the anchors of a file: headings as GitHub writes them, or the symbols of code."""
     text = file.read_text()
     if file.suffix == ".md":
         return {

@@ -1,4 +1,4 @@
-"""The commands of docs/tour.md run as they are written, and print what the page shows."""
+"""The commands of docs/tour.md run as they are written and print the replies of the page."""
 
 import asyncio
 import re
@@ -10,11 +10,11 @@ from tests.system import System
 TOUR = Path(__file__).parents[1] / "docs/tour.md"
 BLOCK = re.compile(r"^```(sh)?\n(.*?)^```", re.MULTILINE | re.DOTALL)
 HOLD_SECONDS = 4
-# What a shortened reply on the page and the whole reply have in common, and the ticket's status.
+# The parts of a reply that the page's shortened form keeps; and a ticket's status by itself.
 SHOWN = re.compile(r'"code":"\w+"|"status":(?:"\w+"|\d+)|^available$', re.MULTILINE)
 
 
-async def test_each_command_of_the_tour_prints_what_the_page_shows(
+async def test_each_command_of_the_tour_prints_the_reply_of_the_page(
     system: System, tmp_path: Path
 ) -> None:
     system.configure(HOLD_SECONDS=str(HOLD_SECONDS))
