@@ -26,7 +26,7 @@ from backend.kernel.client_address import networks
 from backend.kernel.peer_processes import parse_peers
 from backend.kernel.principal import TokenVerifier, load_public_keys
 from backend.kernel.rate_limit import WriteLimit
-from backend.kernel.server import Server, configured
+from backend.kernel.server import Server, server_config
 from backend.kernel.settings import Settings, SettingsError, load
 from backend.orders import app as orders
 from backend.orders import routes as order_routes
@@ -105,7 +105,7 @@ async def serve(name: str, settings: Settings, *, host: str, port: int) -> None:
 
 def http_config(app: Any, host: str, port: int) -> uvicorn.Config:
     """For an application without sockets."""
-    return configured(app, host=host, port=port, ws="none", stop_seconds=STOP_SECONDS)
+    return server_config(app, host=host, port=port, ws="none", stop_seconds=STOP_SECONDS)
 
 
 def _web(

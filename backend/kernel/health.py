@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from backend.kernel.peer_processes import PeerProcesses
-from backend.kernel.server import configured
+from backend.kernel.server import server_config
 from backend.kernel.settings import Settings, SettingsError
 
 READY_SECONDS = 2.0
@@ -127,7 +127,7 @@ def _config(readiness: Readiness) -> uvicorn.Config:
         yield {"checks": readiness.checks}
 
     app = Starlette(routes=routes(), lifespan=lifespan)
-    return configured(app, ws="none", stop_seconds=STOP_SECONDS)
+    return server_config(app, ws="none", stop_seconds=STOP_SECONDS)
 
 
 class _Beside(uvicorn.Server):

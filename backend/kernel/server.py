@@ -1,15 +1,13 @@
-"""uvicorn, leaving without a lost request.
+"""A uvicorn server that drains before it exits, so that a rolling restart loses no request.
 
-A proxy that reuses connections may send a request at the very moment at which a server closes that connection, and what
-is no plain read can't be sent again. So on its signal this server first only says that it leaves: `/readyz` refuses, and
-each reply ends its connection, which empties the proxy's pool. After the delay, which is longer than a proxy keeps an
-idle connection, it lets nobody in any more, finishes what is under way, and ends.
+A proxy may send a request on a kept connection at the moment at which the server closes that connection, and the proxy
+cannot repeat a request that writes. So on SIGTERM the server keeps serving for a delay, longer than a proxy keeps an
+idle connection: `/readyz` answers 503 and every reply carries `Connection: close`, which empties the proxy's connection
+pool. After the delay the server stops listening, finishes the requests in progress and exits.
 """
 
 import asyncio
-import ctypes
 import socket
-import struct
 from contextlib import AbstractContextManager, suppress
 from typing import Any, cast
 
@@ -22,27 +20,18 @@ from backend.kernel.shutdown import stop_signals
 
 log = structlog.get_logger()
 
-# The proxy's side ends an idle connection first: nginx does after a minute, unless it is told otherwise.
+# Longer than a proxy keeps an idle connection (nginx: 60 s by default), so that the proxy closes first.
 KEEP_ALIVE_SECONDS = 75
 BACKLOG = 4096
-# Between a client's SYN and the end of the handshake; what is complete by then was accepted.
-HANDSHAKE_SECONDS = 0.1
+# A client that connected just before the server stopped listening sends its request within this time.
+ARRIVAL_SECONDS = 0.1
 DRAINING = {"status": "not ready", "checks": {"process": "draining"}}
-SO_ATTACH_FILTER = 26
-# Classic BPF over a TCP segment: drop it when it has SYN and no ACK, else keep it whole.
-NO_SYN = (
-    (0x30, 0, 0, 13),
-    (0x54, 0, 0, 0x12),
-    (0x15, 0, 1, 0x02),
-    (0x06, 0, 0, 0),
-    (0x06, 0, 0, 0xFFFFFFFF),
-)
 
 
-def configured(app: ASGIApp, *, stop_seconds: int, **own: Any) -> uvicorn.Config:
-    """How everything of ours is served; `own` is what uvicorn is told beside it.
+def server_config(app: ASGIApp, *, stop_seconds: int, **options: Any) -> uvicorn.Config:
+    """The uvicorn configuration that every HTTP server here shares; `options` are passed to uvicorn as they are.
 
-    The peer's address is the connection's: `TRUSTED_PROXIES` decides on more.
+    uvicorn's own proxy headers are off: `TRUSTED_PROXIES` decides which forwarded addresses count.
     """
     return uvicorn.Config(
         app,
@@ -56,7 +45,7 @@ def configured(app: ASGIApp, *, stop_seconds: int, **own: Any) -> uvicorn.Config
         backlog=BACKLOG,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=stop_seconds,
-        **own,
+        **options,
     )
 
 
@@ -64,65 +53,73 @@ class Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, *, delay_seconds: float = 0.0) -> None:
         super().__init__(config)
         self._delay_seconds = delay_seconds
-        self._farewell = _Farewell(cast(ASGIApp, config.app))
-        config.app = self._farewell
+        self._app = _DrainableApp(cast(ASGIApp, config.app))
+        config.app = self._app
 
     def capture_signals(self) -> AbstractContextManager[None]:  # type: ignore[override]
-        """uvicorn's own raises the signal again at its end; a process that ended as it was asked to has status 0."""
-        return stop_signals(self._ask)
+        """Stop on the first signal. uvicorn's own handler raises it again at the end; here the exit status is 0."""
+        return stop_signals(self._stop)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        await self.leave()
+        await self.drain()
         await super().shutdown(sockets)
 
-    async def leave(self) -> None:
-        """Say that this server leaves, go on for the delay, then let nobody in any more."""
-        self._farewell.leaving = True
+    async def drain(self) -> None:
+        """Refuse readiness and end each connection with its reply for the delay, then stop listening."""
+        self._app.draining = True
         log.info("draining", seconds=self._delay_seconds)
         if self._delay_seconds:
             await asyncio.sleep(self._delay_seconds)
-            await self._refuse_newcomers()
+            await self._close_listeners()
         for server in self.servers:
             server.close()
 
-    async def _refuse_newcomers(self) -> None:
-        """Closing a listening socket resets whom the kernel has let in and we have not accepted yet.
+    async def _close_listeners(self) -> None:
+        """Stop listening, and serve the connections that the kernel completed but the event loop did not accept yet.
 
-        Their request may be on its way. So first the kernel lets nobody in; who was dropped meanwhile knocks again a
-        second later, is refused, and goes elsewhere.
+        Closing a listening socket resets these connections. A duplicate keeps the socket open while the event loop
+        closes its own, then two system calls stand between the last accept and the close (see decision 24).
         """
-        for listening in (each for server in self.servers for each in server.sockets):
-            with suppress(OSError), listening.dup() as own:
-                _drop_syn(own)
-        await asyncio.sleep(HANDSHAKE_SECONDS)
+        accepted: list[socket.socket] = []
+        for server in self.servers:
+            listeners = [each.dup() for each in server.sockets]
+            server.close()
+            for listener in listeners:
+                # BlockingIOError: the queue is empty.
+                with listener, suppress(OSError):
+                    while True:
+                        accepted.append(listener.accept()[0])
+        for connection in accepted:
+            connection.setblocking(False)
+            await asyncio.get_running_loop().connect_accepted_socket(self._protocol, connection)
+        await asyncio.sleep(ARRIVAL_SECONDS)
 
-    def _ask(self) -> None:
+    def _protocol(self) -> asyncio.Protocol:
+        """The protocol of one connection, as `uvicorn.Server.startup` creates it."""
+        return self.config.http_protocol_class(  # type: ignore[call-arg]
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+
+    def _stop(self) -> None:
         self.should_exit = True
 
 
-class _Farewell:
-    """Wraps an application; while the server leaves, says so in each reply."""
+class _DrainableApp:
+    """Wraps an application; while `draining`, ends the connection with each reply and refuses `/readyz`."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
-        self.leaving = False
+        self.draining = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if not self.leaving or scope["type"] != "http":
+        if not self.draining or scope["type"] != "http":
             await self.app(scope, receive, send)
             return
 
-        async def last(message: Message) -> None:
+        async def send_and_close(message: Message) -> None:
             if message["type"] == "http.response.start":
                 message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]
             await send(message)
 
         app = JSONResponse(DRAINING, 503) if scope["path"] == "/readyz" else self.app
-        await app(scope, receive, last)
-
-
-def _drop_syn(listening: socket.socket) -> None:
-    program = b"".join(struct.pack("HBBI", *instruction) for instruction in NO_SYN)
-    kept = ctypes.create_string_buffer(program)
-    described = struct.pack("HL", len(NO_SYN), ctypes.addressof(kept))
-    listening.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, described)
+        await app(scope, receive, send_and_close)

@@ -5,7 +5,7 @@ shutdown.
 import uvicorn
 from starlette.applications import Starlette
 
-from backend.kernel.server import Server, configured
+from backend.kernel.server import Server, server_config
 from backend.push.gateway import Gateway
 from backend.push.settings import GatewaySettings
 from backend.push.uvicorn_protocol import PushSocket
@@ -22,7 +22,7 @@ def uvicorn_config(app: Starlette, host: str, port: int) -> uvicorn.Config:
     separate frame for each socket and costs more than it saves.
     """
     settings: GatewaySettings = app.state.settings
-    return configured(
+    return server_config(
         app,
         host=host,
         port=port,
@@ -38,7 +38,7 @@ def uvicorn_config(app: Starlette, host: str, port: int) -> uvicorn.Config:
 class GatewayServer(Server):
     """Drains the gateway before uvicorn closes all remaining sockets at once with 1012."""
 
-    async def leave(self) -> None:
-        await super().leave()
+    async def drain(self) -> None:
+        await super().drain()
         gateway: Gateway = self.lifespan.state["gateway"]
         await gateway.drain()

@@ -1,4 +1,4 @@
-"""A server that is asked to end: what a proxy in front of it sees, and that no request is lost on the way out."""
+"""A server that drains: the replies that a proxy in front of it gets, and that no request is lost."""
 
 import asyncio
 import socket
@@ -30,8 +30,8 @@ class Running:
         self.state = state
         self.client = httpx.AsyncClient(base_url=f"http://{HOST}:{port}", timeout=5)
 
-    def knock(self) -> socket.socket:
-        """A connection that the kernel has let in, with a request on its way; the server's loop has not turned."""
+    def connect(self) -> socket.socket:
+        """A connection that the kernel completed and the event loop did not accept yet, with a request sent."""
         client = socket.create_connection((HOST, self.port))
         client.sendall(POST)
         client.setblocking(False)
@@ -45,7 +45,7 @@ async def slow(request: Request) -> Response:
 
 
 async def held(request: Request) -> Response:
-    """Answers once the test lets it."""
+    """Replies when the test sets `go_on`."""
     body = await request.body()
     request.app.state.began.set()
     await request.app.state.go_on.wait()
@@ -69,61 +69,61 @@ async def running(*, delay_seconds: float) -> AsyncIterator[Running]:
     app.state.began, app.state.go_on = asyncio.Event(), asyncio.Event()
     server = Server(http_config(app, HOST, port), delay_seconds=delay_seconds)
     async with served(server):
-        found = Running(server, port, app.state)
-        async with found.client:
-            yield found
+        running_server = Running(server, port, app.state)
+        async with running_server.client:
+            yield running_server
 
 
-async def test_while_it_leaves_it_answers_says_so_and_ends_each_connection() -> None:
+async def test_while_draining_requests_are_served_and_each_reply_closes_its_connection() -> None:
     async with running(delay_seconds=1.5) as it:
         before = await it.client.get("/readyz")
         assert (before.status_code, before.headers.get("connection")) == (200, None)
         it.server.should_exit = True
         await asyncio.sleep(0.1)
-        leaving = await it.client.get("/readyz")
-        assert (leaving.status_code, leaving.json()) == (503, DRAINING)
+        draining = await it.client.get("/readyz")
+        assert (draining.status_code, draining.json()) == (503, DRAINING)
         answered = await it.client.post("/slow", content=BODY)
         assert (answered.status_code, answered.content) == (200, BODY)
-        assert {leaving.headers["connection"], answered.headers["connection"]} == {"close"}
+        assert {draining.headers["connection"], answered.headers["connection"]} == {"close"}
 
 
-async def test_a_request_under_way_when_the_delay_is_over_is_finished() -> None:
+async def test_a_request_in_progress_at_the_end_of_the_delay_is_finished() -> None:
     async with running(delay_seconds=0.05) as it:
-        asked = asyncio.create_task(it.client.post("/held", content=BODY))
+        posting = asyncio.create_task(it.client.post("/held", content=BODY))
         await it.state.began.wait()
         it.server.should_exit = True
         await until(lambda: not any(each.is_serving() for each in it.server.servers))
         it.state.go_on.set()
-        assert (await asked).content == BODY
+        assert (await posting).content == BODY
 
 
-async def test_who_was_let_in_is_answered_and_who_comes_later_is_refused() -> None:
+async def test_a_connection_waiting_to_be_accepted_is_served_and_a_later_one_is_refused() -> None:
     async with running(delay_seconds=0.01) as it:
-        waiting = [it.knock() for _ in range(20)]
-        await it.server.leave()
+        waiting = [it.connect() for _ in range(20)]
+        await it.server.drain()
         assert all([await answered(client) for client in waiting])
         with pytest.raises(ConnectionRefusedError):
             await asyncio.to_thread(socket.create_connection, (HOST, it.port), 5)
 
 
-async def test_without_that_care_who_was_let_in_is_reset() -> None:
-    """The negative control: what closing a listening socket does by itself."""
+async def test_without_draining_a_connection_waiting_to_be_accepted_is_reset() -> None:
+    """The negative control: the kernel resets the accept queue of a socket that is closed."""
     async with running(delay_seconds=0) as it:
-        waiting = [it.knock() for _ in range(20)]
-        await it.server.leave()
+        waiting = [it.connect() for _ in range(20)]
+        await it.server.drain()
         assert not any([await answered(client) for client in waiting])
 
 
-async def test_a_newcomer_in_the_last_moment_is_not_accepted_but_refused(
+async def test_a_connection_is_refused_while_the_last_requests_arrive(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("backend.kernel.server.HANDSHAKE_SECONDS", 0.3)
+    monkeypatch.setattr("backend.kernel.server.ARRIVAL_SECONDS", 0.3)
     async with running(delay_seconds=0.01) as it:
-        leaving = asyncio.create_task(it.server.leave())
+        draining = asyncio.create_task(it.server.drain())
         await asyncio.sleep(0.15)
         with pytest.raises(ConnectionRefusedError):
             await asyncio.to_thread(socket.create_connection, (HOST, it.port), 5)
-        await leaving
+        await draining
 
 
 async def answered(client: socket.socket) -> bool:
