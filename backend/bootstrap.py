@@ -1,7 +1,7 @@
-"""The services as applications: each for a process of its own, and all of them for one process.
+"""Builds the applications that `gittix serve` runs: each service for its own process, or all of them for one.
 
-What `gittix serve` runs. A service refuses to be built when the environment lacks something that it needs. `shop` is what a
-visitor's browser asks for first: the pages, and the document of the whole API, which no single service knows.
+Building an application raises SettingsError when the environment lacks a setting of it. `shop` serves the built pages
+and the OpenAPI document of all services.
 """
 
 import asyncio
@@ -41,7 +41,7 @@ from backend.tickets import app as tickets
 from backend.tickets import routes as ticket_routes
 
 NOUNS = ("auth", "tickets", "orders", "payments", "push")
-# As the API's document tells of them.
+# The routes of the OpenAPI document, in its order.
 ROUTES = (
     *auth_routes.ROUTES,
     *ticket_routes.routes,
@@ -62,26 +62,26 @@ WRITES_PER_MINUTE = 600
 
 
 def settings_for(name: str, environ: Mapping[str, str]) -> Settings:
-    """Settings for one service, or for `api`, which is all of them. Raises SettingsError."""
+    """Settings of one service; `api` needs those of all services. Raises SettingsError."""
     nouns = NOUNS if name == "api" else (name,)
     needs = dict.fromkeys(need for noun in nouns for need in NEEDS[noun])
     if environ.get("PUSH_BACKEND") == "pusher":
-        # Hosted Pusher's address follows from its cluster.
+        # The host of hosted Pusher is derived from PUSHER_CLUSTER.
         needs.pop("pusher_host", None)
     return load(environ, needs=needs)
 
 
 def build(name: str, settings: Settings) -> Starlette:
-    """The application of one service; `api` is all of them but the gateway. Raises SettingsError."""
+    """The application of one service; `api` is all services without the gateway. Raises SettingsError."""
     if name == "push":
         return _push(settings)
     if name == "shop":
         return _shop(settings)
     makers: dict[str, Callable[[], web.Component]] = {
-        # Starlette tries route after route, and a rush is one of orders.
+        # Starlette matches routes in order, and orders get most requests of a rush.
         "orders": lambda: orders.component(settings),
         "tickets": lambda: tickets.component(settings),
-        "auth": lambda: auth.component(settings, end_sockets=_end_sockets(settings)),
+        "auth": lambda: auth.component(settings, close_sockets=_close_sockets(settings)),
         "payments": lambda: payments.component(settings),
     }
     if name == "api":
@@ -93,7 +93,7 @@ def build(name: str, settings: Settings) -> Starlette:
 
 
 async def serve(name: str, settings: Settings, *, host: str, port: int) -> None:
-    """Serve until a signal asks to stop; requests under way are finished."""
+    """Serve until the first signal; requests in progress are finished."""
     app = build(name, settings)
     garbage_collection.settle()
     delay = settings.shutdown_delay_seconds
@@ -104,7 +104,7 @@ async def serve(name: str, settings: Settings, *, host: str, port: int) -> None:
 
 
 def http_config(app: Any, host: str, port: int) -> uvicorn.Config:
-    """For an application without sockets."""
+    """The uvicorn configuration of an application without WebSockets."""
     return server_config(app, host=host, port=port, ws="none", stop_seconds=STOP_SECONDS)
 
 
@@ -137,14 +137,13 @@ def _shop(settings: Settings) -> Starlette:
 
 
 def _pages(settings: Settings) -> list[BaseRoute]:
-    """The shop, where this process was given one."""
+    """The pages of the shop when FRONTEND_FOLDER is set, else a redirect to the API's documentation."""
     if settings.frontend_folder:
         return static_site.routes(Path(settings.frontend_folder), settings)
     return [Route("/", _to_docs, include_in_schema=False)]
 
 
 async def _to_docs(_request: Request) -> Response:
-    """Who opens the bare address meets a page."""
     return RedirectResponse("/api/docs")
 
 
@@ -162,7 +161,7 @@ def _bounds(settings: Settings) -> list[Middleware]:
 
 
 def _push(settings: Settings) -> Starlette:
-    """The gateway and the routes that authorize its clients, on one port."""
+    """The gateway and the routes that authorize its clients, as one application."""
     gateway = build_gateway(
         GatewaySettings(
             app_id=settings.pusher_app_id,
@@ -192,16 +191,18 @@ def _verifier(settings: Settings) -> TokenVerifier:
     try:
         keys = load_public_keys(settings.jwt_public_keys)
     except ValueError as fault:
-        raise SettingsError("JWT_PUBLIC_KEYS must be Ed25519 public keys in PEM") from fault
+        raise SettingsError(
+            "JWT_PUBLIC_KEYS are not Ed25519 public keys in PEM: set those of `gittix secrets`"
+        ) from fault
     return TokenVerifier(keys, issuer=settings.jwt_issuer, audience=settings.jwt_audience)
 
 
-def _end_sockets(settings: Settings) -> Callable[[UUID], Any] | None:
+def _close_sockets(settings: Settings) -> Callable[[UUID], Any] | None:
     if not (settings.pusher_app_id and settings.pusher_key and settings.pusher_secret):
         return None
     client = pusher_client(settings)
 
-    async def end(user_id: UUID) -> None:
+    async def close(user_id: UUID) -> None:
         await asyncio.to_thread(client.terminate_user_connections, str(user_id))
 
-    return end
+    return close

@@ -16,7 +16,7 @@ from backend.kernel import logs, tracing
 from backend.kernel.schema_version import NotMigrated
 from backend.kernel.settings import NOUNS as ROLES
 from backend.kernel.settings import Settings, SettingsError, load
-from backend.kernel.shutdown import stop_asked
+from backend.kernel.shutdown import stop_event
 
 cli = typer.Typer(
     help="GitTix: a real-time marketplace for one-time tickets.",
@@ -129,12 +129,12 @@ def worker(
 
     async def work() -> None:
         garbage_collection.settle()
-        with stop_asked() as stop:
+        with stop_event() as stop:
             async with (
                 health.served(settings) as readiness,
                 running_worker(settings, parts) as checks,
             ):
-                with readiness.by(checks):
+                with readiness.checking(checks):
                     await stop.wait()
 
     _run(work())
@@ -156,9 +156,9 @@ def relay() -> None:
         redis = open_redis(settings.redis_url, name="gittix-relay")
         publisher = Relay(settings.noun_database_url("relay"), redis)
         try:
-            with stop_asked() as stop:
+            with stop_event() as stop:
                 async with health.served(settings) as readiness, running(("relay", publisher.run)):
-                    with readiness.by(publisher.checks()):
+                    with readiness.checking(publisher.checks()):
                         await stop.wait()
         finally:
             await redis.aclose()

@@ -1,18 +1,18 @@
-"""Whether a container's one process answers: `python backend/health_check.py /readyz`, with exit status 0 on a 200.
+"""The health check of a container: `python backend/health_check.py /readyz` exits with 0 when the reply is 200.
 
-For health checks, which run every few seconds beside each process: hence a socket, and nothing imported that takes long.
+It runs every few seconds beside each process, so it uses a plain socket and imports nothing slow.
 """
 
 import socket
 import sys
 
-# A service, the Stripe sandbox, a process without HTTP of its own, and the invariants' exporter.
+# A service, the Stripe sandbox, a process without an API, and the exporter of the invariants.
 PORTS = (8000, 8002, 9100, 9101)
 SECONDS = 3.0
 
 
 def probe(path: str) -> tuple[bool, str]:
-    """Whether the first of the ports that is open answers with 200, and what it said."""
+    """Whether the first open port of `PORTS` replies with 200, and the reply's body."""
     for port in PORTS:
         try:
             reply = _get(port, path)
@@ -33,6 +33,6 @@ def _get(port: int, path: str) -> str:
 
 
 if __name__ == "__main__":
-    answers, said = probe(sys.argv[1] if len(sys.argv) > 1 else "/healthz")
-    print(said)
-    sys.exit(not answers)
+    healthy, body = probe(sys.argv[1] if len(sys.argv) > 1 else "/healthz")
+    print(body)
+    sys.exit(not healthy)

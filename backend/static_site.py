@@ -1,10 +1,9 @@
-"""The shop's built pages over HTTP, beside the API on its port.
+"""Serves the built pages of the shop, on the port of the API.
 
-A build is a few dozen small files, so they are read once and kept. Files under /assets carry their digest in their name
-and are kept by browsers for good; pages are asked for again each time. `/shop.json` tells a page what it must know of
-this installation. The content security policy allows this origin and the push gateway, and whoever takes the cards: Stripe
-where there is a publishable key, else the sandbox's own page, in a frame. A visitor goes from page to page in one document,
-so all pages have one policy.
+A build is a few dozen small files, so all are read into memory once. File names under /assets contain a digest, so
+browsers cache these files forever and revalidate the pages. `/shop.json` has the settings of this installation. The
+content security policy allows this origin, the push gateway, and the card form: Stripe when there is a publishable key,
+else a frame of the sandbox. Navigation stays in one document, so all pages share one policy.
 """
 
 import hashlib
@@ -29,7 +28,7 @@ FALLBACK, MISSING, ROUTES = "__spa-fallback.html", "404.html", "routes.json"
 INLINE_SCRIPT = re.compile(rb"<script(?![^>]*\bsrc=)[^>]*>(.*?)</script>", re.DOTALL)
 
 
-# The same on every machine, whatever it knows of types.
+# Independent of the MIME types that the machine has configured.
 TYPES = mimetypes.MimeTypes(filenames=())
 TYPES.add_type("text/javascript", ".js")
 TYPES.add_type("font/woff2", ".woff2")
@@ -45,7 +44,7 @@ class File(NamedTuple):
 
 
 class PageConvertor(Convertor[str]):
-    """Any path but the API's: an unknown address there is answered by the API."""
+    """Any path outside /api; the API itself answers unknown paths below it."""
 
     regex = r"(?!api(?:/|$)).*"
 
@@ -60,7 +59,7 @@ register_url_convertor("page", PageConvertor())
 
 
 class Shop:
-    """Finds the file of a path. Routes with a parameter share one page, which reads its own address."""
+    """Finds the file of a path. Routes with a parameter share one page, which reads its address in the browser."""
 
     def __init__(self, folder: Path, policy: str) -> None:
         self._files = {
@@ -96,7 +95,7 @@ class Shop:
 
 
 def routes(folder: Path, settings: Settings) -> list[BaseRoute]:
-    """To stand after all other routes."""
+    """The routes of the shop. They match every other path, so they must be the last routes of an application."""
     facts = {
         "hold_seconds": settings.hold_seconds,
         "fee_percent": float(settings.fee_percent),
@@ -132,7 +131,7 @@ def routes(folder: Path, settings: Settings) -> list[BaseRoute]:
 
 
 def _policy(settings: Settings) -> str:
-    """Its scripts come last, so that a page's own can be added."""
+    """The policy; `script-src` is last, so that the digests of a page's inline scripts can be appended."""
     scheme = "wss" if settings.pusher_tls else "ws"
     gateway = f"{scheme}://{settings.pusher_address}:{settings.pusher_port}"
     if settings.stripe_publishable_key:
@@ -145,7 +144,8 @@ def _policy(settings: Settings) -> str:
         connect, frame, script = "", settings.stripe_sandbox_url or "'none'", ""
     return (
         f"default-src 'self'; connect-src 'self' {gateway}{connect}; img-src 'self' data:; "
-        f"style-src 'self' 'unsafe-inline'; font-src 'self'; frame-src {frame}; frame-ancestors 'none'; "
+        f"style-src 'self' 'unsafe-inline'; font-src 'self'; frame-src {frame}; "
+        "frame-ancestors 'none'; "
         f"base-uri 'none'; form-action 'self'; object-src 'none'; script-src 'self'{script}"
     )
 
@@ -169,7 +169,7 @@ def _read(path: Path, folder: Path, policy: str) -> File:
 
 
 def _inline_scripts(page: bytes) -> str:
-    """The digests of the scripts inside a page, so that no other inline script may run."""
+    """The digests of a page's inline scripts; the policy blocks every other inline script."""
     return "".join(
         f" 'sha256-{b64encode(hashlib.sha256(script).digest()).decode()}'"
         for script in INLINE_SCRIPT.findall(page)

@@ -23,7 +23,7 @@ from backend.kernel.idempotency import KeyTable
 from backend.kernel.jobs import QUEUE, deserialise, open_jobs, serialise
 from backend.kernel.redis import open_redis
 from backend.kernel.settings import Settings
-from backend.kernel.shutdown import ended
+from backend.kernel.shutdown import wait_or_cancel
 from backend.kernel.supervisor import alive, heartbeat, running
 from backend.payments.payment_flow import PaymentFlow
 from backend.payments.provider import Provider
@@ -217,7 +217,7 @@ async def _run_arq(jobs: ArqRedis, context: dict[str, Any]) -> None:
     finally:
         # When its loop is cancelled, arq leaves its jobs running. Await them before their resources
         # close.
-        await ended(*arq.tasks.values())
+        await wait_or_cancel(*arq.tasks.values())
 
 
 async def purge_expired(context: dict[str, Any]) -> None:

@@ -1,1 +1,1 @@
-"""Accounts and sessions: sign up, in, out and everywhere; the one holder of the key that signs access tokens."""
+"""Accounts and sessions. Only this service holds the private key that signs access tokens."""

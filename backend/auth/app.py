@@ -1,4 +1,4 @@
-"""The auth service as a value: its routes, and a lifespan that opens what they need."""
+"""The auth service as a component: its routes, and a lifespan that opens their resources."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -8,7 +8,7 @@ from datetime import timedelta
 from backend.auth import service as sessions
 from backend.auth.limits import Limits
 from backend.auth.passwords import Passwords
-from backend.auth.routes import ROUTES, Auth, EndSockets
+from backend.auth.routes import ROUTES, Auth, CloseSockets
 from backend.auth.tokens import Signer
 from backend.events.resources import open_resources
 from backend.kernel import client_address, database
@@ -24,8 +24,8 @@ PURGE = "auth-purge"
 PURGE_EVERY_SECONDS = 3600.0
 
 
-def component(settings: Settings, *, end_sockets: EndSockets | None = None) -> Component:
-    """Auth by these settings. `end_sockets` closes a user's push connections. Raises SettingsError."""
+def component(settings: Settings, *, close_sockets: CloseSockets | None = None) -> Component:
+    """The auth component. `close_sockets` closes a user's push connections. Raises SettingsError."""
     signer = _signer(settings)
     proxies = _proxies(settings)
     lifetime = timedelta(days=settings.jwt_refresh_days)
@@ -48,7 +48,7 @@ def component(settings: Settings, *, end_sockets: EndSockets | None = None) -> C
                 refresh_lifetime=lifetime,
                 secure_cookies=settings.secure_cookies,
                 proxies=proxies,
-                end_sockets=end_sockets,
+                close_sockets=close_sockets,
             )
             yield ComponentState(auth, resources.checks())
 
@@ -66,11 +66,14 @@ def _signer(settings: Settings) -> Signer:
         verifiable = {key_id(key) for key in load_public_keys(settings.jwt_public_keys)}
     except ValueError as fault:
         raise SettingsError(
-            "JWT_PRIVATE_KEY and JWT_PUBLIC_KEYS must be Ed25519 keys in PEM"
+            "JWT_PRIVATE_KEY and JWT_PUBLIC_KEYS are not Ed25519 keys in PEM: "
+            "print a new pair with `gittix secrets`"
         ) from fault
-    # Else everyone signs in and nobody is signed in.
+    # Without the matching public key, every sign-in succeeds and every next request fails.
     if key_id(signer.public_key) not in verifiable:
-        raise SettingsError("JWT_PUBLIC_KEYS lacks the public half of JWT_PRIVATE_KEY")
+        raise SettingsError(
+            "JWT_PUBLIC_KEYS lacks the public key of JWT_PRIVATE_KEY: add it, or set both from `gittix secrets`"
+        )
     return signer
 
 
@@ -78,7 +81,9 @@ def _proxies(settings: Settings) -> tuple[client_address.Network, ...]:
     try:
         return client_address.networks(settings.trusted_proxies)
     except ValueError as fault:
-        raise SettingsError("TRUSTED_PROXIES must be addresses and CIDR blocks") from fault
+        raise SettingsError(
+            "TRUSTED_PROXIES is malformed: set IP addresses and CIDR blocks, separated by commas"
+        ) from fault
 
 
 async def _purge(pool: Pool, lifetime: timedelta) -> None:

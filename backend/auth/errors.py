@@ -1,4 +1,4 @@
-"""What auth refuses.
+"""The errors of auth.
 
 Problem
 ├── Unauthorized 401 ── BadCredentials, SessionEnded, RefreshReused
@@ -23,7 +23,7 @@ class BadCredentials(Unauthorized):
 
 
 class SessionEnded(Unauthorized):
-    """No session stands behind this refresh token: unknown, expired or signed out."""
+    """The refresh token is unknown or expired, or its session was signed out."""
 
     code = "session_ended"
 
@@ -32,7 +32,7 @@ class SessionEnded(Unauthorized):
 
 
 class RefreshReused(Unauthorized):
-    """A used refresh token came back: two parties hold the session, so neither keeps it."""
+    """A used refresh token was presented: two parties hold the session, so it ends for both."""
 
     code = "refresh_reused"
 

@@ -1,12 +1,11 @@
-"""How often one may try. Counted in Redis, so that all processes count together.
+"""Limits on attempts to sign in, sign up and refresh, counted in Redis over all processes.
 
-Guessing one account's password is held down per account and address, strictly, and per account from everywhere,
-loosely. A stranger could use up the second to lock the owner out, so it does not bind an address from which the account
-was signed in to during the last 30 days. Guessing many accounts from one address is held down by that address's
-failures.
+Guessing the password of one account is limited per account and address (strict) and per account over all addresses
+(loose). An attacker could exhaust the loose limit to lock the owner out, so it does not apply to an address from which
+the account was signed in to during the last 30 days. Guessing over many accounts is limited by the failures per address.
 
-While Redis is away everything is allowed and the log says so: else its loss would lock everyone out, and the Argon2
-line still bounds how fast a process can be asked to check passwords.
+While Redis is unavailable every attempt is allowed and a warning is logged, so that an outage locks no user out; the
+bounded Argon2 queue still limits the rate of password checks in each process.
 """
 
 import asyncio
@@ -33,9 +32,9 @@ P = ParamSpec("P")
 SIGN_IN_FROM_ADDRESS = RateLimitItemPerMinute(10, 15, namespace="sign-in-from-address")
 SIGN_IN_FROM_ANYWHERE = RateLimitItemPerMinute(100, 15, namespace="sign-in-from-anywhere")
 FAILURES_OF_ADDRESS = RateLimitItemPerMinute(60, 15, namespace="sign-in-failures-of-address")
-# A school or an office behind one address, on the day that everybody wants a ticket.
+# High enough for a school or an office behind one address.
 SIGN_UP = RateLimitItemPerHour(200, namespace="sign-up")
-# Many people behind one address, each refreshing every few minutes in a few tabs.
+# High enough for many users behind one address, each refreshing several tabs every few minutes.
 REFRESH = RateLimitItemPerMinute(600, 15, namespace="refresh")
 
 REDIS_SECONDS = 0.5
@@ -46,46 +45,46 @@ Counted = Callable[Concatenate["Limits", P], Coroutine[Any, Any, None]]
 
 
 def counted(method: Counted[P]) -> Counted[P]:
-    """Does nothing while limits are off, and lets the caller through while Redis is away."""
+    """Skips the method while limits are off, and allows the attempt while Redis is unavailable."""
 
     @wraps(method)
-    async def unless_away(self: "Limits", /, *args: P.args, **kwargs: P.kwargs) -> None:
+    async def if_available(self: "Limits", /, *args: P.args, **kwargs: P.kwargs) -> None:
         if not self.on:
             return
         try:
             async with asyncio.timeout(REDIS_SECONDS):
                 await method(self, *args, **kwargs)
         except (RedisError, OSError, TimeoutError) as fault:
-            log.warning("attempts are not limited: Redis is away", error=repr(fault))
+            log.warning("attempts are not limited: Redis is unavailable", error=repr(fault))
 
-    return unless_away
+    return if_available
 
 
 class Limits:
-    """Each method raises TooManyAttempts, with the time to wait, when its caller has tried too often."""
+    """Each method raises TooManyAttempts, with the time to wait, above its limit."""
 
     def __init__(self, redis: Redis, *, on: bool) -> None:
         self._redis = redis
         self.on = on
         if not on:
             log.warning("rate limits are off")
-        # The pool is given, so the URI only names the kind of storage.
+        # The connection pool is passed in, so the URI only selects the storage.
         storage = RedisStorage(
             "async+redis://",
             implementation="redispy",
             key_prefix="gittix:auth:limits",
-            connection_pool=redis.connection_pool,  # type: ignore[arg-type]  # its options are typed for redis-py's plain ones
+            connection_pool=redis.connection_pool,  # type: ignore[arg-type]  # typed for redis-py's synchronous pool
         )
         self._window = MovingWindowRateLimiter(storage)
 
     @counted
     async def before_sign_in(self, email: str, address: str) -> None:
-        """Counts the attempt on its account at once, so that parallel ones can't all slip through."""
-        account, place = _digest(email), block(address)
-        if not await self._window.test(FAILURES_OF_ADDRESS, place):
-            raise await self._refusal(FAILURES_OF_ADDRESS, place)
-        await self._hit(SIGN_IN_FROM_ADDRESS, account, place)
-        if not await self._redis.exists(_known_address(account, place)):
+        """Counts the attempt before the password check, so that parallel attempts are limited too."""
+        account, network = _digest(email), block(address)
+        if not await self._window.test(FAILURES_OF_ADDRESS, network):
+            raise await self._refusal(FAILURES_OF_ADDRESS, network)
+        await self._hit(SIGN_IN_FROM_ADDRESS, account, network)
+        if not await self._redis.exists(_known_address(account, network)):
             await self._hit(SIGN_IN_FROM_ANYWHERE, account)
 
     @counted
@@ -94,10 +93,10 @@ class Limits:
 
     @counted
     async def signed_in(self, email: str, address: str) -> None:
-        """Forgets this address's attempts on the account; not everybody's, which its owner's success says nothing of."""
-        account, place = _digest(email), block(address)
-        await self._window.clear(SIGN_IN_FROM_ADDRESS, account, place)
-        await self._redis.set(_known_address(account, place), b"1", ex=KNOWN_ADDRESS_SECONDS)
+        """Clears the attempts of this address on the account; those of other addresses stay counted."""
+        account, network = _digest(email), block(address)
+        await self._window.clear(SIGN_IN_FROM_ADDRESS, account, network)
+        await self._redis.set(_known_address(account, network), b"1", ex=KNOWN_ADDRESS_SECONDS)
 
     @counted
     async def sign_up(self, address: str) -> None:
@@ -107,19 +106,19 @@ class Limits:
     async def refresh(self, address: str) -> None:
         await self._hit(REFRESH, block(address))
 
-    async def _hit(self, limit: RateLimitItem, *who: str) -> None:
-        if not await self._window.hit(limit, *who):
-            raise await self._refusal(limit, *who)
+    async def _hit(self, limit: RateLimitItem, *key: str) -> None:
+        if not await self._window.hit(limit, *key):
+            raise await self._refusal(limit, *key)
 
-    async def _refusal(self, limit: RateLimitItem, *who: str) -> TooManyAttempts:
-        window = await self._window.get_window_stats(limit, *who)
+    async def _refusal(self, limit: RateLimitItem, *key: str) -> TooManyAttempts:
+        window = await self._window.get_window_stats(limit, *key)
         return TooManyAttempts(window.reset_time - time.time())
 
 
 def _digest(email: str) -> str:
-    """Redis need not know who signs in."""
+    """A digest, so that Redis stores no email addresses."""
     return sha256(email.encode()).hexdigest()[:32]
 
 
-def _known_address(account: str, place: str) -> str:
-    return f"gittix:auth:known-address:{account}:{place}"
+def _known_address(account: str, network: str) -> str:
+    return f"gittix:auth:known-address:{account}:{network}"

@@ -1,4 +1,4 @@
-"""The shapes of auth: what is sent, what is answered, what the database tells."""
+"""The structs of auth: request bodies, replies, event data and rows."""
 
 from datetime import datetime
 from typing import Annotated
@@ -36,7 +36,7 @@ class SignOut(msgspec.Struct, frozen=True):
 
 
 class User(msgspec.Struct, frozen=True):
-    """A user as it sees itself."""
+    """The signed-in user, as the API returns it."""
 
     id: UUID
     email: str
@@ -52,7 +52,7 @@ class CurrentUser(msgspec.Struct, frozen=True):
 class Registered(msgspec.Struct, frozen=True):
     """The data of `user.registered`.
 
-    Without the email: no consumer needs it, and an event is copied to places from which it can't be erased.
+    It has no email: no consumer needs it, and copies of an event cannot be erased.
     """
 
     id: UUID
@@ -61,7 +61,7 @@ class Registered(msgspec.Struct, frozen=True):
 
 
 class Account(msgspec.Struct, frozen=True):
-    """A user with what it takes to check its password."""
+    """A user with its password hash."""
 
     user: User
     password_hash: str
@@ -70,7 +70,7 @@ class Account(msgspec.Struct, frozen=True):
 
 
 class Session(msgspec.Struct, frozen=True):
-    """A session, locked by whoever reads it as such."""
+    """A session whose row the current transaction has locked."""
 
     id: UUID
     user: User
@@ -78,7 +78,7 @@ class Session(msgspec.Struct, frozen=True):
 
 
 class TokenState(msgspec.Struct, frozen=True):
-    """What a presented refresh token is worth at this instant of Postgres's clock."""
+    """The state of a presented refresh token at the current time of Postgres."""
 
     expired: bool
     used: bool
@@ -86,7 +86,7 @@ class TokenState(msgspec.Struct, frozen=True):
 
 
 class Issued(msgspec.Struct, frozen=True):
-    """A session's newest credentials; the refresh token exists in clear only here and in the caller's cookie."""
+    """The newest credentials of a session. Only this struct and the caller's cookie hold the refresh token in clear."""
 
     user: User
     session_id: UUID

@@ -1,7 +1,7 @@
-"""Passwords at rest: Argon2id at OWASP's minimum, in threads of its own.
+"""Password hashes: Argon2id with the minimum parameters of OWASP, in a thread pool of its own.
 
-One check costs 19 MiB and some 25 ms of a core, so the line before the threads is bounded: past it a caller is told to
-come back, and a flood of sign-ins takes neither the memory nor the event loop from everyone else.
+One check costs 19 MiB and about 25 ms of CPU, so the queue of the pool is bounded: beyond it, `Busy` is raised, and a
+flood of sign-ins exhausts neither the memory nor the event loop.
 """
 
 import asyncio
@@ -25,27 +25,27 @@ WAIT_SECONDS = 5.0
 
 
 class Passwords:
-    """`decoy` is the hash of a password nobody knows: checked for an unknown email, it costs what a real one does."""
+    """`decoy` is the hash of a random password; a check for an unknown email takes as long as one for a known email."""
 
     def __init__(
         self, *, threads: int = THREADS, waiting: int = WAITING, seconds: float = WAIT_SECONDS
     ) -> None:
         self._hasher = PasswordHasher(memory_cost=19_456, time_cost=2, parallelism=1)
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="argon2")
-        self._places = BoundedSemaphore(threads + waiting)
+        self._slots = BoundedSemaphore(threads + waiting)
         self._seconds = seconds
         self.decoy = self._hasher.hash(secrets.token_urlsafe())
 
     async def hash(self, password: str) -> str:
-        """Raises Busy when the line is full or too slow."""
+        """Raises Busy when the queue is full or the wait is too long."""
         return await self._run(lambda: self._hasher.hash(_normal(password)))
 
     async def verify(self, password_hash: str, password: str) -> bool:
-        """Raises Busy when the line is full or too slow."""
+        """Raises Busy when the queue is full or the wait is too long."""
         return await self._run(lambda: self._matches(password_hash, _normal(password)))
 
     def outdated(self, password_hash: str) -> bool:
-        """Whether it was made with other parameters than today's."""
+        """Whether the hash was made with other parameters than the current ones."""
         return self._hasher.check_needs_rehash(password_hash)
 
     def close(self) -> None:
@@ -58,11 +58,11 @@ class Passwords:
             return False
 
     async def _run(self, work: Callable[[], T]) -> T:
-        if not self._places.acquire(blocking=False):
+        if not self._slots.acquire(blocking=False):
             raise Busy
         future = self._threads.submit(work)
-        # Not when the caller stops waiting: a thread that has begun runs to its end and keeps its place until then.
-        future.add_done_callback(lambda _: self._places.release())
+        # Released by the thread, not by the caller's timeout: a hash that has started runs to its end.
+        future.add_done_callback(lambda _: self._slots.release())
         try:
             async with asyncio.timeout(self._seconds):
                 return await asyncio.wrap_future(future)
@@ -71,5 +71,5 @@ class Passwords:
 
 
 def _normal(password: str) -> str:
-    """One spelling for what looks the same: keyboards differ in how they compose an accent (NIST SP 800-63B, 3.1.1.2)."""
+    """Unicode NFKC, since keyboards compose accents differently (NIST SP 800-63B, 3.1.1.2)."""
     return unicodedata.normalize("NFKC", password)

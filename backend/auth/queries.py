@@ -1,4 +1,4 @@
-"""All of auth's SQL. Times are Postgres's; emails come in lower case."""
+"""The SQL of auth. Times are those of Postgres; emails are in lower case."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -11,7 +11,7 @@ from backend.kernel.database import Connection, Record
 async def add_user(
     connection: Connection, email: str, name: str, password_hash: str
 ) -> Account | None:
-    """The new account, or None when the email has one."""
+    """The new account, or None when the email has an account."""
     row = await connection.fetchrow(
         """
         insert into auth.users (email, name, password_hash) values ($1, $2, $3)
@@ -28,7 +28,8 @@ async def add_user(
 async def find_account(connection: Connection, email: str) -> Account | None:
     row = await connection.fetchrow(
         """
-        select id, email, name, password_hash, version, created_at from auth.users where lower(email) = $1
+        select id, email, name, password_hash, version, created_at
+        from auth.users where lower(email) = $1
         """,
         email,
     )
@@ -36,7 +37,7 @@ async def find_account(connection: Connection, email: str) -> Account | None:
 
 
 async def replace_hash(connection: Connection, account: Account, password_hash: str) -> None:
-    """Unless the password was changed since `account` was read."""
+    """Store the hash, unless the password was changed since `account` was read."""
     await connection.execute(
         """
         update auth.users set password_hash = $3 where id = $1 and password_hash = $2
@@ -59,7 +60,7 @@ async def add_session(connection: Connection, user_id: UUID, user_agent: str) ->
 
 
 async def lock_session(connection: Connection, token_hash: bytes) -> Session | None:
-    """The session that this refresh token was ever given to."""
+    """The session of this refresh token, used or not, locked."""
     row = await connection.fetchrow(
         """
         select s.id as session_id, s.revoked_at is not null as revoked, u.id, u.email, u.name
@@ -75,7 +76,10 @@ async def lock_session(connection: Connection, token_hash: bytes) -> Session | N
 async def token_state(
     connection: Connection, token_hash: bytes, grace: timedelta
 ) -> TokenState | None:
-    """None for a token that was purged. Read after its session is locked, in a statement of its own, so that it sees what a rival just committed."""
+    """The state of a refresh token, or None for a purged one.
+
+    A separate statement after `lock_session`, so that it reads the row that a concurrent refresh committed.
+    """
     row = await connection.fetchrow(
         """
         select expires_at <= clock_timestamp() as expired,
@@ -90,7 +94,7 @@ async def token_state(
 
 
 async def use_tokens(connection: Connection, session_id: UUID, replaced_by: bytes) -> int:
-    """Mark every unused token of the session as used. Returns how many."""
+    """Mark every unused token of the session as used. Returns their number."""
     done = await connection.execute(
         """
         update auth.refresh_tokens set used_at = clock_timestamp(), replaced_by = $2
@@ -105,7 +109,7 @@ async def use_tokens(connection: Connection, session_id: UUID, replaced_by: byte
 async def add_token(
     connection: Connection, session_id: UUID, token_hash: bytes, lifetime: timedelta
 ) -> datetime:
-    """Give the session a refresh token. Returns the time of issue."""
+    """Add a refresh token to the session. Returns the time of issue."""
     issued_at: datetime = await connection.fetchval(
         """
         with issued as (
@@ -113,7 +117,8 @@ async def add_token(
             values ($2, $1, clock_timestamp(), clock_timestamp() + $3::interval)
             returning issued_at
         )
-        update auth.sessions set last_used_at = issued.issued_at from issued where id = $1 returning issued.issued_at
+        update auth.sessions set last_used_at = issued.issued_at
+        from issued where id = $1 returning issued.issued_at
         """,
         session_id,
         token_hash,
@@ -135,11 +140,11 @@ async def session_of(connection: Connection, token_hash: bytes) -> UUID | None:
 async def revoke_sessions(connection: Connection, session_ids: Sequence[UUID]) -> None:
     await connection.execute(
         """
-        with theirs as (
+        with live as (
             select id from auth.sessions where id = any($1::uuid[]) and revoked_at is null
             order by id for no key update
         )
-        update auth.sessions s set revoked_at = clock_timestamp() from theirs where s.id = theirs.id
+        update auth.sessions s set revoked_at = clock_timestamp() from live where s.id = live.id
         """,
         session_ids,
     )
@@ -148,22 +153,23 @@ async def revoke_sessions(connection: Connection, session_ids: Sequence[UUID]) -
 async def revoke_sessions_of(connection: Connection, user_id: UUID) -> None:
     await connection.execute(
         """
-        with theirs as (
+        with live as (
             select id from auth.sessions where user_id = $1 and revoked_at is null
             order by id for no key update
         )
-        update auth.sessions s set revoked_at = clock_timestamp() from theirs where s.id = theirs.id
+        update auth.sessions s set revoked_at = clock_timestamp() from live where s.id = live.id
         """,
         user_id,
     )
 
 
 async def purge_tokens(connection: Connection, batch: int) -> int:
-    """Forget up to `batch` expired refresh tokens. Returns how many."""
+    """Delete up to `batch` expired refresh tokens. Returns their number."""
     done = await connection.execute(
         """
         delete from auth.refresh_tokens where hash in (
-            select hash from auth.refresh_tokens where expires_at < now() limit $1 for update skip locked
+            select hash from auth.refresh_tokens
+            where expires_at < now() limit $1 for update skip locked
         )
         """,
         batch,
@@ -172,7 +178,7 @@ async def purge_tokens(connection: Connection, batch: int) -> int:
 
 
 async def purge_sessions(connection: Connection, unused: timedelta, batch: int) -> int:
-    """Forget up to `batch` sessions without a token that nobody used for so long. Returns how many."""
+    """Delete up to `batch` sessions without tokens, unused for `unused`. Returns their number."""
     done = await connection.execute(
         """
         delete from auth.sessions where id in (

@@ -1,5 +1,7 @@
-"""The routes under /api/users. Both credentials travel in httpOnly cookies, and the access token works as a Bearer token
-too; none is ever part of a body, where a page's scripts could read it.
+"""The routes under /api/users.
+
+Both credentials are httpOnly cookies; the access token is also accepted as a Bearer token. No body contains them, since
+scripts of a page could read it.
 """
 
 import asyncio
@@ -30,15 +32,15 @@ from backend.kernel.web import read_json, read_query, reply
 log = structlog.get_logger()
 
 T = TypeVar("T")
-EndSockets = Callable[[UUID], Awaitable[None]]
+CloseSockets = Callable[[UUID], Awaitable[None]]
 
 REFRESH_COOKIE = "gittix_refresh"
 REFRESH_PATH = "/api/users"
-END_SOCKETS_SECONDS = 2.0
+CLOSE_SOCKETS_SECONDS = 2.0
 
 
 class Auth(NamedTuple):
-    """What the handlers work with, opened by the lifespan."""
+    """The resources of the handlers, opened by the lifespan."""
 
     pool: Pool
     wake_relay: RelayWaker
@@ -48,15 +50,15 @@ class Auth(NamedTuple):
     refresh_lifetime: timedelta
     secure_cookies: bool
     proxies: tuple[Network, ...]
-    end_sockets: EndSockets | None
+    close_sockets: CloseSockets | None
 
 
 @describe(tag="users", body=SignUp, created=CurrentUser, refusals=(400, 409, 429, 503), public=True)
 async def sign_up(request: Request) -> Response:
     """Sign up
 
-    Makes an account and signs it in. Takes no Idempotency-Key: keys belong to users, and a repeat can't make a second
-    account, since it is answered with 409 `email_taken`.
+    Creates an account and signs it in. Takes no Idempotency-Key: keys belong to users, and a repeated request returns
+    409 `email_taken` instead of a second account.
     """
     auth = _auth(request)
     body = await _read(request, SignUp)
@@ -77,7 +79,7 @@ async def sign_up(request: Request) -> Response:
 async def sign_in(request: Request) -> Response:
     """Sign in
 
-    A wrong password and an unknown email are answered alike: 401 `bad_credentials`.
+    A wrong password and an unknown email return the same error: 401 `bad_credentials`.
     """
     auth = _auth(request)
     body = await _read(request, SignIn)
@@ -107,8 +109,8 @@ async def sign_in(request: Request) -> Response:
 async def refresh(request: Request) -> Response:
     """Refresh the session
 
-    Takes the refresh cookie and answers with new credentials; each refresh token works once. A refusal clears the
-    cookies: 401 `session_ended`, or `refresh_reused` when a used token came back and the session was ended for it.
+    Takes the refresh cookie and returns new credentials; each refresh token works once. An error clears the cookies:
+    401 `session_ended`, or `refresh_reused` when a used token was presented again, which ends the session.
     """
     auth = _auth(request)
     await auth.limits.refresh(client_ip(request, auth.proxies))
@@ -117,8 +119,8 @@ async def refresh(request: Request) -> Response:
             connection, request.cookies.get(REFRESH_COOKIE, ""), auth.refresh_lifetime
         )
     if isinstance(outcome, RefreshReused):
-        log.warning("a used refresh token came back", user_id=str(outcome.user_id))
-        await _end_sockets(auth, outcome.user_id)
+        log.warning("a used refresh token was presented again", user_id=str(outcome.user_id))
+        await _close_sockets(auth, outcome.user_id)
     if isinstance(outcome, SessionEnded | RefreshReused):
         return _without_cookies(auth, outcome.response())
     return _signed_in(auth, outcome, 200)
@@ -128,30 +130,30 @@ async def refresh(request: Request) -> Response:
 async def sign_out(request: Request) -> Response:
     """Sign out
 
-    Ends the session and clears its cookies; also fine when nobody is signed in. `everywhere=true` ends every session
-    and socket of the user, and needs one (401). Access tokens already given out live until they expire.
+    Ends the session and clears its cookies; succeeds without a session too. `everywhere=true` ends every session and
+    socket of the user, and requires a session (401). Issued access tokens stay valid until they expire.
     """
     auth = _auth(request)
     everywhere = read_query(request, SignOut).everywhere
-    who = principal.require(request) if everywhere else principal.current(request)
+    user = principal.require(request) if everywhere else principal.current(request)
     async with database.transaction(auth.pool) as connection:
-        if everywhere and who:
-            await service.end_every_session(connection, who.user_id)
+        if everywhere and user:
+            await service.end_every_session(connection, user.user_id)
         else:
-            await service.end_sessions(connection, request.cookies.get(REFRESH_COOKIE), who)
-    if everywhere and who:
-        await _end_sockets(auth, who.user_id)
+            await service.end_sessions(connection, request.cookies.get(REFRESH_COOKIE), user)
+    if everywhere and user:
+        await _close_sockets(auth, user.user_id)
     return _without_cookies(auth, Response(status_code=204))
 
 
 @describe(tag="users", ok=CurrentUser, public=True)
 async def current_user(request: Request) -> Response:
-    """Who am I
+    """Current user
 
-    Answers from the access token; `current_user` is null when nobody is signed in.
+    Reads the access token; `current_user` is null without a session.
     """
-    who = principal.current(request)
-    return reply(CurrentUser(User(who.user_id, who.email, who.name) if who else None))
+    found = principal.current(request)
+    return reply(CurrentUser(User(found.user_id, found.email, found.name) if found else None))
 
 
 ROUTES = [
@@ -169,11 +171,11 @@ def _auth(request: Request) -> Auth:
 
 
 async def _read(request: Request, model: type[T]) -> T:
-    """The body, of a request that says it is JSON. Raises BadRequest, Invalid.
+    """The body of a request with the content type application/json. Raises BadRequest, Invalid.
 
-    A foreign page can post a form or plain text here without asking, and so sign its visitor in to an account of its
-    own choosing; no cookie is sent yet, so the check of the origin does not see it. Anything declared as JSON makes the
-    browser ask first.
+    A foreign page can post a form or plain text without a CORS preflight, and so sign its visitor in to an account of
+    the attacker. Such a request has no session cookie yet, so SameOriginWrites does not apply. With the content type
+    JSON, the browser sends a preflight, which fails.
     """
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json":
@@ -191,14 +193,14 @@ async def _open_session(request: Request, connection: database.Connection, user:
     )
 
 
-async def _end_sockets(auth: Auth, user_id: UUID) -> None:
-    """After the commit. A socket that stays open shows nothing that its user may not see, so failing is no refusal."""
-    if auth.end_sockets is None:
+async def _close_sockets(auth: Auth, user_id: UUID) -> None:
+    """Called after the commit. A failure is only logged: an open socket shows nothing that its user may not see."""
+    if auth.close_sockets is None:
         return
     try:
-        async with asyncio.timeout(END_SOCKETS_SECONDS):
-            await auth.end_sockets(user_id)
-    except Exception as fault:  # whatever push is made of, the sessions have ended
+        async with asyncio.timeout(CLOSE_SOCKETS_SECONDS):
+            await auth.close_sockets(user_id)
+    except Exception as fault:  # the sessions have ended, and push may fail in any way
         log.warning("sockets were not closed", user_id=str(user_id), error=repr(fault))
 
 

@@ -1,11 +1,12 @@
-"""What auth does: accounts, and sessions that rotate their refresh tokens.
+"""Accounts, and sessions with rotating refresh tokens.
 
-A session is a family of refresh tokens, of which the newest works. Using one makes every other unused token of the
-family a used one. A used token that comes back within 20 s is two tabs, or a reply that got lost, and is answered with a
-fresh token; later it is a copy in other hands, and the session ends for both. Because a use retires its siblings as
-well, a token that a thief won within the grace is found out at the next rotation.
+A session is a family of refresh tokens, of which the newest is valid. Using a token marks every unused token of the
+family as used. A used token that is presented again within 20 s comes from a second tab or after a lost reply, and
+returns a fresh token. Presented later, it is a copy, and the session ends for both holders. Because each use retires
+its siblings, a token that was stolen within the 20 s is detected at the next rotation.
 
-Access tokens are not looked up: one of a session that ended works until it expires, JWT_ACCESS_SECONDS (300) at most.
+Access tokens are verified without a query: those of an ended session stay valid until they expire, at most
+JWT_ACCESS_SECONDS (300).
 """
 
 import re
@@ -26,14 +27,13 @@ GRACE = timedelta(seconds=20)
 PURGE_BATCH = 2_000
 MAX_USER_AGENT_LENGTH = 200
 
-# What browsers take for an email address (WHATWG HTML, "valid email address"), with a dot in its domain and the length
-# that RFC 5321 gives a local part.
+# "Valid email address" of the WHATWG HTML standard, with a dot in the domain and the local part of RFC 5321's length.
 _LABEL = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?"
 EMAIL = re.compile(rf"[a-zA-Z0-9.!#$%&'*+/=?^_`{{|}}~-]{{1,64}}@{_LABEL}(?:\.{_LABEL})+")
 
 
 def email_of(text: str) -> str:
-    """The address in the one spelling we keep. Raises Invalid."""
+    """The address in lower case, as it is stored. Raises Invalid."""
     email = text.strip()
     if len(email) > MAX_EMAIL_LENGTH or not EMAIL.fullmatch(email):
         raise invalid("email", "not an email address")
@@ -41,7 +41,7 @@ def email_of(text: str) -> str:
 
 
 def name_of(text: str | None, email: str) -> str:
-    """The name to show; the email's local part when none is given. Raises Invalid."""
+    """The display name; without one, the local part of the email. Raises Invalid."""
     name = clean_optional("name", text) or email.partition("@")[0]
     if len(name) > MAX_NAME_LENGTH:
         raise invalid("name", f"at most {MAX_NAME_LENGTH} characters")
@@ -49,7 +49,7 @@ def name_of(text: str | None, email: str) -> str:
 
 
 async def register(connection: Connection, email: str, name: str, password_hash: str) -> User:
-    """A new account. Raises EmailTaken."""
+    """Creates an account. Raises EmailTaken."""
     account = await queries.add_user(connection, email, name, password_hash)
     if account is None:
         raise EmailTaken
@@ -63,9 +63,9 @@ async def find(connection: Connection, email: str) -> Account | None:
 
 
 async def authenticate(account: Account | None, passwords: Passwords, password: str) -> Account:
-    """The account, if the password is its own. Raises BadCredentials, after the same work for an unknown email.
+    """Returns the account. Raises BadCredentials, after equal work for an unknown email and a wrong password.
 
-    Called with no connection in hand: a check may wait in line for longer than a request may keep one.
+    Called without a database connection: a check may queue for longer than a request may hold a connection.
     """
     matches = await passwords.verify(
         account.password_hash if account else passwords.decoy, password
@@ -76,12 +76,12 @@ async def authenticate(account: Account | None, passwords: Passwords, password: 
 
 
 async def rehash(account: Account, passwords: Passwords, password: str) -> str | None:
-    """The password's hash by today's parameters, if the stored one was made by others. With no connection in hand."""
+    """The hash with the current parameters, or None when the stored one has them. Called without a connection."""
     return await passwords.hash(password) if passwords.outdated(account.password_hash) else None
 
 
 async def upgrade(connection: Connection, account: Account, newer_hash: str | None) -> None:
-    """Keep the newer hash, unless the password was changed meanwhile."""
+    """Store the newer hash, unless the password was changed meanwhile."""
     if newer_hash:
         await queries.replace_hash(connection, account, newer_hash)
 
@@ -94,7 +94,7 @@ async def open_session(
     lifetime: timedelta,
     replaces: str | None,
 ) -> Issued:
-    """A session with its first refresh token. It ends the one that the browser's token `replaces` belongs to."""
+    """Creates a session with its first refresh token, and ends the session of the browser's token `replaces`."""
     await end_sessions(connection, replaces, None)
     agent = "".join(filter(str.isprintable, user_agent))[:MAX_USER_AGENT_LENGTH]
     session_id = await queries.add_session(connection, user.id, agent)
@@ -104,10 +104,10 @@ async def open_session(
 async def refresh(
     connection: Connection, presented: str, lifetime: timedelta
 ) -> Issued | SessionEnded | RefreshReused:
-    """The session's next credentials. A refusal is returned, not raised: ending a copied session must be committed.
+    """The session's next credentials. Errors are returned, not raised, since ending a copied session must be committed.
 
-    Two refreshes of one token queue at the session's row. The first rotates; the second then reads its token as used a
-    moment ago, so it gets a sibling of the first's and nothing is revoked.
+    Two refreshes of one token wait for the row lock of the session. The first rotates; the second reads its token as
+    just used, so it returns a sibling of the first's token and revokes nothing.
     """
     token_hash = tokens.digest(presented)
     session = await queries.lock_session(connection, token_hash)
@@ -129,7 +129,7 @@ async def refresh(
 async def end_sessions(
     connection: Connection, presented: str | None, principal: Principal | None
 ) -> None:
-    """Sign out the session that the refresh token or the access token names; nothing happens when neither does."""
+    """End the sessions of the refresh token and of the access token, if there are any."""
     named = await queries.session_of(connection, tokens.digest(presented)) if presented else None
     sessions = {named, principal and principal.session_id}
     await queries.revoke_sessions(connection, [session_id for session_id in sessions if session_id])
@@ -140,10 +140,10 @@ async def end_every_session(connection: Connection, user_id: UUID) -> None:
 
 
 async def purge(connection: Connection, lifetime: timedelta) -> bool:
-    """Forget a batch of what can never be used again. Returns whether there may be more."""
-    forgotten = await queries.purge_tokens(connection, PURGE_BATCH)
-    forgotten += await queries.purge_sessions(connection, lifetime, PURGE_BATCH)
-    return forgotten >= PURGE_BATCH
+    """Delete a batch of expired tokens and sessions. Returns whether there may be more."""
+    deleted = await queries.purge_tokens(connection, PURGE_BATCH)
+    deleted += await queries.purge_sessions(connection, lifetime, PURGE_BATCH)
+    return deleted >= PURGE_BATCH
 
 
 async def _issue(

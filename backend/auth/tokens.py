@@ -1,5 +1,5 @@
-"""The credentials of a session: short-lived access tokens that any service verifies with a public key, and opaque
-refresh tokens that only auth knows, by their digest.
+"""The credentials of a session: short-lived access tokens, verified by any service with a public key, and opaque
+refresh tokens, of which auth stores a digest.
 """
 
 import secrets
@@ -26,12 +26,12 @@ REFRESH_TOKEN_BYTES = 32
 
 
 class Signer:
-    """Signs access tokens as `kernel.principal.TokenVerifier` wants them."""
+    """Signs the access tokens that `kernel.principal.TokenVerifier` verifies."""
 
     def __init__(
         self, private_key: str, *, issuer: str, audience: str, access_seconds: int
     ) -> None:
-        """`private_key` is PEM, its line ends may be escaped, or base64 of DER. Raises ValueError for anything else."""
+        """`private_key` is PEM (line ends may be escaped) or base64 of DER. Raises ValueError for anything else."""
         key = (
             load_pem_private_key(private_key.replace("\\n", "\n").encode(), password=None)
             if "-----" in private_key
@@ -50,7 +50,7 @@ class Signer:
         return self._key.public_key()
 
     def access_token(self, user: User, session_id: UUID, issued_at: datetime) -> str:
-        """Valid for `access_seconds` from `issued_at`, a time of Postgres's clock."""
+        """Valid for `access_seconds` from `issued_at`, a time of Postgres."""
         issued = int(issued_at.timestamp())
         claims = {
             "iss": self._issuer,
@@ -78,5 +78,5 @@ def new_refresh_token() -> str:
 
 
 def digest(refresh_token: str) -> bytes:
-    """What is stored of a refresh token. 256 random bits can't be guessed, so a fast hash without salt is enough."""
+    """The stored digest of a refresh token. Its 256 random bits need no slow or salted hash."""
     return sha256(refresh_token.encode()).digest()

@@ -30,7 +30,7 @@ from backend.events.catalogue import Event, log_fields
 from backend.events.stream import REDRIVE_PREFIX, STREAM, add_dead_letter, read_event
 from backend.kernel import correlation, database, tracing
 from backend.kernel.database import Connection, Pool
-from backend.kernel.shutdown import whole
+from backend.kernel.shutdown import finish_before_cancel
 from backend.kernel.supervisor import heartbeat
 
 log = structlog.get_logger()
@@ -116,7 +116,7 @@ class Consumer:
         try:
             await self._consume()
         except asyncio.CancelledError:
-            await whole(self._drain_and_leave(), seconds=DRAIN_SECONDS)
+            await finish_before_cancel(self._drain_and_leave(), seconds=DRAIN_SECONDS)
             raise
 
     async def _consume(self) -> None:

@@ -39,7 +39,7 @@ from backend.kernel import database, tracing
 from backend.kernel.database import Connection
 from backend.kernel.health import Check
 from backend.kernel.lease import lease
-from backend.kernel.shutdown import whole
+from backend.kernel.shutdown import finish_before_cancel
 from backend.kernel.supervisor import alive, heartbeat, running
 
 log = structlog.get_logger()
@@ -130,7 +130,7 @@ class Relay:
             reached = self._log_position or 0
             # A turn is finished even when this task is cancelled: a statement left running would
             # keep its locks, and the next relay would wait for them.
-            more = await whole(self.turn(connection))
+            more = await finish_before_cancel(self.turn(connection))
             busy = (self._log_position or 0) - reached > BUSY_EVENTS_PER_SECOND * (started - since)
             heartbeat("relay", "active")
             if clock() >= check_at:

@@ -1,1 +1,1 @@
-"""What every part stands on: settings, database, errors, web, access. Imports nothing else of ours."""
+"""The foundation of every service: settings, database, errors, web, access. Imports no other package of GitTix."""

@@ -1,6 +1,6 @@
-"""Where a request comes from, when proxies stand between.
+"""The client's address of a request that came through proxies.
 
-`X-Forwarded-For` is what the sender likes to write; only the part that a proxy of ours appended is known.
+A sender can write anything into `X-Forwarded-For`; only the entries that a trusted proxy appended are reliable.
 """
 
 from collections.abc import Sequence
@@ -19,9 +19,10 @@ def networks(text: str) -> tuple[Network, ...]:
 
 
 def client_ip(request: Request, trusted: Sequence[Network]) -> str:
-    """The nearest address that is no proxy of ours, or `unknown`.
+    """The last address of the chain that is no trusted proxy, or `unknown`.
 
-    Read from the right, since each proxy appends the peer it saw; a hop that isn't an address ends the walk.
+    Reads the header from the right, since each proxy appends the address of its peer, and stops at the first entry
+    that is not an address.
     """
     forwarded = ",".join(request.headers.getlist("x-forwarded-for")).split(",")
     client = UNKNOWN
@@ -36,7 +37,7 @@ def client_ip(request: Request, trusted: Sequence[Network]) -> str:
 
 
 def block(address: str) -> str:
-    """What one caller surely controls: an IPv4 address, but the whole /64 of an IPv6 one."""
+    """The addresses that one caller controls: one IPv4 address, or the /64 of an IPv6 address."""
     parsed = _address(address)
     return (
         str(IPv6Network((int(parsed), 64), strict=False))

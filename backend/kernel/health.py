@@ -1,6 +1,7 @@
-"""What every process tells operators, over HTTP: that its loop turns, whether it is ready and why not, and its metrics.
+"""The operations endpoints of every process: `/healthz`, `/readyz` with the result of each check, `/metrics`.
 
-A service has these routes among its own; a process that serves nothing else (relay, worker) has them at `OPS_HOST:OPS_PORT`.
+A service serves these routes beside its own. The relay and the worker, which serve no API, serve them at
+`OPS_HOST:OPS_PORT`.
 """
 
 import asyncio
@@ -24,50 +25,50 @@ from backend.kernel.settings import Settings, SettingsError
 READY_SECONDS = 2.0
 STOP_SECONDS = 1
 
-# Raises when something that a process needs is not as it should be; may return a word about it, else it is "ok".
+# Raises when a dependency of the process fails. Returns a status text, or None for "ok".
 Check = Callable[[], Awaitable[str | None]]
 
 
 class NotReady(Exception):
-    """Why, in words that need no name of an exception before them."""
+    """Raised by a check; `/readyz` returns its message without the name of the exception."""
 
 
 class Readiness:
-    """What a process is ready by: it is not while it starts, nor while it ends."""
+    """The checks of a process that `/readyz` runs. While the process starts or drains, the only check fails."""
 
     def __init__(self) -> None:
-        self.checks: dict[str, Check] = {"process": _refusing("starting")}
+        self.checks: dict[str, Check] = {"process": _failing("starting")}
 
     @contextmanager
-    def by(self, checks: Mapping[str, Check]) -> Iterator[None]:
-        """Ready while the block runs and these checks pass."""
+    def checking(self, checks: Mapping[str, Check]) -> Iterator[None]:
+        """Run these checks for `/readyz` while the block runs."""
         self._set(checks)
         try:
             yield
         finally:
-            self._set({"process": _refusing("draining")})
+            self._set({"process": _failing("draining")})
 
     def _set(self, checks: Mapping[str, Check]) -> None:
-        # In place: the application has this very mapping.
+        # In place, since the application holds a reference to this mapping.
         self.checks.clear()
         self.checks.update(checks)
 
 
 def routes(peers: PeerProcesses | None = None) -> list[BaseRoute]:
-    """For an application whose lifespan state has `checks`, a mapping of checks by name; it speaks for its peers as well."""
+    """The routes for an application whose lifespan state has `checks`; they include the results of its peers."""
 
     async def readyz(request: Request) -> Response:
-        """Ready when every check passes; else 503 and why."""
-        ready, told = await _looked(request.state.checks)
+        """200 when every check passes, else 503; the body has the result of each."""
+        ready, results = await _run(request.state.checks)
         if peers:
-            all_ready, said = await peers.readiness()
-            ready, told = ready and all_ready, told | said
+            peers_ready, peer_results = await peers.readiness()
+            ready, results = ready and peers_ready, results | peer_results
         status = "ready" if ready else "not ready"
-        return JSONResponse({"status": status, "checks": told}, 200 if ready else 503)
+        return JSONResponse({"status": status, "checks": results}, 200 if ready else 503)
 
     async def metrics(_request: Request) -> Response:
-        shown = await peers.metrics() if peers else generate_latest()
-        return Response(shown, media_type=CONTENT_TYPE_LATEST)
+        exposition = await peers.metrics() if peers else generate_latest()
+        return Response(exposition, media_type=CONTENT_TYPE_LATEST)
 
     return [
         Route("/healthz", _healthz, include_in_schema=False),
@@ -78,13 +79,13 @@ def routes(peers: PeerProcesses | None = None) -> list[BaseRoute]:
 
 @asynccontextmanager
 async def served(settings: Settings) -> AsyncIterator[Readiness]:
-    """These routes alone, where the settings say, while the block runs. Raises SettingsError for an address in use."""
+    """Serve only these routes at `OPS_HOST:OPS_PORT` while the block runs. Raises SettingsError for an address in use."""
     readiness = Readiness()
     if not settings.ops_port and not settings.ops_host.startswith("/"):
         yield readiness
         return
     listening = _listen(settings)
-    server = _Beside(_config(readiness))
+    server = _EmbeddedServer(_config(readiness))
     serving = asyncio.create_task(server.serve(sockets=[listening]), name="operations")
     try:
         yield readiness
@@ -98,18 +99,18 @@ async def _healthz(_request: Request) -> Response:
     return JSONResponse({"status": "ok"})
 
 
-def _refusing(word: str) -> Check:
+def _failing(reason: str) -> Check:
     async def check() -> None:
-        raise NotReady(word)
+        raise NotReady(reason)
 
     return check
 
 
-async def _looked(checks: Mapping[str, Check]) -> tuple[bool, dict[str, str]]:
+async def _run(checks: Mapping[str, Check]) -> tuple[bool, dict[str, str]]:
     names = list(checks)
     outcomes = await asyncio.gather(*(_outcome(checks[name]) for name in names))
-    told = {name: word for name, (_, word) in zip(names, outcomes, strict=True)}
-    return all(passed for passed, _ in outcomes), told
+    results = {name: text for name, (_, text) in zip(names, outcomes, strict=True)}
+    return all(passed for passed, _ in outcomes), results
 
 
 async def _outcome(check: Check) -> tuple[bool, str]:
@@ -117,7 +118,7 @@ async def _outcome(check: Check) -> tuple[bool, str]:
         return True, await asyncio.wait_for(check(), READY_SECONDS) or "ok"
     except NotReady as fault:
         return False, str(fault)
-    except Exception as fault:  # readiness reports whatever is wrong
+    except Exception as fault:  # readiness reports every error
         return False, f"{type(fault).__name__}: {fault}"[:200]
 
 
@@ -130,8 +131,8 @@ def _config(readiness: Readiness) -> uvicorn.Config:
     return server_config(app, ws="none", stop_seconds=STOP_SECONDS)
 
 
-class _Beside(uvicorn.Server):
-    """The process has a life of its own, and its own idea of what a signal means."""
+class _EmbeddedServer(uvicorn.Server):
+    """Leaves the signal handlers to the process in which it runs."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -148,12 +149,13 @@ def _listen(settings: Settings) -> socket.socket:
         )
     except OSError as fault:
         raise SettingsError(
-            f"can't listen at {host}{f':{port}' if port else ''} ({fault.strerror}): set OPS_HOST and OPS_PORT to a free address"
+            f"cannot listen at {host}{f':{port}' if port else ''} ({fault.strerror}): "
+            "set OPS_HOST and OPS_PORT to a free address"
         ) from fault
 
 
 def _listen_at(path: Path) -> socket.socket:
-    """A Unix socket, for its owner only. One that a killed process left behind is replaced."""
+    """A Unix socket with permissions for its owner only. Replaces the socket of a killed process."""
     with suppress(FileNotFoundError):
         path.unlink()
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

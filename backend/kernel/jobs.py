@@ -1,7 +1,7 @@
-"""The arq queue, as those who put jobs on it and the worker share it.
+"""The arq queue, shared by the services that enqueue jobs and the worker.
 
-Jobs are JSON, not pickles: a queue that somebody else can write to must not run code. A lost job costs a delay and
-nothing else, since a sweep over Postgres finds what should have been done.
+Jobs are JSON, not pickles, so that write access to the queue does not mean running code. A lost job is only late: a
+sweep over Postgres finds the rows that it should have handled.
 """
 
 from datetime import datetime
@@ -21,7 +21,7 @@ COMMAND_SECONDS = 5.0
 
 
 def open_jobs(url: str, *, name: str) -> ArqRedis:
-    """A client for enqueuing; connects when first used. Close it with `aclose()`."""
+    """A client for enqueuing, connected on first use. Close it with `aclose()`."""
     pool = BlockingConnectionPool.from_url(
         url,
         max_connections=10,
@@ -29,7 +29,7 @@ def open_jobs(url: str, *, name: str) -> ArqRedis:
         socket_connect_timeout=2.0,
         socket_timeout=COMMAND_SECONDS,
         client_name=name,
-        # The worker's loop ends on a plain connection error, so a restart of Redis is retried below it.
+        # arq's worker loop exits on a connection error, so the client itself retries during a restart of Redis.
         retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=1.0), 10),
         retry_on_error=[OSError, RedisConnectionError],
     )
@@ -40,7 +40,7 @@ def open_jobs(url: str, *, name: str) -> ArqRedis:
         default_queue_name=QUEUE,
         expires_extra_ms=3_600_000,
     )
-    # Its pool is nobody else's, so closing the client closes it.
+    # No other client shares the pool, so closing the client closes it.
     jobs.auto_close_connection_pool = True
     return jobs
 
@@ -48,7 +48,7 @@ def open_jobs(url: str, *, name: str) -> ArqRedis:
 async def enqueue(
     jobs: ArqRedis, name: str, *arguments: Any, job_id: str, at: datetime | None = None
 ) -> None:
-    """Put a job on the queue, unless one of this id is there. The job runs under the caller's correlation id."""
+    """Enqueue a job unless one with this id exists. The job runs under the caller's correlation id."""
     await jobs.enqueue_job(
         name, *arguments, _job_id=job_id, _defer_until=at, correlation_id=str(correlation.current())
     )
@@ -60,7 +60,7 @@ def serialise(job: dict[str, Any]) -> bytes:
 
 def deserialise(job: bytes) -> dict[str, Any]:
     decoded: dict[str, Any] = msgspec.json.decode(job)
-    # arq keeps a job's positional arguments as a tuple.
+    # arq stores the positional arguments of a job as a tuple.
     return {name: tuple(value) if name == "a" else value for name, value in decoded.items()}
 
 

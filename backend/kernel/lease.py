@@ -1,7 +1,7 @@
-"""One active process of its kind: a session advisory lock on a connection of its own.
+"""A lease that makes one process of its kind active: a session advisory lock on a dedicated connection.
 
-When the process dies, however it dies, Postgres sees the connection end and frees the lock; when the connection breaks,
-the holder's next statement fails and it starts over as a candidate.
+When the process ends for any reason, Postgres closes the connection and releases the lock. When the connection breaks,
+the next statement of the holder fails and the holder tries to acquire the lease again.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from backend.kernel.database import Connection
 from backend.kernel.metrics import LEASE_HELD
 from backend.kernel.supervisor import heartbeat
 
-# How soon a lease that is given back is taken up. To wait in Postgres would hold a snapshot, and keep dead rows alive.
+# The poll interval of standbys. Waiting in Postgres would hold a snapshot and keep dead rows from vacuum.
 POLL_SECONDS = 0.1
 CLOSE_SECONDS = 2.0
 
@@ -26,7 +26,7 @@ async def lease(
 ) -> AsyncIterator[Connection]:
     """Wait for the lock `number`, and hold it on the yielded connection while the block runs.
 
-    `standby` is called while another process has it.
+    `standby` is called at each poll while another process holds the lock.
     """
     connection = await database.connect(url, name=f"gittix-{name}", **settings)
     try:

@@ -1,7 +1,7 @@
 """Structured logs: one line an event, to standard error, with the process's name and version and the correlation id.
 
-What other libraries log comes out in the same shape. Values under a secret's name are masked wherever they stand, and so
-is a URL's password, so that a careless `log.info(..., token=token)` shows nothing.
+Lines of other libraries have the same format. A value whose key names a secret is masked, and so is the password of a
+URL, so that `log.info(..., token=token)` by mistake reveals nothing.
 """
 
 import logging
@@ -23,13 +23,13 @@ def configure(*, level: str, style: Literal["console", "json"], service: str = "
         if style == "json"
         else structlog.dev.ConsoleRenderer(
             colors=sys.stderr.isatty(),
-            # The default shows local variables, secrets among them, and takes seconds for it.
+            # The default prints local variables, secrets included, and takes seconds.
             exception_formatter=structlog.dev.plain_traceback,
         )
     )
     common: list[Processor] = [
         structlog.contextvars.merge_contextvars,
-        *([_Named(service, version("gittix"))] if style == "json" else []),
+        *([_AddService(service, version("gittix"))] if style == "json" else []),
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),
@@ -54,8 +54,8 @@ def configure(*, level: str, style: Literal["console", "json"], service: str = "
     logging.basicConfig(level=logging.WARNING, handlers=[others], force=True)
 
 
-class _Named:
-    """Says on each line which process of which version wrote it."""
+class _AddService:
+    """Adds the name and version of the process to each line."""
 
     def __init__(self, service: str, version: str) -> None:
         self._names = {"service": service, "version": version}
@@ -74,7 +74,7 @@ def _mask(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
 
 
 def _without_passwords(value: Any) -> Any:
-    """A URL's user stays: it tells which role could not log in."""
+    """The user name of a URL stays, since an error must name the role that could not log in."""
     if isinstance(value, str) and "://" in value:
         return URL_PASSWORD.sub(r"\1:***@", value)
     return value

@@ -1,4 +1,4 @@
-"""Pure ASGI middleware that every service wears: request log, headers, body bound, same-origin writes."""
+"""Pure ASGI middleware of every service: request log, security headers, body limit, same-origin writes."""
 
 import time
 import uuid
@@ -23,7 +23,7 @@ QUIET_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
 
 
 class RequestLog:
-    """Gives each request its correlation id (the caller's `X-Request-Id` when it is a UUID), a metric and a log line."""
+    """Binds the correlation id of a request (`X-Request-Id` when it is a UUID); records a metric and a log line."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -34,9 +34,9 @@ class RequestLog:
             return
         correlation_id = _correlation_id(scope)
         with correlation.bound(correlation_id):
-            await self._answered(scope, receive, send, str(correlation_id))
+            await self._handle(scope, receive, send, str(correlation_id))
 
-    async def _answered(
+    async def _handle(
         self, scope: Scope, receive: Receive, send: Send, correlation_id: str
     ) -> None:
         started = time.perf_counter()
@@ -57,16 +57,16 @@ class RequestLog:
             with traced as span:
                 await self.app(scope, receive, answer)
                 if span is not None:
-                    _name(span, scope, status)
+                    _describe(span, scope, status)
         finally:
             if scope["path"] not in QUIET_PATHS:
                 seconds = time.perf_counter() - started
                 route = getattr(scope.get("route"), "path", "unmatched")
                 _duration(scope["method"], route, status).observe(seconds)
-                # The ingress has a line of each request; here, what changed nothing is only for who looks closely.
+                # The ingress logs each request, so requests that changed nothing are logged at debug level.
                 unchanged = scope["method"] in SAFE_METHODS or 400 <= status < 500
-                told = log.debug if unchanged else log.info
-                told(
+                write = log.debug if unchanged else log.info
+                write(
                     "request",
                     # The handler may have bound another id since (`correlation.rebind`).
                     correlation_id=correlation_id,
@@ -109,8 +109,8 @@ class SecurityHeaders:
         await self.app(scope, receive, answer)
 
 
-class UnexpectedFaults:
-    """Answers what no handler expected. It stands inside the others, so that this reply has their headers too."""
+class UnexpectedErrors:
+    """Answers 500 for an exception without a handler. It runs inside the others, which add their headers to the reply."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -136,7 +136,7 @@ class UnexpectedFaults:
 
 
 class BodyLimit:
-    """Refuses a body over `limit` bytes, by its declared length or, when it declares none, as it arrives."""
+    """Answers 413 for a body over `limit` bytes, by its Content-Length or, without one, while it arrives."""
 
     def __init__(self, app: ASGIApp, *, limit: int) -> None:
         self.app = app
@@ -169,10 +169,10 @@ class BodyLimit:
 
 
 class SameOriginWrites:
-    """Refuses a write that a browser sends with our cookie from a page that isn't ours.
+    """Answers 403 for a write with a session cookie from a page of another origin.
 
-    A browser names the page's origin on every cross-site write, so a write with neither `Origin` nor `Sec-Fetch-Site`
-    comes from no browser and cannot have been forged through one.
+    Browsers send the page's origin with every cross-site write. A write with neither `Origin` nor `Sec-Fetch-Site` comes
+    from no browser, so no foreign page can have caused it.
     """
 
     def __init__(self, app: ASGIApp, *, origins: frozenset[str]) -> None:
@@ -183,7 +183,7 @@ class SameOriginWrites:
         if scope["type"] == "http" and scope["method"] not in SAFE_METHODS:
             headers = Headers(scope=scope)
             bearer = _header(scope, b"authorization") is not None
-            if not bearer and has_session_cookie(headers) and not self._ours(headers):
+            if not bearer and has_session_cookie(headers) and not self._same_origin(headers):
                 refusal = Forbidden(
                     "this page's origin may not act for you", code="origin_refused"
                 ).response()
@@ -191,7 +191,7 @@ class SameOriginWrites:
                 return
         await self.app(scope, receive, send)
 
-    def _ours(self, headers: Headers) -> bool:
+    def _same_origin(self, headers: Headers) -> bool:
         origin = headers.get("origin")
         if origin is not None:
             return origin in self.origins
@@ -199,7 +199,7 @@ class SameOriginWrites:
 
 
 def has_session_cookie(headers: Headers) -> bool:
-    """Whether a cookie of ours comes along, read by the same parser that the session is read with."""
+    """Whether the request has a session cookie, parsed by the parser that reads the session."""
     return any(
         name.startswith(COOKIE_PREFIX)
         for header in headers.getlist("cookie")
@@ -207,12 +207,12 @@ def has_session_cookie(headers: Headers) -> bool:
     )
 
 
-# Finding a metric's child takes longer than counting in it.
+# Looking up the child of a metric by its labels costs more than observing a value.
 _duration = lru_cache(maxsize=1024)(REQUESTS.labels)
 
 
-def _name(span: Any, scope: Scope, status: int) -> None:
-    """What is known once it was answered."""
+def _describe(span: Any, scope: Scope, status: int) -> None:
+    """Adds the route and the status, which are known after the reply."""
     route = getattr(scope.get("route"), "path", "unmatched")
     span.update_name(f"{scope['method']} {route}")
     span.set_attribute("http.response.status_code", status)

@@ -1,6 +1,7 @@
-"""Money: integer minor units with an ISO 4217 currency. Nothing here is a float.
+"""Money: integer minor units with an ISO 4217 currency, never floats.
 
-The currencies are those that Stripe presents; a zero-decimal one has no minor unit, so 500 JPY is charged as 500.
+The currencies are the presentment currencies of Stripe. A zero-decimal currency has no minor unit: 500 JPY is charged
+as 500.
 """
 
 from decimal import ROUND_HALF_UP, Decimal
@@ -36,7 +37,7 @@ Currency = Annotated[
 
 
 def exponent(currency: str) -> int:
-    """How many decimals the currency's minor unit has."""
+    """The number of decimals of the currency's minor unit."""
     return 0 if currency in ZERO_DECIMAL else 3 if currency in THREE_DECIMAL else 2
 
 

@@ -1,4 +1,4 @@
-"""Lists page by cursor: the sort key of the last row, so that a page costs the same wherever it starts."""
+"""Pages lists by cursor: the sort key of the last row. A page costs the same at any position."""
 
 import binascii
 from base64 import urlsafe_b64decode, urlsafe_b64encode
@@ -27,7 +27,7 @@ def encode_cursor(key: object) -> str:
 
 
 def decode_cursor(cursor: str | None, key: type[Key]) -> Key | None:
-    """The key behind a cursor that `encode_cursor` made. Raises Invalid for any other text."""
+    """The key of a cursor that `encode_cursor` returned. Raises Invalid for any other text."""
     if not cursor:
         return None
     try:
@@ -37,7 +37,7 @@ def decode_cursor(cursor: str | None, key: type[Key]) -> Key | None:
 
 
 def page_of(rows: Sequence[T], limit: int, key: Callable[[T], object]) -> Page[T]:
-    """A page out of up to `limit + 1` rows: the one too many tells that there is a next page."""
+    """A page of up to `limit + 1` rows; the additional row means that there is a next page."""
     more = len(rows) > limit
     items = list(rows[:limit])
     return Page(items, encode_cursor(key(items[-1])) if more and items else None)

@@ -1,4 +1,4 @@
-"""Processes that one process speaks for: `gittix up` shows the readiness and the metrics of all of them on the API's port."""
+"""Merges the readiness and metrics of several processes: under `gittix up`, the API returns those of all of them."""
 
 import asyncio
 from collections import defaultdict
@@ -14,56 +14,56 @@ UP = Gauge("gittix_process_up", "Whether a process of this instance answers", ["
 
 
 class PeerProcesses(NamedTuple):
-    """`own` is the name of the process that speaks, `others` the addresses of the rest: a URL or a Unix socket's path."""
+    """`own` is the name of this process; `others` maps names to a URL or the path of a Unix socket."""
 
     own: str
     others: Mapping[str, str]
 
     async def readiness(self) -> tuple[bool, dict[str, str]]:
-        """Whether all of the others are ready, and what each of their checks says."""
-        ready, told = True, {}
-        for name, reply in (await self._ask("/readyz")).items():
+        """Whether all peers are ready, and the result of each of their checks."""
+        ready, results = True, {}
+        for name, reply in (await self._get_all("/readyz")).items():
             if reply is None:
-                ready, told[name] = False, "does not answer"
+                ready, results[name] = False, "does not answer"
                 continue
             ready = ready and reply.status_code == 200
-            said = reply.json()
-            told |= {
-                f"{name}.{check}": word
-                for check, word in said.get("checks", {"process": said["status"]}).items()
+            body = reply.json()
+            results |= {
+                f"{name}.{check}": text
+                for check, text in body.get("checks", {"process": body["status"]}).items()
             }
-        return ready, told
+        return ready, results
 
     async def metrics(self) -> bytes:
-        """Those of all, each sample with its process."""
-        replies = await self._ask("/metrics")
+        """The metrics of all processes, each sample with a `process` label."""
+        replies = await self._get_all("/metrics")
         for name, reply in replies.items():
             UP.labels(name).set(reply is not None)
-        shown = {self.own: generate_latest().decode()}
+        expositions = {self.own: generate_latest().decode()}
         return merged(
-            shown | {name: reply.text for name, reply in replies.items() if reply}
+            expositions | {name: reply.text for name, reply in replies.items() if reply}
         ).encode()
 
-    async def _ask(self, path: str) -> dict[str, httpx.Response | None]:
+    async def _get_all(self, path: str) -> dict[str, httpx.Response | None]:
         replies = await asyncio.gather(*(_get(address, path) for address in self.others.values()))
         return dict(zip(self.others, replies, strict=True))
 
 
 def parse_peers(own: str, text: str) -> PeerProcesses | None:
-    """From lines of `name=address`."""
+    """Parses lines of `name=address`."""
     return (
         PeerProcesses(own, dict(line.split("=", 1) for line in text.splitlines())) if text else None
     )
 
 
-def merged(shown: Mapping[str, str]) -> str:
-    """Several expositions as one: a metric's samples stand together, and `process` says whose each is."""
+def merged(expositions: Mapping[str, str]) -> str:
+    """Merges Prometheus expositions: the samples of a metric stand together, with a `process` label."""
     families: defaultdict[str, dict[str, None]] = defaultdict(dict)
-    for process, text in shown.items():
+    for process, text in expositions.items():
         family = ""
         for line in text.splitlines():
             if line.startswith("# "):
-                # HELP and TYPE come before the samples, and alike from each process: kept once.
+                # HELP and TYPE precede the samples and are equal in every process: kept once.
                 _, _, family, _ = line.split(" ", 3)
                 families[family][line] = None
             else:

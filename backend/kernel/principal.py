@@ -1,7 +1,7 @@
-"""Who is asking. Services verify an access token with public keys only; auth alone can sign one.
+"""The authenticated user of a request. Services verify access tokens with public keys; only auth can sign them.
 
-Verifying a signature costs more than the rest of a small request, so a verified token is remembered until it expires,
-in a bounded table.
+Verifying a signature costs more than the rest of a small request, so verified tokens are cached until they expire, in a
+bounded table.
 """
 
 import time
@@ -29,14 +29,14 @@ COOKIE_PREFIX = "gittix_"
 SESSION_COOKIE = COOKIE_PREFIX + "session"
 ALGORITHM = "EdDSA"
 TOKEN_TYPE = "at+jwt"  # noqa: S105 - RFC 9068's media type for access tokens
-REMEMBERED_TOKENS = 20_000
+MAX_CACHED_TOKENS = 20_000
 MAX_TOKEN_LENGTH = 4096
 # Tokens are stamped with Postgres's clock and checked with this machine's.
 CLOCK_SKEW_SECONDS = 5
 
 
 class Principal(msgspec.Struct, frozen=True):
-    """A signed-in user, as its access token tells."""
+    """A signed-in user, from the claims of its access token."""
 
     user_id: UUID
     email: str
@@ -45,7 +45,7 @@ class Principal(msgspec.Struct, frozen=True):
 
 
 class TokenVerifier:
-    """Checks access tokens: algorithm and type pinned, `kid` known, issuer, audience and expiry required."""
+    """Verifies access tokens: algorithm and type are pinned; `kid`, issuer, audience and expiry are required."""
 
     def __init__(
         self, public_keys: Iterable[Ed25519PublicKey], *, issuer: str, audience: str
@@ -53,16 +53,16 @@ class TokenVerifier:
         self._keys = {key_id(key): key for key in public_keys}
         self._issuer = issuer
         self._audience = audience
-        self._remembered: OrderedDict[str, tuple[Principal, float]] = OrderedDict()
+        self._cache: OrderedDict[str, tuple[Principal, float]] = OrderedDict()
 
     def verify(self, token: str) -> Principal | None:
-        """The token's principal, or None for anything but a token of ours that is valid now."""
-        known = self._remembered.get(token)
-        if known is not None:
-            principal, expires_at = known
+        """The token's principal, or None for a token that is invalid, expired or foreign."""
+        cached = self._cache.get(token)
+        if cached is not None:
+            principal, expires_at = cached
             if time.time() < expires_at:
                 return principal
-            del self._remembered[token]
+            del self._cache[token]
             return None
         claims = self._claims(token)
         if claims is None:
@@ -70,9 +70,9 @@ class TokenVerifier:
         principal = Principal(
             UUID(claims["sub"]), claims["email"], claims["name"], UUID(claims["sid"])
         )
-        self._remembered[token] = principal, float(claims["exp"]) + CLOCK_SKEW_SECONDS
-        if len(self._remembered) > REMEMBERED_TOKENS:
-            self._remembered.popitem(last=False)
+        self._cache[token] = principal, float(claims["exp"]) + CLOCK_SKEW_SECONDS
+        if len(self._cache) > MAX_CACHED_TOKENS:
+            self._cache.popitem(last=False)
         return principal
 
     def _claims(self, token: str) -> dict[str, Any] | None:
@@ -98,7 +98,7 @@ class TokenVerifier:
 
 
 def load_public_keys(text: str) -> list[Ed25519PublicKey]:
-    """One or more Ed25519 keys: PEM blocks, or the same without armour (base64 of DER), commas between.
+    """One or more Ed25519 keys: PEM blocks, or base64 of DER separated by commas.
 
     Raises ValueError for anything else.
     """
@@ -117,14 +117,14 @@ def load_public_keys(text: str) -> list[Ed25519PublicKey]:
 
 
 def key_id(key: Ed25519PublicKey) -> str:
-    """The key's own digest, so that keys are rotated without agreeing on names."""
+    """A digest of the key, so that a rotation needs no agreement on key names."""
     return sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()[
         :16
     ]
 
 
 def current(request: Request) -> Principal | None:
-    """The request's principal, by Bearer token or by session cookie, or None."""
+    """The request's principal from its Bearer token or session cookie, or None."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if not scheme:
         token = request.cookies.get(SESSION_COOKIE, "")

@@ -1,4 +1,4 @@
-"""What a caller is told when a request is refused: RFC 9457 problem+json with a stable `code`.
+"""The errors of the API: exceptions that become RFC 9457 problem+json with a stable `code`.
 
     Problem
     ├── BadRequest 400, Unauthorized 401, Forbidden 403, NotFound 404
@@ -6,7 +6,7 @@
     ├── TooMany 429
     └── Unavailable 503
 
-A noun's own refusals are subclasses in its `errors.py`, each with its code. Raising one rolls the transaction back.
+Each service defines subclasses with their codes in its `errors.py`. Raising one rolls the transaction back.
 """
 
 from collections.abc import Mapping
@@ -38,7 +38,7 @@ class ProblemBody(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Problem(Exception):
-    """A refusal that the caller is told of. `extra` members are added to the body as they are."""
+    """An error that is returned to the caller. `extra` members are added to the body as they are."""
 
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal_error"
@@ -130,5 +130,5 @@ class Unavailable(Problem):
 
 
 def invalid(field: str, message: str) -> Invalid:
-    """A refusal of one field of the input."""
+    """The error for one field of the input."""
     return Invalid(f"{field}: {message}", errors=[FieldError(field, message)])

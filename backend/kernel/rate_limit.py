@@ -1,8 +1,8 @@
-"""A bound on how often one caller may write, in each process.
+"""Limits the writes of one caller per minute, in each process.
 
-It keeps a runaway script from taking the service from everybody else; what needs a count over all processes (guessing
-passwords) is counted in Redis by auth. The count is a dictionary that is forgotten each minute: `limits` would walk all
-its keys at every hit in memory, or cost a round trip in Redis.
+The limit keeps a runaway script from exhausting the service. Limits over all processes, against password guessing, are
+counted in Redis by auth. The counter is a dictionary that is cleared each minute: the `limits` library iterates over
+all keys at each hit in memory, or needs a round trip to Redis.
 """
 
 import time
@@ -18,15 +18,14 @@ from backend.kernel.principal import SESSION_COOKIE
 from backend.kernel.problems import TooMany
 
 WINDOW_SECONDS = 60
-# More than these in a minute are made up, and must not fill the memory.
+# A bound on memory: more callers than this in a minute are forged.
 MAX_CALLERS = 100_000
 READS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class WriteLimit:
-    """Pure ASGI middleware: `per_minute` writes a session, or an address without one; 429 with Retry-After beyond.
-
-    `unlimited` are paths that others' servers post to.
+    """Pure ASGI middleware: answers 429 with Retry-After after `per_minute` writes of one session, or of one address
+    without a session. `unlimited` are paths of webhooks.
     """
 
     def __init__(
@@ -69,7 +68,7 @@ class WriteLimit:
         return self._writes[caller] <= self.per_minute
 
     def _caller(self, request: Request) -> str:
-        """A digest of the session's token, so that none is kept; else the address."""
+        """A digest of the session's token, so that no token stays in memory; without a token, the address."""
         token = request.headers.get("authorization") or request.cookies.get(SESSION_COOKIE)
         if token:
             return sha256(token.encode()).hexdigest()

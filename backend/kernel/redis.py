@@ -1,4 +1,4 @@
-"""Connections to Redis: a timeout on every command, reconnecting with backoff."""
+"""Connections to Redis: every command has a timeout, and a lost connection is retried with backoff."""
 
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
@@ -9,7 +9,7 @@ COMMAND_SECONDS = 5.0
 
 
 def open_redis(url: str, *, name: str, size: int = 20) -> Redis:
-    """A client with at most `size` connections; connects when first used. Close it with `aclose()`."""
+    """A client with at most `size` connections, opened on first use. Close it with `aclose()`."""
     pool = BlockingConnectionPool.from_url(
         url,
         max_connections=size,

@@ -1,4 +1,7 @@
-"""How a process is asked to end: by one signal. What it should not stop halfway ends first; a second signal ends it at once."""
+"""Graceful shutdown: the first signal asks the process to stop, the second one ends it at once.
+
+A unit of work that must not stop halfway runs in `finish_before_cancel`.
+"""
 
 import asyncio
 import os
@@ -11,20 +14,20 @@ from typing import Any, NoReturn, TypeVar
 T = TypeVar("T")
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
-# Longer than a request, a job or a batch takes; an orchestrator's grace period is longer still.
+# Longer than a request, a job or a batch takes, and shorter than an orchestrator's grace period.
 FINISH_SECONDS = 10.0
 
 
 @contextmanager
-def stop_signals(asked: Callable[[], None]) -> Iterator[None]:
-    """While the block runs, the first signal calls `asked` and the next one ends the process."""
+def stop_signals(stop: Callable[[], None]) -> Iterator[None]:
+    """While the block runs, the first SIGTERM or SIGINT calls `stop`, and the next one ends the process."""
 
-    def ask(_number: int, _frame: FrameType | None) -> None:
+    def handle(_number: int, _frame: FrameType | None) -> None:
         for number in SIGNALS:
-            signal.signal(number, _end_at_once)
-        asked()
+            signal.signal(number, _exit_at_once)
+        stop()
 
-    before = {number: signal.signal(number, ask) for number in SIGNALS}
+    before = {number: signal.signal(number, handle) for number in SIGNALS}
     try:
         yield
     finally:
@@ -33,26 +36,28 @@ def stop_signals(asked: Callable[[], None]) -> Iterator[None]:
 
 
 @contextmanager
-def stop_asked() -> Iterator[asyncio.Event]:
-    """An event that the first signal sets."""
+def stop_event() -> Iterator[asyncio.Event]:
+    """An asyncio event that the first signal sets."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     with stop_signals(lambda: loop.call_soon_threadsafe(stop.set)):  # type: ignore[arg-type]
         yield stop
 
 
-async def whole(work: Coroutine[Any, Any, T], *, seconds: float = FINISH_SECONDS) -> T:
-    """Do work that should not stop halfway: a cancellation waits for its end, but no longer than this."""
+async def finish_before_cancel(
+    work: Coroutine[Any, Any, T], *, seconds: float = FINISH_SECONDS
+) -> T:
+    """Await work that must not stop halfway: a cancellation waits up to `seconds` for the work, then cancels it."""
     task = asyncio.create_task(work)
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
-        await ended(task, seconds=seconds)
+        await wait_or_cancel(task, seconds=seconds)
         raise
 
 
-async def ended(*tasks: asyncio.Task[Any], seconds: float = FINISH_SECONDS) -> None:
-    """Wait for tasks, however often this is cancelled meanwhile, and cancel those whose time is over."""
+async def wait_or_cancel(*tasks: asyncio.Task[Any], seconds: float = FINISH_SECONDS) -> None:
+    """Wait up to `seconds` for tasks, also while this coroutine is cancelled, then cancel the pending ones."""
     clock = asyncio.get_running_loop().time
     deadline = clock() + seconds
     pending = set(tasks)
@@ -61,9 +66,9 @@ async def ended(*tasks: asyncio.Task[Any], seconds: float = FINISH_SECONDS) -> N
             _, pending = await asyncio.wait(pending, timeout=left)
     for task in pending:
         task.cancel()
-    # Whatever they ended with, nobody is left to be told.
+    # Retrieves their exceptions; the caller is itself being cancelled.
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _end_at_once(number: int, _frame: FrameType | None) -> NoReturn:
+def _exit_at_once(number: int, _frame: FrameType | None) -> NoReturn:
     os._exit(128 + number)

@@ -1,4 +1,4 @@
-"""Background loops that outlive their failures: named, restarted with backoff, watched by a heartbeat."""
+"""Supervised background tasks: named, restarted with backoff after an exception, monitored by a heartbeat."""
 
 import asyncio
 import random
@@ -19,34 +19,36 @@ Work = Callable[[], Awaitable[None]]
 # A loop that ran this long before it failed starts over with the shortest delay.
 HEALTHY_SECONDS = 30.0
 CANCEL_AGAIN_SECONDS = 0.5
-# Longer than any wait within a turn of a loop that says it is alive.
+# Longer than any wait within one iteration of a task with a heartbeat.
 SILENT_SECONDS = 30.0
 
 
-class Pulse(NamedTuple):
-    """What a task last said: when, by the monotonic clock, and as what; and how it failed since then."""
+class TaskStatus(NamedTuple):
+    """The last heartbeat of a task (monotonic clock), its role, and the exception raised since."""
 
     at: float
     role: str | None = None
     fault: str | None = None
 
 
-# As the metrics are, this is one for the process.
-_pulses: dict[str, Pulse] = {}
+# One for the process, as the metrics are.
+_statuses: dict[str, TaskStatus] = {}
 
 
 async def supervise(
     name: str, work: Work, *, min_delay: float = 0.1, max_delay: float = 5.0
 ) -> None:
-    """Run `work` for ever; when it raises or returns, start it again after a jittered, growing delay (seconds)."""
+    """Run `work` forever: when it raises or returns, start it again after a growing, jittered delay in seconds."""
     clock = asyncio.get_running_loop().time
     delay = min_delay
     while True:
         started = clock()
         try:
             await work()
-        except Exception as fault:  # the edge of a background task: told, counted, restarted
-            _pulses[name] = _pulses.get(name, Pulse(time.monotonic()))._replace(fault=repr(fault))
+        except Exception as fault:  # the edge of a background task: logged, counted, restarted
+            _statuses[name] = _statuses.get(name, TaskStatus(time.monotonic()))._replace(
+                fault=repr(fault)
+            )
             log.warning(
                 "task failed", task=name, error=repr(fault), exc_info=not isinstance(fault, OSError)
             )
@@ -56,33 +58,34 @@ async def supervise(
 
 
 def heartbeat(name: str, role: str | None = None) -> None:
-    """Say that the loop `name` has done a turn; called by loops that wait in bounded steps. `role` is told with readiness."""
+    """Record an iteration of the task `name`, whose waits are bounded. `/readyz` returns the `role`."""
     TASK_HEARTBEAT.labels(task=name).set_to_current_time()
-    _pulses[name] = Pulse(time.monotonic(), role)
+    _statuses[name] = TaskStatus(time.monotonic(), role)
 
 
 def alive(name: str) -> Check:
-    """For /readyz: that this loop did a turn lately, and has not failed since."""
+    """A check that this task had an iteration within `SILENT_SECONDS` and raised no exception since."""
 
     async def check() -> str | None:
-        pulse = _pulses.get(name)
-        if pulse is None:
-            raise NotReady("has not done its first turn")
-        if pulse.fault is not None:
-            raise NotReady(f"failed, and is started again: {pulse.fault}"[:200])
-        silent = time.monotonic() - pulse.at
+        status = _statuses.get(name)
+        if status is None:
+            raise NotReady("the task has not completed an iteration yet")
+        if status.fault is not None:
+            raise NotReady(f"the task failed and is being restarted: {status.fault}"[:200])
+        silent = time.monotonic() - status.at
         if silent > SILENT_SECONDS:
-            raise NotReady(f"has not been heard of for {silent:.0f} s")
-        return pulse.role
+            raise NotReady(f"the task sent no heartbeat for {silent:.0f} s")
+        return status.role
 
     return check
 
 
 @asynccontextmanager
 async def running(*works: tuple[str, Work], max_delay: float = 5.0) -> AsyncIterator[None]:
-    """Supervise each (name, work) while the block runs, then cancel them all and wait for their end.
+    """Supervise each (name, work) while the block runs, then cancel all tasks and wait for them.
 
-    Cancelled again until they end: a library that waits with a timeout can lose a cancellation that meets the reply.
+    The cancellation is repeated until every task is done: a library that waits with a timeout can lose a cancellation
+    that arrives together with the reply.
     """
     tasks = [
         asyncio.create_task(supervise(name, work, max_delay=max_delay), name=name)

@@ -1,16 +1,16 @@
-"""What people type: trimmed, on one line, without control characters."""
+"""Normalizes text from forms: trimmed, on one line, without control characters."""
 
 import unicodedata
 
 from backend.kernel.problems import invalid
 
 UNSHOWABLE = frozenset({"Cc", "Cs", "Co", "Cn"})
-# They make a text read as another one.
+# Bidirectional overrides display a text in another order than it is stored.
 OVERRIDES = frozenset({"LRO", "RLO", "LRE", "RLE", "PDF", "LRI", "RLI", "FSI", "PDI"})
 
 
 def clean(field: str, text: str) -> str:
-    """The text without surrounding or repeated spaces. Raises Invalid when nothing is left or it can't be shown."""
+    """The text without surrounding or repeated spaces. Raises Invalid for an empty or unprintable text."""
     tidy = " ".join(text.split())
     if not tidy:
         raise invalid(field, "must not be empty")
@@ -23,5 +23,5 @@ def clean(field: str, text: str) -> str:
 
 
 def clean_optional(field: str, text: str | None) -> str | None:
-    """Like `clean`; an empty text is no text."""
+    """Like `clean`, but returns None for an empty text."""
     return clean(field, text) if text and text.strip() else None

@@ -8,7 +8,7 @@ ZONES = available_timezones()
 
 
 def check_zone(field: str, name: str) -> str:
-    """The name itself. Raises Invalid when there is no such zone."""
+    """Returns the name. Raises Invalid for an unknown zone."""
     if name not in ZONES:
         raise invalid(field, "must be an IANA time zone such as Europe/Amsterdam")
     return name

@@ -27,7 +27,7 @@ from backend.kernel.middleware import (
     RequestLog,
     SameOriginWrites,
     SecurityHeaders,
-    UnexpectedFaults,
+    UnexpectedErrors,
 )
 from backend.kernel.openapi import openapi_routes
 from backend.kernel.peer_processes import PeerProcesses
@@ -101,7 +101,7 @@ def build(
         middleware=[
             Middleware(RequestLog),
             Middleware(SecurityHeaders, secure=secure),
-            Middleware(UnexpectedFaults),
+            Middleware(UnexpectedErrors),
             *bounds,
             Middleware(BodyLimit, limit=max_body_bytes),
             Middleware(SameOriginWrites, origins=origins),

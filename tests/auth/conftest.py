@@ -63,7 +63,7 @@ def closed_sockets() -> list[UUID]:
 
 @pytest.fixture(scope="session")
 def serve(closed_sockets: list[UUID]) -> Serve:
-    async def end_sockets(user_id: UUID) -> None:
+    async def close_sockets(user_id: UUID) -> None:
         closed_sockets.append(user_id)
         raise ConnectionError("push is away")  # which must not be the caller's trouble
 
@@ -74,7 +74,7 @@ def serve(closed_sockets: list[UUID]) -> Serve:
             issuer=settings.jwt_issuer,
             audience=settings.jwt_audience,
         )
-        component = app.component(settings, end_sockets=end_sockets)
+        component = app.component(settings, close_sockets=close_sockets)
         asgi = web.build(
             [component], verifier=verifier, origins=settings.origins, secure=settings.secure_cookies
         )

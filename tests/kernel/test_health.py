@@ -26,7 +26,7 @@ async def asking(**checks: Check) -> AsyncIterator[httpx.AsyncClient]:
         health.served(Settings(ops_port=port)) as readiness,
         httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client,
     ):
-        with readiness.by(checks):
+        with readiness.checking(checks):
             yield client
 
 
@@ -66,7 +66,7 @@ async def test_a_process_is_not_ready_while_it_starts_or_ends() -> None:
             return ready.status_code, ready.json()["checks"]
 
         assert await told() == (503, {"process": "starting"})
-        with readiness.by({"redis": passes}):
+        with readiness.checking({"redis": passes}):
             assert await told() == (200, {"redis": "ok"})
         assert await told() == (503, {"process": "draining"})
         assert (await client.get("/healthz")).status_code == 200
@@ -98,7 +98,7 @@ async def test_a_unix_socket_is_its_owners_and_replaces_one_that_was_left(tmp_pa
     async with health.served(Settings(ops_host=str(path))) as readiness:
         assert path.stat().st_mode & 0o777 == 0o600
         async with httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(uds=str(path))) as client:
-            with readiness.by({}):
+            with readiness.checking({}):
                 assert (await client.get("http://relay/readyz")).json() == {
                     "status": "ready",
                     "checks": {},
@@ -115,7 +115,7 @@ async def test_an_address_in_use_is_told_with_what_to_do() -> None:
 
 async def test_a_loop_is_ready_from_its_first_turn_until_it_fails() -> None:
     check = alive("a loop")
-    with pytest.raises(NotReady, match="first turn"):
+    with pytest.raises(NotReady, match="not completed an iteration"):
         await check()
     turn, failure = asyncio.Event(), asyncio.Event()
 
@@ -131,7 +131,7 @@ async def test_a_loop_is_ready_from_its_first_turn_until_it_fails() -> None:
         turn.clear()
         failure.set()
         await asyncio.sleep(0.01)
-        with pytest.raises(NotReady, match=r"started again: .*out of paper"):
+        with pytest.raises(NotReady, match=r"is being restarted: .*out of paper"):
             await check()
 
 
@@ -139,7 +139,7 @@ async def test_a_loop_that_has_fallen_silent_is_not_ready(monkeypatch: pytest.Mo
     heartbeat("a silent loop")
     assert await alive("a silent loop")() is None
     monkeypatch.setattr(supervisor, "SILENT_SECONDS", 0.0)
-    with pytest.raises(NotReady, match="not been heard of for 0 s"):
+    with pytest.raises(NotReady, match="sent no heartbeat for 0 s"):
         await alive("a silent loop")()
 
 

@@ -1,4 +1,4 @@
-"""One process speaks for others: their metrics with its own, and why one of them is not ready."""
+"""One process returns the merged readiness and metrics of several processes."""
 
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -30,7 +30,7 @@ gittix_age_seconds NaN
 """
 
 
-def test_a_metric_stands_once_and_each_sample_says_whose_it_is() -> None:
+def test_a_merged_metric_stands_once_and_each_sample_has_its_process() -> None:
     text = merged({"relay": RELAY, "worker": WORKER})
     assert (
         text
@@ -51,21 +51,21 @@ gittix_events_total{process="worker",type="x"} 4.0
     ]
 
 
-def test_peers_are_lines_of_the_environment() -> None:
+def test_peers_are_parsed_from_lines_of_name_and_address() -> None:
     assert parse_peers("api", "") is None
-    told = parse_peers("api", "relay=/a folder/relay.sock\npush=http://127.0.0.1:8001")
-    assert told == PeerProcesses(
+    parsed = parse_peers("api", "relay=/a folder/relay.sock\npush=http://127.0.0.1:8001")
+    assert parsed == PeerProcesses(
         "api", {"relay": "/a folder/relay.sock", "push": "http://127.0.0.1:8001"}
     )
 
 
-async def test_the_readiness_and_metrics_of_the_whole(tmp_path: Path) -> None:
+async def test_readiness_and_metrics_of_all_peers_are_merged(tmp_path: Path) -> None:
     async def behind() -> None:
         raise NotReady("far behind")
 
     async def fine() -> None: ...
 
-    heartbeat("a loop of the whole")
+    heartbeat("a task of all")
     socket, port = str(tmp_path / "relay.sock"), free_port()
     peers = PeerProcesses(
         "api",
@@ -76,8 +76,8 @@ async def test_the_readiness_and_metrics_of_the_whole(tmp_path: Path) -> None:
         health.served(Settings(ops_host=socket)) as relay,
         health.served(Settings(ops_port=port)) as push,
     ):
-        stack.enter_context(relay.by({"stream": behind}))
-        stack.enter_context(push.by({"redis": fine}))
+        stack.enter_context(relay.checking({"stream": behind}))
+        stack.enter_context(push.checking({"redis": fine}))
         assert await peers.readiness() == (
             False,
             {"relay.stream": "far behind", "push.redis": "ok", "gone": "does not answer"},
@@ -86,7 +86,7 @@ async def test_the_readiness_and_metrics_of_the_whole(tmp_path: Path) -> None:
         shown = (await peers.metrics()).decode()
     for process in ("api", "relay", "push"):
         assert (
-            f'gittix_task_heartbeat_timestamp_seconds{{process="{process}",task="a loop of the whole"}}'
+            f'gittix_task_heartbeat_timestamp_seconds{{process="{process}",task="a task of all"}}'
             in shown
         )
     assert 'gittix_process_up{process="api",name="relay"} 1.0' in shown

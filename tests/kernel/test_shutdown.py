@@ -1,4 +1,4 @@
-"""How a process ends: by the first signal in good order, by the second at once; and work that is not stopped halfway."""
+"""Shutdown: the first signal stops gracefully, the second at once; work that must not stop halfway is finished."""
 
 import asyncio
 import signal
@@ -8,27 +8,27 @@ import time
 
 import pytest
 
-from backend.kernel.shutdown import whole
+from backend.kernel.shutdown import finish_before_cancel
 
 PROCESS = """
 import asyncio
 import uvloop
-from backend.kernel.shutdown import stop_asked
+from backend.kernel.shutdown import stop_event
 
 async def main():
-    with stop_asked() as stop:
+    with stop_event() as stop:
         print("up", flush=True)
         await stop.wait()
-        print("asked", flush=True)
+        print("stopping", flush=True)
         await asyncio.sleep({seconds})
 
 uvloop.run(main())
-print("ended", flush=True)
+print("stopped", flush=True)
 """
 
 
 def process(seconds: float) -> subprocess.Popen[str]:
-    """One that takes so long to end after it was asked to."""
+    """A process that needs so many seconds to stop after the first signal."""
     command = [sys.executable, "-c", PROCESS.format(seconds=seconds)]
     started = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert started.stdout is not None
@@ -37,34 +37,34 @@ def process(seconds: float) -> subprocess.Popen[str]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_the_first_signal_asks_and_the_process_ends_well(number: signal.Signals) -> None:
+def test_the_first_signal_stops_the_process_with_status_0(number: signal.Signals) -> None:
     with process(seconds=0.1) as started:
         started.send_signal(number)
         assert started.wait(10) == 0
         assert started.stdout is not None
-        assert started.stdout.read() == "asked\nended\n"
+        assert started.stdout.read() == "stopping\nstopped\n"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_the_second_signal_ends_it_at_once(number: signal.Signals) -> None:
+def test_the_second_signal_ends_the_process_at_once(number: signal.Signals) -> None:
     with process(seconds=30) as started:
         assert started.stdout is not None
         started.send_signal(signal.SIGTERM)
-        assert started.stdout.readline() == "asked\n"
-        asked_at = time.monotonic()
+        assert started.stdout.readline() == "stopping\n"
+        stopping_since = time.monotonic()
         started.send_signal(number)
         assert started.wait(10) == 128 + number
-        assert time.monotonic() - asked_at < 5
+        assert time.monotonic() - stopping_since < 5
 
 
-async def test_a_cancellation_waits_for_the_whole_however_often_it_comes() -> None:
+async def test_repeated_cancellations_wait_for_the_work_to_finish() -> None:
     done = asyncio.Event()
 
     async def work() -> None:
         await asyncio.sleep(0.1)
         done.set()
 
-    task = asyncio.create_task(whole(work()))
+    task = asyncio.create_task(finish_before_cancel(work()))
     for _ in range(3):
         await asyncio.sleep(0.01)
         task.cancel()
@@ -74,7 +74,7 @@ async def test_a_cancellation_waits_for_the_whole_however_often_it_comes() -> No
     assert done.is_set()
 
 
-async def test_a_cancellation_waits_no_longer_than_it_was_told() -> None:
+async def test_a_cancellation_cancels_the_work_after_its_time_limit() -> None:
     ended: list[str] = []
 
     async def work() -> None:
@@ -83,7 +83,7 @@ async def test_a_cancellation_waits_no_longer_than_it_was_told() -> None:
         finally:
             ended.append("cancelled")
 
-    task = asyncio.create_task(whole(work(), seconds=0.05))
+    task = asyncio.create_task(finish_before_cancel(work(), seconds=0.05))
     await asyncio.sleep(0.01)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -91,10 +91,10 @@ async def test_a_cancellation_waits_no_longer_than_it_was_told() -> None:
     assert ended == ["cancelled"]
 
 
-async def test_what_the_work_returns_and_raises_is_passed_on() -> None:
+async def test_the_result_and_the_exception_of_the_work_are_passed_on() -> None:
     async def divided(by: int) -> int:
         return 10 // by
 
-    assert await whole(divided(5)) == 2
+    assert await finish_before_cancel(divided(5)) == 2
     with pytest.raises(ZeroDivisionError):
-        await whole(divided(0))
+        await finish_before_cancel(divided(0))
