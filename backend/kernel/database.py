@@ -1,7 +1,7 @@
-"""Connections to Postgres: bounded pools, and transactions whose every wait has an end.
+"""Connections to Postgres: bounded pools, and transactions in which every wait has a timeout.
 
-`command_timeout` bounds the client's wait, `statement_timeout` the server's work, and
-`idle_in_transaction_session_timeout` frees the locks of a process that stopped in the middle.
+`command_timeout` bounds the wait of the client, `statement_timeout` the work of the server, and
+`idle_in_transaction_session_timeout` releases the locks of a process that stopped within a transaction.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ SESSION = {
     "jit": "off",
 }
 
-# Raised when Postgres cannot be reached or has no room; the caller may try again.
+# Raised when Postgres is unreachable or overloaded; the caller may retry.
 UNAVAILABLE = (
     asyncpg.PostgresConnectionError,
     asyncpg.CannotConnectNowError,
@@ -45,13 +45,13 @@ UNAVAILABLE = (
     asyncpg.DeadlockDetectedError,
     asyncpg.SerializationError,
     asyncpg.InterfaceError,
-    # A statement that meets the server's last word on a connection that it ended.
+    # Raised by a statement on a connection that the server has just closed.
     asyncpg.InternalClientError,
-    # A socket that is gone and a name that does not resolve are no ConnectionError.
+    # A missing Unix socket and an unknown host name raise OSError, not ConnectionError.
     OSError,
 )
 
-# A value that can't be stored: Postgres refused it, or asyncpg could not encode it (which it calls an interface error).
+# A value that cannot be stored: Postgres refused it, or asyncpg could not encode it (an InterfaceError).
 UNSTORABLE = (asyncpg.DataError, UnencodableError)
 
 
@@ -68,7 +68,7 @@ class _PlainConnection(asyncpg.Connection):
 
 
 async def connect(url: str, *, name: str, **settings: str) -> Connection:
-    """One connection outside any pool, for a lease or a tool."""
+    """Opens one connection outside any pool, for a lease or a tool."""
     connection = await asyncpg.connect(
         url,
         timeout=ACQUIRE_SECONDS,
@@ -80,7 +80,7 @@ async def connect(url: str, *, name: str, **settings: str) -> Connection:
 
 
 async def open_pool(url: str, *, name: str, size: int) -> Pool:
-    """A pool of at most `size` connections; `name` is what pg_stat_activity shows."""
+    """Opens a pool of at most `size` connections; `name` is their application_name in pg_stat_activity."""
     pool: Pool = await asyncpg.create_pool(
         url,
         min_size=min(2, size),
@@ -96,7 +96,7 @@ async def open_pool(url: str, *, name: str, size: int) -> Pool:
 
 
 async def close_pool(pool: Pool) -> None:
-    """Close a pool, and cut what does not end by itself."""
+    """Close a pool; terminate the connections that are still in use after `CLOSE_SECONDS`."""
     _connection_pools.pop(pool, None)
     for pools in _open.values():
         pools.discard(pool)
@@ -117,7 +117,7 @@ async def connection(pool: Pool) -> AsyncIterator[Connection]:
 
 @asynccontextmanager
 async def transaction(pool: Pool) -> AsyncIterator[Connection]:
-    """One unit of work: committed when the block ends, rolled back when it raises."""
+    """A transaction: committed when the block ends, rolled back when it raises."""
     with tracing.span("postgres transaction"):
         async with _Acquired(pool) as taken, taken.transaction():
             yield taken
@@ -145,7 +145,7 @@ class _Acquired:
 
 
 def _watch(pool: Pool, name: str) -> None:
-    """Pools of one name are one to who looks: they reach the same tables for the same work."""
+    """Metrics of a pool; pools of one name share them, since they serve the same tables."""
     pools = _open[name]
     pools.add(pool)
     _connection_pools[pool] = connection_pool.ConnectionPool(pool, waits=POOL_WAIT.labels(name))

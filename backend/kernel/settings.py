@@ -1,12 +1,12 @@
-"""The one settings object, read from the environment.
+"""The settings of a process, read once from environment variables.
 
-A process names what it needs when it loads; everything that is missing or malformed is told at once, by variable
-name and never by value.
+`load` takes the fields that the process requires, and raises one error that lists every missing or malformed variable by
+name, never by value.
 """
 
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import quote, urlsplit, urlunsplit
 
 import msgspec
@@ -21,11 +21,11 @@ NOUNS = ("auth", "tickets", "orders", "payments", "push", "relay")
 
 
 class SettingsError(Exception):
-    """The environment does not describe a runnable process; the message names each variable."""
+    """The environment variables are incomplete or malformed; the message lists each of them."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """Every field is the environment variable of the same name in capitals."""
+    """Each field is read from the environment variable of the same name in capitals."""
 
     database_url: str = ""
     auth_database_url: str = ""
@@ -44,7 +44,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_tickets_per_show: Count = 16
     max_unpaid_holds: Count = 8
     cooldown_seconds: Seconds = 600
-    # How long after an order's completion its buyer may have it refunded; 0 is never.
+    # For so long after its completion an order can be refunded by its buyer; 0 disables refunds.
     refund_window_seconds: Annotated[int, msgspec.Meta(ge=0, le=31_536_000)] = 0
     fee_percent: Annotated[Decimal, msgspec.Meta()] = Decimal(5)
 
@@ -56,13 +56,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     jwt_refresh_days: Annotated[int, msgspec.Meta(ge=1, le=365)] = 30
 
     stripe_api_key: str = ""
-    # Told to every browser, so a secret key here is refused. Without it the shop offers the sandbox's test cards.
+    # Sent to every browser, so a secret key is refused. Without it the shop offers the sandbox's test cards.
     stripe_publishable_key: Annotated[
         str, msgspec.Meta(pattern="^pk_(test|live)_[A-Za-z0-9]+$")
     ] = ""
     stripe_webhook_secrets: str = ""
     stripe_api_base: str = STRIPE
-    # Where a buyer's browser reaches the sandbox's own page for 3-D Secure.
+    # The URL of the sandbox's 3-D Secure page for a buyer's browser.
     stripe_sandbox_url: Annotated[str, msgspec.Meta(pattern="^https?://[A-Za-z0-9.:-]+$")] = ""
 
     push_backend: Literal["gateway", "pusher"] = "gateway"
@@ -74,40 +74,40 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     pusher_tls: bool = True
     pusher_cluster: str = "mt1"
 
-    # Where the shop's built pages are; without it a process serves none.
+    # The folder of the shop's built pages; without it the process serves no pages.
     frontend_folder: str = ""
     public_origin: str = ""
     allowed_origins: str = ""
     trusted_proxies: str = ""
     rate_limits: Literal["on", "off"] = "on"
-    # Where a process that serves nothing else has /healthz, /readyz and /metrics: an address, or the path of a Unix socket.
+    # The address, or the path of a Unix socket, for /healthz, /readyz and /metrics of a process without an API.
     ops_host: str = "127.0.0.1"
     ops_port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 0
-    # Processes that this one speaks for: lines of a name, "=", and a URL or a Unix socket's path.
+    # Processes whose readiness and metrics this one returns: lines of name=URL or name=path of a Unix socket.
     ops_peers: str = ""
-    # How long a server that was asked to end still answers, so that a proxy in front can let go of it.
+    # How long a server keeps serving after SIGTERM, so that a proxy stops sending requests to it.
     shutdown_delay_seconds: Pause = 0
-    # Over how long a gateway that ends sends its clients away.
+    # The time over which a draining gateway closes its connections.
     drain_seconds: Pause = 2
-    # Where an OpenTelemetry collector takes OTLP over HTTP; without it nothing is traced.
+    # The URL of an OpenTelemetry collector (OTLP over HTTP); without it, tracing is off.
     otel_exporter_otlp_endpoint: Annotated[str, msgspec.Meta(pattern="^https?://")] = ""
     otel_service_name: str = ""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["console", "json"] = "json"
 
     def noun_database_url(self, noun: str) -> str:
-        """The noun's own URL, or `DATABASE_URL` with the noun's role as its user."""
+        """The URL of one service's database, or `DATABASE_URL` with the role of the service."""
         own: str = getattr(self, f"{noun}_database_url")
         return own or (with_role(self.database_url, f"gittix_{noun}") if self.database_url else "")
 
     @property
     def pusher_address(self) -> str:
-        """The host that browsers open their sockets at."""
+        """The host of the WebSockets of browsers."""
         return self.pusher_host or f"ws-{self.pusher_cluster}.pusher.com"
 
     @property
     def origins(self) -> frozenset[str]:
-        """Origins that may send a cookie-authenticated write."""
+        """The origins whose pages may send cookie-authenticated writes."""
         return frozenset(filter(None, (self.public_origin, *_words(self.allowed_origins))))
 
     @property
@@ -120,9 +120,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def load(environ: Mapping[str, str], *, needs: Iterable[str] = ()) -> Settings:
-    """Read settings, and refuse unless every field in `needs` has a value.
+    """Read the settings. Raises SettingsError for a malformed value, and for a field of `needs` without a value.
 
-    A need is a field's name, or `database:<noun>` for that noun's database. Raises SettingsError.
+    A need is the name of a field, or `database:<service>` for the database of a service.
     """
     known = {
         name: environ[name.upper()]
@@ -136,9 +136,8 @@ def load(environ: Mapping[str, str], *, needs: Iterable[str] = ()) -> Settings:
             values[name] = msgspec.convert(
                 text.strip(), Settings.__annotations__[name], strict=False
             )
-        except msgspec.ValidationError as fault:
-            told = str(fault).replace(f" '{text.strip()}'", "")
-            faults.append(f"{name.upper()}: {told}")
+        except msgspec.ValidationError:
+            faults.append(f"{name.upper()} must be {_expected(Settings.__annotations__[name])}")
     settings = Settings(**values) if not faults else Settings()
     faults += [] if faults else [f"{need} is not set" for need in _missing(settings, needs)]
     if settings.fee_percent.is_nan() or not 0 <= settings.fee_percent <= 50:
@@ -146,16 +145,33 @@ def load(environ: Mapping[str, str], *, needs: Iterable[str] = ()) -> Settings:
     if "_live_" in settings.stripe_api_key and settings.stripe_api_base != STRIPE:
         faults.append(f"STRIPE_API_BASE must be {STRIPE} with a live STRIPE_API_KEY")
     if faults:
-        raise SettingsError("the environment is incomplete: " + "; ".join(faults))
+        raise SettingsError("set these environment variables: " + "; ".join(faults))
     return settings
 
 
 def with_role(url: str, role: str) -> str:
-    """The same database URL, for another role with the same password."""
+    """The database URL with another user and the same password."""
     parts = urlsplit(url)
-    _, _, place = parts.netloc.rpartition("@")
+    _, _, host = parts.netloc.rpartition("@")
     password = f":{parts.password}" if parts.password else ""
-    return urlunsplit(parts._replace(netloc=f"{quote(role)}{password}@{place}"))
+    return urlunsplit(parts._replace(netloc=f"{quote(role)}{password}@{host}"))
+
+
+def _expected(annotation: Any) -> str:
+    """The values that a setting of this type accepts, for an error message."""
+    match msgspec.inspect.type_info(annotation):
+        case msgspec.inspect.IntType(ge=low, le=high):
+            return f"an integer from {low} to {high}"
+        case msgspec.inspect.FloatType(ge=low, le=high):
+            return f"a number from {low:g} to {high:g}"
+        case msgspec.inspect.LiteralType(values=values):
+            return " or ".join(map(str, values))
+        case msgspec.inspect.StrType(pattern=pattern):
+            return f"a text that matches {pattern}"
+        case msgspec.inspect.BoolType():
+            return "true or false"
+        case _:
+            return "a number"
 
 
 def _missing(settings: Settings, needs: Iterable[str]) -> Iterable[str]:

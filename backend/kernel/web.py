@@ -50,7 +50,7 @@ State = dict[str, Any]
 
 
 class Component(NamedTuple):
-    """A noun's part of an application. `lifespan` yields the noun's state, found at `request.state.<name>`."""
+    """A service's part of an application. Its `lifespan` yields the state, available as `request.state.<name>`."""
 
     name: str
     routes: Sequence[BaseRoute]
@@ -58,7 +58,7 @@ class Component(NamedTuple):
 
 
 class ComponentState(NamedTuple):
-    """What a lifespan opened, and the checks that tell whether it still works."""
+    """The resources that a lifespan opened, and their readiness checks."""
 
     value: Any
     checks: Mapping[str, Check]
@@ -78,9 +78,9 @@ def build(
 ) -> Starlette:
     """One application of these components.
 
-    `origins` may send cookie-authenticated writes; `secure` adds HSTS; `bounds` refuse before anything is read;
-    `described` are the routes of the API's document, where they are not those of the components; `peers` are
-    processes that this one speaks for.
+    Pages of `origins` may send cookie-authenticated writes; `secure` adds HSTS; `bounds` is middleware that runs before
+    the body is read; `described` are the routes of the OpenAPI document, by default those of the components; `peers`
+    are processes whose readiness and metrics are included.
     """
 
     @asynccontextmanager
@@ -116,37 +116,37 @@ def build(
         },
         lifespan=lifespan,
     )
-    # Each thing has one address, and a redirect would name the host that the caller wrote.
+    # Each resource has one URL, and a redirect would repeat the Host header of the caller.
     app.router.redirect_slashes = False
     return app
 
 
 async def read_json(request: Request, model: type[T]) -> T:
-    """The body as `model`. Raises BadRequest for what isn't JSON, Invalid for what doesn't fit, with the field's path."""
+    """Decode the body as `model`. Raises BadRequest for malformed JSON, Invalid with the path of an invalid field."""
     body = await request.body()
     try:
         decoded = msgspec.json.decode(body, type=model)
         if b"\\u0000" in body:
             _refuse_nul(msgspec.json.decode(body))
     except msgspec.ValidationError as fault:
-        raise _misfit(fault) from fault
+        raise _invalid_field(fault) from fault
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as fault:
         raise BadRequest("the body is not valid JSON", code="not_json") from fault
     return decoded
 
 
 def read_query(request: Request, model: type[T]) -> T:
-    """The query string as `model`, numbers and booleans read from text. Raises Invalid."""
+    """Convert the query string to `model`, with numbers and booleans from text. Raises Invalid."""
     return read_fields(dict(request.query_params), model)
 
 
 def read_fields(fields: Mapping[str, str], model: type[T]) -> T:
-    """Text fields as `model`. Raises Invalid."""
+    """Convert text fields to `model`. Raises Invalid."""
     try:
         _refuse_nul(fields)
         return msgspec.convert(fields, model, strict=False)
     except msgspec.ValidationError as fault:
-        raise _misfit(fault) from fault
+        raise _invalid_field(fault) from fault
 
 
 def reply(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
@@ -157,7 +157,7 @@ def reply(body: Any, status: int = 200, headers: Mapping[str, str] | None = None
 
 
 def path_id(request: Request, missing: type[NotFound]) -> UUID:
-    """The `{id}` of the path. Raises `missing` for what is no UUID: nothing has that id."""
+    """The `{id}` of the path. Raises `missing` when it is not a UUID."""
     try:
         return UUID(request.path_params["id"])
     except ValueError as fault:
@@ -165,7 +165,7 @@ def path_id(request: Request, missing: type[NotFound]) -> UUID:
 
 
 def if_match(request: Request) -> int | None:
-    """The version that If-Match names, or None when any will do. Raises Invalid."""
+    """The version of the If-Match header, or None when any version matches. Raises Invalid."""
     tag = request.headers.get("if-match", "*").strip()
     if tag == "*":
         return None
@@ -176,7 +176,7 @@ def if_match(request: Request) -> int | None:
 
 
 def _refuse_nul(value: Any) -> None:
-    """Postgres can't store NUL in a text. Raises Invalid."""
+    """Raises Invalid for a text with NUL, which Postgres cannot store."""
     if isinstance(value, str):
         if "\x00" in value:
             raise Invalid("text must not contain NUL characters", code="nul_character")
@@ -189,7 +189,7 @@ def _refuse_nul(value: Any) -> None:
             _refuse_nul(item)
 
 
-def _misfit(fault: msgspec.ValidationError) -> Invalid:
+def _invalid_field(fault: msgspec.ValidationError) -> Invalid:
     message, _, path = str(fault).partition(" - at `")
     field = path.rstrip("`").removeprefix("$").removeprefix(".")
     if not field and "field `" in message:
@@ -211,7 +211,8 @@ async def _http_exception(_request: Request, fault: Exception) -> Response:
     problem = Problem(
         fault.detail, code="method_not_allowed" if fault.status_code == 405 else "http_error"
     )
-    problem.status = fault.status_code  # type: ignore[misc]  # a foreign exception brings its own status
+    # The status of a Starlette exception is known only at run time.
+    problem.status = fault.status_code  # type: ignore[misc]
     problem.headers = dict(fault.headers or {})
     return problem.response()
 
@@ -221,7 +222,7 @@ async def _disconnected(_request: Request, _fault: Exception) -> Response:
 
 
 async def _unavailable(_request: Request, fault: Exception) -> Response:
-    log.warning("a store is unavailable", error=repr(fault))
+    log.warning("Postgres or Redis is unavailable", error=repr(fault))
     return Unavailable("try again in a moment", headers={"Retry-After": "1"}).response()
 
 

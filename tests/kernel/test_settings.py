@@ -1,4 +1,4 @@
-"""Settings: what is missing or malformed is told by name, all at once, and never by value."""
+"""Settings: one error lists every missing or malformed variable by name, never by value."""
 
 from decimal import Decimal
 
@@ -16,7 +16,7 @@ def test_every_missing_need_is_named() -> None:
         assert f"{name} is not set" in str(refused.value)
 
 
-def test_blank_is_missing() -> None:
+def test_a_blank_value_counts_as_missing() -> None:
     with pytest.raises(SettingsError, match="REDIS_URL is not set"):
         load({"REDIS_URL": "  "}, needs=["redis_url"])
 
@@ -45,10 +45,27 @@ def test_blank_is_missing() -> None:
         ("STRIPE_SANDBOX_URL", "https://s3cret/ script-src *"),
     ],
 )
-def test_a_malformed_value_is_named_and_not_told(name: str, value: str) -> None:
+def test_the_error_names_a_malformed_variable_and_not_its_value(name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=name) as refused:
         load({name: value})
     assert "s3cret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("HOLD_SECONDS", "0", "HOLD_SECONDS must be an integer from 1 to 86400"),
+        ("DRAIN_SECONDS", "x", "DRAIN_SECONDS must be a number from 0 to 600"),
+        ("PUSH_BACKEND", "x", "PUSH_BACKEND must be gateway or pusher"),
+        ("PUSHER_TLS", "x", "PUSHER_TLS must be true or false"),
+        ("PUSHER_APP_ID", "x", "PUSHER_APP_ID must be a text that matches ^[0-9]+$"),
+        ("FEE_PERCENT", "x", "FEE_PERCENT must be a number"),
+    ],
+)
+def test_the_error_states_the_accepted_values(name: str, value: str, sentence: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        load({name: value})
+    assert str(refused.value) == f"set these environment variables: {sentence}"
 
 
 def test_every_malformed_value_is_named_at_once() -> None:
@@ -56,7 +73,7 @@ def test_every_malformed_value_is_named_at_once() -> None:
         load({"HOLD_SECONDS": "x", "PUSH_BACKEND": "y"})
 
 
-def test_values_are_read_by_their_types_and_the_rest_keeps_its_default() -> None:
+def test_values_are_converted_to_their_types_and_others_keep_their_default() -> None:
     settings = load(
         {"HOLD_SECONDS": " 30 ", "FEE_PERCENT": "2.5", "PUSHER_TLS": "false", "UNRELATED": "x"}
     )
@@ -69,7 +86,7 @@ def test_values_are_read_by_their_types_and_the_rest_keeps_its_default() -> None
 
 
 @pytest.mark.parametrize("noun", NOUNS)
-def test_a_nouns_database_is_the_common_one_under_its_own_role(noun: str) -> None:
+def test_a_service_uses_the_common_database_with_its_own_role(noun: str) -> None:
     settings = load({"DATABASE_URL": DATABASE}, needs=[f"database:{noun}"])
     assert (
         settings.noun_database_url(noun)
@@ -77,7 +94,7 @@ def test_a_nouns_database_is_the_common_one_under_its_own_role(noun: str) -> Non
     )
 
 
-def test_a_nouns_own_database_goes_first() -> None:
+def test_a_services_own_database_url_takes_precedence() -> None:
     own = "postgresql://somebody@elsewhere/db"
     settings = load(
         {"DATABASE_URL": DATABASE, "ORDERS_DATABASE_URL": own}, needs=["database:orders"]
@@ -86,13 +103,13 @@ def test_a_nouns_own_database_goes_first() -> None:
     assert settings.noun_database_url("tickets") != own
 
 
-def test_a_socket_url_without_a_password_keeps_its_place() -> None:
+def test_a_socket_url_without_a_password_keeps_its_host_parameter() -> None:
     assert (
         with_role("postgresql:///gittix?host=/run/pg", "r") == "postgresql://r@/gittix?host=/run/pg"
     )
 
 
-def test_origins_are_the_public_one_and_those_allowed() -> None:
+def test_origins_are_the_public_and_the_allowed_ones() -> None:
     settings = load(
         {"PUBLIC_ORIGIN": "https://a.test", "ALLOWED_ORIGINS": " https://b.test, ,https://c.test"}
     )
@@ -101,7 +118,7 @@ def test_origins_are_the_public_one_and_those_allowed() -> None:
     assert not load({}).secure_cookies
 
 
-def test_a_live_key_is_for_stripe_alone() -> None:
+def test_a_live_key_is_refused_with_another_address_than_stripes() -> None:
     live = {"STRIPE_API_KEY": "sk_live_s3cret"}
     assert load(live).stripe_api_base == "https://api.stripe.com"
     with pytest.raises(
