@@ -52,7 +52,7 @@ class _Started:
             await self._app({**scope, "state": dict(state or {})}, receive, send)
 
 
-async def test_a_page_brings_the_policy_that_all_services_in_one_give_it(
+async def test_the_shop_and_the_api_serve_a_page_with_the_same_policy(
     visitor: httpx.AsyncClient, pages: Path
 ) -> None:
     page = await visitor.get("/shows/1")
@@ -83,13 +83,13 @@ async def test_a_page_brings_the_policy_that_all_services_in_one_give_it(
         ("/assets/font-1.woff2", "font/woff2"),
     ],
 )
-async def test_a_file_has_its_type_on_a_machine_that_knows_none(
+async def test_media_types_do_not_depend_on_the_machine(
     visitor: httpx.AsyncClient, path: str, media_type: str
 ) -> None:
     assert (await visitor.get(path)).headers["content-type"] == media_type
 
 
-async def test_the_document_is_of_the_whole_api_and_no_route_of_it_is_here(
+async def test_the_shop_has_the_document_of_the_whole_api_and_none_of_its_routes(
     visitor: httpx.AsyncClient,
 ) -> None:
     document = (await visitor.get("/api/openapi.json")).json()
@@ -104,7 +104,7 @@ async def test_the_document_is_of_the_whole_api_and_no_route_of_it_is_here(
     assert (refused.status_code, refused.json()["code"]) == (404, "not_found")
 
 
-def test_hosted_pusher_needs_no_host_and_our_gateway_does() -> None:
+def test_hosted_pusher_needs_no_host_and_the_gateway_does() -> None:
     without = {name: value for name, value in SHOP.items() if name != "PUSHER_HOST"} | {
         "FRONTEND_FOLDER": "/x"
     }

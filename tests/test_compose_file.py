@@ -80,7 +80,7 @@ def ours() -> list[str]:
 
 
 @pytest.mark.parametrize("name", services())
-def test_a_service_is_bounded_watched_and_without_privileges(name: str) -> None:
+def test_a_service_has_limits_a_health_check_and_no_privileges(name: str) -> None:
     service = services()[name]
     for limit in ("mem_limit", "cpus", "pids_limit"):
         assert limit in service, limit
@@ -116,7 +116,7 @@ def test_one_port_is_open_but_for_profiles() -> None:
 
 
 @pytest.mark.parametrize("name", ours())
-def test_a_process_is_told_settings_and_all_that_it_needs(name: str) -> None:
+def test_a_process_gets_known_settings_and_all_that_it_needs(name: str) -> None:
     variables = environment(name)
     strangers = {one for one in variables.keys() - SETTINGS if not TELEMETRY.fullmatch(one)}
     assert not {one for one in strangers if not one.startswith("LOAD_")}
@@ -144,7 +144,7 @@ def test_no_two_services_log_in_with_the_same_password() -> None:
     assert len(passwords) == len(urls) == 7
 
 
-def test_the_stores_are_reached_by_who_needs_them_and_have_no_way_out() -> None:
+def test_the_stores_are_reachable_only_by_their_clients_and_have_no_egress() -> None:
     networks = yaml.safe_load((ROOT / "compose.yaml").read_text())["networks"]
     assert networks["stores"] == {"internal": True}
     for name, service in services().items():
@@ -155,7 +155,7 @@ def test_the_stores_are_reached_by_who_needs_them_and_have_no_way_out() -> None:
         assert services()[name]["networks"] == ["stores"]
 
 
-def test_the_ingress_finds_each_service_where_it_listens() -> None:
+def test_the_ingress_uses_the_port_of_each_service() -> None:
     assert set(services()["ingress"]["depends_on"]) >= {
         "auth",
         "tickets",
@@ -174,7 +174,7 @@ def test_the_ingress_finds_each_service_where_it_listens() -> None:
             assert port in {command[-1], command[-1].removeprefix("--port=")}, address
 
 
-def test_the_example_explains_each_variable_that_is_asked_for_and_no_other() -> None:
+def test_the_example_explains_each_variable_of_the_compose_file() -> None:
     asked = {match[1] for match in ASKED.finditer((ROOT / "compose.yaml").read_text())}
     within = {match[1] for match in ASKED.finditer(EXAMPLE)}
     offered = set(re.findall(r"^(\w+)=", EXAMPLE, re.MULTILINE))
@@ -182,7 +182,7 @@ def test_the_example_explains_each_variable_that_is_asked_for_and_no_other() -> 
     assert offered <= asked | within
 
 
-def test_the_example_has_no_secret_and_says_what_the_settings_say() -> None:
+def test_the_example_has_no_secret_and_the_defaults_of_the_settings() -> None:
     given = dict(re.findall(r"^(\w+)=(.+)$", EXAMPLE, re.MULTILINE))
     assert not [
         name
@@ -196,7 +196,7 @@ def test_the_example_has_no_secret_and_says_what_the_settings_say() -> None:
         assert str(getattr(defaults, name.lower())) == market[name], name
 
 
-def test_an_installation_without_an_env_file_is_refused_with_a_sentence() -> None:
+def test_compose_without_an_env_file_is_an_error_with_its_remedy() -> None:
     for name, service in services().items():
         for value in service.get("environment", {}).values():
             for match in ASKED.finditer(str(value)):
@@ -225,7 +225,7 @@ def test_the_two_dockerfiles_share_their_first_stage() -> None:
     assert len(set(stages)) == 1
 
 
-def test_what_the_developers_file_changes_is_there() -> None:
+def test_the_development_file_changes_existing_services() -> None:
     live = yaml.safe_load((ROOT / "compose.dev.yaml").read_text())["services"]
     assert live.keys() <= services().keys()
     for service in live.values():

@@ -32,18 +32,20 @@ def port() -> Iterator[int]:
     server.server_close()
 
 
-def test_an_answer_is_told_and_only_200_is_well(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_a_200_is_healthy_and_the_body_is_returned(
+    port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(health_check, "PORTS", (1, port))
     assert health_check.probe("/healthz") == (True, "redis: ConnectionError")
     assert health_check.probe("/readyz") == (False, "redis: ConnectionError")
 
 
-def test_nobody_at_home_is_told_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_open_port_is_unhealthy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health_check, "PORTS", (1, 2))
     assert health_check.probe("/healthz") == (False, "nothing listens on any of 1, 2")
 
 
-async def test_it_is_a_file_that_needs_nothing_installed() -> None:
+async def test_the_health_check_runs_without_installed_packages() -> None:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-I", "-S", str(FILE), "/nowhere"),
         stdout=asyncio.subprocess.DEVNULL,

@@ -113,7 +113,7 @@ async def test_i4_a_stale_write_changes_nothing(shop: Shop) -> None:
     assert await _rows(shop) == before
 
 
-async def test_i5_what_committed_is_published_after_redis_was_lost_and_nothing_else(
+async def test_i5_committed_events_are_published_after_redis_was_lost_and_no_others(
     system: System,
 ) -> None:
     """Guard: the relay goes on from the stream's own last id, over rows that committed."""
@@ -155,7 +155,7 @@ async def test_i6_a_request_a_job_or_a_webhook_twice_gives_the_result_of_once(sh
     await shop.assert_paid_once(order)
 
 
-async def test_i7_what_a_client_heard_equals_a_fresh_read(shop: Shop) -> None:
+async def test_i7_the_state_from_messages_equals_a_fresh_read(shop: Shop) -> None:
     """Guard: an event carries the whole state and a version that grew, out of the transaction that made it."""
     system = await shop.system.start("push", "relay", "worker")
     show = await factories.show(shop.seller)
@@ -195,7 +195,7 @@ async def test_i7_what_a_client_heard_equals_a_fresh_read(shop: Shop) -> None:
         await until(counted)
 
 
-async def test_i8_a_strangers_order_and_a_missing_one_answer_alike(shop: Shop) -> None:
+async def test_i8_another_users_order_and_a_missing_one_get_the_same_reply(shop: Shop) -> None:
     """Guard: every query of an order names its buyer."""
     order = await shop.order()
     stranger = shop.system.person("stranger")
@@ -214,7 +214,7 @@ async def test_i8_a_strangers_order_and_a_missing_one_answer_alike(shop: Shop) -
     assert await _rows(shop) == before
 
 
-async def test_i9_a_reply_is_given_after_its_commit(shop: Shop) -> None:
+async def test_i9_a_reply_is_sent_after_its_commit(shop: Shop) -> None:
     """Guard: a handler answers when its transaction is committed, events included; the outbox needs no Redis.
 
     Durability through kill -9 is Postgres's, and tried with real processes in the chaos runs.
@@ -231,7 +231,7 @@ async def test_i9_a_reply_is_given_after_its_commit(shop: Shop) -> None:
     assert await shop.system.redis().xlen("gittix:events") == written
 
 
-async def test_i10_time_is_postgress_and_money_is_minor_units(
+async def test_i10_times_are_postgress_and_money_is_minor_units(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Guards: no deadline is made of a process's clock; integers all the way, from the price to Stripe's amount."""

@@ -65,7 +65,7 @@ async def test_every_route_is_described_and_nothing_else(document: Json, system:
     assert {(method, path) for method, path, _ in operations(document)} == routes
 
 
-async def test_every_operation_has_its_words_models_and_refusals(document: Json) -> None:
+async def test_every_operation_has_a_summary_models_and_errors(document: Json) -> None:
     for method, path, operation in operations(document):
         name = f"{method} {path}"
         assert operation["summary"], name
@@ -88,7 +88,7 @@ async def test_every_operation_has_its_words_models_and_refusals(document: Json)
             assert "application/problem+json" in schema, f"{name} {status}"
 
 
-async def test_a_route_that_needs_a_session_says_so(document: Json, system: System) -> None:
+async def test_a_route_that_needs_a_session_declares_it(document: Json, system: System) -> None:
     anonymous = system.anonymous()
     for method, path, operation in operations(document):
         reply = await anonymous.request(method, path.replace("{id}", "0" * 32))
@@ -174,7 +174,7 @@ async def test_the_docs_page_loads_nothing_from_elsewhere(system: System) -> Non
             assert not re.match(r"(?:https?:)?//", url), tag
 
 
-async def test_the_bare_address_leads_to_the_page(system: System) -> None:
+async def test_the_root_redirects_to_the_docs(system: System) -> None:
     await system.start("api")
     reply = await system.anonymous().get("/")
     assert (reply.status_code, reply.headers["location"]) == (307, "/api/docs")

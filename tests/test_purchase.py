@@ -126,7 +126,7 @@ def assert_numbered(watcher: Watcher, channel: str) -> None:
     assert stamps == [(epoch, first + n) for n in range(len(stamps))]
 
 
-async def test_everybody_hears_of_a_hold_and_a_sale(system: System) -> None:
+async def test_all_clients_receive_a_hold_and_a_sale(system: System) -> None:
     async with theatre(system) as stage:
         shop = stage.shop
         ticket = await stage.listed()
@@ -155,7 +155,7 @@ async def test_everybody_hears_of_a_hold_and_a_sale(system: System) -> None:
         assert stage.buyer.events("sale.held") == []
 
 
-async def test_everybody_hears_of_a_hold_that_ended(system: System) -> None:
+async def test_all_clients_receive_the_end_of_a_hold(system: System) -> None:
     system.configure(HOLD_SECONDS="1")
     async with theatre(system) as stage:
         shop = stage.shop
@@ -178,7 +178,7 @@ async def test_everybody_hears_of_a_hold_that_ended(system: System) -> None:
         await stage.assert_shown_is_fresh(stage.buyer, ticket)
 
 
-async def test_through_the_pusher_library_everybody_hears_the_same(system: System) -> None:
+async def test_the_same_messages_arrive_through_the_pusher_library(system: System) -> None:
     system.configure(PUSH_BACKEND="pusher")
     async with theatre(system) as stage:
         ticket = await stage.listed()
@@ -189,7 +189,7 @@ async def test_through_the_pusher_library_everybody_hears_the_same(system: Syste
         await stage.assert_shown_is_fresh(stage.buyer, ticket)
 
 
-async def test_nobody_listens_to_anothers_channel(system: System) -> None:
+async def test_a_user_cannot_subscribe_to_another_users_channel(system: System) -> None:
     await system.start("push", "api")
     owner, stranger = system.person("owner"), system.person("stranger")
     form = {"socket_id": "123.456", "channel_name": f"private-user-{owner.id}"}
@@ -203,7 +203,7 @@ async def test_nobody_listens_to_anothers_channel(system: System) -> None:
         assert error.data["status"] == 403
 
 
-async def test_a_purchase_outlives_the_relay(system: System) -> None:
+async def test_a_purchase_survives_a_kill_of_the_relay(system: System) -> None:
     async with theatre(system, parts=("stripe", "push", "api", "worker")) as stage:
         async with system.part("relay"):
             ticket = await stage.listed()
@@ -216,7 +216,7 @@ async def test_a_purchase_outlives_the_relay(system: System) -> None:
         assert_numbered(stage.buyer, stage.channel)
 
 
-async def test_a_purchase_outlives_the_worker(system: System) -> None:
+async def test_a_purchase_survives_a_kill_of_the_worker(system: System) -> None:
     """It dies while the buyer answers the bank: the webhook finds nobody, and the next worker its job."""
     async with theatre(system, parts=("stripe", "push", "api", "relay")) as stage:
         shop = stage.shop
@@ -236,7 +236,7 @@ async def test_a_purchase_outlives_the_worker(system: System) -> None:
         assert_numbered(stage.seller, f"private-user-{shop.seller.id}")
 
 
-async def test_a_purchase_outlives_the_push_gateway(system: System) -> None:
+async def test_a_purchase_survives_a_kill_of_the_push_gateway(system: System) -> None:
     """A page that comes back reads the API; what it hears next continues the old numbers, so none is taken for old."""
     gateway = system.part("push")
     await gateway.__aenter__()
@@ -262,7 +262,7 @@ async def _events(watcher: Watcher, name: str) -> list[Seen]:
     return watcher.events(name)
 
 
-async def test_seller_and_buyer_hear_of_a_refund_and_everybody_of_the_free_ticket(
+async def test_seller_and_buyer_receive_a_refund_and_all_clients_the_free_ticket(
     system: System,
 ) -> None:
     async with theatre(system) as stage:

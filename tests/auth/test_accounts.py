@@ -52,7 +52,7 @@ async def test_cookies_are_secure_behind_https(serve: Serve, settings: Settings)
     assert all("; Secure" in cookie for cookie in reply.headers.get_list("set-cookie"))
 
 
-async def test_emails_are_one_whatever_their_spelling(browse: Browse, rows: Connection) -> None:
+async def test_an_email_is_one_account_in_any_spelling(browse: Browse, rows: Connection) -> None:
     email = new_email()
     await signed_up(browse(), f"  {email.upper()} ")
     assert await rows.fetchval("select count(*) from auth.users where email = $1", email) == 1
@@ -86,7 +86,7 @@ async def test_parallel_sign_ups_of_one_email_make_one_account(
     assert await rows.fetchval("select count(*) from auth.users where email = $1", email) == 1
 
 
-async def test_sign_up_tells_of_the_user_without_the_email(
+async def test_sign_up_publishes_the_user_without_the_email(
     browser: httpx.AsyncClient, rows: Connection
 ) -> None:
     request_id = UUID(int=7)
@@ -99,7 +99,7 @@ async def test_sign_up_tells_of_the_user_without_the_email(
     assert events[0]["data"].keys() == {"id", "name", "created_at"}
 
 
-async def test_a_refused_sign_up_tells_nothing(browse: Browse, rows: Connection) -> None:
+async def test_a_refused_sign_up_publishes_no_event(browse: Browse, rows: Connection) -> None:
     email = new_email()
     await signed_up(browse(), email)
     before = await rows.fetchval("select count(*) from events.outbox")
@@ -125,7 +125,7 @@ async def test_sign_in_opens_a_session(browse: Browse) -> None:
     assert await who(browser) == str(user_id)
 
 
-async def test_unknown_email_and_wrong_password_answer_alike_after_the_same_work(
+async def test_an_unknown_email_and_a_wrong_password_get_the_same_reply_after_equal_work(
     browse: Browse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     email = new_email()
@@ -150,7 +150,7 @@ async def test_unknown_email_and_wrong_password_answer_alike_after_the_same_work
     assert checked[0].rsplit("$", 2)[0] == checked[1].rsplit("$", 2)[0]
 
 
-async def test_who_signs_in_and_who_fails_to_is_logged_without_email_and_password(
+async def test_sign_ins_and_failures_are_logged_without_email_and_password(
     browse: Browse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     email, browser = new_email(), browse()
@@ -184,7 +184,7 @@ async def test_sign_in_renews_a_hash_of_older_parameters(browse: Browse, rows: C
     assert again.status_code == 200
 
 
-async def test_one_password_has_one_spelling(browse: Browse) -> None:
+async def test_a_password_is_normalized(browse: Browse) -> None:
     email = new_email()
     composed, decomposed = "caf\u00e9 au lait", "cafe\u0301 au lait"
     await browse().post("/api/users/signup", json={"email": email, "password": composed})
@@ -205,7 +205,7 @@ async def test_signing_in_again_ends_the_browsers_former_session(
     assert [session["live"] for session in sessions] == [False, True]
 
 
-async def test_current_user_is_null_for_a_stranger(browser: httpx.AsyncClient) -> None:
+async def test_current_user_is_null_without_a_session(browser: httpx.AsyncClient) -> None:
     reply = await browser.get("/api/users/currentuser")
     assert (reply.status_code, reply.json()) == (200, {"current_user": None})
     assert reply.headers["cache-control"] == "no-store"
@@ -239,7 +239,7 @@ async def test_sign_out_by_bearer_ends_the_tokens_session(browse: Browse) -> Non
     assert code(await browser.post("/api/users/refresh")) == (401, "session_ended")
 
 
-async def test_sign_out_is_fine_for_a_stranger(browser: httpx.AsyncClient) -> None:
+async def test_sign_out_succeeds_without_a_session(browser: httpx.AsyncClient) -> None:
     assert (await browser.post("/api/users/signout")).status_code == 204
 
 
@@ -257,7 +257,7 @@ async def test_sign_out_everywhere_ends_every_session_and_socket(
     assert closed_sockets.count(user_id) == 1
 
 
-async def test_sign_out_everywhere_from_everywhere_at_once(browse: Browse) -> None:
+async def test_concurrent_sign_outs_everywhere_all_succeed(browse: Browse) -> None:
     email = new_email()
     browsers = [browse() for _ in range(5)]
     await signed_up(browsers[0], email)

@@ -33,13 +33,13 @@ def request_from(peer: str | None, *forwarded: str) -> Request:
         ("testclient", ["203.0.113.9"], "unknown"),
     ],
 )
-def test_only_what_our_proxies_appended_is_believed(
+def test_only_addresses_that_a_trusted_proxy_appended_count(
     peer: str | None, forwarded: list[str], client: str
 ) -> None:
     assert client_ip(request_from(peer, *forwarded), networks(PROXIES)) == client
 
 
-def test_no_proxy_is_trusted_unless_named() -> None:
+def test_no_proxy_is_trusted_by_default() -> None:
     assert client_ip(request_from("127.0.0.1", "203.0.113.9"), networks("")) == "127.0.0.1"
 
 
@@ -49,7 +49,7 @@ def test_a_malformed_list_is_refused(text: str) -> None:
         networks(text)
 
 
-def test_a_block_is_what_one_caller_controls() -> None:
+def test_a_block_is_one_ipv4_address_or_an_ipv6_64() -> None:
     assert block("203.0.113.9") == "203.0.113.9"
     assert block("2001:db8:1:2:3::4") == block("2001:db8:1:2::9") == "2001:db8:1:2::/64"
     assert block("unknown") == "unknown"

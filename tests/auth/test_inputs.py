@@ -40,9 +40,7 @@ MISFITS: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("case", MISFITS)
-async def test_sign_up_names_the_field_that_does_not_fit(
-    case: str, browser: httpx.AsyncClient
-) -> None:
+async def test_sign_up_names_the_invalid_field(case: str, browser: httpx.AsyncClient) -> None:
     body, field = MISFITS[case]
     reply = await browser.post("/api/users/signup", json=body)
     assert code(reply) == (422, "invalid_input")
@@ -80,7 +78,7 @@ async def test_a_malformed_body_is_a_problem(
     assert code(await browser.post(f"/api/users/{route}", content=body, headers=JSON)) == expected
 
 
-async def test_a_body_too_large_without_a_length_is_refused_as_well(
+async def test_a_body_too_large_without_a_length_is_refused(
     browser: httpx.AsyncClient,
 ) -> None:
     async def chunks() -> Any:
@@ -94,7 +92,7 @@ async def test_a_body_too_large_without_a_length_is_refused_as_well(
 @pytest.mark.parametrize(
     "name", ["\u00c9lodie \U0001f469\u200d\U0001f3a4", "O'Brien; drop table", "\u674e\u5c0f\u9f99"]
 )
-async def test_unicode_names_and_passwords_are_welcome(
+async def test_unicode_names_and_passwords_are_accepted(
     name: str, browser: httpx.AsyncClient
 ) -> None:
     body = {
@@ -108,7 +106,9 @@ async def test_unicode_names_and_passwords_are_welcome(
     assert (await browser.post("/api/users/signin", json=body)).status_code == 200
 
 
-async def test_sign_in_asks_no_minimum_of_a_password(browser: httpx.AsyncClient) -> None:
+async def test_sign_in_accepts_passwords_below_the_minimum_length(
+    browser: httpx.AsyncClient,
+) -> None:
     reply = await browser.post("/api/users/signin", json={"email": new_email(), "password": "x"})
     assert code(reply) == (401, "bad_credentials")
 
@@ -131,7 +131,7 @@ async def test_other_methods_are_refused(browser: httpx.AsyncClient) -> None:
     "origin", ["https://evil.test", "null", f"{ORIGIN}.evil.test", ORIGIN.upper()]
 )
 @pytest.mark.parametrize("route", ["signout", "refresh", "signup", "signin"])
-async def test_a_foreign_page_cannot_act_with_our_cookies(
+async def test_a_foreign_page_cannot_write_with_the_session_cookie(
     route: str, origin: str, browser: httpx.AsyncClient
 ) -> None:
     user_id = await signed_up(browser)
@@ -140,13 +140,13 @@ async def test_a_foreign_page_cannot_act_with_our_cookies(
     assert await who(browser) == str(user_id)
 
 
-async def test_our_own_page_can(browser: httpx.AsyncClient) -> None:
+async def test_a_page_of_the_own_origin_can_write(browser: httpx.AsyncClient) -> None:
     await signed_up(browser)
     reply = await browser.post("/api/users/refresh", headers={"Origin": ORIGIN})
     assert reply.status_code == 200
 
 
-async def test_a_caller_that_is_no_browser_can(browser: httpx.AsyncClient) -> None:
+async def test_a_caller_without_origin_headers_can_write(browser: httpx.AsyncClient) -> None:
     del browser.headers["Origin"]
     await signed_up(browser)
     assert (await browser.post("/api/users/refresh")).status_code == 200
@@ -161,7 +161,7 @@ async def test_a_browser_that_hides_the_foreign_origin_is_refused(
     assert code(reply) == (403, "origin_refused")
 
 
-async def test_bearer_is_not_concerned_by_origins(browse: Browse) -> None:
+async def test_a_bearer_token_needs_no_origin(browse: Browse) -> None:
     browser, bearer = browse(), browse()
     await signed_up(browser)
     bearer.headers["Authorization"] = f"Bearer {browser.cookies['gittix_session']}"

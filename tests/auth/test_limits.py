@@ -61,7 +61,7 @@ async def test_an_unknown_email_is_limited_like_a_known_one(at: At) -> None:
     assert [(await sign_in(guesser, email)).status_code for _ in range(11)] == [401] * 10 + [429]
 
 
-async def test_the_owner_elsewhere_is_not_locked_out(at: At) -> None:
+async def test_the_owner_at_another_address_is_not_locked_out(at: At) -> None:
     email = new_email()
     await signed_up(at(new_address()), email)
     guesser = at(new_address())
@@ -70,7 +70,7 @@ async def test_the_owner_elsewhere_is_not_locked_out(at: At) -> None:
     assert (await sign_in(at(new_address()), email, PASSWORD)).status_code == 200
 
 
-async def test_success_forgets_the_failures(at: At) -> None:
+async def test_a_successful_sign_in_clears_the_attempts(at: At) -> None:
     email, client = new_email(), at(new_address())
     await signed_up(client, email)
     for _ in range(2):
@@ -79,7 +79,7 @@ async def test_success_forgets_the_failures(at: At) -> None:
         assert (await sign_in(client, email, PASSWORD)).status_code == 200
 
 
-async def test_guesses_from_everywhere_do_not_bind_an_address_the_owner_used(
+async def test_the_limit_over_all_addresses_exempts_an_address_of_the_owner(
     at: At, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
@@ -96,7 +96,7 @@ async def test_guesses_from_everywhere_do_not_bind_an_address_the_owner_used(
     assert (await sign_in(at(home), email, PASSWORD)).status_code == 200
 
 
-async def test_failures_at_many_accounts_bind_their_address(
+async def test_failures_on_many_accounts_limit_their_address(
     at: At, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
@@ -145,7 +145,7 @@ async def test_limits_can_be_off(serve: Serve, settings: Settings) -> None:
     assert {reply.status_code for reply in replies} == {401}
 
 
-async def test_people_can_sign_in_while_redis_is_away(serve: Serve, settings: Settings) -> None:
+async def test_sign_in_works_while_redis_is_unavailable(serve: Serve, settings: Settings) -> None:
     email = new_email()
     gone = msgspec.structs.replace(settings, redis_url="redis://127.0.0.1:1")
     async with served(serve, gone) as client:
@@ -156,7 +156,7 @@ async def test_people_can_sign_in_while_redis_is_away(serve: Serve, settings: Se
     assert ready.json()["checks"]["auth.database"] == "ok"
 
 
-async def test_without_a_trusted_proxy_the_peer_itself_is_limited(
+async def test_without_a_trusted_proxy_the_peer_is_limited(
     serve: Serve, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
@@ -170,7 +170,7 @@ async def test_without_a_trusted_proxy_the_peer_itself_is_limited(
     assert statuses == [401, 401, 429]
 
 
-async def test_the_line_for_password_checks_is_bounded() -> None:
+async def test_the_queue_for_password_checks_is_bounded() -> None:
     passwords = Passwords(threads=1, waiting=2)
     outcomes = await asyncio.gather(
         *(passwords.hash(PASSWORD) for _ in range(6)), return_exceptions=True
@@ -180,7 +180,7 @@ async def test_the_line_for_password_checks_is_bounded() -> None:
     passwords.close()
 
 
-async def test_waiting_too_long_gives_up_and_the_place_comes_back() -> None:
+async def test_a_wait_that_times_out_frees_its_slot_when_the_hash_ends() -> None:
     passwords = Passwords(threads=1, waiting=0, seconds=0.001)
     with pytest.raises(Busy) as slow:
         await passwords.hash(PASSWORD)
@@ -192,7 +192,7 @@ async def test_waiting_too_long_gives_up_and_the_place_comes_back() -> None:
     patient.close()
 
 
-async def test_a_full_line_is_a_503_with_retry_after(
+async def test_a_full_queue_is_a_503_with_retry_after(
     browse: Browse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def full(*_: object) -> str:

@@ -40,7 +40,7 @@ async def session_is_live(rows: Connection, user_id: UUID) -> bool:
     return live
 
 
-async def test_refresh_answers_with_new_credentials(browser: httpx.AsyncClient) -> None:
+async def test_refresh_returns_new_credentials(browser: httpx.AsyncClient) -> None:
     user_id = await signed_up(browser)
     token = browser.cookies[REFRESH]
     reply = await refreshed(browser)
@@ -56,7 +56,7 @@ async def test_refresh_needs_no_access_token(browser: httpx.AsyncClient) -> None
     assert await who(browser) == str(user_id)
 
 
-async def test_only_a_digest_is_kept(browser: httpx.AsyncClient, rows: Connection) -> None:
+async def test_only_a_digest_is_stored(browser: httpx.AsyncClient, rows: Connection) -> None:
     user_id = await signed_up(browser)
     token = browser.cookies[REFRESH]
     kept = await rows.fetch(
@@ -67,7 +67,7 @@ async def test_only_a_digest_is_kept(browser: httpx.AsyncClient, rows: Connectio
     assert token not in str(kept)
 
 
-async def test_a_lost_reply_is_forgiven_for_20_seconds(
+async def test_a_used_token_works_again_for_20_seconds_after_a_lost_reply(
     browser: httpx.AsyncClient, rows: Connection
 ) -> None:
     user_id = await signed_up(browser)
@@ -81,7 +81,7 @@ async def test_a_lost_reply_is_forgiven_for_20_seconds(
     assert await session_is_live(rows, user_id)
 
 
-async def test_reuse_after_that_ends_the_session_for_everyone_in_it(
+async def test_later_reuse_ends_the_session_for_all_its_holders(
     browse: Browse, rows: Connection
 ) -> None:
     owner, thief = browse(), browse()
@@ -96,7 +96,7 @@ async def test_reuse_after_that_ends_the_session_for_everyone_in_it(
     assert code(await refreshed(owner)) == (401, "session_ended")
 
 
-async def test_reuse_asks_for_the_sockets_to_be_closed(
+async def test_reuse_closes_the_users_sockets(
     browser: httpx.AsyncClient, rows: Connection, closed_sockets: list[UUID]
 ) -> None:
     user_id = await signed_up(browser)
@@ -107,7 +107,7 @@ async def test_reuse_asks_for_the_sockets_to_be_closed(
     assert closed_sockets.count(user_id) == 1
 
 
-async def test_a_thief_within_the_grace_is_found_out_at_the_next_rotation(
+async def test_a_token_stolen_within_the_grace_is_detected_at_the_next_rotation(
     browse: Browse, rows: Connection
 ) -> None:
     owner, thief = browse(), browse()
@@ -154,7 +154,7 @@ async def test_parallel_refreshes_of_one_token_all_succeed_and_rotate_once(
     assert await session_is_live(rows, user_id)
 
 
-async def test_a_refresh_waits_for_a_rivals_sign_out_and_then_obeys_it(
+async def test_a_refresh_waits_for_a_concurrent_sign_out_and_is_refused(
     browser: httpx.AsyncClient, rows: Connection
 ) -> None:
     user_id = await signed_up(browser)
@@ -189,7 +189,9 @@ async def test_an_expired_token_is_refused(browser: httpx.AsyncClient, rows: Con
     assert not browser.cookies
 
 
-async def test_nonsense_is_refused_and_cleared(browser: httpx.AsyncClient) -> None:
+async def test_a_malformed_token_is_refused_and_its_cookie_cleared(
+    browser: httpx.AsyncClient,
+) -> None:
     assert code(await refreshed(browser, "nonsense")) == (401, "session_ended")
     assert not browser.cookies
 
@@ -198,7 +200,9 @@ async def test_no_token_at_all_is_refused(browser: httpx.AsyncClient) -> None:
     assert code(await refreshed(browser)) == (401, "session_ended")
 
 
-async def test_purge_forgets_only_what_is_over(browse: Browse, rows: Connection) -> None:
+async def test_purge_deletes_only_expired_tokens_and_sessions(
+    browse: Browse, rows: Connection
+) -> None:
     live, over = browse(), browse()
     await signed_up(live)
     gone = await signed_up(over)

@@ -75,7 +75,7 @@ def _part(text: bytes) -> str:
     return base64.urlsafe_b64encode(text).rstrip(b"=").decode()
 
 
-def test_a_signed_token_tells_the_principal() -> None:
+def test_a_signed_token_yields_its_principal() -> None:
     principal = verifier().verify(token())
     assert principal is not None
     assert (principal.user_id, principal.email, principal.name, principal.session_id) == (
@@ -119,11 +119,11 @@ FORGERIES: dict[str, Callable[[], str]] = {
 
 
 @pytest.mark.parametrize("name", FORGERIES)
-def test_a_forgery_tells_nothing(name: str) -> None:
+def test_a_forged_token_has_no_principal(name: str) -> None:
     assert verifier().verify(FORGERIES[name]()) is None
 
 
-def test_a_remembered_token_still_expires(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cached_token_still_expires(monkeypatch: pytest.MonkeyPatch) -> None:
     import time
 
     checker, genuine = verifier(), token()
@@ -135,7 +135,7 @@ def test_a_remembered_token_still_expires(monkeypatch: pytest.MonkeyPatch) -> No
     assert checker.verify(genuine) is None
 
 
-def test_a_remembered_token_has_the_same_allowance_for_clocks_as_a_new_one() -> None:
+def test_a_cached_token_has_the_same_clock_skew_as_a_new_one() -> None:
     checker, genuine = verifier(), token(age=timedelta(seconds=302))
     assert [checker.verify(genuine) is not None for _ in range(3)] == [True] * 3
 
@@ -151,7 +151,7 @@ def test_keys_rotate_without_signing_anyone_out() -> None:
 @pytest.mark.parametrize(
     "name", ["no algorithm", "expired", "too long", "garbage", "another key under our kid"]
 )
-async def test_a_forgery_is_nobody_over_http(name: str, browse: Browse) -> None:
+async def test_a_forged_token_is_unauthorized_over_http(name: str, browse: Browse) -> None:
     bad = FORGERIES[name]()
     by_header, by_cookie = browse(), browse()
     by_header.headers["Authorization"] = f"Bearer {bad}"
@@ -165,7 +165,7 @@ async def test_a_forgery_is_nobody_over_http(name: str, browse: Browse) -> None:
 
 
 @pytest.mark.parametrize("authorization", ["Basic YTpi", "Bearer", "bearer", "x"])
-async def test_a_cookie_does_not_stand_in_for_a_bad_authorization(
+async def test_a_cookie_is_ignored_beside_an_invalid_authorization_header(
     authorization: str, browser: httpx.AsyncClient
 ) -> None:
     await signed_up(browser)
@@ -173,14 +173,14 @@ async def test_a_cookie_does_not_stand_in_for_a_bad_authorization(
     assert await who(browser) is None
 
 
-def test_a_key_that_nobody_can_verify_is_refused_at_the_start(settings: Settings) -> None:
+def test_a_private_key_without_its_public_key_is_refused_at_start(settings: Settings) -> None:
     stranger = msgspec.structs.replace(settings, jwt_public_keys=tokens.generate_keys()[1])
     with pytest.raises(SettingsError, match="JWT_PUBLIC_KEYS"):
         app.component(stranger)
 
 
 @pytest.mark.parametrize("pem", ["", "nonsense", PUBLIC])
-def test_a_malformed_key_is_refused_at_the_start_without_being_told(
+def test_a_malformed_key_is_refused_at_start_without_its_value(
     pem: str, settings: Settings
 ) -> None:
     with pytest.raises(SettingsError, match="JWT_PRIVATE_KEY") as refused:

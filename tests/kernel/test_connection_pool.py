@@ -37,7 +37,7 @@ async def visits(pool: Pool, count: int) -> list["asyncio.Task[int]"]:
     return tasks
 
 
-async def test_a_connection_goes_from_hand_to_hand_in_the_order_of_arrival(pool: Pool) -> None:
+async def test_a_released_connection_passes_to_the_longest_waiting_task(pool: Pool) -> None:
     done: list[str | None] = []
     async with database.connection(pool) as connection:
         own = await server(connection)
@@ -49,7 +49,7 @@ async def test_a_connection_goes_from_hand_to_hand_in_the_order_of_arrival(pool:
     assert await visit(pool) == own
 
 
-async def test_a_refusal_hands_on_a_connection_whose_transaction_has_ended(pool: Pool) -> None:
+async def test_after_a_problem_the_connection_passes_on_without_its_transaction(pool: Pool) -> None:
     async def refused() -> None:
         async with database.transaction(pool) as connection:
             await connection.execute("create table public.undone (id int)")
@@ -66,7 +66,7 @@ async def test_a_refusal_hands_on_a_connection_whose_transaction_has_ended(pool:
         assert await connection.fetchval("select to_regclass('public.undone')") is None
 
 
-async def test_a_connection_that_a_fault_left_is_looked_over_first(pool: Pool) -> None:
+async def test_after_an_unexpected_error_the_connection_is_reset_first(pool: Pool) -> None:
     async def interrupted() -> None:
         async with database.connection(pool) as connection:
             await connection.execute("begin; select set_config('application_name', 'undone', true)")
@@ -85,7 +85,7 @@ async def test_a_connection_that_a_fault_left_is_looked_over_first(pool: Pool) -
     assert await waiting[0] == "places"
 
 
-async def test_a_connection_that_broke_is_nobody_elses(pool: Pool) -> None:
+async def test_a_broken_connection_is_not_passed_on(pool: Pool) -> None:
     async def broken() -> None:
         async with database.connection(pool) as connection:
             waiting.extend(await visits(pool, 2))
@@ -99,7 +99,7 @@ async def test_a_connection_that_broke_is_nobody_elses(pool: Pool) -> None:
     assert first == second != own
 
 
-async def test_a_connection_that_was_lost_unnoticed_is_nobody_elses(pool: Pool) -> None:
+async def test_a_terminated_connection_is_not_passed_on(pool: Pool) -> None:
     async with database.connection(pool) as connection:
         own = await server(connection)
         (next_one,) = await visits(pool, 1)
@@ -107,7 +107,7 @@ async def test_a_connection_that_was_lost_unnoticed_is_nobody_elses(pool: Pool) 
     assert await next_one != own
 
 
-async def test_who_is_called_off_as_its_turn_comes_passes_it_on(pool: Pool) -> None:
+async def test_a_task_cancelled_when_it_gets_a_connection_passes_it_on(pool: Pool) -> None:
     async with database.connection(pool) as connection:
         own = await server(connection)
         first, second = await visits(pool, 2)
@@ -117,7 +117,7 @@ async def test_who_is_called_off_as_its_turn_comes_passes_it_on(pool: Pool) -> N
     assert await visit(pool) == own
 
 
-async def test_who_was_called_off_or_waited_too_long_takes_no_place(
+async def test_a_cancelled_or_timed_out_wait_takes_no_slot(
     pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(database, "ACQUIRE_SECONDS", 0.1)
@@ -130,7 +130,7 @@ async def test_who_was_called_off_or_waited_too_long_takes_no_place(
     assert await visit(pool) == own
 
 
-async def test_a_place_without_a_connection_is_free_again(
+async def test_a_failed_connect_frees_its_slot(
     system: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pool = await database.open_pool(system.settings.database_url, name="places", size=1)
@@ -149,7 +149,7 @@ async def test_a_place_without_a_connection_is_free_again(
     await database.close_pool(pool)
 
 
-async def test_a_pool_that_was_closed_is_unavailable(pool: Pool) -> None:
+async def test_a_closed_pool_is_unavailable(pool: Pool) -> None:
     await database.close_pool(pool)
     with pytest.raises(database.UNAVAILABLE):
         await visit(pool)

@@ -27,7 +27,7 @@ async def test_pools_of_a_name_are_counted_together_while_they_are_open(system: 
     assert shown("gittix_pool_connections_max") == 0
 
 
-async def test_who_waits_for_a_connection_is_seen_and_who_never_gets_one(
+async def test_waits_for_a_connection_are_measured_also_those_that_time_out(
     system: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(database, "ACQUIRE_SECONDS", 0.3)

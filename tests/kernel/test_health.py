@@ -33,7 +33,7 @@ async def asking(**checks: Check) -> AsyncIterator[httpx.AsyncClient]:
 async def passes() -> None: ...
 
 
-async def test_a_process_is_live_while_it_is_not_ready_and_says_why() -> None:
+async def test_a_process_that_is_not_ready_is_live_and_returns_each_check() -> None:
     async def fails() -> None:
         raise NotReady("the cellar is flooded")
 
@@ -54,7 +54,7 @@ async def test_a_process_is_live_while_it_is_not_ready_and_says_why() -> None:
     }
 
 
-async def test_a_process_is_not_ready_while_it_starts_or_ends() -> None:
+async def test_a_process_is_not_ready_while_it_starts_or_drains() -> None:
     port = free_port()
     async with (
         health.served(Settings(ops_port=port)) as readiness,
@@ -72,14 +72,14 @@ async def test_a_process_is_not_ready_while_it_starts_or_ends() -> None:
         assert (await client.get("/healthz")).status_code == 200
 
 
-async def test_a_check_that_hangs_is_a_reason_too(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_check_that_hangs_fails_after_its_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health, "READY_SECONDS", 0.05)
     async with asking(database=asyncio.Event().wait) as client:  # type: ignore[arg-type]
         ready = await client.get("/readyz")
     assert (ready.status_code, ready.json()["checks"]["database"][:12]) == (503, "TimeoutError")
 
 
-async def test_metrics_are_shown() -> None:
+async def test_metrics_are_exported() -> None:
     heartbeat("seen in metrics")
     async with asking() as client:
         shown = await client.get("/metrics")
@@ -92,7 +92,7 @@ async def test_nothing_listens_without_a_port() -> None:
         assert not [task for task in asyncio.all_tasks() if task.get_name() == "operations"]
 
 
-async def test_a_unix_socket_is_its_owners_and_replaces_one_that_was_left(tmp_path: Path) -> None:
+async def test_a_unix_socket_is_private_and_replaces_a_stale_one(tmp_path: Path) -> None:
     path = tmp_path / "relay.sock"
     path.touch()
     async with health.served(Settings(ops_host=str(path))) as readiness:
@@ -105,7 +105,7 @@ async def test_a_unix_socket_is_its_owners_and_replaces_one_that_was_left(tmp_pa
                 }
 
 
-async def test_an_address_in_use_is_told_with_what_to_do() -> None:
+async def test_an_address_in_use_is_an_error_with_its_remedy() -> None:
     port = free_port()
     async with health.served(Settings(ops_port=port)):
         with pytest.raises(SettingsError, match=f"127.0.0.1:{port} .*set OPS_HOST and OPS_PORT"):
@@ -113,7 +113,7 @@ async def test_an_address_in_use_is_told_with_what_to_do() -> None:
                 pass
 
 
-async def test_a_loop_is_ready_from_its_first_turn_until_it_fails() -> None:
+async def test_a_task_is_ready_from_its_first_iteration_until_it_fails() -> None:
     check = alive("a loop")
     with pytest.raises(NotReady, match="not completed an iteration"):
         await check()
@@ -135,7 +135,9 @@ async def test_a_loop_is_ready_from_its_first_turn_until_it_fails() -> None:
             await check()
 
 
-async def test_a_loop_that_has_fallen_silent_is_not_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_task_without_a_recent_heartbeat_is_not_ready(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     heartbeat("a silent loop")
     assert await alive("a silent loop")() is None
     monkeypatch.setattr(supervisor, "SILENT_SECONDS", 0.0)
@@ -143,7 +145,7 @@ async def test_a_loop_that_has_fallen_silent_is_not_ready(monkeypatch: pytest.Mo
         await alive("a silent loop")()
 
 
-async def test_relays_are_ready_whether_standing_by_or_active(system: System) -> None:
+async def test_a_relay_is_ready_on_standby_and_when_active(system: System) -> None:
     url = system.settings.noun_database_url("relay")
     redis = open_redis(system.settings.redis_url, name="readiness")
     relay = Relay(url, redis)
@@ -166,7 +168,7 @@ async def test_relays_are_ready_whether_standing_by_or_active(system: System) ->
 
 
 @pytest.mark.parametrize("command", [["relay"], ["worker"], ["worker", "jobs"]], ids=" ".join)
-async def test_the_commands_are_ready_with_all_that_they_run(
+async def test_each_command_is_ready_when_all_its_tasks_are(
     system: System, command: list[str]
 ) -> None:
     loops = {

@@ -32,7 +32,7 @@ def written() -> list[dict[str, Any]]:
     return [json.loads(line) for line in done.stderr.splitlines()]
 
 
-def test_each_line_is_named_and_those_of_one_click_have_its_id() -> None:
+def test_each_line_has_its_service_and_correlation_id() -> None:
     lines = written()
     assert [line["event"] for line in lines[:2]] == [
         "told",
@@ -43,7 +43,7 @@ def test_each_line_is_named_and_those_of_one_click_have_its_id() -> None:
     assert [line.get("correlation_id", "")[-1:] for line in lines] == ["7", "7", "", ""]
 
 
-def test_no_line_has_a_secret_nor_a_urls_password() -> None:
+def test_secrets_and_url_passwords_are_masked() -> None:
     lines = written()
     assert len(lines) == 4
     assert "s3cret" not in json.dumps(lines)

@@ -99,13 +99,15 @@ REFUSED: dict[str, dict[str, str]] = {
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
 @pytest.mark.parametrize("case", ALLOWED)
-async def test_our_own_writes_pass(case: str, method: str, client: httpx.AsyncClient) -> None:
+async def test_writes_of_the_own_origin_pass(
+    case: str, method: str, client: httpx.AsyncClient
+) -> None:
     assert (await client.request(method, "/api/echo", headers=ALLOWED[case])).status_code == 200
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
 @pytest.mark.parametrize("case", REFUSED)
-async def test_a_write_with_our_cookie_from_another_page_is_refused(
+async def test_a_write_with_the_session_cookie_from_another_origin_is_refused(
     case: str, method: str, client: httpx.AsyncClient
 ) -> None:
     headers = [(name.encode(), value.encode()) for name, value in REFUSED[case].items()]
@@ -116,7 +118,7 @@ async def test_a_write_with_our_cookie_from_another_page_is_refused(
 
 
 @pytest.mark.parametrize("case", REFUSED)
-async def test_a_read_is_nobodys_forgery(case: str, client: httpx.AsyncClient) -> None:
+async def test_a_read_passes_from_any_origin(case: str, client: httpx.AsyncClient) -> None:
     headers = [(name.encode(), value.encode()) for name, value in REFUSED[case].items()]
     assert (await client.get("/api/echo", headers=headers)).status_code == 200
 
@@ -151,7 +153,7 @@ async def test_every_reply_has_the_security_headers(path: str, client: httpx.Asy
     assert headers.get("cache-control") == ("no-store" if path.startswith("/api/") else None)
 
 
-async def test_behind_https_browsers_are_told_to_stay_there() -> None:
+async def test_behind_https_replies_have_hsts() -> None:
     transport = httpx.ASGITransport(app(secure=True))
     async with httpx.AsyncClient(transport=transport, base_url="https://api.test") as client:
         assert "max-age=" in (await client.get("/page")).headers["strict-transport-security"]
@@ -177,7 +179,7 @@ async def test_a_body_without_a_length_is_refused_as_it_arrives(
     assert code(await client.post("/api/echo", content=chunks())) == (413, "body_too_large")
 
 
-async def test_a_fault_of_ours_tells_nothing(client: httpx.AsyncClient) -> None:
+async def test_an_unexpected_error_reveals_nothing(client: httpx.AsyncClient) -> None:
     reply = await client.get("/api/fail")
     assert code(reply) == (500, "internal_error")
     assert "s3cret" not in reply.text

@@ -27,7 +27,7 @@ def _client() -> httpx.AsyncClient:
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://shop.test")
 
 
-async def test_a_caller_that_writes_too_often_is_told_to_wait() -> None:
+async def test_a_caller_above_the_limit_gets_429_with_retry_after() -> None:
     async with _client() as client:
         statuses = [(await client.post("/things")).status_code for _ in range(4)]
         assert statuses == [200, 200, 200, 429]
@@ -36,7 +36,7 @@ async def test_a_caller_that_writes_too_often_is_told_to_wait() -> None:
         assert 0 < int(refused.headers["retry-after"]) <= 60
 
 
-async def test_reads_other_sessions_and_others_servers_are_not_bound_by_it() -> None:
+async def test_reads_other_sessions_and_webhooks_are_not_limited() -> None:
     async with _client() as client:
         for _ in range(4):
             await client.post("/things")

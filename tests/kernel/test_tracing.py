@@ -47,7 +47,7 @@ def test_nothing_is_loaded_until_an_endpoint_is_set() -> None:
     subprocess.run([sys.executable, "-c", OFF], check=True)
 
 
-def test_an_endpoint_without_the_packages_is_refused_with_what_to_do(
+def test_an_endpoint_without_the_packages_is_an_error_with_its_remedy(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
@@ -56,12 +56,12 @@ def test_an_endpoint_without_the_packages_is_refused_with_what_to_do(
         tracing.configure(settings, service="gittix-tests")
 
 
-def test_an_endpoint_that_is_no_address_is_refused() -> None:
+def test_an_endpoint_that_is_no_url_is_refused() -> None:
     with pytest.raises(SettingsError, match="OTEL_EXPORTER_OTLP_ENDPOINT"):
         load({"OTEL_EXPORTER_OTLP_ENDPOINT": "collector:4318"})
 
 
-def test_a_collector_that_never_answers_holds_up_neither_the_work_nor_the_end(silent: str) -> None:
+def test_a_collector_that_never_replies_delays_neither_work_nor_shutdown(silent: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", FLOOD],
         env={"OTEL_EXPORTER_OTLP_ENDPOINT": silent},

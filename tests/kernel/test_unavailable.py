@@ -28,7 +28,7 @@ def check(reply: httpx.Response) -> None:
     assert "postgres" not in reply.text.lower()
 
 
-async def test_a_full_pool_is_told_and_passes(
+async def test_an_exhausted_pool_is_a_503_until_it_has_room(
     system: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(database, "ACQUIRE_SECONDS", 0.2)
@@ -50,7 +50,7 @@ async def test_a_full_pool_is_told_and_passes(
     assert (await person.get("/api/tickets")).status_code == 200
 
 
-async def test_a_database_that_cuts_us_off_is_told_and_comes_back(system: System) -> None:
+async def test_a_database_that_closes_connections_is_a_503_until_it_is_back(system: System) -> None:
     await system.start("api")
     person = system.person()
     owner = await system.connect()
@@ -111,7 +111,7 @@ async def answer_to(fault: Exception) -> httpx.Response:
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-async def test_each_way_of_being_away_is_unavailable(fault: Callable[[], Exception]) -> None:
+async def test_each_connection_error_is_a_503(fault: Callable[[], Exception]) -> None:
     check(await answer_to(fault()))
 
 
@@ -119,9 +119,9 @@ async def test_each_way_of_being_away_is_unavailable(fault: Callable[[], Excepti
     "fault",
     [asyncpg.DataError("x"), UnencodableError("x"), asyncpg.NumericValueOutOfRangeError("x")],
 )
-async def test_a_value_that_cannot_be_stored_is_the_callers_fault(fault: Any) -> None:
+async def test_a_value_that_cannot_be_stored_is_a_422(fault: Any) -> None:
     assert code(await answer_to(fault)) == (422, "invalid_input")
 
 
-async def test_an_unknown_fault_is_ours() -> None:
+async def test_an_unknown_error_is_a_500() -> None:
     assert code(await answer_to(asyncpg.UndefinedTableError("secret"))) == (500, "internal_error")

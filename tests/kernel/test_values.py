@@ -39,7 +39,7 @@ def test_a_currency_has_one_exponent() -> None:
 
 
 @given(st.integers(), st.sampled_from(["EUR", "JPY", "KWD"]))
-def test_money_that_is_shown_loses_nothing(amount: int, currency: str) -> None:
+def test_formatted_money_keeps_every_digit(amount: int, currency: str) -> None:
     shown, code = money.show(amount % 10**20, currency).split()
     assert code == currency
     assert int(shown.replace(".", "")) == amount % 10**20
@@ -61,20 +61,20 @@ def test_a_price_is_a_positive_integer_that_can_be_charged(price: object) -> Non
         ("a\u00a0b\u2003c", "a b c"),
     ],
 )
-def test_text_is_tidied(typed: str, kept: str) -> None:
+def test_text_is_normalized(typed: str, kept: str) -> None:
     assert clean("title", typed) == kept
 
 
 @pytest.mark.parametrize(
     "typed", ["", "   ", "\n", "a\u0000b", "a\u0007", "a\u202eb", "\u2066x", "\ue000", "\uffff"]
 )
-def test_text_that_cannot_be_shown_is_refused(typed: str) -> None:
+def test_unprintable_text_is_refused(typed: str) -> None:
     with pytest.raises(Invalid) as refused:
         clean("title", typed)
     assert [error.field for error in refused.value.errors or []] == ["title"]
 
 
-def test_an_optional_text_of_nothing_is_none() -> None:
+def test_an_empty_optional_text_is_none() -> None:
     assert [clean_optional("seat", text) for text in (None, "", "  ", " 7 ")] == [
         None,
         None,
@@ -84,12 +84,12 @@ def test_an_optional_text_of_nothing_is_none() -> None:
 
 
 @given(st.datetimes(timezones=st.just(UTC)), st.uuids())
-def test_a_cursor_is_read_as_it_was_written(when: datetime, id: UUID) -> None:
+def test_a_cursor_decodes_to_its_key(when: datetime, id: UUID) -> None:
     assert decode_cursor(encode_cursor((when, id)), tuple[datetime, UUID]) == (when, id)
 
 
 @given(st.text())
-def test_any_other_text_is_no_cursor(text: str) -> None:
+def test_any_other_text_is_refused_as_a_cursor(text: str) -> None:
     if not text:
         assert decode_cursor(text, UUID) is None
         return
@@ -104,7 +104,7 @@ def test_a_page_has_a_cursor_iff_there_is_more() -> None:
     assert page_of(list[int](), 2, lambda row: row) == page_of(list[int](), 1, lambda row: row)
 
 
-def test_ids_are_uuid_7_and_grow() -> None:
+def test_ids_are_uuid_7_and_increase() -> None:
     before = time.time_ns() // 1_000_000
     made = []
     for _ in range(3):
