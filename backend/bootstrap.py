@@ -1,7 +1,8 @@
-"""Builds the applications that `gittix serve` runs: each service for its own process, or all of them for one.
+"""Builds the applications that `gittix serve` runs: each service for its own process, or all of
+them for one.
 
-Building an application raises SettingsError when the environment lacks a setting of it. `shop` serves the built pages
-and the OpenAPI document of all services.
+Building an application raises SettingsError when the environment lacks a setting of it. `shop`
+serves the built pages and the OpenAPI document of all services.
 """
 
 import asyncio
@@ -72,7 +73,9 @@ def settings_for(name: str, environ: Mapping[str, str]) -> Settings:
 
 
 def build(name: str, settings: Settings) -> Starlette:
-    """The application of one service; `api` is all services without the gateway. Raises SettingsError."""
+    """The application of one service; `api` is all services without the gateway. Raises
+    SettingsError.
+    """
     if name == "push":
         return _push(settings)
     if name == "shop":
@@ -137,7 +140,9 @@ def _shop(settings: Settings) -> Starlette:
 
 
 def _pages(settings: Settings) -> list[BaseRoute]:
-    """The pages of the shop when FRONTEND_FOLDER is set, else a redirect to the API's documentation."""
+    """The pages of the shop when FRONTEND_FOLDER is set, else a redirect to the API's
+    documentation.
+    """
     if settings.frontend_folder:
         return static_site.routes(Path(settings.frontend_folder), settings)
     return [Route("/", _to_docs, include_in_schema=False)]

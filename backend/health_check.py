@@ -1,4 +1,5 @@
-"""The health check of a container: `python backend/health_check.py /readyz` exits with 0 when the reply is 200.
+"""The health check of a container: `python backend/health_check.py /readyz` exits with 0 when the
+reply is 200.
 
 It runs every few seconds beside each process, so it uses a plain socket and imports nothing slow.
 """

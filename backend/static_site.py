@@ -1,9 +1,10 @@
 """Serves the built pages of the shop, on the port of the API.
 
-A build is a few dozen small files, so all are read into memory once. File names under /assets contain a digest, so
-browsers cache these files forever and revalidate the pages. `/shop.json` has the settings of this installation. The
-content security policy allows this origin, the push gateway, and the card form: Stripe when there is a publishable key,
-else a frame of the sandbox. Navigation stays in one document, so all pages share one policy.
+A build is a few dozen small files, so all are read into memory once. File names under /assets
+contain a digest, so browsers cache these files forever and revalidate the pages. `/shop.json` has
+the settings of this installation. The content security policy allows this origin, the push
+gateway, and the card form: Stripe when there is a publishable key, else a frame of the sandbox.
+Navigation stays in one document, so all pages share one policy.
 """
 
 import hashlib
@@ -59,7 +60,9 @@ register_url_convertor("page", PageConvertor())
 
 
 class Shop:
-    """Finds the file of a path. Routes with a parameter share one page, which reads its address in the browser."""
+    """Finds the file of a path. Routes with a parameter share one page, which reads its address
+    in the browser.
+    """
 
     def __init__(self, folder: Path, policy: str) -> None:
         self._files = {
@@ -95,7 +98,9 @@ class Shop:
 
 
 def routes(folder: Path, settings: Settings) -> list[BaseRoute]:
-    """The routes of the shop. They match every other path, so they must be the last routes of an application."""
+    """The routes of the shop. They match every other path, so they must be the last routes of an
+    application.
+    """
     facts = {
         "hold_seconds": settings.hold_seconds,
         "fee_percent": float(settings.fee_percent),
@@ -131,7 +136,9 @@ def routes(folder: Path, settings: Settings) -> list[BaseRoute]:
 
 
 def _policy(settings: Settings) -> str:
-    """The policy; `script-src` is last, so that the digests of a page's inline scripts can be appended."""
+    """The policy; `script-src` is last, so that the digests of a page's inline scripts can be
+    appended.
+    """
     scheme = "wss" if settings.pusher_tls else "ws"
     gateway = f"{scheme}://{settings.pusher_address}:{settings.pusher_port}"
     if settings.stripe_publishable_key:

@@ -1,4 +1,6 @@
-"""A real Postgres and a real Redis for each test process; for each test a database cloned from a migrated template."""
+"""Fixtures: Postgres and Redis for each test process, and for each test a database cloned from a
+migrated template.
+"""
 
 import asyncio
 import os
@@ -37,13 +39,14 @@ structlog.configure(
 
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """The loop that production runs on: its write buffers fill and drain otherwise than asyncio's."""
+    """uvloop, as in production: its write buffers behave differently from asyncio's."""
     return {"uvloop": uvloop.new_event_loop}
 
 
 @pytest.fixture(scope="session")
 def folder() -> Iterator[Path]:
-    # Short, for sockets' paths; passable, since Postgres runs as another user when the tests run as root.
+    # Short, for sockets' paths; passable, since Postgres runs as another user when the tests run
+    # as root.
     path = Path(tempfile.mkdtemp(prefix="gittix-", dir=_memory()))
     path.chmod(0o755)
     yield path
@@ -70,6 +73,6 @@ async def system(postgres: Postgres, redis_socket: str, tmp_path: Path) -> Async
 
 
 def _memory() -> Path | None:
-    """Where files are in memory, if this machine has room there."""
+    """A folder in memory when the machine has enough of it."""
     roomy = os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > MEMORY_BYTES
     return MEMORY if roomy else None

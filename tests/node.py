@@ -1,4 +1,6 @@
-"""npm packages that tests run: each folder's exactly as its lock names them, installed once a checkout."""
+"""Installs npm packages for tests, exactly as the lock file of a folder lists them, once for each
+checkout.
+"""
 
 import fcntl
 import importlib.util
@@ -15,7 +17,9 @@ def node() -> str:
 
 
 def installed(sources: Path, name: str, *options: str) -> Path:
-    """The folder whose node_modules has what `sources`' lock file names; `options` are npm's."""
+    """The folder whose node_modules has the packages of `sources`' lock file; `options` are
+    passed to npm.
+    """
     cache = CACHE / name
     cache.mkdir(parents=True, exist_ok=True)
     lock = (sources / "package-lock.json").read_bytes()

@@ -1,4 +1,4 @@
-"""What the processes that are shipped ask of their settings, for rules about compose.yaml and k8s/."""
+"""The settings that each process needs, for tests of compose.yaml and k8s/."""
 
 import re
 from collections.abc import Sequence
@@ -10,12 +10,13 @@ from workers.main import NEEDS as WORKER_NEEDS
 SETTINGS = frozenset(name.upper() for name in Settings.__struct_fields__)
 # The OpenTelemetry SDK reads its own.
 TELEMETRY = re.compile(r"OTEL_[A-Z_]+")
-# Beyond its needs: signing out everywhere asks the gateway's HTTP API, and hosted Pusher's in its place.
+# Beyond its needs: signing out everywhere asks the gateway's HTTP API, and hosted Pusher's in its
+# place.
 ALSO_TOLD = {"auth": frozenset({"PUSHER_SECRET"})}
 
 
 def needs(arguments: Sequence[str]) -> tuple[str, ...]:
-    """What `gittix` with these arguments asks of its settings, as `load` takes it."""
+    """The needs of `gittix` with these arguments, as `settings.load` takes them."""
     match arguments:
         case ["serve", service, *_]:
             return SERVICE_NEEDS[service]

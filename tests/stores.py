@@ -1,4 +1,4 @@
-"""Real stores for the tests: Postgres and Redis as processes, and a database for each test, cloned from a migrated one."""
+"""Postgres and Redis as processes, and a database for each test, cloned from a migrated template."""
 
 import asyncio
 import itertools
@@ -34,7 +34,7 @@ def running_postgres(folder: Path, **settings: str) -> Iterator[Postgres]:
 
 @contextmanager
 def running_cluster(folder: Path, **settings: str) -> Iterator[Postgres]:
-    """A running cluster, as fresh as its folder."""
+    """A running cluster with its data in `folder`."""
     cluster = Postgres(folder, PASSWORD)
     cluster.initialise()
     server = subprocess.Popen(
@@ -75,7 +75,7 @@ def running_redis(folder: Path, **settings: str) -> Iterator[str]:
 async def fresh_system(
     postgres: Postgres, redis_url: str, folder: Path, *, template: str = TEMPLATE
 ) -> AsyncIterator[System]:
-    """An empty GitTix: a fresh database and an emptied Redis, no part started yet."""
+    """A System with a fresh database and an empty Redis, without running parts."""
     name = f"test_{os.getpid()}_{next(_numbers)}"
     async with admin_of(postgres) as admin:
         try:
@@ -91,7 +91,7 @@ async def fresh_system(
 
 @asynccontextmanager
 async def admin_of(postgres: Postgres) -> AsyncIterator[Connection]:
-    """A connection that makes and drops databases."""
+    """A connection that creates and drops databases."""
     admin = await database.connect(postgres.url(database="postgres"), name="tests-admin")
     try:
         yield admin

@@ -1,4 +1,6 @@
-"""GitTix in this process, part by part: each test starts what it is about, on real Postgres, Redis and sockets."""
+"""GitTix in the test process: each test starts the parts that it needs, on real Postgres, Redis
+and sockets.
+"""
 
 import asyncio
 import secrets
@@ -33,7 +35,8 @@ from backend.stripe_sandbox.app import build as build_sandbox
 from workers.main import worker
 
 KEYS = generate_keys()
-# Loading the machine's certificates takes longer than a test's requests, and nothing here speaks TLS.
+# Loading the machine's certificates takes longer than a test's requests, and nothing here speaks
+# TLS.
 PLAIN = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 STRIPE_KEY = "sk_test_gittix"
 WEBHOOK_SECRET = "whsec_gittix"
@@ -42,7 +45,9 @@ PUSHER_SECRET = "gittix-secret"
 
 
 class Person:
-    """A signed-in user with an HTTP client of its own. Signed in by a minted token: Argon2 is auth's own tests' matter."""
+    """A signed-in user with its own HTTP client. Its access token is signed directly, which
+    avoids the cost of Argon2.
+    """
 
     def __init__(self, user_id: UUID, name: str, client: httpx.AsyncClient, token: str) -> None:
         self.id = user_id
@@ -67,7 +72,7 @@ class Person:
 
 
 class System:
-    """One database and one Redis, and whatever parts of GitTix a test starts on them."""
+    """One database, one Redis, and the parts of GitTix that a test starts on them."""
 
     def __init__(
         self, stack: AsyncExitStack, postgres: Postgres, name: str, redis_url: str, folder: Path
@@ -90,13 +95,13 @@ class System:
         return self._settings
 
     def configure(self, **environment: str) -> None:
-        """Change settings, before any part is started."""
+        """Change settings before the first part starts."""
         assert not self._started, "a part is running with the settings as they were"
         self.environment |= environment
         self._settings = None
 
     async def connect(self, role: str | None = None) -> Any:
-        """A connection as the owner, or as a noun's role."""
+        """A connection of the owner, or of a service's role."""
         url = self.settings.noun_database_url(role) if role else self.settings.database_url
         connection = await database.connect(url, name="tests")
         self._stack.push_async_callback(connection.close)
@@ -115,7 +120,7 @@ class System:
 
     @asynccontextmanager
     async def part(self, name: str) -> AsyncIterator[None]:
-        """One part, while the block runs."""
+        """Run one part while the block runs."""
         self._started = True
         async with getattr(self, f"_{name}")():
             yield
@@ -158,7 +163,7 @@ class System:
 
     @asynccontextmanager
     async def sandbox(self, clock: Callable[[], float] = time.time) -> AsyncIterator[None]:
-        """Stripe, which goes by this clock, while the block runs."""
+        """Run the Stripe sandbox with this clock while the block runs."""
         app = build_sandbox(
             SandboxSettings(
                 database=self.folder / "stripe.sqlite",
@@ -222,8 +227,8 @@ class System:
 
 @asynccontextmanager
 async def served(server: uvicorn.Server) -> AsyncIterator[None]:
-    """A uvicorn server in this loop, up when the block begins and stopped when it ends."""
-    # uvicorn looks every 100 ms whether it should stop; every test would wait for that.
+    """Run a uvicorn server in this event loop while the block runs."""
+    # uvicorn polls every 100 ms for a stop, and each test would wait for that.
     setattr(server, "main_loop", partial(_serve_until_asked, server))  # noqa: B010 - mypy takes no assignment to a method
     task = asyncio.create_task(server._serve())
     try:
@@ -246,7 +251,7 @@ async def _serve_until_asked(server: uvicorn.Server) -> None:
 
 
 def mint(settings: Settings, principal: Principal) -> str:
-    """An access token as auth would give it."""
+    """An access token as auth signs it."""
     signer = Signer(
         settings.jwt_private_key,
         issuer=settings.jwt_issuer,
@@ -259,7 +264,9 @@ def mint(settings: Settings, principal: Principal) -> str:
 
 
 def free_port() -> int:
-    """A port to listen on, below those that this machine gives to outgoing connections at any moment."""
+    """A free port below the range of ephemeral ports, which outgoing connections may take at any
+    time.
+    """
     while True:
         port = 15_000 + secrets.randbelow(17_000)
         with socket.socket() as probe, suppress(OSError):
@@ -268,7 +275,7 @@ def free_port() -> int:
 
 
 async def until(condition: Any, *, seconds: float = 5.0) -> Any:
-    """Wait for an async condition's first true value."""
+    """Wait for the first truthy value of an async condition."""
     async with asyncio.timeout(seconds):
         while not (value := await condition()):  # noqa: ASYNC110 - conditions of any kind, on any store
             await asyncio.sleep(0.01)

@@ -1,4 +1,4 @@
-"""Bad requests over the whole API: each a 4xx problem with its code, never a 5xx, and nothing is written."""
+"""Bad requests to every route return a 4xx problem with its code and change no row."""
 
 import json
 from collections.abc import AsyncIterator
@@ -21,7 +21,7 @@ BAD = FIELDS | ANYWHERE | QUERIES
 
 
 class House(NamedTuple):
-    """A system with a show and a ticket of mine, and a stranger's order."""
+    """A system with a show, a ticket of the caller, and another user's order."""
 
     system: System
     me: Person
@@ -34,7 +34,7 @@ class House(NamedTuple):
 async def house(
     postgres: Postgres, redis_socket: str, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[House]:
-    """One for all the requests here: none of them may change it."""
+    """One for all requests of this module, since none may change it."""
     async with stores.fresh_system(
         postgres, redis_socket, tmp_path_factory.mktemp("bad-input")
     ) as system:

@@ -1,4 +1,4 @@
-"""The shop's own process: pages and the API's document, with no store behind it."""
+"""The process of the shop: pages and the OpenAPI document, without Postgres and Redis."""
 
 import json
 from pathlib import Path
@@ -42,7 +42,7 @@ def visitor(pages: Path) -> httpx.AsyncClient:
 
 
 class _Started:
-    """An application that was started: httpx starts none, and this one's lifespan opens nothing."""
+    """A started application. httpx runs no lifespan, and this one's opens nothing."""
 
     def __init__(self, app: Starlette) -> None:
         self._app = app

@@ -1,4 +1,4 @@
-"""Rules about compose.yaml, held without Docker: nobody half-configured, nobody with another's secret, nobody unbounded."""
+"""Tests of compose.yaml without Docker: complete settings, separate secrets, resource limits."""
 
 import re
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ OURS = {
     "gittix-load": "backend/Dockerfile",
 }
 ONE_SHOTS = {"migrate", "load-headless"}
-# Tools of whoever runs the system: they look behind everything.
+# Tools of the operator, which reach every service.
 OPERATORS = {"migrate", "check", "load", "load-headless"}
 
 
@@ -37,7 +37,7 @@ def services() -> dict[str, Service]:
 
 @cache
 def example() -> Mapping[str, str]:
-    """An installation's .env, fresh."""
+    """The .env of a new installation."""
     values: dict[str, str] = {}
     for line in fill(EXAMPLE).splitlines():
         name, equals, value = line.partition("=")
@@ -47,7 +47,7 @@ def example() -> Mapping[str, str]:
 
 
 def told(text: object, values: Mapping[str, str]) -> str:
-    """What compose makes of a value: each `${NAME}` by its rule."""
+    """A value after compose's interpolation of each `${NAME}`."""
 
     def value(match: re.Match[str]) -> str:
         name, rule, other = match[1], match[2] or "", match[3] or ""
@@ -67,8 +67,8 @@ def environment(name: str) -> dict[str, str]:
 
 
 def needs(name: str) -> tuple[str, ...]:
-    """What the process asks of its settings, as `load` takes it; what its image brings is left out."""
-    # A load test looks at the invariants when it ends.
+    """The needs of the process, as `settings.load` takes them, without those that its image sets."""
+    # A load test checks the invariants when it ends.
     asked = (
         ["check"] if name.startswith("load") else services()[name].get("command", ["serve", "shop"])
     )
@@ -134,7 +134,7 @@ def test_a_process_has_no_secret_but_its_own(name: str) -> None:
     assert {one for one in variables if one.endswith("DATABASE_URL")} == databases
     for secret in ("JWT_PRIVATE_KEY", "STRIPE_API_KEY", "STRIPE_WEBHOOK_SECRETS", "REDIS_URL"):
         assert (secret in variables) == (secret in asked), secret
-    # The worker tells hosted Pusher, where that is in the gateway's place.
+    # The worker publishes to hosted Pusher when that replaces the gateway.
     assert ("PUSHER_SECRET" in variables) == ("PUSHER_SECRET" in asked or name == "worker")
 
 

@@ -1,4 +1,4 @@
-"""What a container's health check asks, as the container runs it."""
+"""The health check of a container, run as the container runs it."""
 
 import asyncio
 import http.server

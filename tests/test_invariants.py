@@ -1,4 +1,6 @@
-"""One test for each invariant of docs/design.md, each aimed at the guard that its docstring names."""
+"""One test for each invariant of docs/design.md, each aimed at the guard that its docstring
+names.
+"""
 
 import asyncio
 import time
@@ -24,7 +26,9 @@ async def shop(system: System) -> AsyncIterator[Shop]:
 
 
 async def test_i1_a_ticket_is_on_one_live_order_line(shop: Shop) -> None:
-    """Guards: the guarded update in `tickets.hold`, and behind it the index `lines_one_live_per_ticket`."""
+    """Guards: the guarded update in `tickets.hold`, and behind it the index
+    `lines_one_live_per_ticket`.
+    """
     ticket = await factories.ticket(shop.seller)
     buyers = [shop.system.person(f"buyer-{number}") for number in range(20)]
     replies = await asyncio.gather(
@@ -43,7 +47,9 @@ async def test_i1_a_ticket_is_on_one_live_order_line(shop: Shop) -> None:
 
 
 async def test_i2_money_is_captured_if_and_only_if_its_order_completed(shop: Shop) -> None:
-    """Guard: `orders.settle` decides between authorisation and capture; who lost is voided before the reply."""
+    """Guard: `orders.settle` decides between authorisation and capture; the losing payment is
+    voided before the reply.
+    """
     won, lost = await shop.order(), await shop.order()
     assert (await shop.pay(won)).json()["status"] == "captured"
     await shop.stripe.faults(match="/confirm", latency_ms=300)
@@ -58,7 +64,9 @@ async def test_i2_money_is_captured_if_and_only_if_its_order_completed(shop: Sho
 
 
 async def test_i3_a_hold_past_its_time_is_available_with_every_worker_stopped(shop: Shop) -> None:
-    """Guard: `tickets.is_free` and `effective_status` go by the row's time, in reads, counts and holds alike."""
+    """Guard: `tickets.is_free` and `effective_status` use the row's time in reads, counts and
+    holds.
+    """
     order = await shop.order()
     (line,) = order["tickets"]
     await shop.lapse(order)
@@ -105,7 +113,7 @@ async def test_i4_a_stale_write_changes_nothing(shop: Shop) -> None:
     )
     assert await payments.fetchval("select orders.finish($1, $2, $2)", stale, nobody) is False
     assert await payments.fetchval("select orders.fail($1, $2, $2)", stale, nobody) is False
-    # Nor may another payment finish or fail what it did not win.
+    # Nor may another payment finish or fail an order that it did not win.
     assert (
         await payments.fetchval("select orders.fail($1, $2, $2)", UUID(second["id"]), nobody)
         is False
@@ -116,7 +124,7 @@ async def test_i4_a_stale_write_changes_nothing(shop: Shop) -> None:
 async def test_i5_committed_events_are_published_after_redis_was_lost_and_no_others(
     system: System,
 ) -> None:
-    """Guard: the relay goes on from the stream's own last id, over rows that committed."""
+    """Guard: the relay continues from the last id of the stream, with committed rows only."""
     rows = await system.connect()
     await record(rows, 1, 2)
     await publish(system)
@@ -131,7 +139,8 @@ async def test_i5_committed_events_are_published_after_redis_was_lost_and_no_oth
 
 
 async def test_i6_a_request_a_job_or_a_webhook_twice_gives_the_result_of_once(shop: Shop) -> None:
-    """Guards: the stored reply of a key, `advance` out of named statuses, Stripe's event id, `release_due`.
+    """Guards: the stored reply of a key, `advance` out of named statuses, Stripe's event id,
+    `release_due`.
 
     A consumer's inbox has its own tests, in tests/events.
     """
@@ -156,7 +165,9 @@ async def test_i6_a_request_a_job_or_a_webhook_twice_gives_the_result_of_once(sh
 
 
 async def test_i7_the_state_from_messages_equals_a_fresh_read(shop: Shop) -> None:
-    """Guard: an event carries the whole state and a version that grew, out of the transaction that made it."""
+    """Guard: an event has the full state and an increased version, appended in the transaction of
+    the change.
+    """
     system = await shop.system.start("push", "relay", "worker")
     show = await factories.show(shop.seller)
     channel = f"show-{show['id']}"
@@ -176,7 +187,7 @@ async def test_i7_the_state_from_messages_equals_a_fresh_read(shop: Shop) -> Non
             for seen in watcher.seen:
                 if seen.channel == channel and seen.event.startswith("ticket."):
                     told = seen.data["ticket"]
-                    # A page applies what is newer, and nothing else.
+                    # A page applies newer versions only.
                     if told["version"] > shown.get(told["id"], {"version": 0})["version"]:
                         shown[told["id"]] = told
             fresh = (await shop.buyer.get("/api/tickets", show_id=show["id"])).json()["items"]
@@ -215,7 +226,8 @@ async def test_i8_another_users_order_and_a_missing_one_get_the_same_reply(shop:
 
 
 async def test_i9_a_reply_is_sent_after_its_commit(shop: Shop) -> None:
-    """Guard: a handler answers when its transaction is committed, events included; the outbox needs no Redis.
+    """Guard: a handler replies after the commit of its transaction, outbox included; the outbox
+    needs no Redis.
 
     Durability through kill -9 is Postgres's, and tried with real processes in the chaos runs.
     """
@@ -234,7 +246,7 @@ async def test_i9_a_reply_is_sent_after_its_commit(shop: Shop) -> None:
 async def test_i10_times_are_postgress_and_money_is_minor_units(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Guards: no deadline is made of a process's clock; integers all the way, from the price to Stripe's amount."""
+    """Guards: no deadline uses a process's clock; amounts are integers from the price to Stripe."""
     with monkeypatch.context() as wrong:
         real = time.time
         wrong.setattr(time, "time", lambda: real() + 200)
@@ -256,7 +268,7 @@ async def test_i10_times_are_postgress_and_money_is_minor_units(
 
 
 async def _rows(shop: Shop) -> list[Any]:
-    """Everything that a purchase changes."""
+    """All rows that a purchase changes."""
     return [
         *await shop.rows.fetch(
             "select id, status, order_id, version from tickets.tickets order by id"

@@ -1,4 +1,6 @@
-"""The API's own description: every route, its models and its refusals; and a page that needs nobody else to show it."""
+"""The OpenAPI document: every route, its models and errors; and a page that loads nothing from
+elsewhere.
+"""
 
 import json
 import re

@@ -1,4 +1,6 @@
-"""The way of a purchase, end to end, with real pusher-js watching: list, hold, pay; everybody hears what is theirs."""
+"""A purchase end to end with pusher-js clients: list, hold, pay; each client receives its own
+messages.
+"""
 
 import asyncio
 import time
@@ -26,7 +28,7 @@ TICKET_EVENTS = (
 
 
 class Theatre:
-    """A show with tickets on sale, its seller and a buyer, each with a browser that listens."""
+    """A show with tickets on sale, its seller and a buyer, each with a subscribed browser."""
 
     def __init__(self, shop: Shop, show: Json, seller: Watcher, buyer: Watcher) -> None:
         self.shop = shop
@@ -44,7 +46,7 @@ class Theatre:
         return ticket
 
     async def hear_sale(self, ticket: Json) -> None:
-        """Everything that a paid order tells, from the hold to the sale."""
+        """Checks every message of a paid order, from the hold to the sale."""
         for event in ("ticket.held", "ticket.reserved", "ticket.sold"):
             seen = await heard(self.buyer, event, self.channel)
             assert seen.data["ticket"]["id"] == ticket["id"]
@@ -57,7 +59,7 @@ class Theatre:
             await heard(self.buyer, event, f"private-user-{self.shop.buyer.id}")
 
     async def assert_shown_is_fresh(self, watcher: Watcher, ticket: Json) -> None:
-        """The last state that the browser heard is what the API says."""
+        """The last state that the browser received equals the API's."""
         told = [
             seen.data["ticket"]
             for name in TICKET_EVENTS
@@ -106,7 +108,7 @@ async def heard(watcher: Watcher, event: str, channel: str) -> Seen:
 
 
 async def heard_when(watcher: Watcher, event: str, right: Callable[[Json], bool]) -> Json:
-    """The first such event, of those that nobody took, whose data is right."""
+    """The first unread event of this name whose data matches."""
     while True:
         seen = await watcher.event(event, seconds=10)
         if right(seen.data):
@@ -115,7 +117,7 @@ async def heard_when(watcher: Watcher, event: str, right: Callable[[Json], bool]
 
 
 def assert_numbered(watcher: Watcher, channel: str) -> None:
-    """Each message has the one epoch, and a seq that grows by one."""
+    """All messages have one epoch, and a seq that grows by one."""
     stamps = [
         (seen.data["_epoch"], seen.data["_seq"])
         for seen in watcher.seen
@@ -217,7 +219,7 @@ async def test_a_purchase_survives_a_kill_of_the_relay(system: System) -> None:
 
 
 async def test_a_purchase_survives_a_kill_of_the_worker(system: System) -> None:
-    """It dies while the buyer answers the bank: the webhook finds nobody, and the next worker its job."""
+    """The worker is killed during 3-D Secure: the webhook's job waits for the next worker."""
     async with theatre(system, parts=("stripe", "push", "api", "relay")) as stage:
         shop = stage.shop
         async with system.part("worker"):
@@ -237,7 +239,9 @@ async def test_a_purchase_survives_a_kill_of_the_worker(system: System) -> None:
 
 
 async def test_a_purchase_survives_a_kill_of_the_push_gateway(system: System) -> None:
-    """A page that comes back reads the API; what it hears next continues the old numbers, so none is taken for old."""
+    """A reconnected page reads the API; the next messages continue the sequence, so none is
+    discarded as old.
+    """
     gateway = system.part("push")
     await gateway.__aenter__()
     async with theatre(system, parts=("stripe", "api", "relay", "worker")) as stage:

@@ -1,11 +1,13 @@
 """Limits on attempts to sign in, sign up and refresh, counted in Redis over all processes.
 
-Guessing the password of one account is limited per account and address (strict) and per account over all addresses
-(loose). An attacker could exhaust the loose limit to lock the owner out, so it does not apply to an address from which
-the account was signed in to during the last 30 days. Guessing over many accounts is limited by the failures per address.
+Guessing the password of one account is limited per account and address (strict) and per account
+over all addresses (loose). An attacker could exhaust the loose limit to lock the owner out, so it
+does not apply to an address from which the account was signed in to during the last 30 days.
+Guessing over many accounts is limited by the failures per address.
 
-While Redis is unavailable every attempt is allowed and a warning is logged, so that an outage locks no user out; the
-bounded Argon2 queue still limits the rate of password checks in each process.
+While Redis is unavailable every attempt is allowed and a warning is logged, so that an outage
+locks no user out; the bounded Argon2 queue still limits the rate of password checks in each
+process.
 """
 
 import asyncio
@@ -79,7 +81,9 @@ class Limits:
 
     @counted
     async def before_sign_in(self, email: str, address: str) -> None:
-        """Counts the attempt before the password check, so that parallel attempts are limited too."""
+        """Counts the attempt before the password check, so that parallel attempts are limited
+        too.
+        """
         account, network = _digest(email), block(address)
         if not await self._window.test(FAILURES_OF_ADDRESS, network):
             raise await self._refusal(FAILURES_OF_ADDRESS, network)
@@ -93,7 +97,9 @@ class Limits:
 
     @counted
     async def signed_in(self, email: str, address: str) -> None:
-        """Clears the attempts of this address on the account; those of other addresses stay counted."""
+        """Clears the attempts of this address on the account; those of other addresses stay
+        counted.
+        """
         account, network = _digest(email), block(address)
         await self._window.clear(SIGN_IN_FROM_ADDRESS, account, network)
         await self._redis.set(_known_address(account, network), b"1", ex=KNOWN_ADDRESS_SECONDS)

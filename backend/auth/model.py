@@ -70,7 +70,7 @@ class Account(msgspec.Struct, frozen=True):
 
 
 class Session(msgspec.Struct, frozen=True):
-    """A session whose row the current transaction has locked."""
+    """A session, its row locked by the current transaction."""
 
     id: UUID
     user: User
@@ -86,7 +86,9 @@ class TokenState(msgspec.Struct, frozen=True):
 
 
 class Issued(msgspec.Struct, frozen=True):
-    """The newest credentials of a session. Only this struct and the caller's cookie hold the refresh token in clear."""
+    """The newest credentials of a session. Only this struct and the caller's cookie hold the
+    refresh token in clear.
+    """
 
     user: User
     session_id: UUID

@@ -1,7 +1,7 @@
 """Password hashes: Argon2id with the minimum parameters of OWASP, in a thread pool of its own.
 
-One check costs 19 MiB and about 25 ms of CPU, so the queue of the pool is bounded: beyond it, `Busy` is raised, and a
-flood of sign-ins exhausts neither the memory nor the event loop.
+One check costs 19 MiB and about 25 ms of CPU, so the queue of the pool is bounded: beyond it,
+`Busy` is raised, and a flood of sign-ins exhausts neither the memory nor the event loop.
 """
 
 import asyncio
@@ -25,7 +25,9 @@ WAIT_SECONDS = 5.0
 
 
 class Passwords:
-    """`decoy` is the hash of a random password; a check for an unknown email takes as long as one for a known email."""
+    """`decoy` is the hash of a random password; a check for an unknown email takes as long as one
+    for a known email.
+    """
 
     def __init__(
         self, *, threads: int = THREADS, waiting: int = WAITING, seconds: float = WAIT_SECONDS
@@ -61,7 +63,8 @@ class Passwords:
         if not self._slots.acquire(blocking=False):
             raise Busy
         future = self._threads.submit(work)
-        # Released by the thread, not by the caller's timeout: a hash that has started runs to its end.
+        # Released by the thread, not by the caller's timeout: a hash that has started runs to its
+        # end.
         future.add_done_callback(lambda _: self._slots.release())
         try:
             async with asyncio.timeout(self._seconds):

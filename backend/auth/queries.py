@@ -78,7 +78,8 @@ async def token_state(
 ) -> TokenState | None:
     """The state of a refresh token, or None for a purged one.
 
-    A separate statement after `lock_session`, so that it reads the row that a concurrent refresh committed.
+    A separate statement after `lock_session`, so that it reads the row that a concurrent refresh
+    committed.
     """
     row = await connection.fetchrow(
         """

@@ -1,7 +1,7 @@
 """The routes under /api/users.
 
-Both credentials are httpOnly cookies; the access token is also accepted as a Bearer token. No body contains them, since
-scripts of a page could read it.
+Both credentials are httpOnly cookies; the access token is also accepted as a Bearer token. No
+body contains them, since scripts of a page could read it.
 """
 
 import asyncio
@@ -57,8 +57,8 @@ class Auth(NamedTuple):
 async def sign_up(request: Request) -> Response:
     """Sign up
 
-    Creates an account and signs it in. Takes no Idempotency-Key: keys belong to users, and a repeated request returns
-    409 `email_taken` instead of a second account.
+    Creates an account and signs it in. Takes no Idempotency-Key: keys belong to users, and a
+    repeated request returns 409 `email_taken` instead of a second account.
     """
     auth = _auth(request)
     body = await _read(request, SignUp)
@@ -109,8 +109,9 @@ async def sign_in(request: Request) -> Response:
 async def refresh(request: Request) -> Response:
     """Refresh the session
 
-    Takes the refresh cookie and returns new credentials; each refresh token works once. An error clears the cookies:
-    401 `session_ended`, or `refresh_reused` when a used token was presented again, which ends the session.
+    Takes the refresh cookie and returns new credentials; each refresh token works once. An error
+    clears the cookies: 401 `session_ended`, or `refresh_reused` when a used token was presented
+    again, which ends the session.
     """
     auth = _auth(request)
     await auth.limits.refresh(client_ip(request, auth.proxies))
@@ -130,8 +131,9 @@ async def refresh(request: Request) -> Response:
 async def sign_out(request: Request) -> Response:
     """Sign out
 
-    Ends the session and clears its cookies; succeeds without a session too. `everywhere=true` ends every session and
-    socket of the user, and requires a session (401). Issued access tokens stay valid until they expire.
+    Ends the session and clears its cookies; succeeds without a session too. `everywhere=true`
+    ends every session and socket of the user, and requires a session (401). Issued access tokens
+    stay valid until they expire.
     """
     auth = _auth(request)
     everywhere = read_query(request, SignOut).everywhere
@@ -173,9 +175,10 @@ def _auth(request: Request) -> Auth:
 async def _read(request: Request, model: type[T]) -> T:
     """The body of a request with the content type application/json. Raises BadRequest, Invalid.
 
-    A foreign page can post a form or plain text without a CORS preflight, and so sign its visitor in to an account of
-    the attacker. Such a request has no session cookie yet, so SameOriginWrites does not apply. With the content type
-    JSON, the browser sends a preflight, which fails.
+    A foreign page can post a form or plain text without a CORS preflight, and so sign its visitor
+    in to an account of the attacker. Such a request has no session cookie yet, so
+    SameOriginWrites does not apply. With the content type JSON, the browser sends a preflight,
+    which fails.
     """
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json":
@@ -194,7 +197,9 @@ async def _open_session(request: Request, connection: database.Connection, user:
 
 
 async def _close_sockets(auth: Auth, user_id: UUID) -> None:
-    """Called after the commit. A failure is only logged: an open socket shows nothing that its user may not see."""
+    """Called after the commit. A failure is only logged: an open socket shows nothing that its
+    user may not see.
+    """
     if auth.close_sockets is None:
         return
     try:

@@ -1,12 +1,13 @@
 """Accounts, and sessions with rotating refresh tokens.
 
-A session is a family of refresh tokens, of which the newest is valid. Using a token marks every unused token of the
-family as used. A used token that is presented again within 20 s comes from a second tab or after a lost reply, and
-returns a fresh token. Presented later, it is a copy, and the session ends for both holders. Because each use retires
-its siblings, a token that was stolen within the 20 s is detected at the next rotation.
+A session is a family of refresh tokens, of which the newest is valid. Using a token marks every
+unused token of the family as used. A used token that is presented again within 20 s comes from a
+second tab or after a lost reply, and returns a fresh token. Presented later, it is a copy, and
+the session ends for both holders. Because each use retires its siblings, a token that was stolen
+within the 20 s is detected at the next rotation.
 
-Access tokens are verified without a query: those of an ended session stay valid until they expire, at most
-JWT_ACCESS_SECONDS (300).
+Access tokens are verified without a query: those of an ended session stay valid until they
+expire, at most JWT_ACCESS_SECONDS (300).
 """
 
 import re
@@ -27,7 +28,8 @@ GRACE = timedelta(seconds=20)
 PURGE_BATCH = 2_000
 MAX_USER_AGENT_LENGTH = 200
 
-# "Valid email address" of the WHATWG HTML standard, with a dot in the domain and the local part of RFC 5321's length.
+# "Valid email address" of the WHATWG HTML standard, with a dot in the domain and the local part
+# of RFC 5321's length.
 _LABEL = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?"
 EMAIL = re.compile(rf"[a-zA-Z0-9.!#$%&'*+/=?^_`{{|}}~-]{{1,64}}@{_LABEL}(?:\.{_LABEL})+")
 
@@ -63,9 +65,11 @@ async def find(connection: Connection, email: str) -> Account | None:
 
 
 async def authenticate(account: Account | None, passwords: Passwords, password: str) -> Account:
-    """Returns the account. Raises BadCredentials, after equal work for an unknown email and a wrong password.
+    """Returns the account. Raises BadCredentials, after equal work for an unknown email and a
+    wrong password.
 
-    Called without a database connection: a check may queue for longer than a request may hold a connection.
+    Called without a database connection: a check may queue for longer than a request may hold a
+    connection.
     """
     matches = await passwords.verify(
         account.password_hash if account else passwords.decoy, password
@@ -76,7 +80,9 @@ async def authenticate(account: Account | None, passwords: Passwords, password: 
 
 
 async def rehash(account: Account, passwords: Passwords, password: str) -> str | None:
-    """The hash with the current parameters, or None when the stored one has them. Called without a connection."""
+    """The hash with the current parameters, or None when the stored one has them. Called without
+    a connection.
+    """
     return await passwords.hash(password) if passwords.outdated(account.password_hash) else None
 
 
@@ -94,7 +100,9 @@ async def open_session(
     lifetime: timedelta,
     replaces: str | None,
 ) -> Issued:
-    """Creates a session with its first refresh token, and ends the session of the browser's token `replaces`."""
+    """Creates a session with its first refresh token, and ends the session of the browser's token
+    `replaces`.
+    """
     await end_sessions(connection, replaces, None)
     agent = "".join(filter(str.isprintable, user_agent))[:MAX_USER_AGENT_LENGTH]
     session_id = await queries.add_session(connection, user.id, agent)
@@ -104,10 +112,12 @@ async def open_session(
 async def refresh(
     connection: Connection, presented: str, lifetime: timedelta
 ) -> Issued | SessionEnded | RefreshReused:
-    """The session's next credentials. Errors are returned, not raised, since ending a copied session must be committed.
+    """The session's next credentials. Errors are returned, not raised, since ending a copied
+    session must be committed.
 
-    Two refreshes of one token wait for the row lock of the session. The first rotates; the second reads its token as
-    just used, so it returns a sibling of the first's token and revokes nothing.
+    Two refreshes of one token wait for the row lock of the session. The first rotates; the second
+    reads its token as just used, so it returns a sibling of the first's token and revokes
+    nothing.
     """
     token_hash = tokens.digest(presented)
     session = await queries.lock_session(connection, token_hash)

@@ -1,5 +1,5 @@
-"""The credentials of a session: short-lived access tokens, verified by any service with a public key, and opaque
-refresh tokens, of which auth stores a digest.
+"""The credentials of a session: short-lived access tokens, verified by any service with a public
+key, and opaque refresh tokens, of which auth stores a digest.
 """
 
 import secrets
@@ -31,7 +31,9 @@ class Signer:
     def __init__(
         self, private_key: str, *, issuer: str, audience: str, access_seconds: int
     ) -> None:
-        """`private_key` is PEM (line ends may be escaped) or base64 of DER. Raises ValueError for anything else."""
+        """`private_key` is PEM (line ends may be escaped) or base64 of DER. Raises ValueError for
+        anything else.
+        """
         key = (
             load_pem_private_key(private_key.replace("\\n", "\n").encode(), password=None)
             if "-----" in private_key
@@ -66,7 +68,9 @@ class Signer:
 
 
 def generate_keys() -> tuple[str, str]:
-    """A new key pair as (private, public) PEM, for the settings `JWT_PRIVATE_KEY` and `JWT_PUBLIC_KEYS`."""
+    """A new key pair as (private, public) PEM, for the settings `JWT_PRIVATE_KEY` and
+    `JWT_PUBLIC_KEYS`.
+    """
     key = Ed25519PrivateKey.generate()
     private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)

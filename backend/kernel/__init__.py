@@ -1,1 +1,3 @@
-"""The foundation of every service: settings, database, errors, web, access. Imports no other package of GitTix."""
+"""The foundation of every service: settings, database, errors, web, access. Imports no other
+package of GitTix.
+"""

@@ -1,6 +1,7 @@
 """The client's address of a request that came through proxies.
 
-A sender can write anything into `X-Forwarded-For`; only the entries that a trusted proxy appended are reliable.
+A sender can write anything into `X-Forwarded-For`; only the entries that a trusted proxy appended
+are reliable.
 """
 
 from collections.abc import Sequence
@@ -21,8 +22,8 @@ def networks(text: str) -> tuple[Network, ...]:
 def client_ip(request: Request, trusted: Sequence[Network]) -> str:
     """The last address of the chain that is no trusted proxy, or `unknown`.
 
-    Reads the header from the right, since each proxy appends the address of its peer, and stops at the first entry
-    that is not an address.
+    Reads the header from the right, since each proxy appends the address of its peer, and stops
+    at the first entry that is not an address.
     """
     forwarded = ",".join(request.headers.getlist("x-forwarded-for")).split(",")
     client = UNKNOWN

@@ -1,9 +1,10 @@
-"""The places of a pool of connections to Postgres, for whom they are kept, and how a connection goes from hand to hand.
+"""The places of a pool of connections to Postgres, for whom they are kept, and how a connection
+goes from hand to hand.
 
-To give a connection back to asyncpg and to take it out again costs a task, three timers and a proxy, more than a small
-statement costs this process, and in a rush every request would pay it. So who is done hands the connection to who has
-waited longest, and only who leaves nobody waiting gives it back. One that a fault left goes back too: asyncpg looks it
-over.
+To give a connection back to asyncpg and to take it out again costs a task, three timers and a
+proxy, more than a small statement costs this process, and in a rush every request would pay it.
+So who is done hands the connection to who has waited longest, and only who leaves nobody waiting
+gives it back. One that a fault left goes back too: asyncpg looks it over.
 """
 
 import asyncio

@@ -1,7 +1,8 @@
 """Connections to Postgres: bounded pools, and transactions in which every wait has a timeout.
 
 `command_timeout` bounds the wait of the client, `statement_timeout` the work of the server, and
-`idle_in_transaction_session_timeout` releases the locks of a process that stopped within a transaction.
+`idle_in_transaction_session_timeout` releases the locks of a process that stopped within a
+transaction.
 """
 
 import asyncio
@@ -51,7 +52,8 @@ UNAVAILABLE = (
     OSError,
 )
 
-# A value that cannot be stored: Postgres refused it, or asyncpg could not encode it (an InterfaceError).
+# A value that cannot be stored: Postgres refused it, or asyncpg could not encode it (an
+# InterfaceError).
 UNSTORABLE = (asyncpg.DataError, UnencodableError)
 
 
@@ -61,7 +63,9 @@ _connection_pools: dict[Pool, connection_pool.ConnectionPool] = {}
 
 
 class _PlainConnection(asyncpg.Connection):
-    """Skips the reset query on release, a round trip a request: nothing here leaves session state behind."""
+    """Skips the reset query on release, a round trip a request: nothing here leaves session state
+    behind.
+    """
 
     def get_reset_query(self) -> str:
         return ""
@@ -80,7 +84,9 @@ async def connect(url: str, *, name: str, **settings: str) -> Connection:
 
 
 async def open_pool(url: str, *, name: str, size: int) -> Pool:
-    """Opens a pool of at most `size` connections; `name` is their application_name in pg_stat_activity."""
+    """Opens a pool of at most `size` connections; `name` is their application_name in
+    pg_stat_activity.
+    """
     pool: Pool = await asyncpg.create_pool(
         url,
         min_size=min(2, size),
@@ -138,7 +144,7 @@ class _Acquired:
         return self._acquired
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        # A refusal says nothing about the connection.
+        # A Problem is raised by the application and leaves the connection usable.
         await self._connection_pool.release(
             self._acquired, sound=kind is None or issubclass(kind, Problem)
         )

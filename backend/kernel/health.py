@@ -1,7 +1,8 @@
-"""The operations endpoints of every process: `/healthz`, `/readyz` with the result of each check, `/metrics`.
+"""The operations endpoints of every process: `/healthz`, `/readyz` with the result of each check,
+`/metrics`.
 
-A service serves these routes beside its own. The relay and the worker, which serve no API, serve them at
-`OPS_HOST:OPS_PORT`.
+A service serves these routes beside its own. The relay and the worker, which serve no API, serve
+them at `OPS_HOST:OPS_PORT`.
 """
 
 import asyncio
@@ -34,7 +35,9 @@ class NotReady(Exception):
 
 
 class Readiness:
-    """The checks of a process that `/readyz` runs. While the process starts or drains, the only check fails."""
+    """The checks of a process that `/readyz` runs. While the process starts or drains, the only
+    check fails.
+    """
 
     def __init__(self) -> None:
         self.checks: dict[str, Check] = {"process": _failing("starting")}
@@ -55,7 +58,9 @@ class Readiness:
 
 
 def routes(peers: PeerProcesses | None = None) -> list[BaseRoute]:
-    """The routes for an application whose lifespan state has `checks`; they include the results of its peers."""
+    """The routes for an application whose lifespan state has `checks`; they include the results
+    of its peers.
+    """
 
     async def readyz(request: Request) -> Response:
         """200 when every check passes, else 503; the body has the result of each."""
@@ -79,7 +84,9 @@ def routes(peers: PeerProcesses | None = None) -> list[BaseRoute]:
 
 @asynccontextmanager
 async def served(settings: Settings) -> AsyncIterator[Readiness]:
-    """Serve only these routes at `OPS_HOST:OPS_PORT` while the block runs. Raises SettingsError for an address in use."""
+    """Serve only these routes at `OPS_HOST:OPS_PORT` while the block runs. Raises SettingsError
+    for an address in use.
+    """
     readiness = Readiness()
     if not settings.ops_port and not settings.ops_host.startswith("/"):
         yield readiness

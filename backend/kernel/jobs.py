@@ -1,7 +1,7 @@
 """The arq queue, shared by the services that enqueue jobs and the worker.
 
-Jobs are JSON, not pickles, so that write access to the queue does not mean running code. A lost job is only late: a
-sweep over Postgres finds the rows that it should have handled.
+Jobs are JSON, not pickles, so that write access to the queue does not mean running code. A lost
+job is only late: a sweep over Postgres finds the rows that it should have handled.
 """
 
 from datetime import datetime
@@ -29,7 +29,8 @@ def open_jobs(url: str, *, name: str) -> ArqRedis:
         socket_connect_timeout=2.0,
         socket_timeout=COMMAND_SECONDS,
         client_name=name,
-        # arq's worker loop exits on a connection error, so the client itself retries during a restart of Redis.
+        # arq's worker loop exits on a connection error, so the client itself retries during a
+        # restart of Redis.
         retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=1.0), 10),
         retry_on_error=[OSError, RedisConnectionError],
     )
@@ -48,7 +49,9 @@ def open_jobs(url: str, *, name: str) -> ArqRedis:
 async def enqueue(
     jobs: ArqRedis, name: str, *arguments: Any, job_id: str, at: datetime | None = None
 ) -> None:
-    """Enqueue a job unless one with this id exists. The job runs under the caller's correlation id."""
+    """Enqueue a job unless one with this id exists. The job runs under the caller's correlation
+    id.
+    """
     await jobs.enqueue_job(
         name, *arguments, _job_id=job_id, _defer_until=at, correlation_id=str(correlation.current())
     )

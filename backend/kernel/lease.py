@@ -1,7 +1,9 @@
-"""A lease that makes one process of its kind active: a session advisory lock on a dedicated connection.
+"""A lease that makes one process of its kind active: a session advisory lock on a dedicated
+connection.
 
-When the process ends for any reason, Postgres closes the connection and releases the lock. When the connection breaks,
-the next statement of the holder fails and the holder tries to acquire the lease again.
+When the process ends for any reason, Postgres closes the connection and releases the lock. When
+the connection breaks, the next statement of the holder fails and the holder tries to acquire the
+lease again.
 """
 
 import asyncio
@@ -15,7 +17,8 @@ from backend.kernel.database import Connection
 from backend.kernel.metrics import LEASE_HELD
 from backend.kernel.supervisor import heartbeat
 
-# The poll interval of standbys. Waiting in Postgres would hold a snapshot and keep dead rows from vacuum.
+# The poll interval of standbys. Waiting in Postgres would hold a snapshot and keep dead rows from
+# vacuum.
 POLL_SECONDS = 0.1
 CLOSE_SECONDS = 2.0
 

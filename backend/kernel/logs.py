@@ -1,7 +1,8 @@
-"""Structured logs: one line an event, to standard error, with the process's name and version and the correlation id.
+"""Structured logs: one line an event, to standard error, with the process's name and version and
+the correlation id.
 
-Lines of other libraries have the same format. A value whose key names a secret is masked, and so is the password of a
-URL, so that `log.info(..., token=token)` by mistake reveals nothing.
+Lines of other libraries have the same format. A value whose key names a secret is masked, and so
+is the password of a URL, so that `log.info(..., token=token)` by mistake reveals nothing.
 """
 
 import logging

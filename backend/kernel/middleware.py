@@ -1,4 +1,6 @@
-"""Pure ASGI middleware of every service: request log, security headers, body limit, same-origin writes."""
+"""Pure ASGI middleware of every service: request log, security headers, body limit, same-origin
+writes.
+"""
 
 import time
 import uuid
@@ -23,7 +25,9 @@ QUIET_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
 
 
 class RequestLog:
-    """Binds the correlation id of a request (`X-Request-Id` when it is a UUID); records a metric and a log line."""
+    """Binds the correlation id of a request (`X-Request-Id` when it is a UUID); records a metric
+    and a log line.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -63,7 +67,8 @@ class RequestLog:
                 seconds = time.perf_counter() - started
                 route = getattr(scope.get("route"), "path", "unmatched")
                 _duration(scope["method"], route, status).observe(seconds)
-                # The ingress logs each request, so requests that changed nothing are logged at debug level.
+                # The ingress logs each request, so requests that changed nothing are logged at
+                # debug level.
                 unchanged = scope["method"] in SAFE_METHODS or 400 <= status < 500
                 write = log.debug if unchanged else log.info
                 write(
@@ -110,7 +115,9 @@ class SecurityHeaders:
 
 
 class UnexpectedErrors:
-    """Answers 500 for an exception without a handler. It runs inside the others, which add their headers to the reply."""
+    """Answers 500 for an exception without a handler. It runs inside the others, which add their
+    headers to the reply.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -136,7 +143,9 @@ class UnexpectedErrors:
 
 
 class BodyLimit:
-    """Answers 413 for a body over `limit` bytes, by its Content-Length or, without one, while it arrives."""
+    """Answers 413 for a body over `limit` bytes, by its Content-Length or, without one, while it
+    arrives.
+    """
 
     def __init__(self, app: ASGIApp, *, limit: int) -> None:
         self.app = app
@@ -171,8 +180,8 @@ class BodyLimit:
 class SameOriginWrites:
     """Answers 403 for a write with a session cookie from a page of another origin.
 
-    Browsers send the page's origin with every cross-site write. A write with neither `Origin` nor `Sec-Fetch-Site` comes
-    from no browser, so no foreign page can have caused it.
+    Browsers send the page's origin with every cross-site write. A write with neither `Origin` nor
+    `Sec-Fetch-Site` comes from no browser, so no foreign page can have caused it.
     """
 
     def __init__(self, app: ASGIApp, *, origins: frozenset[str]) -> None:

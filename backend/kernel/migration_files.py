@@ -49,9 +49,9 @@ def project_folder() -> Traversable:
 def read(folder: Traversable | None = None) -> list[Migration]:
     """The migrations of a folder in the order in which they run; by default the project's own.
 
-    Numbered files are first, by number. Files of functions follow in the order of their paths, so a
-    function in SQL, whose body Postgres resolves when it is created, calls only functions of its own
-    file or of an earlier one. PL/pgSQL resolves calls at run time.
+    Numbered files are first, by number. Files of functions follow in the order of their paths, so
+    a function in SQL, whose body Postgres resolves when it is created, calls only functions of
+    its own file or of an earlier one. PL/pgSQL resolves calls at run time.
     """
     root = folder or project_folder()
     return [*read_numbered(root), *_read_functions(root / FUNCTIONS, FUNCTIONS)]

@@ -1,7 +1,7 @@
 """Money: integer minor units with an ISO 4217 currency, never floats.
 
-The currencies are the presentment currencies of Stripe. A zero-decimal currency has no minor unit: 500 JPY is charged
-as 500.
+The currencies are the presentment currencies of Stripe. A zero-decimal currency has no minor
+unit: 500 JPY is charged as 500.
 """
 
 from decimal import ROUND_HALF_UP, Decimal

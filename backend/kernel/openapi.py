@@ -1,7 +1,8 @@
 """The API's OpenAPI document, generated from the routes and their msgspec models.
 
-`describe` declares an endpoint's models; `openapi_document` builds the document from these declarations. The schemas come
-from `msgspec.json.schema_components`, so the document and the decoders read the same structs.
+`describe` declares an endpoint's models; `openapi_document` builds the document from these
+declarations. The schemas come from `msgspec.json.schema_components`, so the document and the
+decoders read the same structs.
 """
 
 import re
@@ -68,9 +69,9 @@ def describe(
 ) -> Callable[[Endpoint], Endpoint]:
     """Declare an endpoint's models for the document; the endpoint itself stays as it is.
 
-    `replies` map a status, as `ok=`, `created=` or `no_content=`, to its model; `refusals` are the statuses of its
-    problems besides 422. `public` endpoints need no session. The endpoint's docstring becomes its summary (the first
-    paragraph) and its description.
+    `replies` map a status, as `ok=`, `created=` or `no_content=`, to its model; `refusals` are
+    the statuses of its problems besides 422. `public` endpoints need no session. The endpoint's
+    docstring becomes its summary (the first paragraph) and its description.
     """
     operation = Operation(
         tag=tag,
@@ -90,7 +91,9 @@ def describe(
 
 
 def openapi_routes(routes: Sequence[BaseRoute]) -> list[Route]:
-    """The document of these routes, and a page that shows it without loading anything from elsewhere."""
+    """The document of these routes, and a page that shows it without loading anything from
+    elsewhere.
+    """
     document = cache(lambda: openapi_document(routes))
 
     async def openapi(_request: Request) -> Response:
@@ -109,7 +112,9 @@ def openapi_routes(routes: Sequence[BaseRoute]) -> list[Route]:
 
 
 def openapi_document(routes: Sequence[BaseRoute]) -> Json:
-    """The OpenAPI 3.1 document of these routes. Raises KeyError for an endpoint without `describe`."""
+    """The OpenAPI 3.1 document of these routes. Raises KeyError for an endpoint without
+    `describe`.
+    """
     described = [
         (route, _operations[route.endpoint])
         for route in routes

@@ -1,4 +1,6 @@
-"""Merges the readiness and metrics of several processes: under `gittix up`, the API returns those of all of them."""
+"""Merges the readiness and metrics of several processes: under `gittix up`, the API returns those
+of all of them.
+"""
 
 import asyncio
 from collections import defaultdict
@@ -14,7 +16,9 @@ UP = Gauge("gittix_process_up", "Whether a process of this instance answers", ["
 
 
 class PeerProcesses(NamedTuple):
-    """`own` is the name of this process; `others` maps names to a URL or the path of a Unix socket."""
+    """`own` is the name of this process; `others` maps names to a URL or the path of a Unix
+    socket.
+    """
 
     own: str
     others: Mapping[str, str]
@@ -57,7 +61,9 @@ def parse_peers(own: str, text: str) -> PeerProcesses | None:
 
 
 def merged(expositions: Mapping[str, str]) -> str:
-    """Merges Prometheus expositions: the samples of a metric stand together, with a `process` label."""
+    """Merges Prometheus expositions: the samples of a metric stand together, with a `process`
+    label.
+    """
     families: defaultdict[str, dict[str, None]] = defaultdict(dict)
     for process, text in expositions.items():
         family = ""

@@ -1,7 +1,8 @@
-"""The authenticated user of a request. Services verify access tokens with public keys; only auth can sign them.
+"""The authenticated user of a request. Services verify access tokens with public keys; only auth
+can sign them.
 
-Verifying a signature costs more than the rest of a small request, so verified tokens are cached until they expire, in a
-bounded table.
+Verifying a signature costs more than the rest of a small request, so verified tokens are cached
+until they expire, in a bounded table.
 """
 
 import time
@@ -45,7 +46,9 @@ class Principal(msgspec.Struct, frozen=True):
 
 
 class TokenVerifier:
-    """Verifies access tokens: algorithm and type are pinned; `kid`, issuer, audience and expiry are required."""
+    """Verifies access tokens: algorithm and type are pinned; `kid`, issuer, audience and expiry
+    are required.
+    """
 
     def __init__(
         self, public_keys: Iterable[Ed25519PublicKey], *, issuer: str, audience: str

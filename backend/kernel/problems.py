@@ -6,7 +6,8 @@
     ├── TooMany 429
     └── Unavailable 503
 
-Each service defines subclasses with their codes in its `errors.py`. Raising one rolls the transaction back.
+Each service defines subclasses with their codes in its `errors.py`. Raising one rolls the
+transaction back.
 """
 
 from collections.abc import Mapping

@@ -1,8 +1,9 @@
 """Limits the writes of one caller per minute, in each process.
 
-The limit keeps a runaway script from exhausting the service. Limits over all processes, against password guessing, are
-counted in Redis by auth. The counter is a dictionary that is cleared each minute: the `limits` library iterates over
-all keys at each hit in memory, or needs a round trip to Redis.
+The limit keeps a runaway script from exhausting the service. Limits over all processes, against
+password guessing, are counted in Redis by auth. The counter is a dictionary that is cleared each
+minute: the `limits` library iterates over all keys at each hit in memory, or needs a round trip
+to Redis.
 """
 
 import time
@@ -24,8 +25,8 @@ READS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class WriteLimit:
-    """Pure ASGI middleware: answers 429 with Retry-After after `per_minute` writes of one session, or of one address
-    without a session. `unlimited` are paths of webhooks.
+    """Pure ASGI middleware: answers 429 with Retry-After after `per_minute` writes of one
+    session, or of one address without a session. `unlimited` are paths of webhooks.
     """
 
     def __init__(
@@ -68,7 +69,9 @@ class WriteLimit:
         return self._writes[caller] <= self.per_minute
 
     def _caller(self, request: Request) -> str:
-        """A digest of the session's token, so that no token stays in memory; without a token, the address."""
+        """A digest of the session's token, so that no token stays in memory; without a token, the
+        address.
+        """
         token = request.headers.get("authorization") or request.cookies.get(SESSION_COOKIE)
         if token:
             return sha256(token.encode()).hexdigest()

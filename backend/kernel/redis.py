@@ -1,4 +1,6 @@
-"""Connections to Redis: every command has a timeout, and a lost connection is retried with backoff."""
+"""Connections to Redis: every command has a timeout, and a lost connection is retried with
+backoff.
+"""
 
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry

@@ -1,9 +1,10 @@
 """A uvicorn server that drains before it exits, so that a rolling restart loses no request.
 
-A proxy may send a request on a kept connection at the moment at which the server closes that connection, and the proxy
-cannot repeat a request that writes. So on SIGTERM the server keeps serving for a delay, longer than a proxy keeps an
-idle connection: `/readyz` answers 503 and every reply carries `Connection: close`, which empties the proxy's connection
-pool. After the delay the server stops listening, finishes the requests in progress and exits.
+A proxy may send a request on a kept connection at the moment at which the server closes that
+connection, and the proxy cannot repeat a request that writes. So on SIGTERM the server keeps
+serving for a delay, longer than a proxy keeps an idle connection: `/readyz` answers 503 and every
+reply carries `Connection: close`, which empties the proxy's connection pool. After the delay the
+server stops listening, finishes the requests in progress and exits.
 """
 
 import asyncio
@@ -20,16 +21,19 @@ from backend.kernel.shutdown import stop_signals
 
 log = structlog.get_logger()
 
-# Longer than a proxy keeps an idle connection (nginx: 60 s by default), so that the proxy closes first.
+# Longer than a proxy keeps an idle connection (nginx: 60 s by default), so that the proxy closes
+# first.
 KEEP_ALIVE_SECONDS = 75
 BACKLOG = 4096
-# A client that connected just before the server stopped listening sends its request within this time.
+# A client that connected just before the server stopped listening sends its request within this
+# time.
 ARRIVAL_SECONDS = 0.1
 DRAINING = {"status": "not ready", "checks": {"process": "draining"}}
 
 
 def server_config(app: ASGIApp, *, stop_seconds: int, **options: Any) -> uvicorn.Config:
-    """The uvicorn configuration that every HTTP server here shares; `options` are passed to uvicorn as they are.
+    """The uvicorn configuration that every HTTP server here shares; `options` are passed to
+    uvicorn as they are.
 
     uvicorn's own proxy headers are off: `TRUSTED_PROXIES` decides which forwarded addresses count.
     """
@@ -57,7 +61,9 @@ class Server(uvicorn.Server):
         config.app = self._app
 
     def capture_signals(self) -> AbstractContextManager[None]:  # type: ignore[override]
-        """Stop on the first signal. uvicorn's own handler raises it again at the end; here the exit status is 0."""
+        """Stop on the first signal. uvicorn's own handler raises it again at the end; here the
+        exit status is 0.
+        """
         return stop_signals(self._stop)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -65,7 +71,9 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
     async def drain(self) -> None:
-        """Refuse readiness and end each connection with its reply for the delay, then stop listening."""
+        """Refuse readiness and end each connection with its reply for the delay, then stop
+        listening.
+        """
         self._app.draining = True
         log.info("draining", seconds=self._delay_seconds)
         if self._delay_seconds:
@@ -75,10 +83,12 @@ class Server(uvicorn.Server):
             server.close()
 
     async def _close_listeners(self) -> None:
-        """Stop listening, and serve the connections that the kernel completed but the event loop did not accept yet.
+        """Stop listening, and serve the connections that the kernel completed but the event loop
+        did not accept yet.
 
-        Closing a listening socket resets these connections. A duplicate keeps the socket open while the event loop
-        closes its own, then two system calls stand between the last accept and the close (see decision 24).
+        Closing a listening socket resets these connections. A duplicate keeps the socket open
+        while the event loop closes its own, then two system calls stand between the last accept
+        and the close (see decision 24).
         """
         accepted: list[socket.socket] = []
         for server in self.servers:
@@ -105,7 +115,9 @@ class Server(uvicorn.Server):
 
 
 class _DrainableApp:
-    """Wraps an application; while `draining`, ends the connection with each reply and refuses `/readyz`."""
+    """Wraps an application; while `draining`, ends the connection with each reply and refuses
+    `/readyz`.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app

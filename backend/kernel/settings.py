@@ -1,7 +1,7 @@
 """The settings of a process, read once from environment variables.
 
-`load` takes the fields that the process requires, and raises one error that lists every missing or malformed variable by
-name, never by value.
+`load` takes the fields that the process requires, and raises one error that lists every missing
+or malformed variable by name, never by value.
 """
 
 from collections.abc import Iterable, Mapping
@@ -56,7 +56,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     jwt_refresh_days: Annotated[int, msgspec.Meta(ge=1, le=365)] = 30
 
     stripe_api_key: str = ""
-    # Sent to every browser, so a secret key is refused. Without it the shop offers the sandbox's test cards.
+    # Sent to every browser, so a secret key is refused. Without it the shop offers the sandbox's
+    # test cards.
     stripe_publishable_key: Annotated[
         str, msgspec.Meta(pattern="^pk_(test|live)_[A-Za-z0-9]+$")
     ] = ""
@@ -80,10 +81,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     allowed_origins: str = ""
     trusted_proxies: str = ""
     rate_limits: Literal["on", "off"] = "on"
-    # The address, or the path of a Unix socket, for /healthz, /readyz and /metrics of a process without an API.
+    # The address, or the path of a Unix socket, for /healthz, /readyz and /metrics of a process
+    # without an API.
     ops_host: str = "127.0.0.1"
     ops_port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 0
-    # Processes whose readiness and metrics this one returns: lines of name=URL or name=path of a Unix socket.
+    # Processes whose readiness and metrics this one returns: lines of name=URL or name=path of a
+    # Unix socket.
     ops_peers: str = ""
     # How long a server keeps serving after SIGTERM, so that a proxy stops sending requests to it.
     shutdown_delay_seconds: Pause = 0
@@ -120,7 +123,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def load(environ: Mapping[str, str], *, needs: Iterable[str] = ()) -> Settings:
-    """Read the settings. Raises SettingsError for a malformed value, and for a field of `needs` without a value.
+    """Read the settings. Raises SettingsError for a malformed value, and for a field of `needs`
+    without a value.
 
     A need is the name of a field, or `database:<service>` for the database of a service.
     """

@@ -20,7 +20,9 @@ FINISH_SECONDS = 10.0
 
 @contextmanager
 def stop_signals(stop: Callable[[], None]) -> Iterator[None]:
-    """While the block runs, the first SIGTERM or SIGINT calls `stop`, and the next one ends the process."""
+    """While the block runs, the first SIGTERM or SIGINT calls `stop`, and the next one ends the
+    process.
+    """
 
     def handle(_number: int, _frame: FrameType | None) -> None:
         for number in SIGNALS:
@@ -47,7 +49,9 @@ def stop_event() -> Iterator[asyncio.Event]:
 async def finish_before_cancel(
     work: Coroutine[Any, Any, T], *, seconds: float = FINISH_SECONDS
 ) -> T:
-    """Await work that must not stop halfway: a cancellation waits up to `seconds` for the work, then cancels it."""
+    """Await work that must not stop halfway: a cancellation waits up to `seconds` for the work,
+    then cancels it.
+    """
     task = asyncio.create_task(work)
     try:
         return await asyncio.shield(task)
@@ -57,7 +61,9 @@ async def finish_before_cancel(
 
 
 async def wait_or_cancel(*tasks: asyncio.Task[Any], seconds: float = FINISH_SECONDS) -> None:
-    """Wait up to `seconds` for tasks, also while this coroutine is cancelled, then cancel the pending ones."""
+    """Wait up to `seconds` for tasks, also while this coroutine is cancelled, then cancel the
+    pending ones.
+    """
     clock = asyncio.get_running_loop().time
     deadline = clock() + seconds
     pending = set(tasks)

@@ -1,4 +1,6 @@
-"""Supervised background tasks: named, restarted with backoff after an exception, monitored by a heartbeat."""
+"""Supervised background tasks: named, restarted with backoff after an exception, monitored by a
+heartbeat.
+"""
 
 import asyncio
 import random
@@ -38,7 +40,9 @@ _statuses: dict[str, TaskStatus] = {}
 async def supervise(
     name: str, work: Work, *, min_delay: float = 0.1, max_delay: float = 5.0
 ) -> None:
-    """Run `work` forever: when it raises or returns, start it again after a growing, jittered delay in seconds."""
+    """Run `work` forever: when it raises or returns, start it again after a growing, jittered
+    delay in seconds.
+    """
     clock = asyncio.get_running_loop().time
     delay = min_delay
     while True:
@@ -58,13 +62,17 @@ async def supervise(
 
 
 def heartbeat(name: str, role: str | None = None) -> None:
-    """Record an iteration of the task `name`, whose waits are bounded. `/readyz` returns the `role`."""
+    """Record an iteration of the task `name`, whose waits are bounded. `/readyz` returns the
+    `role`.
+    """
     TASK_HEARTBEAT.labels(task=name).set_to_current_time()
     _statuses[name] = TaskStatus(time.monotonic(), role)
 
 
 def alive(name: str) -> Check:
-    """A check that this task had an iteration within `SILENT_SECONDS` and raised no exception since."""
+    """A check that this task had an iteration within `SILENT_SECONDS` and raised no exception
+    since.
+    """
 
     async def check() -> str | None:
         status = _statuses.get(name)
@@ -84,8 +92,8 @@ def alive(name: str) -> Check:
 async def running(*works: tuple[str, Work], max_delay: float = 5.0) -> AsyncIterator[None]:
     """Supervise each (name, work) while the block runs, then cancel all tasks and wait for them.
 
-    The cancellation is repeated until every task is done: a library that waits with a timeout can lose a cancellation
-    that arrives together with the reply.
+    The cancellation is repeated until every task is done: a library that waits with a timeout can
+    lose a cancellation that arrives together with the reply.
     """
     tasks = [
         asyncio.create_task(supervise(name, work, max_delay=max_delay), name=name)

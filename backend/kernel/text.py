@@ -10,7 +10,9 @@ OVERRIDES = frozenset({"LRO", "RLO", "LRE", "RLE", "PDF", "LRI", "RLI", "FSI", "
 
 
 def clean(field: str, text: str) -> str:
-    """The text without surrounding or repeated spaces. Raises Invalid for an empty or unprintable text."""
+    """The text without surrounding or repeated spaces. Raises Invalid for an empty or unprintable
+    text.
+    """
     tidy = " ".join(text.split())
     if not tidy:
         raise invalid(field, "must not be empty")

@@ -50,7 +50,9 @@ State = dict[str, Any]
 
 
 class Component(NamedTuple):
-    """A service's part of an application. Its `lifespan` yields the state, available as `request.state.<name>`."""
+    """A service's part of an application. Its `lifespan` yields the state, available as
+    `request.state.<name>`.
+    """
 
     name: str
     routes: Sequence[BaseRoute]
@@ -78,9 +80,10 @@ def build(
 ) -> Starlette:
     """One application of these components.
 
-    Pages of `origins` may send cookie-authenticated writes; `secure` adds HSTS; `bounds` is middleware that runs before
-    the body is read; `described` are the routes of the OpenAPI document, by default those of the components; `peers`
-    are processes whose readiness and metrics are included.
+    Pages of `origins` may send cookie-authenticated writes; `secure` adds HSTS; `bounds` is
+    middleware that runs before the body is read; `described` are the routes of the OpenAPI
+    document, by default those of the components; `peers` are processes whose readiness and
+    metrics are included.
     """
 
     @asynccontextmanager
@@ -122,7 +125,9 @@ def build(
 
 
 async def read_json(request: Request, model: type[T]) -> T:
-    """Decode the body as `model`. Raises BadRequest for malformed JSON, Invalid with the path of an invalid field."""
+    """Decode the body as `model`. Raises BadRequest for malformed JSON, Invalid with the path of
+    an invalid field.
+    """
     body = await request.body()
     try:
         decoded = msgspec.json.decode(body, type=model)

@@ -1,4 +1,4 @@
-"""The auth service on a loopback port, once for all tests of this folder, on a database of its own."""
+"""The auth service on a loopback port, started once for this folder, with a database of its own."""
 
 import asyncio
 import itertools
@@ -57,7 +57,7 @@ def settings(database_url: str, redis_socket: str) -> Settings:
 
 @pytest.fixture(scope="session")
 def closed_sockets() -> list[UUID]:
-    """Whose sockets the service under test asked to close."""
+    """The users whose sockets the service closed."""
     return []
 
 
@@ -103,7 +103,7 @@ def base_url(serve: Serve, settings: Settings) -> Iterator[str]:
 
 @pytest.fixture
 async def browse(base_url: str) -> AsyncIterator[Browse]:
-    """Makes browsers: each with cookies of its own, all behind this test's own address."""
+    """Creates browsers, each with its own cookies, all at the address of this test."""
     opened = []
     address = new_address()
 
@@ -123,7 +123,7 @@ def browser(browse: Browse) -> httpx.AsyncClient:
 
 @pytest.fixture
 async def rows(database_url: str) -> AsyncIterator[Connection]:
-    """A connection that may see everything."""
+    """A connection of the database's owner."""
     connection = await database.connect(database_url, name="test")
     yield connection
     await connection.close()
@@ -147,7 +147,7 @@ def visitor(base_url: str, address: str) -> httpx.AsyncClient:
 
 
 async def signed_up(client: httpx.AsyncClient, email: str | None = None) -> UUID:
-    """Sign this browser up. Returns the user's id."""
+    """Sign up in this browser. Returns the user's id."""
     reply = await client.post(
         "/api/users/signup", json={"email": email or new_email(), "password": PASSWORD}
     )
@@ -156,7 +156,7 @@ async def signed_up(client: httpx.AsyncClient, email: str | None = None) -> UUID
 
 
 async def who(client: httpx.AsyncClient) -> str | None:
-    """The id of the user that this client is signed in as."""
+    """The id of the client's signed-in user."""
     reply = await client.get("/api/users/currentuser")
     assert reply.status_code == 200, reply.text
     user = reply.json()["current_user"]

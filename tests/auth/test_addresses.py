@@ -1,4 +1,4 @@
-"""Where a request comes from, when proxies stand between."""
+"""The client's address of a request that came through proxies."""
 
 import pytest
 from starlette.requests import Request

@@ -1,4 +1,4 @@
-"""Bad input and foreign pages: a 4xx problem with a stable code, whatever is sent."""
+"""Invalid input and requests of foreign pages return a 4xx problem with a stable code."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""How often one may try, and that a stranger's tries do not lock the owner out."""
+"""Limits on attempts, and that an attacker's attempts do not lock the owner out."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -21,7 +21,7 @@ At = Callable[[str], httpx.AsyncClient]
 
 @pytest.fixture
 async def at(base_url: str) -> AsyncIterator[At]:
-    """Makes a browser at an address."""
+    """Creates a browser at an address."""
     opened = []
 
     def open_one(address: str) -> httpx.AsyncClient:

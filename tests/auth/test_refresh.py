@@ -1,4 +1,4 @@
-"""Refresh tokens: they rotate, are kept as digests, forgive a lost reply and give a thief away."""
+"""Refresh tokens: rotation, stored digests, the grace after a lost reply, and detected theft."""
 
 import asyncio
 from datetime import timedelta
@@ -24,7 +24,7 @@ async def refreshed(client: httpx.AsyncClient, token: str | None = None) -> http
 
 
 async def age(rows: Connection, token: str, by: timedelta) -> None:
-    """As if the token had been used that much earlier."""
+    """Move the use of the token back by this time."""
     done = await rows.execute(
         "update auth.refresh_tokens set used_at = used_at - $2::interval where hash = $1 and used_at is not null",
         sha256(token.encode()).digest(),

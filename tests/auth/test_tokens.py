@@ -1,4 +1,4 @@
-"""Access tokens: what the service signs any service accepts, and nothing else passes."""
+"""Access tokens: every service accepts those that auth signed, and no others."""
 
 import base64
 import hashlib
@@ -51,7 +51,7 @@ def token(by: Signer | None = None, *, age: timedelta = timedelta()) -> str:
 
 
 def forged(private: str = PRIVATE, *, header: Header | None = None, **changes: Any) -> str:
-    """A token of ours, signed with the real key, with other claims; a claim set to None is left out."""
+    """A token signed with the real key and with changed claims; None removes a claim."""
     genuine = token()
     claims: Claims = jwt.decode(genuine, options={"verify_signature": False}) | changes
     key = load_pem_private_key(private.encode(), password=None)
@@ -65,7 +65,7 @@ def forged(private: str = PRIVATE, *, header: Header | None = None, **changes: A
 
 
 def handmade(header: Header, signature: Callable[[bytes], bytes]) -> str:
-    """A token put together without a library that would refuse to."""
+    """A token encoded by hand, since a library would refuse to."""
     genuine = token().split(".")
     start = f"{_part(json.dumps(jwt.get_unverified_header('.'.join(genuine)) | header).encode())}.{genuine[1]}"
     return f"{start}.{_part(signature(start.encode()))}"

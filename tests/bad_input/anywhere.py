@@ -1,4 +1,4 @@
-"""What is wrong at any route: its body, its session, its key, its ids, its method."""
+"""Requests that are invalid at any route: body, session, idempotency key, ids, method."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ from tests.bad_input.bad import (
 
 
 def malformed() -> dict[str, Bad]:
-    """What is no body of any route."""
+    """Bodies that no route accepts."""
     bodies: dict[str, tuple[Any, Refusal]] = {
         "is not JSON": (b"price=1", NOT_JSON),
         "is empty": (b"", NOT_JSON),

@@ -1,4 +1,4 @@
-"""What a bad request is; the good ones that are spoiled; and what the API says to them."""
+"""The definition of a bad request, the valid requests that are altered, and the API's errors."""
 
 from typing import Any, NamedTuple
 
@@ -24,7 +24,7 @@ FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 
 class Bad(NamedTuple):
-    """One bad request. `{show}`, `{ticket}`, `{order}` in its path and body are the ids of good ones."""
+    """One bad request. `{show}`, `{ticket}`, `{order}` in its path and body are valid ids."""
 
     method: str
     path: str

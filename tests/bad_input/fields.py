@@ -1,4 +1,4 @@
-"""Fields, headers and forms, noun by noun."""
+"""Invalid fields, headers and forms, by service."""
 
 from uuid import uuid4
 

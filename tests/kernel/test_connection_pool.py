@@ -1,4 +1,4 @@
-"""A pool's connections go from hand to hand while somebody waits, in order, and no place is ever lost."""
+"""A released connection passes to the longest-waiting task, and no slot is lost."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -20,7 +20,7 @@ async def pool(system: System) -> AsyncIterator[Pool]:
 
 
 async def server(connection: Connection) -> int:
-    """The process of Postgres behind it."""
+    """The process id of its Postgres backend."""
     pid: int = await connection.fetchval("select pg_backend_pid()")
     return pid
 
@@ -31,7 +31,7 @@ async def visit(pool: Pool) -> int:
 
 
 async def visits(pool: Pool, count: int) -> list["asyncio.Task[int]"]:
-    """So many that wait for a connection."""
+    """Tasks that wait for a connection."""
     tasks = [asyncio.create_task(visit(pool)) for _ in range(count)]
     await asyncio.sleep(0.01)
     return tasks

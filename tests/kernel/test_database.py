@@ -1,4 +1,4 @@
-"""A pool shows how full it is, and how long one waits for its connections."""
+"""The metrics of a pool: connections in use, and waits for a connection."""
 
 import asyncio
 from contextlib import AsyncExitStack

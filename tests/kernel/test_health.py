@@ -1,4 +1,4 @@
-"""What a process without an API tells operators: whether it turns, whether it is ready and why not, its metrics."""
+"""The operations endpoints of a process without an API: liveness, readiness, metrics."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -199,7 +199,7 @@ async def test_each_command_is_ready_when_all_its_tasks_are(
 
 
 async def says(relay: Relay, word: str) -> dict[str, str]:
-    """Its checks, once it calls itself that."""
+    """Its checks, once the relay's check returns this text."""
     async with asyncio.timeout(10), asking(**relay.checks()) as client:
         while True:
             checks: dict[str, str] = (await client.get("/readyz")).json()["checks"]

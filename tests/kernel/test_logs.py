@@ -1,4 +1,4 @@
-"""What a process writes: one JSON line an event, named, and without secrets, whoever logs it."""
+"""Log lines: JSON, with the name of the service, without secrets, from any library."""
 
 import json
 import subprocess

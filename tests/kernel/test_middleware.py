@@ -1,4 +1,6 @@
-"""What every service wears: correlation ids, security headers, a bound on bodies, writes of our own pages only."""
+"""The middleware of every service: correlation ids, security headers, body limit, writes of our
+own pages only.
+"""
 
 from collections.abc import AsyncIterator
 from uuid import UUID, uuid4

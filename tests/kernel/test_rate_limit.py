@@ -1,4 +1,4 @@
-"""A bound on writes for each caller."""
+"""The limit on the writes of one caller."""
 
 import httpx
 from starlette.applications import Starlette

@@ -1,4 +1,6 @@
-"""A server that drains: the replies that a proxy in front of it gets, and that no request is lost."""
+"""A server that drains: the replies that a proxy in front of it gets, and that no request is
+lost.
+"""
 
 import asyncio
 import socket
@@ -31,7 +33,9 @@ class Running:
         self.client = httpx.AsyncClient(base_url=f"http://{HOST}:{port}", timeout=5)
 
     def connect(self) -> socket.socket:
-        """A connection that the kernel completed and the event loop did not accept yet, with a request sent."""
+        """A connection that the kernel completed and the event loop did not accept yet, with a
+        request sent.
+        """
         client = socket.create_connection((HOST, self.port))
         client.sendall(POST)
         client.setblocking(False)

@@ -1,4 +1,6 @@
-"""Shutdown: the first signal stops gracefully, the second at once; work that must not stop halfway is finished."""
+"""Shutdown: the first signal stops gracefully, the second at once; work that must not stop
+halfway is finished.
+"""
 
 import asyncio
 import signal

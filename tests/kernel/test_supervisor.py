@@ -1,4 +1,4 @@
-"""Background loops: restarted when they fail or return, ended when their block does."""
+"""Background tasks: restarted when they raise or return, cancelled at the end of their block."""
 
 import asyncio
 from typing import NoReturn
@@ -14,7 +14,7 @@ SUPERVISED = "supervised by this test"
 
 @pytest.fixture
 def delays(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The pauses between restarts, which take no time here."""
+    """The recorded delays between restarts, without waiting for them."""
     seen: list[float] = []
     sleep = asyncio.sleep
 

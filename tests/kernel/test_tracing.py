@@ -1,4 +1,4 @@
-"""Traces are nobody's burden: not loaded until asked for, refused with a sentence, and never waited for."""
+"""Tracing is not imported until it is on, and never delays the work."""
 
 import socket
 import subprocess
@@ -38,7 +38,7 @@ os._exit(0)
 
 @pytest.fixture
 def silent() -> Iterator[str]:
-    """A collector that takes connections and answers nothing."""
+    """A collector that accepts connections and never replies."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         yield f"http://127.0.0.1:{listening.getsockname()[1]}"
 

@@ -1,4 +1,4 @@
-"""While a store is away, the caller is told to come back: 503, Retry-After, and no word of why."""
+"""While Postgres or Redis is unavailable, the reply is a 503 with Retry-After and no internals."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable

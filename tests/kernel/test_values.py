@@ -1,4 +1,4 @@
-"""The small values: money, text, cursors, ids."""
+"""Money, text, cursors and ids."""
 
 import time
 from datetime import UTC, datetime
