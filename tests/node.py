@@ -45,7 +45,8 @@ def _install(sources: Path, cache: Path, options: tuple[str, ...]) -> None:
         text=True,
     )
     assert not done.returncode, (
-        f"npm could not install {sources.relative_to(CACHE.parent)}; is its registry reachable? {done.stderr[-2000:]}"
+        f"npm could not install {sources.relative_to(CACHE.parent)}: "
+        f"check that its registry is reachable. {done.stderr[-2000:]}"
     )
 
 

@@ -1,4 +1,6 @@
-"""Postgres and Redis as processes, and a database for each test, cloned from a migrated template."""
+"""Postgres and Redis as processes, and a database for each test, cloned from a migrated
+template.
+"""
 
 import asyncio
 import itertools

@@ -229,7 +229,8 @@ class System:
 async def served(server: uvicorn.Server) -> AsyncIterator[None]:
     """Run a uvicorn server in this event loop while the block runs."""
     # uvicorn polls every 100 ms for a stop, and each test would wait for that.
-    setattr(server, "main_loop", partial(_serve_until_asked, server))  # noqa: B010 - mypy takes no assignment to a method
+    # mypy rejects an assignment to a method.
+    setattr(server, "main_loop", partial(_serve_until_asked, server))  # noqa: B010
     task = asyncio.create_task(server._serve())
     try:
         async with asyncio.timeout(15):
@@ -277,7 +278,7 @@ def free_port() -> int:
 async def until(condition: Any, *, seconds: float = 5.0) -> Any:
     """Wait for the first truthy value of an async condition."""
     async with asyncio.timeout(seconds):
-        while not (value := await condition()):  # noqa: ASYNC110 - conditions of any kind, on any store
+        while not (value := await condition()):  # noqa: ASYNC110 - any condition, on any store
             await asyncio.sleep(0.01)
         return value
 

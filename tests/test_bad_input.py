@@ -46,7 +46,8 @@ async def house(
         order = await factories.order(system.person("buyer"), foreign["id"])
         owner = await system.connect()
         tables = await owner.fetch(
-            "select oid::regclass::text as name from pg_class where relkind = 'r' and relnamespace::regnamespace::text"
+            "select oid::regclass::text as name from pg_class"
+            " where relkind = 'r' and relnamespace::regnamespace::text"
             " in ('auth', 'tickets', 'orders', 'payments', 'push', 'events')"
         )
         count = "select " + ", ".join(

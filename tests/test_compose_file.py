@@ -67,7 +67,9 @@ def environment(name: str) -> dict[str, str]:
 
 
 def needs(name: str) -> tuple[str, ...]:
-    """The needs of the process, as `settings.load` takes them, without those that its image sets."""
+    """The needs of the process, as `settings.load` takes them, without those that its
+    image sets.
+    """
     # A load test checks the invariants when it ends.
     asked = (
         ["check"] if name.startswith("load") else services()[name].get("command", ["serve", "shop"])

@@ -39,7 +39,8 @@ async def test_i1_a_ticket_is_on_one_live_order_line(shop: Shop) -> None:
     assert await shop.rows.fetchval(live, UUID(ticket["id"])) == 1
     # With the first guard off, the second holds.
     await shop.rows.execute(
-        "update tickets.tickets set status = 'available', order_id = null, held_until = null, version = version + 1"
+        "update tickets.tickets"
+        " set status = 'available', order_id = null, held_until = null, version = version + 1"
     )
     late = await buyers[0].post("/api/orders", {"ticket_id": ticket["id"]})
     assert (late.status_code, late.json()["code"]) == (409, "ticket_unavailable")
@@ -261,7 +262,8 @@ async def test_i10_times_are_postgress_and_money_is_minor_units(
         """
         select table_schema, table_name, column_name from information_schema.columns
         where table_schema in ('tickets', 'orders', 'payments')
-          and (data_type in ('real', 'double precision', 'numeric', 'money') or data_type = 'timestamp without time zone')
+          and data_type in ('real', 'double precision', 'numeric', 'money',
+                            'timestamp without time zone')
         """
     )
     assert kinds == []

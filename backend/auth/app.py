@@ -25,7 +25,9 @@ PURGE_EVERY_SECONDS = 3600.0
 
 
 def component(settings: Settings, *, close_sockets: CloseSockets | None = None) -> Component:
-    """The auth component. `close_sockets` closes a user's push connections. Raises SettingsError."""
+    """The auth component. `close_sockets` closes a user's push connections. Raises
+    SettingsError.
+    """
     signer = _signer(settings)
     proxies = _proxies(settings)
     lifetime = timedelta(days=settings.jwt_refresh_days)
@@ -72,7 +74,8 @@ def _signer(settings: Settings) -> Signer:
     # Without the matching public key, every sign-in succeeds and every next request fails.
     if key_id(signer.public_key) not in verifiable:
         raise SettingsError(
-            "JWT_PUBLIC_KEYS lacks the public key of JWT_PRIVATE_KEY: add it, or set both from `gittix secrets`"
+            "JWT_PUBLIC_KEYS lacks the public key of JWT_PRIVATE_KEY: "
+            "add it, or set both from `gittix secrets`"
         )
     return signer
 

@@ -75,7 +75,8 @@ class Limits:
             "async+redis://",
             implementation="redispy",
             key_prefix="gittix:auth:limits",
-            connection_pool=redis.connection_pool,  # type: ignore[arg-type]  # typed for redis-py's synchronous pool
+            # Typed for the synchronous pool of redis-py.
+            connection_pool=redis.connection_pool,  # type: ignore[arg-type]
         )
         self._window = MovingWindowRateLimiter(storage)
 

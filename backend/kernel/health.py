@@ -162,7 +162,9 @@ def _listen(settings: Settings) -> socket.socket:
 
 
 def _listen_at(path: Path) -> socket.socket:
-    """A Unix socket with permissions for its owner only. Replaces the socket of a killed process."""
+    """A Unix socket with permissions for its owner only. Replaces the socket of a
+    killed process.
+    """
     with suppress(FileNotFoundError):
         path.unlink()
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

@@ -2,7 +2,7 @@
 
     Problem
     ├── BadRequest 400, Unauthorized 401, Forbidden 403, NotFound 404
-    ├── Conflict 409, PreconditionFailed 412, TooLarge 413, Invalid 422, PreconditionRequired 428
+    ├── Conflict 409, PreconditionFailed 412, TooLarge 413, Invalid 422
     ├── TooMany 429
     └── Unavailable 503
 
@@ -39,7 +39,9 @@ class ProblemBody(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Problem(Exception):
-    """An error that is returned to the caller. `extra` members are added to the body as they are."""
+    """An error that is returned to the caller. `extra` members are added to the body as
+    they are.
+    """
 
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal_error"

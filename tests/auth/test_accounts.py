@@ -199,7 +199,8 @@ async def test_signing_in_again_ends_the_browsers_former_session(
     user_id = await signed_up(browser, email)
     await browser.post("/api/users/signin", json={"email": email, "password": PASSWORD})
     sessions = await rows.fetch(
-        "select revoked_at is null as live from auth.sessions where user_id = $1 order by created_at",
+        "select revoked_at is null as live from auth.sessions"
+        " where user_id = $1 order by created_at",
         user_id,
     )
     assert [session["live"] for session in sessions] == [False, True]

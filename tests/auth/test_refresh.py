@@ -26,7 +26,8 @@ async def refreshed(client: httpx.AsyncClient, token: str | None = None) -> http
 async def age(rows: Connection, token: str, by: timedelta) -> None:
     """Move the use of the token back by this time."""
     done = await rows.execute(
-        "update auth.refresh_tokens set used_at = used_at - $2::interval where hash = $1 and used_at is not null",
+        "update auth.refresh_tokens set used_at = used_at - $2::interval"
+        " where hash = $1 and used_at is not null",
         sha256(token.encode()).digest(),
         by,
     )
@@ -60,7 +61,8 @@ async def test_only_a_digest_is_stored(browser: httpx.AsyncClient, rows: Connect
     user_id = await signed_up(browser)
     token = browser.cookies[REFRESH]
     kept = await rows.fetch(
-        "select t.* from auth.refresh_tokens t join auth.sessions s on s.id = t.session_id where s.user_id = $1",
+        "select t.* from auth.refresh_tokens t join auth.sessions s on s.id = t.session_id"
+        " where s.user_id = $1",
         user_id,
     )
     assert [row["hash"] for row in kept] == [sha256(token.encode()).digest()]

@@ -67,7 +67,8 @@ def forged(private: str = PRIVATE, *, header: Header | None = None, **changes: A
 def handmade(header: Header, signature: Callable[[bytes], bytes]) -> str:
     """A token encoded by hand, since a library would refuse to."""
     genuine = token().split(".")
-    start = f"{_part(json.dumps(jwt.get_unverified_header('.'.join(genuine)) | header).encode())}.{genuine[1]}"
+    changed = jwt.get_unverified_header(".".join(genuine)) | header
+    start = f"{_part(json.dumps(changed).encode())}.{genuine[1]}"
     return f"{start}.{_part(signature(start.encode()))}"
 
 

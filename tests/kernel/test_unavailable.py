@@ -59,7 +59,8 @@ async def test_a_database_that_closes_connections_is_a_503_until_it_is_back(syst
     # Binds everyone but the owner.
     await owner.execute(f"alter database {name} connection limit 0")
     await owner.execute(
-        "select pg_terminate_backend(pid) from pg_stat_activity where datname = $1 and application_name like 'gittix-%'",
+        "select pg_terminate_backend(pid) from pg_stat_activity"
+        " where datname = $1 and application_name like 'gittix-%'",
         name,
     )
     for reply in (
