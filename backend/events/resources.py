@@ -39,7 +39,10 @@ async def open_resources(settings: Settings, noun: str) -> AsyncIterator[Resourc
     name = f"gittix-{noun}"
     redis = open_redis(settings.redis_url, name=name)
     pool = await database.open_pool(
-        settings.noun_database_url(noun), name=name, size=settings.database_pool_size
+        settings.noun_database_url(noun),
+        name=name,
+        size=settings.database_pool_size,
+        handoff=settings.database_pool_handoff == "on",
     )
     try:
         async with relay_waker(redis) as wake_relay:

@@ -83,7 +83,7 @@ async def connect(url: str, *, name: str, **settings: str) -> Connection:
     return connection
 
 
-async def open_pool(url: str, *, name: str, size: int) -> Pool:
+async def open_pool(url: str, *, name: str, size: int, handoff: bool = True) -> Pool:
     """Opens a pool of at most `size` connections; `name` is their application_name in
     pg_stat_activity.
     """
@@ -97,7 +97,7 @@ async def open_pool(url: str, *, name: str, size: int) -> Pool:
         init=_codecs,
         server_settings=SESSION | {"application_name": name},
     )
-    _watch(pool, name)
+    _register(pool, name, handoff=handoff)
     return pool
 
 
@@ -146,15 +146,17 @@ class _Acquired:
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
         # A Problem is raised by the application and leaves the connection usable.
         await self._connection_pool.release(
-            self._acquired, sound=kind is None or issubclass(kind, Problem)
+            self._acquired, reusable=kind is None or issubclass(kind, Problem)
         )
 
 
-def _watch(pool: Pool, name: str) -> None:
+def _register(pool: Pool, name: str, *, handoff: bool) -> None:
     """Metrics of a pool; pools of one name share them, since they serve the same tables."""
     pools = _open[name]
     pools.add(pool)
-    _connection_pools[pool] = connection_pool.ConnectionPool(pool, waits=POOL_WAIT.labels(name))
+    _connection_pools[pool] = connection_pool.ConnectionPool(
+        pool, waits=POOL_WAIT.labels(name), handoff=handoff
+    )
     POOL_MAX.labels(name).set_function(lambda: sum(each.get_max_size() for each in pools))
     POOL_USED.labels(name).set_function(
         lambda: sum(each.get_size() - each.get_idle_size() for each in pools)

@@ -35,6 +35,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     push_database_url: str = ""
     relay_database_url: str = ""
     database_pool_size: Count = 10
+    # Pass a released connection directly to the next waiting task (decision 25).
+    database_pool_handoff: Literal["on", "off"] = "on"
     redis_url: str = ""
 
     hold_seconds: Seconds = 60

@@ -117,6 +117,18 @@ async def test_a_task_cancelled_when_it_gets_a_connection_passes_it_on(pool: Poo
     assert await visit(pool) == own
 
 
+@pytest.mark.parametrize("handoff", [True, False])
+async def test_with_and_without_handoff_every_waiting_task_gets_a_connection(
+    system: System, *, handoff: bool
+) -> None:
+    pool = await database.open_pool(
+        system.settings.database_url, name="places", size=2, handoff=handoff
+    )
+    assert len(set(await asyncio.gather(*await visits(pool, 20)))) <= 2
+    assert await visit(pool)
+    await database.close_pool(pool)
+
+
 async def test_a_cancelled_or_timed_out_wait_takes_no_slot(
     pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
