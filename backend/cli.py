@@ -128,7 +128,7 @@ def worker(
     _tell(settings, f"worker-{part.value}" if part else "worker")
 
     async def work() -> None:
-        garbage_collection.settle()
+        garbage_collection.tune(settings)
         with stop_event() as stop:
             async with (
                 health.served(settings) as readiness,
@@ -152,7 +152,7 @@ def relay() -> None:
     _tell(settings, "relay")
 
     async def work() -> None:
-        garbage_collection.settle()
+        garbage_collection.tune(settings)
         redis = open_redis(settings.redis_url, name="gittix-relay")
         publisher = Relay(settings.noun_database_url("relay"), redis)
         try:

@@ -1,11 +1,16 @@
-"""What a process asks of the garbage collector, once it stands."""
+"""Tunes Python's garbage collector for a process that serves (decision 26)."""
 
 import gc
 
+from backend.kernel.settings import Settings
 
-def settle() -> None:
-    """What stands now stays, and a rush has some 300,000 live objects: the collector walks
-    neither again and again.
-    """
-    gc.freeze()
-    gc.set_threshold(500_000, 20, 50)
+# Python's default is (700, 10, 10). A rush has some 300,000 live objects, and a full collection
+# traverses all of them.
+THRESHOLDS = (500_000, 20, 50)
+
+
+def tune(settings: Settings) -> None:
+    """Exempt the objects that exist now from collections, and collect less often."""
+    if settings.gc_tuning == "on":
+        gc.freeze()
+        gc.set_threshold(*THRESHOLDS)

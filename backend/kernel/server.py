@@ -17,6 +17,7 @@ import uvicorn
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from backend.kernel import syn_filter
 from backend.kernel.shutdown import stop_signals
 
 log = structlog.get_logger()
@@ -25,6 +26,8 @@ log = structlog.get_logger()
 # first.
 KEEP_ALIVE_SECONDS = 75
 BACKLOG = 4096
+# A TCP handshake in progress is complete within this time.
+HANDSHAKE_SECONDS = 0.1
 # A client that connected just before the server stopped listening sends its request within this
 # time.
 ARRIVAL_SECONDS = 0.1
@@ -54,9 +57,16 @@ def server_config(app: ASGIApp, *, stop_seconds: int, **options: Any) -> uvicorn
 
 
 class Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, *, delay_seconds: float = 0.0) -> None:
+    """`delay_seconds` is the time from the signal until the server stops listening; `filter_syn`
+    drops new connection attempts at its end (decision 24).
+    """
+
+    def __init__(
+        self, config: uvicorn.Config, *, delay_seconds: float = 0.0, filter_syn: bool = True
+    ) -> None:
         super().__init__(config)
         self._delay_seconds = delay_seconds
+        self._filter_syn = filter_syn
         self._app = _DrainableApp(cast(ASGIApp, config.app))
         config.app = self._app
 
@@ -78,17 +88,28 @@ class Server(uvicorn.Server):
         log.info("draining", seconds=self._delay_seconds)
         if self._delay_seconds:
             await asyncio.sleep(self._delay_seconds)
+            if self._filter_syn:
+                await self._finish_handshakes()
             await self._close_listeners()
         for server in self.servers:
             server.close()
 
-    async def _close_listeners(self) -> None:
-        """Stop listening, and serve the connections that the kernel completed but the event loop
-        did not accept yet.
+    async def _finish_handshakes(self) -> None:
+        """Drop new connection attempts, and wait for the handshakes in progress.
 
-        Closing a listening socket resets these connections. A duplicate keeps the socket open
-        while the event loop closes its own, then two system calls stand between the last accept
-        and the close (see decision 24).
+        The kernel resets a handshake whose listening socket closes before its last segment arrives.
+        """
+        for listener in (each for server in self.servers for each in server.sockets):
+            # OSError: not on this platform. Then such a handshake is reset.
+            with suppress(OSError), listener.dup() as duplicate:
+                syn_filter.attach(duplicate)
+        await asyncio.sleep(HANDSHAKE_SECONDS)
+
+    async def _close_listeners(self) -> None:
+        """Stop listening, and serve the connections that the event loop has not accepted yet.
+
+        Closing a listening socket resets the connections in its queue. A duplicate keeps the socket
+        open while the event loop closes its own; the queue is accepted, and then it is closed.
         """
         accepted: list[socket.socket] = []
         for server in self.servers:

@@ -92,11 +92,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ops_peers: str = ""
     # How long a server keeps serving after SIGTERM, so that a proxy stops sending requests to it.
     shutdown_delay_seconds: Pause = 0
+    # Drop new connection attempts just before a server stops listening (decision 24).
+    shutdown_syn_filter: Literal["on", "off"] = "on"
     # The time over which a draining gateway closes its connections.
     drain_seconds: Pause = 2
     # The URL of an OpenTelemetry collector (OTLP over HTTP); without it, tracing is off.
     otel_exporter_otlp_endpoint: Annotated[str, msgspec.Meta(pattern="^https?://")] = ""
     otel_service_name: str = ""
+    # Tune the garbage collector for rushes (decision 26).
+    gc_tuning: Literal["on", "off"] = "on"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["console", "json"] = "json"
 

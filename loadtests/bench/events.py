@@ -50,9 +50,9 @@ from (select array_agg(gen_random_uuid()) as shows from generate_series(1, 100))
 
 async def measure() -> None:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))
-    # As the processes do that these parts run in.
-    garbage_collection.settle()
     async with bare_stores() as (settings, owner):
+        # As the relay and the worker do.
+        garbage_collection.tune(settings)
         redis = open_redis(settings.redis_url, name="bench")
         try:
             rounds = [await _round(settings, owner, redis) for _ in range(ROUNDS)]

@@ -61,7 +61,7 @@ async def readyz(_request: Request) -> Response:
 
 
 @asynccontextmanager
-async def running(*, delay_seconds: float) -> AsyncIterator[Running]:
+async def running(*, delay_seconds: float, filter_syn: bool = True) -> AsyncIterator[Running]:
     port = free_port()
     app = Starlette(
         routes=[
@@ -71,7 +71,9 @@ async def running(*, delay_seconds: float) -> AsyncIterator[Running]:
         ]
     )
     app.state.began, app.state.go_on = asyncio.Event(), asyncio.Event()
-    server = Server(http_config(app, HOST, port), delay_seconds=delay_seconds)
+    server = Server(
+        http_config(app, HOST, port), delay_seconds=delay_seconds, filter_syn=filter_syn
+    )
     async with served(server):
         running_server = Running(server, port, app.state)
         async with running_server.client:
@@ -101,13 +103,24 @@ async def test_a_request_in_progress_at_the_end_of_the_delay_is_finished() -> No
         assert (await posting).content == BODY
 
 
-async def test_a_connection_waiting_to_be_accepted_is_served_and_a_later_one_is_refused() -> None:
-    async with running(delay_seconds=0.01) as it:
+@pytest.mark.parametrize("filter_syn", [True, False])
+async def test_a_connection_waiting_to_be_accepted_is_served_and_a_later_one_is_refused(
+    *, filter_syn: bool
+) -> None:
+    async with running(delay_seconds=0.01, filter_syn=filter_syn) as it:
         waiting = [it.connect() for _ in range(20)]
         await it.server.drain()
         assert all([await answered(client) for client in waiting])
         with pytest.raises(ConnectionRefusedError):
             await asyncio.to_thread(socket.create_connection, (HOST, it.port), 5)
+
+
+async def test_the_accept_queue_is_served_when_its_socket_closes() -> None:
+    async with running(delay_seconds=0) as it:
+        waiting = [it.connect() for _ in range(20)]
+        # Up to its first await, the event loop accepts nothing.
+        await it.server._close_listeners()
+        assert all([await answered(client) for client in waiting])
 
 
 async def test_without_draining_a_connection_waiting_to_be_accepted_is_reset() -> None:
@@ -118,16 +131,29 @@ async def test_without_draining_a_connection_waiting_to_be_accepted_is_reset() -
         assert not any([await answered(client) for client in waiting])
 
 
-async def test_a_connection_is_refused_while_the_last_requests_arrive(
+async def test_a_client_that_connects_while_handshakes_finish_is_not_accepted_but_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("backend.kernel.server.ARRIVAL_SECONDS", 0.3)
+    monkeypatch.setattr("backend.kernel.server.HANDSHAKE_SECONDS", 0.3)
     async with running(delay_seconds=0.01) as it:
         draining = asyncio.create_task(it.server.drain())
         await asyncio.sleep(0.15)
         with pytest.raises(ConnectionRefusedError):
             await asyncio.to_thread(socket.create_connection, (HOST, it.port), 5)
         await draining
+
+
+async def test_a_platform_without_the_filter_drains_without_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(_listener: socket.socket) -> None:
+        raise OSError("Protocol not available")
+
+    monkeypatch.setattr("backend.kernel.syn_filter.attach", refuse)
+    async with running(delay_seconds=0.01) as it:
+        waiting = [it.connect() for _ in range(20)]
+        await it.server.drain()
+        assert all([await answered(client) for client in waiting])
 
 
 async def answered(client: socket.socket) -> bool:
