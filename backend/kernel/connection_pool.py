@@ -3,7 +3,7 @@
 On release, the connection passes to the longest-waiting task, and it returns to asyncpg's pool
 only when no task is waiting, or after an unexpected error: asyncpg then ends an open transaction.
 Releasing to asyncpg's pool and acquiring from it again costs a task, three timers and a proxy,
-which every request would pay while requests wait (decision 25). Without hand-off, each release
+which every request would pay while requests wait (decision 26). Without hand-off, each release
 goes through asyncpg's pool.
 """
 

@@ -1,4 +1,4 @@
-"""Tunes Python's garbage collector for a process that serves (decision 26)."""
+"""Tunes Python's garbage collector for a process that serves (decision 27)."""
 
 import gc
 

@@ -1,6 +1,6 @@
 """Idempotency-Key: a request sent twice has one effect, and the repeat gets the first reply.
 
-The contract of each route that accepts a key, whichever store keeps it (decision 23 has the choice of
+The contract of each route that accepts a key, whichever store keeps it (decision 24 has the choice of
 store, tests/idempotency the tests that every store passes):
 
 - A key belongs to one user and one request; the fingerprint identifies the request.

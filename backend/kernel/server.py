@@ -58,7 +58,7 @@ def server_config(app: ASGIApp, *, stop_seconds: int, **options: Any) -> uvicorn
 
 class Server(uvicorn.Server):
     """`delay_seconds` is the time from the signal until the server stops listening; `filter_syn`
-    drops new connection attempts at its end (decision 24).
+    drops new connection attempts at its end (decision 25).
     """
 
     def __init__(

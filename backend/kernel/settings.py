@@ -35,7 +35,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     push_database_url: str = ""
     relay_database_url: str = ""
     database_pool_size: Count = 10
-    # Pass a released connection directly to the next waiting task (decision 25).
+    # Pass a released connection directly to the next waiting task (decision 26).
     database_pool_handoff: Literal["on", "off"] = "on"
     redis_url: str = ""
 
@@ -92,14 +92,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ops_peers: str = ""
     # How long a server keeps serving after SIGTERM, so that a proxy stops sending requests to it.
     shutdown_delay_seconds: Pause = 0
-    # Drop new connection attempts just before a server stops listening (decision 24).
+    # Drop new connection attempts just before a server stops listening (decision 25).
     shutdown_syn_filter: Literal["on", "off"] = "on"
     # The time over which a draining gateway closes its connections.
     drain_seconds: Pause = 2
     # The URL of an OpenTelemetry collector (OTLP over HTTP); without it, tracing is off.
     otel_exporter_otlp_endpoint: Annotated[str, msgspec.Meta(pattern="^https?://")] = ""
     otel_service_name: str = ""
-    # Tune the garbage collector for rushes (decision 26).
+    # Tune the garbage collector for rushes (decision 27).
     gc_tuning: Literal["on", "off"] = "on"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["console", "json"] = "json"

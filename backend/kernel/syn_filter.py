@@ -1,4 +1,4 @@
-"""A packet filter that drops new connection attempts to a listening socket (decision 24).
+"""A packet filter that drops new connection attempts to a listening socket (decision 25).
 
 Linux runs a classic BPF program on each segment that reaches the socket. The program drops those
 with SYN and without ACK, which begin a handshake, so handshakes in progress can finish and no
