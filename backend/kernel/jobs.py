@@ -15,6 +15,7 @@ from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from backend.kernel import correlation
+from backend.kernel.redis import DRIVER
 
 QUEUE = "gittix:jobs"
 COMMAND_SECONDS = 5.0
@@ -29,6 +30,7 @@ def open_jobs(url: str, *, name: str) -> ArqRedis:
         socket_connect_timeout=2.0,
         socket_timeout=COMMAND_SECONDS,
         client_name=name,
+        driver_info=DRIVER,
         # arq's worker loop exits on a connection error, so the client itself retries during a
         # restart of Redis.
         retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=1.0), 10),

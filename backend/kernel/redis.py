@@ -2,12 +2,16 @@
 backoff.
 """
 
+from redis import __version__
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
+from redis.driver_info import DriverInfo
 
 CONNECT_SECONDS = 2.0
 COMMAND_SECONDS = 5.0
+# Without it, each new connection reads the version from the metadata of the installed package.
+DRIVER = DriverInfo(lib_version=__version__)
 
 
 def open_redis(url: str, *, name: str, size: int = 20) -> Redis:
@@ -21,6 +25,7 @@ def open_redis(url: str, *, name: str, size: int = 20) -> Redis:
         **({} if url.startswith("unix") else {"socket_keepalive": True}),
         health_check_interval=15,
         client_name=name,
+        driver_info=DRIVER,
         retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), 2),
     )
     return Redis.from_pool(pool)

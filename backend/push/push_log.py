@@ -22,6 +22,8 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from backend.kernel.redis import DRIVER
+
 STREAM: Final = "gittix:push"
 STATE: Final = "gittix:push:state"
 SEQS_PREFIX: Final = "gittix:push:seqs:"
@@ -260,5 +262,6 @@ def connect(url: str, *, timeout_seconds: float) -> Redis:
         socket_timeout=timeout_seconds,
         socket_connect_timeout=timeout_seconds,
         retry=Retry(NoBackoff(), 0),
+        driver_info=DRIVER,
     )
     return Redis.from_pool(pool)
