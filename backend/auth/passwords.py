@@ -5,6 +5,7 @@ One check costs 19 MiB and about 25 ms of CPU, so the queue of the pool is bound
 """
 
 import asyncio
+import functools
 import secrets
 import unicodedata
 from collections.abc import Callable
@@ -22,6 +23,7 @@ T = TypeVar("T")
 THREADS = 2
 WAITING = 64
 WAIT_SECONDS = 5.0
+HASHER = PasswordHasher(memory_cost=19_456, time_cost=2, parallelism=1)
 
 
 class Passwords:
@@ -32,15 +34,14 @@ class Passwords:
     def __init__(
         self, *, threads: int = THREADS, waiting: int = WAITING, seconds: float = WAIT_SECONDS
     ) -> None:
-        self._hasher = PasswordHasher(memory_cost=19_456, time_cost=2, parallelism=1)
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="argon2")
         self._slots = BoundedSemaphore(threads + waiting)
         self._seconds = seconds
-        self.decoy = self._hasher.hash(secrets.token_urlsafe())
+        self.decoy = _decoy()
 
     async def hash(self, password: str) -> str:
         """Raises Busy when the queue is full or the wait is too long."""
-        return await self._run(lambda: self._hasher.hash(_normal(password)))
+        return await self._run(lambda: HASHER.hash(_normal(password)))
 
     async def verify(self, password_hash: str, password: str) -> bool:
         """Raises Busy when the queue is full or the wait is too long."""
@@ -48,14 +49,14 @@ class Passwords:
 
     def outdated(self, password_hash: str) -> bool:
         """Whether the hash was made with other parameters than the current ones."""
-        return self._hasher.check_needs_rehash(password_hash)
+        return HASHER.check_needs_rehash(password_hash)
 
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _matches(self, password_hash: str, password: str) -> bool:
         try:
-            return self._hasher.verify(password_hash, password)
+            return HASHER.verify(password_hash, password)
         except VerifyMismatchError:
             return False
 
@@ -71,6 +72,12 @@ class Passwords:
                 return await asyncio.wrap_future(future)
         except TimeoutError as fault:
             raise Busy from fault
+
+
+@functools.cache
+def _decoy() -> str:
+    """Made at the first start in a process, never during a sign-in."""
+    return HASHER.hash(secrets.token_urlsafe())
 
 
 def _normal(password: str) -> str:
