@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 
-from backend.embedded.postgres import Postgres, system_user
+from backend.embedded.postgres import OWNER, Postgres, system_user
 from backend.embedded.redis import Redis
 from backend.kernel import database, migrations
 from backend.kernel.database import Connection
@@ -30,6 +30,7 @@ _numbers = itertools.count()
 def running_postgres(folder: Path, **settings: str) -> Iterator[Postgres]:
     """A running cluster with the migrated template database."""
     with running_cluster(folder, **settings) as cluster:
+        asyncio.run(_hash_password_again(cluster))
         asyncio.run(create_migrated(cluster, TEMPLATE))
         yield cluster
 
@@ -102,7 +103,7 @@ async def admin_of(postgres: Postgres) -> AsyncIterator[Connection]:
 
 
 async def clone(admin: Connection, name: str, template: str = TEMPLATE) -> None:
-    # Ten times as quick as the default strategy, which writes each page to the log.
+    # A tenth of the time of the default strategy, which writes each page to the WAL.
     await admin.execute(f"create database {name} template {template} strategy file_copy")
 
 
@@ -111,6 +112,12 @@ async def create_migrated(postgres: Postgres, name: str) -> None:
         await admin.execute(f"create database {name}")
     role_urls = [postgres.url(role=f"gittix_{noun}") for noun in NOUNS]
     await migrations.migrate(postgres.url(database=name), migrations.read(), role_urls=role_urls)
+
+
+async def _hash_password_again(postgres: Postgres) -> None:
+    """Applies the server's `scram_iterations` to the owner's password, which initdb hashed."""
+    async with admin_of(postgres) as admin:
+        await admin.execute(f"alter role {OWNER} password '{PASSWORD}'")
 
 
 def _wait_for(path: Path) -> None:
