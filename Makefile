@@ -5,7 +5,11 @@ PYTHON ?= python3.11
 VENV := .venv
 RUN := $(VENV)/bin
 ARGS ?=
-# Two test processes: one for each core of a small machine; a file stays with one, since it may share what is slow to start.
+# A command here starts up to a hundred interpreters. Without cached bytecode, each of them compiles
+# all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
+# One test process per core of a small machine. A file stays with one process, because its tests may
+# share an instance that is slow to start; long files start first (tests/conftest.py).
 TEST_PROCESSES ?= 2
 
 # The migration runner sets the timeouts; small numbers (a status, an attempt) are small integers.
@@ -35,7 +39,7 @@ up: setup ## Run everything here: the shop, Postgres, Redis, Stripe sandbox, ser
 	@$(RUN)/gittix up $(ARGS)
 
 test: setup chromium ## Run the tests on real Postgres, Redis, pusher-js and Chromium. ARGS="tests/orders -k cancel"
-	@$(RUN)/pytest -n $(TEST_PROCESSES) --dist loadfile $(ARGS)
+	@$(RUN)/pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-deploy: setup chromium nginx ## Run the tests of what is shipped: ingress, images, compose, pods, restarts. ARGS="tests/deploy/test_ingress.py"
 	@$(RUN)/pytest $(or $(ARGS),tests/deploy)
