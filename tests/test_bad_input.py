@@ -10,17 +10,17 @@ import pytest_asyncio
 
 from backend.embedded.postgres import Postgres
 from tests import factories, stores
-from tests.bad_input.anywhere import ANYWHERE
-from tests.bad_input.bad import Bad
+from tests.bad_input.any_route import ANY_ROUTE
+from tests.bad_input.definitions import BadRequest
 from tests.bad_input.fields import FIELDS
 from tests.bad_input.queries import QUERIES
 from tests.replies import code
 from tests.system import Person, System
 
-BAD = FIELDS | ANYWHERE | QUERIES
+BAD = FIELDS | ANY_ROUTE | QUERIES
 
 
-class House(NamedTuple):
+class Market(NamedTuple):
     """A system with a show, a ticket of the caller, and another user's order."""
 
     system: System
@@ -31,9 +31,9 @@ class House(NamedTuple):
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def house(
+async def market(
     postgres: Postgres, redis_socket: str, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[House]:
+) -> AsyncIterator[Market]:
     """One for all requests of this module, since none may change it."""
     async with stores.fresh_system(
         postgres, redis_socket, tmp_path_factory.mktemp("bad-input")
@@ -54,7 +54,7 @@ async def house(
             f"(select count(*) || '/' || coalesce(max(xmin::text::bigint), 0) from {table['name']})"
             for table in tables
         )
-        yield House(
+        yield Market(
             system,
             me,
             owner,
@@ -65,25 +65,25 @@ async def house(
 
 @pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("case", BAD)
-async def test_a_bad_request_is_refused_and_changes_nothing(case: str, house: House) -> None:
+async def test_a_bad_request_is_refused_and_changes_nothing(case: str, market: Market) -> None:
     bad = BAD[case]
-    before = await house.owner.fetchrow(house.tally)
-    reply = await send(house, bad)
+    before = await market.owner.fetchrow(market.tally)
+    reply = await send(market, bad)
     assert code(reply) == bad.refusal, reply.text
     assert reply.headers["x-request-id"]
     assert "Traceback" not in reply.text
-    assert await house.owner.fetchrow(house.tally) == before
+    assert await market.owner.fetchrow(market.tally) == before
 
 
-async def send(house: House, bad: Bad) -> httpx.Response:
+async def send(market: Market, bad: BadRequest) -> httpx.Response:
     content = bad.body if isinstance(bad.body, bytes) else None
     if bad.body is not None and content is None:
         content = json.dumps(bad.body).encode()
-    for name, made in house.ids.items():
+    for name, made in market.ids.items():
         content = content and content.replace(f"{{{name}}}".encode(), made.encode())
-    path = bad.path.format(**house.ids) if "%" not in bad.path else bad.path
+    path = bad.path.format(**market.ids) if "%" not in bad.path else bad.path
     headers = {"Content-Type": "application/json"} | bad.headers
-    client = house.me.http if bad.signed_in else house.system.anonymous()
+    client = market.me.http if bad.signed_in else market.system.anonymous()
     return await client.request(
         bad.method,
         path,

@@ -42,11 +42,11 @@ def example() -> Mapping[str, str]:
     for line in fill(EXAMPLE).splitlines():
         name, equals, value = line.partition("=")
         if equals and not line.startswith("#"):
-            values[name] = told(value, values)
+            values[name] = interpolated(value, values)
     return values
 
 
-def told(text: object, values: Mapping[str, str]) -> str:
+def interpolated(text: object, values: Mapping[str, str]) -> str:
     """A value after compose's interpolation of each `${NAME}`."""
 
     def value(match: re.Match[str]) -> str:
@@ -61,7 +61,7 @@ def told(text: object, values: Mapping[str, str]) -> str:
 
 def environment(name: str) -> dict[str, str]:
     return {
-        key: told(value, example())
+        key: interpolated(value, example())
         for key, value in services()[name].get("environment", {}).items()
     }
 
@@ -106,7 +106,7 @@ def test_a_service_has_limits_a_health_check_and_no_privileges(name: str) -> Non
 @pytest.mark.parametrize("name", services())
 def test_a_port_is_open_to_this_machine_alone(name: str) -> None:
     for port in services()[name].get("ports", []):
-        assert told(port, example()).startswith("127.0.0.1:"), port
+        assert interpolated(port, example()).startswith("127.0.0.1:"), port
 
 
 def test_one_port_is_open_but_for_profiles() -> None:

@@ -187,10 +187,10 @@ async def test_i7_the_state_from_messages_equals_a_fresh_read(shop: Shop) -> Non
             shown: dict[str, Any] = {}
             for seen in watcher.seen:
                 if seen.channel == channel and seen.event.startswith("ticket."):
-                    told = seen.data["ticket"]
+                    ticket = seen.data["ticket"]
                     # A page applies newer versions only.
-                    if told["version"] > shown.get(told["id"], {"version": 0})["version"]:
-                        shown[told["id"]] = told
+                    if ticket["version"] > shown.get(ticket["id"], {"version": 0})["version"]:
+                        shown[ticket["id"]] = ticket
             fresh = (await shop.buyer.get("/api/tickets", show_id=show["id"])).json()["items"]
             names = ("status", "version", "held_until", "price")
             return {

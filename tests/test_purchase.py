@@ -42,31 +42,31 @@ class Theatre:
 
     async def listed(self) -> Json:
         ticket = await factories.ticket(self.shop.seller, self.show["id"])
-        await heard(self.buyer, "ticket.listed", self.channel)
+        await received(self.buyer, "ticket.listed", self.channel)
         return ticket
 
     async def hear_sale(self, ticket: Json) -> None:
         """Checks every message of a paid order, from the hold to the sale."""
         for event in ("ticket.held", "ticket.reserved", "ticket.sold"):
-            seen = await heard(self.buyer, event, self.channel)
+            seen = await received(self.buyer, event, self.channel)
             assert seen.data["ticket"]["id"] == ticket["id"]
         for event in ("sale.held", "sale.sold"):
-            seen = await heard(self.seller, event, f"private-user-{self.shop.seller.id}")
+            seen = await received(self.seller, event, f"private-user-{self.shop.seller.id}")
             assert seen.data["sale"]["ticket"]["id"] == ticket["id"]
         for event in ("order.created", "order.confirmed", "order.completed"):
-            await heard(self.buyer, event, f"private-user-{self.shop.buyer.id}")
+            await received(self.buyer, event, f"private-user-{self.shop.buyer.id}")
         for event in ("payment.started", "payment.authorised", "payment.captured"):
-            await heard(self.buyer, event, f"private-user-{self.shop.buyer.id}")
+            await received(self.buyer, event, f"private-user-{self.shop.buyer.id}")
 
     async def assert_shown_is_fresh(self, watcher: Watcher, ticket: Json) -> None:
         """The last state that the browser received equals the API's."""
-        told = [
+        states = [
             seen.data["ticket"]
             for name in TICKET_EVENTS
             for seen in watcher.events(name, self.channel)
         ]
         shown = max(
-            (state for state in told if state["id"] == ticket["id"]),
+            (state for state in states if state["id"] == ticket["id"]),
             key=lambda state: state["version"],
         )
         fresh = (await self.shop.buyer.get(f"/api/tickets/{ticket['id']}")).json()
@@ -103,7 +103,7 @@ async def watching(system: System, person: Person, *channels: str) -> AsyncItera
         yield watcher
 
 
-async def heard(watcher: Watcher, event: str, channel: str) -> Seen:
+async def received(watcher: Watcher, event: str, channel: str) -> Seen:
     return await watcher.event(event, channel, seconds=10)
 
 
@@ -163,16 +163,16 @@ async def test_all_clients_receive_the_end_of_a_hold(system: System) -> None:
         shop = stage.shop
         ticket = await stage.listed()
         order = await factories.order(shop.buyer, ticket["id"])
-        released = await heard(stage.buyer, "ticket.released", stage.channel)
+        released = await received(stage.buyer, "ticket.released", stage.channel)
         assert (released.data["ticket"]["status"], released.data["ticket"]["held_until"]) == (
             "available",
             None,
         )
-        sale = (await heard(stage.seller, "sale.released", f"private-user-{shop.seller.id}")).data[
-            "sale"
-        ]
+        sale = (
+            await received(stage.seller, "sale.released", f"private-user-{shop.seller.id}")
+        ).data["sale"]
         assert (sale["order_id"], sale["ticket"]["id"]) == (order["id"], ticket["id"])
-        expired = await heard(stage.buyer, "order.expired", f"private-user-{shop.buyer.id}")
+        expired = await received(stage.buyer, "order.expired", f"private-user-{shop.buyer.id}")
         assert expired.data["order"]["status"] == "expired"
         await heard_when(
             stage.buyer, "show.availability", lambda data: data["show"]["available"] == 1
@@ -226,7 +226,7 @@ async def test_a_purchase_survives_a_kill_of_the_worker(system: System) -> None:
             ticket = await stage.listed()
             order = await factories.order(shop.buyer, ticket["id"])
             await factories.payment(shop.buyer, order["id"], "pm_card_authenticationRequired")
-            await heard(stage.buyer, "ticket.extended", stage.channel)
+            await received(stage.buyer, "ticket.extended", stage.channel)
         await shop.stripe.authenticate(order["id"])
         await asyncio.sleep(0.2)
         assert await shop.attempts(order) == ["requires_action"]
@@ -248,7 +248,7 @@ async def test_a_purchase_survives_a_kill_of_the_push_gateway(system: System) ->
         shop = stage.shop
         ticket = await stage.listed()
         order = await factories.order(shop.buyer, ticket["id"])
-        before = (await heard(stage.buyer, "ticket.held", stage.channel)).data
+        before = (await received(stage.buyer, "ticket.held", stage.channel)).data
         await gateway.__aexit__(None, None, None)
         assert (await factories.payment(shop.buyer, order["id"]))["status"] == "captured"
         async with system.part("push"), watching(system, shop.buyer, stage.channel) as again:
@@ -276,19 +276,19 @@ async def test_seller_and_buyer_receive_a_refund_and_all_clients_the_free_ticket
         await shop.pay(order)
         await stage.hear_sale(ticket)
         assert (await shop.refund(order, relist=True)).status_code == 200
-        released = await heard(stage.buyer, "ticket.released", stage.channel)
+        released = await received(stage.buyer, "ticket.released", stage.channel)
         assert (released.data["ticket"]["id"], released.data["ticket"]["status"]) == (
             ticket["id"],
             "available",
         )
-        sale = await heard(stage.seller, "sale.refunded", f"private-user-{shop.seller.id}")
+        sale = await received(stage.seller, "sale.refunded", f"private-user-{shop.seller.id}")
         assert (sale.data["sale"]["order_id"], sale.data["sale"]["amount"]) == (
             order["id"],
             ticket["price"],
         )
-        told = await heard(stage.buyer, "order.refunded", f"private-user-{shop.buyer.id}")
-        assert told.data["order"]["status"] == "refunded"
-        await heard(stage.buyer, "payment.refunded", f"private-user-{shop.buyer.id}")
+        refunded = await received(stage.buyer, "order.refunded", f"private-user-{shop.buyer.id}")
+        assert refunded.data["order"]["status"] == "refunded"
+        await received(stage.buyer, "payment.refunded", f"private-user-{shop.buyer.id}")
         assert stage.seller.events("sale.released") == []
         await heard_when(
             stage.buyer, "show.availability", lambda data: data["show"]["available"] == 1

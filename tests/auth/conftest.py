@@ -155,7 +155,7 @@ async def signed_up(client: httpx.AsyncClient, email: str | None = None) -> UUID
     return UUID(reply.json()["current_user"]["id"])
 
 
-async def who(client: httpx.AsyncClient) -> str | None:
+async def signed_in_user(client: httpx.AsyncClient) -> str | None:
     """The id of the client's signed-in user."""
     reply = await client.get("/api/users/currentuser")
     assert reply.status_code == 200, reply.text

@@ -11,7 +11,15 @@ from structlog.testing import CapturingLogger
 from backend.auth import routes
 from backend.kernel.database import Connection
 from backend.kernel.settings import Settings
-from tests.auth.conftest import PASSWORD, Browse, Serve, new_email, signed_up, visitor, who
+from tests.auth.conftest import (
+    PASSWORD,
+    Browse,
+    Serve,
+    new_email,
+    signed_in_user,
+    signed_up,
+    visitor,
+)
 from tests.replies import code
 
 
@@ -122,7 +130,7 @@ async def test_sign_in_opens_a_session(browse: Browse) -> None:
     reply = await browser.post("/api/users/signin", json={"email": email, "password": PASSWORD})
     assert reply.status_code == 200
     assert reply.json()["current_user"]["id"] == str(user_id)
-    assert await who(browser) == str(user_id)
+    assert await signed_in_user(browser) == str(user_id)
 
 
 async def test_an_unknown_email_and_a_wrong_password_get_the_same_reply_after_equal_work(
@@ -217,7 +225,7 @@ async def test_the_access_token_works_as_bearer(browse: Browse) -> None:
     user_id = await signed_up(browser)
     bearer = browse()
     bearer.headers["Authorization"] = f"Bearer {browser.cookies['gittix_session']}"
-    assert await who(bearer) == str(user_id)
+    assert await signed_in_user(bearer) == str(user_id)
 
 
 async def test_sign_out_clears_the_cookies_and_ends_the_session(browser: httpx.AsyncClient) -> None:
@@ -226,7 +234,7 @@ async def test_sign_out_clears_the_cookies_and_ends_the_session(browser: httpx.A
     reply = await browser.post("/api/users/signout")
     assert (reply.status_code, reply.content) == (204, b"")
     assert not browser.cookies
-    assert await who(browser) is None
+    assert await signed_in_user(browser) is None
     browser.cookies.set("gittix_refresh", refresh_token)
     assert code(await browser.post("/api/users/refresh")) == (401, "session_ended")
 

@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.auth.conftest import ORIGIN, PASSWORD, Browse, new_email, signed_up, who
+from tests.auth.conftest import ORIGIN, PASSWORD, Browse, new_email, signed_in_user, signed_up
 from tests.replies import code
 
 GOOD = {"email": "ada@example.com", "password": PASSWORD}
@@ -137,7 +137,7 @@ async def test_a_foreign_page_cannot_write_with_the_session_cookie(
     user_id = await signed_up(browser)
     reply = await browser.post(f"/api/users/{route}", json=GOOD, headers={"Origin": origin})
     assert code(reply) == (403, "origin_refused")
-    assert await who(browser) == str(user_id)
+    assert await signed_in_user(browser) == str(user_id)
 
 
 async def test_a_page_of_the_own_origin_can_write(browser: httpx.AsyncClient) -> None:

@@ -9,7 +9,7 @@ import httpx
 
 from backend.auth import service
 from backend.kernel.database import Connection
-from tests.auth.conftest import Browse, signed_up, who
+from tests.auth.conftest import Browse, signed_in_user, signed_up
 from tests.replies import code
 
 REFRESH = "gittix_refresh"
@@ -48,13 +48,13 @@ async def test_refresh_returns_new_credentials(browser: httpx.AsyncClient) -> No
     assert reply.status_code == 200
     assert reply.json()["current_user"]["id"] == str(user_id)
     assert browser.cookies[REFRESH] != token
-    assert await who(browser) == str(user_id)
+    assert await signed_in_user(browser) == str(user_id)
 
 
 async def test_refresh_needs_no_access_token(browser: httpx.AsyncClient) -> None:
     user_id = await signed_up(browser)
     assert (await refreshed(browser, browser.cookies[REFRESH])).status_code == 200
-    assert await who(browser) == str(user_id)
+    assert await signed_in_user(browser) == str(user_id)
 
 
 async def test_only_a_digest_is_stored(browser: httpx.AsyncClient, rows: Connection) -> None:

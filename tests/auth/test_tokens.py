@@ -26,7 +26,7 @@ from backend.kernel.principal import (
     load_public_keys,
 )
 from backend.kernel.settings import Settings, SettingsError
-from tests.auth.conftest import Browse, signed_up, who
+from tests.auth.conftest import Browse, signed_in_user, signed_up
 from tests.replies import code
 
 PRIVATE, PUBLIC = tokens.generate_keys()
@@ -158,7 +158,7 @@ async def test_a_forged_token_is_unauthorized_over_http(name: str, browse: Brows
     by_header.headers["Authorization"] = f"Bearer {bad}"
     by_cookie.cookies.set("gittix_session", bad)
     for client in (by_header, by_cookie):
-        assert await who(client) is None
+        assert await signed_in_user(client) is None
         assert code(await client.post("/api/users/signout?everywhere=true")) == (
             401,
             "unauthorized",
@@ -171,7 +171,7 @@ async def test_a_cookie_is_ignored_beside_an_invalid_authorization_header(
 ) -> None:
     await signed_up(browser)
     browser.headers["Authorization"] = authorization
-    assert await who(browser) is None
+    assert await signed_in_user(browser) is None
 
 
 def test_a_private_key_without_its_public_key_is_refused_at_start(settings: Settings) -> None:

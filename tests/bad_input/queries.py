@@ -4,7 +4,7 @@ import base64
 import json
 from typing import Any
 
-from tests.bad_input.bad import HUGE, NOWHERE, NUL, Bad
+from tests.bad_input.definitions import HUGE, NOWHERE, NUL, BadRequest
 
 
 def cursor(*key: Any) -> str:
@@ -104,11 +104,11 @@ _NUL = [
     "/api/sales/summary?timezone=%00",
 ]
 
-QUERIES: dict[str, Bad] = {
+QUERIES: dict[str, BadRequest] = {
     **{
-        f"{path}?{query[:60]}": Bad("GET", f"{path}?{query}")
+        f"{path}?{query[:60]}": BadRequest("GET", f"{path}?{query}")
         for path, many in _PARAMETERS.items()
         for query in many
     },
-    **{path: Bad("GET", path, None, NUL) for path in _NUL},
+    **{path: BadRequest("GET", path, None, NUL) for path in _NUL},
 }

@@ -20,7 +20,7 @@ from tests.system import System, free_port
 
 
 @asynccontextmanager
-async def asking(**checks: Check) -> AsyncIterator[httpx.AsyncClient]:
+async def serving(**checks: Check) -> AsyncIterator[httpx.AsyncClient]:
     port = free_port()
     async with (
         health.served(Settings(ops_port=port)) as readiness,
@@ -40,7 +40,7 @@ async def test_a_process_that_is_not_ready_is_live_and_returns_each_check() -> N
     async def raises() -> None:
         raise ConnectionRefusedError("nobody there")
 
-    async with asking(redis=passes, cellar=fails, database=raises) as client:
+    async with serving(redis=passes, cellar=fails, database=raises) as client:
         assert (await client.get("/healthz")).status_code == 200
         ready = await client.get("/readyz")
     assert ready.status_code == 503
@@ -61,27 +61,27 @@ async def test_a_process_is_not_ready_while_it_starts_or_drains() -> None:
         httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client,
     ):
 
-        async def told() -> tuple[int, dict[str, str]]:
+        async def readiness_reply() -> tuple[int, dict[str, str]]:
             ready = await client.get("/readyz")
             return ready.status_code, ready.json()["checks"]
 
-        assert await told() == (503, {"process": "starting"})
+        assert await readiness_reply() == (503, {"process": "starting"})
         with readiness.checking({"redis": passes}):
-            assert await told() == (200, {"redis": "ok"})
-        assert await told() == (503, {"process": "draining"})
+            assert await readiness_reply() == (200, {"redis": "ok"})
+        assert await readiness_reply() == (503, {"process": "draining"})
         assert (await client.get("/healthz")).status_code == 200
 
 
 async def test_a_check_that_hangs_fails_after_its_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health, "READY_SECONDS", 0.05)
-    async with asking(database=asyncio.Event().wait) as client:  # type: ignore[arg-type]
+    async with serving(database=asyncio.Event().wait) as client:  # type: ignore[arg-type]
         ready = await client.get("/readyz")
     assert (ready.status_code, ready.json()["checks"]["database"][:12]) == (503, "TimeoutError")
 
 
 async def test_metrics_are_exported() -> None:
     heartbeat("seen in metrics")
-    async with asking() as client:
+    async with serving() as client:
         shown = await client.get("/metrics")
     assert shown.headers["content-type"].startswith("text/plain")
     assert 'gittix_task_heartbeat_timestamp_seconds{task="seen in metrics"}' in shown.text
@@ -153,12 +153,12 @@ async def test_a_relay_is_ready_on_standby_and_when_active(system: System) -> No
         async with AsyncExitStack() as stack:
             async with lease(url, LEASE, name="rival"):
                 await stack.enter_async_context(running(("relay", relay.run)))
-                assert await says(relay, "standby") == {
+                assert await checks_when(relay, "standby") == {
                     "database": "ok",
                     "redis": "ok",
                     "relay": "standby",
                 }
-            assert await says(relay, "active") == {
+            assert await checks_when(relay, "active") == {
                 "database": "ok",
                 "redis": "ok",
                 "relay": "active",
@@ -198,12 +198,12 @@ async def test_each_command_is_ready_when_all_its_tasks_are(
         assert await asyncio.wait_for(process.wait(), 15) == 0
 
 
-async def says(relay: Relay, word: str) -> dict[str, str]:
+async def checks_when(relay: Relay, status: str) -> dict[str, str]:
     """Its checks, once the relay's check returns this text."""
-    async with asyncio.timeout(10), asking(**relay.checks()) as client:
+    async with asyncio.timeout(10), serving(**relay.checks()) as client:
         while True:
             checks: dict[str, str] = (await client.get("/readyz")).json()["checks"]
-            if checks["relay"] == word:
+            if checks["relay"] == status:
                 return checks
             await asyncio.sleep(0.02)
 

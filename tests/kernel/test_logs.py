@@ -15,7 +15,7 @@ logs.configure(level="info", style="json", service="gittix-tests")
 log = structlog.get_logger()
 log.debug("too quiet")
 with correlation.bound(UUID(int=7)):
-    log.info("told", pusher_secret="s3cret", url="postgresql://gittix_orders:s3cret@db/gittix")
+    log.info("connected", pusher_secret="s3cret", url="postgresql://gittix_orders:s3cret@db/gittix")
     logging.getLogger("arq").warning("could not reach %s", "redis://:s3cret@cache:6379/0")
 try:
     raise ConnectionError("postgresql://owner:s3cret@db/gittix refused")
@@ -35,7 +35,7 @@ def written() -> list[dict[str, Any]]:
 def test_each_line_has_its_service_and_correlation_id() -> None:
     lines = written()
     assert [line["event"] for line in lines[:2]] == [
-        "told",
+        "connected",
         "could not reach redis://:***@cache:6379/0",
     ]
     assert {line["service"] for line in lines} == {"gittix-tests"}

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tests.bad_input.bad import (
+from tests.bad_input.definitions import (
     BAD_KEY,
     DEEP,
     INVALID,
@@ -16,12 +16,12 @@ from tests.bad_input.bad import (
     NOWHERE,
     UNAUTHORIZED,
     WRITES,
-    Bad,
+    BadRequest,
     Refusal,
 )
 
 
-def malformed() -> dict[str, Bad]:
+def malformed() -> dict[str, BadRequest]:
     """Bodies that no route accepts."""
     bodies: dict[str, tuple[Any, Refusal]] = {
         "is not JSON": (b"price=1", NOT_JSON),
@@ -36,21 +36,21 @@ def malformed() -> dict[str, Bad]:
         "is too large": (b'{"title": "' + b"x" * 300_000 + b'"}', (413, "body_too_large")),
     }
     return {
-        f"{name}: the body {what}": Bad(method, path, body, refusal)
+        f"{name}: the body {what}": BadRequest(method, path, body, refusal)
         for name, (method, path, _) in WRITES.items()
         for what, (body, refusal) in bodies.items()
     }
 
 
-def unknown_fields() -> dict[str, Bad]:
+def unknown_fields() -> dict[str, BadRequest]:
     return {
-        f"{name}: an unknown field": Bad(method, path, body | {"status": "sold"})
+        f"{name}: an unknown field": BadRequest(method, path, body | {"status": "sold"})
         for name, (method, path, body) in WRITES.items()
         if not name.startswith("sign")
     }
 
 
-def no_session() -> dict[str, Bad]:
+def no_session() -> dict[str, BadRequest]:
     wanted = [
         *((method, path) for method, path, _ in WRITES.values() if "/users/" not in path),
         ("DELETE", "/api/tickets/{ticket}"),
@@ -68,14 +68,14 @@ def no_session() -> dict[str, Bad]:
         ("POST", "/api/users/signout?everywhere=true"),
     ]
     return {
-        f"no session: {method} {path}": Bad(method, path, {}, UNAUTHORIZED, signed_in=False)
+        f"no session: {method} {path}": BadRequest(method, path, {}, UNAUTHORIZED, signed_in=False)
         for method, path in wanted
     }
 
 
-def bad_keys() -> dict[str, Bad]:
+def bad_keys() -> dict[str, BadRequest]:
     return {
-        f"{name}: an Idempotency-Key {what}": Bad(
+        f"{name}: an Idempotency-Key {what}": BadRequest(
             method, path, body, BAD_KEY, {"Idempotency-Key": key}
         )
         for name, (method, path, body) in WRITES.items()
@@ -84,7 +84,7 @@ def bad_keys() -> dict[str, Bad]:
     }
 
 
-def bad_ids() -> dict[str, Bad]:
+def bad_ids() -> dict[str, BadRequest]:
     paths = {
         "/api/shows/{}": ("GET", NO_SHOW),
         "/api/tickets/{}": ("GET", NO_TICKET),
@@ -103,7 +103,7 @@ def bad_ids() -> dict[str, Bad]:
     more += [("POST", "/api/shows/{}/tickets", WRITES["tickets"][2], NO_SHOW)]
     every = [(method, path, None, refusal) for path, (method, refusal) in paths.items()] + more
     return {
-        f"{method} {path.format(each)}": Bad(
+        f"{method} {path.format(each)}": BadRequest(
             method, path.format(each), body, NOT_FOUND if "%2f" in each else refusal
         )
         for method, path, body, refusal in every
@@ -111,7 +111,7 @@ def bad_ids() -> dict[str, Bad]:
     }
 
 
-def wrong_methods() -> dict[str, Bad]:
+def wrong_methods() -> dict[str, BadRequest]:
     paths = [
         "/api/shows",
         "/api/shows/{show}",
@@ -129,10 +129,10 @@ def wrong_methods() -> dict[str, Bad]:
         "/api/push/config",
         "/healthz",
     ]
-    return {f"PATCH {path}": Bad("PATCH", path, {}, NO_METHOD) for path in paths}
+    return {f"PATCH {path}": BadRequest("PATCH", path, {}, NO_METHOD) for path in paths}
 
 
-ANYWHERE: dict[str, Bad] = {
+ANY_ROUTE: dict[str, BadRequest] = {
     **malformed(),
     **unknown_fields(),
     **no_session(),

@@ -23,7 +23,7 @@ DEEP = b"[" * 100_000
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 
-class Bad(NamedTuple):
+class BadRequest(NamedTuple):
     """One bad request. `{show}`, `{ticket}`, `{order}` in its path and body are valid ids."""
 
     method: str
@@ -63,6 +63,6 @@ WRITES: dict[str, tuple[str, str, Json]] = {
 }
 
 
-def spoiled(write: str, refusal: Refusal = INVALID, **fields: Any) -> Bad:
+def altered(write: str, refusal: Refusal = INVALID, **fields: Any) -> BadRequest:
     method, path, body = WRITES[write]
-    return Bad(method, path, body | fields, refusal)
+    return BadRequest(method, path, body | fields, refusal)
