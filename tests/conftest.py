@@ -83,8 +83,8 @@ def pools_connect_on_demand() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def folder() -> Iterator[Path]:
-    # Short, for sockets' paths; passable, since Postgres runs as another user when the tests run
-    # as root.
+    # Short, since the path of a Unix socket is limited; mode 755, since Postgres runs as another
+    # user when the tests run as root.
     path = Path(tempfile.mkdtemp(prefix="gittix-", dir=_memory()))
     path.chmod(0o755)
     yield path

@@ -35,8 +35,7 @@ from backend.stripe_sandbox.app import build as build_sandbox
 from workers.main import worker
 
 KEYS = generate_keys()
-# Loading the machine's certificates takes longer than a test's requests, and nothing here speaks
-# TLS.
+# Loading the machine's certificates takes longer than a test's requests, and no test uses TLS.
 PLAIN = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 STRIPE_KEY = "sk_test_gittix"
 WEBHOOK_SECRET = "whsec_gittix"

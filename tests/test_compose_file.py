@@ -214,7 +214,7 @@ def test_images_are_ours_or_named_by_a_version() -> None:
             assert (ROOT / OURS[image]).exists()
         else:
             assert re.fullmatch(r"[a-z/]+:v?[0-9][\w.-]+", image), image
-            # Ours have tini inside, for Kubernetes as well.
+            # The images of GitTix contain tini.
             assert service["init"] is True
 
 

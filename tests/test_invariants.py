@@ -235,7 +235,7 @@ async def test_i9_a_reply_is_sent_after_its_commit(shop: Shop) -> None:
     await shop.system.redis().flushall()
     order = await shop.order()
     assert (await shop.pay(order)).status_code == 201
-    # Another connection sees all of it, without waiting.
+    # Another connection reads all of it without waiting.
     assert await shop.rows.fetchval("select status from orders.orders") == "completed"
     assert await shop.rows.fetchval("select status from tickets.tickets") == "sold"
     assert "order.completed" in await shop.told(order)

@@ -258,7 +258,7 @@ async def test_a_purchase_survives_a_kill_of_the_push_gateway(system: System) ->
                 again, "ticket.listed", lambda data: data["ticket"]["id"] == another["id"]
             )
         assert after["_epoch"] == before["_epoch"]
-        # Extended, reserved and sold, while nobody listened.
+        # Extended, reserved and sold while no client was connected.
         assert after["_seq"] == before["_seq"] + 4
 
 

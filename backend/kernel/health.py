@@ -58,7 +58,7 @@ class Readiness:
 
 
 def routes(peers: PeerProcesses | None = None) -> list[BaseRoute]:
-    """The routes for an application whose lifespan state has `checks`; they include the results
+    """The routes for an application with `checks` in its lifespan state; they include the results
     of its peers.
     """
 

@@ -97,7 +97,7 @@ class Server(uvicorn.Server):
     async def _finish_handshakes(self) -> None:
         """Drop new connection attempts, and wait for the handshakes in progress.
 
-        The kernel resets a handshake whose listening socket closes before its last segment arrives.
+        When a listening socket closes, the kernel resets its unfinished handshakes.
         """
         for listener in (each for server in self.servers for each in server.sockets):
             # OSError: not on this platform. Then such a handshake is reset.

@@ -65,7 +65,8 @@ def closed_sockets() -> list[UUID]:
 def serve(closed_sockets: list[UUID]) -> Serve:
     async def close_sockets(user_id: UUID) -> None:
         closed_sockets.append(user_id)
-        raise ConnectionError("push is away")  # which must not be the caller's trouble
+        # Sign-out must succeed although push is unavailable.
+        raise ConnectionError("push is unavailable")
 
     @contextmanager
     def serving(settings: Settings) -> Iterator[str]:

@@ -19,7 +19,7 @@ def delays(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     sleep = asyncio.sleep
 
     async def recorded(seconds: float) -> None:
-        # Other tests' services have loops of their own in this process.
+        # Services of other tests run tasks in this process.
         task = asyncio.current_task()
         if task is None or task.get_name() != SUPERVISED:
             await sleep(seconds)

@@ -38,7 +38,7 @@ async def test_an_exhausted_pool_is_a_503_until_it_has_room(
     ticket = await factories.ticket(system.person("seller"))
     rival = await system.connect()
     async with rival.transaction():
-        # One request waits for this row, and has the only connection.
+        # A request waits for this row and holds the only connection.
         await rival.execute("select 1 from tickets.tickets for update")
         slow = asyncio.create_task(person.delete(f"/api/tickets/{ticket['id']}"))
         await asyncio.sleep(0.1)
@@ -56,7 +56,7 @@ async def test_a_database_that_closes_connections_is_a_503_until_it_is_back(syst
     owner = await system.connect()
     name = await owner.fetchval("select current_database()")
     ticket = await factories.ticket(system.person("seller"))
-    # Binds everyone but the owner.
+    # The setting applies to every role but the owner.
     await owner.execute(f"alter database {name} connection limit 0")
     await owner.execute(
         "select pg_terminate_backend(pid) from pg_stat_activity"
