@@ -200,10 +200,10 @@ def _push(settings: Settings) -> Starlette:
 def _verifier(settings: Settings) -> TokenVerifier:
     try:
         keys = load_public_keys(settings.jwt_public_keys)
-    except ValueError as fault:
+    except ValueError as error:
         raise SettingsError(
             "JWT_PUBLIC_KEYS are not Ed25519 public keys in PEM: set those of `gittix secrets`"
-        ) from fault
+        ) from error
     return TokenVerifier(keys, issuer=settings.jwt_issuer, audience=settings.jwt_audience)
 
 

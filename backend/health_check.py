@@ -19,8 +19,8 @@ def probe(path: str) -> tuple[bool, str]:
             reply = _get(port, path)
         except ConnectionRefusedError:
             continue
-        except OSError as fault:
-            return False, f"port {port}: {fault}"
+        except OSError as error:
+            return False, f"port {port}: {error}"
         head, _, body = reply.partition("\r\n\r\n")
         return head.partition("\r\n")[0].split()[1:2] == ["200"], body[:1_000]
     return False, f"nothing listens on any of {', '.join(map(str, PORTS))}"

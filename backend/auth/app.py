@@ -66,11 +66,11 @@ def _signer(settings: Settings) -> Signer:
             access_seconds=settings.jwt_access_seconds,
         )
         verifiable = {key_id(key) for key in load_public_keys(settings.jwt_public_keys)}
-    except ValueError as fault:
+    except ValueError as error:
         raise SettingsError(
             "JWT_PRIVATE_KEY and JWT_PUBLIC_KEYS are not Ed25519 keys in PEM: "
             "print a new pair with `gittix secrets`"
-        ) from fault
+        ) from error
     # Without the matching public key, every sign-in succeeds and every next request fails.
     if key_id(signer.public_key) not in verifiable:
         raise SettingsError(
@@ -83,10 +83,10 @@ def _signer(settings: Settings) -> Signer:
 def _proxies(settings: Settings) -> tuple[client_address.Network, ...]:
     try:
         return client_address.networks(settings.trusted_proxies)
-    except ValueError as fault:
+    except ValueError as error:
         raise SettingsError(
             "TRUSTED_PROXIES is malformed: set IP addresses and CIDR blocks, separated by commas"
-        ) from fault
+        ) from error
 
 
 async def _purge(pool: Pool, lifetime: timedelta) -> None:

@@ -56,8 +56,8 @@ def counted(method: Counted[P]) -> Counted[P]:
         try:
             async with asyncio.timeout(REDIS_SECONDS):
                 await method(self, *args, **kwargs)
-        except (RedisError, OSError, TimeoutError) as fault:
-            log.warning("attempts are not limited: Redis is unavailable", error=repr(fault))
+        except (RedisError, OSError, TimeoutError) as error:
+            log.warning("attempts are not limited: Redis is unavailable", error=repr(error))
 
     return if_available
 

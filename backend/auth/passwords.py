@@ -70,8 +70,8 @@ class Passwords:
         try:
             async with asyncio.timeout(self._seconds):
                 return await asyncio.wrap_future(future)
-        except TimeoutError as fault:
-            raise Busy from fault
+        except TimeoutError as error:
+            raise Busy from error
 
 
 @functools.cache

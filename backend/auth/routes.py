@@ -205,8 +205,8 @@ async def _close_sockets(auth: Auth, user_id: UUID) -> None:
     try:
         async with asyncio.timeout(CLOSE_SOCKETS_SECONDS):
             await auth.close_sockets(user_id)
-    except Exception as fault:  # the sessions have ended, and push may fail in any way
-        log.warning("sockets were not closed", user_id=str(user_id), error=repr(fault))
+    except Exception as error:  # the sessions have ended, and push may fail in any way
+        log.warning("sockets were not closed", user_id=str(user_id), error=repr(error))
 
 
 def _signed_in(auth: Auth, issued: Issued, status: int) -> Response:

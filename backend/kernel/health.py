@@ -123,10 +123,10 @@ async def _run(checks: Mapping[str, Check]) -> tuple[bool, dict[str, str]]:
 async def _outcome(check: Check) -> tuple[bool, str]:
     try:
         return True, await asyncio.wait_for(check(), READY_SECONDS) or "ok"
-    except NotReady as fault:
-        return False, str(fault)
-    except Exception as fault:  # readiness reports every error
-        return False, f"{type(fault).__name__}: {fault}"[:200]
+    except NotReady as error:
+        return False, str(error)
+    except Exception as error:  # readiness reports every error
+        return False, f"{type(error).__name__}: {error}"[:200]
 
 
 def _config(readiness: Readiness) -> uvicorn.Config:
@@ -154,11 +154,11 @@ def _listen(settings: Settings) -> socket.socket:
         return socket.create_server(
             (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=16
         )
-    except OSError as fault:
+    except OSError as error:
         raise SettingsError(
-            f"cannot listen at {host}{f':{port}' if port else ''} ({fault.strerror}): "
+            f"cannot listen at {host}{f':{port}' if port else ''} ({error.strerror}): "
             "set OPS_HOST and OPS_PORT to a free address"
-        ) from fault
+        ) from error
 
 
 def _listen_at(path: Path) -> socket.socket:

@@ -135,8 +135,8 @@ class UnexpectedErrors:
 
         try:
             await self.app(scope, receive, answer)
-        except Exception as fault:  # the edge of a request
-            log.exception("unexpected error", error=repr(fault))
+        except Exception as error:  # the edge of a request
+            log.exception("unexpected error", error=repr(error))
             if started:
                 raise
             await Problem("something went wrong on our side").response()(scope, receive, send)

@@ -139,7 +139,7 @@ def load(environ: Mapping[str, str], *, needs: Iterable[str] = ()) -> Settings:
         for name in Settings.__struct_fields__
         if environ.get(name.upper(), "").strip()
     }
-    faults = []
+    errors = []
     values = {}
     for name, text in known.items():
         try:
@@ -147,15 +147,15 @@ def load(environ: Mapping[str, str], *, needs: Iterable[str] = ()) -> Settings:
                 text.strip(), Settings.__annotations__[name], strict=False
             )
         except msgspec.ValidationError:
-            faults.append(f"{name.upper()} must be {_expected(Settings.__annotations__[name])}")
-    settings = Settings(**values) if not faults else Settings()
-    faults += [] if faults else [f"{need} is not set" for need in _missing(settings, needs)]
+            errors.append(f"{name.upper()} must be {_expected(Settings.__annotations__[name])}")
+    settings = Settings(**values) if not errors else Settings()
+    errors += [] if errors else [f"{need} is not set" for need in _missing(settings, needs)]
     if settings.fee_percent.is_nan() or not 0 <= settings.fee_percent <= 50:
-        faults.append("FEE_PERCENT must be between 0 and 50")
+        errors.append("FEE_PERCENT must be between 0 and 50")
     if "_live_" in settings.stripe_api_key and settings.stripe_api_base != STRIPE:
-        faults.append(f"STRIPE_API_BASE must be {STRIPE} with a live STRIPE_API_KEY")
-    if faults:
-        raise SettingsError("set these environment variables: " + "; ".join(faults))
+        errors.append(f"STRIPE_API_BASE must be {STRIPE} with a live STRIPE_API_KEY")
+    if errors:
+        raise SettingsError("set these environment variables: " + "; ".join(errors))
     return settings
 
 

@@ -30,7 +30,7 @@ class TaskStatus(NamedTuple):
 
     at: float
     role: str | None = None
-    fault: str | None = None
+    error: str | None = None
 
 
 # One for the process, as the metrics are.
@@ -49,12 +49,12 @@ async def supervise(
         started = clock()
         try:
             await work()
-        except Exception as fault:  # the edge of a background task: logged, counted, restarted
+        except Exception as error:  # the edge of a background task: logged, counted, restarted
             _statuses[name] = _statuses.get(name, TaskStatus(time.monotonic()))._replace(
-                fault=repr(fault)
+                error=repr(error)
             )
             log.warning(
-                "task failed", task=name, error=repr(fault), exc_info=not isinstance(fault, OSError)
+                "task failed", task=name, error=repr(error), exc_info=not isinstance(error, OSError)
             )
         delay = min_delay if clock() - started > HEALTHY_SECONDS else min(delay * 2, max_delay)
         TASK_RESTARTS.labels(task=name).inc()
@@ -78,8 +78,8 @@ def alive(name: str) -> Check:
         status = _statuses.get(name)
         if status is None:
             raise NotReady("the task has not completed an iteration yet")
-        if status.fault is not None:
-            raise NotReady(f"the task failed and is being restarted: {status.fault}"[:200])
+        if status.error is not None:
+            raise NotReady(f"the task failed and is being restarted: {status.error}"[:200])
         silent = time.monotonic() - status.at
         if silent > SILENT_SECONDS:
             raise NotReady(f"the task sent no heartbeat for {silent:.0f} s")

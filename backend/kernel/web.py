@@ -133,10 +133,10 @@ async def read_json(request: Request, model: type[T]) -> T:
         decoded = msgspec.json.decode(body, type=model)
         if b"\\u0000" in body:
             _refuse_nul(msgspec.json.decode(body))
-    except msgspec.ValidationError as fault:
-        raise _invalid_field(fault) from fault
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as fault:
-        raise BadRequest("the body is not valid JSON", code="not_json") from fault
+    except msgspec.ValidationError as error:
+        raise _invalid_field(error) from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadRequest("the body is not valid JSON", code="not_json") from error
     return decoded
 
 
@@ -150,8 +150,8 @@ def read_fields(fields: Mapping[str, str], model: type[T]) -> T:
     try:
         _refuse_nul(fields)
         return msgspec.convert(fields, model, strict=False)
-    except msgspec.ValidationError as fault:
-        raise _invalid_field(fault) from fault
+    except msgspec.ValidationError as error:
+        raise _invalid_field(error) from error
 
 
 def reply(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
@@ -165,8 +165,8 @@ def path_id(request: Request, missing: type[NotFound]) -> UUID:
     """The `{id}` of the path. Raises `missing` when it is not a UUID."""
     try:
         return UUID(request.path_params["id"])
-    except ValueError as fault:
-        raise missing from fault
+    except ValueError as error:
+        raise missing from error
 
 
 def if_match(request: Request) -> int | None:
@@ -194,8 +194,8 @@ def _refuse_nul(value: Any) -> None:
             _refuse_nul(item)
 
 
-def _invalid_field(fault: msgspec.ValidationError) -> Invalid:
-    message, _, path = str(fault).partition(" - at `")
+def _invalid_field(error: msgspec.ValidationError) -> Invalid:
+    message, _, path = str(error).partition(" - at `")
     field = path.rstrip("`").removeprefix("$").removeprefix(".")
     if not field and "field `" in message:
         field = message.split("field `", 1)[1].split("`", 1)[0]
@@ -207,18 +207,18 @@ async def _problem(_request: Request, problem: Exception) -> Response:
     return problem.response()
 
 
-async def _http_exception(_request: Request, fault: Exception) -> Response:
-    assert isinstance(fault, HTTPException)
-    if fault.status_code == 404:
+async def _http_exception(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    if error.status_code == 404:
         return NotFound().response()
-    if fault.status_code == 413:
+    if error.status_code == 413:
         return TooLarge().response()
     problem = Problem(
-        fault.detail, code="method_not_allowed" if fault.status_code == 405 else "http_error"
+        error.detail, code="method_not_allowed" if error.status_code == 405 else "http_error"
     )
     # The status of a Starlette exception is known only at run time.
-    problem.status = fault.status_code  # type: ignore[misc]
-    problem.headers = dict(fault.headers or {})
+    problem.status = error.status_code  # type: ignore[misc]
+    problem.headers = dict(error.headers or {})
     return problem.response()
 
 
@@ -226,11 +226,11 @@ async def _disconnected(_request: Request, _fault: Exception) -> Response:
     return BadRequest("the request ended before its body did", code="incomplete_body").response()
 
 
-async def _unavailable(_request: Request, fault: Exception) -> Response:
-    log.warning("Postgres or Redis is unavailable", error=repr(fault))
+async def _unavailable(_request: Request, error: Exception) -> Response:
+    log.warning("Postgres or Redis is unavailable", error=repr(error))
     return Unavailable("try again in a moment", headers={"Retry-After": "1"}).response()
 
 
-async def _data_error(_request: Request, fault: Exception) -> Response:
-    log.info("input refused by the database", error=repr(fault))
+async def _data_error(_request: Request, error: Exception) -> Response:
+    log.info("input refused by the database", error=repr(error))
     return Invalid("a value is outside what can be stored").response()
