@@ -155,7 +155,7 @@ def load(environ: Mapping[str, str], *, needs: Iterable[str] = ()) -> Settings:
     if "_live_" in settings.stripe_api_key and settings.stripe_api_base != STRIPE:
         errors.append(f"STRIPE_API_BASE must be {STRIPE} with a live STRIPE_API_KEY")
     if errors:
-        raise SettingsError("set these environment variables: " + "; ".join(errors))
+        raise SettingsError("check the environment variables: " + "; ".join(errors))
     return settings
 
 

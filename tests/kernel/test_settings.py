@@ -65,7 +65,7 @@ def test_the_error_names_a_malformed_variable_and_not_its_value(name: str, value
 def test_the_error_states_the_accepted_values(name: str, value: str, sentence: str) -> None:
     with pytest.raises(SettingsError) as refused:
         load({name: value})
-    assert str(refused.value) == f"set these environment variables: {sentence}"
+    assert str(refused.value) == f"check the environment variables: {sentence}"
 
 
 def test_every_malformed_value_is_named_at_once() -> None:
