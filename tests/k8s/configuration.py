@@ -1,4 +1,4 @@
-"""Rules about what each process is told: all that it needs, nothing that is not for it, no secret in the open."""
+"""Rules about settings: each process has those it needs, no others, and no secret in plain text."""
 
 import re
 from collections.abc import Iterator
@@ -17,10 +17,10 @@ from tests.k8s.rendered import (
 from tests.processes import ALSO_TOLD, SETTINGS, TELEMETRY
 
 OURS = ("gittix", "gittix-frontend")
-# Anything that a person could log in, sign or pay with.
+# Values that permit a login, a signature or a payment.
 SECRET_NAME = re.compile(r"PRIVATE|SECRET|PASSWORD|API_KEY|DATABASE_URL|REDIS_URL|TOKEN")
 SECRET_VALUE = re.compile(r"(sk|rk)_(live|test)_|whsec_|-----BEGIN|://[^/\s]*:[^/\s]*@")
-# Stands in for what a Secret holds, where the overlay does not make it.
+# A sample for the value of a Secret that the overlay does not generate.
 SAMPLE = {
     "STRIPE_API_KEY": "sk_test_sample",
     "STRIPE_WEBHOOK_SECRETS": "whsec_sample",
@@ -28,7 +28,7 @@ SAMPLE = {
 
 
 def needs(container: Document) -> tuple[str, ...]:
-    """What the process of a container of ours asks of its settings, as `load` takes it."""
+    """The needs of a container's process, as `load` takes them."""
     return processes.needs(container.get("args", ()))
 
 
@@ -44,7 +44,7 @@ def variables_are_settings(rendered: Rendered) -> Iterator[str]:
 
 
 def processes_have_what_they_need(rendered: Rendered) -> Iterator[str]:
-    """By the settings' own judgement, values included."""
+    """`load` accepts the settings, names and values."""
     for name, container, environment in _processes(rendered):
         if not _is_ours(container):
             continue
@@ -62,7 +62,7 @@ def secrets_go_where_they_are_needed(rendered: Rendered) -> Iterator[str]:
         if container["name"] == "migrated":
             allowed |= {f"{noun.upper()}_DATABASE_URL" for noun in NOUNS}
         for variable in secret_variables(container).keys() - allowed:
-            yield f"{name}, container {container['name']}: it has no need of {variable}"
+            yield f"{name}, container {container['name']}: it does not need {variable}"
 
 
 def secrets_are_references(rendered: Rendered) -> Iterator[str]:
@@ -74,7 +74,7 @@ def secrets_are_references(rendered: Rendered) -> Iterator[str]:
                 and not value.startswith("$(")
                 and "value" in entry
             ):
-                yield f"{name}: {entry['name']} is written out"
+                yield f"{name}: {entry['name']} is in plain text"
     for config in rendered.of("ConfigMap"):
         for key, value in config["data"].items():
             if SECRET_NAME.search(key) or SECRET_VALUE.search(value):
@@ -88,11 +88,11 @@ def logs_are_json(rendered: Rendered) -> Iterator[str]:
             and container["name"] == "app"
             and environment.get("LOG_FORMAT", "json") != "json"
         ):
-            yield f"{name}: its log is for a person"
+            yield f"{name}: its log is not JSON"
 
 
 def connections(rendered: Rendered) -> int:
-    """How many connections Postgres may be asked for at once: each Deployment at its most, and one pod more in a rollout."""
+    """The maximum of connections to Postgres, with each Deployment at its maximum in a rollout."""
     most = {
         scaler["spec"]["scaleTargetRef"]["name"]: scaler["spec"]["maxReplicas"]
         for scaler in rendered.of("HorizontalPodAutoscaler")
@@ -107,7 +107,7 @@ def connections(rendered: Rendered) -> int:
 
 
 def _processes(rendered: Rendered) -> Iterator[tuple[str, Document, dict[str, str]]]:
-    """Each container, its workload's name, and its environment with a sample where a Secret is."""
+    """Each container, its workload's name, and its environment with samples for Secrets."""
     for workload in rendered.workloads():
         for container in containers(workload):
             samples = {
@@ -132,7 +132,7 @@ def _asked_by_the_ingress() -> set[str]:
 
 
 def _image_environment(container: Document) -> dict[str, str]:
-    """What the image itself says."""
+    """The environment that the image sets."""
     folder = "frontend" if "gittix-frontend" in container["image"] else "backend"
     last = (ROOT / folder / "Dockerfile").read_text().rpartition("\nFROM ")[2]
     return {

@@ -1,4 +1,4 @@
-"""An overlay as kubectl renders it, and the few questions that the rules ask of it."""
+"""An overlay as kubectl renders it, with the queries of the rules."""
 
 import shutil
 from collections.abc import Iterator, Mapping
@@ -28,18 +28,18 @@ class Rendered:
         return found[0] if found else None
 
     def workloads(self) -> list[Document]:
-        """Whatever has pods."""
+        """The documents that create pods."""
         return self.of("Deployment", "StatefulSet", "Job")
 
     def workload(self, name: str) -> Document:
         return next(each for each in self.workloads() if pod_labels(each)[NAME] == name)
 
     def selected(self, selector: Mapping[str, Any]) -> list[Document]:
-        """The workloads whose pods a label selector means."""
+        """The workloads with pods that match a label selector."""
         return [each for each in self.workloads() if matches(selector, pod_labels(each))]
 
     def settings(self, container: Document) -> dict[str, str]:
-        """A container's environment, with the name of its key for what is a Secret's."""
+        """A container's environment; for a value of a Secret, the name of its key."""
         environment: dict[str, str] = {}
         for source in container.get("envFrom", ()):
             config = self.named("ConfigMap", source["configMapRef"]["name"])
@@ -51,7 +51,7 @@ class Rendered:
 
 
 def render(overlay: str, folder: Path) -> Rendered:
-    """Raises ToolError. The copy in `folder` gets the secrets that a developer's has beside the overlay."""
+    """Render an overlay, with sample secrets in its copy in `folder`. Raises ToolError."""
     for part in ("k8s", "ingress"):
         shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("*.env"))
     example = folder / "k8s/overlays/dev/secrets.env.example"
@@ -84,7 +84,7 @@ def containers(workload: Document) -> Iterator[Document]:
 
 
 def secret_variables(container: Document) -> dict[str, str]:
-    """By variable, the key of the Secret that it comes from."""
+    """The key of the Secret for each variable that comes from it."""
     return {
         entry["name"]: entry["valueFrom"]["secretKeyRef"]["key"]
         for entry in container.get("env", ())
@@ -93,7 +93,7 @@ def secret_variables(container: Document) -> dict[str, str]:
 
 
 def matches(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
-    """Whether a label selector, of matchLabels and of In, means these labels; an empty one means all."""
+    """Whether a selector (matchLabels, In) matches these labels; an empty one matches all."""
     wanted = selector.get("matchLabels", {}).items()
     return all(labels.get(label) == value for label, value in wanted) and all(
         expression["operator"] == "In" and labels.get(expression["key"]) in expression["values"]

@@ -1,4 +1,4 @@
-"""Each rule finds what it is there to find: a breach planted in what was rendered."""
+"""Each rule finds its violation when it is planted in the rendered documents."""
 
 import copy
 from collections.abc import Callable, Iterator, Mapping
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.k8s import arrows, configuration, running, wiring
+from tests.k8s import configuration, connections, pod_rules, references
 from tests.k8s.rendered import NAME, Document, Rendered, main_container, pod
 from tests.k8s.test_rules import RULES
 
@@ -20,7 +20,7 @@ def app(rendered: Rendered, name: str) -> Document:
 
 def named(rendered: Rendered, kind: str, name: str) -> Document:
     found = rendered.named(kind, name)
-    assert found is not None, f"{kind} {name} is not there to be broken"
+    assert found is not None, f"{kind} {name} does not exist"
     return found
 
 
@@ -70,7 +70,7 @@ def security(rendered: Rendered, workload: str) -> Document:
 
 
 BREACHES: Mapping[Rule, Mapping[str, Plant]] = {
-    wiring.selectors_match: {
+    references.selectors_match: {
         "a Service of nobody": lambda r: settle(
             named(r, "Service", "auth")["spec"], selector={NAME: "authh"}
         ),
@@ -88,7 +88,7 @@ BREACHES: Mapping[Rule, Mapping[str, Plant]] = {
             policy(r, "auth-to-push"), podSelector={"matchLabels": {NAME: "authh"}}
         ),
     },
-    wiring.service_ports_exist: {
+    references.service_ports_exist: {
         "a port that no pod has": lambda r: settle(
             named(r, "Service", "tickets")["spec"]["ports"][0], targetPort="web"
         ),
@@ -96,15 +96,15 @@ BREACHES: Mapping[Rule, Mapping[str, Plant]] = {
             named(r, "Service", "tickets")["spec"]["ports"][0], port=80
         ),
     },
-    wiring.probes_ask_ports_that_exist: {
+    references.probes_ask_ports_that_exist: {
         "another port": lambda r: settle(app(r, "relay")["livenessProbe"]["httpGet"], port="http"),
     },
-    wiring.ports_are_those_listened_on: {
+    references.ports_are_those_listened_on: {
         "an argument": lambda r: app(r, "orders")["args"].__setitem__(-1, "8001"),
         "OPS_PORT": lambda r: variable(r, "relay", "OPS_PORT", "9101"),
         "the ingress": lambda r: settle(config(r, "LISTEN_PORT"), LISTEN_PORT="80"),
     },
-    wiring.references_resolve: {
+    references.references_resolve: {
         "a service account that is missing": lambda r: without(r, "ServiceAccount", "relay"),
         "another's service account": lambda r: settle(
             pod(r.workload("relay")), serviceAccountName="auth"
@@ -117,19 +117,19 @@ BREACHES: Mapping[Rule, Mapping[str, Plant]] = {
         ),
         "replicas beside a scaler": lambda r: settle(r.workload("auth")["spec"], replicas=2),
     },
-    wiring.config_maps_carry_their_hash: {
+    references.config_maps_carry_their_hash: {
         "a plain name": lambda r: settle(r.of("ConfigMap")[0]["metadata"], name="settings"),
     },
-    wiring.dev_secrets_have_every_key: {
+    references.dev_secrets_have_every_key: {
         "a key that nobody made": lambda r: r.documents.append(
             {"kind": "Secret", "metadata": {"name": "gittix"}, "data": {"REDIS_URL": ""}}
         ),
     },
-    wiring.images_are_pinned: {
+    references.images_are_pinned: {
         "latest": lambda r: settle(app(r, "auth"), image="registry.example.com/gittix:latest"),
         "none": lambda r: settle(app(r, "auth"), image="registry.example.com:5000/gittix"),
     },
-    wiring.the_ingress_finds_its_services: {
+    references.the_ingress_finds_its_services: {
         "a name in another namespace": lambda r: settle(
             config(r, "AUTH_UPSTREAM"), AUTH_UPSTREAM="auth.default.svc.cluster.local:8000"
         ),
@@ -138,13 +138,13 @@ BREACHES: Mapping[Rule, Mapping[str, Plant]] = {
             config(r, "AUTH_UPSTREAM"), AUTH_UPSTREAM="auth.gittix.svc.cluster.local:80"
         ),
     },
-    wiring.each_version_has_a_migration_of_its_own: {
+    references.each_version_has_a_migration_of_its_own: {
         "one name for all": lambda r: settle(r.of("Job")[0]["metadata"], name="migrate"),
         "another version": lambda r: settle(
             app(r, "migrate"), image="registry.example.com/gittix:0.0.9"
         ),
     },
-    running.pods_are_restricted: {
+    pod_rules.pods_are_restricted: {
         "root": lambda r: settle(pod(r.workload("auth"))["securityContext"], runAsNonRoot=False),
         "root by number": lambda r: settle(security(r, "ingress"), runAsUser=0),
         "no seccomp": lambda r: settle(
@@ -167,7 +167,7 @@ BREACHES: Mapping[Rule, Mapping[str, Plant]] = {
             named(r, "ServiceAccount", "auth"), automountServiceAccountToken=True
         ),
     },
-    running.the_namespace_enforces: {
+    pod_rules.the_namespace_enforces: {
         "it only warns": lambda r: r.of("Namespace")[0]["metadata"]["labels"].pop(
             "pod-security.kubernetes.io/enforce"
         ),
@@ -175,14 +175,14 @@ BREACHES: Mapping[Rule, Mapping[str, Plant]] = {
             named(r, "Service", "auth")["metadata"], namespace="default"
         ),
     },
-    running.resources_are_bounded: {
+    pod_rules.resources_are_bounded: {
         "no limit": lambda r: app(r, "relay")["resources"]["limits"].pop("memory"),
         "no request": lambda r: app(r, "relay")["resources"].pop("requests"),
         "a volume without end": lambda r: settle(
             pod(r.workload("relay"))["volumes"][0], emptyDir={}
         ),
     },
-    running.pods_are_probed: {
+    pod_rules.pods_are_probed: {
         "none": lambda r: app(r, "relay").pop("startupProbe"),
         "killed for its store": lambda r: settle(
             app(r, "auth")["livenessProbe"]["httpGet"], path="/readyz"
@@ -191,7 +191,7 @@ BREACHES: Mapping[Rule, Mapping[str, Plant]] = {
             app(r, "auth")["readinessProbe"]["httpGet"], path="/healthz"
         ),
     },
-    running.pods_have_time_to_end: {
+    pod_rules.pods_have_time_to_end: {
         "the gateway's drain": lambda r: settle(config(r, "DRAIN_SECONDS"), DRAIN_SECONDS="40"),
         "a service's delay": lambda r: settle(
             config(r, "DRAIN_SECONDS"), SHUTDOWN_DELAY_SECONDS="50"
@@ -202,7 +202,7 @@ BREACHES: Mapping[Rule, Mapping[str, Plant]] = {
         "a worker's": lambda r: settle(pod(r.workload("relay")), terminationGracePeriodSeconds=10),
         "none": lambda r: pod(r.workload("orders")).pop("terminationGracePeriodSeconds"),
     },
-    running.deployments_stay_up: {
+    pod_rules.deployments_stay_up: {
         "no budget": lambda r: without(r, "PodDisruptionBudget", "relay"),
         "a rollout that takes away first": lambda r: settle(
             r.workload("relay")["spec"]["strategy"]["rollingUpdate"], maxUnavailable=1
@@ -238,7 +238,7 @@ BREACHES: Mapping[Rule, Mapping[str, Plant]] = {
     configuration.logs_are_json: {
         "for a person": lambda r: settle(config(r, "LOG_FORMAT"), LOG_FORMAT="console"),
     },
-    arrows.metrics_are_scraped: {
+    connections.metrics_are_scraped: {
         "nobody looks for it": lambda r: settle(
             config(r, "prometheus.yml"),
             **{
@@ -248,7 +248,7 @@ BREACHES: Mapping[Rule, Mapping[str, Plant]] = {
             },
         ),
     },
-    arrows.nothing_is_open_by_itself: {
+    connections.nothing_is_open_by_itself: {
         "no policy": lambda r: without(r, "NetworkPolicy", "default-deny"),
         "one way only": lambda r: settle(policy(r, "default-deny"), policyTypes=["Ingress"]),
         "not for all": lambda r: settle(
@@ -256,7 +256,7 @@ BREACHES: Mapping[Rule, Mapping[str, Plant]] = {
         ),
         "but all is allowed": lambda r: settle(policy(r, "default-deny"), egress=[{}]),
     },
-    arrows.arrows_are_those_needed: {
+    connections.arrows_are_those_needed: {
         "a store is cut off": lambda r: without(r, "NetworkPolicy", "to-redis"),
         "one more has the money": lambda r: policy(r, "to-stripe")["podSelector"][
             "matchExpressions"
@@ -276,18 +276,18 @@ BREACHES: Mapping[Rule, Mapping[str, Plant]] = {
             },
         ),
     },
-    arrows.targets_let_them_in: {
+    connections.targets_let_them_in: {
         "nobody gets in": lambda r: without(r, "NetworkPolicy", "services-from-ingress"),
         "everybody gets in": lambda r: rule(r, "services-from-ingress", "ingress").pop("from"),
         "one more gets in": lambda r: settle(
             rule(r, "push-from-auth", "ingress"), **{"from": [{"podSelector": {}}]}
         ),
     },
-    arrows.names_can_be_resolved: {
+    connections.names_can_be_resolved: {
         "no names": lambda r: without(r, "NetworkPolicy", "to-dns"),
         "only short ones": lambda r: rule(r, "to-dns", "egress")["ports"].pop(),
     },
-    arrows.the_internet_is_not_the_cluster: {
+    connections.the_internet_is_not_the_cluster: {
         "anywhere": lambda r: rule(r, "to-stripe", "egress").pop("to"),
         "the cloud's credentials": lambda r: rule(r, "to-stripe", "egress")["to"][0]["ipBlock"][
             "except"
@@ -301,11 +301,13 @@ BREACHES: Mapping[Rule, Mapping[str, Plant]] = {
     [(rule, plant) for rule, plants in BREACHES.items() for plant in plants.values()],
     ids=[f"{rule.__name__}: {name}" for rule, plants in BREACHES.items() for name in plants],
 )
-def test_a_breach_is_found(rule: Rule, plant: Plant, overlays: Mapping[str, Rendered]) -> None:
+def test_a_planted_violation_is_found(
+    rule: Rule, plant: Plant, overlays: Mapping[str, Rendered]
+) -> None:
     broken = Rendered(copy.deepcopy(overlays["prod"].documents))
     plant(broken)
     assert list(rule(broken))
 
 
-def test_every_rule_is_tried() -> None:
+def test_every_rule_has_a_planted_violation() -> None:
     assert BREACHES.keys() == set(RULES)

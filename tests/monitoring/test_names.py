@@ -1,4 +1,4 @@
-"""Rules, dashboard and runbook speak of what is there: a metric that was renamed would leave an alert silent for ever."""
+"""Rules, dashboard and runbook use existing metrics: a renamed metric would silence an alert."""
 
 import importlib
 import pkgutil
@@ -16,15 +16,15 @@ from tests.monitoring.rules import DASHBOARD, RULES, alerts, kebab, rules
 
 RUNBOOK = Path(__file__).parents[2] / "docs/operating.md"
 OURS = re.compile(r"\bgittix_[a-z_]+")
-# In text, a metric stands as code; a volume of that name is an argument of a command.
-TOLD = re.compile(r"(?<=[`(])gittix_[a-z_]+")
+# In text a metric is inline code; a volume with the prefix is an argument of a command.
+NAMED = re.compile(r"(?<=[`(])gittix_[a-z_]+")
 RECORDED = re.compile(r"\bgittix:[a-z0-9_:]+")
 SUFFIXES = {"counter": ("_total",), "histogram": ("_bucket", "_count", "_sum")}
 
 
 @pytest.fixture(scope="module")
 def metrics() -> dict[str, frozenset[str]]:
-    """Each metric of ours that some process shows, with the names of its samples."""
+    """The metrics of GitTix, with the names of their samples."""
     for package in (backend, workers):
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             importlib.import_module(module.name)
@@ -43,9 +43,7 @@ def _shown(registry: CollectorRegistry) -> Iterator[tuple[str, frozenset[str]]]:
 
 
 @pytest.mark.parametrize("file", [RULES, DASHBOARD], ids=lambda file: file.name)
-def test_every_sample_that_is_asked_for_is_shown(
-    file: Path, metrics: dict[str, frozenset[str]]
-) -> None:
+def test_every_queried_sample_exists(file: Path, metrics: dict[str, frozenset[str]]) -> None:
     asked = set(OURS.findall(file.read_text()))
     assert len(asked) > 10
     assert asked - frozenset().union(*metrics.values()) == set()
@@ -54,7 +52,7 @@ def test_every_sample_that_is_asked_for_is_shown(
 def test_the_runbook_explains_every_metric_and_no_other(metrics: dict[str, frozenset[str]]) -> None:
     explained = {
         name.removesuffix("_total").removesuffix("_count")
-        for name in TOLD.findall(RUNBOOK.read_text())
+        for name in NAMED.findall(RUNBOOK.read_text())
     }
     assert explained == metrics.keys()
 
@@ -65,19 +63,19 @@ def test_the_dashboard_reads_rules_that_are_recorded() -> None:
     assert named == recorded
 
 
-def test_every_alert_says_how_urgent_it_is_what_it_means_and_where_to_read_on() -> None:
+def test_every_alert_has_a_severity_a_summary_and_a_section_of_the_runbook() -> None:
     headings = {_anchor(line) for line in RUNBOOK.read_text().splitlines() if line.startswith("#")}
     for name, alert in alerts().items():
         assert alert["labels"]["severity"] in {"page", "ticket"}, name
         assert alert["annotations"]["summary"].endswith("."), name
         assert alert["annotations"]["runbook"] == f"docs/operating.md#{kebab(name)}", name
-        assert kebab(name) in headings, f"docs/operating.md says nothing of {name}"
+        assert kebab(name) in headings, f"docs/operating.md has no section for {name}"
 
 
 def test_the_dashboard_loads_nothing_from_elsewhere() -> None:
     page = DASHBOARD.read_text()
     assert not re.search(r"(?:src|href)\s*=(?!\"data:,\")|@import|url\(|https?://", page)
-    # Prometheus reads it as a template.
+    # Prometheus parses the page as a template.
     assert "{{" not in page
 
 

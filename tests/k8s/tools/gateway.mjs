@@ -1,4 +1,5 @@
-// Reads a document as JSON and says what the Gateway API's schema has against it. The argument is where packages are.
+// Reads a document as JSON and prints its errors against the Gateway API's schema. The argument is
+// the folder of the npm packages.
 import { readFileSync } from "node:fs";
 
 const document = JSON.parse(readFileSync(0, "utf8"));

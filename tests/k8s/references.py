@@ -1,4 +1,4 @@
-"""Rules about names that must meet: selectors and pods, ports, references, images."""
+"""Rules about references: selectors and pods, ports, ConfigMaps and Secrets, images."""
 
 import re
 from collections.abc import Iterator
@@ -23,17 +23,17 @@ PINNED = re.compile(r"(:(?!latest$)[\w.-]+|@sha256:[0-9a-f]{64})$")
 def selectors_match(rendered: Rendered) -> Iterator[str]:
     for workload in rendered.of("Deployment", "StatefulSet"):
         if rendered.selected(workload["spec"]["selector"]) != [workload]:
-            yield f"{name_of(workload)}: its selector does not mean its own pods alone"
+            yield f"{name_of(workload)}: its selector does not match only its own pods"
     for kind, selector in (
         ("Service", lambda spec: {"matchLabels": spec["selector"]}),
         ("PodDisruptionBudget", lambda spec: spec["selector"]),
     ):
         for document in rendered.of(kind):
             if len(rendered.selected(selector(document["spec"]))) != 1:
-                yield f"{kind} {name_of(document)}: its selector does not mean the pods of one workload"
+                yield f"{kind} {name_of(document)}: its selector matches not exactly one workload"
     for policy in rendered.of("NetworkPolicy"):
         if not rendered.selected(policy["spec"]["podSelector"]):
-            yield f"NetworkPolicy {name_of(policy)}: its selector means no pod"
+            yield f"NetworkPolicy {name_of(policy)}: its selector matches no pod"
 
 
 def service_ports_exist(rendered: Rendered) -> Iterator[str]:
@@ -47,7 +47,7 @@ def service_ports_exist(rendered: Rendered) -> Iterator[str]:
                 if number is None:
                     yield f"Service {name_of(service)}: its pods have no port {port['targetPort']}"
                 elif service["spec"].get("clusterIP") == "None" and number != port["port"]:
-                    yield f"Service {name_of(service)}: it is headless, so its port must be its pods' {number}"
+                    yield f"Service {name_of(service)}: it is headless and needs its pods' port {number}"
 
 
 def probes_ask_ports_that_exist(rendered: Rendered) -> Iterator[str]:
@@ -59,38 +59,40 @@ def probes_ask_ports_that_exist(rendered: Rendered) -> Iterator[str]:
                 "tcpSocket"
             )
             if asked and asked["port"] not in known:
-                yield f"{name_of(workload)}: its {probe} asks port {asked['port']}, which it has not"
+                yield f"{name_of(workload)}: its {probe} requests a missing port {asked['port']}"
 
 
 def ports_are_those_listened_on(rendered: Rendered) -> Iterator[str]:
-    """What a process is told to listen on, by argument or by environment, is the port that its pod declares."""
+    """A process listens on the port that its pod declares, by argument or by environment."""
     for workload in rendered.of("Deployment", "StatefulSet"):
         container = main_container(workload)
         words = [*container.get("args", ())]
-        told = {
+        configured = {
             words[words.index(flag) + 1] for flag in ("--port", "--metrics-port") if flag in words
         }
         settings = rendered.settings(container)
         if pod_labels(workload).get("app.kubernetes.io/component") == "worker":
-            told.add(settings.get("OPS_PORT", ""))
-        told |= {settings[name] for name in ("LISTEN_PORT", "STATUS_PORT") if name in settings}
+            configured.add(settings.get("OPS_PORT", ""))
+        configured |= {
+            settings[name] for name in ("LISTEN_PORT", "STATUS_PORT") if name in settings
+        }
         declared = {str(port["containerPort"]) for port in container["ports"]}
-        if told and told != declared:
-            yield f"{name_of(workload)}: it listens on {sorted(told)} and declares {sorted(declared)}"
+        if configured and configured != declared:
+            yield f"{name_of(workload)}: listens on {sorted(configured)}, declares {sorted(declared)}"
 
 
 def references_resolve(rendered: Rendered) -> Iterator[str]:
-    """ConfigMaps, service accounts and scaled Deployments exist; each Secret is `gittix`, its keys named as variables are."""
+    """References exist; each Secret is `gittix`, and its keys are names of variables."""
     for workload in rendered.workloads():
         name = name_of(workload)
         if not rendered.named("ServiceAccount", pod(workload)["serviceAccountName"]):
-            yield f"{name}: there is no such service account"
+            yield f"{name}: its service account does not exist"
         if pod(workload)["serviceAccountName"] != pod_labels(workload)[NAME]:
-            yield f"{name}: its service account is another's"
+            yield f"{name}: it uses the service account of another"
         for container in containers(workload):
             for source in container.get("envFrom", ()):
                 if not rendered.named("ConfigMap", source["configMapRef"]["name"]):
-                    yield f"{name}: there is no ConfigMap {source['configMapRef']['name']}"
+                    yield f"{name}: no ConfigMap {source['configMapRef']['name']}"
             for entry in container.get("env", ()):
                 secret = entry.get("valueFrom", {}).get("secretKeyRef", {}).get("name", SECRET)
                 if secret.partition("-")[0] != SECRET:
@@ -99,21 +101,21 @@ def references_resolve(rendered: Rendered) -> Iterator[str]:
             if "configMap" in volume and not rendered.named(
                 "ConfigMap", volume["configMap"]["name"]
             ):
-                yield f"{name}: there is no ConfigMap {volume['configMap']['name']}"
+                yield f"{name}: it refers to a missing ConfigMap {volume['configMap']['name']}"
     for scaler in rendered.of("HorizontalPodAutoscaler"):
         target = rendered.named("Deployment", scaler["spec"]["scaleTargetRef"]["name"])
         if target is None or "replicas" in target["spec"]:
-            yield f"HorizontalPodAutoscaler {name_of(scaler)}: its Deployment is missing or says replicas itself"
+            yield f"HorizontalPodAutoscaler {name_of(scaler)}: no Deployment, or one with replicas"
 
 
 def config_maps_carry_their_hash(rendered: Rendered) -> Iterator[str]:
     for document in rendered.of("ConfigMap", "Secret"):
         if not re.search(r"-[a-z0-9]{10}$", name_of(document)):
-            yield f"{document['kind']} {name_of(document)}: pods do not start again when it changes"
+            yield f"{document['kind']} {name_of(document)}: pods do not restart when it changes"
 
 
 def dev_secrets_have_every_key(rendered: Rendered) -> Iterator[str]:
-    """Where the overlay makes the Secret itself."""
+    """A generated Secret has every key that a container refers to."""
     for secret in rendered.of("Secret"):
         for workload in rendered.workloads():
             for container in containers(workload):
@@ -138,7 +140,7 @@ def the_ingress_finds_its_services(rendered: Rendered) -> Iterator[str]:
         found = UPSTREAM.match(address)
         service = rendered.named("Service", found[1]) if found else None
         if not found or service is None or service["metadata"]["namespace"] != found[2]:
-            yield f"{variable}: {address} is no service's whole name"
+            yield f"{variable}: {address} is not the full name of a service"
         elif int(found[3]) not in [port["port"] for port in service["spec"]["ports"]]:
             yield f"{variable}: {address} is no port of the service"
 

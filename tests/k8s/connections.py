@@ -1,4 +1,4 @@
-"""Rules about who may talk to whom: the policies let through what the configuration asks for, and nothing else."""
+"""Rules about connections: policies permit those that the configuration needs, no others."""
 
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
@@ -6,18 +6,18 @@ from typing import NamedTuple
 import yaml
 
 from tests.k8s.configuration import needs
+from tests.k8s.references import UPSTREAM
 from tests.k8s.rendered import NAME, Document, Rendered, main_container, matches, pod_labels
-from tests.k8s.wiring import UPSTREAM
 
 OUTSIDE = "outside"
 STORES = {"postgres": 5432, "redis": 6379, "stripe-sandbox": 8002}
 STRIPE = 443
-# Never the cloud's own address for credentials, nor a private network.
+# Excluded: the cloud's address for credentials, and private networks.
 PRIVATE = {"10.0.0.0/8", "100.64.0.0/10", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16"}
 
 
 class Arrow(NamedTuple):
-    """From the pods of one workload to a port of another's, or of what is outside."""
+    """A connection from the pods of one workload to a port of another workload, or outside."""
 
     source: str
     target: str
@@ -28,13 +28,13 @@ class Arrow(NamedTuple):
 
 
 def metrics_are_scraped(rendered: Rendered) -> Iterator[str]:
-    """Of whatever runs code of ours all the time, but the sandbox."""
+    """Every long-running process of GitTix, except the sandbox, is scraped by Prometheus."""
     targets = set(scraped(rendered))
     for workload in rendered.of("Deployment"):
         ports = {port["containerPort"] for port in main_container(workload)["ports"]}
         name = pod_labels(workload)[NAME]
         if name != "ingress" and not targets & {(name, port) for port in ports}:
-            yield f"{name}: Prometheus does not look for it"
+            yield f"{name}: Prometheus does not scrape it"
 
 
 def nothing_is_open_by_itself(rendered: Rendered) -> Iterator[str]:
@@ -46,15 +46,15 @@ def nothing_is_open_by_itself(rendered: Rendered) -> Iterator[str]:
     ]
     for workload in rendered.workloads():
         if not any(matches(spec["podSelector"], pod_labels(workload)) for spec in closing):
-            yield f"{pod_labels(workload)[NAME]}: no policy denies what none allows"
+            yield f"{pod_labels(workload)[NAME]}: no policy denies other connections"
 
 
 def arrows_are_those_needed(rendered: Rendered) -> Iterator[str]:
     wanted, allowed = set(_wanted(rendered)), set(_egress(rendered))
     for arrow in sorted(wanted - allowed):
-        yield f"{arrow} is needed and not let out"
+        yield f"{arrow} is needed, but no egress policy permits it"
     for arrow in sorted(allowed - wanted):
-        yield f"{arrow} is let out and not needed"
+        yield f"{arrow} is not needed, but an egress policy permits it"
 
 
 def targets_let_them_in(rendered: Rendered) -> Iterator[str]:
@@ -62,11 +62,11 @@ def targets_let_them_in(rendered: Rendered) -> Iterator[str]:
     for arrow in sorted(
         arrow for arrow in _wanted(rendered) if arrow.target != OUTSIDE and arrow not in let_in
     ):
-        yield f"{arrow} is needed and not let in"
+        yield f"{arrow} is needed, but no ingress policy permits it"
     wanted = {Arrow(OUTSIDE, "ingress", 8080), *_wanted(rendered)}
     for arrow in sorted(let_in - wanted):
         if arrow.target not in STORES:
-            yield f"{arrow} is let in and not needed"
+            yield f"{arrow} is not needed, but an ingress policy permits it"
 
 
 def names_can_be_resolved(rendered: Rendered) -> Iterator[str]:
@@ -80,7 +80,7 @@ def names_can_be_resolved(rendered: Rendered) -> Iterator[str]:
             for port in rule["ports"]
         }
         if ports != {("UDP", 53), ("TCP", 53)}:
-            yield f"{pod_labels(workload)[NAME]}: it can't ask for names"
+            yield f"{pod_labels(workload)[NAME]}: it cannot resolve names"
 
 
 def the_internet_is_not_the_cluster(rendered: Rendered) -> Iterator[str]:
@@ -91,11 +91,11 @@ def the_internet_is_not_the_cluster(rendered: Rendered) -> Iterator[str]:
                 if not peer or (
                     block.get("cidr") == "0.0.0.0/0" and not set(block.get("except", ())) >= PRIVATE
                 ):
-                    yield f"NetworkPolicy {policy['metadata']['name']}: it reaches private networks"
+                    yield f"NetworkPolicy {policy['metadata']['name']}: it permits private networks"
 
 
 def _wanted(rendered: Rendered) -> Iterator[Arrow]:
-    """From what each process is told."""
+    """The connections that follow from the settings of each process."""
     inside = {pod_labels(workload)[NAME] for workload in rendered.workloads()}
 
     def store(source: str, name: str, port: int) -> Arrow:
@@ -122,7 +122,7 @@ def _wanted(rendered: Rendered) -> Iterator[Arrow]:
 
 
 def scraped(rendered: Rendered) -> Iterator[tuple[str, int]]:
-    """Names and ports that Prometheus looks for. It has compose's as well, which are nobody here."""
+    """Names and ports that Prometheus scrapes, with those of compose, which do not exist here."""
     configuration = next(
         config["data"] for config in rendered.of("ConfigMap") if "prometheus.yml" in config["data"]
     )
@@ -158,7 +158,7 @@ def _policies(rendered: Rendered, workload: Document, direction: str) -> Iterato
 
 
 def _peers(rendered: Rendered, peers: list[Mapping[str, Document]]) -> Iterator[str]:
-    """Names of workloads. The cluster's name server is everybody's, and told of elsewhere."""
+    """Names of workloads. The cluster's name server has a rule of its own."""
     for peer in peers:
         if "ipBlock" in peer:
             yield OUTSIDE

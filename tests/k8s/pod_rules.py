@@ -1,9 +1,10 @@
-"""Rules about how pods run: as whom, within which limits, how they are probed, spread, replaced and ended."""
+"""Rules about pods: user, limits, probes, spreading, replacement and shutdown."""
 
 from collections.abc import Iterator
 
 from backend import bootstrap
 from backend.kernel.shutdown import FINISH_SECONDS
+from tests.k8s.references import PROBES
 from tests.k8s.rendered import (
     Document,
     Rendered,
@@ -14,7 +15,6 @@ from tests.k8s.rendered import (
     pod,
     pod_labels,
 )
-from tests.k8s.wiring import PROBES
 
 # https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted
 VOLUMES = {
@@ -36,7 +36,7 @@ def pods_are_restricted(rendered: Rendered) -> Iterator[str]:
         name, spec = name_of(workload), pod(workload)
         context = spec.get("securityContext", {})
         if any(spec.get(host) for host in HOST):
-            yield f"{name}: it shares the node's namespaces"
+            yield f"{name}: it uses the node's namespaces"
         if context.get("seccompProfile", {}).get("type") != "RuntimeDefault":
             yield f"{name}: it has no seccomp profile"
         if spec.get("automountServiceAccountToken") is not False:
@@ -58,9 +58,9 @@ def _unrestricted(name: str, context: Document, container: Document) -> Iterator
     if context.get("runAsNonRoot") is not True or not context.get("runAsUser"):
         yield f"{name}: it may run as root"
     if context.get("allowPrivilegeEscalation") is not False or context.get("privileged"):
-        yield f"{name}: it may become more than it is"
+        yield f"{name}: it may gain privileges"
     if context.get("readOnlyRootFilesystem") is not True:
-        yield f"{name}: its root can be written to"
+        yield f"{name}: its root file system is writable"
     capabilities = context.get("capabilities", {})
     if capabilities.get("drop") != ["ALL"] or capabilities.get("add"):
         yield f"{name}: it has capabilities"
@@ -100,11 +100,11 @@ def pods_are_probed(rendered: Rendered) -> Iterator[str]:
             if probe not in container:
                 yield f"{name_of(workload)}: no {probe}"
         if container.get("livenessProbe", {}).get("httpGet", {}).get("path") == "/readyz":
-            yield f"{name_of(workload)}: a store that is down would have it killed"
+            yield f"{name_of(workload)}: its liveness probe depends on a store"
         if "component" in "".join(pod_labels(workload)):
             asked = [container.get(probe, {}).get("httpGet", {}).get("path") for probe in PROBES]
             if asked != ["/healthz", "/readyz", "/healthz"]:
-                yield f"{name_of(workload)}: its probes ask {asked}"
+                yield f"{name_of(workload)}: its probes request {asked}"
 
 
 def pods_have_time_to_end(rendered: Rendered) -> Iterator[str]:
@@ -116,11 +116,11 @@ def pods_have_time_to_end(rendered: Rendered) -> Iterator[str]:
         )
         needed = before + _own_seconds(container, settings)
         if spec.get("terminationGracePeriodSeconds", 0) <= needed:
-            yield f"{name_of(workload)}: it needs more than {needed:.0f} s to end"
+            yield f"{name_of(workload)}: its grace period must exceed {needed:.0f} s"
 
 
 def _own_seconds(container: Document, settings: dict[str, str]) -> float:
-    """How long a process takes to end after its signal, at most."""
+    """The longest time that a process takes to end after its signal, in seconds."""
     match container.get("args"):
         case ["serve", service, *_]:
             drain = float(settings["DRAIN_SECONDS"]) if service == "push" else 0
@@ -133,11 +133,11 @@ def _own_seconds(container: Document, settings: dict[str, str]) -> float:
 
 
 def deployments_stay_up(rendered: Rendered) -> Iterator[str]:
-    """Through a rollout, a drained node and a lost zone."""
+    """Workloads stay available through a rollout, a drained node and a lost zone."""
     for deployment in rendered.of("Deployment"):
         name, spec = name_of(deployment), deployment["spec"]
         if spec.get("strategy", {}).get("rollingUpdate", {}).get("maxUnavailable") != 0:
-            yield f"{name}: a rollout takes pods away before new ones are ready"
+            yield f"{name}: a rollout removes pods before new ones are ready"
         if not spec.get("revisionHistoryLimit"):
             yield f"{name}: no revisionHistoryLimit"
         if not any(
@@ -150,10 +150,10 @@ def deployments_stay_up(rendered: Rendered) -> Iterator[str]:
             "topology.kubernetes.io/zone",
             "kubernetes.io/hostname",
         }:
-            yield f"{name}: its pods may all be in one place"
+            yield f"{name}: its pods may all be on one node"
         for constraint in spread:
             if not matches(constraint["labelSelector"], pod_labels(deployment)):
-                yield f"{name}: its pods are spread by others' places"
+                yield f"{name}: its pods are spread by the labels of others"
 
 
 RULES = (
