@@ -1,4 +1,4 @@
-"""compose.yaml as a person runs it: an .env of its own, a free port, a project that nobody else uses.
+"""compose.yaml as an operator runs it: its own .env, a free port, a project name of its own.
 
 with installed(folder) as compose:
     compose.up()
@@ -28,12 +28,12 @@ WITHOUT_DOCKER = (
     "the tests of compose.yaml need Docker: install docker and its compose plugin, start the daemon, "
     "and see that `docker info` and `docker compose version` (or `docker-compose version`) answer"
 )
-# The classic builder would build stages that nobody asked for.
+# The classic builder would build unused stages.
 BUILDKIT = {"DOCKER_BUILDKIT": "1", "COMPOSE_DOCKER_CLI_BUILD": "1"}
 
 
 class NoDocker(Exception):
-    """The message is a sentence that says what to do."""
+    """The message has the remedy."""
 
 
 class Compose:
@@ -48,11 +48,11 @@ class Compose:
         self._command += [word for profile in profiles for word in ("--profile", profile)]
 
     def build(self, *services: str) -> None:
-        """The images of these; without any, both that all others share."""
+        """Build the images of these services; without any, the two that all others share."""
         self("build", *(services or ("migrate", "frontend")), seconds=BUILD_SECONDS)
 
     def up(self) -> float:
-        """Start everything and wait until the ingress may be asked. Returns how many seconds that took."""
+        """Start everything and wait until the ingress is ready. Returns the seconds."""
         began = time.monotonic()
         self("up", "--detach", "--no-build")
         self.healthy("ingress")
@@ -62,16 +62,16 @@ class Compose:
         self("down", *options)
 
     def services(self) -> list[str]:
-        """Those that run."""
+        """The running services."""
         mine = f"label=com.docker.compose.project={self.project}"
         return docker(
             "ps", "--filter", mine, "--format", '{{.Label "com.docker.compose.service"}}'
         ).split()
 
     def kill(self, service: str) -> None:
-        """kill -9 of all that runs in the container but its init, which then has nothing left to wait for.
+        """Send SIGKILL to every process of the container except its init, which then exits.
 
-        Not `docker kill`: Docker takes that for a person's wish, and leaves the container where it is.
+        `docker kill` counts as an operator's stop, after which Docker restarts nothing.
         """
         before = self.state(service)
         docker("exec", self.container(service), "sh", "-c", "kill -9 -1", check=False)
@@ -88,7 +88,7 @@ class Compose:
             time.sleep(0.2)
 
     def check(self) -> dict[str, Any]:
-        """What `gittix check` says of it."""
+        """The output of `gittix check`."""
         told = self("run", "--rm", "--no-deps", "-T", "check", "check", "--json", check=False)
         line = next(line for line in told.splitlines() if line.startswith("{"))
         found: dict[str, Any] = json.loads(line)
@@ -105,13 +105,13 @@ class Compose:
         return self("logs", "--tail=30", service)
 
     def __call__(self, *arguments: str, seconds: float = CALL_SECONDS, check: bool = True) -> str:
-        """Run a command of compose's. Returns what it printed."""
+        """Run a command of compose. Returns its output."""
         return _run([*self._command, *arguments], seconds=seconds, check=check)
 
 
 @contextmanager
 def installed(folder: Path, *, profiles: Sequence[str] = (), **settings: str) -> Iterator[Compose]:
-    """An installation with secrets of its own, gone with all its data when the block ends. Raises NoDocker."""
+    """An installation with its own secrets, removed after the block. Raises NoDocker."""
     port = free_port()
     env_file = folder / "compose.env"
     env_file.touch(0o600)
@@ -127,7 +127,7 @@ def installed(folder: Path, *, profiles: Sequence[str] = (), **settings: str) ->
 
 
 def compose_command() -> list[str]:
-    """The compose of this machine: today's plugin, or the program that it followed. Raises NoDocker."""
+    """The compose of this machine: the plug-in or the older program. Raises NoDocker."""
     if _works("docker", "info"):
         for command in (["docker", "compose"], ["docker-compose"]):
             if _works(*command, "version"):

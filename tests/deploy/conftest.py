@@ -1,4 +1,4 @@
-"""One GitTix behind an ingress a module; each test has its own show and its own people."""
+"""One GitTix behind an ingress for each module; each test has its own show and users."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path

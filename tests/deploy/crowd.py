@@ -1,6 +1,6 @@
-"""People who browse, sign up, list, hold, pay, cancel and walk away, and what each of their requests came to.
+"""Simulated users browse, sign up, list, hold, pay and cancel; the outcome of each request is kept.
 
-Nothing is asked twice: what fails, fails.
+No request is repeated, so each failure is visible.
 """
 
 import asyncio
@@ -18,11 +18,11 @@ from tests import factories
 from tests.factories import Json
 from tests.system import Person, System
 
-# Two may want the same ticket, a hold may have run out, and a card may be declined.
+# Expected refusals: a ticket of another buyer, an ended hold, a declined card.
 ANSWERS = frozenset({200, 201, 204, 402, 409})
 THINK_SECONDS = 0.03
 STOCK = 40
-# What lets few people play many, for minutes.
+# Settings with which few simulated users make the load of many, for minutes.
 ENVIRONMENT = {
     "HOLD_SECONDS": "3",
     "MAX_OPEN_ORDERS": "100",
@@ -32,7 +32,7 @@ ENVIRONMENT = {
 
 
 class Failure(NamedTuple):
-    """`status` is None when no answer came."""
+    """`status` is None when no reply came."""
 
     method: str
     path: str
@@ -49,15 +49,15 @@ class Crowd:
         self._stopping = False
 
     def made(self, route: str) -> int:
-        """How many POSTs to this route were answered 201."""
+        """The number of POSTs to this route that got a 201."""
         return self.answers["POST", route, 201]
 
     def stop(self) -> None:
-        """Everyone ends what they are at."""
+        """Let every user complete the current step, then stop."""
         self._stopping = True
 
     async def play(self, seller: Person, *, buyers: int) -> None:
-        """Until it is stopped."""
+        """Run until `stop` is called."""
         async with asyncio.TaskGroup() as people:
             people.create_task(self._again(lambda: self._sell(seller)))
             people.create_task(self._again(self._join))
@@ -71,7 +71,7 @@ class Crowd:
             await asyncio.sleep(random.uniform(0, 2 * THINK_SECONDS))
 
     async def _sell(self, seller: Person) -> None:
-        """Keep some tickets on sale, so that a sold-out show ends nothing."""
+        """Keep some tickets on sale, so that the show never sells out."""
         show = await self._ask(seller, "GET", "/api/shows/{id}", id=self._show_id)
         if show is not None and show["available"] < STOCK:
             spec = {"price": 4500, "currency": "EUR"}
@@ -84,7 +84,7 @@ class Crowd:
             )
 
     async def _join(self) -> None:
-        """Someone new opens the shop, and signs up."""
+        """A new user opens the shop and signs up."""
         visitor = self._system.person("visitor")
         await self._ask(visitor, "GET", "/shop.json")
         body = {"email": f"{uuid4().hex}@example.com", "password": "correct horse battery"}
@@ -116,7 +116,7 @@ class Crowd:
     async def _ask(
         self, by: Person, method: str, route: str, body: Json | None = None, **ids: str
     ) -> Any:
-        """The reply's body; None when it was refused or failed."""
+        """Return the reply's body, or None when the request was refused or failed."""
         path = route.format(**ids)
         headers = {"Idempotency-Key": str(uuid4())} if method != "GET" else {}
         try:
@@ -133,7 +133,7 @@ class Crowd:
 
 @asynccontextmanager
 async def playing(system: System, *, buyers: int) -> AsyncIterator[Crowd]:
-    """A crowd at one show, while the block runs; what it is at is done when the block ends."""
+    """Simulated users of one show while the block runs; at its end they complete a step."""
     seller = system.person("crowd-seller")
     crowd = Crowd(system, (await factories.show(seller))["id"])
     task = asyncio.create_task(crowd.play(seller, buyers=buyers))

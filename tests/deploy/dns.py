@@ -1,4 +1,4 @@
-"""A name server that knows one address, which a test may change."""
+"""A name server with one address, which a test may change."""
 
 import asyncio
 import struct
@@ -13,7 +13,7 @@ TTL_SECONDS = 600
 
 
 class Names(asyncio.DatagramProtocol):
-    """Every name is this address, and for a long time: as Docker's server tells it."""
+    """Resolves every name to this address with a long TTL, like Docker's name server."""
 
     def __init__(self, address: str) -> None:
         self.address = address
@@ -29,7 +29,7 @@ class Names(asyncio.DatagramProtocol):
         (kind,) = struct.unpack("!H", data[end - 4 : end - 2])
         known = kind == A
         header = data[:2] + struct.pack("!5H", ANSWERED, 1, int(known), 0, 0)
-        # The name is the question's own.
+        # The name is a pointer to that of the question.
         record = (
             struct.pack("!HHHIH", 0xC00C, A, IN, TTL_SECONDS, 4) + IPv4Address(self.address).packed
         )

@@ -1,4 +1,4 @@
-"""An upstream that keeps what reached it, to the byte, and answers as a test says."""
+"""An upstream that records each request byte for byte and sends the reply that a test sets."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -13,8 +13,8 @@ from tests.deploy.nginx import SERVICES, Nginx, ingress
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
 UPGRADED = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
-# Told a request and nothing more.
-HANGS_UP = b""
+# The upstream reads the request and closes the connection without a reply.
+NO_REPLY = b""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Seen:
         return [value for key, value in self.headers if key == name]
 
     def client(self, trusted: str = "127.0.0.1") -> str:
-        """The address that a service takes it to come from."""
+        """The client's address as a service determines it."""
         raw = [(name.encode(), value.encode()) for name, value in self.headers]
         return client_ip(
             Request({"type": "http", "headers": raw, "client": ("127.0.0.1", 1)}), networks(trusted)
@@ -46,7 +46,7 @@ class Echo:
         try:
             while True:
                 self.seen.append(await _request(reader))
-                if self.answer == HANGS_UP:
+                if self.answer == NO_REPLY:
                     return
                 writer.write(self.answer)
                 await writer.drain()
@@ -69,7 +69,7 @@ async def echoing(host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[Echo]
 
 @asynccontextmanager
 async def fronted(folder: Path, **settings: str) -> AsyncIterator[tuple[Nginx, Mapping[str, Echo]]]:
-    """An ingress before an echo for each service."""
+    """An ingress in front of an echo for each service."""
     async with AsyncExitStack() as stack:
         echoes = {
             name: await stack.enter_async_context(echoing()) for name in (*SERVICES, "sandbox")

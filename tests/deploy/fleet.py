@@ -1,4 +1,4 @@
-"""GitTix as it is deployed: each service in processes of its own, two of each, and nginx in front of them.
+"""GitTix as it is deployed: two processes of each service, with nginx in front of them.
 
 async with running(system) as fleet:
     await fleet.system.person("ana").get("/api/shows")     # through nginx
@@ -25,7 +25,7 @@ WITHOUT_HTTP = ("relay", "worker")
 
 
 class Process:
-    """One `gittix …` process, and its log. `port` is None for one that serves nothing."""
+    """One `gittix …` process with its log. `port` is None for a process without a server."""
 
     def __init__(
         self,
@@ -69,14 +69,14 @@ class Process:
                 await asyncio.sleep(0.05)
 
     async def end(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """Ask it to end, or kill it. Returns its status."""
+        """Send SIGTERM, or SIGKILL. Returns the exit status."""
         assert self._process is not None
         with suppress(ProcessLookupError):
             self._process.send_signal(number)
         return await asyncio.wait_for(self._process.wait(), STOP_SECONDS)
 
     def client(self) -> httpx.AsyncClient:
-        """Straight to this process, past the ingress."""
+        """A client of this process that bypasses the ingress."""
         return httpx.AsyncClient(base_url=f"http://{self.address}", timeout=10, verify=PLAIN)
 
     async def _is_ready(self, client: httpx.AsyncClient) -> bool:
@@ -86,7 +86,7 @@ class Process:
 
 
 class Fleet:
-    """`system.url` and its push port are the ingress's, so that whoever uses the system goes through it."""
+    """`system.url` and its push port are the ingress's, so that all clients go through it."""
 
     def __init__(
         self, system: System, services: Mapping[str, list[Process]], workers: Mapping[str, Process]
@@ -104,7 +104,7 @@ class Fleet:
 
     @property
     def upstreams(self) -> dict[str, str]:
-        """Each service's addresses, as the ingress takes them."""
+        """The addresses of each service, in the ingress's format."""
         named = {
             name: " ".join(process.address for process in found)
             for name, found in self.services.items()
@@ -116,7 +116,7 @@ class Fleet:
         await asyncio.gather(*(process.until_ready() for process in self.processes))
 
     async def restart(self, process: Process, number: signal.Signals = signal.SIGTERM) -> int:
-        """End it and start it again, until it is ready. Returns the status that it ended with."""
+        """Restart it and wait until it is ready. Returns its exit status."""
         status = await process.end(number)
         await process.start()
         await process.until_ready()
@@ -134,7 +134,7 @@ async def running(
     environment: Mapping[str, str] | None = None,
     **settings: str,
 ) -> AsyncIterator[tuple[Fleet, Nginx]]:
-    """All services, relay, worker and Stripe sandbox of a fresh system; `settings` are the ingress's."""
+    """All processes of a fresh system; `settings` are the ingress's."""
     pages = await asyncio.to_thread(frontend.build, frontend.cache_folder(system.folder))
     port = system.ports["push"] = system.ports["api"]
     system.configure(
@@ -165,7 +165,7 @@ def assembled(system: System, replicas: int) -> Fleet:
         for number in range(1, replicas + 1):
             own = common
             if name == "auth":
-                # It ends sockets by the gateway's own HTTP API, which the ingress does not let out.
+                # It ends sockets by the gateway's HTTP API, which the ingress does not route.
                 own = common | {"PUSHER_PORT": str(services["push"][0].port)}
             served = "shop" if name == "frontend" else name
             log = system.folder / f"{name}-{number}.log"

@@ -1,4 +1,4 @@
-"""A seller and a buyer at an ingress, doing the main job."""
+"""A seller and a buyer; they complete a sale through an ingress."""
 
 import asyncio
 from typing import Any
@@ -11,12 +11,12 @@ from tests.embedded.running import sign_up
 from tests.factories import SHOW
 from tests.push.watcher import Endpoint, Watcher
 
-# Of a call that meets a service which has just been killed.
+# Statuses of a call to a service that was just killed.
 TRIED_SECONDS = 45.0
 
 
 class Market:
-    """A seller with a show, and a buyer, by the ingress's port."""
+    """A seller with a show and a buyer, connected through the ingress."""
 
     def __init__(self, seller: httpx.AsyncClient, buyer: httpx.AsyncClient) -> None:
         self.seller = seller
@@ -43,7 +43,7 @@ class Market:
         return order_id
 
     async def pay(self, order_id: str) -> None:
-        """As a page does: again with the same key while the system is away, and until the order is completed."""
+        """Pay as a page does: repeat under the same key until the order is completed."""
         key = str(uuid4())
         body = {"order_id": order_id, "payment_method": "pm_card_visa"}
         async with asyncio.timeout(TRIED_SECONDS):
@@ -54,7 +54,7 @@ class Market:
                 await asyncio.sleep(0.3)
 
     def watcher(self, port: int, *, host: str = "127.0.0.1") -> Watcher:
-        """The buyer's browser, which listens to the show and to what is for this buyer alone."""
+        """The buyer's browser, subscribed to the show and to the buyer's private channel."""
         return Watcher(
             host=host,
             port=port,
@@ -85,7 +85,7 @@ async def _created(asking: Any) -> dict[str, Any]:
 async def _answer(
     person: httpx.AsyncClient, method: str, path: str, **more: Any
 ) -> httpx.Response | None:
-    """An answer, or None while there is nobody to give one."""
+    """A reply, or None while no server accepts the connection."""
     try:
         return await person.request(method, path, **more)
     except httpx.HTTPError:

@@ -1,4 +1,4 @@
-"""The ingress as a process: `ingress/start` as in its container, without privileges, on ports of its own.
+"""The ingress as a process: `ingress/start` as in its container, unprivileged, on free ports.
 
 `python -m tests.deploy.nginx` installs Debian's nginx where there is none.
 """
@@ -29,7 +29,7 @@ INSTALL_SECONDS = 300
 
 
 class NoNginx(Exception):
-    """Neither is one here nor could it be had; the message is a sentence that says what to do."""
+    """nginx is not installed and cannot be installed; the message has the remedy."""
 
 
 class Nginx:
@@ -56,16 +56,16 @@ class Nginx:
             await asyncio.to_thread(self._process.wait, seconds)
 
     async def reload(self) -> None:
-        """Until new workers have taken over; old ones keep their sockets for a while."""
+        """Wait until new workers have taken over; old ones keep their sockets for a while."""
         assert self._process is not None
         before = self.workers()
         self._process.send_signal(signal.SIGHUP)
         async with asyncio.timeout(START_SECONDS):
-            while not self.workers() - before:  # noqa: ASYNC110 - /proc tells nobody
+            while not self.workers() - before:  # noqa: ASYNC110 - /proc has no events
                 await asyncio.sleep(0.02)
 
     def workers(self) -> set[int]:
-        """The pids of all workers, those that are leaving too."""
+        """The process ids of all workers, with those that are shutting down."""
         assert self._process is not None
         pid = self._process.pid
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
@@ -84,7 +84,7 @@ class Nginx:
         return (self.folder / "stderr").read_text()
 
     def _launch(self) -> subprocess.Popen[bytes]:
-        """Not by asyncio: uvloop starts no process as somebody else."""
+        """Start without asyncio: uvloop cannot start a process as another user."""
         with (
             _owned_by_nobody(self.folder / "stdout") as out,
             _owned_by_nobody(self.folder / "stderr") as errors,
@@ -102,7 +102,7 @@ class Nginx:
 
 
 def environment(folder: Path, upstreams: Mapping[str, str], **settings: str) -> dict[str, str]:
-    """What `ingress/start` takes: each service's addresses, ports of its own, and `settings`."""
+    """The environment of `ingress/start`: addresses of the services, free ports, and `settings`."""
     return {
         "PATH": os.environ["PATH"],
         "RUN_FOLDER": str(folder),
@@ -114,7 +114,7 @@ def environment(folder: Path, upstreams: Mapping[str, str], **settings: str) -> 
 
 
 def prepared(folder: Path) -> Path:
-    """A place in this folder with what the ingress is started by, and its own to write to."""
+    """A folder with the ingress's files, and a writable one beside them."""
     place = Path(tempfile.mkdtemp(prefix="ingress-", dir=folder))
     shutil.copytree(SOURCES, place, dirs_exist_ok=True)
     if (user := _user()) is not None:
@@ -138,7 +138,7 @@ async def ingress(
 
 
 def executable() -> str:
-    """Raises NoNginx: without one the ingress is untested, which is no reason to pass."""
+    """Raises NoNginx: a test that cannot run must not pass."""
     found = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
     if found is None or shutil.which("envsubst") is None:
         raise NoNginx(
@@ -148,7 +148,7 @@ def executable() -> str:
 
 
 def install() -> None:
-    """Debian's packages. Raises NoNginx."""
+    """Install Debian's packages. Raises NoNginx."""
     commands = (
         ("apt-get", "update", "-qq"),
         (
@@ -176,7 +176,7 @@ def _user() -> str | None:
 
 @contextmanager
 def _owned_by_nobody(path: Path) -> Iterator[int]:
-    """Open for the ingress, which opens its standard output a second time by name."""
+    """A log file that the ingress's user may open, since nginx opens it again by name."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     try:
         if (user := _user()) is not None:

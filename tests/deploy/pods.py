@@ -1,6 +1,7 @@
-"""Rendered pods, run by Docker as a kubelet would: users, read-only roots, limits, environment, init containers, probes.
+"""Runs rendered pods by Docker like a kubelet: users, limits, environment, init containers, probes.
 
-What takes a cluster is not here: scheduling, rollouts, policies, admission. A Service's name is an alias of its pods, so
+Scheduling, rollouts, policies and admission need a cluster. A Service's name is an alias of its
+pods, so
 it finds them while they are not ready as well.
 """
 
@@ -44,7 +45,7 @@ class Cluster:
         docker("network", "rm", self._network)
 
     def start(self, name: str) -> None:
-        """Start a workload's pod, after its init containers have ended."""
+        """Start a workload's pod after its init containers."""
         for container in pod(self.rendered.workload(name)).get("initContainers", ()):
             status = self.wait(self.begin(name, container))
             assert status == 0, f"{name}, {container['name']} ended with {status}"
@@ -71,7 +72,7 @@ class Cluster:
         return own
 
     def environment(self, container: Document) -> Mapping[str, str]:
-        """A container's variables, with what the overlay's own Secret holds."""
+        """A container's variables, with the values of the overlay's Secret."""
         held = {
             key: base64.b64decode(value).decode()
             for secret in self.rendered.of("Secret")
@@ -87,7 +88,7 @@ class Cluster:
         }
 
     def until_ready(self, name: str) -> float:
-        """Wait for the startup probe and the readiness probe, no longer than the first allows. Returns the seconds."""
+        """Wait for the startup and readiness probes, bounded by the first. Returns the seconds."""
         container = main_container(self.rendered.workload(name))
         startup = container["startupProbe"]
         began = time.monotonic()
@@ -106,7 +107,7 @@ class Cluster:
         return self._passes(name, container, container["livenessProbe"])
 
     def end(self, name: str) -> int:
-        """SIGTERM, or what the image has in its place, and SIGKILL after the grace period. Returns the status."""
+        """Send the image's stop signal, and SIGKILL after the grace period. Returns the status."""
         grace = pod(self.rendered.workload(name))["terminationGracePeriodSeconds"]
         own = self._container(name, main_container(self.rendered.workload(name)))
         docker("stop", "--time", str(grace), own)
@@ -178,7 +179,8 @@ class Cluster:
                 assert "emptyDir" in source or mount["name"] in claims, (
                     f"{name}: no volume {mount['name']}"
                 )
-                # A volume is fsGroup's to write to. Docker keeps the mode of the image's own folder, so it is the user's too.
+                # fsGroup may write to a volume. Docker keeps the mode of the image's folder, so
+                # the user may write to it too.
                 yield from (
                     "--tmpfs",
                     f"{mount['mountPath']}:mode=2770,uid={user},gid={group},exec",
@@ -218,7 +220,7 @@ class Cluster:
 
 
 def build_images() -> None:
-    """As the README says, under the tag of overlays/dev."""
+    """Build the images under the tag of overlays/dev, as k8s/README.md describes."""
     for part, image in (("backend", "gittix:dev"), ("frontend", "gittix-frontend:dev")):
         subprocess.run(
             ["docker", "build", "--quiet", "--file", f"{part}/Dockerfile", "--tag", image, "."],
@@ -232,7 +234,7 @@ def build_images() -> None:
 
 @contextmanager
 def cluster(rendered: Rendered, folder: Path) -> Iterator[Cluster]:
-    """Gone with all its data when the block ends."""
+    """A container that is removed with its data after the block."""
     found = Cluster(rendered, folder)
     found.open()
     try:

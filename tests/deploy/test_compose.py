@@ -1,4 +1,4 @@
-"""The whole system in containers, by its one port: it comes up, sells, survives, and keeps what it was told."""
+"""The whole system in containers: it starts, sells, survives kills and keeps its data."""
 
 import asyncio
 import subprocess
@@ -38,7 +38,7 @@ KILLED = (
 
 @pytest.fixture(scope="module")
 def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Compose, float]]:
-    """The system, and the seconds that its first `up` took with the images at hand."""
+    """The system, and the seconds that its first `up` took with built images."""
     try:
         with installed(tmp_path_factory.mktemp("compose")) as compose:
             compose.build()
@@ -66,7 +66,7 @@ async def market(compose: Compose) -> AsyncIterator[Market]:
         yield market
 
 
-def test_it_is_up_in_time(
+def test_compose_up_is_ready_in_time(
     started: tuple[Compose, float], record_property: Callable[[str, object], None]
 ) -> None:
     _, seconds = started
@@ -74,7 +74,7 @@ def test_it_is_up_in_time(
     record_property("seconds", round(seconds, 1))
 
 
-async def test_a_purchase_by_the_one_port_is_seen_by_pusher_js(
+async def test_a_purchase_through_the_ingress_reaches_pusher_js(
     compose: Compose, market: Market
 ) -> None:
     async with market.watcher(compose.port) as watcher:
@@ -90,9 +90,9 @@ async def test_a_purchase_by_the_one_port_is_seen_by_pusher_js(
     assert compose.check()["status"] == "holds"
 
 
-async def test_the_shop_loads_without_a_complaint(compose: Compose, market: Market) -> None:
+async def test_the_shop_loads_without_console_errors(compose: Compose, market: Market) -> None:
     await market.ticket()
-    # By the name that the pages were told: another one is another origin to a browser.
+    # By the host name in the pages' configuration: another name is another origin.
     url = f"http://localhost:{compose.port}"
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
@@ -106,7 +106,7 @@ async def test_the_shop_loads_without_a_complaint(compose: Compose, market: Mark
 
 
 @pytest.mark.parametrize("service", KILLED)
-async def test_who_is_killed_comes_back_and_the_purchase_goes_on(
+async def test_a_killed_container_restarts_and_the_purchase_continues(
     compose: Compose, market: Market, service: str
 ) -> None:
     async with market.watcher(compose.port) as watcher:
@@ -124,7 +124,7 @@ async def test_down_and_up_keep_the_data(compose: Compose, market: Market) -> No
     await market.pay(order_id)
     await asyncio.to_thread(compose.down)
     assert await asyncio.to_thread(compose.up) < READY_SECONDS
-    # The session is kept as well, and so is who may sign in.
+    # The session and the account are kept too.
     assert await market.status(order_id) == "completed"
     async with httpx.AsyncClient(base_url=compose.url, timeout=15, verify=PLAIN) as again:
         credentials = {"email": market.email, "password": "correct horse battery"}
@@ -132,7 +132,7 @@ async def test_down_and_up_keep_the_data(compose: Compose, market: Market) -> No
     assert compose.check()["status"] == "holds"
 
 
-def test_nobody_is_root_and_nothing_can_be_written_or_installed(compose: Compose) -> None:
+def test_no_process_is_root_or_can_write_or_install(compose: Compose) -> None:
     for service in compose.services():
         state = compose.state(service)
         host = state["HostConfig"]
@@ -153,7 +153,9 @@ def test_nobody_is_root_and_nothing_can_be_written_or_installed(compose: Compose
         assert not _inside(container, "command -v uv pip gcc cc make npm node || true").strip()
 
 
-def test_one_without_secrets_refuses_with_a_sentence(compose: Compose, tmp_path: Path) -> None:
+def test_a_container_without_secrets_exits_with_a_sentence(
+    compose: Compose, tmp_path: Path
+) -> None:
     empty = tmp_path / "empty.env"
     empty.touch()
     command = [*compose_command(), "--env-file", str(empty), "config"]
@@ -162,7 +164,7 @@ def test_one_without_secrets_refuses_with_a_sentence(compose: Compose, tmp_path:
     assert "make env" in refused.stderr
 
 
-def test_no_secret_is_in_a_log(compose: Compose) -> None:
+def test_logs_contain_no_secret(compose: Compose) -> None:
     values = dict(
         line.split("=", 1)
         for line in compose.env_file.read_text().splitlines()

@@ -1,4 +1,4 @@
-"""The main job through a real nginx: two processes of each service, real pusher-js, a real browser."""
+"""A sale through a real nginx: two processes of each service, real pusher-js, a real browser."""
 
 import asyncio
 import json
@@ -28,13 +28,11 @@ pytestmark = [
     pytest.mark.timeout(120),
     pytest.mark.asyncio(loop_scope="module"),
 ]
-# The gateway pings what was silent for 30 s, and ends what is silent for 30 s more.
+# The gateway pings a silent socket after 30 s and closes it after 30 s more.
 SILENT_SECONDS = 60.0
 
 
-async def test_a_ticket_is_held_paid_and_sold_and_everybody_hears_of_it(
-    fleet: Fleet, nginx: Nginx
-) -> None:
+async def test_a_ticket_is_held_paid_and_sold_with_its_messages(fleet: Fleet, nginx: Nginx) -> None:
     async with theatre(fleet.system, parts=()) as stage:
         ticket = await stage.listed()
         order = await factories.order(stage.shop.buyer, ticket["id"])
@@ -47,17 +45,17 @@ async def test_a_ticket_is_held_paid_and_sold_and_everybody_hears_of_it(
         webhooks = [line for line in nginx.access_log() if line["path"] == "/api/payments/webhook"]
         return bool(webhooks) and all(line["status"] == 200 for line in webhooks)
 
-    # Its signature is over the body's bytes.
+    # The signature covers the bytes of the body.
     await until(told_by_webhook)
 
 
-async def test_pages_satisfy_their_policy_in_a_browser(fleet: Fleet) -> None:
+async def test_pages_satisfy_their_content_security_policy_in_a_browser(fleet: Fleet) -> None:
     seller = fleet.system.person("seller")
     show = await factories.show(seller)
     ticket = await factories.ticket(seller, show["id"])
     async with browsing() as browser, visiting(browser, fleet.system.url) as ana:
         await ana.sign_up("ana")
-        # Before anything of the page runs, so that no violation is missed.
+        # Installed before any script of the page, so that no violation is missed.
         await ana.context.add_init_script(
             "addEventListener('securitypolicyviolation', (it) => console.error(`violates ${it.violatedDirective}: ${it.blockedURI}`))"
         )
@@ -76,7 +74,9 @@ async def test_pages_satisfy_their_policy_in_a_browser(fleet: Fleet) -> None:
         assert ana.hosts == {f"127.0.0.1:{fleet.system.ports['api']}"}
 
 
-async def test_a_page_has_the_policy_of_whoever_made_it(fleet: Fleet, nginx: Nginx) -> None:
+async def test_a_page_has_the_policy_of_the_process_that_serves_it(
+    fleet: Fleet, nginx: Nginx
+) -> None:
     async with nginx.client() as client, fleet.services["frontend"][0].client() as direct:
         through, made = await client.get("/"), await direct.get("/")
     (policy,) = through.headers.get_list("content-security-policy")
@@ -92,7 +92,7 @@ async def test_a_page_has_the_policy_of_whoever_made_it(fleet: Fleet, nginx: Ngi
         assert len(through.headers.get_list(name)) == 1, name
 
 
-async def test_a_service_that_died_is_passed_over_and_its_death_told_when_it_was_the_last(
+async def test_a_dead_process_is_skipped_and_the_last_ones_death_is_a_502(
     fleet: Fleet, nginx: Nginx
 ) -> None:
     seller = fleet.system.person("seller")
@@ -117,14 +117,14 @@ async def test_a_service_that_died_is_passed_over_and_its_death_told_when_it_was
         await asyncio.gather(one.until_ready(), other.until_ready())
 
         async def answers() -> bool:
-            # Slower than the limit of requests.
+            # Slower than the request limit.
             await asyncio.sleep(0.2)
             return (await client.get(f"/api/shows/{show['id']}")).status_code == 200
 
         await until(answers)
 
 
-async def test_a_newcomer_goes_to_the_gateway_with_fewer_sockets(
+async def test_a_new_socket_goes_to_the_gateway_with_fewer_sockets(
     fleet: Fleet, nginx: Nginx
 ) -> None:
     gateways = fleet.services["push"]
@@ -158,9 +158,7 @@ async def test_a_newcomer_goes_to_the_gateway_with_fewer_sockets(
         assert await sockets(gateways) == [5, 5]
 
 
-async def test_a_socket_is_ended_by_the_gateway_and_not_by_its_silence(
-    fleet: Fleet, nginx: Nginx
-) -> None:
+async def test_the_gateway_and_not_nginx_ends_a_silent_socket(fleet: Fleet, nginx: Nginx) -> None:
     seller = fleet.system.person("seller")
     show = await factories.show(seller)
     async with connected(nginx) as deaf, watching(nginx, f"show-{show['id']}") as watcher:
@@ -168,13 +166,13 @@ async def test_a_socket_is_ended_by_the_gateway_and_not_by_its_silence(
             assert json.loads(await deaf.recv())["event"] == "pusher:ping"
             await deaf.wait_closed()
         assert deaf.close_code == Close.PONG_MISSING
-        # pusher-js answers, so it is there as it was.
+        # pusher-js answers pings, so its socket stays open.
         await factories.ticket(seller, show["id"])
         await watcher.event("ticket.listed", f"show-{show['id']}")
         assert len(watcher.events("connected")) == 1
 
 
-async def test_a_new_configuration_leaves_sockets_their_time(fleet: Fleet) -> None:
+async def test_a_reload_keeps_sockets_for_the_shutdown_time(fleet: Fleet) -> None:
     seller = fleet.system.person("seller")
     show = await factories.show(seller)
     channel = f"show-{show['id']}"
@@ -199,7 +197,7 @@ async def test_a_new_configuration_leaves_sockets_their_time(fleet: Fleet) -> No
             return not nginx.workers() & before
 
         await until(gone)
-        # It comes back, to a new worker.
+        # It reconnects to a new worker.
         await watcher.event("connected", seconds=15)
 
 
@@ -215,7 +213,7 @@ async def browsing() -> AsyncIterator[Browser]:
 
 @asynccontextmanager
 async def connected(nginx: Nginx) -> AsyncIterator[ClientConnection]:
-    """A client of the gateway that says nothing by itself."""
+    """A client of the gateway that sends nothing by itself."""
     url = f"ws://127.0.0.1:{nginx.port}/app/{PUSHER_KEY}?protocol=7&client=tests&version=1"
     async with websockets.connect(url, proxy=None, ping_interval=None) as socket:
         assert json.loads(await socket.recv())["event"] == "pusher:connection_established"
@@ -232,7 +230,7 @@ async def watching(nginx: Nginx, channel: str) -> AsyncIterator[Watcher]:
 
 
 async def sockets(gateways: Sequence[Process]) -> list[int]:
-    """How many each gateway has open."""
+    """The number of open sockets of each gateway."""
 
     async def open_at(gateway: Process) -> int:
         async with gateway.client() as client:

@@ -1,4 +1,4 @@
-"""How much one client may ask of the ingress, and what it is told beyond. The services are echoes."""
+"""Limits of one client at the ingress, and the reply above them. The services are echoes."""
 
 import asyncio
 from collections import Counter
@@ -32,7 +32,7 @@ async def nginx(folder: Path) -> AsyncIterator[Nginx]:
         yield nginx
 
 
-async def test_who_asks_too_often_is_told_as_the_api_tells_it(nginx: Nginx) -> None:
+async def test_a_client_above_the_limit_gets_a_429_problem(nginx: Nginx) -> None:
     replies = await asked(nginx, "GET", "/api/shows")
     assert Counter(reply.status_code for reply in replies) == {200: 5, 429: MANY - 5}
     refusal = next(reply for reply in replies if reply.status_code == 429)
@@ -41,12 +41,12 @@ async def test_who_asks_too_often_is_told_as_the_api_tells_it(nginx: Nginx) -> N
     assert refusal.headers["x-request-id"]
 
 
-async def test_stripe_may_come_as_often_as_it_likes(nginx: Nginx) -> None:
+async def test_webhooks_have_no_limit(nginx: Nginx) -> None:
     replies = await asked(nginx, "POST", "/api/payments/webhook")
     assert {reply.status_code for reply in replies} == {200}
 
 
-async def test_passwords_are_tried_more_slowly(nginx: Nginx) -> None:
+async def test_sign_in_has_a_lower_limit(nginx: Nginx) -> None:
     replies = await asked(nginx, "POST", "/api/users/signin", count=4)
     assert Counter(reply.status_code for reply in replies) == {200: 2, 429: 2}
 
@@ -60,7 +60,7 @@ async def test_passwords_are_tried_more_slowly(nginx: Nginx) -> None:
         ("::ffff:203.0.113.1", "203.0.113.1", True),
     ],
 )
-async def test_a_client_is_an_address_or_a_whole_network_of_the_new_kind(
+async def test_a_client_is_an_ipv4_address_or_an_ipv6_network(
     nginx: Nginx, one: str, other: str, same: bool
 ) -> None:
     first = await asked(nginx, "GET", "/api/shows", client=one)
@@ -69,13 +69,13 @@ async def test_a_client_is_an_address_or_a_whole_network_of_the_new_kind(
     assert (second[0].status_code == 429) is same
 
 
-async def test_limits_can_be_off(folder: Path) -> None:
+async def test_limits_can_be_switched_off(folder: Path) -> None:
     async with fronted(folder, **TIGHT | {"RATE_LIMITS": "off"}) as (nginx, _):
         for path in ("/api/shows", "/api/users/signin"):
             assert {reply.status_code for reply in await asked(nginx, "POST", path)} == {200}
 
 
-async def test_sockets_of_one_client_are_counted(nginx: Nginx) -> None:
+async def test_the_sockets_of_one_client_are_limited(nginx: Nginx) -> None:
     async with AsyncExitStack() as stack:
         heads = []
         for _ in range(3):
@@ -89,6 +89,6 @@ async def test_sockets_of_one_client_are_counted(nginx: Nginx) -> None:
 async def asked(
     nginx: Nginx, method: str, path: str, *, count: int = MANY, client: str = "203.0.113.7"
 ) -> list[httpx.Response]:
-    """Replies to requests made all at once, in the order of their arrival."""
+    """Replies to simultaneous requests, in the order of their arrival."""
     async with nginx.client(headers={"X-Forwarded-For": client}) as http:
         return list(await asyncio.gather(*(http.request(method, path) for _ in range(count))))

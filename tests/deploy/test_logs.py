@@ -1,4 +1,4 @@
-"""One purchase in everybody's log: found by one id from click to push and back from Stripe, and no secret in any line."""
+"""One purchase in the logs of all processes: one id finds it, and no line has a secret."""
 
 import json
 from collections.abc import AsyncIterator
@@ -33,7 +33,7 @@ OF_SOMEBODY = frozenset(
 
 
 class Purchase:
-    """What was done, under which id, and what nobody may find in a log."""
+    """A purchase: its correlation id, and the secrets that no log may contain."""
 
     def __init__(self, correlation_id: str) -> None:
         self.correlation_id = correlation_id
@@ -77,7 +77,7 @@ async def purchase(shop: tuple[Fleet, Nginx]) -> Purchase:
     return made
 
 
-async def test_its_id_is_in_the_log_of_each_process_on_its_way(
+async def test_the_correlation_id_is_in_the_log_of_each_process(
     shop: tuple[Fleet, Nginx], purchase: Purchase
 ) -> None:
     fleet, nginx = shop
@@ -93,13 +93,13 @@ async def test_its_id_is_in_the_log_of_each_process_on_its_way(
     assert "message delivered" in found["push-1"]
 
 
-async def test_it_stays_inside(purchase: Purchase) -> None:
-    """Who watches a show is told what happened, and nothing that ties it to a request."""
+async def test_the_correlation_id_is_not_sent_to_watchers(purchase: Purchase) -> None:
+    """A watcher of the show receives the change, and nothing that identifies a request."""
     assert "seconds_left" in purchase.heard
     assert purchase.correlation_id not in purchase.heard
 
 
-async def test_each_line_says_what_wrote_it_and_whom_it_is_about(
+async def test_each_line_names_its_process_and_its_user(
     shop: tuple[Fleet, Nginx], purchase: Purchase
 ) -> None:
     fleet, _ = shop
@@ -113,7 +113,7 @@ async def test_each_line_says_what_wrote_it_and_whom_it_is_about(
             assert line["event"] not in OF_SOMEBODY or "correlation_id" in line, line
 
 
-async def test_no_line_has_a_secret(shop: tuple[Fleet, Nginx], purchase: Purchase) -> None:
+async def test_no_line_contains_a_secret(shop: tuple[Fleet, Nginx], purchase: Purchase) -> None:
     fleet, nginx = shop
     written = {process.name: process.log.read_text() for process in fleet.processes}
     written["ingress"] = nginx.output() + nginx.errors()
@@ -125,7 +125,7 @@ async def test_no_line_has_a_secret(shop: tuple[Fleet, Nginx], purchase: Purchas
 
 @asynccontextmanager
 async def signed_up(nginx: Nginx, made: Purchase) -> AsyncIterator[httpx.AsyncClient]:
-    """A person who signs up as in a browser, misspells the password once, and signs in."""
+    """Sign a user up, fail once with a wrong password, and sign in."""
     async with nginx.client(headers={"X-Request-Id": made.correlation_id}) as client:
         known = {"email": f"{uuid4().hex}@example.com", "password": f"pass {uuid4().hex}"}
         misspelt = known | {"password": f"wrong {uuid4().hex}"}
@@ -152,7 +152,7 @@ async def bought(buyer: httpx.AsyncClient, made: Purchase, ticket_id: str) -> No
 
 
 async def challenged(buyer: httpx.AsyncClient, made: Purchase, ticket_id: str) -> None:
-    """A payment that its bank wants confirmed: its client secret opens it to whoever has it."""
+    """A payment with 3-D Secure; no log may contain its client secret."""
     order = await sent(buyer, "/api/orders", {"ticket_id": ticket_id})
     body = {"order_id": order["id"], "payment_method": "pm_card_authenticationRequired"}
     made.secrets.add((await sent(buyer, "/api/payments", body))["client_secret"])
@@ -166,7 +166,7 @@ async def sent(client: httpx.AsyncClient, path: str, body: Json) -> Json:
 
 
 async def told_by_stripe(fleet: Fleet, made: Purchase) -> bool:
-    """Whether a job that a webhook asked for has found out which click it belongs to."""
+    """Whether a webhook's job has adopted the correlation id of the payment."""
     return any(
         is_of(line, made) and line.get("job") == "handle_webhook"
         for line in lines(fleet.workers["worker"].log)

@@ -1,4 +1,4 @@
-"""The pods of k8s/overlays/dev, run as they are rendered: they start as restricted as that, wait, sell, and end in time."""
+"""The rendered pods of k8s/overlays/dev: they start with their restrictions, wait, sell and end."""
 
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -18,21 +18,21 @@ from tests.system import PLAIN, until
 
 pytestmark = pytest.mark.timeout(900)
 
-# Longer than a process takes to find out that it need not wait.
+# Longer than a process takes to find that the migration is complete.
 WAITING_SECONDS = 6.0
 STORES = ("postgres", "redis", "stripe-sandbox")
 
 
 @pytest.fixture(scope="module")
 def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """Everything, with the migration last but for who waits for it."""
+    """Everything; the migration starts after the pods that wait for it."""
     try:
         compose_command()
     except NoDocker as fault:
         pytest.fail(str(fault))
     build_images()
     folder: Path = tmp_path_factory.mktemp("pods")
-    # Postgres and nginx run as users of their own, and read what is mounted from here.
+    # Postgres and nginx run as other users and read files that are mounted from here.
     for each in (folder, *folder.parents[:2]):
         each.chmod(0o755)
     with cluster(render("dev", folder), folder) as found:
@@ -40,7 +40,7 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
             found.start(name)
             found.until_ready(name)
         _migrate_under_a_waiting_service(found)
-        # nginx before 1.27.3 wants to know every name when it starts.
+        # nginx before 1.27.3 must resolve every name at its start.
         behind = [
             name
             for name in names(found.rendered, "Deployment", "StatefulSet")
@@ -82,7 +82,7 @@ async def market(started: Cluster) -> AsyncIterator[Market]:
         yield found
 
 
-async def test_a_ticket_is_sold_by_way_of_the_ingress(started: Cluster, market: Market) -> None:
+async def test_a_ticket_is_sold_through_the_ingress(started: Cluster, market: Market) -> None:
     async with market.watcher(8080, host=started.address("ingress")) as watcher:
         await watcher.subscribed(f"show-{market.show_id}")
         ticket_id = await market.ticket()
@@ -110,8 +110,8 @@ async def test_prometheus_finds_every_pod_and_loads_the_rules(started: Cluster) 
         assert (await client.get("/consoles/gittix.html")).is_success
 
 
-def test_every_pod_ends_in_time_and_of_its_own(started: Cluster) -> None:
-    """Last, since nothing runs after it."""
+def test_every_pod_ends_by_itself_within_its_grace_period(started: Cluster) -> None:
+    """Defined last, because it stops every pod."""
     asked = [
         name for name in names(started.rendered, "Deployment", "StatefulSet") if name not in STORES
     ]

@@ -1,4 +1,4 @@
-"""What the profiles of compose.yaml add: Prometheus that sees every process, and load tests that end with a verdict."""
+"""The profiles of compose.yaml: Prometheus scrapes every process, load tests end with a verdict."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -51,7 +51,7 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Started]:
         pytest.fail(str(fault))
 
 
-async def test_prometheus_sees_every_process_and_has_the_rules_and_the_dashboard(
+async def test_prometheus_scrapes_every_process_and_has_rules_and_dashboard(
     started: Started,
 ) -> None:
     async with httpx.AsyncClient(base_url=started.prometheus_url, verify=PLAIN) as client:

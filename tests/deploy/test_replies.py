@@ -1,4 +1,4 @@
-"""What a client sees of a reply beside its body, and what the ingress writes down. The services are echoes."""
+"""The headers of replies, and the ingress's access log. The services are echoes."""
 
 import ssl
 import subprocess
@@ -9,7 +9,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from tests.deploy.echo import HANGS_UP, OK, Echo, fronted
+from tests.deploy.echo import NO_REPLY, OK, Echo, fronted
 from tests.deploy.nginx import Nginx
 from tests.replies import code
 from tests.system import free_port
@@ -27,7 +27,7 @@ async def front(folder: Path) -> AsyncIterator[Front]:
         yield found
 
 
-async def test_a_reply_that_says_nothing_of_itself_is_data(front: Front) -> None:
+async def test_a_reply_without_headers_gets_those_of_data(front: Front) -> None:
     nginx, _ = front
     async with nginx.client() as client:
         reply = await client.get("/api/shows")
@@ -40,14 +40,14 @@ async def test_a_reply_that_says_nothing_of_itself_is_data(front: Front) -> None
         "referrer-policy": ["strict-origin-when-cross-origin"],
         "cross-origin-resource-policy": ["same-origin"],
         "permissions-policy": ["camera=(), geolocation=(), microphone=()"],
-        # Without TLS a browser must not be told to insist on it.
+        # Without TLS there must be no Strict-Transport-Security.
         "strict-transport-security": [],
         "cross-origin-opener-policy": [],
     }
     assert reply.headers["server"] == "nginx"
 
 
-async def test_what_a_service_says_stands_and_is_said_once(front: Front) -> None:
+async def test_a_services_own_headers_are_kept_and_occur_once(front: Front) -> None:
     nginx, echoes = front
     said = {
         "Content-Security-Policy": SHOPS_POLICY,
@@ -67,14 +67,14 @@ async def test_what_a_service_says_stands_and_is_said_once(front: Front) -> None
     assert told == echoes["frontend"].seen[-1].values("x-request-id")[0]
 
 
-async def test_the_banks_page_may_stand_in_a_frame(front: Front) -> None:
+async def test_the_3d_secure_page_may_be_framed(front: Front) -> None:
     nginx, _ = front
     async with nginx.client() as client:
         reply = await client.get("/sandbox/3ds/pi_1")
     assert policy(reply)["x-frame-options"] == []
 
 
-async def test_a_service_says_itself_when_to_come_again(front: Front) -> None:
+async def test_a_services_retry_after_is_kept(front: Front) -> None:
     nginx, echoes = front
     async with nginx.client() as client:
         for own, told in (({"Retry-After": "17"}, "17"), ({}, "1")):
@@ -94,7 +94,9 @@ async def test_a_service_says_itself_when_to_come_again(front: Front) -> None:
         ("/api/payments/1", False),
     ],
 )
-async def test_only_what_is_public_is_compressed(front: Front, path: str, compressed: bool) -> None:
+async def test_only_public_replies_are_compressed(
+    front: Front, path: str, compressed: bool
+) -> None:
     nginx, echoes = front
     body = b'{"a":"' + b"x" * 4_000 + b'"}'
     for echo in echoes.values():
@@ -117,7 +119,7 @@ async def test_only_what_is_public_is_compressed(front: Front, path: str, compre
     ],
     ids=["uri", "headers", "host", "method"],
 )
-async def test_nginx_own_refusals_are_problems_too(
+async def test_refusals_of_nginx_are_problems_too(
     front: Front, request_: dict[str, str], told: tuple[int, str]
 ) -> None:
     nginx, _ = front
@@ -128,7 +130,7 @@ async def test_nginx_own_refusals_are_problems_too(
 
 
 @pytest.mark.parametrize("name", ["shop.example", "www.shop.example:8080", "evil.example"])
-async def test_only_its_own_names_are_served(folder: Path, name: str) -> None:
+async def test_only_its_own_host_names_are_served(folder: Path, name: str) -> None:
     async with (
         fronted(folder, SERVER_NAME="shop.example www.shop.example") as (nginx, _),
         nginx.client(headers={"Host": name}) as client,
@@ -140,9 +142,9 @@ async def test_only_its_own_names_are_served(folder: Path, name: str) -> None:
         assert reply.status_code == 200
 
 
-async def test_nothing_secret_is_written_down(front: Front) -> None:
+async def test_the_access_log_contains_no_secret(front: Front) -> None:
     nginx, echoes = front
-    echoes["orders"].answer = HANGS_UP
+    echoes["orders"].answer = NO_REPLY
     async with nginx.client() as client:
         for path in ("/checkout/1", "/api/orders", "/app/key", "/api/other"):
             reply = await client.get(
@@ -165,7 +167,7 @@ async def test_nothing_secret_is_written_down(front: Front) -> None:
     assert SECRET not in nginx.errors()
 
 
-async def test_a_line_of_the_log_tells_where_the_time_went(front: Front) -> None:
+async def test_a_line_of_the_access_log_has_the_times_of_the_upstream(front: Front) -> None:
     nginx, echoes = front
     async with nginx.client() as client:
         await client.get("/api/shows", headers={"User-Agent": 'a "quoted" \x01 agent'})
@@ -182,7 +184,7 @@ async def test_a_line_of_the_log_tells_where_the_time_went(front: Front) -> None
     assert 0 <= line["seconds"] < 5
 
 
-async def test_with_a_certificate_it_speaks_tls_and_sends_everybody_there(
+async def test_with_a_certificate_it_serves_tls_and_redirects_http(
     folder: Path, tmp_path: Path
 ) -> None:
     certificate, key = self_signed(folder)
@@ -207,7 +209,7 @@ async def test_with_a_certificate_it_speaks_tls_and_sends_everybody_there(
 
 
 def policy(reply: httpx.Response) -> dict[str, list[str]]:
-    """The headers that tell a browser what it may do, each as often as it came."""
+    """The security headers of a reply, each as often as it occurs."""
     names = (
         "content-security-policy",
         "x-frame-options",
@@ -234,7 +236,7 @@ def answering(
 
 
 def self_signed(folder: Path) -> tuple[Path, Path]:
-    """A certificate for localhost and its key, for anyone to read."""
+    """A certificate for localhost and its key, readable by all users."""
     certificate, key = folder / "tls.crt", folder / "tls.key"
     subprocess.run(
         (

@@ -1,4 +1,4 @@
-"""Every process is restarted, one by one, while people buy: no request fails, every browser comes back, all is in order."""
+"""Every process restarts under load: no request fails, and every browser reconnects."""
 
 import asyncio
 import json
@@ -29,13 +29,13 @@ pytestmark = [pytest.mark.timeout(300), pytest.mark.asyncio(loop_scope="module")
 DELAY_SECONDS = 4.0
 BUYERS = 8
 SOCKETS = 20
-# What lost its process is looked at after 40 s.
+# Longer than 40 s, after which the reconciler takes up payments without a process.
 PATIENCE_SECONDS = 90.0
 
 
 @pytest.fixture(scope="module")
 def durable(folder: Path) -> Iterator[tuple[Postgres, str]]:
-    """Stores that keep what they confirm, as the check demands; those of other tests need not."""
+    """Durable stores, which the check demands; the stores of other tests are not."""
     place = folder / "durable"
     place.mkdir(mode=0o755)
     with stores.running_postgres(place) as postgres, stores.running_redis(place) as redis_url:
@@ -44,7 +44,7 @@ def durable(folder: Path) -> Iterator[tuple[Postgres, str]]:
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def shop(durable: tuple[Postgres, str], folder: Path) -> AsyncIterator[tuple[Fleet, Nginx]]:
-    """Two of each service, relay and worker."""
+    """Two processes of each service, relay and worker."""
     environment = crowd.ENVIRONMENT | {
         "SHUTDOWN_DELAY_SECONDS": str(DELAY_SECONDS),
         "DRAIN_SECONDS": "1",
@@ -88,7 +88,7 @@ async def test_a_restart_of_every_process_under_load_fails_no_request(
                 assert await fleet.restart(process) == 0, process.log.read_text()[-2_000:]
                 await until(goes_on(people), seconds=20)
         assert people.failures == [], people.answers
-        # Each gateway was restarted, so each browser left one of them, and came back by itself.
+        # Each gateway was restarted, so each browser lost its socket and reconnected.
         assert set(await asyncio.gather(*ends)) == {4200}
         assert len(browser.events("connected")) >= 2
         await browser.subscribed(channel)
@@ -98,10 +98,10 @@ async def test_a_restart_of_every_process_under_load_fails_no_request(
 
 
 @pytest.mark.parametrize(("number", "lost"), [(signal.SIGTERM, 0), (signal.SIGKILL, 2)])
-async def test_of_payments_under_way_those_of_a_process_that_is_killed_fail_and_of_one_that_is_asked_none(
+async def test_payments_under_way_survive_a_shutdown_and_fail_with_a_kill(
     shop: tuple[Fleet, Nginx], number: signal.Signals, lost: int
 ) -> None:
-    """The second case is the negative control: the same minute without the care."""
+    """The second case is the negative control: SIGKILL instead of a shutdown."""
     fleet, _ = shop
     async with bank(fleet.system) as stripe:
         seller = fleet.system.person("seller")
@@ -120,19 +120,19 @@ async def test_of_payments_under_way_those_of_a_process_that_is_killed_fail_and_
         await fleet.restart(fleet.services["payments"][0], number)
         statuses = await asyncio.gather(*paying)
         await stripe.faults(match="", latency_ms=0)
-    # The ingress gives each of two servers two of four.
+    # The ingress sends two of four requests to each of two servers.
     assert sorted(statuses) == [201] * (4 - lost) + [502] * lost
     await until(lambda: in_order(fleet.system), seconds=PATIENCE_SECONDS)
 
 
-async def test_the_ingress_lets_go_of_idle_connections_before_a_server_does() -> None:
-    """What makes the delay long enough: by its end, no idle connection is left for a request to be lost on."""
+async def test_the_ingress_closes_idle_connections_before_the_server() -> None:
+    """The delay is long enough: at its end nginx has no idle connection to the server."""
     (kept,) = re.findall(r"\bkeepalive_timeout (\d+)s; }", (SOURCES / "start").read_text())
     assert int(kept) < DELAY_SECONDS
 
 
 async def closed_with(nginx: Nginx) -> int | None:
-    """The code that a socket through the ingress ends with."""
+    """The close code of a socket through the ingress."""
     async with connect(
         f"ws://127.0.0.1:{nginx.port}/app/{PUSHER_KEY}?protocol=7", compression=None
     ) as socket:
@@ -144,7 +144,7 @@ async def closed_with(nginx: Nginx) -> int | None:
 
 
 def goes_on(people: crowd.Crowd) -> Callable[[], Awaitable[bool]]:
-    """Whether orders and payments were made since."""
+    """Whether new orders and payments exist."""
     before = people.made("/api/orders"), people.made("/api/payments")
 
     async def gone_on() -> bool:
@@ -168,6 +168,6 @@ async def bank(system: System) -> AsyncIterator[Stripe]:
 
 
 async def in_order(system: System) -> bool:
-    """What `gittix check` says."""
+    """The output of `gittix check`."""
     status, _ = await gittix("check", **system.environment)
     return status == 0

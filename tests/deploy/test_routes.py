@@ -1,4 +1,4 @@
-"""Where requests go, with what, and what becomes of those that go nowhere. The services are echoes."""
+"""The route of each request, its headers, and unrouted requests. The services are echoes."""
 
 import json
 from collections.abc import AsyncIterator, Mapping
@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 import pytest_asyncio
 
-from tests.deploy.echo import HANGS_UP, UPGRADED, Echo, fronted
+from tests.deploy.echo import NO_REPLY, UPGRADED, Echo, fronted
 from tests.deploy.nginx import Nginx, ingress
 from tests.deploy.wire import WEBSOCKET, exchange
 from tests.replies import code
@@ -56,7 +56,7 @@ def emptied(front: Front) -> None:
         ("/apianist", "frontend"),
     ],
 )
-async def test_each_path_has_its_service_and_arrives_as_it_was_sent(
+async def test_each_path_reaches_its_service_unchanged(
     front: Front, path: str, service: str
 ) -> None:
     nginx, echoes = front
@@ -85,7 +85,7 @@ async def test_each_path_has_its_service_and_arrives_as_it_was_sent(
         "/problem/502",
     ],
 )
-async def test_what_is_not_public_is_not_found(front: Front, path: str) -> None:
+async def test_paths_that_are_not_public_are_404(front: Front, path: str) -> None:
     nginx, echoes = front
     reply = await exchange(
         nginx, f"GET {path} HTTP/1.1\r\nHost: shop.example\r\nConnection: close\r\n\r\n"
@@ -95,7 +95,7 @@ async def test_what_is_not_public_is_not_found(front: Front, path: str) -> None:
     assert not any(echo.seen for echo in echoes.values())
 
 
-async def test_health_is_the_ingress_own_and_its_figures_are_not_public(front: Front) -> None:
+async def test_healthz_is_the_ingress_own_and_status_is_not_public(front: Front) -> None:
     nginx, echoes = front
     async with nginx.client() as client:
         assert (await client.get("/healthz")).text == "ok\n"
@@ -105,7 +105,7 @@ async def test_health_is_the_ingress_own_and_its_figures_are_not_public(front: F
     assert [seen.target for seen in echoes["frontend"].seen] == ["/status"]
 
 
-async def test_a_client_cannot_say_where_it_comes_from(front: Front) -> None:
+async def test_a_clients_address_headers_are_replaced(front: Front) -> None:
     nginx, echoes = front
     claims = {
         "X-Forwarded-For": "203.0.113.9",
@@ -125,9 +125,9 @@ async def test_a_client_cannot_say_where_it_comes_from(front: Front) -> None:
     assert nginx.access_log()[-1]["client"] == "127.0.0.1"
 
 
-async def test_a_proxy_of_ours_is_believed_as_far_as_it_saw_itself(folder: Path) -> None:
+async def test_a_trusted_proxy_sets_the_client_address(folder: Path) -> None:
     async with fronted(folder, TRUSTED_PROXIES="127.0.0.1, 10.0.0.0/8") as (nginx, echoes):
-        # Its client claimed the first; a proxy before it appended the second, and is one of ours.
+        # The client sent the first; the trusted proxy in front appended the second.
         claims = {
             "X-Forwarded-For": "198.51.100.1, 203.0.113.9, 10.1.2.3",
             "X-Forwarded-Proto": "https",
@@ -141,7 +141,7 @@ async def test_a_proxy_of_ours_is_believed_as_far_as_it_saw_itself(folder: Path)
     assert reply.headers["strict-transport-security"] == "max-age=31536000; includeSubDomains"
 
 
-async def test_a_request_keeps_the_id_that_it_came_with_if_it_is_one(front: Front) -> None:
+async def test_a_request_keeps_its_correlation_id_if_it_is_a_uuid(front: Front) -> None:
     nginx, echoes = front
     chosen = str(uuid4())
     async with nginx.client() as client:
@@ -158,11 +158,11 @@ async def test_a_request_keeps_the_id_that_it_came_with_if_it_is_one(front: Fron
     assert len(set(ids)) == len(ids)
     lines = nginx.access_log()[-len(ids) :]
     assert [line["correlation_id"] for line in lines] == ids
-    # What a client chose is told from what nobody could choose.
+    # The log separates the id that a client chose from the one of nginx.
     assert all(chosen.replace("-", "") != line["request_id"] for line in lines)
 
 
-async def test_only_a_socket_is_upgraded(front: Front) -> None:
+async def test_only_websocket_requests_are_upgraded(front: Front) -> None:
     nginx, echoes = front
     echoes["push"].answer = UPGRADED
     reply = await exchange(nginx, f"GET /app/key HTTP/1.1\r\n{WEBSOCKET}", until="\r\n\r\n")
@@ -175,7 +175,7 @@ async def test_only_a_socket_is_upgraded(front: Front) -> None:
     assert (seen.values("connection"), seen.values("upgrade")) == ([], [])
 
 
-async def test_a_webhooks_body_arrives_to_the_byte(front: Front) -> None:
+async def test_the_body_of_a_webhook_arrives_byte_for_byte(front: Front) -> None:
     nginx, echoes = front
     body = b'{"id": "evt_1",\r\n\t"text": "\xe2\x82\xac \\u20ac" }\n' * 3_000
     async with nginx.client() as client:
@@ -201,7 +201,7 @@ async def test_a_webhooks_body_arrives_to_the_byte(front: Front) -> None:
         ("/", 1),
     ],
 )
-async def test_a_body_has_the_bound_of_its_path(front: Front, path: str, kilobytes: int) -> None:
+async def test_bodies_have_the_limit_of_their_path(front: Front, path: str, kilobytes: int) -> None:
     nginx, echoes = front
     async with nginx.client() as client:
         assert (await client.post(path, content=b"x" * kilobytes * 1024)).status_code == 200
@@ -210,9 +210,9 @@ async def test_a_body_has_the_bound_of_its_path(front: Front, path: str, kilobyt
     assert sum(len(echo.seen) for echo in echoes.values()) == 1
 
 
-async def test_a_service_that_is_away_is_told_as_a_problem(front: Front) -> None:
+async def test_an_unreachable_service_is_a_502_problem(front: Front) -> None:
     nginx, echoes = front
-    echoes["orders"].answer = HANGS_UP
+    echoes["orders"].answer = NO_REPLY
     async with nginx.client() as client:
         reply = await client.post("/api/orders", json={})
     echoes["orders"].answer = Echo().answer
@@ -225,7 +225,7 @@ async def test_a_service_that_is_away_is_told_as_a_problem(front: Front) -> None
     ("method", "asked"),
     [("GET", 2), ("HEAD", 2), ("DELETE", 2), ("POST", 1), ("PUT", 1), ("PATCH", 1)],
 )
-async def test_what_may_have_been_done_is_not_done_again(
+async def test_a_write_that_may_have_happened_is_not_repeated(
     folder: Path, front: Front, method: str, asked: int
 ) -> None:
     nginx, echoes = front
@@ -233,7 +233,7 @@ async def test_what_may_have_been_done_is_not_done_again(
     upstreams = {name: echo.address for name, echo in echoes.items()} | {
         "tickets": f"{one.address} {other.address}"
     }
-    one.answer = other.answer = HANGS_UP
+    one.answer = other.answer = NO_REPLY
     try:
         async with ingress(folder, upstreams) as nginx, nginx.client() as client:
             body = b"{}" if method.startswith("P") else None
@@ -244,7 +244,9 @@ async def test_what_may_have_been_done_is_not_done_again(
     assert len(one.seen) + len(other.seen) == asked
 
 
-async def test_what_never_arrived_goes_to_another(folder: Path, front: Front) -> None:
+async def test_a_request_that_never_arrived_goes_to_another_server(
+    folder: Path, front: Front
+) -> None:
     _, echoes = front
     nobody = "127.0.0.1:9"
     upstreams = {name: echo.address for name, echo in echoes.items()}

@@ -1,4 +1,4 @@
-"""Each alert fires on what it is for, and is quiet before: asked of Prometheus's own `promtool`."""
+"""Each alert fires on its problem and not before, according to Prometheus's `promtool`."""
 
 import shutil
 import subprocess
@@ -14,7 +14,7 @@ PROMTOOL = shutil.which("promtool")
 
 
 class Case(NamedTuple):
-    """Series by name, quiet for ten minutes and then troubled; the alert fires with these labels when that has lasted."""
+    """Series: normal for ten minutes, then abnormal, when the alert fires with these labels."""
 
     alert: str
     series: dict[str, tuple[str, str]]
@@ -175,7 +175,7 @@ def test_every_alert_has_a_case() -> None:
     assert [case.alert for case in CASES] == list(alerts())
 
 
-def test_rules_and_configuration_are_whole(promtool: str, tmp_path: Path) -> None:
+def test_promtool_accepts_rules_and_configuration(promtool: str, tmp_path: Path) -> None:
     config = (FOLDER / "prometheus.yml").read_text().replace("/etc/prometheus/", f"{FOLDER}/")
     (tmp_path / "prometheus.yml").write_text(config)
     _run(
@@ -183,11 +183,11 @@ def test_rules_and_configuration_are_whole(promtool: str, tmp_path: Path) -> Non
     )
 
 
-def test_alerts_fire_on_their_trouble_and_not_before(promtool: str, tmp_path: Path) -> None:
+def test_alerts_fire_on_their_problem_and_not_before(promtool: str, tmp_path: Path) -> None:
     bare = yaml.safe_load(RULES.read_text())
     for group in bare["groups"]:
         for rule in group["rules"]:
-            # Or each case would have to say again what an alert says of itself.
+            # Otherwise each case would repeat the alert's annotations.
             rule.pop("annotations", None)
     (tmp_path / "rules.yaml").write_text(yaml.safe_dump(bare))
     cases = {
@@ -223,7 +223,7 @@ def _described(case: Case) -> dict[str, Any]:
 
 
 def _values(quiet: str, troubled: str) -> str:
-    """The samples of a series: a value, a growth ("+5") of a counter, or the time, which stops."""
+    """The samples of a series: a value, the growth ("+5") of a counter, or a time that stops."""
     if quiet == "now":
         last = (QUIET_STEPS - 1) * STEP_SECONDS
         return f"0+{STEP_SECONDS}x{QUIET_STEPS - 1} {last}x{TROUBLED_STEPS - 1}"

@@ -1,4 +1,4 @@
-"""The ingress starts as its environment says, or says why not; and it goes where a name goes."""
+"""The ingress starts with its environment or names the error, and follows address changes."""
 
 import asyncio
 import json
@@ -70,7 +70,7 @@ def start(
         ),
     ],
 )
-def test_what_is_missing_or_malformed_is_named(
+def test_a_missing_or_malformed_value_is_named(
     folder: Path, settings: dict[str, str], said: str
 ) -> None:
     place = prepared(folder)
@@ -92,7 +92,7 @@ def test_what_is_missing_or_malformed_is_named(
     ],
     ids=["defaults", "all"],
 )
-def test_nginx_and_gixy_find_nothing_wrong(folder: Path, settings: dict[str, str]) -> None:
+def test_nginx_and_gixy_report_no_problem(folder: Path, settings: dict[str, str]) -> None:
     place = prepared(folder)
     checked = start(place, environment(place, UPSTREAMS) | settings, "-t")
     assert checked.returncode == 0, checked.stderr
@@ -107,7 +107,7 @@ def test_nginx_and_gixy_find_nothing_wrong(folder: Path, settings: dict[str, str
     assert linted.returncode == 0
 
 
-def test_the_linter_would_find_something(folder: Path) -> None:
+def test_the_linter_reports_a_planted_problem(folder: Path) -> None:
     place = prepared(folder)
     template = place / "nginx.conf.template"
     template.write_text(template.read_text().replace("Host $host", "Host $http_host"))
@@ -122,11 +122,11 @@ def test_the_linter_would_find_something(folder: Path) -> None:
     assert linted.returncode != 0
 
 
-async def test_it_goes_where_a_name_goes(folder: Path) -> None:
+async def test_requests_follow_the_address_of_a_name(folder: Path) -> None:
     if version() >= FOLLOWING:
         await follows_a_name_server(folder)
     else:
-        await starts_over_when_a_name_has_moved(folder)
+        await reloads_when_an_address_has_changed(folder)
 
 
 async def follows_a_name_server(folder: Path) -> None:
@@ -152,14 +152,14 @@ async def follows_a_name_server(folder: Path) -> None:
         assert nginx.workers() == workers
 
 
-async def starts_over_when_a_name_has_moved(folder: Path) -> None:
-    """nginx reads names when it starts over; what is tested is that it is told to, by what the system says of them."""
-    told = folder / "addresses"
+async def reloads_when_an_address_has_changed(folder: Path) -> None:
+    """The test observes the reload, since nginx resolves names only then."""
+    addresses = folder / "addresses"
     commands = folder / "commands"
     commands.mkdir()
-    (commands / "getent").write_text(f"#!/bin/sh\ncat {told}\n")
+    (commands / "getent").write_text(f"#!/bin/sh\ncat {addresses}\n")
     (commands / "getent").chmod(0o755)
-    told.write_text("127.0.0.1 STREAM localhost\n")
+    addresses.write_text("127.0.0.1 STREAM localhost\n")
     async with echoing() as echo:
         upstreams = UPSTREAMS | {"tickets": f"localhost:{echo.port}"}
         path = f"{commands}:{os.environ['PATH']}"
@@ -167,7 +167,7 @@ async def starts_over_when_a_name_has_moved(folder: Path) -> None:
             before = nginx.workers()
             await asyncio.sleep(FOLLOWED_SECONDS / 2)
             assert nginx.workers() == before
-            told.write_text("127.0.0.2 STREAM localhost\n")
+            addresses.write_text("127.0.0.2 STREAM localhost\n")
 
             async def started_over() -> bool:
                 return bool(nginx.workers() - before)
@@ -177,5 +177,7 @@ async def starts_over_when_a_name_has_moved(folder: Path) -> None:
 
 
 def version() -> tuple[int, ...]:
-    told = subprocess.run([executable(), "-v"], capture_output=True, text=True, check=True).stderr
-    return tuple(int(part) for part in told.split("/")[1].split()[0].split("."))
+    addresses = subprocess.run(
+        [executable(), "-v"], capture_output=True, text=True, check=True
+    ).stderr
+    return tuple(int(part) for part in addresses.split("/")[1].split()[0].split("."))

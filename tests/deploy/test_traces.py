@@ -1,4 +1,4 @@
-"""One click is one trace over all processes, as a real OTLP receiver sees it; and a collector that is away is nobody's wait."""
+"""One click is one trace over all processes; an unreachable collector delays no request."""
 
 import gzip
 import time
@@ -52,7 +52,7 @@ class Seen(NamedTuple):
 
 
 class Collector:
-    """What an OTLP receiver was sent over HTTP."""
+    """The spans that an OTLP receiver got over HTTP."""
 
     def __init__(self) -> None:
         self.spans: list[Seen] = []
@@ -73,7 +73,7 @@ class Collector:
         )
 
     def trace(self, trace_id: UUID) -> dict[str, set[str]]:
-        """The names of a trace's spans, by service."""
+        """The names of a trace's spans for each service."""
         found: dict[str, set[str]] = {}
         for span in self.spans:
             if span.trace_id == trace_id.bytes:
@@ -114,12 +114,12 @@ async def test_an_order_is_one_trace_over_all_processes(traced: tuple[Fleet, int
         buyer = fleet.system.person("buyer")
         await buys(buyer, await factories.ticket(fleet.system.person("seller")), click)
         await until(lambda: whole(collector, click), seconds=20)
-    # No value that somebody entered, nor any secret.
+    # No user input and no secret.
     for value in (buyer.token, str(buyer.id), "pm_card_visa"):
         assert not any(value in span.text for span in collector.spans)
 
 
-async def test_a_collector_that_is_away_holds_up_nobody(traced: tuple[Fleet, int]) -> None:
+async def test_an_unreachable_collector_delays_no_request(traced: tuple[Fleet, int]) -> None:
     fleet, _ = traced
     buyer, seller = fleet.system.person("buyer"), fleet.system.person("seller")
     for _ in range(3):
@@ -141,6 +141,6 @@ async def buys(buyer: Person, ticket: Json, click: UUID) -> None:
 
 
 async def whole(collector: Collector, click: UUID) -> bool:
-    """Whether the trace has every span of the way."""
+    """Whether the trace has every expected span."""
     found = collector.trace(click)
     return all(names <= found.get(service, set()) for service, names in WAY.items())

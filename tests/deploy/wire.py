@@ -1,4 +1,4 @@
-"""Requests to the byte, where a client library would be too polite."""
+"""Requests byte for byte, including those that a client library refuses to send."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -15,7 +15,7 @@ WEBSOCKET = (
 
 @asynccontextmanager
 async def sent(nginx: Nginx, request: str) -> AsyncIterator[asyncio.StreamReader]:
-    """What comes back, while the block keeps the connection."""
+    """The reply, while the block keeps the connection."""
     reader, writer = await asyncio.open_connection("127.0.0.1", nginx.port)
     try:
         writer.write(request.encode())
@@ -26,7 +26,7 @@ async def sent(nginx: Nginx, request: str) -> AsyncIterator[asyncio.StreamReader
 
 
 async def exchange(nginx: Nginx, request: str, *, until: str | None = None) -> str:
-    """All that comes back for these bytes, or as far as a mark."""
+    """The reply to these bytes, all of it or up to a mark."""
     async with sent(nginx, request) as reader:
         reply = await (reader.readuntil(until.encode()) if until else reader.read())
     return reply.decode()
