@@ -1,1 +1,1 @@
-"""Everything on one machine: Postgres, Redis, a Stripe sandbox and all of GitTix, under one supervisor."""
+"""One machine: Postgres, Redis, a Stripe sandbox and all of GitTix, under one supervisor."""

@@ -1,7 +1,7 @@
-"""A gentle crowd for the demo: a few people who browse, hold, pay, change their minds, and sell.
+"""Simulated users for the demo: they browse, hold, pay, cancel and sell, every few seconds.
 
-They use the HTTP API like anyone else, under accounts of their own, so a visitor sees holds, countdowns, sales and
-fresh listings come and go. About one of them does something every few seconds.
+They use the HTTP API with accounts of their own, so that a visitor sees holds, countdowns, sales
+and new listings.
 """
 
 import asyncio
@@ -23,25 +23,25 @@ NAMES = ("encore", "doors_at_eight", "second_row", "lastbus", "matinee", "greenr
 PAUSE_SECONDS = (8.0, 40.0)
 THINK_SECONDS = (4.0, 25.0)
 TITLES = frozenset(show.title for show in SHOWS)
-# When a show has fewer free tickets than this, somebody offers one.
-SCARCE = 6
+# Below this number of free tickets in a show, a member lists another one.
+MIN_FREE_TICKETS = 6
 
 Json = dict[str, Any]
 
 
 class Crowd:
-    """`accounts` is a file where the crowd's own sign-ins are kept for the next start."""
+    """The members of the crowd; the file `accounts` keeps their sign-ins for the next start."""
 
     def __init__(self, api_url: str, accounts: Path) -> None:
         self._api_url = api_url
         self._accounts = accounts
 
     async def run(self) -> None:
-        async with asyncio.TaskGroup() as people:
-            for email, name, password in self._people():
-                people.create_task(_Member(self._api_url, email, name, password).live())
+        async with asyncio.TaskGroup() as members:
+            for email, name, password in self._read_accounts():
+                members.create_task(_Member(self._api_url, email, name, password).run())
 
-    def _people(self) -> list[tuple[str, str, str]]:
+    def _read_accounts(self) -> list[tuple[str, str, str]]:
         if not self._accounts.exists():
             people = [
                 (f"{name}@crowd.gittix.example", name, secrets.token_urlsafe(16)) for name in NAMES
@@ -62,21 +62,19 @@ class _Member:
         self._credentials = {"email": email, "password": password}
         self._name = name
 
-    async def live(self) -> None:
+    async def run(self) -> None:
         async with self._http:
             await asyncio.sleep(random.uniform(0, PAUSE_SECONDS[0]))  # noqa: S311
             while True:
                 try:
-                    await self._turn()
-                except (httpx.HTTPError, KeyError, ValueError) as fault:
-                    log.info(
-                        "a member of the crowd was put off", name=self._name, error=repr(fault)
-                    )
+                    await self._act()
+                except (httpx.HTTPError, KeyError, ValueError) as error:
+                    log.info("demo user failed", name=self._name, error=repr(error))
                 await asyncio.sleep(random.uniform(*PAUSE_SECONDS))  # noqa: S311
 
-    async def _turn(self) -> None:
+    async def _act(self) -> None:
         await self._sign_in()
-        # Only the demo's own shows: what a visitor lists is the visitor's to play with.
+        # Only the demo's own shows: the visitors' listings stay as they are.
         shows = [
             show
             for show in (await self._get("/api/shows", limit=50))["items"]
@@ -88,7 +86,7 @@ class _Member:
         free = (await self._get("/api/tickets", show_id=show["id"], status="available", limit=50))[
             "items"
         ]
-        if len(free) < SCARCE:
+        if len(free) < MIN_FREE_TICKETS:
             await self._offer(show)
         if free:
             await self._buy(free)
@@ -102,15 +100,15 @@ class _Member:
             return
         order_id = reply.json()["id"]
         await asyncio.sleep(random.uniform(*THINK_SECONDS))  # noqa: S311
-        fate = random.random()  # noqa: S311
-        if fate < 0.15:
+        choice = random.random()  # noqa: S311
+        if choice < 0.15:
             await self._http.delete(f"/api/orders/{order_id}")
-        elif fate < 0.55:
-            if fate < 0.25:
+        elif choice < 0.55:
+            if choice < 0.25:
                 await self._pay(order_id, "pm_card_chargeDeclined")
                 await asyncio.sleep(3)
             await self._pay(order_id, "pm_card_visa")
-        # Else the clock decides.
+        # Else the hold expires.
 
     async def _pay(self, order_id: str, method: str) -> None:
         await self._http.post(
@@ -120,13 +118,13 @@ class _Member:
     async def _offer(self, show: Json) -> None:
         listed = (await self._get("/api/tickets", show_id=show["id"], limit=1))["items"]
         if listed:
-            like = {
+            fields = {
                 name: listed[0][name] for name in ("currency", "price", "face_value", "section")
             }
-            await self._http.post("/api/tickets", json={"show_id": show["id"], **like})
+            await self._http.post("/api/tickets", json={"show_id": show["id"], **fields})
 
     async def _sign_in(self) -> None:
-        """With the refresh cookie, else the password; the first time there is no such account yet."""
+        """Use the refresh cookie, else the password, else sign up."""
         if "gittix_refresh" in self._http.cookies:
             if (await self._http.post("/api/users/refresh")).status_code == 200:
                 return

@@ -1,4 +1,4 @@
-"""Invented shows, venues, sellers and buyers, so that a visitor sees a market; and bulk data for load tests."""
+"""Demo data: invented shows, venues, sellers and buyers; and bulk data for load tests."""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -51,29 +51,38 @@ ACCOUNTS = (
 )
 
 SHOWS = (
-    Show("Harbour Lights — Live", "Harbour Hall", "Rotterdam", "Europe/Amsterdam", "concert", 6, 20, "EUR",
+    Show("Harbour Lights — Live", "Harbour Hall", "Rotterdam", "Europe/Amsterdam",
+         "concert", 6, 20, "EUR",
          (("Balcony", "ABC", 8, 5200), ("Floor", "", 12, 3800))),
-    Show("The City Derby", "Riverside Stadium", "London", "Europe/London", "sport", 9, 14, "GBP",
+    Show("The City Derby", "Riverside Stadium", "London", "Europe/London",
+         "sport", 9, 14, "GBP",
          (("North Stand", "KLM", 10, 8500), ("East Stand", "PQ", 8, 6400))),
-    Show("Glasshouse Sessions", "The Old Mill", "Utrecht", "Europe/Amsterdam", "concert", 13, 20, "EUR",
+    Show("Glasshouse Sessions", "The Old Mill", "Utrecht", "Europe/Amsterdam",
+         "concert", 13, 20, "EUR",
          (("Seated", "ABCD", 8, 4400),)),
-    Show("Night Piano", "Canal Concert House", "Amsterdam", "Europe/Amsterdam", "classical", 18, 20, "EUR",
+    Show("Night Piano", "Canal Concert House", "Amsterdam", "Europe/Amsterdam",
+         "classical", 18, 20, "EUR",
          (("Stalls", "DEF", 8, 3600), ("Circle", "A", 10, 5400))),
-    Show("Northern Brass Night", "Warehouse 9", "Copenhagen", "Europe/Copenhagen", "concert", 24, 21, "DKK",
+    Show("Northern Brass Night", "Warehouse 9", "Copenhagen", "Europe/Copenhagen",
+         "concert", 24, 21, "DKK",
          (("Standing", "", 24, 27500),)),
-    Show("Winter Dance Gala", "Dune Theatre", "The Hague", "Europe/Amsterdam", "dance", 31, 20, "EUR",
+    Show("Winter Dance Gala", "Dune Theatre", "The Hague", "Europe/Amsterdam",
+         "dance", 31, 20, "EUR",
          (("Parterre", "GHJ", 10, 3100), ("Box", "1", 4, 7800))),
-    Show("Paper Lanterns", "Sumida Garden Hall", "Tokyo", "Asia/Tokyo", "theatre", 38, 19, "JPY",
+    Show("Paper Lanterns", "Sumida Garden Hall", "Tokyo", "Asia/Tokyo",
+         "theatre", 38, 19, "JPY",
          (("Arena", "ABC", 8, 9800),)),
-    Show("Late Train Comedy", "The Cellar Room", "New York", "America/New_York", "comedy", 44, 21, "USD",
+    Show("Late Train Comedy", "The Cellar Room", "New York", "America/New_York",
+         "comedy", 44, 21, "USD",
          (("Tables", "ABCD", 6, 4500),)),
-    Show("Open Fields Festival", "Meadow Park", "Berlin", "Europe/Berlin", "festival", 60, 12, "EUR",
+    Show("Open Fields Festival", "Meadow Park", "Berlin", "Europe/Berlin",
+         "festival", 60, 12, "EUR",
          (("Day ticket", "", 30, 8900), ("Weekend", "", 20, 16900))),
 )  # fmt: skip
 
 
 async def load(settings: Settings) -> None:
-    """The demo's accounts and shows; what is there already stays as it is."""
+    """Create the demo's accounts, and its shows unless the database has any show."""
     people = await _accounts(settings, ACCOUNTS)
     sellers = [people[account.email] for account in ACCOUNTS if account.role == "Seller"]
     pool = await database.open_pool(
@@ -91,7 +100,7 @@ async def load(settings: Settings) -> None:
 
 
 async def seed(settings: Settings, *, shows: int, tickets: int) -> None:
-    """Bulk data: so many tickets, spread over so many shows, each a committed batch with its events."""
+    """Create this many tickets in this many shows, with their events, committed in batches."""
     seller = (
         await _accounts(
             settings, [Account("Seller", f"seed-{uuid4().hex[:8]}@gittix.example", "seed")]
@@ -111,7 +120,8 @@ async def seed(settings: Settings, *, shows: int, tickets: int) -> None:
 
 async def _seed_show(pool: database.Pool, seller: Principal, number: int, count: int) -> None:
     async with database.transaction(pool) as connection:
-        show_id = await _create(connection, random.choice(SHOWS), seller, f" #{number + 1}")  # noqa: S311
+        demo = random.choice(SHOWS)  # noqa: S311
+        show_id = await _create(connection, demo, seller, f" #{number + 1}")
     for start in range(0, count, BATCH):
         specs = [
             TicketSpec(
@@ -166,7 +176,7 @@ def _seats(demo: Show) -> Iterator[TicketSpec]:
 
 
 async def _accounts(settings: Settings, accounts: Sequence[Account]) -> dict[str, Principal]:
-    """These accounts, made where they are missing, as the principals that they sign in as."""
+    """Create the missing accounts. Returns the principal of each, by email address."""
     pool = await database.open_pool(settings.noun_database_url("auth"), name="gittix-demo", size=1)
     passwords = Passwords()
     people = {}

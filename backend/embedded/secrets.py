@@ -1,4 +1,4 @@
-"""The secrets of an installation: made at random, once, and never two installations' own."""
+"""The secrets of an installation: random, and generated once for each installation."""
 
 import re
 import secrets
@@ -13,7 +13,7 @@ EMPTY = re.compile(r"^(\w+)=[ \t]*$", re.MULTILINE)
 
 
 class TemplateError(Exception):
-    """The template has no place for a secret; the message is a sentence that says what to do."""
+    """The template lacks an empty secret; the message gives the problem and the remedy."""
 
 
 class Secrets(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,20 +42,22 @@ def new_secrets() -> Secrets:
 
 
 def one_word(pem: str) -> str:
-    """A key without its armour, so that no shell or env file trips over spaces and line ends."""
+    """A PEM key without header, footer and line ends, for shells and env files."""
     return "".join(line for line in pem.splitlines() if not line.startswith("-----"))
 
 
 def fill(template: str, *, expand: bool = False) -> str:
-    """An env file's text with a new secret after each empty `NAME=` of one. Raises TemplateError.
+    """Return the env file's text with a new secret after each empty `NAME=` of a secret.
 
-    With `expand` each `${NAME}` of one as well, for what reads the file and knows no such references.
+    `expand` also replaces `${NAME}`, for readers of the file that do not expand references.
+    Raises TemplateError.
     """
     made = _by_variable(new_secrets())
     wanted = {match[1] for match in EMPTY.finditer(template)}
     if missing := sorted(made.keys() - wanted):
         raise TemplateError(
-            f"the template has no empty {', '.join(missing)}: a file that was filled keeps its secrets. "
+            f"the template has no empty {', '.join(missing)}: "
+            "a file that was filled keeps its secrets. "
             "Begin with the example: gittix secrets < .env.example > .env"
         )
     filled = EMPTY.sub(lambda match: f"{match[1]}={made.get(match[1], '')}", template)
