@@ -56,11 +56,17 @@ class ServiceName(StrEnum):
 def up(
     port: Annotated[int, typer.Option(help="The API's port.", min=1, max=65_535)] = 8000,
     push_port: Annotated[
-        int, typer.Option(help="The push gateway's port.", min=1, max=65_535)
-    ] = 8001,
+        int | None,
+        typer.Option(
+            help="The push gateway's port.", show_default="8001 if free", min=1, max=65_535
+        ),
+    ] = None,
     stripe_port: Annotated[
-        int, typer.Option(help="The Stripe sandbox's port.", min=1, max=65_535)
-    ] = 8002,
+        int | None,
+        typer.Option(
+            help="The Stripe sandbox's port.", show_default="8002 if free", min=1, max=65_535
+        ),
+    ] = None,
     data: Annotated[Path, typer.Option(help="Where the instance keeps its data.")] = DEFAULT_FOLDER,
     demo: Annotated[
         bool, typer.Option(help="Load demo shows and let a gentle crowd hold and buy.")

@@ -12,8 +12,9 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 
-from backend.embedded.postgres import OWNER, Postgres, system_user
+from backend.embedded.postgres import OWNER, Postgres
 from backend.embedded.redis import Redis
+from backend.embedded.system_user import credentials
 from backend.kernel import database, migrations
 from backend.kernel.database import Connection
 from backend.kernel.redis import open_redis
@@ -42,11 +43,11 @@ def running_cluster(folder: Path, **settings: str) -> Iterator[Postgres]:
     cluster.initialise()
     server = subprocess.Popen(
         cluster.command(**settings),
-        user=system_user(),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         cwd="/",
         start_new_session=True,
+        **credentials(),
     )
     try:
         cluster.wait()

@@ -192,10 +192,14 @@ def main(arguments: list[str]) -> None:
         match arguments:
             case ["lock"]:
                 lock(cache)
+            case ["cache", folder]:
+                build(Path(folder))
             case ["build", folder]:
                 shutil.copytree(build(cache), folder, dirs_exist_ok=True)
             case _:
-                sys.exit("usage: python -m backend.embedded.frontend lock | build FOLDER")
+                sys.exit(
+                    "usage: python -m backend.embedded.frontend lock | cache FOLDER | build FOLDER"
+                )
     except FrontendError as fault:
         sys.exit(f"gittix: {fault}")
 

@@ -1,12 +1,11 @@
-"""An embedded instance: a data directory, its secrets, its ports, and the environment that describes it.
+"""An embedded instance: a data folder, its secrets, its ports and the environment made of them.
 
-Secrets are made once and kept beside the data, readable by their owner only. What the environment of `gittix up` says
-(HOLD_SECONDS, RATE_LIMITS …) goes before what is derived here.
+Secrets are created once and kept beside the data, readable by their owner only. The settings in the
+environment of `gittix up` (HOLD_SECONDS, RATE_LIMITS …) override those derived here.
 """
 
 import fcntl
 import os
-import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,46 +13,47 @@ from typing import NamedTuple
 
 import msgspec
 
+from backend.embedded import data_folder
+from backend.embedded.ports import HOST, Ports
 from backend.embedded.postgres import Postgres
-from backend.embedded.redis import Redis, socket_path
+from backend.embedded.redis import Redis
 from backend.embedded.secrets import Secrets, new_secrets, one_word
+from backend.embedded.sockets import socket_folder
 from backend.kernel.settings import NOUNS, Settings
 
 DEFAULT_FOLDER = Path(".gittix")
-HOST = "127.0.0.1"
+# An embedded instance has its own stores: the shell's URLs of others do not count.
+NOT_OVERRIDDEN = frozenset(
+    {"DATABASE_URL", "REDIS_URL", *(f"{noun.upper()}_DATABASE_URL" for noun in NOUNS)}
+)
 
 
 class InstanceError(Exception):
-    """The instance can't be used as asked; the message is a sentence that says what to do."""
-
-
-class Ports(NamedTuple):
-    api: int
-    push: int
-    stripe: int
+    """The instance can't be used as requested; the message gives the problem and the remedy."""
 
 
 class Instance(NamedTuple):
     folder: Path
     secrets: Secrets
     ports: Ports
+    run: Path
 
     @property
     def postgres(self) -> Postgres:
-        return Postgres(self.folder, self.secrets.postgres_password)
+        return Postgres(self.folder, self.secrets.postgres_password, self.run)
 
     @property
     def redis(self) -> Redis:
-        return Redis(self.folder)
+        return Redis(self.folder, self.run)
 
     @property
     def ledger(self) -> Path:
-        """The Stripe sandbox's own store: Stripe is not ours, so neither is its data in our Postgres."""
+        """The Stripe sandbox's own database: like Stripe's, it is not part of our Postgres."""
         return self.folder / "stripe-sandbox.sqlite"
 
     def operations(self, process: str) -> Path:
-        """The Unix socket at which a process without HTTP of its own shows its health and metrics."""
-        return socket_path(self.folder / f"{process}.sock")
+        """The Unix socket for health and metrics of a process without an HTTP port."""
+        return self.run / f"{process}.sock"
 
     @property
     def origin(self) -> str:
@@ -61,7 +61,7 @@ class Instance(NamedTuple):
 
     @property
     def sandboxed(self) -> bool:
-        """Whether payments go to the sandbox here, and not to the Stripe account that this shell names."""
+        """Whether payments go to the sandbox, and not to the Stripe account of STRIPE_API_KEY."""
         return not os.environ.get("STRIPE_API_KEY")
 
     @property
@@ -112,34 +112,30 @@ class Instance(NamedTuple):
 
     @property
     def env_file(self) -> Path:
-        """The environment as it was when the instance was last started."""
+        """The environment of the instance's last start."""
         return self.folder / "environment.json"
 
     def write_environment(self) -> None:
         _write_private(self.env_file, msgspec.json.encode(self.environment()))
 
 
-# An embedded instance has its own stores, whatever else this shell points at.
-NOT_OVERRIDDEN = frozenset(
-    {"DATABASE_URL", "REDIS_URL", *(f"{noun.upper()}_DATABASE_URL" for noun in NOUNS)}
-)
-
-
 def open_instance(folder: Path, ports: Ports) -> Instance:
-    """The instance in `folder`, made when there is none."""
-    folder = folder.expanduser().resolve()
-    folder.mkdir(parents=True, exist_ok=True)
+    """Return the instance in `folder`, created when there is none.
+
+    Raises DataFolderError, SocketFolderError and InstanceError.
+    """
+    folder = data_folder.prepare(folder)
     path = folder / "secrets.json"
     if path.exists():
-        kept = msgspec.json.decode(path.read_bytes(), type=Secrets)
+        kept = _read_secrets(path)
     else:
         kept = new_secrets()
         _write_private(path, msgspec.json.encode(kept))
-    return Instance(folder, kept, ports)
+    return Instance(folder, kept, ports, socket_folder(folder))
 
 
 def environment_of(folder: Path) -> Mapping[str, str]:
-    """The environment of the instance in `folder`. Raises InstanceError when none was ever started there."""
+    """The environment of the instance in `folder`. Raises InstanceError when there is none."""
     path = folder.expanduser().resolve() / "environment.json"
     if not path.exists():
         raise InstanceError(
@@ -150,32 +146,30 @@ def environment_of(folder: Path) -> Mapping[str, str]:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold the instance for this process alone. Raises InstanceError while another has it."""
+    """Lock the instance for this process. Raises InstanceError while another holds the lock."""
     with (folder / "lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise InstanceError(
-                f"Another gittix up is using {folder}. Stop it, or choose another folder with --data."
+                f"Another gittix up is using {folder}. "
+                "Stop it, or choose another folder with --data."
             ) from None
         yield
 
 
-def check_port(port: int, option: str) -> None:
-    """Raises InstanceError when something listens on the port."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError:
-            raise InstanceError(
-                f"Port {port} is in use. Stop what uses it, or choose another with {option}, "
-                f"for example: gittix up {option} {port + 100}"
-            ) from None
+def _read_secrets(path: Path) -> Secrets:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Secrets)
+    except msgspec.DecodeError as error:
+        raise InstanceError(
+            f"{path} is damaged ({error}), and the data can't be read without it. "
+            "Restore it from a backup, or choose another folder with --data."
+        ) from error
 
 
 def _write_private(path: Path, content: bytes) -> None:
-    """Whole or not at all, and for its owner only."""
+    """Write atomically, readable by the owner only."""
     partial = path.with_suffix(".partial")
     partial.unlink(missing_ok=True)
     with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:

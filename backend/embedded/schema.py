@@ -12,7 +12,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from backend.embedded.postgres import DATABASE, Postgres, system_user
+from backend.embedded.postgres import DATABASE, Postgres
+from backend.embedded.system_user import credentials
 from backend.kernel import database, migrations, schema_dump
 
 FILE = Path(__file__).parent.parent / "migrations" / "schema.sql"
@@ -25,7 +26,6 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="only compare the file")
     check = parser.parse_args().check
     with tempfile.TemporaryDirectory(prefix="gittix-schema-") as folder:
-        Path(folder).chmod(0o755)
         current = _generate(Path(folder))
     if not check:
         FILE.write_text(current)
@@ -45,7 +45,7 @@ def _generate(folder: Path) -> str:
     cluster = Postgres(folder, "schema")
     cluster.initialise()
     server = subprocess.Popen(  # noqa: S603 - our own binaries
-        cluster.command(**FAST), user=system_user(), stderr=subprocess.DEVNULL, cwd="/"
+        cluster.command(**FAST), stderr=subprocess.DEVNULL, cwd="/", **credentials()
     )
     try:
         cluster.wait()

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from backend.embedded.postgres import DATABASE, Postgres, system_user
+from backend.embedded.postgres import DATABASE, Postgres
 from backend.embedded.redis import Redis
+from backend.embedded.system_user import Credentials, credentials
 from tests.crash import scenario, verdict
 from tests.crash.nursery import Nursery
 from tests.crash.parts import Parts, running
@@ -30,11 +31,14 @@ class Server:
     """A store's process, with its folder its own."""
 
     def __init__(
-        self, command: Sequence[str], answers: Callable[[], bool], user: str | None = None
+        self,
+        command: Sequence[str],
+        answers: Callable[[], bool],
+        owner: Credentials = Credentials(),  # noqa: B008 - never changed
     ) -> None:
         self._command = command
         self._answers = answers
-        self._user = user
+        self._owner = owner
         self._process = self._start()
 
     def crash(self) -> None:
@@ -52,11 +56,11 @@ class Server:
         while time.monotonic() < end:
             process = subprocess.Popen(
                 self._command,
-                user=self._user,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 cwd="/",
                 start_new_session=True,
+                **self._owner,
             )
             while process.poll() is None:
                 if self._answers():
@@ -71,7 +75,7 @@ class Stores:
         self._redis = Redis(folder)
         self._postgres.initialise()
         self.servers = {
-            "postgres": Server(self._postgres.command(), self._postgres.is_ready, system_user()),
+            "postgres": Server(self._postgres.command(), self._postgres.is_ready, credentials()),
             "redis": Server(self._redis.command(), self._redis_answers),
         }
 

@@ -1,4 +1,4 @@
-"""`gittix up` as a person runs it: a process of its own, ports of its own, a folder of its own."""
+"""`gittix up` as a user runs it: a process with its own ports and data folder."""
 
 import asyncio
 import os
@@ -15,15 +15,16 @@ import httpx
 from tests.system import free_port
 
 GITTIX = (sys.executable, "-m", "backend.cli")
-PATIENCE_SECONDS = 60.0
+TIMEOUT_SECONDS = 60.0
+
+# The API's port, the gateway's and the sandbox's; `gittix up` chooses those that are None.
+Ports = tuple[int, int | None, int | None]
 
 
 class Running:
     """One running instance, its output so far, and clients for it."""
 
-    def __init__(
-        self, process: asyncio.subprocess.Process, folder: Path, ports: tuple[int, int, int]
-    ) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, folder: Path, ports: Ports) -> None:
         self.process = process
         self.folder = folder
         self.port, self.push_port, self.stripe_port = ports
@@ -36,9 +37,9 @@ class Running:
         return "".join(self._output)
 
     async def until_up(self) -> None:
-        await self.until_said("GitTix is up")
+        await self.until_printed("GitTix is up")
 
-    async def until_said(self, text: str, *, seconds: float = PATIENCE_SECONDS) -> None:
+    async def until_printed(self, text: str, *, seconds: float = TIMEOUT_SECONDS) -> None:
         async with asyncio.timeout(seconds):
             while text not in self.output:
                 assert self.process.returncode is None, self.output
@@ -48,7 +49,7 @@ class Running:
         return httpx.AsyncClient(base_url=self.url, timeout=15)
 
     def pids(self) -> dict[str, int]:
-        """The processes of this instance, by what they do."""
+        """The processes of this instance, by role."""
         found: dict[str, int] = {}
         for entry in Path("/proc").iterdir():
             if entry.name.isdigit() and (name := self._role(entry)):
@@ -56,13 +57,13 @@ class Running:
         return found
 
     def kill(self, name: str) -> int:
-        """kill -9 one of them. Returns the pid that it had."""
+        """Send SIGKILL to a process. Returns its pid."""
         pid = self.pids()[name]
         os.kill(pid, signal.SIGKILL)
         return pid
 
     async def stop(self) -> int:
-        """Ctrl-C, as the terminal sends it. Returns the exit status."""
+        """Send SIGINT, as Ctrl-C does. Returns the exit status."""
         with suppress(ProcessLookupError):
             self.process.send_signal(signal.SIGINT)
         status = await asyncio.wait_for(self.process.wait(), 45)
@@ -104,11 +105,12 @@ ROLES = {
 
 @asynccontextmanager
 async def running(
-    folder: Path, *options: str, ports: tuple[int, int, int] | None = None, **environment: str
+    folder: Path, *options: str, ports: Ports | None = None, **environment: str
 ) -> AsyncIterator[Running]:
-    """Start `gittix up`; ended when the block ends, however it ends."""
-    taken = ports or (free_port(), free_port(), free_port())
-    up = await start(folder, taken, *options, **environment)
+    """Start `gittix up`, and stop it at the end of the block."""
+    up = await start(
+        folder, ports or (free_port(), free_port(), free_port()), *options, **environment
+    )
     try:
         yield up
     finally:
@@ -116,24 +118,16 @@ async def running(
             await up.stop()
 
 
-async def start(
-    folder: Path, ports: tuple[int, int, int], *options: str, **environment: str
-) -> Running:
-    port, push_port, stripe_port = (str(number) for number in ports)
+async def start(folder: Path, ports: Ports, *options: str, **environment: str) -> Running:
+    names = ("--port", "--push-port", "--stripe-port")
+    arguments = [
+        part
+        for name, port in zip(names, ports, strict=True)
+        if port is not None
+        for part in (name, str(port))
+    ]
     process = await asyncio.create_subprocess_exec(
-        *GITTIX,
-        "up",
-        *(
-            "--data",
-            str(folder),
-            "--port",
-            port,
-            "--push-port",
-            push_port,
-            "--stripe-port",
-            stripe_port,
-        ),
-        *options,
+        *(*GITTIX, "up", "--data", str(folder), *arguments, *options),
         env=clean_environment() | environment,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
@@ -144,7 +138,7 @@ async def start(
 
 
 async def gittix(*arguments: str, **environment: str) -> tuple[int, str]:
-    """Run a command to its end. Returns its status and all that it printed."""
+    """Run a command to its end. Returns its exit status and its output."""
     process = await asyncio.create_subprocess_exec(
         *GITTIX,
         *arguments,
@@ -153,13 +147,13 @@ async def gittix(*arguments: str, **environment: str) -> tuple[int, str]:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    output, _ = await asyncio.wait_for(process.communicate(), PATIENCE_SECONDS)
+    output, _ = await asyncio.wait_for(process.communicate(), TIMEOUT_SECONDS)
     assert process.returncode is not None
     return process.returncode, output.decode()
 
 
 def clean_environment() -> dict[str, str]:
-    """This environment without any setting of ours."""
+    """The environment of the tests without GitTix's own settings."""
     kept = {
         name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ
     }

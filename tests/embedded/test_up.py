@@ -1,16 +1,19 @@
-"""`gittix up`, started and stopped; and what a kill -9 of its parts does to a purchase that is under way."""
+"""`gittix up`: starts, stops, refusals, and a purchase during which its processes are killed."""
 
 import asyncio
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from backend.embedded.instance import environment_of
+from backend.embedded.ports import PUSH_PORT, STRIPE_PORT
+from backend.embedded.sockets import socket_folder
 from tests.embedded.running import Running, gittix, running, sign_up
 from tests.push.watcher import Endpoint, Watcher
 from tests.system import free_port, until
@@ -21,13 +24,12 @@ pytestmark = pytest.mark.timeout(180)
 @pytest.fixture
 def data() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="gtup-"))
-    folder.chmod(0o755)
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
 
 
 class Market:
-    """A seller with a ticket, a buyer, and a watcher on the show, all by public means."""
+    """A seller, a buyer and a watcher of one show, over the public API and the gateway."""
 
     def __init__(
         self, up: Running, seller: httpx.AsyncClient, buyer: httpx.AsyncClient, show_id: str
@@ -143,7 +145,7 @@ async def test_a_second_start_finds_the_data_and_a_stop_leaves_nothing_running(d
             assert len(kept) == len(shows) + 3
 
 
-async def test_one_port_tells_of_every_process_and_which_of_them_is_gone(data: Path) -> None:
+async def test_the_api_reports_the_health_of_every_process_and_names_a_dead_one(data: Path) -> None:
     async with running(data, "--no-demo") as up, up.visitor() as visitor:
         await up.until_up()
         ready = (await visitor.get("/readyz")).json()
@@ -152,19 +154,19 @@ async def test_one_port_tells_of_every_process_and_which_of_them_is_gone(data: P
             "active",
             "active",
         )
-        shown = (await visitor.get("/metrics")).text
+        metrics = (await visitor.get("/metrics")).text
         for process in ("api", "push", "relay", "worker", "consumers", "notifier"):
-            assert f'process_cpu_seconds_total{{process="{process}"}}' in shown
+            assert f'process_cpu_seconds_total{{process="{process}"}}' in metrics
 
-        async def told() -> tuple[int, str | None]:
+        async def relay_health() -> tuple[int, str | None]:
             ready = await visitor.get("/readyz")
             return ready.status_code, ready.json()["checks"].get("relay")
 
         async def is_gone() -> bool:
-            return await told() == (503, "does not answer")
+            return await relay_health() == (503, "does not answer")
 
         async def is_back() -> bool:
-            return await told() == (200, None)
+            return await relay_health() == (200, None)
 
         up.kill("relay")
         await until(is_gone)
@@ -172,49 +174,90 @@ async def test_one_port_tells_of_every_process_and_which_of_them_is_gone(data: P
         await until(is_back, seconds=30)
 
 
-async def test_a_taken_metrics_port_prints_a_sentence(data: Path) -> None:
+async def test_default_ports_in_use_give_way_to_free_ones(
+    data: Path,
+) -> None:
+    async with AsyncExitStack() as stack:
+        for port in (PUSH_PORT, STRIPE_PORT):
+            # Another program of this machine may use it already, which is the same condition.
+            with suppress(OSError):
+                await stack.enter_async_context(await _listen(port))
+        up = await stack.enter_async_context(
+            running(data, "--no-demo", "--no-frontend", ports=(free_port(), None, None))
+        )
+        await up.until_up()
+        environment = environment_of(data)
+        push_port = int(environment["PUSHER_PORT"])
+        stripe_url = environment["STRIPE_API_BASE"]
+        assert push_port > PUSH_PORT
+        assert f"ws://localhost:{push_port} " in up.output
+        assert f"Port {PUSH_PORT} is in use: the push gateway is on {push_port}" in up.output
+        assert stripe_url in up.output
+        assert f"Port {STRIPE_PORT} is in use: the Stripe sandbox is on" in up.output
+        async with up.visitor() as visitor:
+            assert (await visitor.get("/api/push/config")).json()["port"] == push_port
+            assert (await visitor.get(f"http://127.0.0.1:{push_port}/readyz")).status_code == 200
+            assert (await visitor.get(f"{stripe_url}/healthz")).status_code == 200
+
+
+async def test_an_instance_runs_below_a_closed_folder_with_a_path_too_long_for_sockets() -> None:
+    closed = Path(tempfile.mkdtemp(prefix="gtup-"))
+    data = closed / ("long" * 20) / "päth"
+    try:
+        async with running(data, "--no-demo", "--no-frontend") as up:
+            await up.until_up()
+            async with up.visitor() as visitor:
+                assert (await visitor.get("/readyz")).json()["status"] == "ready"
+            status, checked = await gittix("check", "--data", str(data))
+            assert status == 0, checked
+            assert await up.stop() == 0
+    finally:
+        shutil.rmtree(socket_folder(data), ignore_errors=True)
+        shutil.rmtree(closed)
+
+
+async def test_a_requested_port_in_use_is_refused(data: Path) -> None:
     port = free_port()
-    server = await asyncio.start_server(lambda _reader, writer: writer.close(), "127.0.0.1", port)
-    async with server:
-        status, said = await gittix(
+    async with await _listen(port):
+        status, output = await gittix(
             "up", "--data", str(data), "--push-port", str(port), "--port", str(free_port())
         )
     assert status == 1
-    assert f"Port {port} is in use" in said
-    assert "--push-port" in said
-    assert "Traceback" not in said
+    assert f"Port {port} is in use" in output
+    assert "--push-port" in output
+    assert "Traceback" not in output
 
 
-async def test_a_folder_in_use_is_a_sentence(data: Path) -> None:
+async def test_a_data_folder_in_use_is_refused(data: Path) -> None:
     async with running(data, "--no-demo") as up:
-        await up.until_said("Postgres 18")
-        status, said = await gittix(
+        await up.until_printed("Postgres 18")
+        status, output = await gittix(
             *("up", "--data", str(data), "--port", str(free_port())),
             *("--push-port", str(free_port()), "--stripe-port", str(free_port())),
         )
         assert status == 1
-        assert "Another gittix up is using" in said
-        # Ctrl-C while it starts is no different.
+        assert "Another gittix up is using" in output
+        # Ctrl-C during the start stops every process too.
         assert await up.stop() == 0
         assert up.pids() == {}
 
 
-async def test_commands_say_what_is_missing(data: Path) -> None:
-    status, said = await gittix("env", "--data", str(data / "nowhere"))
+async def test_a_command_without_an_instance_or_a_setting_names_it(data: Path) -> None:
+    status, output = await gittix("env", "--data", str(data / "nowhere"))
     assert status == 2
-    assert "gittix up --data" in said
-    status, said = await gittix("serve", "orders")
+    assert "gittix up --data" in output
+    status, output = await gittix("serve", "orders")
     assert status == 2
-    assert "ORDERS_DATABASE_URL" in said
-    assert "Traceback" not in said
+    assert "ORDERS_DATABASE_URL" in output
+    assert "Traceback" not in output
 
 
-async def test_a_purchase_survives_the_killing_of_each_part_in_its_middle(market: Market) -> None:
+async def test_a_purchase_completes_though_each_process_is_killed_during_it(market: Market) -> None:
     up = market.up
     async with await market.watch() as watcher:
         await watcher.subscribed(f"show-{market.show_id}")
 
-        # The relay dies between the hold and the payment; what was committed is told all the same.
+        # The relay dies between the hold and the payment: committed events are still published.
         ticket_id = await market.list_ticket()
         killed = up.kill("relay")
         order_id = await market.order(ticket_id)
@@ -233,23 +276,24 @@ async def test_a_purchase_survives_the_killing_of_each_part_in_its_middle(market
         up.kill("worker")
         intent_id = asked.json()["client_secret"].partition("_secret")[0]
         async with httpx.AsyncClient(timeout=10) as bank:
-            url = f"http://127.0.0.1:{up.stripe_port}/sandbox/payment_intents/{intent_id}/authenticate"
+            sandbox = f"http://127.0.0.1:{up.stripe_port}/sandbox/payment_intents/{intent_id}"
+            url = f"{sandbox}/authenticate"
             assert (await bank.post(url, json={"outcome": "succeed"})).status_code == 200
         await until(lambda: _is(market, order_id, "completed"), seconds=30)
         await _sees(watcher, "ticket.sold", ticket_id)
 
-        # The notifier dies between an order and its hold's news; the next one tells it.
+        # The notifier dies between an order and the message of its hold: the next one sends it.
         ticket_id = await market.list_ticket()
         up.kill("notifier")
         order_id = await market.order(ticket_id)
         await _sees(watcher, "ticket.held", ticket_id)
 
-        # The gateway dies between hold and payment; pusher-js comes back by itself and hears the end.
+        # The gateway dies between hold and payment: pusher-js reconnects and receives the sale.
         ticket_id = await market.list_ticket()
         order_id = await market.order(ticket_id)
         await _sees(watcher, "ticket.held", ticket_id)
         up.kill("push")
-        await up.until_said("push was ended by SIGKILL")
+        await up.until_printed("push was ended by SIGKILL")
         await watcher.subscribed(f"show-{market.show_id}", seconds=40)
         assert (await market.pay(order_id)).status_code == 201
         await _sees(watcher, "ticket.sold", ticket_id)
@@ -257,6 +301,10 @@ async def test_a_purchase_survives_the_killing_of_each_part_in_its_middle(market
 
     status, checked = await gittix("check", "--data", str(up.folder))
     assert status == 0, checked
+
+
+async def _listen(port: int) -> asyncio.Server:
+    return await asyncio.start_server(lambda _reader, writer: writer.close(), "127.0.0.1", port)
 
 
 async def _sees(watcher: Watcher, event: str, ticket_id: str) -> Any:

@@ -1,0 +1,60 @@
+"""The command lines and environments of GitTix's own processes in an embedded instance."""
+
+import os
+import sys
+from collections.abc import Mapping
+
+from backend.embedded.instance import Instance
+from backend.embedded.ports import HOST
+from backend.embedded.processes import Program
+
+# Their health and metrics are at Unix sockets; the API's /readyz and /metrics include them.
+WITHOUT_HTTP = ("relay", "worker", "consumers", "notifier")
+# On few cores, requests come before messages, and messages before the consumers' housekeeping.
+PUSH_NICENESS, CONSUMERS_NICENESS = 10, 19
+INHERITED = ("PATH", "HOME", "LANG", "VIRTUAL_ENV", "TMPDIR")
+
+
+def background_programs(instance: Instance, environment: Mapping[str, str]) -> list[Program]:
+    """Every process but the API's. They wait for each other, so they may all start at once."""
+    ports = instance.ports
+    sockets = {name: str(instance.operations(name)) for name in WITHOUT_HTTP}
+
+    def program(name: str, *arguments: str, niceness: int = 0) -> Program:
+        operations = {"OPS_HOST": sockets[name]} if name in sockets else {}
+        return _program(name, arguments, {**environment, **operations}, niceness)
+
+    sandbox = program(
+        "stripe-sandbox",
+        "sandbox",
+        *("--port", str(ports.stripe)),
+        *("--ledger", str(instance.ledger)),
+        *("--webhook-url", f"http://{HOST}:{ports.api}/api/payments/webhook"),
+    )
+    return [
+        *([sandbox] if instance.sandboxed else []),
+        program("relay", "relay"),
+        program("worker", "worker", "jobs"),
+        program("consumers", "worker", "consumers", niceness=CONSUMERS_NICENESS),
+        program("notifier", "worker", "notifier", niceness=PUSH_NICENESS),
+        program("push", "serve", "push", "--port", str(ports.push), niceness=PUSH_NICENESS),
+    ]
+
+
+def api_program(instance: Instance, environment: Mapping[str, str]) -> Program:
+    """The API's process. It starts last and stops first, so the parts it needs are running."""
+    peers = {
+        **{name: str(instance.operations(name)) for name in WITHOUT_HTTP},
+        "push": f"http://{HOST}:{instance.ports.push}",
+    }
+    addresses = "\n".join(f"{name}={address}" for name, address in peers.items())
+    arguments = ("serve", "api", "--port", str(instance.ports.api))
+    return _program("api", arguments, {**environment, "OPS_PEERS": addresses}, 0)
+
+
+def _program(
+    name: str, arguments: tuple[str, ...], environment: Mapping[str, str], niceness: int
+) -> Program:
+    inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
+    command = [sys.executable, "-m", "backend.cli", *arguments]
+    return Program(name, command, {**inherited, **environment}, niceness=niceness)
