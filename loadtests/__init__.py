@@ -1,1 +1,1 @@
-"""What GitTix does under load, measured: benchmarks beside a floor, and locust scenarios."""
+"""Measurements under load: benchmarks, each with a floor, and locust scenarios."""

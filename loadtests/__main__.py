@@ -1,6 +1,7 @@
-"""`make load`: a scenario against a system, its gates, its report."""
+"""`make load`: run a scenario against a system, check its gates, write a report."""
 
-import locust  # noqa: F401 - it makes the standard library gevent's, and must be before whatever uses that
+# Locust patches the standard library for gevent, so its import precedes all that use sockets.
+import locust  # noqa: F401
 
 from loadtests.command import cli
 

@@ -1,5 +1,7 @@
-"""Who the people are. Where the instance's signing key is known a session is signed with it, as auth would: 2,000 sign-ups
-cost Argon2 50 seconds of a core. Elsewhere, and where a scenario wants it, people sign up over the API.
+"""The accounts of the simulated users.
+
+With the instance's signing key, sessions are signed here as auth does, since Argon2 needs 50 s of a
+core for 2,000 sign-ups. Without the key, or when a scenario requires it, users sign up over HTTP.
 """
 
 from collections.abc import Mapping
@@ -28,16 +30,15 @@ class Accounts:
         )
 
     @property
-    def signed_here(self) -> bool:
+    def signs_locally(self) -> bool:
         return self._signer is not None
 
     def session(self) -> Mapping[str, str]:
-        """The header of a new person's requests."""
+        """Return the headers of a new user's requests."""
         assert self._signer
-        person = User(uuid4(), f"{uuid4().hex}@load.example", "load")
-        return {
-            "Authorization": f"Bearer {self._signer.access_token(person, uuid4(), datetime.now(UTC))}"
-        }
+        user = User(uuid4(), f"{uuid4().hex}@load.example", "load")
+        token = self._signer.access_token(user, uuid4(), datetime.now(UTC))
+        return {"Authorization": f"Bearer {token}"}
 
     def credentials(self) -> Credentials:
         return Credentials(f"{uuid4().hex}@load.example", uuid4().hex)

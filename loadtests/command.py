@@ -1,4 +1,4 @@
-"""The command: find what is loaded, let people at it, look again, judge, report."""
+"""The command: find the target, run the scenario, check invariants and gates, write the report."""
 
 import os
 import sys
@@ -8,11 +8,11 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from loadtests import gate_results
 from loadtests import scenario as scenarios
-from loadtests import verdict
 from loadtests.figures import check, figures
-from loadtests.play import Played, play
 from loadtests.report import Report, write
+from loadtests.runner import RunResult, execute
 from loadtests.scenario import Gates, ScenarioError
 from loadtests.target import TargetError, target
 
@@ -21,42 +21,39 @@ FOLDER = Path(".cache/load")
 cli = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
-def option(name: str, says: str) -> typer.models.OptionInfo:
-    found: typer.models.OptionInfo = typer.Option(
-        f"--{name}", envvar=f"LOAD_{_word(name)}", help=says
-    )
+def option(name: str, text: str) -> typer.models.OptionInfo:
+    variable = f"LOAD_{name.upper().replace('-', '_')}"
+    found: typer.models.OptionInfo = typer.Option(f"--{name}", envvar=variable, help=text)
     return found
-
-
-def _word(name: str) -> str:
-    return name.upper().replace("-", "_")
 
 
 @cli.command()
 def load(
     name: Annotated[
-        str | None, typer.Argument(metavar="SCENARIO", envvar="LOAD_SCENARIO", help="Which.")
+        str | None,
+        typer.Argument(metavar="SCENARIO", envvar="LOAD_SCENARIO", help="The scenario's name."),
     ] = None,
     url: Annotated[str | None, option("url", "The system's address.")] = None,
     push_url: Annotated[
-        str | None, option("push-url", "Where sockets go, as ws://host:port.")
+        str | None, option("push-url", "The push gateway's address, as ws://host:port.")
     ] = None,
     data: Annotated[Path | None, option("data", "The folder of a running `gittix up`.")] = None,
     seconds: Annotated[
-        float | None, option("seconds", "How long, in place of the scenario's own.")
+        float | None, option("seconds", "The duration, instead of the scenario's.")
     ] = None,
     gates: Annotated[
-        Path | None, option("gates", "Other gates than those beside the scenario.")
+        Path | None, option("gates", "A file of gates, instead of the scenario's.")
     ] = None,
-    out: Annotated[Path, option("out", "Where the report goes.")] = FOLDER,
+    out: Annotated[Path, option("out", "The folder of the reports.")] = FOLDER,
     check_is_needed: Annotated[
         bool,
         typer.Option(
-            "--check/--no-check", help="Whether gates that need the database have to be looked at."
+            "--check/--no-check",
+            help="Fail when the gates that need the database can't be examined.",
         ),
     ] = True,
 ) -> None:
-    """Load GitTix with people, and judge by gates: exit 0 when all hold, 1 on a breach, 2 when it can't be said."""
+    """Load GitTix with simulated users. Exit status: 0 all gates hold, 1 a breach, 2 unknown."""
     console = Console()
     if name is None:
         _list(console)
@@ -66,13 +63,13 @@ def load(
         if seconds:
             scenario = scenario.lasting(seconds)
         with target(url, push_url, data, scenario.instance, console) as found:
-            played = play(scenario, found, console)
-            status = conclude(name, bounds, played, out, console, check_is_needed=check_is_needed)
-    except (ScenarioError, TargetError) as fault:
-        Console(stderr=True).print(f"load: {fault}", highlight=False, markup=False, soft_wrap=True)
-        raise typer.Exit(2) from fault
+            result = execute(scenario, found, console)
+            status = conclude(name, bounds, result, out, console, check_is_needed=check_is_needed)
+    except (ScenarioError, TargetError) as error:
+        Console(stderr=True).print(f"load: {error}", highlight=False, markup=False, soft_wrap=True)
+        raise typer.Exit(2) from error
     except KeyboardInterrupt:
-        print("load: stopped before its end, so nothing is judged", file=sys.stderr)
+        print("load: stopped before its end: no gate was evaluated", file=sys.stderr)
         raise typer.Exit(130) from None
     raise typer.Exit(status)
 
@@ -80,33 +77,33 @@ def load(
 def conclude(
     name: str,
     gates: Gates,
-    played: Played,
+    result: RunResult,
     out: Path,
     console: Console,
     *,
     check_is_needed: bool = True,
 ) -> int:
-    """Look at the invariants, judge, tell and write it all down. Returns the exit status."""
-    console.print("Looking at the invariants …")
-    checked = check(played.trial.target, os.environ)
-    found = figures(played.trial, played.reading, checked, played.samples)
-    report = Report(name, gates, verdict.judge(gates, found), found, played, checked)
+    """Check the invariants and gates, print and write the report. Returns the exit status."""
+    console.print("Checking the invariants …")
+    checked = check(result.load_run.target, os.environ)
+    found = figures(result.load_run, result.final, checked, result.samples)
+    report = Report(name, gates, gate_results.evaluate(gates, found), found, result, checked)
     folder = write(report, out)
-    verdict.show(console, report.judged)
-    _tell(console, report)
+    gate_results.print_table(console, report.results)
+    _print_details(console, report)
     console.print(f"Report: {folder / 'report.html'}", highlight=False, soft_wrap=True)
-    return verdict.exit_status(report.judged, unseen_is_fine=not check_is_needed)
+    return gate_results.exit_status(report.results, allow_unexamined=not check_is_needed)
 
 
-def _tell(console: Console, report: Report) -> None:
-    """What a table of gates does not say."""
-    for fault, times in report.played.trial.observed.faults.most_common(10):
-        console.print(f"  {times:,} times: {fault}", highlight=False, markup=False, soft_wrap=True)
+def _print_details(console: Console, report: Report) -> None:
+    """Print the errors and offenders, which the table of gates lacks."""
+    for error, times in report.result.load_run.measurements.errors.most_common(10):
+        console.print(f"  {times:,} times: {error}", highlight=False, markup=False, soft_wrap=True)
     for line in report.offenders:
         console.print(f"  {line}", highlight=False, markup=False, soft_wrap=True)
-    if report.checked.told is None:
+    if report.checked.report is None:
         console.print(
-            f"  The invariants were not looked at: {report.checked.why}.",
+            f"  The invariants were not examined: {report.checked.reason}.",
             highlight=False,
             soft_wrap=True,
         )
@@ -117,7 +114,7 @@ def _list(console: Console) -> None:
     for name in scenarios.names():
         found = scenarios.scenario(name)
         console.print(
-            f"  [bold]{name:<8}[/] {found.says} ({found.seconds:,.0f} s)",
+            f"  [bold]{name:<8}[/] {found.description} ({found.seconds:,.0f} s)",
             highlight=False,
             soft_wrap=True,
         )

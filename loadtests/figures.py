@@ -1,4 +1,4 @@
-"""What a run came to, as numbers under names. Gates are about these."""
+"""The results of a run as named numbers, which the gates bound."""
 
 import subprocess
 from collections.abc import Mapping
@@ -6,34 +6,34 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from loadtests.observed import Series
+from loadtests.load_run import FinalState, LoadRun
+from loadtests.measurements import Series
 from loadtests.sampling import Sample
 from loadtests.target import Target, check_command
-from loadtests.trial import Reading, Trial
 
 CHECK_SECONDS = 120
 BROKEN = "invariants broken"
-UNSEEN = "invariants not examined"
-# Only the database tells these.
-OF_THE_DATABASE = frozenset({BROKEN, UNSEEN})
+UNEXAMINED = "invariants not examined"
+# These need access to the database.
+OF_THE_DATABASE = frozenset({BROKEN, UNEXAMINED})
 
 Figures = dict[str, float]
 
 
 class Checked(NamedTuple):
-    """What `gittix check` said; `told` is None when it could not look."""
+    """The report of `gittix check`; None, with a reason, when it could not run."""
 
-    told: dict[str, Any] | None
-    why: str = ""
+    report: dict[str, Any] | None
+    reason: str = ""
 
 
 def check(target: Target, environ: Mapping[str, str]) -> Checked:
-    """Look at the invariants behind the target."""
+    """Run `gittix check` against the target's database."""
     if not target.database_known:
         return Checked(
-            None, "only the address is known: set DATABASE_URL and what else `gittix check` needs"
+            None, "only the address is known: set DATABASE_URL and the settings of `gittix check`"
         )
-    done = subprocess.run(  # noqa: S603 - ourselves
+    done = subprocess.run(  # noqa: S603 - our own command
         check_command(),
         env={**environ, **target.environment},
         capture_output=True,
@@ -43,18 +43,18 @@ def check(target: Target, environ: Mapping[str, str]) -> Checked:
     )
     if done.returncode not in (0, 1, 2) or not done.stdout.strip():
         return Checked(None, f"gittix check failed: {done.stderr.strip()[-300:]}")
-    told = msgspec.json.decode(done.stdout)
-    if "invariants" not in told:
-        return Checked(None, told["error"])
-    return Checked(told)
+    report = msgspec.json.decode(done.stdout)
+    if "invariants" not in report:
+        return Checked(None, report["error"])
+    return Checked(report)
 
 
 def figures(
-    trial: Trial, reading: Reading | None, checked: Checked, samples: list[Sample]
+    load_run: LoadRun, final: FinalState | None, checked: Checked, samples: list[Sample]
 ) -> Figures:
-    """All that a gate can be about. A duration counts from when the doors opened."""
+    """All figures that a gate may bound. Durations before the opening do not count."""
     found: Figures = {}
-    for name, series in during(trial).items():
+    for name, series in during(load_run).items():
         if len(series.values):
             p50, p95, p99, most = series.percentiles(0.5, 0.95, 0.99, 1)
             found |= {
@@ -66,26 +66,26 @@ def figures(
             }
     return (
         found
-        | _replies(trial)
-        | _pushes(trial)
-        | _outcomes(trial, reading)
+        | _replies(load_run)
+        | _pushes(load_run)
+        | _outcomes(load_run, final)
         | _invariants(checked)
         | _cost(samples)
     )
 
 
-def during(trial: Trial) -> dict[str, Series]:
-    """Every series, from the opening on."""
-    if not trial.opened.is_set():
+def during(load_run: LoadRun) -> dict[str, Series]:
+    """Every series, without the time before the opening."""
+    if not load_run.opened.is_set():
         return {}
     return {
-        name: series.between(trial.opened_at, float("inf"))
-        for name, series in trial.observed.series.items()
+        name: series.between(load_run.opened_at, float("inf"))
+        for name, series in load_run.measurements.series.items()
     }
 
 
-def _replies(trial: Trial) -> Figures:
-    counts = trial.observed.counts
+def _replies(load_run: LoadRun) -> Figures:
+    counts = load_run.measurements.counts
     names = (
         "requests",
         "5xx",
@@ -100,48 +100,48 @@ def _replies(trial: Trial) -> Figures:
     }
 
 
-def _pushes(trial: Trial) -> Figures:
-    evidence = trial.watch.evidence
+def _pushes(load_run: LoadRun) -> Figures:
+    deliveries = load_run.monitor.deliveries
     return {
-        "push messages": evidence.messages,
-        "push missing": evidence.missing,
-        "push repeated": evidence.repeated,
-        "push epochs": evidence.epochs,
-        "push refused": evidence.refused,
-        "sockets lost": sum(evidence.lost.values()),
-        "clock error ms": trial.watch.clock_error_seconds * 1000,
+        "push messages": deliveries.messages,
+        "push missing": deliveries.missing,
+        "push repeated": deliveries.repeated,
+        "push epochs": deliveries.epochs,
+        "push refused": deliveries.refused,
+        "sockets lost": sum(deliveries.lost.values()),
+        "clock error ms": load_run.monitor.clock_error_seconds * 1000,
     }
 
 
-def _outcomes(trial: Trial, reading: Reading | None) -> Figures:
-    counts = trial.observed.counts
+def _outcomes(load_run: LoadRun, final: FinalState | None) -> Figures:
+    counts = load_run.measurements.counts
     found = {
-        "tickets": len(trial.board),
+        "tickets": len(load_run.market),
         "holds won": counts["holds won"],
         "given up": counts["given up"],
         "left to their end": counts["left to their end"],
-        "tickets paid": len(trial.sales),
-        "sold twice": trial.sold_twice,
-        "seconds": trial.closed_at - trial.opened_at if trial.opened.is_set() else 0.0,
+        "tickets paid": len(load_run.sales),
+        "sold twice": load_run.sold_twice,
+        "seconds": load_run.closed_at - load_run.opened_at if load_run.opened.is_set() else 0.0,
     }
-    if reading is None:
+    if final is None:
         return found
     return found | {
-        "sold": reading.sold,
-        "held at the end": reading.held,
-        "sold minus paid": reading.sold - len(trial.sales),
-        "pages behind": reading.behind,
-        "sales untold": reading.untold,
+        "sold": final.sold,
+        "held at the end": final.held,
+        "sold minus paid": final.sold - len(load_run.sales),
+        "pages behind": final.behind,
+        "sales untold": final.untold,
     }
 
 
 def _invariants(checked: Checked) -> Figures:
-    if checked.told is None:
+    if checked.report is None:
         return {}
-    invariants = checked.told["invariants"]
+    invariants = checked.report["invariants"]
     return {
         BROKEN: sum(one["broken"] for one in invariants),
-        UNSEEN: sum(len(one["not_examined"]) for one in invariants),
+        UNEXAMINED: sum(len(one["not_examined"]) for one in invariants),
     }
 
 

@@ -1,4 +1,4 @@
-"""An embedded instance to measure: fresh, without demo, pages and limits, in a folder of its own."""
+"""A new embedded instance to measure: without demo, pages and rate limits."""
 
 import os
 import shutil
@@ -21,30 +21,16 @@ START_SECONDS = 60.0
 
 @contextmanager
 def instance(**settings: str) -> Iterator[Mapping[str, str]]:
-    """A running `gittix up`; yields its environment, with API_URL and PUSH_URL. Its data is removed afterwards."""
+    """Run `gittix up` in a new folder; yield its environment with API_URL and PUSH_URL."""
     folder = Path(tempfile.mkdtemp(prefix="gittix-load-"))
-    folder.chmod(0o755)
     port, push_port, stripe_port = (free_port() for _ in range(3))
     command = [
-        sys.executable,
-        "-m",
-        "backend.cli",
-        "up",
-        "--no-demo",
-        "--no-frontend",
-        "--data",
-        str(folder),
-    ]
-    command += [
-        "--port",
-        str(port),
-        "--push-port",
-        str(push_port),
-        "--stripe-port",
-        str(stripe_port),
+        *(sys.executable, "-m", "backend.cli", "up", "--no-demo", "--no-frontend"),
+        *("--data", str(folder), "--port", str(port)),
+        *("--push-port", str(push_port), "--stripe-port", str(stripe_port)),
     ]
     with (folder / "up.log").open("wb") as log:
-        process = subprocess.Popen(  # noqa: S603 - ourselves
+        process = subprocess.Popen(  # noqa: S603 - our own command
             command, env=os.environ | {"RATE_LIMITS": "off"} | settings, stdout=log, stderr=log
         )
     try:

@@ -1,7 +1,8 @@
 """For locust's own command and web page: `locust -f loadtests/locustfile.py --host URL`.
 
-The same people, scenarios, gates and reports as `make load`; it starts no instance, and the web page decides when it begins. The
-verdict is printed when a run ends, and is the exit status of `--headless`.
+The users, scenarios, gates and reports are those of `make load`, but no instance is started, and
+the web page starts each run. At a run's end the gates are printed; with `--headless` they decide
+the exit status.
 """
 
 import os
@@ -16,25 +17,25 @@ from rich.console import Console
 
 from loadtests import scenario as scenarios
 from loadtests.command import FOLDER, conclude
-from loadtests.people.buyer import Buyer
-from loadtests.people.seller import Seller
-from loadtests.people.shopper import Shopper
-from loadtests.play import Played, enter, leave
+from loadtests.load_run import LoadRun
+from loadtests.load_shape import LoadShape, Tick
+from loadtests.runner import RunResult, attach, finish
 from loadtests.sampling import Sampling
-from loadtests.target import Target, TargetError, reached
-from loadtests.timeline import Tick, Timeline
-from loadtests.trial import Trial
+from loadtests.target import Target, TargetError, reach
+from loadtests.users.buyer import Buyer
+from loadtests.users.seller import Seller
+from loadtests.users.shopper import Shopper
 
-__all__ = ["Buyer", "OnStage", "Seller", "Shopper"]
+__all__ = ["Buyer", "ScenarioShape", "Seller", "Shopper"]
 
 
-class OnStage(Timeline):
-    """Begins a new run each time that locust is told to start."""
+class ScenarioShape(LoadShape):
+    """Begins a new run at each start by locust."""
 
     fresh = False
 
     def reset_time(self) -> None:
-        """Locust says so at each start, and asks for the first tick after it."""
+        """Called by locust at each start, before the first tick."""
         super().reset_time()
         self.fresh = True
 
@@ -47,41 +48,43 @@ class OnStage(Timeline):
     def _begin(self) -> None:
         runner = self.runner
         assert runner
-        self.trial = None
+        self.load_run = None
         self.environment = runner.environment
-        # Until it is judged nothing has passed.
+        # Replaced when the gates are evaluated.
         self.environment.process_exit_code = 2
         try:
-            trial = Trial(scenarios.scenario(self._options.scenario), self._target())
-        except TargetError as fault:
-            _say(fault)
+            load_run = LoadRun(scenarios.scenario(self._options.scenario), self._target())
+        except TargetError as error:
+            _print_error(error)
             return
-        enter(self.environment, trial)
+        attach(self.environment, load_run)
         self.began_at = time.time()
-        self.sampling = Sampling(trial, lambda: runner.user_count)
+        self.sampling = Sampling(load_run, lambda: runner.user_count)
         self.helpers = [
-            gevent.spawn(work) for work in (trial.observed.keep_time, self.sampling.run)
+            gevent.spawn(work) for work in (load_run.measurements.keep_time, self.sampling.run)
         ]
 
     def end(self) -> None:
-        """Judge what was played."""
-        if self.trial is None:
+        """Evaluate the gates of the run that ended."""
+        if self.load_run is None:
             return
         gevent.killall(self.helpers)
         console, name = Console(), self._options.scenario
         try:
-            played = Played(self.trial, leave(self.trial), self.sampling.samples, self.began_at)
+            result = RunResult(
+                self.load_run, finish(self.load_run), self.sampling.samples, self.began_at
+            )
             self.environment.process_exit_code = conclude(
                 name,
                 scenarios.gates(name),
-                played,
+                result,
                 Path(os.environ.get("LOAD_OUT", FOLDER)),
                 console,
             )
-        except TargetError as fault:
-            _say(fault)
+        except TargetError as error:
+            _print_error(error)
         finally:
-            self.trial.watch.close()
+            self.load_run.monitor.close()
 
     @property
     def _options(self) -> Any:
@@ -89,11 +92,11 @@ class OnStage(Timeline):
 
     def _target(self) -> Target:
         known = os.environ if os.environ.get("DATABASE_URL") else {}
-        return reached(self.environment.host or "", self._options.push_url, known)
+        return reach(self.environment.host or "", self._options.push_url, known)
 
 
-def _say(fault: TargetError) -> None:
-    Console(stderr=True).print(f"load: {fault}", highlight=False, markup=False, soft_wrap=True)
+def _print_error(error: TargetError) -> None:
+    Console(stderr=True).print(f"load: {error}", highlight=False, markup=False, soft_wrap=True)
 
 
 @events.init_command_line_parser.add_listener
@@ -103,24 +106,26 @@ def _options(parser: Any) -> None:
         choices=scenarios.names(),
         default="steady",
         env_var="LOAD_SCENARIO",
-        help="What people do, and how many.",
+        help="The scenario's name.",
     )
-    parser.add_argument("--push-url", default="", env_var="LOAD_PUSH_URL", help="Where sockets go.")
+    parser.add_argument(
+        "--push-url", default="", env_var="LOAD_PUSH_URL", help="The push gateway's address."
+    )
 
 
 @events.init.add_listener
 def _alone(environment: Any, **_: Any) -> None:
     if not isinstance(environment.runner, LocalRunner):
         raise SystemExit(
-            "load: one locust process at a time: what proves a lost message or a ticket sold twice is known to one only. "
-            "Start locust without --master, --worker and --processes."
+            "load: only one locust process can run, since lost messages and tickets sold twice are "
+            "detected within it. Start locust without --master, --worker and --processes."
         )
 
 
 @events.test_stopping.add_listener
 def _closing(environment: Any, **_: Any) -> None:
-    if environment.shape_class.trial is not None:
-        environment.shape_class.trial.close()
+    if environment.shape_class.load_run is not None:
+        environment.shape_class.load_run.close()
 
 
 @events.test_stop.add_listener

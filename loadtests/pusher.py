@@ -1,7 +1,7 @@
 """A Pusher client for many sockets in one locust process: protocol 7 over gevent's sockets.
 
-`websockets`' sans-I/O core does the framing and one greenlet a socket does the reading. What a channel's numbers prove
-is counted: a number that was jumped over is a message that never came.
+The sans-I/O core of `websockets` does the framing, one greenlet for each socket the reading. Gaps
+in a channel's sequence numbers are counted as missing messages.
 """
 
 import random
@@ -20,20 +20,20 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import State
 from websockets.uri import parse_uri
 
-from loadtests.told import Told, decode
+from loadtests.push_message import PushMessage, decode
 
 CONNECT_SECONDS = 30.0
 SUBSCRIBE_SECONDS = 30.0
 RECONNECT_SECONDS = 1.0
 RECONNECT_AT_ONCE = 4200
-# What ends without a word has no code of its own.
+# The code for connections that end without a close frame.
 ABNORMAL = 1006
 NEVER_MADE = 0
 READ_BYTES = 1 << 16
 CLOCK_QUESTIONS = 5
 
-Heard = Callable[[str, str, Told, float], None]
-# (socket id, channel) to the fields that its subscription needs.
+OnMessage = Callable[[str, str, PushMessage, float], None]
+# Returns the fields of the subscription for a socket id and a channel.
 Authorize = Callable[[str, str], dict[str, str]]
 
 
@@ -51,8 +51,8 @@ _envelope = msgspec.json.Decoder(Envelope).decode
 
 
 @dataclass
-class Evidence:
-    """What all sockets of a run proved together."""
+class Deliveries:
+    """Counts of messages and losses over all sockets of a run."""
 
     messages: int = 0
     missing: int = 0
@@ -67,19 +67,19 @@ class Channel:
     epoch: int | None = None
     seq: int = 0
 
-    def place(self, told: Told, evidence: Evidence) -> None:
-        if told.seq is None or told.epoch is None:
+    def record(self, message: PushMessage, deliveries: Deliveries) -> None:
+        if message.seq is None or message.epoch is None:
             return
-        if self.epoch == told.epoch:
-            evidence.missing += max(0, told.seq - self.seq - 1)
-            evidence.repeated += told.seq <= self.seq
+        if self.epoch == message.epoch:
+            deliveries.missing += max(0, message.seq - self.seq - 1)
+            deliveries.repeated += message.seq <= self.seq
         elif self.epoch is not None:
-            evidence.epochs += 1
-        self.epoch, self.seq = told.epoch, told.seq
+            deliveries.epochs += 1
+        self.epoch, self.seq = message.epoch, message.seq
 
 
 class Connection:
-    """One WebSocket. Raises SocketLost whenever it can't go on."""
+    """One WebSocket. Its methods raise SocketLost when the connection fails."""
 
     def __init__(self, url: str) -> None:
         uri = parse_uri(url)
@@ -93,27 +93,27 @@ class Connection:
             self._protocol.send_request(self._protocol.connect())
             self._flush()
             self._socket.settimeout(None)
-        except OSError as fault:
-            raise SocketLost(str(fault)) from fault
+        except OSError as error:
+            raise SocketLost(str(error)) from error
 
     @property
     def close_code(self) -> int:
         return self._protocol.close_code or ABNORMAL
 
     def texts(self) -> Iterator[bytes]:
-        """What the server says, until the connection ends."""
+        """Yield the server's text messages until the connection ends."""
         while self._protocol.state is not State.CLOSED:
             try:
                 received = self._socket.recv(READ_BYTES)
                 self._protocol.receive_data(received) if received else self._protocol.receive_eof()
                 self._flush()
-            except OSError as fault:
-                raise SocketLost(str(fault)) from fault
+            except OSError as error:
+                raise SocketLost(str(error)) from error
             if self._protocol.handshake_exc:
                 raise SocketLost(str(self._protocol.handshake_exc))
             for event in self._protocol.events_received():
                 if isinstance(event, Frame) and event.opcode is Opcode.TEXT:
-                    # Pusher's messages are short: neither gateway nor proxy splits them.
+                    # Pusher's messages are short: neither the gateway nor a proxy splits them.
                     assert event.fin
                     yield bytes(event.data)
 
@@ -121,8 +121,8 @@ class Connection:
         try:
             self._protocol.send_text(msgspec.json.encode({"event": event, "data": data}))
             self._flush()
-        except OSError as fault:
-            raise SocketLost(str(fault)) from fault
+        except OSError as error:
+            raise SocketLost(str(error)) from error
 
     def close(self) -> None:
         self._socket.close()
@@ -134,20 +134,20 @@ class Connection:
 
 
 class Listener:
-    """Stays connected and subscribed to its channels until it is closed; `heard` gets each message as it comes."""
+    """Stays connected and subscribed until closed; calls `on_message` for each message."""
 
     def __init__(
         self,
         url: str,
         channels: list[str],
-        heard: Heard,
-        evidence: Evidence,
+        on_message: OnMessage,
+        deliveries: Deliveries,
         authorize: Authorize | None = None,
     ) -> None:
         self._url = url
         self._names = channels
-        self._heard = heard
-        self._evidence = evidence
+        self._on_message = on_message
+        self._deliveries = deliveries
         self._authorize = authorize
         self._channels: dict[str, Channel] = {}
         self._connection: Connection | None = None
@@ -160,7 +160,7 @@ class Listener:
         self._greenlet = gevent.spawn(self._run)
 
     def wait(self) -> bool:
-        """Until it hears all its channels. False when that takes too long."""
+        """Wait for all subscriptions. Returns False after a timeout."""
         return bool(self.ready.wait(SUBSCRIBE_SECONDS))
 
     def close(self) -> None:
@@ -171,7 +171,7 @@ class Listener:
 
     @property
     def clock(self) -> tuple[float, float]:
-        """What to add to this machine's clock to have the gateway's, and how far off that may be, in seconds."""
+        """The gateway's clock minus this machine's, and the maximal error, in seconds."""
         if not self._clock:
             return 0.0, float("inf")
         trip, offset = min(self._clock)
@@ -182,15 +182,15 @@ class Listener:
             code = self._once()
             if self._closing:
                 return
-            # What came meanwhile can't be known: numbers count anew from the next subscription.
+            # Messages in between are unknown: numbers start again at the next subscription.
             self.steady = False
             self.ready.clear()
-            self._evidence.lost[code] = self._evidence.lost.get(code, 0) + 1
+            self._deliveries.lost[code] = self._deliveries.lost.get(code, 0) + 1
             if code != RECONNECT_AT_ONCE:
                 gevent.sleep(RECONNECT_SECONDS * random.uniform(1, 1.25))
 
     def _once(self) -> int:
-        """One connection from its beginning to its end. Returns its close code."""
+        """Run one connection to its end. Returns its close code."""
         self._channels = {name: Channel() for name in self._names}
         self._subscribed.clear()
         try:
@@ -213,10 +213,10 @@ class Listener:
             self._control(connection, envelope, at)
             return
         told = decode(envelope.data)
-        channel.place(told, self._evidence)
-        self._evidence.messages += 1
+        channel.record(told, self._deliveries)
+        self._deliveries.messages += 1
         assert envelope.channel is not None
-        self._heard(envelope.event, envelope.channel, told, at)
+        self._on_message(envelope.event, envelope.channel, told, at)
 
     def _control(self, connection: Connection, envelope: Envelope, at: float) -> None:
         match envelope.event:
@@ -224,7 +224,7 @@ class Listener:
                 connection.send("pusher:pong", {})
             case "pusher:connection_established":
                 socket_id = msgspec.json.decode(envelope.data)["socket_id"]
-                # Asked for over HTTP, so not in the way of what comes meanwhile.
+                # A greenlet of its own: authorization waits for an HTTP response.
                 gevent.spawn(self._subscribe, connection, socket_id)
                 self._ask_time(connection)
             case "gittix:time":
@@ -234,7 +234,7 @@ class Listener:
                 if self._subscribed.issuperset(self._names):
                     self.ready.set()
             case "pusher:error" | "pusher:subscription_error":
-                self._evidence.refused += 1
+                self._deliveries.refused += 1
 
     def _subscribe(self, connection: Connection, socket_id: str) -> None:
         try:
@@ -242,7 +242,7 @@ class Listener:
                 signed = self._authorize(socket_id, name) if self._authorize else {}
                 connection.send("pusher:subscribe", {"channel": name} | signed)
         except SocketLost:
-            # The reader sees it as well, and begins anew.
+            # The reading greenlet gets the same error, and reconnects.
             return
 
     def _ask_time(self, connection: Connection) -> None:
@@ -251,7 +251,7 @@ class Listener:
 
     def _learn_time(self, connection: Connection, now: float, at: float) -> None:
         trip = at - self._asked_at
-        # The gateway says whole milliseconds, rounded down.
+        # The gateway rounds down to whole milliseconds.
         self._clock.append((trip, now + 0.0005 - (self._asked_at + trip / 2)))
         if len(self._clock) < CLOCK_QUESTIONS:
             self._ask_time(connection)

@@ -1,4 +1,4 @@
-"""The run second by second: people, tickets, and what the generator and the machine were busy with."""
+"""Samples of a run, one each second: users, tickets, CPU of the generator and the machine."""
 
 import time
 from collections.abc import Callable
@@ -7,16 +7,16 @@ from typing import NamedTuple
 import gevent
 import psutil
 
-from loadtests.trial import Trial
+from loadtests.load_run import LoadRun
 
 SAMPLE_SECONDS = 1.0
 
 
 class Sample(NamedTuple):
-    """`generator_cpu` is a share of one core, `machine_cpu` one of all of them, both in percent."""
+    """`generator_cpu` is a percentage of one core, `machine_cpu` of all cores."""
 
     at: float
-    people: int
+    users: int
     available: int
     held: int
     sold: int
@@ -27,9 +27,9 @@ class Sample(NamedTuple):
 
 
 class Sampling:
-    def __init__(self, trial: Trial, people: Callable[[], int]) -> None:
-        self._trial = trial
-        self._people = people
+    def __init__(self, load_run: LoadRun, users: Callable[[], int]) -> None:
+        self._trial = load_run
+        self._users = users
         self.samples: list[Sample] = []
 
     def run(self) -> None:
@@ -38,16 +38,16 @@ class Sampling:
         psutil.cpu_percent()
         while True:
             gevent.sleep(SAMPLE_SECONDS)
-            board = self._trial.board
+            market = self._trial.market
             self.samples.append(
                 Sample(
                     at=time.monotonic(),
-                    people=self._people(),
-                    available=board.count("available"),
-                    held=board.count("held", "reserved"),
-                    sold=board.count("sold"),
-                    requests=self._trial.observed.counts["requests"],
-                    messages=self._trial.watch.evidence.messages,
+                    users=self._users(),
+                    available=market.count("available"),
+                    held=market.count("held", "reserved"),
+                    sold=market.count("sold"),
+                    requests=self._trial.measurements.counts["requests"],
+                    messages=self._trial.monitor.deliveries.messages,
                     generator_cpu=process.cpu_percent(),
                     machine_cpu=psutil.cpu_percent(),
                 )

@@ -1,4 +1,4 @@
-"""A scenario is a file: who comes, when, and what they want. Its gates are a file beside it, for a class of machine."""
+"""Scenario files: numbers and behaviour of users. Each has a file of gates, for one machine."""
 
 import tomllib
 from pathlib import Path
@@ -14,15 +14,15 @@ Span = tuple[float, float]
 
 
 class ScenarioError(Exception):
-    """A file can't be used as it is; the message is a sentence."""
+    """A scenario's or gates' file can't be used; the message gives the reason."""
 
 
 class Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A misspelt word in a file is a fault, not silence."""
+    """Raises an error for an unknown key."""
 
 
 class Stage(Strict, frozen=True):
-    """So many buyers are here for so long. Those of the first stage are there before the doors open."""
+    """A number of buyers for a time. Those of the first stage arrive before the opening."""
 
     seconds: float
     buyers: int
@@ -30,24 +30,24 @@ class Stage(Strict, frozen=True):
 
 
 class Market(Strict, frozen=True):
-    """What is on sale when the doors open."""
+    """The shows and tickets on sale at the opening."""
 
     shows: int
     tickets: int
 
 
 class Shoppers(Strict, frozen=True):
-    """They look around, and each watches a show over a socket."""
+    """Users that browse, each subscribed to one show over a socket."""
 
     count: int
     think_seconds: Span = (2, 6)
 
 
 class Buyers(Strict, frozen=True):
-    """Of the holds that they win, `pays` are paid and `cancels` given up; the rest are left to their end.
+    """`pays` and `cancels` are the shares of holds that are paid and cancelled; the rest expire.
 
-    `rush_seconds`: who is there when the doors open starts within these, and who comes later as well. `again`: after a purchase the next person comes in the
-    same place; else one ticket is enough. `takes`: tickets in a cart, at the most.
+    Each buyer starts within `rush_seconds`. With `again`, a new buyer follows after each purchase.
+    `takes` is the maximal number of tickets in an order.
     """
 
     think_seconds: Span
@@ -61,7 +61,7 @@ class Buyers(Strict, frozen=True):
 
 
 class Sellers(Strict, frozen=True):
-    """They own the shows, hear of their sales over a private channel, and with `think_seconds` list and edit as well."""
+    """Owners of the shows, subscribed to their sales. With `think_seconds` they list and edit."""
 
     count: int
     think_seconds: Span | None = None
@@ -69,9 +69,9 @@ class Sellers(Strict, frozen=True):
 
 
 class Scenario(Strict, frozen=True):
-    """`instance`: settings of an instance that is started for the run. `until_sold_out` ends it before its time."""
+    """`instance` has settings of a new instance; with `until_sold_out` a run may end early."""
 
-    says: str
+    description: str
     stages: list[Stage]
     market: Market
     shoppers: Shoppers
@@ -79,7 +79,7 @@ class Scenario(Strict, frozen=True):
     sellers: Sellers
     instance: dict[str, str] = {}
     until_sold_out: bool = False
-    # Sessions are signed with the instance's key where that is known, since 2,000 sign-ups are a load of their own.
+    # Sign up even where sessions could be signed with the instance's key.
     sign_up: bool = False
 
     @property
@@ -87,7 +87,7 @@ class Scenario(Strict, frozen=True):
         return sum(stage.seconds for stage in self.stages)
 
     def lasting(self, seconds: float) -> "Scenario":
-        """The same, with every stage shorter or longer in proportion."""
+        """Return this scenario with each stage scaled to this total duration."""
         share = seconds / self.seconds
         stages = [
             msgspec.structs.replace(stage, seconds=stage.seconds * share) for stage in self.stages
@@ -96,7 +96,7 @@ class Scenario(Strict, frozen=True):
 
 
 class Gates(Strict, frozen=True):
-    """Bounds of figures, by the figure's name. `because` says where they come from."""
+    """Bounds of figures by name; `because` gives their origin."""
 
     machine: str
     because: str
@@ -119,7 +119,7 @@ def scenario(name: str) -> Scenario:
 
 
 def gates(name: str, path: Path | None = None) -> Gates:
-    """Those beside the scenario, or those of another file. Raises ScenarioError."""
+    """Read the gates of the scenario, or those of `path`. Raises ScenarioError."""
     return _read(path or FOLDER / f"{name}{GATES_SUFFIX}", Gates)
 
 
@@ -127,5 +127,5 @@ def _read(path: Path, shape: type[T]) -> T:
     try:
         found: dict[str, Any] = tomllib.loads(path.read_text())
         return msgspec.convert(found, shape)
-    except (OSError, tomllib.TOMLDecodeError, msgspec.ValidationError) as fault:
-        raise ScenarioError(f"{path} can't be used: {fault}") from fault
+    except (OSError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        raise ScenarioError(f"{path} can't be used: {error}") from error

@@ -1,4 +1,4 @@
-"""What is loaded: an address, where its sockets are, and, where it is known, the environment behind it."""
+"""The system under load: its addresses and, if known, its environment."""
 
 import os
 import sys
@@ -18,11 +18,11 @@ REACH_SECONDS = 10.0
 
 
 class TargetError(Exception):
-    """It can't be loaded as it is; the message is a sentence that says what to do."""
+    """The target can't be used; the message gives the problem and the remedy."""
 
 
 class Target(NamedTuple):
-    """`environment` is empty for a system of which only the address is known."""
+    """`environment` is empty when only the address is known."""
 
     url: str
     push_url: str
@@ -53,10 +53,10 @@ def target(
     settings: Mapping[str, str],
     console: Console,
 ) -> Iterator[Target]:
-    """The system at `url`, else the `gittix up` of this folder, else one of its own. Raises TargetError."""
+    """The system at `url`, else the instance in the folder, else a new one. Raises TargetError."""
     if url:
         console.print(f"Loading {url}", highlight=False)
-        yield reached(url, push_url, os.environ if os.environ.get("DATABASE_URL") else {})
+        yield reach(url, push_url, os.environ if os.environ.get("DATABASE_URL") else {})
         return
     folder = data or DEFAULT_FOLDER
     environment = _running(folder)
@@ -65,30 +65,30 @@ def target(
             f"Nothing runs in {folder}: starting an instance for this run, with RATE_LIMITS=off …"
         )
         with instance(**settings) as own:
-            yield reached(own["API_URL"], push_url, own)
+            yield reach(own["API_URL"], push_url, own)
         return
     if environment.get("RATE_LIMITS") != "off":
         raise TargetError(
-            f"The instance in {folder} limits rates, and everybody here comes from one address. "
-            "Start it with RATE_LIMITS=off, or stop it, and the run starts an instance of its own."
+            f"The instance in {folder} limits rates, and all users here have one IP address. "
+            "Start it with RATE_LIMITS=off, or stop it: the run then starts its own instance."
         )
     console.print(
         f"Loading the instance in {folder}, {environment['PUBLIC_ORIGIN']}", highlight=False
     )
-    yield reached(environment["PUBLIC_ORIGIN"], push_url, environment)
+    yield reach(environment["PUBLIC_ORIGIN"], push_url, environment)
 
 
-def reached(url: str, push_url: str | None, environment: Mapping[str, str]) -> Target:
-    """The system at this address, asked where its sockets are. Raises TargetError."""
+def reach(url: str, push_url: str | None, environment: Mapping[str, str]) -> Target:
+    """Read the push configuration of the system at this address. Raises TargetError."""
     url = url.rstrip("/")
     try:
         answer = httpx.get(f"{url}/api/push/config", timeout=REACH_SECONDS)
         answer.raise_for_status()
         config = msgspec.json.decode(answer.content, type=PushConfig)
-    except (httpx.HTTPError, httpx.InvalidURL, msgspec.DecodeError) as fault:
+    except (httpx.HTTPError, httpx.InvalidURL, msgspec.DecodeError) as error:
         raise TargetError(
-            f"{url} does not answer as GitTix: {fault}. Is it up, and is that its address?"
-        ) from fault
+            f"{url} does not answer as GitTix: {error}. Check that it runs at this address."
+        ) from error
     if not push_url:
         push_url = (
             f"{'wss' if config.tls else 'ws'}://{config.host or httpx.URL(url).host}:{config.port}"

@@ -1,1 +1,1 @@
-"""Benchmarks: each prints its figures beside a floor that ran in the same minute, and writes them as JSON."""
+"""Benchmarks: each prints its figures beside a floor of the same minute, and writes JSON."""

@@ -1,7 +1,8 @@
-"""What a look, a hold, its end, a sale, a refusal and a watching socket cost each process: CPU, write-ahead log, disk, Redis's log, events, messages.
+"""The cost of a read, a hold, its end, a sale, a refusal and a subscribed socket, by process.
 
-CPU is what the kernel counted for each process and its children, less what the same time costs when nothing happens. The
-load's own is none of it. At full load relay and notifier work in batches; a lone event costs them more, when there is room.
+Costs are CPU, write-ahead log, disk, Redis's log, events and messages. CPU is the kernel's count
+for each process and its children, without that of the same time at rest, and without the generator.
+At full load the relay and the notifier work in batches; a single event costs them more.
 """
 
 import asyncio
@@ -23,13 +24,13 @@ from backend.kernel.redis import open_redis
 from backend.kernel.settings import load
 from loadtests.bench.load import drive, get, post
 from loadtests.bench.results import publish
-from loadtests.bench.stage import access_tokens, address, free_tickets, quiet
+from loadtests.bench.setup import access_tokens, address, drain, free_tickets
 from loadtests.instance import instance
 
 IDLE_SECONDS = 10
 SHOWS = 100
 HOLDS = 6_000
-# Longer than it takes to hold them all, so that no hold ends while holds are counted.
+# Longer than placing all holds takes, so that none expires while holds are measured.
 HOLD_SECONDS = 30
 LOOKS = 2_000
 REFUSALS = 4_000
@@ -45,12 +46,13 @@ PAGE = os.sysconf("SC_PAGE_SIZE")
 
 STORED = """
 select pg_current_wal_insert_lsn() - '0/0' as wal, pg_database_size(current_database()) as disk,
-       (select position from events.relay) as events, (select appended from push.notifier) as messages
+       (select position from events.relay) as events,
+       (select appended from push.notifier) as messages
 """
 
 
 class Spent(NamedTuple):
-    """Since the start: CPU seconds of each process, and counts of the stores."""
+    """Totals since the start: CPU seconds of each process, counts of the stores."""
 
     at: float
     cpu: dict[str, float]
@@ -63,11 +65,11 @@ async def measure() -> None:
         await seed(load(environment), shows=SHOWS, tickets=HOLDS + SALES + 1)
         tickets = iter(await free_tickets(environment))
         tokens = access_tokens(environment, HOLDS)
-        await quiet(environment)
+        await drain(environment)
         costs = Costs(
             environment, _rates(await _spent(environment), await _after_idleness(environment))
         )
-        await costs.of("a look: a show and its tickets", LOOKS, _look(environment))
+        await costs.of("a look: a show and its tickets", LOOKS, _read_pages(environment))
         await costs.of("a hold", HOLDS, _hold(environment, tickets, tokens, HOLDS, CONNECTIONS))
         await costs.of("a hold's end", HOLDS, _ended(environment))
         await costs.of("a sale: hold and payment", SALES, _sell(environment, tickets, tokens))
@@ -77,7 +79,7 @@ async def measure() -> None:
 
 
 class Costs:
-    """A row for each process and store, a column for each thing that they were spent on."""
+    """A table of costs: a row for each process and store, a column for each action."""
 
     def __init__(self, environment: Mapping[str, str], idle: Mapping[str, float]) -> None:
         self.environment = environment
@@ -96,10 +98,10 @@ class Costs:
         self.add(spent_on, await self.each(count, work))
 
     async def each(self, count: int, work: Awaitable[None]) -> dict[str, Any]:
-        """The share of one of `count`, when all that they caused is done."""
+        """Return the cost of one of `count` actions, after all their effects."""
         began = await _spent(self.environment)
         await work
-        await quiet(self.environment)
+        await drain(self.environment)
         ended = await _spent(self.environment)
         seconds = ended.at - began.at
         cpu = {
@@ -118,7 +120,7 @@ class Costs:
 
 
 async def _watch(costs: Costs, tokens: Iterator[str]) -> None:
-    """The same holds with nobody looking and with many: what is more is the sockets'."""
+    """Measure holds without and with subscribed sockets: the difference is the sockets' cost."""
     environment = costs.environment
     await seed(load(environment), shows=1, tickets=2 * WATCHED_HOLDS)
     newest = "select id from tickets.shows order by created_at desc limit 1"
@@ -128,7 +130,7 @@ async def _watch(costs: Costs, tokens: Iterator[str]) -> None:
             environment, f"select id::text from tickets.tickets where show_id = '{show_id}'"
         )
     )
-    await quiet(environment)
+    await drain(environment)
     alone = await costs.each(
         WATCHED_HOLDS, _hold(environment, tickets, tokens, WATCHED_HOLDS, WATCHED_AT_ONCE)
     )
@@ -138,34 +140,40 @@ async def _watch(costs: Costs, tokens: Iterator[str]) -> None:
             await stack.enter_async_context(_watching(environment, f"show-{show_id}"))
             for _ in range(SOCKETS)
         ]
-        await quiet(environment)
+        await drain(environment)
         with_sockets = (await _spent(environment)).gateway_bytes
-        before = _heard(watchers)
+        before = _received(watchers)
         watched = await costs.each(
             WATCHED_HOLDS, _hold(environment, tickets, tokens, WATCHED_HOLDS, WATCHED_AT_ONCE)
         )
-        heard, octets = (now - then for now, then in zip(_heard(watchers), before, strict=True))
-    if heard < SOCKETS * WATCHED_HOLDS:
+        received, octets = (
+            now - then for now, then in zip(_received(watchers), before, strict=True)
+        )
+    if received < SOCKETS * WATCHED_HOLDS:
         raise SystemExit(
-            f"{SOCKETS} sockets heard {heard} messages of {WATCHED_HOLDS} holds: some are missing"
+            f"{SOCKETS} sockets received {received} messages of {WATCHED_HOLDS} holds: "
+            "some are missing"
         )
     more = (watched["push, ms"] - alone["push, ms"]) * WATCHED_HOLDS
     costs.add(
         "a message to a socket",
-        {"push, µs": round(1000 * more / heard, 2), "bytes on the wire": round(octets / heard)},
+        {
+            "push, µs": round(1000 * more / received, 2),
+            "bytes on the wire": round(octets / received),
+        },
     )
     costs.add(
         "a socket", {"push, KB of memory": round((with_sockets - without) / SOCKETS / 1000, 1)}
     )
 
 
-def _heard(watchers: list["_Watcher"]) -> tuple[int, int]:
+def _received(watchers: list["_Watcher"]) -> tuple[int, int]:
     """Messages, and their bytes."""
     return sum(one.frames for one in watchers), sum(one.octets for one in watchers)
 
 
 class _Watcher:
-    """A socket that hears everything of one show and counts it. WebSocket's own header is four bytes of each message."""
+    """A socket that counts the messages of one show; a WebSocket header has four bytes."""
 
     frames = 0
     octets = 0
@@ -179,7 +187,8 @@ class _Watcher:
 @asynccontextmanager
 async def _watching(environment: Mapping[str, str], channel: str) -> AsyncIterator[_Watcher]:
     watcher = _Watcher()
-    url = f"{environment['PUSH_URL']}/app/{environment['PUSHER_KEY']}?protocol=7&client=bench&version=1"
+    app = f"{environment['PUSH_URL']}/app/{environment['PUSHER_KEY']}"
+    url = f"{app}?protocol=7&client=bench&version=1"
     async with connect(url, compression=None) as socket:
         await socket.send(json.dumps({"event": "pusher:subscribe", "data": {"channel": channel}}))
         reading = asyncio.create_task(watcher.read(socket))
@@ -218,8 +227,8 @@ async def _drive(
         raise SystemExit(f"not every reply was {status}: {done.statuses}")
 
 
-async def _look(environment: Mapping[str, str]) -> None:
-    """What a show's page reads before it listens."""
+async def _read_pages(environment: Mapping[str, str]) -> None:
+    """Send the requests of a show's page."""
     shows = cycle(await _read(environment, "select id::text from tickets.shows"))
     looks = (next(shows) for _ in range(LOOKS))
     paths = (
@@ -303,7 +312,7 @@ async def _spent(environment: Mapping[str, str]) -> Spent:
 
 
 def _programs() -> dict[str, int]:
-    """The processes of the instance, which is a child of ours, by their names."""
+    """The processes of the instance, a child of this one, by name."""
     parents = {pid: parent for pid, parent, _ in _processes()}
     (up,) = [
         pid for pid, parent in parents.items() if parent == os.getpid() and "up" in _command(pid)
@@ -313,14 +322,14 @@ def _programs() -> dict[str, int]:
 
 def _name(command: list[str]) -> str:
     if "backend.cli" not in command:
-        # Redis rewrites its own command line: its path, then where it listens.
+        # Redis rewrites its own command line: its path, then its address.
         return Path(command[0].split()[0]).name.partition("-")[0]
     words = command[command.index("backend.cli") + 1 :]
     return words[1] if words[0] in {"serve", "worker"} and len(words) > 1 else words[0]
 
 
 def _cpu_of(root: int) -> float:
-    """Seconds of a process, its children, and those of both that have ended."""
+    """CPU seconds of a process and its descendants, including ended ones."""
     found = list(_processes())
     family, grown = {root}, 0
     while len(family) > grown:
@@ -330,17 +339,17 @@ def _cpu_of(root: int) -> float:
 
 
 def _memory_of(pid: int) -> int:
-    """Bytes that it has in memory."""
+    """The resident memory of a process, in bytes."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE
 
 
 def _processes() -> Iterator[tuple[int, int, int]]:
-    """Each process's id, parent and ticks of CPU, those of children that it waited for included."""
+    """Each process's id, parent, and CPU ticks including those of its reaped children."""
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():
             try:
                 fields = (entry / "stat").read_text().rpartition(")")[2].split()
-            except OSError:  # it has ended meanwhile
+            except OSError:  # it has ended
                 continue
             yield int(entry.name), int(fields[1]), sum(map(int, fields[11:15]))
 

@@ -1,7 +1,8 @@
-"""How many events a second each part of the event backbone moves, with a full queue before it and nothing beside it.
+"""The throughput of each part of the event backbone, alone and from a full queue, in events a second.
 
-Floors, of the same events in the same minute: for the relay, the bare XADDs of its bodies; for a consumer, its own loop
-without handler and inbox; for the notifier, the bare XADDs of its entries, each of which has hundreds of messages.
+Floors, of the same events in the same minute: for the relay, the XADDs of its bodies; for a
+consumer, its loop without handler and inbox; for the notifier, the XADDs of its entries, each of
+hundreds of messages.
 """
 
 import asyncio
@@ -35,7 +36,7 @@ EVENTS = 20_000
 PIPELINE = 500
 HELD = frozenset({"ticket.held"})
 
-# Half of what a hold tells: a ticket's whole state.
+# The larger one of a hold's two events: a ticket's whole state.
 FILL = """
 insert into events.outbox (type, subject, version, data, correlation_id)
 select 'ticket.held', id, 2, jsonb_build_object(

@@ -1,6 +1,7 @@
-"""10,000 holds that end within one second: how late each ticket is free, told on the event stream, and told to browsers.
+"""10,000 holds that end within one second: the delay until each ticket is free, and is published.
 
-The floor frees as many rows in the same second with one bare update every 50 ms: no orders, no lines, no events.
+The floor frees as many rows in the same second with one update every 50 ms: no orders, no lines, no
+events.
 """
 
 import asyncio
@@ -24,14 +25,14 @@ from backend.orders import queries
 from backend.orders.queries import Placing
 from backend.push import push_log as push
 from loadtests.bench.results import milliseconds, publish
-from loadtests.bench.stage import free_tickets, quiet
+from loadtests.bench.setup import drain, free_tickets
 from loadtests.instance import instance
 
 HOLDS = 10_000
 # Placing them takes this long at the most, and their alarms are set meanwhile.
 LEAD_SECONDS = 50
 QUIET_SECONDS = 3
-LOOK_SECONDS = 0.005
+POLL_SECONDS = 0.005
 FLOOR_TICK_SECONDS = 0.05
 
 
@@ -42,10 +43,11 @@ async def measure() -> None:
         tickets = [UUID(found) for found in await free_tickets(environment)][:HOLDS]
         floor = await _floor(environment)
         held = await _hold(settings, tickets)
-        await quiet(environment)
+        await drain(environment)
         if min(held.values()) < time.time():
             raise SystemExit(
-                f"the first holds ended before all {HOLDS} were placed: this machine is too slow for that"
+                f"The first holds ended before all {HOLDS} were placed: "
+                "this machine is too slow for this benchmark."
             )
         told, pushed = await _announcements(environment, max(held.values()))
         freed = await _freed(environment)
@@ -67,7 +69,7 @@ def _lateness(held: dict[UUID, float], at: dict[UUID, float]) -> dict[str, float
 
 
 async def _hold(settings: Settings, ticket_ids: list[UUID]) -> dict[UUID, float]:
-    """An order for each ticket, ending at random within the same second. Returns the ends, by this machine's clock."""
+    """Place an order for each ticket, ending at random within one second. Returns the ends."""
     pool = await database.open_pool(settings.noun_database_url("orders"), name="bench", size=4)
     second = time.time() + LEAD_SECONDS
     ends = {ticket_id: second + random.random() for ticket_id in ticket_ids}
@@ -109,10 +111,10 @@ def _placing(ticket_id: UUID, end: float) -> Placing:
 async def _announcements(
     environment: Mapping[str, str], last_end: float
 ) -> tuple[dict[UUID, float], dict[UUID, float]]:
-    """When each ticket's release came on the event stream, and on the push log where gateways read it.
+    """Return the times of each ticket's release on the event stream and on the push log.
 
-    Reading along would cost as much as what is measured, so only the stream's end is looked at while it grows; the
-    entries are read afterwards. Those of the push log have their time as their id.
+    A concurrent reader would cost as much as the measured work, so only the stream's last id is
+    polled; its entries are read afterwards. Entries of the push log have their time as their id.
     """
     redis = open_redis(environment["REDIS_URL"], name="bench")
     stream = EventStream(redis)
@@ -125,14 +127,14 @@ async def _announcements(
             if not ends or last != ends[-1][0]:
                 ends.append((last, time.time()))
                 quiet_at = max(quiet_at, time.time() + QUIET_SECONDS)
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(POLL_SECONDS)
         told = {}
         for entry_id, fields in await redis.xrange(STREAM, min=f"({began}"):
             event = read_event(entry_id, fields)
             if event is not None and event.type == "ticket.released":
                 reached = bisect_left(ends, (Position(event.epoch, event.position), 0.0))
                 told[event.envelope.subject] = ends[reached][1]
-        await quiet(environment)
+        await drain(environment)
         pushed: dict[UUID, float] = {}
         for entry_id, fields in await redis.xrange(push.STREAM):
             entry = push.read_entry(entry_id, fields)
@@ -149,7 +151,10 @@ async def _freed(environment: Mapping[str, str]) -> dict[UUID, float]:
     connection = await asyncpg.connect(environment["DATABASE_URL"])
     try:
         rows = await connection.fetch(
-            "select ticket_id, at from tickets.audit where from_status = 'held' and to_status = 'available'"
+            """
+            select ticket_id, at from tickets.audit
+            where from_status = 'held' and to_status = 'available'
+            """
         )
     finally:
         await connection.close()
@@ -157,7 +162,7 @@ async def _freed(environment: Mapping[str, str]) -> dict[UUID, float]:
 
 
 async def _floor(environment: Mapping[str, str]) -> list[float]:
-    """Lateness of as many rows, in a table with the same indexes and no triggers, that one connection frees."""
+    """The delays of a connection that frees as many rows, with the same indexes, no triggers."""
     connection = await asyncpg.connect(environment["DATABASE_URL"])
     late: list[float] = []
     try:
@@ -168,7 +173,8 @@ async def _floor(environment: Mapping[str, str]) -> list[float]:
         await connection.execute(
             """
             update bench_floor
-            set status = 'held', order_id = id, held_until = now() + interval '3 s' + random() * interval '1 s'
+            set status = 'held', order_id = id,
+                held_until = now() + interval '3 s' + random() * interval '1 s'
             """
         )
         async with asyncio.timeout(60):
@@ -176,7 +182,8 @@ async def _floor(environment: Mapping[str, str]) -> list[float]:
                 rows = await connection.fetch(
                     """
                     update bench_floor
-                    set status = 'available', order_id = null, held_until = null, version = version + 1
+                    set status = 'available', order_id = null, held_until = null,
+                        version = version + 1
                     where status = 'held' and held_until <= now()
                     returning clock_timestamp() - old.held_until as late
                     """

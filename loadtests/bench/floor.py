@@ -1,6 +1,6 @@
-"""The floors: a bare Starlette endpoint that runs a hold's writes in one statement, and one that reads and refuses.
+"""The floors: a Starlette endpoint with a hold's writes in one statement, and one that refuses.
 
-No authentication, no idempotency, no limits, no lock order: one update and the inserts that a hold makes.
+No authentication, no idempotency, no limits, no lock order: one update and a hold's inserts.
 """
 
 import os
@@ -16,31 +16,35 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 POOL = 10
-# The plan is made once and by index, as for our own functions: a floor should be as low as it can be.
+# The plan is made once and uses indexes, like those of our functions: the lowest floor.
 SESSION = {"plan_cache_mode": "force_generic_plan", "enable_seqscan": "off", "jit": "off"}
 
 # $1 ticket, $2 order, $3 buyer. As many rows, as wide, on the same tables and indexes.
 HOLD = """
 with held as (
     update tickets.tickets t
-    set status = 'held', order_id = $2::uuid, held_until = now() + interval '1 hour', version = t.version + 1,
-        updated_at = now()
+    set status = 'held', order_id = $2::uuid, held_until = now() + interval '1 hour',
+        version = t.version + 1, updated_at = now()
     where t.id = $1::uuid and t.status = 'available'
     returning t.*, tickets.state(t) as state
 ), ordered as (
-    insert into orders.orders (id, buyer_id, subtotal, fee, total, currency, expires_at, latest_expiry)
-    select $2::uuid, $3::uuid, price, 100, price + 100, currency, now() + interval '1 hour', now() + interval '2 hours'
+    insert into orders.orders
+        (id, buyer_id, subtotal, fee, total, currency, expires_at, latest_expiry)
+    select $2::uuid, $3::uuid, price, 100, price + 100, currency,
+        now() + interval '1 hour', now() + interval '2 hours'
     from held
     returning orders as state
 ), lined as (
-    insert into orders.lines (order_id, buyer_id, ticket_id, show_id, seller_id, price, section, "row", seat)
+    insert into orders.lines
+        (order_id, buyer_id, ticket_id, show_id, seller_id, price, section, "row", seat)
     select $2::uuid, $3::uuid, id, show_id, seller_id, price, section, "row", seat from held
     returning orders.line(lines) as state
-), told as (
+), appended as (
     insert into events.outbox (type, subject, version, data)
     select 'ticket.held', id, version, state from held
     union all
-    select 'order.created', (ordered.state).id, 1, orders.state(ordered.state, json_build_array(lined.state))
+    select 'order.created', (ordered.state).id, 1,
+        orders.state(ordered.state, json_build_array(lined.state))
     from ordered, lined
 )
 select (state).id, (state).total from ordered

@@ -1,5 +1,6 @@
-"""What the load generator itself costs: its requests to an endpoint that does nothing, by the least client there is, by
-locust's own, and by our people.
+"""The cost of the load generator: requests to an empty endpoint.
+
+The clients: prepared bytes over sockets (the floor), locust's FastHttpUser, our BrowserUser.
 """
 
 import asyncio
@@ -16,7 +17,7 @@ from starlette.routing import Route
 
 from loadtests.bench.load import drive, get
 from loadtests.bench.results import publish
-from loadtests.bench.stage import floor_app
+from loadtests.bench.setup import floor_app
 
 REQUESTS = 40_000
 CONNECTIONS = 50
@@ -55,11 +56,11 @@ async def _least(port: int) -> dict[str, Any]:
 
 async def _locusts(url: str) -> dict[str, dict[str, Any]]:
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "loadtests.bench.locusts", url),
+        *(sys.executable, "-m", "loadtests.bench.locust_cost", url),
         stdout=asyncio.subprocess.PIPE,
     )
     output, _ = await process.communicate()
     if process.returncode != 0:
-        raise SystemExit("locust's part failed; see above")
+        raise SystemExit("the benchmark of locust failed: see its output above")
     rows: dict[str, dict[str, Any]] = json.loads(output.splitlines()[-1])
     return rows

@@ -1,6 +1,6 @@
-"""What a hundred and a thousand times as many tickets cost: the same requests at 10³, 10⁵ and 10⁶ tickets, plotted.
+"""The same requests at 10³, 10⁵ and 10⁶ tickets, plotted.
 
-Everything here is looked up by index, so nothing but the depth of a tree, and what no longer fits a cache, may show.
+Every query uses an index, so only the depth of its tree, and pages outside the cache, may show.
 """
 
 import json
@@ -18,7 +18,7 @@ from backend.kernel.settings import load
 from backend.orders import queries
 from loadtests.bench.load import Load, drive, get, post
 from loadtests.bench.results import FOLDER, milliseconds, publish
-from loadtests.bench.stage import access_tokens, address, free_tickets, quiet
+from loadtests.bench.setup import access_tokens, address, drain, free_tickets
 from loadtests.instance import instance
 
 SIZES = (1_000, 100_000, 1_000_000)
@@ -29,7 +29,8 @@ SEED_SECONDS = 300
 
 SHOWS = """
 insert into tickets.shows (owner_id, title, venue, city, starts_at, timezone, category)
-select gen_random_uuid(), 'Show ' || n, 'Hall ' || n % 97, 'City ' || n % 31, now() + n * interval '1 min', 'UTC', 'concert'
+select gen_random_uuid(), 'Show ' || n, 'Hall ' || n % 97, 'City ' || n % 31,
+    now() + n * interval '1 min', 'UTC', 'concert'
 from generate_series(1, $1::int) n
 """
 TICKETS = """
@@ -65,7 +66,7 @@ async def _figures(size: int) -> dict[str, float]:
         )
         if (set(held.statuses), set(refused.statuses)) != ({201}, {409}):
             raise SystemExit(f"not every hold was won once: {held.statuses}, {refused.statuses}")
-        await quiet(environment)
+        await drain(environment)
         ended = await _expire(environment)
     return {
         "a hold, ms": milliseconds(held.latencies)["p50"],
@@ -117,7 +118,7 @@ async def _one_by_one(environment: Mapping[str, str], requests: Iterator[bytes])
 
 
 async def _expire(environment: Mapping[str, str]) -> float:
-    """Time for each of a batch of holds whose end is moved to now. The worker's sweep may take some: those are no loss."""
+    """Return the time to expire each hold of a batch. The worker's sweep may expire some first."""
     settings = load(environment)
     owner = await asyncpg.connect(environment["DATABASE_URL"])
     orders = await database.connect(settings.noun_database_url("orders"), name="bench")
@@ -149,7 +150,7 @@ async def _expire(environment: Mapping[str, str]) -> float:
 
 
 def _plot(figures: dict[int, dict[str, float]]) -> None:
-    """`.cache/bench/growth.svg`: each figure as a multiple of what it is at the smallest size."""
+    """Write `.cache/bench/growth.svg`: each figure as a multiple of the smallest size's."""
     chart = pygal.Line(
         title="Cost of a request as tickets grow",
         x_title="tickets",

@@ -1,7 +1,7 @@
-"""Holds a second over HTTP, each on a ticket of its own, beside two floors in the same run.
+"""Holds a second over HTTP, each on its own ticket, beside two floors in the same run.
 
-(a) a bare Starlette and asyncpg endpoint with the same writes; (b) pgbench with the same statement. Ours does
-authentication, an idempotency key, limits, the lock order and the outbox as well.
+(a) A bare Starlette and asyncpg endpoint with the same writes; (b) pgbench with the same statement.
+Ours also has authentication, an idempotency key, limits, the lock order and the outbox.
 """
 
 import json
@@ -23,14 +23,14 @@ from backend.kernel.settings import load
 from loadtests.bench.floor import HOLD, POOL, SESSION
 from loadtests.bench.load import Load, drive, post
 from loadtests.bench.results import milliseconds, publish
-from loadtests.bench.stage import access_tokens, address, floor_app, free_tickets, quiet
+from loadtests.bench.setup import access_tokens, address, drain, floor_app, free_tickets
 from loadtests.instance import instance
 
 ROUNDS = 3
 REQUESTS = 6_000
 CONNECTIONS = 24
 
-# None has more than the five open orders that a buyer may have.
+# A buyer may have five open orders.
 BUYERS = ROUNDS * REQUESTS // 5
 SHOWS = 100
 
@@ -44,14 +44,14 @@ async def measure() -> None:
         tokens = access_tokens(environment, BUYERS)
         ours, bare, plain = [], [], []
         async with floor_app(environment) as floor_port:
-            await quiet(environment)
+            await drain(environment)
             for _ in range(ROUNDS):
                 bare.append(await _bare(floor_port, tickets))
-                await quiet(environment)
+                await drain(environment)
                 ours.append(await _ours(environment, tickets, tokens))
-                await quiet(environment)
+                await drain(environment)
                 plain.append(_pgbench(environment))
-                await quiet(environment)
+                await drain(environment)
     rows: dict[str, dict[str, Any]] = {
         "(b) pgbench, same statement": {"per second": round(median(plain))},
         "(a) bare Starlette and asyncpg": _row(bare),
@@ -75,18 +75,18 @@ async def _ours(
         )
         for _ in range(REQUESTS)
     ]
-    return _all_won(await drive(host, port, iter(requests), connections=CONNECTIONS))
+    return _check_won(await drive(host, port, iter(requests), connections=CONNECTIONS))
 
 
 async def _bare(port: int, tickets: Iterator[str]) -> Load:
     requests = [
         post("/hold", json.dumps({"ticket_id": next(tickets)}).encode()) for _ in range(REQUESTS)
     ]
-    return _all_won(await drive("127.0.0.1", port, iter(requests), connections=CONNECTIONS))
+    return _check_won(await drive("127.0.0.1", port, iter(requests), connections=CONNECTIONS))
 
 
 def _pgbench(environment: Mapping[str, str]) -> float:
-    """Transactions a second of the floor's statement, over as many connections as the floor's pool has."""
+    """Return the floor's transactions a second by pgbench, with as many connections."""
     url = urlsplit(environment["DATABASE_URL"])
     assert url.username
     assert url.password
@@ -111,7 +111,7 @@ def _pgbench(environment: Mapping[str, str]) -> float:
         script.flush()
         command = [str(bin_folder() / "pgbench"), "-n", "-M", "prepared", "-f", script.name]
         command += ["-c", str(POOL), "-j", "1", "-t", str(REQUESTS // POOL)]
-        done = subprocess.run(  # noqa: S603 - our own binaries
+        done = subprocess.run(  # noqa: S603 - a binary of the wheel
             command,
             env=os.environ | login,
             capture_output=True,
@@ -126,11 +126,14 @@ def _pgbench(environment: Mapping[str, str]) -> float:
 
 
 async def _number(environment: Mapping[str, str], ticket_ids: list[str]) -> None:
-    """The tickets that pgbench takes, in a table that it can count along."""
+    """Number the tickets for pgbench, which takes the next number from a sequence."""
     connection = await asyncpg.connect(environment["DATABASE_URL"])
     try:
         await connection.execute(
-            "create table bench_tickets (n bigint primary key, ticket_id uuid not null); create sequence bench_n"
+            """
+            create table bench_tickets (n bigint primary key, ticket_id uuid not null);
+            create sequence bench_n
+            """
         )
         await connection.copy_records_to_table(
             "bench_tickets", records=list(enumerate(ticket_ids, start=1))
@@ -140,7 +143,7 @@ async def _number(environment: Mapping[str, str], ticket_ids: list[str]) -> None
         await connection.close()
 
 
-def _all_won(load: Load) -> Load:
+def _check_won(load: Load) -> Load:
     if set(load.statuses) != {201}:
         raise SystemExit(f"not every hold was won: {load.statuses}")
     return load

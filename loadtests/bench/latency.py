@@ -1,7 +1,7 @@
-"""How long until a watcher knows: from a buyer's click to the message in a shopper's browser, on an idle machine.
+"""The latency from a buyer's click to the message in a shopper's browser, on an idle machine.
 
-The floor is what the same gateway needs for a message that is handed to it over its HTTP API, by the same client: no
-database, no outbox, no relay, no notifier. The rest is ours.
+The floor is a message sent through the HTTP API of the same gateway to the same client: no
+database, no outbox, no relay, no notifier.
 """
 
 import asyncio
@@ -13,8 +13,8 @@ from uuid import uuid4
 import httpx
 import pusher
 
+from loadtests.bench.push_client import Match, PushClient, connected
 from loadtests.bench.results import milliseconds, publish
-from loadtests.bench.watching import Match, Watching, watching
 from loadtests.instance import instance
 
 PURCHASES = 60
@@ -34,10 +34,10 @@ async def measure() -> None:
             await _sign_up(buyer)
             show_id, tickets = await _list(seller, PURCHASES + HELD)
             url, key = environment["PUSH_URL"], environment["PUSHER_KEY"]
-            async with watching(url, key, f"show-{show_id}") as watch:
-                floor = await _trigger(environment, watch, f"show-{show_id}")
-                held, paid = await _buy(buyer, watch, tickets[:PURCHASES])
-                late = await _expire(buyer, watch, tickets[PURCHASES:])
+            async with connected(url, key, f"show-{show_id}") as watcher:
+                floor = await _trigger(environment, watcher, f"show-{show_id}")
+                held, paid = await _buy(buyer, watcher, tickets[:PURCHASES])
+                late = await _expire(buyer, watcher, tickets[PURCHASES:])
     rows: dict[str, dict[str, Any]] = {
         "floor: HTTP trigger to watcher, ms": milliseconds(floor),
         "order to ticket.held at a watcher, ms": milliseconds(held),
@@ -53,11 +53,11 @@ async def measure() -> None:
 
 
 async def _buy(
-    buyer: httpx.AsyncClient, watch: Watching, tickets: list[str]
+    buyer: httpx.AsyncClient, watcher: PushClient, tickets: list[str]
 ) -> tuple[list[float], list[float]]:
     held, paid = [], []
     for ticket_id in tickets:
-        arrival = watch.arrival(_about("ticket.held", ticket_id))
+        arrival = watcher.arrival(_about("ticket.held", ticket_id))
         began = time.perf_counter()
         order = _ok(await buyer.post("/api/orders", json={"ticket_id": ticket_id}))
         held.append(await asyncio.wait_for(arrival, 10) - began)
@@ -69,11 +69,11 @@ async def _buy(
     return held, paid
 
 
-async def _expire(buyer: httpx.AsyncClient, watch: Watching, tickets: list[str]) -> list[float]:
+async def _expire(buyer: httpx.AsyncClient, watcher: PushClient, tickets: list[str]) -> list[float]:
     """Lateness against the order's own `expires_at`, by the offset of this clock to Postgres's."""
     waiting = []
     for ticket_id in tickets:
-        arrival = watch.arrival(_about("ticket.released", ticket_id))
+        arrival = watcher.arrival(_about("ticket.released", ticket_id))
         began = time.perf_counter()
         order = _ok(await buyer.post("/api/orders", json={"ticket_id": ticket_id}))
         # The hold began while the request was under way: take its middle.
@@ -86,7 +86,7 @@ async def _expire(buyer: httpx.AsyncClient, watch: Watching, tickets: list[str])
     return [await asyncio.wait_for(arrival, HOLD_SECONDS + 20) - due for arrival, due in waiting]
 
 
-async def _trigger(environment: Any, watch: Watching, channel: str) -> list[float]:
+async def _trigger(environment: Any, watcher: PushClient, channel: str) -> list[float]:
     client = pusher.Pusher(
         app_id=environment["PUSHER_APP_ID"],
         key=environment["PUSHER_KEY"],
@@ -97,7 +97,7 @@ async def _trigger(environment: Any, watch: Watching, channel: str) -> list[floa
     )
     taken = []
     for number in range(PURCHASES):
-        arrival = watch.arrival(_floor(number))
+        arrival = watcher.arrival(_floor(number))
         began = time.perf_counter()
         await asyncio.to_thread(client.trigger, channel, "floor", {"n": number})
         taken.append(await asyncio.wait_for(arrival, 10) - began)

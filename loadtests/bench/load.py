@@ -1,6 +1,6 @@
-"""A load generator that costs little: keep-alive connections, prepared requests, one in flight on each.
+"""A cheap load generator: keep-alive connections, prepared requests, one in flight on each.
 
-It shares two cores with what it measures, so it parses no more of a reply than its status and its length.
+It shares two cores with its target, so it parses only the status and length of a response.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ DRAIN_SECONDS = 30.0
 
 
 class Load(NamedTuple):
-    """What came back: seconds in all, each reply's latency in seconds, and how many of each status."""
+    """The total seconds, the latency of each response in seconds, the count of each status."""
 
     seconds: float
     latencies: list[float]
@@ -25,7 +25,7 @@ class Load(NamedTuple):
 
 
 def post(path: str, body: bytes, *headers: str) -> bytes:
-    """A request as it goes over the wire."""
+    """Return the bytes of a request."""
     lines = (
         f"POST {path} HTTP/1.1",
         "Host: bench",
@@ -41,7 +41,7 @@ def get(path: str, *headers: str) -> bytes:
 
 
 async def all_at_once(host: str, port: int, first: list[bytes], then: list[bytes]) -> Load:
-    """A connection for each; when all have their reply to the first request, all send the other in the same instant."""
+    """Open a connection for each; after all first responses, send all second requests at once."""
     loop = asyncio.get_running_loop()
     latencies: list[float] = []
     statuses: dict[int, int] = {}
@@ -53,7 +53,7 @@ async def all_at_once(host: str, port: int, first: list[bytes], then: list[bytes
         await client.done
         clients.append(client)
     for client, request in zip(clients, then, strict=True):
-        client.again(iter([request]), latencies, statuses)
+        client.requeue(iter([request]), latencies, statuses)
     began = time.perf_counter()
     for client in clients:
         client.next()
@@ -63,7 +63,7 @@ async def all_at_once(host: str, port: int, first: list[bytes], then: list[bytes
 
 
 async def drive(host: str, port: int, requests: Iterator[bytes], *, connections: int) -> Load:
-    """Send every request, on so many connections at once."""
+    """Send all requests, over this number of connections."""
     loop = asyncio.get_running_loop()
     latencies: list[float] = []
     statuses: dict[int, int] = {}
@@ -84,7 +84,7 @@ async def drive(host: str, port: int, requests: Iterator[bytes], *, connections:
 
 
 class _Connection(asyncio.Protocol):
-    """Sends a request, waits for its reply, sends the next."""
+    """Sends a request, waits for its response, sends the next."""
 
     def __init__(
         self,
@@ -99,10 +99,10 @@ class _Connection(asyncio.Protocol):
         self._sent_at = 0.0
         self._queue(requests, latencies, statuses)
 
-    def again(
+    def requeue(
         self, requests: Iterator[bytes], latencies: list[float], statuses: dict[int, int]
     ) -> None:
-        """More requests on the connection that was kept."""
+        """Send more requests on the open connection."""
         self._keep = False
         self._queue(requests, latencies, statuses)
 
@@ -115,7 +115,7 @@ class _Connection(asyncio.Protocol):
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's does not inherit from it
 
     def next(self) -> None:
         request = next(self._requests, None)
@@ -140,12 +140,12 @@ class _Connection(asyncio.Protocol):
         self._statuses[status] = self._statuses.get(status, 0) + 1
         self.next()
 
-    def connection_lost(self, fault: Exception | None) -> None:
+    def connection_lost(self, error: Exception | None) -> None:
         if not self.done.done():
-            if fault is None and not self._received:
+            if error is None and not self._received:
                 self.done.set_result(None)
             else:
-                self.done.set_exception(fault or ConnectionError("closed in the middle of a reply"))
+                self.done.set_exception(error or ConnectionError("closed in the middle of a reply"))
 
 
 def _content_length(received: bytes, head: int) -> int:

@@ -1,4 +1,4 @@
-"""Figures on screen and in a file."""
+"""Print figures, and write them to a file."""
 
 import json
 import os

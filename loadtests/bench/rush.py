@@ -1,7 +1,7 @@
-"""One ticket, 2,000 buyers at the same instant: how long until everybody knows, and who got it.
+"""One ticket and 2,000 buyers in the same instant: the latency of the winner and the refusals.
 
-Each buyer has its connection open and its session known, as who waits for a sale has. The floor is the same crowd at a
-bare Starlette and asyncpg endpoint that reads the ticket's row and says no.
+Each buyer has an open connection and a verified session, as in a sale that users wait for. The
+floor: the same buyers at a bare Starlette and asyncpg endpoint that reads the ticket and refuses.
 """
 
 import json
@@ -16,7 +16,7 @@ from backend.embedded.demo import seed
 from backend.kernel.settings import load
 from loadtests.bench.load import Load, all_at_once, get, post
 from loadtests.bench.results import milliseconds, publish
-from loadtests.bench.stage import access_tokens, address, floor_app, free_tickets, quiet
+from loadtests.bench.setup import access_tokens, address, drain, floor_app, free_tickets
 from loadtests.instance import instance
 
 BUYERS = 2_000
@@ -31,9 +31,9 @@ async def measure() -> None:
         ours, floors = [], []
         async with floor_app(environment) as floor_port:
             for _ in range(ROUNDS):
-                await quiet(environment)
+                await drain(environment)
                 floors.append(await _looks(floor_port, next(tickets)))
-                await quiet(environment)
+                await drain(environment)
                 ours.append(await _rush(environment, next(tickets), buyers))
     publish(
         "rush",

@@ -1,4 +1,4 @@
-"""Postgres and Redis alone, as `gittix up` runs them: for benchmarks of parts that need no service beside them."""
+"""Only Postgres and Redis, with the options of `gittix up`, for benchmarks without services."""
 
 import shutil
 import signal
@@ -9,8 +9,9 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
-from backend.embedded.postgres import Postgres, system_user
+from backend.embedded.postgres import Postgres
 from backend.embedded.redis import Redis
+from backend.embedded.system_user import credentials
 from backend.kernel import database, migrations
 from backend.kernel.database import Connection
 from backend.kernel.settings import NOUNS, Settings, load
@@ -22,7 +23,7 @@ STOP_SECONDS = 20
 
 @asynccontextmanager
 async def bare_stores() -> AsyncIterator[tuple[Settings, Connection]]:
-    """A migrated, empty database and an empty Redis; settings for both, and a connection as the owner."""
+    """Yield the settings of a migrated database and an empty Redis, and an owner's connection."""
     with _servers() as (postgres, redis):
         admin = await database.connect(postgres.url(database="postgres"), name="bench")
         await admin.execute(f"create database {DATABASE}")
@@ -41,12 +42,11 @@ async def bare_stores() -> AsyncIterator[tuple[Settings, Connection]]:
 @contextmanager
 def _servers() -> Iterator[tuple[Postgres, Redis]]:
     folder = Path(tempfile.mkdtemp(prefix="gittix-bench-"))
-    folder.chmod(0o755)
     postgres, redis = Postgres(folder, "bench"), Redis(folder)
     postgres.initialise()
     processes = [
         subprocess.Popen(  # noqa: S603
-            postgres.command(), user=system_user(), cwd="/", stderr=subprocess.DEVNULL
+            postgres.command(), cwd="/", stderr=subprocess.DEVNULL, **credentials()
         ),
         subprocess.Popen(redis.command(), stdout=subprocess.DEVNULL),  # noqa: S603
     ]

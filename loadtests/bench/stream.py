@@ -1,8 +1,8 @@
-"""From a commit to its event on the stream, at steady rates, with the relay as a process of its own.
+"""From a commit to its event on the stream, at steady rates, with the relay as its own process.
 
-The writer commits two events a transaction, as a hold makes, and hints as a service does; a reader blocks on the stream.
-The floor is the same writer that puts the events on the stream itself, right after its commit: no relay, and nothing to
-rely on.
+The writer commits two events in a transaction, as a hold does, and notifies the relay as a service
+does; a reader blocks on the stream. The floor: the writer itself adds the events to the stream
+after its commit, which is not reliable.
 """
 
 import asyncio
@@ -79,7 +79,7 @@ async def _round(
 async def _paced(
     redis: Redis, pool: Pool, rate: int, stream: str, *, itself: bool
 ) -> dict[str, float]:
-    """Durations from commit to arrival, in milliseconds; and what share of the rate was really written."""
+    """Return the milliseconds from commit to arrival, and the share of the rate that was met."""
     count = rate * SECONDS
     committed, arrived = [0.0] * count, [0.0] * count
     numbers: asyncio.Queue[int] = asyncio.Queue()

@@ -1,4 +1,4 @@
-"""What is kept of a run: figures as JSON, a table as CSV, and one HTML page that needs nothing else."""
+"""The report of a run: figures as JSON, a table as CSV, and one self-contained HTML page."""
 
 from loadtests.report.files import write
 from loadtests.report.model import Report

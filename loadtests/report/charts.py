@@ -1,4 +1,4 @@
-"""The charts of a report, as SVG that stands in its page: colours are the page's variables, nothing is fetched."""
+"""The charts of a report, as SVG inside its page, with colours from the page's CSS variables."""
 
 from collections.abc import Callable, Iterable, Mapping
 from itertools import pairwise
@@ -7,15 +7,15 @@ import pygal
 from pygal.style import Style
 
 from loadtests.figures import during
-from loadtests.observed import Series
-from loadtests.play import Played
+from loadtests.measurements import Series
+from loadtests.push_monitor import END_TO_SCREEN, HOLD_TO_SCREEN, PUSH
+from loadtests.runner import RunResult
 from loadtests.sampling import Sample
-from loadtests.watch import END_TO_SCREEN, HOLD_TO_SCREEN, PUSH
 
-MOST_POINTS = 120
+MAX_POINTS = 120
 # Seconds between two labels; no chart has more than this many.
 STEPS = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 3600)
-MOST_LABELS = 8
+MAX_LABELS = 8
 COLOURS = ("--first", "--second", "--third", "--fourth")
 
 Points = list[tuple[float, float | None]]
@@ -43,28 +43,28 @@ STYLE = Style(
 )
 
 
-def charts(played: Played) -> list[str]:
-    """In the order of the questions: what became of the tickets, what was asked, how long it took, what it cost."""
-    trial, samples = (
-        played.trial,
-        [one for one in played.samples if one.at >= played.trial.opened_at],
+def charts(result: RunResult) -> list[str]:
+    """Return the charts: tickets, CPU, rates of requests and messages, latencies."""
+    load_run, samples = (
+        result.load_run,
+        [one for one in result.samples if one.at >= result.load_run.opened_at],
     )
-    seen = during(trial)
-    span = max(trial.closed_at - trial.opened_at, 1.0)
+    seen = during(load_run)
+    span = max(load_run.closed_at - load_run.opened_at, 1.0)
 
     def slices(names: Iterable[str], share: float) -> Mapping[str, Points]:
         return {
-            name: _percentiles(seen[name], trial.opened_at, span, share)
+            name: _percentiles(seen[name], load_run.opened_at, span, share)
             for name in names
             if name in seen
         }
 
     def sampled(of: Callable[[Sample], float]) -> Points:
-        return [(one.at - trial.opened_at, of(one)) for one in samples]
+        return [(one.at - load_run.opened_at, of(one)) for one in samples]
 
     def a_second(count: Callable[[Sample], int]) -> Points:
         return [
-            (now.at - trial.opened_at, (count(now) - count(before)) / (now.at - before.at))
+            (now.at - load_run.opened_at, (count(now) - count(before)) / (now.at - before.at))
             for before, now in pairwise(samples)
         ]
 
@@ -100,7 +100,7 @@ def _chart(title: str, lines: Mapping[str, Points]) -> str:
     chart = pygal.XY(
         title=title,
         style=STYLE,
-        # No script is fetched from anywhere.
+        # The page loads no script.
         js=[],
         width=640,
         height=340,
@@ -130,13 +130,13 @@ def _chart(title: str, lines: Mapping[str, Points]) -> str:
 
 
 def _labels(seconds: float) -> list[int]:
-    step = next((step for step in STEPS if seconds / step <= MOST_LABELS), STEPS[-1])
+    step = next((step for step in STEPS if seconds / step <= MAX_LABELS), STEPS[-1])
     return list(range(0, int(seconds) + 1, step))
 
 
 def _percentiles(series: Series, opened_at: float, span: float, share: float) -> Points:
-    """One point for each slice of time; where nothing happened the line is interrupted."""
-    width = max(1.0, span / MOST_POINTS)
+    """Return a point for each slice of time; empty slices interrupt the line."""
+    width = max(1.0, span / MAX_POINTS)
     points: Points = []
     for number in range(int(span / width) + 1):
         part = series.between(opened_at + number * width, opened_at + (number + 1) * width)

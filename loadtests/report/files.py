@@ -1,4 +1,4 @@
-"""A run's report as files, in a folder of its own."""
+"""Write a run's report as files into a new folder."""
 
 import csv
 import time
@@ -11,8 +11,8 @@ from loadtests.report.page import page
 
 
 def write(report: Report, folder: Path) -> Path:
-    """Returns the run's own folder."""
-    began = time.strftime("%Y%m%d-%H%M%S", time.gmtime(report.played.began_at))
+    """Write the report below `folder`. Returns the run's own folder."""
+    began = time.strftime("%Y%m%d-%H%M%S", time.gmtime(report.result.began_at))
     own = folder / f"{report.name}-{began}"
     own.mkdir(parents=True, exist_ok=True)
     (own / "report.json").write_bytes(

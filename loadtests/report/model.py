@@ -1,4 +1,4 @@
-"""A run as it is reported."""
+"""The contents of a run's report."""
 
 import os
 import platform
@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from loadtests.figures import Checked, Figures, during
-from loadtests.play import Played
+from loadtests.gate_results import GateResult, Outcome
+from loadtests.runner import RunResult
 from loadtests.scenario import Gates, Scenario
-from loadtests.verdict import Judged, Outcome
 
 OFFENDERS_SHOWN = 5
 
@@ -17,22 +17,22 @@ OFFENDERS_SHOWN = 5
 class Report(NamedTuple):
     name: str
     gates: Gates
-    judged: list[Judged]
+    results: list[GateResult]
     figures: Figures
-    played: Played
+    result: RunResult
     checked: Checked
 
     @property
     def scenario(self) -> Scenario:
-        return self.played.trial.scenario
+        return self.result.load_run.scenario
 
     @property
     def passed(self) -> bool:
-        return all(one.outcome is not Outcome.BROKEN for one in self.judged)
+        return all(one.outcome is not Outcome.BROKEN for one in self.results)
 
     @property
     def offenders(self) -> list[str]:
-        told = self.checked.told or {"invariants": []}
+        told = self.checked.report or {"invariants": []}
         return [
             f"{one['invariant']}: {offender}"
             for one in told["invariants"]
@@ -41,7 +41,7 @@ class Report(NamedTuple):
 
     @property
     def began(self) -> str:
-        return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(self.played.began_at))
+        return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(self.result.began_at))
 
     @property
     def machine(self) -> str:
@@ -74,18 +74,18 @@ def summary(report: Report) -> dict[str, Any]:
                 "measured": one.measured,
                 "outcome": one.outcome.value,
             }
-            for one in report.judged
+            for one in report.results
         ],
         "figures": {name: round(value, 3) for name, value in sorted(report.figures.items())},
         "offenders": report.offenders,
-        "faults": dict(report.played.trial.observed.faults),
+        "faults": dict(report.result.load_run.measurements.errors),
     }
 
 
 def rows(report: Report) -> Iterator[Row]:
-    """What was measured of each kind of request and message."""
+    """Durations of each kind of request and message."""
     seconds = report.figures["seconds"]
-    for name, series in sorted(during(report.played.trial).items()):
+    for name, series in sorted(during(report.result.load_run).items()):
         if n := len(series.values):
             p50, p95, p99, most = (
                 round(value, 2) for value in series.percentiles(0.5, 0.95, 0.99, 1)

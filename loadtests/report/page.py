@@ -1,14 +1,14 @@
-"""The report as one HTML page: it fetches nothing, and follows the reader's choice of light or dark."""
+"""The report as one HTML page, without other files, for light and dark colour schemes."""
 
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
+from loadtests.gate_results import Outcome, number
 from loadtests.report.charts import charts
 from loadtests.report.model import Report, rows
-from loadtests.verdict import Outcome, number
 
-TONES = {Outcome.HELD.name: "", Outcome.BROKEN.name: "bad", Outcome.UNSEEN.name: "doubt"}
-MARKS = {Outcome.HELD.name: "✓", Outcome.BROKEN.name: "✗", Outcome.UNSEEN.name: "?"}
+TONES = {Outcome.HELD.name: "", Outcome.BROKEN.name: "bad", Outcome.UNEXAMINED.name: "doubt"}
+MARKS = {Outcome.HELD.name: "✓", Outcome.BROKEN.name: "✗", Outcome.UNEXAMINED.name: "?"}
 FACTS = ("seconds", "requests", "push messages", "holds won", "sold", "5xx", "push missing")
 
 
@@ -20,11 +20,11 @@ def page(report: Report) -> str:
         verdict=verdict,
         tone=tone,
         facts=[(name, number(round(report.figures[name]))) for name in FACTS],
-        # Ours, from numbers and fixed names: markup as it is.
-        charts=[Markup(chart) for chart in charts(report.played)],  # noqa: S704
+        # Our own markup, from numbers and fixed names.
+        charts=[Markup(chart) for chart in charts(report.result)],  # noqa: S704
         rows=list(rows(report)),
-        checked=(report.checked.told or {}).get("invariants"),
-        faults=report.played.trial.observed.faults.most_common(20),
+        checked=(report.checked.report or {}).get("invariants"),
+        errors=report.result.load_run.measurements.errors.most_common(20),
         number=number,
         tones=TONES,
         marks=MARKS,
@@ -32,10 +32,10 @@ def page(report: Report) -> str:
 
 
 def _verdict(report: Report) -> tuple[str, str]:
-    broken = sum(one.outcome is Outcome.BROKEN for one in report.judged)
-    unseen = sum(one.outcome is Outcome.UNSEEN for one in report.judged)
+    broken = sum(one.outcome is Outcome.BROKEN for one in report.results)
+    unseen = sum(one.outcome is Outcome.UNEXAMINED for one in report.results)
     if broken:
-        return f"{broken} of {len(report.judged)} gates broken", "bad"
+        return f"{broken} of {len(report.results)} gates broken", "bad"
     if unseen:
-        return f"nothing broken, {unseen} gates not looked at", "doubt"
-    return f"every gate held, {len(report.judged)} in all", "good"
+        return f"nothing broken, {unseen} gates not examined", "doubt"
+    return f"every gate held, {len(report.results)} in all", "good"

@@ -1,4 +1,4 @@
-"""The load tests' command end to end, on an embedded instance, and that its gates can fail."""
+"""The load tests' command end to end, on an embedded instance; its gates can fail."""
 
 import json
 import re
@@ -11,7 +11,7 @@ import pytest_asyncio
 
 from loadtests import scenario
 from loadtests.instance import instance
-from tests.loadtests.loading import Ended, load, losing_one
+from tests.loadtests.command import Finished, dropping_one_message, load
 
 GATES = (scenario.FOLDER / "smoke.gates.toml").read_text()
 
@@ -27,12 +27,12 @@ def running() -> Iterator[Mapping[str, str]]:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def breached(
     running: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Ended]:
-    """A run in which a message is lost, under gates of which one can't be met."""
+) -> AsyncIterator[Finished]:
+    """A run with a dropped message, and with one gate that can't be met."""
     folder = tmp_path_factory.mktemp("breached")
     gates = folder / "gates.toml"
     gates.write_text(re.sub(r'"hold p95 ms" = \d+', '"hold p95 ms" = 0', GATES))
-    async with losing_one(running["PUSH_URL"]) as push_url:
+    async with dropping_one_message(running["PUSH_URL"]) as push_url:
         yield await load(
             *("smoke", "--seconds", "2", "--url", running["API_URL"]),
             *("--push-url", push_url, "--gates", str(gates)),
@@ -41,21 +41,21 @@ async def breached(
         )
 
 
-async def test_it_runs_on_an_instance_of_its_own(tmp_path: Path) -> None:
-    ended = await load("smoke", "--seconds", "3", "--data", str(tmp_path / "none"), out=tmp_path)
-    assert ended.status == 0, ended.output
-    assert "RATE_LIMITS=off" in ended.output
-    assert ended.report["passed"]
-    assert ended.report["figures"]["sold"] >= 2
-    assert ended.file("series.csv").startswith("name,n,per_second,p50")
-    page = ended.file("report.html")
+async def test_a_run_without_a_target_starts_an_instance(tmp_path: Path) -> None:
+    finished = await load("smoke", "--seconds", "3", "--data", str(tmp_path / "none"), out=tmp_path)
+    assert finished.status == 0, finished.output
+    assert "RATE_LIMITS=off" in finished.output
+    assert finished.report["passed"]
+    assert finished.report["figures"]["sold"] >= 2
+    assert finished.file("series.csv").startswith("name,n,per_second,p50")
+    page = finished.file("report.html")
     assert page.count("<svg") == 6
     assert not re.search(r"(src|href)=.https?:|@import|url\(", page), "the page fetches something"
 
 
-async def test_a_gate_that_is_not_met_and_a_lost_message_are_named(breached: Ended) -> None:
+async def test_a_breached_gate_and_a_lost_message_are_reported(breached: Finished) -> None:
     assert breached.status == 1, breached.output
-    # Where nothing else was told of that ticket, its page stands behind as well.
+    # Without a later message about that ticket, its page stays stale as well.
     assert set(breached.broken) - {"pages behind"} == {"hold p95 ms", "push missing"}, (
         breached.output
     )
@@ -67,9 +67,7 @@ async def test_a_gate_that_is_not_met_and_a_lost_message_are_named(breached: End
 
 
 @pytest.mark.usefixtures("breached")
-async def test_a_ticket_that_is_sold_twice_is_named(
-    running: Mapping[str, str], tmp_path: Path
-) -> None:
+async def test_a_ticket_sold_twice_is_reported(running: Mapping[str, str], tmp_path: Path) -> None:
     rows = await asyncpg.connect(running["DATABASE_URL"])
     try:
         await rows.execute("drop index orders.lines_one_live_per_ticket")
@@ -80,49 +78,51 @@ async def test_a_ticket_that_is_sold_twice_is_named(
                 from orders.lines l join orders.orders o on o.id = l.order_id
                 where l.live and o.status = 'completed'
             )
-            update orders.lines l set ticket_id = two.one from two where l.ticket_id = two.other and l.live
+            update orders.lines l set ticket_id = two.one from two
+            where l.ticket_id = two.other and l.live
             """
         )
     finally:
         await rows.close()
     assert planted == "UPDATE 1"
-    described(tmp_path, running)
-    ended = await load("smoke", "--seconds", "2", "--data", str(tmp_path), out=tmp_path)
-    assert ended.status == 1, ended.output
-    assert ended.broken == ["invariants broken"], ended.output
-    assert "is on 2 live lines" in ended.output
+    write_environment(tmp_path, running)
+    finished = await load("smoke", "--seconds", "2", "--data", str(tmp_path), out=tmp_path)
+    assert finished.status == 1, finished.output
+    assert finished.broken == ["invariants broken"], finished.output
+    assert "is on 2 live lines" in finished.output
 
 
-async def test_what_only_the_database_tells_is_not_passed_unseen(
+async def test_a_gate_that_needs_an_unknown_database_is_reported_as_not_examined(
     running: Mapping[str, str], tmp_path: Path
 ) -> None:
-    ended = await load(
+    finished = await load(
         *("smoke", "--seconds", "2", "--url", running["API_URL"]),
         out=tmp_path,
         environment={"DATABASE_URL": ""},
     )
-    assert ended.status == 2, ended.output
-    assert "only the address is known" in ended.output
-    assert re.search(r"\? │ invariants broken .* not looked at", ended.output), ended.output
+    assert finished.status == 2, finished.output
+    assert "only the address is known" in finished.output
+    assert re.search(r"\? │ invariants broken .* not examined", finished.output), finished.output
 
 
-async def test_an_instance_that_limits_rates_is_not_loaded(
+async def test_an_instance_with_rate_limits_is_refused(
     running: Mapping[str, str], tmp_path: Path
 ) -> None:
-    described(tmp_path, {**running, "RATE_LIMITS": "on"})
-    ended = await load("smoke", "--data", str(tmp_path), out=tmp_path)
-    assert ended.status == 2
-    assert "Start it with RATE_LIMITS=off" in ended.output
+    write_environment(tmp_path, {**running, "RATE_LIMITS": "on"})
+    finished = await load("smoke", "--data", str(tmp_path), out=tmp_path)
+    assert finished.status == 2
+    assert "Start it with RATE_LIMITS=off" in finished.output
 
 
-async def test_an_unknown_scenario_is_told_those_that_are(tmp_path: Path) -> None:
-    ended = await load("rush", out=tmp_path)
-    assert ended.status == 2
+async def test_an_unknown_scenario_is_refused_with_the_known_ones(tmp_path: Path) -> None:
+    finished = await load("rush", out=tmp_path)
+    assert finished.status == 2
     assert (
-        "There is no scenario 'rush'; there are: smoke, soak, spike, steady, storm." in ended.output
+        "There is no scenario 'rush'; there are: smoke, soak, spike, steady, storm."
+        in finished.output
     )
 
 
-def described(folder: Path, environment: Mapping[str, str]) -> None:
-    """The folder as that of a running `gittix up` with this environment."""
+def write_environment(folder: Path, environment: Mapping[str, str]) -> None:
+    """Make the folder that of a running `gittix up` with this environment."""
     (folder / "environment.json").write_text(json.dumps(dict(environment)))

@@ -1,7 +1,7 @@
 from loadtests import scenario as scenarios
 from loadtests.figures import BROKEN
+from loadtests.gate_results import Outcome, evaluate, exit_status
 from loadtests.scenario import Gates
-from loadtests.verdict import Outcome, exit_status, judge
 
 GATES = Gates(
     machine="a test",
@@ -15,12 +15,12 @@ FINE = {"hold p95 ms": 100.0, BROKEN: 0.0, "holds won": 5.0, "sold": 200.0}
 
 def outcomes(**changed: float | None) -> dict[str, Outcome]:
     figures = {name: value for name, value in (FINE | changed).items() if value is not None}
-    return {one.figure: one.outcome for one in judge(GATES, figures)}
+    return {one.figure: one.outcome for one in evaluate(GATES, figures)}
 
 
 def test_a_bound_that_is_met_exactly_holds() -> None:
     assert set(outcomes().values()) == {Outcome.HELD}
-    assert exit_status(judge(GATES, FINE), unseen_is_fine=False) == 0
+    assert exit_status(evaluate(GATES, FINE), allow_unexamined=False) == 0
 
 
 def test_each_kind_of_bound_breaks() -> None:
@@ -35,24 +35,26 @@ def test_each_kind_of_bound_breaks() -> None:
         assert [name for name, outcome in found.items() if outcome is Outcome.BROKEN] == [figure]
 
 
-def test_it_says_by_how_much() -> None:
+def test_a_breach_is_reported_with_its_size() -> None:
     [slow] = [
-        one for one in judge(GATES, FINE | {"hold p95 ms": 150.0}) if one.outcome is Outcome.BROKEN
+        one
+        for one in evaluate(GATES, FINE | {"hold p95 ms": 150.0})
+        if one.outcome is Outcome.BROKEN
     ]
-    assert slow.says == "by +50 (+50%)"
+    assert slow.note == "by +50 (+50%)"
 
 
-def test_what_was_never_measured_is_a_breach() -> None:
+def test_a_figure_that_was_never_measured_is_a_breach() -> None:
     assert outcomes(**{"hold p95 ms": None})["hold p95 ms"] is Outcome.BROKEN
 
 
-def test_what_nobody_could_look_at_is_neither_held_nor_broken() -> None:
-    unseen = judge(GATES, {name: value for name, value in FINE.items() if name != BROKEN})
-    assert exit_status(unseen, unseen_is_fine=False) == 2
-    assert exit_status(unseen, unseen_is_fine=True) == 0
+def test_a_figure_of_an_unknown_database_is_neither_held_nor_broken() -> None:
+    unseen = evaluate(GATES, {name: value for name, value in FINE.items() if name != BROKEN})
+    assert exit_status(unseen, allow_unexamined=False) == 2
+    assert exit_status(unseen, allow_unexamined=True) == 0
 
 
-def test_every_scenario_has_gates_for_what_must_never_be() -> None:
+def test_every_scenario_has_gates_for_losses_and_errors() -> None:
     never = {
         "5xx",
         "connection errors",

@@ -1,7 +1,7 @@
-"""The market as a page shows it: every ticket's newest state, from one reading and from what the sockets tell since.
+"""The newest state of every ticket, as a page has it: read once, then updated by push messages.
 
-Each buyer's browser would have a socket of its own for this. 2,000 of them in one process would measure the generator,
-so buyers look at one board, which the shoppers' sockets keep.
+Each real browser has its own socket. 2,000 sockets in one process would measure the generator, so
+all buyers share one state, which the shoppers' sockets update.
 """
 
 import random
@@ -11,48 +11,50 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from loadtests.told import Ticket
+from loadtests.push_message import Ticket
 
 
 @dataclass
-class Shown:
+class TicketState:
     id: str
     show_id: UUID
     status: str
     version: int
-    # By the server's clock, in seconds since the epoch.
+    # In seconds since the epoch, by the server's clock.
     held_until: float | None = None
 
 
-class Board:
+class MarketState:
     def __init__(self) -> None:
-        self._tickets: dict[str, Shown] = {}
-        # Grouped by show, so that a look at one show walks over its tickets only.
-        self._shows: dict[UUID, dict[str, Shown]] = {}
+        self._tickets: dict[str, TicketState] = {}
+        # Grouped by show, so that reading one show iterates over its tickets only.
+        self._shows: dict[UUID, dict[str, TicketState]] = {}
         self.clock_offset = 0.0
 
     @property
     def shows(self) -> list[UUID]:
         return list(self._shows)
 
-    def put_on_sale(self, tickets: Iterable[dict[str, Any]]) -> None:
-        """New tickets, as the API answers them."""
+    def add(self, tickets: Iterable[dict[str, Any]]) -> None:
+        """Add new tickets from a response of the API."""
         for ticket in tickets:
             self._put(
-                Shown(ticket["id"], UUID(ticket["show_id"]), ticket["status"], ticket["version"])
+                TicketState(
+                    ticket["id"], UUID(ticket["show_id"]), ticket["status"], ticket["version"]
+                )
             )
 
-    def tell(self, ticket: Ticket) -> Shown | None:
-        """A ticket as a message tells it. Returns what it was before, when that is known and older."""
+    def apply(self, ticket: Ticket) -> TicketState | None:
+        """Apply a message's ticket. Returns the older state; None for a stale or an unknown one."""
         known = self._tickets.get(ticket.id)
         if known is not None and known.version >= ticket.version:
             return None
         until = ticket.held_until.timestamp() if ticket.held_until else None
-        self._put(Shown(ticket.id, ticket.show_id, ticket.status, ticket.version, until))
+        self._put(TicketState(ticket.id, ticket.show_id, ticket.status, ticket.version, until))
         return known
 
     def free(self, show_id: UUID) -> list[str]:
-        """What a shopper would take for free: a hold past its time counts as ended."""
+        """The ids of the tickets that a page shows as free: an expired hold counts as ended."""
         now = time.time() + self.clock_offset
         return [
             ticket.id
@@ -65,7 +67,7 @@ class Board:
             )
         ]
 
-    def pick(self, show_id: UUID, most: int) -> list[str]:
+    def sample_free(self, show_id: UUID, most: int) -> list[str]:
         free = self.free(show_id)
         return random.sample(free, min(len(free), most))
 
@@ -81,6 +83,6 @@ class Board:
     def __len__(self) -> int:
         return len(self._tickets)
 
-    def _put(self, ticket: Shown) -> None:
+    def _put(self, ticket: TicketState) -> None:
         self._tickets[ticket.id] = ticket
         self._shows.setdefault(ticket.show_id, {})[ticket.id] = ticket

@@ -1,4 +1,4 @@
-"""What benchmarks of the HTTP API have in common: free tickets, signed-in buyers, the bare endpoint, and quiet."""
+"""The common setup of HTTP benchmarks: free tickets, tokens, the floor's server, draining."""
 
 import asyncio
 import os
@@ -18,8 +18,8 @@ from backend.auth.model import User
 from backend.auth.tokens import Signer
 from loadtests.instance import free_port
 
-# The notifier's place is twice the event's position, under an epoch.
-QUIET = """
+# The notifier's position is twice the event's position, under an epoch.
+IS_DRAINED = """
 select (n.position >> 1) & ((1::bigint << 40) - 1) >= r.position
        and not exists (select from events.outbox where position is null)
 from push.notifier n, events.relay r
@@ -39,7 +39,7 @@ async def free_tickets(environment: Mapping[str, str]) -> list[str]:
 
 
 def access_tokens(environment: Mapping[str, str], buyers: int) -> Iterator[str]:
-    """Access tokens of so many buyers, in turn, as auth would sign them."""
+    """Cycle through the access tokens of this number of buyers, signed as auth does."""
     signer = Signer(
         environment["JWT_PRIVATE_KEY"], issuer="gittix", audience="gittix", access_seconds=3600
     )
@@ -60,19 +60,13 @@ def address(url: str) -> tuple[str, int]:
 async def floor_app(
     environment: Mapping[str, str], app: str = "loadtests.bench.floor:app"
 ) -> AsyncIterator[int]:
-    """The floor's app under uvicorn, as the API runs."""
+    """Serve the floor's app by uvicorn, with the API's options."""
     port = free_port()
     command = [sys.executable, "-m", "uvicorn", app, "--port", str(port)]
-    command += [
-        "--loop",
-        "uvloop",
-        "--http",
-        "httptools",
-        "--no-access-log",
-        "--log-level",
-        "warning",
-    ]
-    process = subprocess.Popen(command, env=os.environ | environment)  # noqa: ASYNC220, S603 - ourselves, before the load
+    command += ["--loop", "uvloop", "--http", "httptools"]
+    command += ["--no-access-log", "--log-level", "warning"]
+    # Blocks for a moment, before the load.
+    process = subprocess.Popen(command, env=os.environ | environment)  # noqa: ASYNC220, S603
     try:
         async with httpx.AsyncClient() as client:
             for _ in range(100):
@@ -87,12 +81,13 @@ async def floor_app(
         process.wait(20)
 
 
-async def quiet(environment: Mapping[str, str]) -> None:
-    """Until every event of the run is told: else the next run pays for this one's."""
+async def drain(environment: Mapping[str, str]) -> None:
+    """Wait until all events are published, so that the next run does not include this work."""
     connection = await asyncpg.connect(environment["DATABASE_URL"])
     try:
         async with asyncio.timeout(120):
-            while not await connection.fetchval(QUIET):  # noqa: ASYNC110 - rows have no events to wait for
+            # Rows have no events to wait for.
+            while not await connection.fetchval(IS_DRAINED):  # noqa: ASYNC110
                 await asyncio.sleep(0.2)
     finally:
         await connection.close()

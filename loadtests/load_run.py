@@ -1,4 +1,4 @@
-"""One run: what the people in it share, from the first who comes until all is read again."""
+"""The state of one run, shared by its users, and the final state of the market after it."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -12,14 +12,14 @@ import msgspec
 from gevent.event import Event
 
 from loadtests.accounts import Accounts
-from loadtests.board import Board
-from loadtests.observed import Observed
+from loadtests.market_state import MarketState
+from loadtests.measurements import Measurements
+from loadtests.push_monitor import PushMonitor
 from loadtests.scenario import Scenario
 from loadtests.target import Target
-from loadtests.watch import Watch
 
 CATCH_UP_SECONDS = 10.0
-LOOK_SECONDS = 0.2
+POLL_SECONDS = 0.2
 READ_SECONDS = 30.0
 
 
@@ -29,13 +29,13 @@ class Order(msgspec.Struct, frozen=True):
 
 
 @dataclass
-class Trial:
-    """`opened` when everybody of the first stage is there; `closing` when nobody is to begin anything new."""
+class LoadRun:
+    """`opened`: all users of the first stage are ready. `closing`: no action may begin."""
 
     scenario: Scenario
     target: Target
-    observed: Observed = field(default_factory=Observed)
-    board: Board = field(default_factory=Board)
+    measurements: Measurements = field(default_factory=Measurements)
+    market: MarketState = field(default_factory=MarketState)
     opened: Event = field(default_factory=Event)
     closing: Event = field(default_factory=Event)
     listed: Event = field(default_factory=Event)
@@ -46,11 +46,11 @@ class Trial:
     sellers: int = 0
     seller_numbers: Iterator[int] = field(default_factory=count)
     show_numbers: Iterator[int] = field(default_factory=count)
-    # Of each paid order, and of each ticket in it: its seller.
+    # The seller of each (order, ticket) that was paid.
     sales: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.watch = Watch(self.target.push_url, self.board, self.observed)
+        self.monitor = PushMonitor(self.target.push_url, self.market, self.measurements)
         self.accounts = Accounts(self.target.jwt_private_key, sign_up=self.scenario.sign_up)
 
     @property
@@ -68,7 +68,7 @@ class Trial:
         self.arrive()
 
     def open(self) -> None:
-        self.watch.set_clock()
+        self.monitor.set_clock()
         self.opened_at = time.monotonic()
         self.opened.set()
 
@@ -79,7 +79,7 @@ class Trial:
 
     @property
     def done(self) -> bool:
-        return self.scenario.until_sold_out and self.busy == 0 and self.board.sold_out()
+        return self.scenario.until_sold_out and self.busy == 0 and self.market.sold_out()
 
     def sold(self, order: Order) -> None:
         for ticket in order.tickets:
@@ -87,14 +87,14 @@ class Trial:
 
     @property
     def sold_twice(self) -> int:
-        """Tickets that more than one buyer was told to have paid."""
+        """The number of tickets in more than one successful payment."""
         tickets = [ticket_id for _, ticket_id in self.sales]
         return len(tickets) - len(set(tickets))
 
 
 @dataclass(frozen=True)
-class Reading:
-    """What a fresh look found once nobody changed anything any more."""
+class FinalState:
+    """The market after the last change: ticket counts, stale pages and missing sale messages."""
 
     behind: int
     untold: int
@@ -102,22 +102,24 @@ class Reading:
     held: int
 
 
-def read_again(trial: Trial) -> Reading:
-    """Read the whole market over the API, and give the sockets some time to have told as much."""
+def read_final_state(load_run: LoadRun) -> FinalState:
+    """Read the market over the API; wait for the sockets to catch up, for a limited time."""
     fresh: dict[str, int] = {}
     sold = held = 0
-    with httpx.Client(base_url=trial.target.url, timeout=READ_SECONDS) as client:
-        for show_id in trial.board.shows:
+    with httpx.Client(base_url=load_run.target.url, timeout=READ_SECONDS) as client:
+        for show_id in load_run.market.shows:
             for ticket in _tickets(client, str(show_id)):
                 fresh[ticket["id"]] = ticket["version"]
             show = _get(client, f"/api/shows/{show_id}")
             sold, held = sold + show["sold"], held + show["held"]
     deadline = time.monotonic() + CATCH_UP_SECONDS
     while time.monotonic() < deadline and (
-        trial.watch.behind(fresh) or trial.watch.untold(trial.sales)
+        load_run.monitor.behind(fresh) or load_run.monitor.untold(load_run.sales)
     ):
-        gevent.sleep(LOOK_SECONDS)
-    return Reading(trial.watch.behind(fresh), trial.watch.untold(trial.sales), sold, held)
+        gevent.sleep(POLL_SECONDS)
+    return FinalState(
+        load_run.monitor.behind(fresh), load_run.monitor.untold(load_run.sales), sold, held
+    )
 
 
 def _tickets(client: httpx.Client, show_id: str) -> list[dict[str, Any]]:

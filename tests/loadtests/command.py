@@ -1,4 +1,4 @@
-"""`python -m loadtests`, as a person or a pipeline runs it, and a proxy that loses a message on its way to a shopper."""
+"""Run `python -m loadtests`; and a proxy that drops one message on its way to a shopper."""
 
 import asyncio
 import json
@@ -13,10 +13,10 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.server import ServerConnection, serve
 
 LOAD = (sys.executable, "-m", "loadtests")
-PATIENCE_SECONDS = 50.0
+TIMEOUT_SECONDS = 50.0
 
 
-class Ended(NamedTuple):
+class Finished(NamedTuple):
     status: int
     output: str
     out: Path
@@ -36,7 +36,9 @@ class Ended(NamedTuple):
         return path.read_text()
 
 
-async def load(*arguments: str, out: Path, environment: Mapping[str, str] | None = None) -> Ended:
+async def load(
+    *arguments: str, out: Path, environment: Mapping[str, str] | None = None
+) -> Finished:
     process = await asyncio.create_subprocess_exec(
         *LOAD,
         *arguments,
@@ -45,41 +47,40 @@ async def load(*arguments: str, out: Path, environment: Mapping[str, str] | None
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    async with asyncio.timeout(PATIENCE_SECONDS):
+    async with asyncio.timeout(TIMEOUT_SECONDS):
         output, _ = await process.communicate()
     assert process.returncode is not None
-    return Ended(process.returncode, output.decode(), out)
+    return Finished(process.returncode, output.decode(), out)
 
 
 @asynccontextmanager
-async def losing_one(push_url: str) -> AsyncIterator[str]:
-    """A gateway's address that hands everything on, but for one message about a ticket."""
-    lost = False
+async def dropping_one_message(push_url: str) -> AsyncIterator[str]:
+    """A gateway's address that forwards all messages except one about a ticket."""
+    dropped = False
 
-    async def down(gateway: ClientConnection, shopper: ServerConnection) -> None:
-        nonlocal lost
-        heard = 0
+    async def forward(gateway: ClientConnection, shopper: ServerConnection) -> None:
+        nonlocal dropped
+        received = 0
         async for text in gateway:
-            told = json.loads(text)
-            heard += told["event"].startswith("ticket.")
-            # Not the first: before it nobody knows which number comes.
-            if not lost and heard == 2:
-                lost = True
+            received += json.loads(text)["event"].startswith("ticket.")
+            # The second message: before the first, no client knows the sequence number.
+            if not dropped and received == 2:
+                dropped = True
                 continue
             await shopper.send(text)
 
     async def handle(shopper: ServerConnection) -> None:
         assert shopper.request
         async with connect(push_url + shopper.request.path) as gateway:
-            answering = asyncio.create_task(down(gateway, shopper))
+            forwarding = asyncio.create_task(forward(gateway, shopper))
             try:
                 async for text in shopper:
                     await gateway.send(text)
             finally:
-                answering.cancel()
-                await asyncio.gather(answering, return_exceptions=True)
+                forwarding.cancel()
+                await asyncio.gather(forwarding, return_exceptions=True)
 
     async with serve(handle, "127.0.0.1", 0, compression=None) as server:
         [listening] = server.sockets
         yield f"ws://127.0.0.1:{listening.getsockname()[1]}"
-    assert lost, "nothing came that could be lost"
+    assert dropped, "no message arrived that could be dropped"

@@ -1,4 +1,4 @@
-"""What a push message tells, as far as the load test looks at it."""
+"""The fields of a push message that the load test reads."""
 
 from datetime import datetime
 from uuid import UUID
@@ -7,7 +7,7 @@ import msgspec
 
 
 class Ticket(msgspec.Struct, frozen=True):
-    """`seconds_left` was counted when the change was made, by the clock that `held_until` is of."""
+    """`seconds_left` was computed at the change, by the same clock as `held_until`."""
 
     id: str
     show_id: UUID
@@ -18,7 +18,7 @@ class Ticket(msgspec.Struct, frozen=True):
 
     @property
     def changed_at(self) -> float | None:
-        """When the change was made, by the server's clock, in seconds since the epoch: known while the ticket is held."""
+        """The time of the change, by the server's clock, if the ticket is held."""
         if self.held_until is None or self.seconds_left is None:
             return None
         return self.held_until.timestamp() - self.seconds_left
@@ -29,8 +29,8 @@ class Sale(msgspec.Struct, frozen=True):
     ticket: Ticket
 
 
-class Told(msgspec.Struct, frozen=True):
-    """`epoch` and `seq` are the message's place in its channel; what has none came from no notifier."""
+class PushMessage(msgspec.Struct, frozen=True):
+    """`epoch` and `seq` are its position in the channel; only the notifier's messages have one."""
 
     epoch: int | None = msgspec.field(default=None, name="_epoch")
     seq: int | None = msgspec.field(default=None, name="_seq")
@@ -38,4 +38,4 @@ class Told(msgspec.Struct, frozen=True):
     sale: Sale | None = None
 
 
-decode = msgspec.json.Decoder(Told).decode
+decode = msgspec.json.Decoder(PushMessage).decode

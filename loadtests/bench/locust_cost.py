@@ -1,6 +1,6 @@
-"""What locust costs a request: run as a process of its own, since it makes the standard library gevent's.
+"""The cost of a request by locust, in its own process: locust patches the standard library.
 
-`python -m loadtests.bench.locusts URL` prints a row of JSON: a bare FastHttpUser, and our Person on top of it.
+`python -m loadtests.bench.locust_cost URL` prints JSON: a bare FastHttpUser, and our BrowserUser.
 """
 
 import json
@@ -14,8 +14,8 @@ from locust import FastHttpUser, task
 from locust.env import Environment
 from locust.event import Events
 
-from loadtests.observed import Observed
-from loadtests.people.person import Person
+from loadtests.measurements import Measurements
+from loadtests.users.browser_user import BrowserUser
 
 USERS = 50
 SECONDS = 6.0
@@ -27,18 +27,18 @@ class Plain(FastHttpUser):
         self.client.get("/", name="floor")
 
 
-class Ours(Person):
+class Ours(BrowserUser):
     @task
     def get(self) -> None:
-        self.ask("GET", "/", "floor")
+        self.fetch("GET", "/", "floor")
 
 
 def cost(user: type[FastHttpUser], url: str) -> dict[str, Any]:
     environment: Any = Environment(user_classes=[user], events=Events(), host=url)
-    observed = Observed()
-    environment.trial = SimpleNamespace(observed=observed)
-    if issubclass(user, Person):
-        environment.events.request.add_listener(observed.request)
+    measurements = Measurements()
+    environment.load_run = SimpleNamespace(measurements=measurements)
+    if issubclass(user, BrowserUser):
+        environment.events.request.add_listener(measurements.request)
     runner = environment.create_local_runner()
     runner.start(USERS, USERS)
     gevent.sleep(1)
@@ -63,7 +63,7 @@ if __name__ == "__main__":
         json.dumps(
             {
                 "locust's FastHttpUser": cost(Plain, sys.argv[1]),
-                "our Person": cost(Ours, sys.argv[1]),
+                "our BrowserUser": cost(Ours, sys.argv[1]),
             }
         )
     )

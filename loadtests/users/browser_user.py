@@ -1,4 +1,4 @@
-"""A visitor with a browser: one connection pool, one cookie jar, and the patience of a person."""
+"""A user with a browser: one connection pool, one cookie jar, a person's pauses."""
 
 import random
 import time
@@ -10,8 +10,8 @@ import msgspec
 from locust import FastHttpUser
 from locust.exception import StopUser
 
+from loadtests.load_run import LoadRun
 from loadtests.scenario import Span
-from loadtests.trial import Trial
 
 # Access tokens live 300 seconds.
 RENEW_SECONDS = 200.0
@@ -22,8 +22,8 @@ class Reply(NamedTuple):
     body: Any
 
 
-class Person(FastHttpUser):
-    """`environment.trial` is the run that this person is in."""
+class BrowserUser(FastHttpUser):
+    """Belongs to the run `environment.load_run`."""
 
     abstract = True
     insecure = False
@@ -32,12 +32,12 @@ class Person(FastHttpUser):
 
     def __init__(self, environment: Any) -> None:
         super().__init__(environment)
-        self.trial: Trial = environment.trial
+        self.load_run: LoadRun = environment.load_run
         self._headers: Mapping[str, str] = {}
         self._renew_at = float("inf")
         self.user_id = ""
 
-    def ask(
+    def fetch(
         self,
         method: str,
         path: str,
@@ -49,10 +49,13 @@ class Person(FastHttpUser):
         names: Mapping[int, str] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Reply:
-        """A request under its name in the statistics, which may depend on the reply's status. What is not expected is a fault."""
+        """Send a request. Any status outside `expected` counts as an error.
+
+        The request's name in the statistics is `name`, or that of its status in `names`.
+        """
         if time.monotonic() > self._renew_at:
             self._renew_at = float("inf")
-            self.ask("POST", "/api/users/refresh", "refresh")
+            self.fetch("POST", "/api/users/refresh", "refresh")
             self._renew_at = time.monotonic() + RENEW_SECONDS
         sent = {**self._headers, **(headers or {})}
         data: str | None = None
@@ -75,31 +78,33 @@ class Person(FastHttpUser):
                 status, msgspec.json.decode(content) if content[:1] in (b"{", b"[") else None
             )
 
-    def write(self, method: str, path: str, name: str, **more: Any) -> Reply:
-        """A change, repeatable by its key."""
-        return self.ask(method, path, name, headers={"Idempotency-Key": uuid4().hex}, **more)
+    def change(self, method: str, path: str, name: str, **more: Any) -> Reply:
+        """Send a request with an idempotency key."""
+        return self.fetch(method, path, name, headers={"Idempotency-Key": uuid4().hex}, **more)
 
     def sign_in(self) -> None:
-        """As a new person."""
+        """Sign in as a new user."""
         self.client.cookiejar.clear()
-        if self.trial.accounts.signed_here:
-            self._headers = self.trial.accounts.session()
+        if self.load_run.accounts.signs_locally:
+            self._headers = self.load_run.accounts.session()
         else:
             self.sign_up()
 
     def sign_up(self) -> None:
-        credentials = self.trial.accounts.credentials()
-        reply = self.ask("POST", "/api/users/signup", "sign up", body=credentials, expected=(201,))
+        credentials = self.load_run.accounts.credentials()
+        reply = self.fetch(
+            "POST", "/api/users/signup", "sign up", body=credentials, expected=(201,)
+        )
         if reply.status != 201:
-            # Nothing that this person was to do can be done.
+            # Without an account, this user can do nothing else.
             raise StopUser
         self.user_id = reply.body["current_user"]["id"]
         self._renew_at = time.monotonic() + RENEW_SECONDS
 
-    def wait_for_doors(self) -> None:
-        self.trial.opened.wait()
+    def wait_for_opening(self) -> None:
+        self.load_run.opened.wait()
 
     def pause(self, seconds: Span) -> None:
-        """Think. When the run is over nobody thinks on."""
-        if self.trial.closing.wait(random.uniform(*seconds)):
+        """Wait for a random time. Raises StopUser when the run is over."""
+        if self.load_run.closing.wait(random.uniform(*seconds)):
             raise StopUser

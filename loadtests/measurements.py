@@ -1,6 +1,6 @@
-"""What is measured while people are at it: every duration exactly, with its moment, and counts of what went wrong.
+"""The measurements of a run: each duration with its time, and counts of outcomes and errors.
 
-Locust keeps response times rounded to two digits, which is too coarse for a gate, and cannot know what a reply means.
+Locust rounds response times to two digits, too coarse for a gate, and does not interpret replies.
 """
 
 import time
@@ -13,13 +13,13 @@ from typing import Any
 
 import gevent
 
-# A greenlet that asks to be woken after this long is late by what the generator itself is behind.
+# A greenlet that sleeps this long wakes up late by the generator's own delay.
 TICK_SECONDS = 0.05
 GENERATOR_LATE = "generator late"
 
 
 class Series:
-    """Durations in milliseconds and when each ended, by time.monotonic."""
+    """Durations in milliseconds, each with its end by time.monotonic()."""
 
     def __init__(self) -> None:
         self.at = array("d")
@@ -34,7 +34,7 @@ class Series:
         return [ordered[min(len(ordered) - 1, int(len(ordered) * share))] for share in shares]
 
     def between(self, begin: float, end: float) -> "Series":
-        """Those that ended in this time. They come in the order of their ends."""
+        """The durations that ended in this time; they are stored in the order of their ends."""
         part = Series()
         first, last = bisect_left(self.at, begin), bisect_left(self.at, end)
         part.at, part.values = self.at[first:last], self.values[first:last]
@@ -42,22 +42,22 @@ class Series:
 
 
 @dataclass
-class Observed:
-    """`counts` are of what should not be, and of what was done."""
+class Measurements:
+    """`counts` has the numbers of outcomes and of errors, `errors` the texts of the errors."""
 
     series: dict[str, Series] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
-    faults: Counter[str] = field(default_factory=Counter)
-    # Also for locust's own statistics, which its web page shows.
-    shown: Callable[[str, float], None] | None = None
+    errors: Counter[str] = field(default_factory=Counter)
+    # Adds to locust's own statistics, for its web page.
+    on_push: Callable[[str, float], None] | None = None
 
     def add(self, name: str, milliseconds: float) -> None:
         self.series.setdefault(name, Series()).add(milliseconds, time.monotonic())
 
     def pushed(self, name: str, milliseconds: float) -> None:
         self.add(name, milliseconds)
-        if self.shown:
-            self.shown(name, milliseconds)
+        if self.on_push:
+            self.on_push(name, milliseconds)
 
     def request(
         self,
@@ -68,7 +68,7 @@ class Observed:
         response: Any = None,
         **_: Any,
     ) -> None:
-        """Locust's event of a request that is done."""
+        """Locust calls this when a request has ended."""
         self.add(name, response_time)
         self.counts["requests"] += 1
         status = getattr(response, "status_code", 0) or 0
@@ -81,15 +81,15 @@ class Observed:
         elif exception:
             self.counts["unexpected replies"] += 1
         if exception:
-            self.faults[f"{request_type} {name}: {status or ''} {exception}"[:300]] += 1
+            self.errors[f"{request_type} {name}: {status or ''} {exception}"[:300]] += 1
 
     def user_error(self, user_instance: Any, exception: BaseException, **_: Any) -> None:
-        """Locust's event of a fault in the load test's own code."""
+        """Locust calls this when the load test's own code raises an exception."""
         self.counts["faults of the load test"] += 1
-        self.faults[f"{type(user_instance).__name__}: {exception!r}"[:300]] += 1
+        self.errors[f"{type(user_instance).__name__}: {exception!r}"[:300]] += 1
 
     def keep_time(self) -> None:
-        """How late the generator is by itself: what it measures of others is late by as much."""
+        """Measure the generator's own delay, which is part of all that it measures."""
         while True:
             due = time.perf_counter() + TICK_SECONDS
             gevent.sleep(TICK_SECONDS)

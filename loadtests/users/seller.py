@@ -1,4 +1,4 @@
-"""Puts shows and tickets on sale, hears of each sale over a private channel, and edits while others buy."""
+"""A user that lists shows and tickets, subscribes to its sales, and edits while others buy."""
 
 import random
 from typing import Any
@@ -7,47 +7,47 @@ from uuid import UUID
 
 from locust import task
 
-from loadtests.people.person import Person
 from loadtests.scenario import Market
+from loadtests.users.browser_user import BrowserUser
 
 LIST_AT_ONCE = 500
-# Only listens.
+# For sellers that only subscribe.
 NEVER = (86_400.0, 86_400.0)
 
 
-class Seller(Person):
+class Seller(BrowserUser):
     def __init__(self, environment: Any) -> None:
         super().__init__(environment)
-        self._ways = self.trial.scenario.sellers
+        self._behaviour = self.load_run.scenario.sellers
         self._shows: list[str] = []
 
     def on_start(self) -> None:
         self.sign_up()
-        # The first sellers to come take a show more where it does not come out even.
-        number = next(self.trial.seller_numbers)
-        market = self.trial.scenario.market
-        for _ in range(share(market.shows, self._ways.count, number)):
-            self._open_show(market, next(self.trial.show_numbers))
-        self.trial.watch.sales(self.user_id, self._authorize)
-        self.trial.seller_is_ready()
-        self.wait_for_doors()
+        # Where the division leaves a remainder, the first sellers get one more show.
+        number = next(self.load_run.seller_numbers)
+        market = self.load_run.scenario.market
+        for _ in range(share(market.shows, self._behaviour.count, number)):
+            self._open_show(market, next(self.load_run.show_numbers))
+        self.load_run.monitor.sales(self.user_id, self._authorize)
+        self.load_run.seller_is_ready()
+        self.wait_for_opening()
 
     def wait_time(self) -> float:
-        return random.uniform(*(self._ways.think_seconds or NEVER))
+        return random.uniform(*(self._behaviour.think_seconds or NEVER))
 
     @task(2)
-    def look_at_sales(self) -> None:
-        if self._ways.think_seconds:
-            self.ask("GET", "/api/sales?limit=50", "read sales")
+    def read_sales(self) -> None:
+        if self._behaviour.think_seconds:
+            self.fetch("GET", "/api/sales?limit=50", "read sales")
 
     @task(2)
     def edit(self) -> None:
-        """A new price for a ticket that nobody has; who is quicker than the seller may have it."""
-        if not self._ways.think_seconds or not (free := self._free()):
+        """Change the price of a free ticket, unless a buyer holds it first."""
+        if not self._behaviour.think_seconds or not (free := self._free()):
             return
-        reply = self.ask("GET", f"/api/tickets/{free}", "read a ticket")
+        reply = self.fetch("GET", f"/api/tickets/{free}", "read a ticket")
         if reply.status == 200:
-            self.write(
+            self.change(
                 "PUT",
                 f"/api/tickets/{free}",
                 "edit",
@@ -58,11 +58,11 @@ class Seller(Person):
 
     @task(1)
     def list_more(self) -> None:
-        if self._ways.think_seconds and self._shows:
-            self._list(random.choice(self._shows), self._ways.lists, 0)
+        if self._behaviour.think_seconds and self._shows:
+            self._list(random.choice(self._shows), self._behaviour.lists, 0)
 
     def _free(self) -> str | None:
-        free = self.trial.board.free(UUID(random.choice(self._shows))) if self._shows else []
+        free = self.load_run.market.free(UUID(random.choice(self._shows))) if self._shows else []
         return random.choice(free) if free else None
 
     def _open_show(self, market: Market, number: int) -> None:
@@ -73,7 +73,7 @@ class Seller(Person):
             "starts_at": "2035-05-01T20:00:00+02:00",
             "timezone": "Europe/Brussels",
         }
-        show_id = self.write(
+        show_id = self.change(
             "POST", "/api/shows", "create a show", body=show, expected=(201,)
         ).body["id"]
         self._shows.append(show_id)
@@ -86,7 +86,7 @@ class Seller(Person):
             {"price": 4500, "currency": "EUR", "section": "Floor", "seat": str(first + number + 1)}
             for number in range(count)
         ]
-        reply = self.write(
+        reply = self.change(
             "POST",
             f"/api/shows/{show_id}/tickets",
             "list",
@@ -94,16 +94,16 @@ class Seller(Person):
             expected=(201,),
         )
         if reply.status == 201:
-            self.trial.board.put_on_sale(reply.body["items"])
+            self.load_run.market.add(reply.body["items"])
 
     def _authorize(self, socket_id: str, channel: str) -> dict[str, str]:
         form = urlencode({"socket_id": socket_id, "channel_name": channel})
-        signed: dict[str, str] = self.ask(
+        signed: dict[str, str] = self.fetch(
             "POST", "/api/push/auth", "authorize a channel", form=form
         ).body
         return signed
 
 
 def share(whole: int, parts: int, number: int) -> int:
-    """How many of `whole` fall to this part."""
+    """Return the size of part `number` when `whole` is divided into `parts`."""
     return whole // parts + (number < whole % parts)

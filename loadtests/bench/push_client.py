@@ -1,4 +1,4 @@
-"""A Pusher client for benchmarks: `websockets`, the protocol's few frames, and when each message came."""
+"""A Pusher client for benchmarks, with the time of each message's arrival."""
 
 import asyncio
 import time
@@ -12,15 +12,18 @@ from websockets.asyncio.client import ClientConnection, connect
 Match = Callable[[str, Any], bool]
 
 
-class Watching:
-    """Messages of one connection; `arrival` tells when one came, by time.perf_counter."""
+class PushClient:
+    """The messages of one connection, with arrivals by time.perf_counter()."""
 
     def __init__(self, socket: ClientConnection) -> None:
         self._socket = socket
         self._waiting: list[tuple[Match, asyncio.Future[float]]] = []
 
     def arrival(self, match: Match) -> "asyncio.Future[float]":
-        """When the next message comes for which `match(event, data)` is true. Ask before you cause it."""
+        """Return the arrival of the next message for which `match(event, data)` is true.
+
+        Call this before the action that causes the message.
+        """
         future: asyncio.Future[float] = asyncio.get_running_loop().create_future()
         self._waiting.append((match, future))
         return future
@@ -44,10 +47,10 @@ class Watching:
 
 
 @asynccontextmanager
-async def watching(push_url: str, key: str, *channels: str) -> AsyncIterator[Watching]:
-    """A connection that is subscribed to these public channels."""
+async def connected(push_url: str, key: str, *channels: str) -> AsyncIterator[PushClient]:
+    """Connect and subscribe to these public channels."""
     async with connect(f"{push_url}/app/{key}?protocol=7&client=bench&version=1") as socket:
-        watch = Watching(socket)
+        watch = PushClient(socket)
         reading = asyncio.create_task(watch.read())
         try:
             for channel in channels:

@@ -1,4 +1,4 @@
-"""Whether a run passes: each gate beside what was measured."""
+"""The result of each gate: its bound beside the measured figure."""
 
 from collections.abc import Iterator
 from enum import Enum
@@ -14,15 +14,15 @@ from loadtests.scenario import Gates
 class Outcome(Enum):
     HELD = "held"
     BROKEN = "broken"
-    # Nobody could look, so nobody knows.
-    UNSEEN = "not looked at"
+    # Without access to the database.
+    UNEXAMINED = "not examined"
 
 
-FIRST = (Outcome.BROKEN, Outcome.UNSEEN, Outcome.HELD)
+ORDER = (Outcome.BROKEN, Outcome.UNEXAMINED, Outcome.HELD)
 
 
-class Judged(NamedTuple):
-    """`sign` is how the figure stands to the bound when the gate holds."""
+class GateResult(NamedTuple):
+    """The gate holds when `measured sign bound` is true."""
 
     figure: str
     sign: str
@@ -31,9 +31,9 @@ class Judged(NamedTuple):
     outcome: Outcome
 
     @property
-    def says(self) -> str:
-        if self.outcome is Outcome.UNSEEN:
-            return "not looked at"
+    def note(self) -> str:
+        if self.outcome is Outcome.UNEXAMINED:
+            return "not examined"
         if self.measured is None:
             return "never measured"
         if self.outcome is Outcome.HELD:
@@ -43,39 +43,40 @@ class Judged(NamedTuple):
         return f"by {difference:+,.5g}{share}"
 
 
-def judge(gates: Gates, figures: Figures) -> list[Judged]:
-    """What is broken comes first. A figure that was never measured breaks its gate; one of the database that nobody could
-    look at is told apart.
+def evaluate(gates: Gates, figures: Figures) -> list[GateResult]:
+    """Return the results, broken gates first.
+
+    A figure that was never measured breaks its gate, except those of an inaccessible database.
     """
-    judged = [
-        Judged(figure, sign, bound, figures.get(figure), _outcome(figure, sign, bound, figures))
+    results = [
+        GateResult(figure, sign, bound, figures.get(figure), _outcome(figure, sign, bound, figures))
         for figure, sign, bound in _bounds(gates)
     ]
-    return sorted(judged, key=lambda one: FIRST.index(one.outcome))
+    return sorted(results, key=lambda one: ORDER.index(one.outcome))
 
 
-def exit_status(judged: list[Judged], *, unseen_is_fine: bool) -> int:
-    outcomes = {one.outcome for one in judged}
+def exit_status(results: list[GateResult], *, allow_unexamined: bool) -> int:
+    outcomes = {one.outcome for one in results}
     if Outcome.BROKEN in outcomes:
         return 1
-    return 2 if Outcome.UNSEEN in outcomes and not unseen_is_fine else 0
+    return 2 if Outcome.UNEXAMINED in outcomes and not allow_unexamined else 0
 
 
-def show(console: Console, judged: list[Judged]) -> None:
+def print_table(console: Console, results: list[GateResult]) -> None:
     table = Table("", "gate", "", "bound", "measured", "off")
     marks = {
         Outcome.HELD: "[green]✓[/]",
         Outcome.BROKEN: "[red]✗[/]",
-        Outcome.UNSEEN: "[yellow]?[/]",
+        Outcome.UNEXAMINED: "[yellow]?[/]",
     }
-    for one in judged:
+    for one in results:
         table.add_row(
             marks[one.outcome],
             one.figure,
             one.sign,
             number(one.bound),
             number(one.measured),
-            one.says,
+            one.note,
         )
     for column in (3, 4):
         table.columns[column].justify = "right"
@@ -97,6 +98,6 @@ def _bounds(gates: Gates) -> Iterator[tuple[str, str, float]]:
 def _outcome(figure: str, sign: str, bound: float, figures: Figures) -> Outcome:
     measured = figures.get(figure)
     if measured is None:
-        return Outcome.UNSEEN if figure in OF_THE_DATABASE else Outcome.BROKEN
+        return Outcome.UNEXAMINED if figure in OF_THE_DATABASE else Outcome.BROKEN
     held = {"≤": measured <= bound, "≥": measured >= bound, "=": measured == bound}[sign]
     return Outcome.HELD if held else Outcome.BROKEN

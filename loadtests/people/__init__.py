@@ -1,1 +1,0 @@
-"""Who comes: shoppers, buyers and sellers."""

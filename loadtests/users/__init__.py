@@ -1,0 +1,1 @@
+"""The simulated users: shoppers, buyers and sellers."""
