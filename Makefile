@@ -1,4 +1,4 @@
-# Every command runs in the project's own .venv; nothing global is touched.
+# Every command runs in the project's own .venv and changes nothing outside of it.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 PYTHON ?= python3.11
@@ -13,35 +13,40 @@ unexport PYTHONDONTWRITEBYTECODE
 TEST_PROCESSES ?= 2
 
 # The migration runner sets the timeouts; small numbers (a status, an attempt) are small integers.
-SQUAWK_EXCLUDES := --exclude=require-statement-timeout,require-lock-timeout,prefer-bigint-over-int,prefer-bigint-over-smallint
+SQUAWK_RULES := require-statement-timeout,require-lock-timeout
+SQUAWK_EXCLUDES := --exclude=$(SQUAWK_RULES),prefer-bigint-over-int,prefer-bigint-over-smallint
 
 MIGRATIONS = $(shell find backend/migrations -name '*.sql' ! -name schema.sql)
 
-.PHONY: help setup up test test-deploy chromium nginx screenshots lock check k8s-check schema bench env load
+.PHONY: help setup up test test-deploy chromium nginx screenshots lock check k8s-check schema \
+  bench env load
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.synced ## Install everything into .venv, from the lock
 
 $(VENV)/.synced: pyproject.toml uv.lock
-	@command -v $(PYTHON) >/dev/null || command -v python3 >/dev/null || { echo "Python 3.11 is needed: install it, then try again."; exit 1; }
+	@command -v $(PYTHON) >/dev/null || command -v python3 >/dev/null \
+	  || { echo "Python 3.11 is missing: install it, then try again."; exit 1; }
 	@echo "Setting up $(VENV) (a minute the first time) …"
 	@test -x $(RUN)/python || $$(command -v $(PYTHON) || command -v python3) -m venv $(VENV) \
-	  || { echo "Could not make $(VENV): install Python's venv module (Debian: apt install python3-venv)."; exit 1; }
+	  || { echo "Could not create $(VENV): install Python's venv module, then try again" \
+	    "(Debian: apt install python3-venv)."; exit 1; }
 	@test -x $(RUN)/uv || $(RUN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9' \
-	  || { echo "Could not install uv: is PyPI reachable from here?"; exit 1; }
+	  || { echo "Could not install uv: check that PyPI is reachable."; exit 1; }
 	@UV_PROJECT_ENVIRONMENT=$(VENV) $(RUN)/uv sync --frozen --inexact --python $(RUN)/python \
-	  || { echo "Could not install the locked packages: see the lines above, then run make setup again."; exit 1; }
+	  || { echo "Could not install the locked packages: see the error above, then run make setup."; \
+	    exit 1; }
 	@touch $@
 
-up: setup ## Run everything here: the shop, Postgres, Redis, Stripe sandbox, services, a demo. ARGS="--port 9000"
+up: setup ## Run the shop, its services, its stores and a demo here. ARGS="--port 9000"
 	@$(RUN)/gittix up $(ARGS)
 
-test: setup chromium ## Run the tests on real Postgres, Redis, pusher-js and Chromium. ARGS="tests/orders -k cancel"
+test: setup chromium ## Run the tests on real stores and browsers. ARGS="tests/orders -k cancel"
 	@$(RUN)/pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder $(ARGS)
 
-test-deploy: setup chromium nginx ## Run the tests of what is shipped: ingress, images, compose, pods, restarts. ARGS="tests/deploy/test_ingress.py"
+test-deploy: setup chromium nginx ## Run the tests of ingress, images, compose and pods
 	@$(RUN)/pytest $(or $(ARGS),tests/deploy)
 
 chromium: setup
@@ -50,13 +55,13 @@ chromium: setup
 nginx: setup
 	@$(RUN)/python -m tests.deploy.nginx
 
-screenshots: setup chromium ## Take pictures of every page for docs/screenshots
+screenshots: setup chromium ## Write a screenshot of every page to docs/screenshots
 	@$(RUN)/python -m tests.shop.screenshots
 
-lock: setup ## Write the npm packages that the shop asks for into its lock
+lock: setup ## Update the lock of the shop's npm packages
 	@$(RUN)/python -m backend.embedded.frontend lock
 
-check: setup k8s-check ## Format, lint, types, the arrows between packages, containers, migrations, k8s/
+check: setup k8s-check ## Check format, lint, types, imports, containers, migrations, k8s/
 	@$(RUN)/ruff format --check .
 	@$(RUN)/ruff check .
 	@$(RUN)/mypy
@@ -65,22 +70,25 @@ check: setup k8s-check ## Format, lint, types, the arrows between packages, cont
 	@$(RUN)/squawk --pg-version 18.0 --assume-in-transaction $(SQUAWK_EXCLUDES) $(MIGRATIONS)
 	@$(RUN)/python -m backend.embedded.schema --check
 
-k8s-check: setup ## Render k8s/ and hold it against schemas, rules and the rest of the repository
+k8s-check: setup ## Render k8s/ and check it against schemas and rules
 	@$(RUN)/pytest -q tests/k8s $(ARGS)
 
 schema: setup ## Write backend/migrations/schema.sql, the schema that the migrations create
 	@$(RUN)/python -m backend.embedded.schema
 
-bench: setup ## Measure, each figure beside a floor; JSON under .cache/bench
+bench: setup ## Run the benchmarks; JSON in .cache/bench. ARGS="latency holds"
 	@$(RUN)/python -m loadtests.bench $(ARGS)
 
-env: ## Make .env, with secrets of its own, for `docker compose up`
-	@test ! -e .env || { echo ".env is there, and its secrets are in use: move it away to make another."; exit 1; }
-	@docker info >/dev/null || { echo "Docker is needed, and its daemon running: docs.docker.com/get-docker."; exit 1; }
+env: ## Create .env, with new secrets, for `docker compose up`
+	@test ! -e .env \
+	  || { echo ".env exists, and its secrets are in use: move it away to create another."; exit 1; }
+	@docker info >/dev/null \
+	  || { echo "Docker does not run: install or start it (docs.docker.com/get-docker)."; exit 1; }
 	@echo "Building the image (two minutes the first time) …"
 	@docker build --quiet --file backend/Dockerfile --tag gittix . >/dev/null
-	@(umask 077; docker run --rm --interactive gittix secrets <.env.example >.new.env) && mv .new.env .env
-	@echo "Made .env. Now: docker compose up"
+	@(umask 077; docker run --rm --interactive gittix secrets <.env.example >.new.env)
+	@mv .new.env .env
+	@echo "Created .env. Next: docker compose up"
 
-load: setup ## Load it with shoppers, buyers and sellers, and judge by gates. SCENARIO=spike URL=https://…
+load: setup ## Run a load test and check its gates. SCENARIO=spike URL=https://…
 	@$(RUN)/python -m loadtests $(SCENARIO) $(if $(URL),--url $(URL)) $(ARGS)
