@@ -29,9 +29,8 @@ def prepare(folder: Path) -> Path:
         _check_writable(folder)
         _check_room(folder)
     except OSError as error:
-        if reason := explain(error, folder):
-            raise DataFolderError(reason) from error
-        raise
+        reason = explain(error, folder) or _unusable(str(folder), error)
+        raise DataFolderError(reason) from error
     return folder
 
 
@@ -49,10 +48,14 @@ def explain(error: OSError, folder: Path) -> str | None:
                 f"{_owner(Path(path))}. Run this as that user, {OTHERWISE}."
             )
         case errno.ENOTDIR | errno.EEXIST:
-            return f"{path} is not a folder. Remove it, {OTHERWISE}."
+            return f"A file is in the place of the folder {path}. Choose another with --data."
         case errno.ENOLCK | errno.ENOTSUP | errno.EIO | errno.ENAMETOOLONG:
-            return f"{path} can't be used: {error.strerror}. Choose another folder with --data."
+            return _unusable(path, error)
     return None
+
+
+def _unusable(path: str, error: OSError) -> str:
+    return f"{path} can't be used: {error.strerror}. Choose another folder with --data."
 
 
 def _check_owner(folder: Path) -> None:

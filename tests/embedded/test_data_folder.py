@@ -113,8 +113,12 @@ def test_a_read_only_file_system_is_refused(
 
 def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    assert "is not a folder" in refusal(tmp_path / "file")
-    assert "is not a folder" in refusal(tmp_path / "file" / "below")
+    assert "A file is in the place of the folder" in refusal(tmp_path / "file")
+    assert "A file is in the place of the folder" in refusal(tmp_path / "file" / "below")
+
+
+def test_a_folder_that_no_user_may_create_is_refused() -> None:
+    assert "another folder with --data" in refusal(Path("/proc/gittix"))
 
 
 def test_the_data_of_another_user_are_refused(tmp_path: Path) -> None:
