@@ -1,6 +1,6 @@
-"""A backup that was taken while people bought is restored into a new Postgres, as docs/operating.md says, and all is in order.
+"""The restore of docs/operating.md: a backup taken during purchases, into a new Postgres.
 
-Redis may be empty by then, or still have what the restored database no longer knows.
+Redis is empty by then, or has entries that the restored database lacks.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ PARTS = ("stripe", "push", "api", "relay", "worker")
 
 
 class Backup:
-    """The two files of docs/operating.md: who may log in, and the data."""
+    """The two files of docs/operating.md: the roles, and the data."""
 
     def __init__(self, folder: Path) -> None:
         self.roles = folder / "roles.sql"
@@ -40,7 +40,7 @@ class Backup:
         await run(postgres, "pg_dump", "--format=custom", "--file", self.data, database=database)
 
     async def restore(self, postgres: Postgres) -> None:
-        # That the owner is there already is said, and is no fault.
+        # psql reports that the owner exists already, which is not an error here.
         await run(postgres, "psql", "--quiet", "--file", self.roles, database="postgres")
         await run(postgres, "psql", "--command", f"create database {NAME}", database="postgres")
         await run(postgres, "pg_restore", "--exit-on-error", self.data, database=NAME)
@@ -58,7 +58,7 @@ async def run(postgres: Postgres, program: str, *arguments: str | Path, database
 def durable(
     folder: Path, request: pytest.FixtureRequest
 ) -> Iterator[tuple[Postgres, Postgres, str]]:
-    """The old Postgres, a new and empty one, and Redis; all keep what they confirm."""
+    """The old Postgres, a new and empty one, and Redis; all are durable."""
     place = folder / f"restore-{request.node.callspec.id}"
     before, after = place / "before", place / "after"
     for each in (place, before, after):
@@ -97,24 +97,26 @@ async def test_a_backup_taken_under_traffic_is_restored_and_all_is_in_order(
         restored.configure(HOLD_SECONDS="3")
         await restored.start("stripe", "push", "api")
         seller = restored.person("seller")
-        told = f"show-{sold['show_id']}"
+        channel = f"show-{sold['show_id']}"
         watcher = await stack.enter_async_context(
-            Watcher(host="127.0.0.1", port=restored.ports["push"], key=PUSHER_KEY, channels=[told])
+            Watcher(
+                host="127.0.0.1", port=restored.ports["push"], key=PUSHER_KEY, channels=[channel]
+            )
         )
-        await watcher.subscribed(told)
+        await watcher.subscribed(channel)
         await restored.start("relay", "worker")
         redis = restored.redis()
         rows = await restored.connect()
         await until(lambda: is_refilled(redis, rows), seconds=20)
         assert await epoch_of(redis) == epoch + (redis_is == "old")
-        # Whoever watched heard all of it before; of what happens from here on, they hear.
+        # No message is repeated to the watcher; new events reach it.
         fresh = await factories.ticket(seller, sold["show_id"])
-        assert (await watcher.event("ticket.listed", told)).data["ticket"]["id"] == fresh["id"]
+        assert (await watcher.event("ticket.listed", channel)).data["ticket"]["id"] == fresh["id"]
         assert not [seen for seen in watcher.seen if sold["id"] in str(seen.data)]
         shown = (await restored.anonymous().get(f"/api/tickets/{sold['id']}")).json()
         assert shown["status"] == "sold"
         if redis_is == "old":
-            # What clients were told of the hours that are gone is in the push log; emptying Redis puts that right.
+            # The push log has messages of events that the database lost; emptying Redis drops them.
             await until(lambda: only_browsers_are_ahead(restored), seconds=30)
             await redis.flushall()
         await until(lambda: in_order(restored), seconds=30)
@@ -131,7 +133,7 @@ async def sale(system: System) -> Json:
 
 @asynccontextmanager
 async def traffic(system: System) -> AsyncIterator[list[Json]]:
-    """People who list, hold and let go, while the block runs: the orders that they placed."""
+    """List, hold and cancel during the block. Yields the orders that were placed."""
     placed: list[Json] = []
     seller = system.person("another seller")
     show = await factories.show(seller)
