@@ -1,8 +1,7 @@
 """Runs rendered pods by Docker like a kubelet: users, limits, environment, init containers, probes.
 
 Scheduling, rollouts, policies and admission need a cluster. A Service's name is an alias of its
-pods, so
-it finds them while they are not ready as well.
+pods, so it also finds pods that are not ready.
 """
 
 import base64

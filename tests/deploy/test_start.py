@@ -177,7 +177,7 @@ async def reloads_when_an_address_has_changed(folder: Path) -> None:
 
 
 def version() -> tuple[int, ...]:
-    addresses = subprocess.run(
+    printed = subprocess.run(
         [executable(), "-v"], capture_output=True, text=True, check=True
     ).stderr
-    return tuple(int(part) for part in addresses.split("/")[1].split()[0].split("."))
+    return tuple(int(part) for part in printed.split("/")[1].split()[0].split("."))
