@@ -132,9 +132,9 @@ async def test_with_and_without_handoff_every_waiting_task_gets_a_connection(
 async def test_a_cancelled_or_timed_out_wait_takes_no_slot(
     pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    own = await use_connection(pool)
     monkeypatch.setattr(database, "ACQUIRE_SECONDS", 0.1)
-    async with database.connection(pool) as connection:
-        own = await server(connection)
+    async with database.connection(pool):
         called_off, *late = await start_waiting(pool, 3)
         called_off.cancel()
         ends = await asyncio.gather(*late, return_exceptions=True)
