@@ -1,4 +1,4 @@
-"""One function a noun: the least that a test must say of it."""
+"""One function for each noun, with defaults for all that a test does not set."""
 
 from typing import Any
 from uuid import uuid4

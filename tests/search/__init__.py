@@ -1,17 +1,17 @@
-"""Tests that search: for a history, or an interleaving, whose outcome is not allowed."""
+"""Model-based tests: they search for a history or a schedule with a forbidden outcome."""
 
 import pytest
 
-# Where things are compared a failure must show both sides.
+# A failed comparison in these modules must print both values.
 for _module in (
     "clock",
     "comparison",
     "messages",
-    "mirror",
+    "modelled_system",
     "paying",
     "refunds",
     "requests",
-    "till",
-    "trade",
+    "payment_actions",
+    "market_actions",
 ):
     pytest.register_assert_rewrite(f"tests.search.{_module}")

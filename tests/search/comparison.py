@@ -1,4 +1,4 @@
-"""Whether the system shows what the model has: at the API, in the payments' rows, in Stripe's ledger, in the events."""
+"""Compares the system with the model: the API, the payments, Stripe's ledger and the events."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -8,15 +8,15 @@ from backend.check import check_invariants
 from tests.factories import Json
 from tests.search.entities import Order, Ticket
 from tests.search.model import Model
-from tests.search.stage import Stage
+from tests.search.running_system import RunningSystem
 from tests.system import Person
 
-# No notifier runs here, and the tests' stores are not durable.
+# No notifier runs here, and the stores of the tests are not durable.
 NOT_HERE = {"I7", "I9"}
 
 
 class Money(NamedTuple):
-    """What Stripe has of an order."""
+    """The payment of an order in Stripe's ledger."""
 
     received: int
     capturable: int
@@ -34,30 +34,33 @@ class Money(NamedTuple):
 
 class Comparison:
     def __init__(
-        self, on: Stage, model: Model, people: Sequence[Person], shows: Sequence[str]
+        self, running: RunningSystem, model: Model, people: Sequence[Person], shows: Sequence[str]
     ) -> None:
-        self._on = on
+        self._running = running
         self._model = model
         self._people = people
         self._shows = shows
 
-    async def of_the_moment(self) -> None:
-        await self._what_the_api_shows()
+    async def compare_state(self) -> None:
+        await self._compare_api()
         await self._payments()
 
-    async def of_the_history(self) -> None:
-        """Each subject's events are numbered from one, without a gap, up to what its row has; and what must hold, holds."""
-        gaps = await self._on.shop.rows.fetch(
+    async def compare_history(self) -> None:
+        """Asserts that all invariants hold and that the versions of each subject's events run from
+        1 to that of its row, without a gap.
+        """
+        gaps = await self._running.shop.rows.fetch(
             """
-            select o.subject, array_agg(o.type || ' ' || o.version order by o.id) as told
+            select o.subject, array_agg(o.type || ' ' || o.version order by o.id) as events
             from events.outbox o group by o.subject
-            having array_agg(o.version order by o.id) <> array(select generate_series(1, count(o.id)))
+            having array_agg(o.version order by o.id)
+                <> array(select generate_series(1, count(o.id)))
             """
         )
         assert [tuple(row) for row in gaps] == []
         newest = {
             row["subject"]: row["version"]
-            for row in await self._on.shop.rows.fetch(
+            for row in await self._running.shop.rows.fetch(
                 "select subject::text, max(version) as version from events.outbox group by subject"
             )
         }
@@ -65,29 +68,30 @@ class Comparison:
         versions |= {order.id: order.version for order in self._model.orders}
         assert {subject: newest[subject] for subject in versions} == versions
         await self._told_of_refunds()
-        results = (await check_invariants(self._on.system.settings)).results
+        results = (await check_invariants(self._running.system.settings)).results
         assert [one for one in results if one.violations and one.invariant not in NOT_HERE] == []
 
     async def _told_of_refunds(self) -> None:
-        """Once of each order that is refunded, however often somebody found it so."""
-        rows = await self._on.shop.rows.fetch(
+        """Asserts that each refunded order has one refund event, however many requests found it."""
+        rows = await self._running.shop.rows.fetch(
             """
-            select coalesce(data ->> 'order_id', subject::text) as order_id, array_agg(type order by id) as types
+            select coalesce(data ->> 'order_id', subject::text) as order_id,
+                array_agg(type order by id) as types
             from events.outbox where type in ('order.refunded', 'payment.refunded') group by 1
             """
         )
-        told = {row["order_id"]: row["types"] for row in rows}
+        recorded = {row["order_id"]: row["types"] for row in rows}
         for order in self._model.orders:
             expected = (
                 ["order.refunded", "payment.refunded"] if order.status == "refunded" else None
             )
-            assert told.get(order.id) == expected, order
+            assert recorded.get(order.id) == expected, order
 
-    async def _what_the_api_shows(self) -> None:
+    async def _compare_api(self) -> None:
         buyers = {order.buyer for order in self._model.orders}
         anybody = self._people[-1]
         withdrawn = "&status=withdrawn"
-        replies = await self._on.reader.get(
+        replies = await self._running.reader.get(
             *((anybody, f"/api/shows/{show_id}") for show_id in self._shows),
             *((anybody, f"/api/tickets?limit=100&show_id={show_id}") for show_id in self._shows),
             *(
@@ -116,9 +120,10 @@ class Comparison:
         paid = [order for order in self._model.orders if order.attempts]
         if not paid:
             return
-        rows = await self._on.shop.rows.fetch(
+        rows = await self._running.shop.rows.fetch(
             """
-            select order_id::text, array_agg(status order by attempt) as statuses from payments.payments
+            select order_id::text, array_agg(status order by attempt) as statuses
+                from payments.payments
             where order_id = any ($1) group by order_id
             """,
             [UUID(order.id) for order in paid],
@@ -129,7 +134,7 @@ class Comparison:
         await self._money(paid)
 
     async def _refunds(self, paid: Sequence[Order]) -> None:
-        rows = await self._on.shop.rows.fetch(
+        rows = await self._running.shop.rows.fetch(
             """
             select order_id::text, status, relist, amount, currency from payments.refunds
             where order_id = any ($1) order by order_id, number
@@ -160,7 +165,9 @@ class Comparison:
         }
 
     async def _ledger(self, newest: int) -> list[Json]:
-        reply = await self._on.shop.stripe._http.get("/sandbox/ledger", params={"limit": newest})
+        reply = await self._running.shop.stripe._http.get(
+            "/sandbox/ledger", params={"limit": newest}
+        )
         lines: list[Json] = reply.json()["data"]
         return lines
 

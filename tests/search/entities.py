@@ -1,6 +1,7 @@
-"""What the shop has, in plain Python: tickets, orders, payments, refunds.
+"""The entities of the model in plain Python: tickets, orders, payments, refunds.
 
-A version grows by one with each change, so that a change made twice shows as much as one not made.
+Each change increments a version, so that a repeated change shows in a comparison as a missing one
+does.
 """
 
 from dataclasses import dataclass, field
@@ -8,7 +9,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from typing import NamedTuple
 
 FEE_PERCENT = 5
-# Small, so that a search gets there.
+# Small, so that a search reaches them.
 MAX_TICKETS_PER_ORDER = 3
 MAX_OPEN_ORDERS = 2
 
@@ -17,12 +18,12 @@ ENDED = frozenset({"cancelled", "expired"})
 PAID = frozenset({"completed", "refund_pending", "refunded"})
 OPEN_ATTEMPT = frozenset({"started", "requires_action", "authorised"})
 OPEN_REFUND = frozenset({"requested", "pending"})
-# Money that Stripe has sent, or will.
+# Statuses of money that Stripe has returned or will return.
 GIVEN = frozenset({"pending", "succeeded"})
 
 
 class Refusal(NamedTuple):
-    """What a refusal is told apart by."""
+    """The status and code that identify a refusal."""
 
     status: int
     code: str
@@ -35,7 +36,7 @@ IN_PROGRESS = Refusal(409, "payment_in_progress")
 
 @dataclass(eq=False)
 class Ticket:
-    """`order` has it while it is held, reserved or sold."""
+    """`order` is set while the ticket is held, reserved or sold."""
 
     id: str
     show_id: str
@@ -69,7 +70,7 @@ class Attempt:
 
 
 class Answer(NamedTuple):
-    """Stripe's to a request for a refund: what it made, if it did, or why not."""
+    """Stripe's reply to a refund request: the refund, or the reason why there is none."""
 
     returned: "Return | None"
     status: str
@@ -77,7 +78,7 @@ class Answer(NamedTuple):
 
 @dataclass(eq=False)
 class Return:
-    """A refund as Stripe has it, of all the money. `asked_by`: ours, or none when it was made by hand."""
+    """A full refund at Stripe. `asked_by` is the shop's refund, or None for one made by hand."""
 
     asked_by: "Refund | None"
     status: str
@@ -85,7 +86,7 @@ class Return:
 
 @dataclass(eq=False)
 class Refund:
-    """A refund as the shop has it. `at_stripe`: the one that the shop knows of there."""
+    """A refund in the shop. `at_stripe` is the refund at Stripe that the shop knows."""
 
     relist: bool
     status: str = "requested"
@@ -99,9 +100,11 @@ class Refund:
 
 @dataclass(eq=False)
 class Order:
-    """`lapsed`: its time is up. `intent` is the status of its PaymentIntent at Stripe, `card` what it was confirmed with.
+    """`lapsed` means that its hold has run out. `intent` is the status of its PaymentIntent, `card`
+    the payment method of the last confirmation.
 
-    `refunds` are the shop's, `returns` Stripe's. `ends` counts how often it ended unpaid with a payment begun: a late payment may still win an order that expired.
+    `refunds` are the shop's, `returns` Stripe's. `ends` counts how often the order ended unpaid
+    after a payment had begun, because a late payment may still win an expired order.
     """
 
     id: str
@@ -147,13 +150,13 @@ class Order:
 
     @property
     def attempt(self) -> Attempt | None:
-        """The one that the intent is about: the open one, else the newest."""
+        """The attempt that the intent belongs to: the open one, else the newest."""
         still_open = [attempt for attempt in self.attempts if attempt.status in OPEN_ATTEMPT]
         return next(reversed(still_open or self.attempts), None)
 
     @property
     def received(self) -> int:
-        """What Stripe has taken for it."""
+        """The amount that Stripe has captured."""
         return self.total if self.intent == "succeeded" else 0
 
     @property
@@ -166,7 +169,7 @@ class Order:
 
     @property
     def returned_by(self) -> Return | None:
-        """What took the money back, or is about to: at most one, of all of it."""
+        """The return that succeeded or is pending. There is at most one, of the full amount."""
         return next((each for each in self.returns if each.status in GIVEN), None)
 
     def returned(self, status: str) -> int:
@@ -178,18 +181,18 @@ class Order:
 
     @property
     def is_owed(self) -> bool:
-        """Refunded, and then the bank sent the money back to the shop."""
+        """Whether the bank sent the money of a completed refund back to the shop."""
         return self.status == "refunded" and self.refunds[-1].status == "failed"
 
     @property
     def is_returned_unnoticed(self) -> bool:
-        """The money went back, and no refund of the shop's knows of it."""
+        """Whether the money was returned and no refund of the shop is linked to that return."""
         unasked = not self.refunds or self.refunds[-1].status == "failed"
         return self.is_captured and unasked and self.returned_by is not None
 
     @property
     def is_failed_unnoticed(self) -> bool:
-        """The bank sent the money back to the shop, which thinks that it is with the buyer."""
+        """Whether a return failed at the bank and the shop's refund still counts as succeeded."""
         succeeded = bool(self.refunds) and self.refunds[-1].status == "succeeded"
         return succeeded and self.returned_by is None
 
@@ -205,7 +208,7 @@ class Order:
 
 
 class Counts(NamedTuple):
-    """A show's, as a page of many shows tells them."""
+    """The ticket counts of a show in the list of shows."""
 
     available: int
     held: int

@@ -1,7 +1,7 @@
-"""What the shop must do, in plain Python: no database, no network, no clock, one thing at a time.
+"""The shop's rules in plain Python, without database, network, clock or concurrency.
 
-For each thing that somebody may ask, `against_…` names every reason to refuse it; a reply must be a success when there is
-none, else one of them. The method beside it does what a success does.
+For each request, `against_…` returns every reason to refuse it. The reply must be a success when
+there is none, else one of them. The method beside it applies the effect of a success.
 """
 
 from collections.abc import Iterable, Sequence
@@ -37,7 +37,7 @@ class Model:
         self.tickets.append(ticket)
 
     def against_change(self, seller: str, ticket: Ticket, if_match: int | None) -> set[Refusal]:
-        """Against an edit or a withdrawal."""
+        """The reasons to refuse an edit or a withdrawal."""
         return where(
             {
                 Refusal(403, "not_your_ticket"): ticket.seller != seller,
@@ -48,7 +48,7 @@ class Model:
         )
 
     def edit(self, ticket: Ticket, *, price: int, currency: str) -> None:
-        """An overdue hold stays: whoever takes the ticket over learns by it which order to expire."""
+        """An overdue hold stays on the ticket: it names the order that a takeover has to expire."""
         ticket.price, ticket.currency = price, currency
         ticket.version += 1
 
@@ -102,7 +102,8 @@ class Model:
             if order.is_overdue:
                 self._close(order, "expired")
 
-    # Money. A payment goes from `begin` over `confirm`, `settle` and `capture` to `finish`, or to `void`; anything may happen in between.
+    # Money. A payment goes through `begin`, `confirm`, `settle`, `capture` and `finish`, or ends in
+    # `void`. Other requests may come between any two of them.
 
     def against_payment(self, buyer: str, order: Order) -> set[Refusal]:
         if order.buyer != buyer:
@@ -122,7 +123,7 @@ class Model:
         )
 
     def begin(self, order: Order) -> Attempt:
-        """The hold is extended, once."""
+        """Begin an attempt, which extends the hold once."""
         if order.status == "pending":
             for ticket in order.tickets_in("held"):
                 ticket.version += 1
@@ -132,7 +133,9 @@ class Model:
         return attempt
 
     def settle(self, order: Order, attempt: Attempt) -> bool:
-        """Whether this payment, which is authorised, has the order: nobody else took a ticket, and none changed its price."""
+        """Whether this authorised payment wins the order: each ticket is still free or held by the
+        order, at its old price.
+        """
         attempt.status = "authorised"
         if order.winner is attempt:
             return True
@@ -154,7 +157,7 @@ class Model:
             order.move("completed")
 
     def void(self, order: Order, attempt: Attempt) -> None:
-        """An order that had been won is cancelled, its tickets free again."""
+        """Cancel an order that a payment had won, and release its tickets."""
         order.intent = "canceled"
         if order.status == "confirmed" and order.winner is attempt:
             for ticket in order.tickets_in("reserved"):
@@ -163,8 +166,8 @@ class Model:
         if attempt.status in OPEN_ATTEMPT:
             attempt.status = "voided"
 
-    def look(self, order: Order, *, abandoned: bool = False) -> None:
-        """Somebody reads the intent and goes on from what it says. `abandoned`: nobody else is at work on it."""
+    def resume(self, order: Order, *, abandoned: bool = False) -> None:
+        """Read the intent and continue from its status. `abandoned`: no process handles it."""
         attempt = order.attempt
         if attempt is None or attempt.status not in OPEN_ATTEMPT:
             return
@@ -185,22 +188,22 @@ class Model:
             case "requires_payment_method" if attempt.status == "requires_action" or abandoned:
                 attempt.status = "failed"
 
-    def hear(self, order: Order, *, of_refund: bool) -> None:
-        """A webhook about the order's intent: what it says is asked of Stripe again."""
+    def handle_webhook(self, order: Order, *, of_refund: bool) -> None:
+        """Handle a webhook of the order's intent: its content is read again from Stripe."""
         if not order.is_captured:
-            self.look(order)
+            self.resume(order)
         elif order.refunds:
-            refunds.look(order, order.refunds[-1])
+            refunds.resume(order, order.refunds[-1])
         if of_refund:
             refunds.adopt(order)
 
     def abandon(self, order: Order) -> None:
-        """The order ended unpaid: nothing may be paid on its intent any more, unless a payment is on its way."""
+        """Cancel the intent of an order that ended unpaid, unless a payment is in progress."""
         attempt = order.attempt
         if attempt is not None and order.intent and attempt.status in {"requires_action", "failed"}:
             self.void(order, attempt)
 
-    # What can be seen.
+    # Reads.
 
     def counts(self, show_id: str) -> Counts:
         tickets = [ticket for ticket in self.tickets if ticket.show_id == show_id]
@@ -209,7 +212,7 @@ class Model:
         for ticket in tickets:
             if ticket.is_free:
                 free.setdefault(ticket.currency, []).append(ticket.price)
-        # The currency that most of them have, else the first by its code.
+        # The most frequent currency; of equals, the first by its code.
         prices = min(free.items(), key=lambda item: (-len(item[1]), item[0]))[1] if free else []
         return Counts(
             available=shown.count("available"),
@@ -223,7 +226,7 @@ class Model:
         return next(order for order in self.orders if order.id == order_id)
 
     def unresolved(self) -> list[Order]:
-        """Orders with a payment that stands still."""
+        """Orders with an unfinished payment."""
         return [
             order
             for order in self.orders
@@ -250,5 +253,5 @@ def _is_due_to(order: Order, ticket: Ticket) -> bool:
 
 
 def winners_first(orders: Iterable[Order], winners: set[str]) -> list[Order]:
-    """Two late payments for one ticket may be settled in either order; who won was first."""
+    """Sort winners first: two late payments for one ticket may settle in either order."""
     return sorted(orders, key=lambda order: order.id not in winners)

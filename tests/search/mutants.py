@@ -1,11 +1,13 @@
-"""The system with one guard taken away, as somebody might have written it: what a search must find."""
+"""Versions of SQL functions without one guard: mutants that a search must find."""
 
-# Takes the tickets without looking whether they are free.
+# Takes the tickets without checking that they are free.
 UNGUARDED_HOLD = """
     create or replace function tickets.hold(
-        p_order uuid, p_buyer uuid, p_tickets uuid[], p_until timestamptz, p_displaced uuid[], p_beside uuid[],
+        p_order uuid, p_buyer uuid, p_tickets uuid[], p_until timestamptz, p_displaced uuid[],
+        p_beside uuid[],
         p_correlation uuid,
-        out outcome text, out refused uuid, out refused_until timestamptz, out displaced uuid[], out held tickets.tickets[]
+        out outcome text, out refused uuid, out refused_until timestamptz, out displaced uuid[],
+        out held tickets.tickets[]
     )
     language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
     as $$
@@ -14,9 +16,10 @@ UNGUARDED_HOLD = """
             update tickets.tickets t
             set status = 'held', order_id = p_order, held_until = p_until, version = t.version + 1
             where t.id = any (p_tickets) returning t as ticket
-        ), told as (
+        ), appended as (
             insert into events.outbox (type, subject, version, data, correlation_id)
-            select 'ticket.held', (ticket).id, (ticket).version, tickets.state(ticket), p_correlation from taken
+            select 'ticket.held', (ticket).id, (ticket).version, tickets.state(ticket),
+                p_correlation from taken
         )
         select array_agg(taken.ticket) into held from taken;
         outcome := 'held';
@@ -24,13 +27,14 @@ UNGUARDED_HOLD = """
     $$
 """
 
-# Looks first and takes then: right as long as nobody comes in between.
+# Checks first and takes then, which is wrong when another transaction comes between.
 CHECK_THEN_WRITE_HOLD = UNGUARDED_HOLD.replace(
     "    begin\n",
     """    begin
         if exists (
             select from tickets.tickets t
-            where t.id = any (p_tickets) and not tickets.is_free(t.status, t.held_until, clock_timestamp())
+            where t.id = any (p_tickets)
+                and not tickets.is_free(t.status, t.held_until, clock_timestamp())
         ) then
             outcome := 'ticket_unavailable';
             return;
@@ -41,7 +45,7 @@ CHECK_THEN_WRITE_HOLD = UNGUARDED_HOLD.replace(
     1,
 )
 
-# Frees what is on the order's lines, whoever has it now.
+# Releases the tickets on the order's lines, whichever order holds them now.
 RELEASE_BY_LINES = """
     create or replace function tickets.release(
         p_order uuid, p_tickets uuid[], p_correlation uuid, p_from text[] default array['held']
@@ -56,9 +60,10 @@ RELEASE_BY_LINES = """
             set status = 'available', order_id = null, held_until = null, version = t.version + 1
             where t.id = any (p_tickets) and t.status = any (p_from)
             returning t as ticket
-        ), told as (
+        ), appended as (
             insert into events.outbox (type, subject, version, data, correlation_id)
-            select 'ticket.released', (ticket).id, (ticket).version, tickets.state(ticket), p_correlation from freed
+            select 'ticket.released', (ticket).id, (ticket).version, tickets.state(ticket),
+                p_correlation from freed
         )
         select count(*) into v_released from freed;
         return v_released;
@@ -66,7 +71,7 @@ RELEASE_BY_LINES = """
     $$
 """
 
-# Takes the tickets of a late payment without looking who has them, or what they cost by now.
+# Takes the tickets of a late payment without checking their order or their present price.
 RESERVE_AT_ANY_PRICE = """
     create or replace function tickets.reserve(
         p_order uuid, p_tickets uuid[], p_prices bigint[], p_currency text, p_correlation uuid
@@ -80,13 +85,14 @@ RESERVE_AT_ANY_PRICE = """
             where t.id = any (p_tickets) and t.status in ('available', 'held') returning t as ticket
         )
         insert into events.outbox (type, subject, version, data, correlation_id)
-        select 'ticket.reserved', (ticket).id, (ticket).version, tickets.state(ticket), p_correlation from reserved;
+        select 'ticket.reserved', (ticket).id, (ticket).version, tickets.state(ticket),
+            p_correlation from reserved;
         return true;
     end
     $$
 """
 
-# Ends every hold, whether its time is up or not.
+# Ends every hold, overdue or not.
 EXPIRE_EVERYTHING = """
     create or replace function tickets.release_due(
         p_orders uuid[], p_tickets uuid[], p_correlation uuid, out released uuid[], out bare uuid[]
@@ -96,7 +102,9 @@ EXPIRE_EVERYTHING = """
     declare
         v_order uuid;
     begin
-        released := array(select distinct t.order_id from tickets.tickets t where t.status = 'held');
+        released := array(
+            select distinct t.order_id from tickets.tickets t where t.status = 'held'
+        );
         foreach v_order in array released loop
             perform tickets.release(v_order, orders.tickets_of(v_order), p_correlation);
         end loop;
@@ -104,7 +112,7 @@ EXPIRE_EVERYTHING = """
     $$
 """
 
-# Looks which refund the order names, and not whether the order still waits for it.
+# Checks which refund the order names, but not that the order still waits for it.
 FINISH_REFUND_AGAIN = """
     create or replace function orders.finish_refund(
         p_order uuid, p_refund uuid, p_relist boolean, p_correlation uuid
@@ -117,18 +125,21 @@ FINISH_REFUND_AGAIN = """
         update orders.orders o set status = 'refunded', version = o.version + 1
         where o.id = p_order and o.refund_id = p_refund returning * into v_order;
         if not found then
-            return exists (select from orders.orders o where o.id = p_order and o.status = 'refunded');
+            return exists (
+                select from orders.orders o where o.id = p_order and o.status = 'refunded'
+            );
         end if;
         perform tickets.unsell(p_order, orders.tickets_of(p_order), p_relist, p_correlation);
         update orders.lines l set live = false where l.order_id = p_order;
         insert into events.outbox (type, subject, version, data, correlation_id)
-        values ('order.refunded', v_order.id, v_order.version, orders.state(v_order), p_correlation);
+        values ('order.refunded', v_order.id, v_order.version, orders.state(v_order),
+            p_correlation);
         return true;
     end
     $$
 """
 
-# Takes off sale, or puts on it, what is on the order's lines, whoever has it now.
+# Withdraws or relists the tickets on the order's lines, whichever order has them now.
 UNSELL_BY_LINES = """
     create or replace function tickets.unsell(
         p_order uuid, p_tickets uuid[], p_relist boolean, p_correlation uuid
@@ -140,13 +151,15 @@ UNSELL_BY_LINES = """
     begin
         with unsold as (
             update tickets.tickets t
-            set status = case when p_relist then 'available' else 'withdrawn' end, order_id = null, held_until = null,
+            set status = case when p_relist then 'available' else 'withdrawn' end,
+                order_id = null, held_until = null,
                 version = t.version + 1
             where t.id = any (p_tickets)
             returning t as ticket
-        ), told as (
+        ), appended as (
             insert into events.outbox (type, subject, version, data, correlation_id)
-            select case when p_relist then 'ticket.released' else 'ticket.withdrawn' end, (ticket).id, (ticket).version,
+            select case when p_relist then 'ticket.released' else 'ticket.withdrawn' end,
+                (ticket).id, (ticket).version,
                    tickets.state(ticket, p_order, true), p_correlation
             from unsold
         )
@@ -156,9 +169,10 @@ UNSELL_BY_LINES = """
     $$
 """
 
-# Behind every guard, the table of transitions refuses what should never follow.
+# Switches off the table of transitions, which refuses a wrong change behind each other guard.
 ANY_TRANSITION = """
-    create or replace function events.refuse_transition(p_of text, p_from text, p_to text) returns text
+    create or replace function events.refuse_transition(p_of text, p_from text, p_to text)
+    returns text
     language sql immutable as $$ select p_to $$
 """
 NO_INDEX = "drop index orders.lines_one_live_per_ticket"

@@ -1,4 +1,4 @@
-"""One payment as the model follows it: what Stripe makes of each method, and what its silence leaves behind."""
+"""The model of one payment: the effect of each card at Stripe, and of each call without a reply."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,7 @@ from tests.search.entities import EXPIRED, Attempt, Order, Refusal
 from tests.search.model import Model
 from tests.search.refunds import DISPUTED, FAILS_LATER, WAITS
 
-# What a method does to the intent that is confirmed with it.
+# The effect of a payment method on the intent that is confirmed with it.
 METHODS = {
     "pm_card_visa": "requires_capture",
     WAITS: "requires_capture",
@@ -20,7 +20,7 @@ REFUSED_METHODS = {
     "pm_of_nobody": Refusal(422, "payment_method_refused"),
 }
 OUTCOMES = {"voided": EXPIRED}
-# Stripe's calls of a payment, by what their request lines contain.
+# The calls of a payment to Stripe, and a part of the request line of each.
 CALLS = {
     "create": "POST /v1/payment_intents",
     "confirm": "/confirm",
@@ -30,14 +30,14 @@ CALLS = {
 
 
 class Fault(NamedTuple):
-    """A call of a payment to Stripe that is answered by a 500, `before` its effect or `after` it."""
+    """Makes Stripe answer a call of a payment with 500, `before` its effect or `after` it."""
 
     call: str
     when: str
 
 
 class Paying:
-    """The model's side of one payment, which other things may interrupt."""
+    """The model of one payment, which other requests may interrupt."""
 
     def __init__(self, model: Model, order: Order, method: str) -> None:
         self.fault: Fault | None = None
@@ -57,7 +57,7 @@ class Paying:
             assert self._model.settle(self._order, self._attempt)
 
     def end(self) -> tuple[int, str]:
-        """Do what is left to do. Returns what the reply must say."""
+        """Apply the remaining steps. Returns the expected reply."""
         order, attempt = self._order, self._attempt
         if order.intent is None and self._fails("create"):
             attempt.status = "failed"
@@ -79,7 +79,7 @@ class Paying:
         return OUTCOMES.get(attempt.status) or (201, attempt.status)
 
     def _confirm(self) -> None:
-        """What Stripe does with the method."""
+        """Apply the effect of the payment method at Stripe."""
         self._confirmed = True
         if self._method in METHODS:
             self._order.intent, self._order.card = METHODS[self._method], self._method

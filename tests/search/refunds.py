@@ -1,4 +1,4 @@
-"""Refunds as the model follows them: who may ask, what Stripe and the bank make of it, what becomes of order and tickets."""
+"""The model of refunds: permission, the effect at Stripe and the bank, order and tickets."""
 
 from tests.search.entities import (
     NO_ORDER,
@@ -12,7 +12,7 @@ from tests.search.entities import (
     where,
 )
 
-# Cards whose money does not simply go back.
+# Test cards with a refund that does not succeed at once.
 WAITS, FAILS_LATER, DISPUTED = (
     "pm_card_pendingRefund",
     "pm_card_refundFail",
@@ -48,8 +48,8 @@ def begin(order: Order, *, relist: bool) -> Refund:
     return refund
 
 
-def look(order: Order, refund: Refund) -> None:
-    """Somebody goes on with it, from what Stripe has."""
+def resume(order: Order, refund: Refund) -> None:
+    """Continue the refund from its state at Stripe."""
     if refund.status == "failed":
         return
     found = refund.at_stripe or next(
@@ -62,7 +62,7 @@ def look(order: Order, refund: Refund) -> None:
 
 
 def ask(order: Order, refund: Refund) -> None:
-    """Stripe is asked under the refund's key, whose first answer is the answer to every repeat."""
+    """Request the refund under its idempotency key: Stripe repeats its first reply."""
     if refund.answer is None:
         refund.answer = at_stripe(order, refund)
     answer = refund.answer
@@ -73,7 +73,7 @@ def ask(order: Order, refund: Refund) -> None:
 
 
 def at_stripe(order: Order, asked_by: Refund | None) -> Answer:
-    """What Stripe does when it is asked; by somebody's hand when by no refund of ours."""
+    """Apply a request at Stripe. Without a refund of the shop, it was made by hand."""
     if order.returned_by is not None:
         return Answer(None, "charge_already_refunded")
     if order.card == DISPUTED:
@@ -84,7 +84,7 @@ def at_stripe(order: Order, asked_by: Refund | None) -> Answer:
 
 
 def may_settle(order: Order, *, succeed: bool) -> bool:
-    """Whether the bank may say this now."""
+    """Whether the bank may decide so now."""
     status = order.returns[-1].status if order.returns else None
     return status == "pending" or (
         status == "succeeded" and order.card == FAILS_LATER and not succeed
@@ -96,9 +96,9 @@ def settle(order: Order, *, succeed: bool) -> None:
 
 
 def adopt(order: Order) -> None:
-    """Stripe tells of a refund that may be nobody's: the order's, then, as if its buyer had asked."""
+    """Handle Stripe's message of a refund. An unknown one counts as requested by the buyer."""
     if order.is_returned_unnoticed:
-        look(order, begin(order, relist=False))
+        resume(order, begin(order, relist=False))
 
 
 def _record(order: Order, refund: Refund, answer: Answer) -> None:

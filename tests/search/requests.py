@@ -1,4 +1,4 @@
-"""Requests under an Idempotency-Key: sent, remembered, and what a repeat must answer."""
+"""Sends requests under an Idempotency-Key, and checks the replies to repeats."""
 
 from collections.abc import Awaitable, Callable
 from itertools import count
@@ -13,7 +13,7 @@ from tests.system import Person
 
 
 class Sent(NamedTuple):
-    """A request with its Idempotency-Key. `kept`: its reply is the reply to every repeat."""
+    """A request with its Idempotency-Key. `kept` means that each repeat returns the same reply."""
 
     person: Person
     method: str
@@ -36,7 +36,7 @@ class Requests:
 
     @property
     def sent(self) -> list[Sent]:
-        """The newest request of each key."""
+        """The newest request under each key."""
         return list(self._sent.values())
 
     def new_key(self) -> str:
@@ -54,7 +54,7 @@ class Requests:
         again: Callable[[str], Awaitable[object]] | None = None,
         kept: bool = False,
     ) -> httpx.Response:
-        """A request under a key, which is remembered. `kept`: also when it is a refusal, but for a conflict."""
+        """Send and record a request under a key. `kept` includes refusals other than conflicts."""
         key = key or self.new_key()
         headers = {"Idempotency-Key": key}
         if if_match is not None:
@@ -65,7 +65,7 @@ class Requests:
         return reply
 
     async def repeat(self, sent: Sent) -> None:
-        """The same request under the same key: a kept reply byte for byte, else as if it were new."""
+        """Repeat a request under its key: a kept reply must be byte for byte the same."""
         if not sent.kept:
             if sent.reply.status_code == 409:
                 await sent.again(sent.key)
@@ -77,7 +77,7 @@ class Requests:
         assert reply.headers["Idempotent-Replayed"] == "true"
 
     async def reuse_key(self, sent: Sent) -> None:
-        """Another request under a key whose reply is kept."""
+        """Send another request under the key of a kept reply, which must be refused."""
         assert sent.kept
         path = sent.path if sent.body is not None else f"{sent.path}?other=1"
         reply = await sent.person.http.request(
@@ -87,7 +87,7 @@ class Requests:
 
 
 def accepted(reply: httpx.Response, status: int, refusals: set[Refusal]) -> bool:
-    """Whether it was done, as it must be when nothing speaks against it."""
+    """Whether the request succeeded. Asserts that it did exactly when there was no refusal."""
     if refusals:
         assert not reply.is_success, (reply.text, refusals)
         assert code(reply) in refusals, (reply.text, refusals)
@@ -97,7 +97,7 @@ def accepted(reply: httpx.Response, status: int, refusals: set[Refusal]) -> bool
 
 
 def _another(body: Any) -> Any:
-    """A body that asks for something else."""
+    """A different body."""
     match body:
         case None:
             return None

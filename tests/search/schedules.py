@@ -1,9 +1,10 @@
-"""Interleavings of transactions, all of them, and what each ended in.
+"""Runs every interleaving of a few transactions, and returns the outcome of each.
 
-A script is one transaction: its statements, then its commit, on a connection of the role that really runs them. `begin` is
-no step of its own: at read committed it takes no snapshot, and the first statement decides when the transaction starts. A
-schedule says whose step is next. A step that waits for a lock is left waiting, as a scheduler would, and the others go on;
-when it has its lock, the steps that were put off for its sake come at once.
+A script is one transaction: its statements, then its commit, on a connection of the role that runs
+them in production. `begin` is no step of its own: at read committed it takes no snapshot, so the
+transaction starts with its first statement. A schedule is the order of the steps. While a step
+waits for a lock, the other scripts continue; once it has the lock, the steps that it delayed follow
+at once.
 """
 
 import asyncio
@@ -18,16 +19,16 @@ from backend.kernel import correlation
 from backend.kernel.database import Connection
 from backend.kernel.problems import Problem
 
-# Between two looks whether a step is done or waits for a lock.
-LOOK_SECONDS = 0.002
+# The interval at which a running step is checked for its end or a lock.
+POLL_SECONDS = 0.002
 STUCK_SECONDS = 10.0
 
-# Its value, unless None, is part of what the transaction answers.
+# Unless it is None, the value is part of the transaction's answers.
 Step = Callable[[Connection], Awaitable[str | None]]
 
 
 class Script(NamedTuple):
-    """One transaction of one role. After a refusal its other steps are skipped, and it is rolled back."""
+    """One transaction of one role. After a refusal it skips its other steps and rolls back."""
 
     name: str
     role: str
@@ -35,11 +36,11 @@ class Script(NamedTuple):
 
     @property
     def length(self) -> int:
-        """With its commit."""
+        """The number of steps, the commit included."""
         return len(self.steps) + 1
 
     def at_once(self) -> "Script":
-        """All its statements as one step, for when there are too many schedules otherwise."""
+        """All statements as one step, where there would be too many schedules."""
 
         async def all_of_them(connection: Connection) -> str | None:
             answers = [await step(connection) for step in self.steps]
@@ -52,7 +53,7 @@ Answers = Mapping[str, tuple[str, ...]]
 
 
 def interleavings(*lengths: int) -> Iterator[tuple[int, ...]]:
-    """Every order of the steps of transactions of these lengths, as whose turn it is."""
+    """Every order of the steps of transactions of these lengths, as the number of each step's."""
     if not any(lengths):
         yield ()
     for number, left in enumerate(lengths):
@@ -63,13 +64,13 @@ def interleavings(*lengths: int) -> Iterator[tuple[int, ...]]:
 
 
 def serial(*lengths: int) -> Iterator[tuple[int, ...]]:
-    """One transaction after the other, in every order."""
+    """The serial schedules: one transaction after the other, in every order."""
     for order in permutations(range(len(lengths))):
         yield tuple(number for number in order for _ in range(lengths[number]))
 
 
-class Stage:
-    """Connections of each role, and one that sees who waits."""
+class Scheduler:
+    """Runs schedules on connections of each role; `control` reads the locks."""
 
     def __init__(
         self, control: Connection, connections: Mapping[str, Sequence[Connection]]
@@ -77,27 +78,29 @@ class Stage:
         self._control = control
         self._connections = connections
 
-    async def play(self, scripts: Sequence[Script], schedule: Sequence[int]) -> Answers:
-        """Run one schedule to its end: what each transaction answered. Raises DeadlockDetectedError."""
+    async def run(self, scripts: Sequence[Script], schedule: Sequence[int]) -> Answers:
+        """Run one schedule. Returns each transaction's answers. Raises DeadlockDetectedError."""
         free = {role: iter(connections) for role, connections in self._connections.items()}
-        actors = [_Actor(script, next(free[script.role]), self._control) for script in scripts]
+        running = [
+            _RunningScript(script, next(free[script.role]), self._control) for script in scripts
+        ]
         try:
             async with asyncio.timeout(STUCK_SECONDS):
                 for number in schedule:
-                    await actors[number].turn()
-                    for other in actors:
-                        await other.go_on()
-                while not all(actor.is_done for actor in actors):
-                    for actor in actors:
-                        await actor.go_on()
+                    await running[number].turn()
+                    for each in running:
+                        await each.go_on()
+                while not all(each.is_done for each in running):
+                    for each in running:
+                        await each.go_on()
         finally:
-            for actor in actors:
-                await actor.close()
-        return {actor.script.name: tuple(actor.answers) for actor in actors}
+            for each in running:
+                await each.close()
+        return {each.script.name: tuple(each.answers) for each in running}
 
 
-class _Actor:
-    """One script under way. At most one step runs; `_owed` counts the turns that came while it waited."""
+class _RunningScript:
+    """One script in progress. At most one step runs; `_owed` counts the steps that it delayed."""
 
     def __init__(self, script: Script, connection: Connection, control: Connection) -> None:
         self.script = script
@@ -121,7 +124,7 @@ class _Actor:
         await self.go_on()
 
     async def go_on(self) -> None:
-        """Take the steps whose turn has come, until one waits."""
+        """Run the steps that are due, until one waits for a lock."""
         while True:
             if self._running is not None:
                 if await self._waits():
@@ -139,10 +142,13 @@ class _Actor:
             await asyncio.gather(self._running, return_exceptions=True)
 
     async def _waits(self) -> bool:
-        """Whether the running step waits for a lock; returns when it does or is done. Raises what the step raised."""
+        """Wait until the running step is done or waits for a lock. Returns whether it waits.
+
+        Raises the exception of the step.
+        """
         assert self._running is not None
         while True:
-            done, _ = await asyncio.wait({self._running}, timeout=LOOK_SECONDS)
+            done, _ = await asyncio.wait({self._running}, timeout=POLL_SECONDS)
             if done:
                 self._running.result()
                 return False

@@ -1,7 +1,7 @@
 """Two or three transactions on the same tickets, in every order of their steps.
 
-Whatever the order, the outcome is one that the transactions have one after the other, and for the cases that the shop is
-about one of those that are written down here.
+Each outcome must be that of a serial schedule. For the main cases of the shop, the set of outcomes
+is listed here.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ import pytest
 
 from backend.kernel import correlation
 from tests.search import mutants
-from tests.search.scenes import (
+from tests.search.scenarios import (
     FIRST,
     NEW_PRICE,
     SECOND,
@@ -18,44 +18,49 @@ from tests.search.scenes import (
     Action,
     Arrangement,
     Outcome,
-    Scene,
+    Scenario,
     again,
     begin,
     cancel,
     edit,
     expire,
     fail,
-    faults,
     finish,
     hold,
     outcome,
     settle,
+    violations,
     withdraw,
 )
-from tests.search.schedules import Script, Stage, interleavings, serial
+from tests.search.schedules import Scheduler, Script, interleavings, serial
 from tests.system import System
 
 FREE: Arrangement = ()
-HELD: Arrangement = (Scene.held,)
-LAPSED: Arrangement = (Scene.held, Scene.lapsed)
-LAPSED_CART: Arrangement = (Scene.held_cart, Scene.lapsed)
-PAYING: Arrangement = (Scene.paying,)
-PAYING_LAPSED: Arrangement = (Scene.paying, Scene.lapsed)
-PAYING_LAPSED_CART: Arrangement = (Scene.paying_for_a_cart, Scene.lapsed)
-PAYING_EXPIRED: Arrangement = (Scene.paying, Scene.expired)
-WON: Arrangement = (Scene.paying, Scene.won)
+HELD: Arrangement = (Scenario.held,)
+LAPSED: Arrangement = (Scenario.held, Scenario.lapsed)
+LAPSED_CART: Arrangement = (Scenario.held_cart, Scenario.lapsed)
+PAYING: Arrangement = (Scenario.paying,)
+PAYING_LAPSED: Arrangement = (Scenario.paying, Scenario.lapsed)
+PAYING_LAPSED_CART: Arrangement = (Scenario.paying_for_a_cart, Scenario.lapsed)
+PAYING_EXPIRED: Arrangement = (Scenario.paying, Scenario.expired)
+WON: Arrangement = (Scenario.paying, Scenario.won)
 
 first, second, third = hold(FIRST), hold(SECOND), hold(THIRD)
 second_takes_the_other, third_takes_both = hold(SECOND, 1), hold(THIRD, 0, 1)
 
 PAIRS: dict[str, tuple[Arrangement, list[tuple[Action, Action]]]] = {
-    "free": (FREE, [(first, second), (first, third_takes_both), (first, withdraw), (first, edit), (withdraw, edit)]),
+    "free": (FREE, [
+        (first, second), (first, third_takes_both), (first, withdraw), (first, edit),
+        (withdraw, edit),
+    ]),
     "held": (HELD, [
-        (cancel, second), (cancel, begin), (cancel, again(cancel)), (cancel, withdraw), (cancel, expire),
+        (cancel, second), (cancel, begin), (cancel, again(cancel)), (cancel, withdraw),
+        (cancel, expire),
         (begin, again(begin)), (begin, second), (begin, withdraw), (begin, expire),
     ]),
     "lapsed": (LAPSED, [
-        (expire, second), (expire, again(expire)), (expire, cancel), (expire, begin), (expire, withdraw), (expire, edit),
+        (expire, second), (expire, again(expire)), (expire, cancel), (expire, begin),
+        (expire, withdraw), (expire, edit),
         (second, third), (second, cancel), (second, begin), (second, withdraw), (second, edit),
     ]),
     "lapsed cart": (LAPSED_CART, [
@@ -63,19 +68,24 @@ PAIRS: dict[str, tuple[Arrangement, list[tuple[Action, Action]]]] = {
         (second_takes_the_other, withdraw), (second_takes_the_other, expire), (withdraw, expire),
     ]),
     "paying": (PAYING, [
-        (settle, cancel), (settle, second), (settle, withdraw), (settle, again(settle)), (settle, begin), (settle, expire),
+        (settle, cancel), (settle, second), (settle, withdraw), (settle, again(settle)),
+        (settle, begin), (settle, expire),
     ]),
     "paying, lapsed": (PAYING_LAPSED, [
-        (settle, expire), (settle, second), (settle, withdraw), (settle, edit), (settle, cancel), (settle, again(settle)),
+        (settle, expire), (settle, second), (settle, withdraw), (settle, edit),
+        (settle, cancel), (settle, again(settle)),
     ]),
     "paying for a cart, lapsed": (PAYING_LAPSED_CART, [
-        (settle, expire), (settle, second_takes_the_other), (settle, withdraw), (settle, third_takes_both),
+        (settle, expire), (settle, second_takes_the_other), (settle, withdraw),
+        (settle, third_takes_both),
     ]),
     "paying, expired": (PAYING_EXPIRED, [
-        (settle, second), (settle, withdraw), (settle, edit), (settle, again(settle)), (settle, expire),
+        (settle, second), (settle, withdraw), (settle, edit), (settle, again(settle)),
+        (settle, expire),
     ]),
     "won": (WON, [
-        (finish, again(finish)), (finish, fail), (finish, second), (finish, cancel), (finish, withdraw), (finish, settle),
+        (finish, again(finish)), (finish, fail), (finish, second), (finish, cancel),
+        (finish, withdraw), (finish, settle),
         (fail, second), (fail, settle), (fail, expire), (fail, withdraw), (fail, again(fail)),
     ]),
 }  # fmt: skip
@@ -84,15 +94,17 @@ TRIPLES: dict[str, tuple[Arrangement, tuple[Action, Action, Action]]] = {
     "three for one": (FREE, (first, second, third)),
     "held: cancel, pay, hold": (HELD, (cancel, begin, second)),
     "lapsed: expire, hold, withdraw": (LAPSED, (expire, second, withdraw)),
-    "lapsed cart: expire, hold, hold the other": (LAPSED_CART, (expire, second_takes_the_other, third)),
-    "lapsed cart: hold the other, hold both, withdraw": (LAPSED_CART, (second_takes_the_other, third_takes_both, withdraw)),
+    "lapsed cart: expire, hold, hold the other":
+        (LAPSED_CART, (expire, second_takes_the_other, third)),
+    "lapsed cart: hold the other, hold both, withdraw":
+        (LAPSED_CART, (second_takes_the_other, third_takes_both, withdraw)),
     "late: settle, hold, withdraw": (PAYING_LAPSED, (settle, second, withdraw)),
     "won: fail, hold, hold": (WON, (fail, second, third)),
 }  # fmt: skip
 
 
-# What the shop is about: all that may come of it, and each does come.
-HEADLINES: dict[str, tuple[Arrangement, tuple[Action, ...], set[str]]] = {
+# The main cases of the shop: every allowed outcome, and each of them occurs.
+MAIN_CASES: dict[str, tuple[Arrangement, tuple[Action, ...], set[str]]] = {
     "two want one": (FREE, (first, second), {
         "first holds: held, second holds: ticket_unavailable; held by first; first pending",
         "first holds: ticket_unavailable, second holds: held; held by second; second pending",
@@ -113,8 +125,10 @@ HEADLINES: dict[str, tuple[Arrangement, tuple[Action, ...], set[str]]] = {
         "second holds: held; held by second; first expired, second pending",
     }),
     "expire and two want it": (LAPSED, (expire, second, third), {
-        "second holds: held, third holds: ticket_unavailable; held by second; first expired, second pending",
-        "second holds: ticket_unavailable, third holds: held; held by third; first expired, third pending",
+        ("second holds: held, third holds: ticket_unavailable; "
+        "held by second; first expired, second pending"),
+        ("second holds: ticket_unavailable, third holds: held; "
+        "held by third; first expired, third pending"),
     }),
     "expire and pay late": (PAYING_LAPSED, (expire, settle), {
         "settle: won; reserved by first; first confirmed",
@@ -143,140 +157,143 @@ HEADLINES: dict[str, tuple[Arrangement, tuple[Action, ...], set[str]]] = {
 
 
 @pytest.fixture
-async def stage(system: System) -> Stage:
+async def scheduler(system: System) -> Scheduler:
     owner = await system.connect()
-    # Here a step waits as long as its schedule says, not as long as a buyer would.
+    # Here a step waits as long as its schedule requires, not as long as a buyer would.
     await owner.execute("alter function tickets.hold set lock_timeout = '5s'")
     roles = ("orders", "payments", "tickets")
-    return Stage(
+    return Scheduler(
         await system.connect(),
         {role: [await system.connect(role) for _ in range(3)] for role in roles},
     )
 
 
 @pytest.fixture
-async def scene(system: System) -> Scene:
+async def scenario(system: System) -> Scenario:
     roles = ("orders", "payments", "tickets")
-    return Scene(
+    return Scenario(
         system.settings, await system.connect(), *[await system.connect(role) for role in roles]
     )
 
 
-async def played(
-    stage: Stage,
-    scene: Scene,
+async def run(
+    scheduler: Scheduler,
+    scenario: Scenario,
     arrangement: Arrangement,
     scripts: Sequence[Action],
     schedule: Sequence[int],
 ) -> Outcome:
-    """What one schedule ends in. What must hold in any case is asserted here."""
-    written = await arranged(scene, arrangement, scripts)
-    answers = await stage.play(written, schedule)
-    ended = await outcome(scene, answers)
-    assert await faults(scene) == [], (ended, schedule)
+    """Returns the outcome of one schedule. Asserts the invariants of every schedule."""
+    written = await prepared(scenario, arrangement, scripts)
+    answers = await scheduler.run(written, schedule)
+    ended = await outcome(scenario, answers)
+    assert await violations(scenario) == [], (ended, schedule)
     return ended
 
 
-async def arranged(
-    scene: Scene, arrangement: Arrangement, actions: Sequence[Action]
+async def prepared(
+    scenario: Scenario, arrangement: Arrangement, actions: Sequence[Action]
 ) -> list[Script]:
     with correlation.bound():
-        await scene.free()
+        await scenario.free()
         for step in arrangement:
-            await step(scene)
-    written = [action(scene) for action in actions]
+            await step(scenario)
+    written = [action(scenario) for action in actions]
     return [script.at_once() if len(actions) > 2 else script for script in written]
 
 
 async def outcomes(
-    stage: Stage, scene: Scene, arrangement: Arrangement, actions: Sequence[Action]
+    scheduler: Scheduler, scenario: Scenario, arrangement: Arrangement, actions: Sequence[Action]
 ) -> tuple[set[Outcome], dict[Outcome, tuple[int, ...]]]:
-    """Those of one transaction after the other, and those of all interleavings, each with a schedule that leads to it."""
-    lengths = [script.length for script in await arranged(scene, arrangement, actions)]
+    """The outcomes of the serial schedules, and of all, each with a schedule that leads to it."""
+    lengths = [script.length for script in await prepared(scenario, arrangement, actions)]
     allowed = {
-        await played(stage, scene, arrangement, actions, order) for order in serial(*lengths)
+        await run(scheduler, scenario, arrangement, actions, order) for order in serial(*lengths)
     }
     found = {
-        await played(stage, scene, arrangement, actions, schedule): schedule
+        await run(scheduler, scenario, arrangement, actions, schedule): schedule
         for schedule in interleavings(*lengths)
     }
     return allowed, found
 
 
-async def deadlocks(scene: Scene) -> int:
-    count: int = await scene.owner.fetchval(
+async def deadlocks(scenario: Scenario) -> int:
+    count: int = await scenario.owner.fetchval(
         "select deadlocks from pg_stat_database where datname = current_database()"
     )
     return count
 
 
 @pytest.mark.parametrize("name", PAIRS)
-async def test_two_transactions_end_as_if_one_came_after_the_other(
-    stage: Stage, scene: Scene, name: str
+async def test_two_transactions_are_serializable(
+    scheduler: Scheduler, scenario: Scenario, name: str
 ) -> None:
     arrangement, pairs = PAIRS[name]
     for actions in pairs:
-        allowed, found = await outcomes(stage, scene, arrangement, actions)
+        allowed, found = await outcomes(scheduler, scenario, arrangement, actions)
         assert found.keys() - allowed == set(), found
-    assert await deadlocks(scene) == 0
+    assert await deadlocks(scenario) == 0
 
 
 @pytest.mark.parametrize("name", TRIPLES)
-async def test_three_transactions_end_as_if_one_came_after_the_other(
-    stage: Stage, scene: Scene, name: str
+async def test_three_transactions_are_serializable(
+    scheduler: Scheduler, scenario: Scenario, name: str
 ) -> None:
     arrangement, actions = TRIPLES[name]
-    allowed, found = await outcomes(stage, scene, arrangement, actions)
+    allowed, found = await outcomes(scheduler, scenario, arrangement, actions)
     assert found.keys() - allowed == set(), found
-    assert await deadlocks(scene) == 0
+    assert await deadlocks(scenario) == 0
 
 
-@pytest.mark.parametrize("name", HEADLINES)
-async def test_what_may_come_of_it_is_what_does(stage: Stage, scene: Scene, name: str) -> None:
-    arrangement, actions, may_come = HEADLINES[name]
-    allowed, found = await outcomes(stage, scene, arrangement, actions)
-    assert {str(one) for one in found} == may_come
-    assert found.keys() - allowed == set(), found
-    assert await deadlocks(scene) == 0
-
-
-async def test_with_a_hold_that_looks_first_and_takes_then_the_index_still_decides(
-    stage: Stage, scene: Scene
+@pytest.mark.parametrize("name", MAIN_CASES)
+async def test_the_main_cases_have_every_expected_outcome_and_no_other(
+    scheduler: Scheduler, scenario: Scenario, name: str
 ) -> None:
-    await scene.owner.execute(mutants.CHECK_THEN_WRITE_HOLD)
-    arrangement, actions, may_come = HEADLINES["two want one"]
-    _, found = await outcomes(stage, scene, arrangement, actions)
-    assert {str(one) for one in found} == may_come
+    arrangement, actions, expected = MAIN_CASES[name]
+    allowed, found = await outcomes(scheduler, scenario, arrangement, actions)
+    assert {str(one) for one in found} == expected
+    assert found.keys() - allowed == set(), found
+    assert await deadlocks(scenario) == 0
+
+
+async def test_the_index_decides_when_the_hold_checks_first_and_writes_then(
+    scheduler: Scheduler, scenario: Scenario
+) -> None:
+    await scenario.owner.execute(mutants.CHECK_THEN_WRITE_HOLD)
+    arrangement, actions, expected = MAIN_CASES["two want one"]
+    _, found = await outcomes(scheduler, scenario, arrangement, actions)
+    assert {str(one) for one in found} == expected
 
 
 @pytest.mark.parametrize(
-    ("mutant", "headline"),
+    ("mutant", "main_case"),
     [
         (mutants.CHECK_THEN_WRITE_HOLD, "two want one"),
         (mutants.RESERVE_AT_ANY_PRICE, "expire, pay late and hold"),
     ],
-    ids=["hold looks first and takes then", "a late payment takes what others have"],
+    ids=["the hold checks first and writes then", "a late payment takes held tickets"],
 )
-async def test_without_a_guard_and_the_index_some_interleaving_is_found_out(
-    stage: Stage, scene: Scene, mutant: str, headline: str
+async def test_without_guard_and_index_an_interleaving_breaks_an_invariant(
+    scheduler: Scheduler, scenario: Scenario, mutant: str, main_case: str
 ) -> None:
     """The negative control: these searches can fail."""
     for change in (mutant, mutants.NO_INDEX):
-        await scene.owner.execute(change)
-    arrangement, actions, _ = HEADLINES[headline]
+        await scenario.owner.execute(change)
+    arrangement, actions, _ = MAIN_CASES[main_case]
     with pytest.raises(AssertionError, match="is on live lines of"):
-        await outcomes(stage, scene, arrangement, actions)
+        await outcomes(scheduler, scenario, arrangement, actions)
 
 
-async def test_looking_first_and_taking_then_is_right_as_long_as_nobody_comes_in_between(
-    stage: Stage, scene: Scene
+async def test_serial_schedules_do_not_find_a_check_before_the_write(
+    scheduler: Scheduler, scenario: Scenario
 ) -> None:
-    """So it takes the interleavings to find it out."""
+    """So only interleavings find it."""
     for change in (mutants.CHECK_THEN_WRITE_HOLD, mutants.NO_INDEX):
-        await scene.owner.execute(change)
-    arrangement, actions, may_come = HEADLINES["two want one"]
-    lengths = [script.length for script in await arranged(scene, arrangement, actions)]
+        await scenario.owner.execute(change)
+    arrangement, actions, expected = MAIN_CASES["two want one"]
+    lengths = [script.length for script in await prepared(scenario, arrangement, actions)]
     ended = {
-        str(await played(stage, scene, arrangement, actions, order)) for order in serial(*lengths)
+        str(await run(scheduler, scenario, arrangement, actions, order))
+        for order in serial(*lengths)
     }
-    assert ended == may_come
+    assert ended == expected

@@ -1,4 +1,4 @@
-"""What goes over the till, in and out: payments and refunds, at the shop and at Stripe, and in the model."""
+"""Payments and refunds, made at the shop and at Stripe, and applied to the model."""
 
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -12,18 +12,18 @@ from tests.search.entities import Order, Refund
 from tests.search.model import Model
 from tests.search.paying import CALLS, Fault, Paying
 from tests.search.requests import Requests
-from tests.search.stage import Meanwhile, Stage
+from tests.search.running_system import Meanwhile, RunningSystem
 from tests.system import Person
 
 REQUEST_REFUND = "POST /v1/refunds"
 
 
-class Till:
-    """`intents`: whose order each of Stripe's intents is."""
+class PaymentActions:
+    """`intents` maps the id of each of Stripe's intents to its order."""
 
-    def __init__(self, on: Stage, model: Model, requests: Requests) -> None:
+    def __init__(self, running: RunningSystem, model: Model, requests: Requests) -> None:
         self.intents: dict[str, Order] = {}
-        self._on = on
+        self._running = running
         self._model = model
         self._requests = requests
 
@@ -38,13 +38,13 @@ class Till:
         fault: Fault | None = None,
         key: str | None = None,
     ) -> None:
-        """`meanwhile` happens at the payment's `pause`. `fault`: the call to Stripe that gets no answer, and when."""
+        """`meanwhile` runs in the payment's `pause`. `fault`: the call to Stripe that fails."""
         if (
             fault is not None
             and fault.call == "create"
             and (order.intent is not None or pause is not None)
         ):
-            # There is one, or there will be before the pause.
+            # The intent exists, or will exist before the pause.
             fault = None
         refusals = self._model.against_payment(person.name, order)
         paying = Paying(self._model, order, method)
@@ -52,7 +52,7 @@ class Till:
         async def misbehave() -> None:
             if fault is not None:
                 paying.fault = fault
-                await self._on.shop.stripe.faults(
+                await self._running.shop.stripe.faults(
                     match=CALLS[fault.call], fail_next=1, fail_when=fault.when
                 )
 
@@ -64,7 +64,7 @@ class Till:
             await misbehave()
 
         if pause is not None:
-            self._on.pauses.at(pause, in_the_pause)
+            self._running.pauses.at(pause, in_the_pause)
         elif not refusals:
             await misbehave()
         if not refusals:
@@ -79,8 +79,8 @@ class Till:
             kept=not refusals and not (fault and fault.call == "create"),
         )
         if fault is not None:
-            await self._on.shop.stripe.faults(match="", fail_next=0)
-        self._on.pauses.end()
+            await self._running.shop.stripe.faults(match="", fail_next=0)
+        self._running.pauses.end()
         if refusals:
             assert code(reply) in refusals, (reply.text, refusals)
             return
@@ -89,15 +89,15 @@ class Till:
         await self._learn_intent(order)
 
     async def authenticate(self, order: Order, *, succeed: bool) -> None:
-        """The buyer's part of 3-D Secure; the shop hears of it by a message only."""
+        """Answer 3-D Secure as the buyer. The shop learns the result from a webhook only."""
         assert order.intent == "requires_action"
-        await self._on.shop.stripe.authenticate(order.id, "succeed" if succeed else "fail")
+        await self._running.shop.stripe.authenticate(order.id, "succeed" if succeed else "fail")
         order.intent = "requires_capture" if succeed else "requires_payment_method"
 
     async def authorisation_expires(self, order: Order) -> None:
-        """At Stripe, after days."""
+        """Expire the authorisation at Stripe, as it does after days."""
         assert order.intent == "requires_capture"
-        await self._on.shop.stripe.expire(order.id)
+        await self._running.shop.stripe.expire(order.id)
         order.intent = "canceled"
 
     async def refund(
@@ -110,14 +110,16 @@ class Till:
         fault: str | None = None,
         key: str | None = None,
     ) -> None:
-        """`meanwhile` happens, under this request's key, before Stripe is asked. `fault`: when Stripe answers with a 500."""
+        """`meanwhile` runs before the call to Stripe, which fails `before` or `after` it works."""
         key = key or self._requests.new_key()
         refusals = refunds.against(person.name, order, relist=relist)
         refund = None if refusals else refunds.begin(order, relist=relist)
         if refund and meanwhile is not None:
-            self._on.pauses.at("request_refund", partial(meanwhile, key))
+            self._running.pauses.at("request_refund", partial(meanwhile, key))
         if refund and fault is not None:
-            await self._on.shop.stripe.faults(match=REQUEST_REFUND, fail_next=1, fail_when=fault)
+            await self._running.shop.stripe.faults(
+                match=REQUEST_REFUND, fail_next=1, fail_when=fault
+            )
         reply = await self._requests.send(
             person,
             "POST",
@@ -127,8 +129,8 @@ class Till:
             again=lambda key: self.refund(person, order, relist=relist, key=key),
         )
         if refund and fault is not None:
-            await self._on.shop.stripe.faults(match="", fail_next=0)
-        self._on.pauses.end()
+            await self._running.shop.stripe.faults(match="", fail_next=0)
+        self._running.pauses.end()
         if refund is None:
             assert code(reply) in refusals, (reply.text, refusals)
             return
@@ -139,29 +141,30 @@ class Till:
         if refund.status == "failed":
             assert code(reply) == (409, "refund_refused")
         else:
-            _assert_tells(reply, order, refund)
+            _assert_describes(reply, order, refund)
 
     async def refund_in_flight(
         self, person: Person, order: Order, *, relist: bool, key: str
     ) -> None:
-        """The same request, while the first is at work."""
+        """Send the same request while the first is in progress."""
         path, headers = f"/api/orders/{order.id}/refund", {"Idempotency-Key": key}
         reply = await person.http.post(path, json={"relist": relist}, headers=headers)
         assert code(reply) == (409, "idempotency_key_in_flight")
 
     async def settle_refund(self, order: Order, *, succeed: bool) -> None:
-        """The bank decides, after days; the shop hears of it by a message, or asks."""
-        await self._on.shop.stripe.settle_refund(order.id, "succeed" if succeed else "fail")
+        """Decide as the bank does after days. The shop learns it from a webhook or by reading."""
+        await self._running.shop.stripe.settle_refund(order.id, "succeed" if succeed else "fail")
         refunds.settle(order, succeed=succeed)
 
     async def refund_by_hand(self, order: Order) -> None:
-        """At Stripe, by somebody who does not ask the shop."""
-        await self._on.shop.stripe.refund_by_hand(order.id)
+        """Refund the order by hand at Stripe, without the shop."""
+        await self._running.shop.stripe.refund_by_hand(order.id)
         assert refunds.at_stripe(order, None).returned is not None
 
     async def _learn_intent(self, order: Order) -> None:
-        for row in await self._on.shop.rows.fetch(
-            "select distinct intent_id from payments.payments where order_id = $1 and intent_id is not null",
+        for row in await self._running.shop.rows.fetch(
+            "select distinct intent_id from payments.payments "
+            "where order_id = $1 and intent_id is not null",
             UUID(order.id),
         ):
             self.intents[row["intent_id"]] = order
@@ -171,10 +174,10 @@ def _outcome(reply: httpx.Response) -> tuple[int, str]:
     return (201, reply.json()["status"]) if reply.status_code == 201 else code(reply)
 
 
-def _assert_tells(reply: httpx.Response, order: Order, refund: Refund) -> None:
+def _assert_describes(reply: httpx.Response, order: Order, refund: Refund) -> None:
     assert reply.status_code == (200 if refund.status == "succeeded" else 202), reply.text
     body = reply.json()
     assert (body["id"], body["status"], body["version"]) == (order.id, order.status, order.version)
-    told = {name: value for name, value in body["refund"].items() if name != "id"}
+    described = {name: value for name, value in body["refund"].items() if name != "id"}
     money = {"amount": order.total, "currency": order.currency}
-    assert told == {"status": refund.status, "relist": refund.relist} | money
+    assert described == {"status": refund.status, "relist": refund.relist} | money

@@ -1,4 +1,4 @@
-"""The search with refunds: what a paid order's seller, buyer, bank and the house's own staff at Stripe do to it."""
+"""The state machine with refunds by seller, buyer, bank, or by hand in Stripe's dashboard."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -8,14 +8,14 @@ from hypothesis.stateful import initialize, precondition, rule
 
 from tests.search import refunds
 from tests.search.entities import MAX_TICKETS_PER_ORDER, PAID, Order, Ticket
-from tests.search.machine import BUYER, NEWEST, PRICES, SELDOM, ShopMachine, newest
 from tests.search.refunds import DISPUTED, FAILS_LATER, WAITS
+from tests.search.state_machine import BUYER, NEWEST, PRICES, SELDOM, ShopMachine, newest
 from tests.system import Person
 
 CARD = st.sampled_from(["pm_card_visa", *2 * [WAITS, FAILS_LATER], DISPUTED])
 RELIST = st.booleans()
 WHO = st.sampled_from(["seller", "seller", "buyer", "stranger"])
-# What may happen before Stripe is asked for the money, and by what.
+# Events that may happen before the refund request to Stripe, and the steps of each.
 MEANWHILE = {
     "the reconciler does it": ["reconcile"],
     "the reconciler does it and another buys": ["reconcile", "rival"],
@@ -32,34 +32,42 @@ MEANWHILE = {
 class RefundingShopMachine(ShopMachine):
     @initialize(prices=PRICES, sold_with=st.none() | CARD, relist=st.none() | RELIST)
     def open(self, prices: list[int], sold_with: str | None, relist: bool | None) -> None:
-        """Some of the shops have sold something at once, and some of those have a refund of it."""
+        """Some examples start with a sale, and some of these with its refund."""
         super().open(prices)
         if sold_with is not None:
-            self._buy(self.mirror.buyers[0], self.mirror.model.tickets[:2], sold_with)
+            self._buy(self.modelled.buyers[0], self.modelled.model.tickets[:2], sold_with)
             if relist is not None:
-                (order,) = self.mirror.orders
-                self._run(self.mirror.till.refund(self.mirror.sellers[0], order, relist=relist))
+                (order,) = self.modelled.orders
+                self._run(
+                    self.modelled.payment_actions.refund(
+                        self.modelled.sellers[0], order, relist=relist
+                    )
+                )
 
     @precondition(lambda self: self._free())
     @rule(buyer=BUYER, tickets=st.sets(NEWEST, min_size=1, max_size=2), card=CARD)
     def buy(self, buyer: int, tickets: set[int], card: str) -> None:
-        """A sale without an incident, so that there is something to refund."""
-        person, free = self.mirror.buyers[buyer], self._free()
+        """An undisturbed sale, which can be refunded."""
+        person, free = self.modelled.buyers[buyer], self._free()
         chosen = list(dict.fromkeys(newest(free, ticket) for ticket in sorted(tickets)))
         self._buy(person, chosen, card)
 
-    @precondition(lambda self: self.mirror.orders)
+    @precondition(lambda self: self.modelled.orders)
     @rule(order=NEWEST, who=WHO, relist=RELIST, unpaid=SELDOM)
     def refund(self, order: int, who: str, relist: bool, unpaid: bool) -> None:
-        chosen = newest(self.mirror.orders if unpaid else self._paid() or self.mirror.orders, order)
-        self._run(self.mirror.till.refund(self._asking(chosen, who), chosen, relist=relist))
+        chosen = newest(
+            self.modelled.orders if unpaid else self._paid() or self.modelled.orders, order
+        )
+        self._run(
+            self.modelled.payment_actions.refund(self._asking(chosen, who), chosen, relist=relist)
+        )
 
     @precondition(lambda self: self._refundable())
     @rule(order=NEWEST, relist=RELIST, fault=st.sampled_from(["before", "after"]))
     def refund_over_a_bad_line(self, order: int, relist: bool, fault: str) -> None:
         chosen = newest(self._refundable(), order)
         self._run(
-            self.mirror.till.refund(
+            self.modelled.payment_actions.refund(
                 self._asking(chosen, "seller"), chosen, relist=relist, fault=fault
             )
         )
@@ -74,13 +82,15 @@ class RefundingShopMachine(ShopMachine):
         chosen = newest(self._refundable(), order)
         seller = self._asking(chosen, "seller")
         happens = partial(self._happens_to_refund, chosen, seller, relist, meanwhile)
-        self._run(self.mirror.till.refund(seller, chosen, relist=relist, meanwhile=happens))
+        self._run(
+            self.modelled.payment_actions.refund(seller, chosen, relist=relist, meanwhile=happens)
+        )
 
     @precondition(lambda self: self._at_the_bank(succeed=True))
     @rule(order=NEWEST)
     def bank_agrees(self, order: int) -> None:
         self._run(
-            self.mirror.till.settle_refund(
+            self.modelled.payment_actions.settle_refund(
                 newest(self._at_the_bank(succeed=True), order), succeed=True
             )
         )
@@ -89,26 +99,26 @@ class RefundingShopMachine(ShopMachine):
     @rule(order=NEWEST)
     def bank_refuses(self, order: int) -> None:
         chosen = newest(self._at_the_bank(succeed=False), order)
-        self._run(self.mirror.till.settle_refund(chosen, succeed=False))
+        self._run(self.modelled.payment_actions.settle_refund(chosen, succeed=False))
 
     @precondition(lambda self: self._returnable())
     @rule(order=NEWEST)
     def refund_by_hand(self, order: int) -> None:
-        self._run(self.mirror.till.refund_by_hand(newest(self._returnable(), order)))
+        self._run(self.modelled.payment_actions.refund_by_hand(newest(self._returnable(), order)))
 
     @precondition(lambda self: self._refundable())
     @rule(order=NEWEST)
     def refund_window_ends(self, order: int) -> None:
-        self._run(self.mirror.clock.refund_window_ends(newest(self._refundable(), order)))
+        self._run(self.modelled.clock.refund_window_ends(newest(self._refundable(), order)))
 
-    @precondition(lambda self: self.mirror.model.refunding())
+    @precondition(lambda self: self.modelled.model.refunding())
     @rule()
     def reconcile_refunds(self) -> None:
-        self._run(self.mirror.messages.reconcile_refunds())
+        self._run(self.modelled.messages.reconcile_refunds())
 
     def _buy(self, buyer: Person, tickets: Sequence[Ticket], card: str) -> None:
-        for order in self._run(self.mirror.trade.place(buyer, tickets)):
-            self._run(self.mirror.till.pay(buyer, order, card))
+        for order in self._run(self.modelled.market_actions.place(buyer, tickets)):
+            self._run(self.modelled.payment_actions.pay(buyer, order, card))
 
     async def _happens_to_refund(
         self, order: Order, seller: Person, relist: bool, meanwhile: list[str], key: str
@@ -117,52 +127,62 @@ class RefundingShopMachine(ShopMachine):
             for event in MEANWHILE[what]:
                 await self._happen_to_refund(order, event)
                 if event == "repeat":
-                    await self.mirror.till.refund_in_flight(seller, order, relist=relist, key=key)
+                    await self.modelled.payment_actions.refund_in_flight(
+                        seller, order, relist=relist, key=key
+                    )
 
     async def _happen_to_refund(self, order: Order, event: str) -> None:
-        mirror = self.mirror
-        rival = next(person for person in mirror.buyers if person.name != order.buyer)
+        modelled = self.modelled
+        rival = next(person for person in modelled.buyers if person.name != order.buyer)
         match event:
             case "reconcile":
-                await mirror.messages.reconcile_refunds()
+                await modelled.messages.reconcile_refunds()
             case "rival":
-                await mirror.trade.place(rival, list(order.prices)[:MAX_TICKETS_PER_ORDER])
+                await modelled.market_actions.place(
+                    rival, list(order.prices)[:MAX_TICKETS_PER_ORDER]
+                )
             case "webhooks":
-                await mirror.messages.deliver_webhooks([0, 1, 0])
-                await mirror.messages.run_all_jobs()
+                await modelled.messages.deliver_webhooks([0, 1, 0])
+                await modelled.messages.run_all_jobs()
             case "buyer" | "seller":
-                await mirror.till.refund(self._asking(order, event), order, relist=False)
+                await modelled.payment_actions.refund(
+                    self._asking(order, event), order, relist=False
+                )
             case "by hand" if order in self._returnable():
-                await mirror.till.refund_by_hand(order)
+                await modelled.payment_actions.refund_by_hand(order)
             case "bank agrees" if order in self._at_the_bank(succeed=True):
-                await mirror.till.settle_refund(order, succeed=True)
+                await modelled.payment_actions.settle_refund(order, succeed=True)
             case "bank refuses" if order in self._at_the_bank(succeed=False):
-                await mirror.till.settle_refund(order, succeed=False)
+                await modelled.payment_actions.settle_refund(order, succeed=False)
 
     def _asking(self, order: Order, who: str) -> Person:
         sellers = {ticket.seller for ticket in order.prices}
         names = {"seller": sellers, "buyer": {order.buyer}}
-        names["stranger"] = {person.name for person in self.mirror.people} - sellers - {order.buyer}
-        return next(person for person in self.mirror.people if person.name in names[who])
+        names["stranger"] = (
+            {person.name for person in self.modelled.people} - sellers - {order.buyer}
+        )
+        return next(person for person in self.modelled.people if person.name in names[who])
 
     def _free(self) -> list[Ticket]:
-        return [ticket for ticket in self.mirror.model.tickets if ticket.is_free]
+        return [ticket for ticket in self.modelled.model.tickets if ticket.is_free]
 
     def _paid(self) -> list[Order]:
-        return [order for order in self.mirror.orders if order.status in PAID]
+        return [order for order in self.modelled.orders if order.status in PAID]
 
     def _refundable(self) -> list[Order]:
         return [
-            order for order in self.mirror.orders if order.status == "completed" or order.is_owed
+            order for order in self.modelled.orders if order.status == "completed" or order.is_owed
         ]
 
     def _at_the_bank(self, *, succeed: bool) -> list[Order]:
-        return [order for order in self.mirror.orders if refunds.may_settle(order, succeed=succeed)]
+        return [
+            order for order in self.modelled.orders if refunds.may_settle(order, succeed=succeed)
+        ]
 
     def _returnable(self) -> list[Order]:
-        """Those whose money somebody at Stripe could give back."""
+        """Orders that could be refunded by hand at Stripe."""
         return [
             order
-            for order in self.mirror.orders
+            for order in self.modelled.orders
             if order.intent == "succeeded" and order.card != DISPUTED and order.returned_by is None
         ]

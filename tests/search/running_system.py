@@ -1,4 +1,4 @@
-"""The running system that all examples of a search share, and what works on it beside the API."""
+"""The running system that all examples of a search share, and its clients other than the API's."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -22,7 +22,7 @@ from tests.search.entities import MAX_OPEN_ORDERS, MAX_TICKETS_PER_ORDER
 from tests.system import Person, System
 
 REFUND_WINDOW_SECONDS = 86_400
-# Nothing ends unless the search says so.
+# Long, so that a hold ends only when the search ends it.
 ENVIRONMENT = {
     "REFUND_WINDOW_SECONDS": str(REFUND_WINDOW_SECONDS),
     "HOLD_SECONDS": "3600",
@@ -35,7 +35,7 @@ Meanwhile = Callable[[], Awaitable[object]]
 
 
 class Pauses:
-    """Calls to Stripe of a payment or a refund before which something else may happen."""
+    """Pauses before the calls of a payment or a refund to Stripe."""
 
     def __init__(self) -> None:
         self._waiting: dict[str, Meanwhile] = {}
@@ -51,12 +51,12 @@ class Pauses:
         try:
             await meanwhile()
         except BaseException as fault:
-            # Here it would only become the request's 500.
+            # Raised here alone, it would only become a reply with status 500.
             self._fault = fault
             raise
 
     def end(self) -> None:
-        """The request is answered: what went wrong in the pause is told now."""
+        """End the request. Raises the exception that was raised in its pause."""
         fault, self._fault = self._fault, None
         self._waiting.clear()
         if fault is not None:
@@ -77,17 +77,20 @@ class Pauses:
 
 
 class Reader:
-    """Many GETs in one write on one connection: comparing is most of what a search does."""
+    """Pipelines many GETs on one connection, because a search spends most of its time comparing."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
 
     async def get(self, *asked: tuple[Person, str]) -> list[Any]:
-        """The replies' bodies, in the order asked."""
+        """The bodies of the replies, in the order of the requests."""
         self._writer.write(
             b"".join(
-                f"GET {path} HTTP/1.1\r\nHost: shop\r\nAuthorization: Bearer {person.token}\r\n\r\n".encode()
+                (
+                    f"GET {path} HTTP/1.1\r\nHost: shop\r\n"
+                    f"Authorization: Bearer {person.token}\r\n\r\n"
+                ).encode()
                 for person, path in asked
             )
         )
@@ -112,8 +115,8 @@ async def reading(port: int) -> AsyncIterator[Reader]:
 
 
 @dataclass(frozen=True)
-class Stage:
-    """The running system, and what works on it beside the API: shared by all examples of a search."""
+class RunningSystem:
+    """The running system and its clients, shared by all examples of a search."""
 
     system: System
     shop: Shop
@@ -129,7 +132,7 @@ class Stage:
 
     @property
     def consumers(self) -> tuple[Consumer, ...]:
-        """As the worker has them."""
+        """The consumers, as the worker builds them."""
         queue = self.jobs["redis"]
         return workers.main._expiration(self.orders, queue), workers.main._payments(
             self.payments, queue
@@ -137,7 +140,7 @@ class Stage:
 
 
 @asynccontextmanager
-async def stage(system: System, pauses: Pauses) -> AsyncIterator[Stage]:
+async def running_system(system: System, pauses: Pauses) -> AsyncIterator[RunningSystem]:
     system.configure(**ENVIRONMENT)
     async with AsyncExitStack() as stack:
         shop = await stack.enter_async_context(opened(system))
@@ -146,7 +149,7 @@ async def stage(system: System, pauses: Pauses) -> AsyncIterator[Stage]:
         jobs = await stack.enter_async_context(worker_context(system))
         orders = await stack.enter_async_context(open_resources(system.settings, "orders"))
         relay, relay_connection = await stack.enter_async_context(turning(system))
-        yield Stage(
+        yield RunningSystem(
             system,
             shop,
             await stack.enter_async_context(reading(system.ports["api"])),

@@ -1,6 +1,6 @@
-"""Where a ticket stands, what may happen to it at the same time, and where it stands then.
+"""Start states of two tickets, concurrent transactions on them, and the outcome.
 
-The scripts are the statements of production, in the order and under the roles in which the services run them.
+The scripts run the statements of production, in the order and under the roles of the services.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -38,8 +38,8 @@ SELLER = Principal(uuid4(), "seller@example.com", "seller", uuid4())
 
 
 @dataclass
-class Scene:
-    """Two tickets, the first buyer's order if there is one, and its payment."""
+class Scenario:
+    """Two tickets, and the order and payment of the first buyer, if any."""
 
     settings: Settings
     owner: Connection
@@ -52,7 +52,7 @@ class Scene:
     payment: Payment | None = None
 
     async def free(self) -> None:
-        """Nothing but the two tickets, for sale."""
+        """Reset to two tickets for sale."""
         await self.owner.execute(
             """
             delete from orders.lines; delete from orders.orders; delete from payments.payments;
@@ -71,7 +71,7 @@ class Scene:
         await self._held(self.ids)
 
     async def paying(self) -> None:
-        """The first buyer's payment is under way."""
+        """Begin the payment of the first buyer."""
         await self.held()
         await self._begin()
 
@@ -82,7 +82,8 @@ class Scene:
     async def lapsed(self) -> None:
         await self.owner.execute(
             """
-            update tickets.tickets set held_until = now() - interval '2 seconds' where status = 'held';
+            update tickets.tickets set held_until = now() - interval '2 seconds'
+                where status = 'held';
             update orders.orders set expires_at = now() - interval '2 seconds'
             """
         )
@@ -92,7 +93,7 @@ class Scene:
         await order_queries.expire_due(self.orders, 100)
 
     async def won(self) -> None:
-        """The payment is authorised and has the order; it is not captured yet."""
+        """Authorise the payment and let it win the order, without capturing it."""
         for step in settle(self).steps:
             await step(self.payments)
 
@@ -110,17 +111,17 @@ class Scene:
         self.payment = await payments.current_attempt(self.payments, self.order_id)
 
 
-Arrangement = Sequence[Callable[[Scene], Awaitable[None]]]
-Action = Callable[[Scene], Script]
+Arrangement = Sequence[Callable[[Scenario], Awaitable[None]]]
+Action = Callable[[Scenario], Script]
 
 
 def hold(buyer: UUID, *which: int) -> Action:
-    """A buyer orders the ticket, or those at these places."""
+    """A buyer orders the first ticket, or the tickets at these indexes."""
 
-    def script(scene: Scene) -> Script:
+    def script(scenario: Scenario) -> Script:
         async def place(connection: Connection) -> str:
-            wanted = NewOrder(ticket_ids=[scene.ids[number] for number in which or (0,)])
-            await orders.place(connection, scene.settings, buyer, wanted, None)
+            wanted = NewOrder(ticket_ids=[scenario.ids[number] for number in which or (0,)])
+            await orders.place(connection, scenario.settings, buyer, wanted, None)
             return "held"
 
         return Script(f"{BUYERS[buyer]} holds", "orders", (place,))
@@ -128,8 +129,8 @@ def hold(buyer: UUID, *which: int) -> Action:
     return script
 
 
-def expire(scene: Scene) -> Script:
-    """It skips what is locked, and the next turn finds that: what it answers decides nothing."""
+def expire(scenario: Scenario) -> Script:
+    """The sweep skips locked rows, and its next run finds them, so its result is not compared."""
 
     async def expire_due(connection: Connection) -> None:
         await order_queries.expire_due(connection, 100)
@@ -137,26 +138,26 @@ def expire(scene: Scene) -> Script:
     return Script("expire", "orders", (expire_due,))
 
 
-def cancel(scene: Scene) -> Script:
+def cancel(scenario: Scenario) -> Script:
     async def give_up(connection: Connection) -> str:
-        return await order_queries.cancel(connection, scene.order_id, FIRST)
+        return await order_queries.cancel(connection, scenario.order_id, FIRST)
 
     return Script("cancel", "orders", (give_up,))
 
 
-def begin(scene: Scene) -> Script:
+def begin(scenario: Scenario) -> Script:
     """As `PaymentFlow.begin`."""
     payment_id = new_id()
     begun: list[payments.Begun] = []
 
     async def ask(connection: Connection) -> None:
-        begun.append(await payments.begin(connection, scene.order_id, FIRST, payment_id))
+        begun.append(await payments.begin(connection, scenario.order_id, FIRST, payment_id))
         if begun[0].outcome != "ok":
             raise REFUSALS[begun[0].outcome]
 
     async def insert(connection: Connection) -> str:
         try:
-            new = NewPayment(order_id=scene.order_id, payment_method="pm_card_visa")
+            new = NewPayment(order_id=scenario.order_id, payment_method="pm_card_visa")
             await payments.insert(connection, payment_id, new, FIRST, begun[0], None)
         except asyncpg.UniqueViolationError as fault:
             raise PaymentInProgress from fault
@@ -165,10 +166,12 @@ def begin(scene: Scene) -> Script:
     return Script("begin", "payments", (ask, insert))
 
 
-def settle(scene: Scene) -> Script:
-    """As `PaymentSteps._settle`. The payment's own row comes last and is nobody else's: no step of its own, here and below."""
-    payment = _payment(scene)
-    intent = Intent("pi_1", "requires_capture", scene.total, "EUR", scene.order_id, "", None)
+def settle(scenario: Scenario) -> Script:
+    """As `PaymentSteps._settle`. No other script writes the payment's own row, which comes last, so
+    it is no step of its own, here and below.
+    """
+    payment = _payment(scenario)
+    intent = Intent("pi_1", "requires_capture", scenario.total, "EUR", scenario.order_id, "", None)
 
     async def decide(connection: Connection) -> str:
         won = await payments.settle(connection, payment, intent)
@@ -180,9 +183,9 @@ def settle(scene: Scene) -> Script:
     return Script("settle", "payments", (decide,))
 
 
-def finish(scene: Scene) -> Script:
+def finish(scenario: Scenario) -> Script:
     """As `PaymentSteps._finish`."""
-    payment = _payment(scene)
+    payment = _payment(scenario)
 
     async def complete(connection: Connection) -> str:
         done = await payments.finish(connection, payment)
@@ -192,9 +195,9 @@ def finish(scene: Scene) -> Script:
     return Script("finish", "payments", (complete,))
 
 
-def fail(scene: Scene) -> Script:
+def fail(scenario: Scenario) -> Script:
     """As `PaymentSteps._record_void`."""
-    payment = _payment(scene)
+    payment = _payment(scenario)
 
     async def give_up(connection: Connection) -> str:
         done = await payments.fail(connection, payment)
@@ -204,44 +207,47 @@ def fail(scene: Scene) -> Script:
     return Script("fail", "payments", (give_up,))
 
 
-def withdraw(scene: Scene) -> Script:
+def withdraw(scenario: Scenario) -> Script:
     """As `tickets.service.withdraw`, of the first ticket."""
 
     async def write(connection: Connection) -> str:
-        if not await ticket_queries.withdraw_ticket(connection, scene.ids[0], SELLER.user_id):
+        if not await ticket_queries.withdraw_ticket(connection, scenario.ids[0], SELLER.user_id):
             raise TicketTaken
-        await ticket_queries.announce(connection, "ticket.withdrawn", scene.ids[:1])
+        await ticket_queries.announce(connection, "ticket.withdrawn", scenario.ids[:1])
         return "withdrawn"
 
-    return Script("withdraw", "tickets", (_lock_first(scene), write))
+    return Script("withdraw", "tickets", (_lock_first(scenario), write))
 
 
-def edit(scene: Scene) -> Script:
+def edit(scenario: Scenario) -> Script:
     """As `tickets.service.change_ticket`, of the first ticket's price."""
 
     async def write(connection: Connection) -> str:
-        if not await ticket_queries.update_ticket(connection, scene.ids[0], {"price": NEW_PRICE}):
+        if not await ticket_queries.update_ticket(
+            connection, scenario.ids[0], {"price": NEW_PRICE}
+        ):
             raise TicketTaken
-        await ticket_queries.announce(connection, "ticket.updated", scene.ids[:1])
+        await ticket_queries.announce(connection, "ticket.updated", scenario.ids[:1])
         return "edited"
 
-    return Script("edit", "tickets", (_lock_first(scene), write))
+    return Script("edit", "tickets", (_lock_first(scenario), write))
 
 
 def again(action: Action) -> Action:
-    """The same once more, by another process."""
+    """The same action, repeated by another process."""
 
-    def script(scene: Scene) -> Script:
-        once = action(scene)
+    def script(scenario: Scenario) -> Script:
+        once = action(scenario)
         return Script(f"{once.name} again", once.role, once.steps)
 
     return script
 
 
 class Outcome(NamedTuple):
-    """What was answered, and where everything stands after the expiration worker's next turn.
+    """The answers, and the rows after the next run of the expiration worker.
 
-    Tickets: (status, whose, price). Orders, by buyer: (status, subtotal, live lines). Payments: statuses.
+    Tickets are (status, buyer, price), orders by buyer (status, subtotal, live lines), payments
+    statuses.
     """
 
     answers: tuple[tuple[str, tuple[str, ...]], ...]
@@ -250,32 +256,33 @@ class Outcome(NamedTuple):
     payments: tuple[str, ...]
 
     def __str__(self) -> str:
-        """In a line: the answers; the first ticket; the orders."""
-        told = [f"{name}: {' '.join(answer)}" for name, answer in self.answers if answer]
+        """One line: the answers; the first ticket; the orders."""
+        published = [f"{name}: {' '.join(answer)}" for name, answer in self.answers if answer]
         status, whose, price = self.tickets[0]
         ticket = f"{status} by {whose}" if whose else status
         ticket += f" at {price}" if price != PRICE else ""
         orders = [f"{buyer} {status}" for buyer, status, *_ in self.orders]
-        return "; ".join((", ".join(told), ticket, ", ".join(orders)))
+        return "; ".join((", ".join(published), ticket, ", ".join(orders)))
 
 
-async def outcome(scene: Scene, answers: Answers) -> Outcome:
+async def outcome(scenario: Scenario, answers: Answers) -> Outcome:
     with correlation.bound():
-        while await order_queries.expire_due(scene.orders, 100):
+        while await order_queries.expire_due(scenario.orders, 100):
             pass
-    found = await scene.owner.fetch(
+    found = await scenario.owner.fetch(
         """
-        select t.status, o.buyer_id, t.price from tickets.tickets t left join orders.orders o on o.id = t.order_id
+        select t.status, o.buyer_id, t.price from tickets.tickets t
+            left join orders.orders o on o.id = t.order_id
         order by t.id
         """
     )
-    placed = await scene.owner.fetch(
+    placed = await scenario.owner.fetch(
         """
         select o.buyer_id, o.status, o.subtotal, count(l.ticket_id) filter (where l.live) as live
         from orders.orders o join orders.lines l on l.order_id = o.id group by o.id
         """
     )
-    attempts = await scene.owner.fetch("select status from payments.payments order by attempt")
+    attempts = await scenario.owner.fetch("select status from payments.payments order by attempt")
     return Outcome(
         tuple(sorted(answers.items())),
         tuple((row["status"], BUYERS.get(row["buyer_id"]), row["price"]) for row in found),
@@ -289,28 +296,34 @@ async def outcome(scene: Scene, answers: Answers) -> Outcome:
     )
 
 
-async def faults(scene: Scene) -> list[str]:
-    """What must hold whatever came first: one live line a ticket, its order's; each change told once, and nothing else."""
-    rows = await scene.owner.fetch(
+async def violations(scenario: Scenario) -> list[str]:
+    """Violations of the invariants of each schedule: a ticket has one live line, of the order that
+    holds it, and each change has one event.
+    """
+    rows = await scenario.owner.fetch(
         """
-        select 'ticket ' || t.id || ' of ' || coalesce(t.order_id::text, 'nobody') || ' is on live lines of '
-               || coalesce(string_agg(l.order_id::text, ', '), 'nobody') as fault
+        select 'ticket ' || t.id || ' of ' || coalesce(t.order_id::text, 'nobody')
+               || ' is on live lines of ' || coalesce(string_agg(l.order_id::text, ', '), 'nobody') as fault
         from tickets.tickets t left join orders.lines l on l.ticket_id = t.id and l.live
-        group by t.id having count(l.order_id) > 1 or (array_agg(l.order_id))[1] is distinct from t.order_id
+        group by t.id
+        having count(l.order_id) > 1 or (array_agg(l.order_id))[1] is distinct from t.order_id
         union all
-        select s.name || ' is at version ' || s.version || ', its events at ' || coalesce(e.told::text, 'none')
+        select s.name || ' is at version ' || s.version || ', its events at ' ||
+            coalesce(e.published::text, 'none')
         from (
             select id, 'ticket' as name, version from tickets.tickets
             union all select id, 'order', version from orders.orders
         ) s
         left join (
-            select subject, array_agg(version order by id) as told from events.outbox group by subject
+            select subject, array_agg(version order by id) as published
+                from events.outbox group by subject
         ) e on e.subject = s.id
-        where e.told is distinct from array(select generate_series(1, s.version))
+        where e.published is distinct from array(select generate_series(1, s.version))
         union all
         select 'an event ' || o.type || ' of something that is not there' from events.outbox o
         where o.subject not in (
-            select id from tickets.tickets union all select id from orders.orders union all select id from tickets.shows
+            select id from tickets.tickets union all select id from orders.orders
+                union all select id from tickets.shows
         )
         """
     )
@@ -326,14 +339,14 @@ _SHOW = NewShow(
 )
 
 
-def _payment(scene: Scene) -> Payment:
-    assert scene.payment is not None, "nobody pays in this scene"
-    return scene.payment
+def _payment(scenario: Scenario) -> Payment:
+    assert scenario.payment is not None, "nobody pays in this scenario"
+    return scenario.payment
 
 
-def _lock_first(scene: Scene) -> Callable[[Connection], Awaitable[None]]:
+def _lock_first(scenario: Scenario) -> Callable[[Connection], Awaitable[None]]:
     async def lock(connection: Connection) -> None:
-        row = await ticket_queries.lock_ticket(connection, scene.ids[0])
+        row = await ticket_queries.lock_ticket(connection, scenario.ids[0])
         assert row is not None
         if row.status != "available":
             raise TicketTaken

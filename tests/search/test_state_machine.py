@@ -1,7 +1,7 @@
-"""A search for any history of shop, time and messages after which the system differs from the model.
+"""Searches for a history of requests, time and messages after which system and model differ.
 
-By default the search is short and always the same. `GITTIX_SEARCH_EXAMPLES=2000` makes it long and new each time; what
-it then finds is printed as the steps that lead there.
+By default the search is short and always the same. `GITTIX_SEARCH_EXAMPLES=2000` makes it long and
+random. A failure prints the steps that lead to it.
 """
 
 import asyncio
@@ -17,9 +17,9 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from tests.search import mutants
-from tests.search.machine import ShopMachine
-from tests.search.refund_machine import RefundingShopMachine
-from tests.search.stage import Pauses, stage
+from tests.search.refund_state_machine import RefundingShopMachine
+from tests.search.running_system import Pauses, running_system
+from tests.search.state_machine import ShopMachine
 from tests.system import System
 
 EXAMPLES = int(os.environ.get("GITTIX_SEARCH_EXAMPLES", "0"))
@@ -34,14 +34,14 @@ SHORT = settings(
     report_multiple_bugs=False,
     phases=[Phase.generate, Phase.shrink],
 )
-# Enough for each mutant to be found many times over; the first find ends it, and nobody needs it to be small.
+# Many more than a mutant needs. The first failure ends the search, without shrinking.
 HUNT = settings(SHORT, max_examples=150, phases=[Phase.generate])
 LONG = settings(SHORT, max_examples=EXAMPLES or 1, derandomize=False, stateful_step_count=50)
 
 
 @pytest.fixture
 def pauses(monkeypatch: pytest.MonkeyPatch) -> Pauses:
-    # The library's pause before it tries again.
+    # The delay of the library's retries.
     monkeypatch.setattr(stripe.HTTPClient, "INITIAL_DELAY", 0.001)
     monkeypatch.setattr(stripe.HTTPClient, "MAX_DELAY", 0.002)
     pauses = Pauses()
@@ -51,7 +51,7 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> Pauses:
 
 @pytest.fixture(autouse=True)
 def only_errors_are_logged() -> Iterator[None]:
-    """A failure shows its own steps; the thousands of requests before it only hide them."""
+    """Logs errors only: the lines of thousands of requests would hide the steps of a failure."""
     usual = structlog.get_config()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     yield
@@ -59,15 +59,15 @@ def only_errors_are_logged() -> Iterator[None]:
 
 
 async def search(system: System, pauses: Pauses, kind: type[ShopMachine], chosen: settings) -> None:
-    """Raises what a rule or a comparison raised, when some history leads there."""
-    async with stage(system, pauses) as running:
+    """Raises the exception of a rule or a comparison, when a history leads to one."""
+    async with running_system(system, pauses) as running:
         machine = partial(kind, running, asyncio.get_running_loop())
         await asyncio.to_thread(run_state_machine_as_test, machine, settings=chosen)  # type: ignore[arg-type]
 
 
 @pytest.mark.timeout(3600 if EXAMPLES else 420)
 @pytest.mark.parametrize("kind", [ShopMachine, RefundingShopMachine], ids=["sales", "refunds"])
-async def test_no_history_makes_the_shop_differ_from_the_model(
+async def test_no_history_makes_the_system_differ_from_the_model(
     system: System, pauses: Pauses, kind: type[ShopMachine]
 ) -> None:
     await search(system, pauses, kind, LONG if EXAMPLES else SHORT)
@@ -86,16 +86,16 @@ async def test_no_history_makes_the_shop_differ_from_the_model(
         ),
     ],
     ids=[
-        "hold takes what is taken",
-        "release by lines",
-        "expire everything",
-        "a refund ends again, by lines",
+        "a hold of a taken ticket",
+        "a release by lines",
+        "an expiry of every hold",
+        "a repeated refund by lines",
     ],
 )
-async def test_a_shop_with_a_guard_taken_away_is_found_out(
+async def test_the_search_finds_a_missing_guard(
     system: System, pauses: Pauses, kind: type[ShopMachine], mutant: list[str]
 ) -> None:
-    """The negative control: this search can fail."""
+    """The negative control: the search can fail."""
     owner = await system.connect()
     for change in mutant:
         await owner.execute(change)

@@ -1,4 +1,4 @@
-"""What sellers do with tickets and buyers with orders, over HTTP and in the model."""
+"""Requests of sellers for tickets and of buyers for orders, over HTTP and in the model."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +11,7 @@ from tests.search.requests import Requests, accepted
 from tests.system import Person
 
 
-class Trade:
+class MarketActions:
     def __init__(self, model: Model, requests: Requests) -> None:
         self.shows: list[str] = []
         self._model = model

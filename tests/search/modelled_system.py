@@ -1,16 +1,16 @@
-"""Does each thing to the system and to the model, and compares what both say."""
+"""Applies each action to the system and to the model, and compares the two."""
 
 from uuid import UUID, uuid4
 
 from tests.search.clock import Clock
 from tests.search.comparison import Comparison
 from tests.search.entities import ENDED, PAID, UNPAID, Order
+from tests.search.market_actions import MarketActions
 from tests.search.messages import Messages
 from tests.search.model import Model
+from tests.search.payment_actions import PaymentActions
 from tests.search.requests import Requests
-from tests.search.stage import Stage
-from tests.search.till import Till
-from tests.search.trade import Trade
+from tests.search.running_system import RunningSystem
 
 SELLERS, BUYERS = 2, 3
 
@@ -18,36 +18,38 @@ _WIPE = """
     do $$
     begin
         execute (
-            select 'truncate ' || string_agg(format('%I.%I', schemaname, tablename), ', ') from pg_tables
-            where schemaname in ('tickets', 'orders', 'payments') or (schemaname, tablename) = ('events', 'outbox')
+            select 'truncate ' || string_agg(format('%I.%I', schemaname, tablename), ', ')
+                from pg_tables
+            where schemaname in ('tickets', 'orders', 'payments') or (schemaname,
+                tablename) = ('events', 'outbox')
         );
     end
     $$
 """
 
 
-class Mirror:
-    """One example: people, shows, tickets and orders of its own, in the system and in the model."""
+class ModelledSystem:
+    """One example of a search, with people, shows, tickets and orders of its own."""
 
-    def __init__(self, on: Stage) -> None:
-        self._on = on
+    def __init__(self, running: RunningSystem) -> None:
+        self._running = running
         self.model = Model()
-        self.sellers = [on.system.person(f"seller-{number}") for number in range(SELLERS)]
-        self.buyers = [on.system.person(f"buyer-{number}") for number in range(BUYERS)]
+        self.sellers = [running.system.person(f"seller-{number}") for number in range(SELLERS)]
+        self.buyers = [running.system.person(f"buyer-{number}") for number in range(BUYERS)]
         self.people = [*self.sellers, *self.buyers]
         self.requests = Requests()
-        self.trade = Trade(self.model, self.requests)
-        self.till = Till(on, self.model, self.requests)
-        self.clock = Clock(on, self.model)
-        self.messages = Messages(on, self.model, self.till.intents)
-        self._comparison = Comparison(on, self.model, self.people, self.trade.shows)
+        self.market_actions = MarketActions(self.model, self.requests)
+        self.payment_actions = PaymentActions(running, self.model, self.requests)
+        self.clock = Clock(running, self.model)
+        self.messages = Messages(running, self.model, self.payment_actions.intents)
+        self._comparison = Comparison(running, self.model, self.people, self.market_actions.shows)
 
     @property
     def orders(self) -> list[Order]:
         return self.model.orders
 
     async def stale_calls(self, order: Order) -> None:
-        """All that could still arrive for an order that is paid or ended, as the roles that say it."""
+        """Make each late call for an order that is paid or ended, under the role of its caller."""
         assert order.status in PAID | ENDED
         order_id, nobody = UUID(order.id), uuid4()
         for call in (
@@ -57,7 +59,9 @@ class Mirror:
             "cardinality(orders.close(array[$1::uuid], 'cancelled', $2))",
             "cardinality(orders.close(array[$1::uuid], 'expired', $2))",
         ):
-            assert await self._on.as_orders.fetchval(f"select {call}", order_id, nobody) == 0, call
+            assert (
+                await self._running.as_orders.fetchval(f"select {call}", order_id, nobody) == 0
+            ), call
         for call, answer in {
             "orders.finish($1, $2, $2)": False,
             "orders.fail($1, $2, $2)": False,
@@ -66,14 +70,15 @@ class Mirror:
             "orders.fail_refund($1, $2, $2)": False,
         }.items():
             assert (
-                await self._on.as_payments.fetchval(f"select {call}", order_id, nobody) is answer
+                await self._running.as_payments.fetchval(f"select {call}", order_id, nobody)
+                is answer
             ), call
 
     async def compare(self) -> None:
-        await self._comparison.of_the_moment()
+        await self._comparison.compare_state()
 
     async def end(self) -> None:
-        """Let everything come to rest; compare; look at the whole history."""
+        """Finish all that is pending, then compare the state and the whole history."""
         for order in self.orders:
             if order.status in UNPAID:
                 await self.clock.lapse(order)
@@ -92,14 +97,14 @@ class Mirror:
             assert (order.status == "completed") == (kept > 0)
             assert (order.capturable, order.returned("pending")) == (0, 0)
         await self.messages.publish()
-        await self._comparison.of_the_history()
+        await self._comparison.compare_history()
 
     async def _settle_refunds(self) -> None:
-        """What Stripe has not been asked for is asked for, what is at the bank comes back, and the shop hears of it."""
+        """Request each open refund, let the bank decide, and deliver the messages."""
         await self.messages.reconcile_refunds()
         for order in self.orders:
             if order.returned("pending"):
-                await self.till.settle_refund(order, succeed=True)
+                await self.payment_actions.settle_refund(order, succeed=True)
         await self.messages.reconcile_refunds()
         if any(order.is_returned_unnoticed or order.is_failed_unnoticed for order in self.orders):
             await self.messages.deliver_all_webhooks()
@@ -107,11 +112,11 @@ class Mirror:
         for order in self.orders:
             if order.is_owed:
                 buyer = next(person for person in self.people if person.name == order.buyer)
-                await self.till.refund(buyer, order, relist=False)
+                await self.payment_actions.refund(buyer, order, relist=False)
 
     async def close(self, *, wipe: bool) -> None:
-        """`wipe`: this example went wrong, and what it left must not be the next one's fault."""
+        """`wipe` deletes the rows, so that a failed example does not fail the next one."""
         for person in self.people:
             await person.http.aclose()
         if wipe:
-            await self._on.shop.rows.execute(_WIPE)
+            await self._running.shop.rows.execute(_WIPE)

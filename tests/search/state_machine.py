@@ -1,7 +1,7 @@
-"""The search itself: Hypothesis invents what people, time and messages do to one shop, in any order.
+"""The state machine: Hypothesis generates requests, passing time and messages in any order.
 
-Hypothesis is synchronous and the system is not: the machine runs in a thread of its own, and each rule runs to its end in
-the loop of the system.
+Hypothesis is synchronous and the system is not: the machine runs in a thread of its own, and each
+rule runs to its end in the event loop of the system.
 """
 
 import asyncio
@@ -13,21 +13,21 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from tests.search.entities import ENDED, MAX_TICKETS_PER_ORDER, PAID, Order, Ticket
-from tests.search.mirror import BUYERS, SELLERS, Mirror
+from tests.search.modelled_system import BUYERS, SELLERS, ModelledSystem
 from tests.search.paying import CALLS, REFUSED_METHODS, Fault
 from tests.search.refunds import DISPUTED, FAILS_LATER, WAITS
 from tests.search.requests import Sent
-from tests.search.stage import Stage
+from tests.search.running_system import RunningSystem
 from tests.system import Person
 
 T = TypeVar("T")
 
 STEP_SECONDS = 30
-# Small numbers of things, so that a search meets the same ones again. The newest is 0.
+# Few of each, so that a search meets the same ones again. 0 is the newest.
 NEWEST = st.integers(0, 4)
 SELLER = st.integers(0, SELLERS - 1)
 BUYER = st.integers(0, BUYERS - 1)
-# Fees of these end in halves and in other parts of a minor unit.
+# The fees of these prices have fractions of a minor unit, halves included.
 PRICE = st.sampled_from([4510, 1999, 110, 130, 100])
 PRICES = st.lists(PRICE, min_size=2, max_size=4)
 CURRENCY = st.sampled_from(["EUR", "EUR", "EUR", "JPY"])
@@ -43,7 +43,7 @@ METHOD = st.sampled_from(
 BEHIND = st.sampled_from([None, 0, 1])
 SELDOM = st.integers(0, 5).map(lambda number: number == 5)
 AGAIN = st.booleans()
-# What may happen while Stripe is asked, and by what.
+# Events that may happen during a call to Stripe, and the steps of each.
 MEANWHILE = {
     "its time is up": ["lapse"],
     "it expires": ["lapse", "expire"],
@@ -62,29 +62,33 @@ FAULT = st.builds(Fault, st.sampled_from(sorted(CALLS)), st.sampled_from(["befor
 
 
 class ShopMachine(RuleBasedStateMachine):
-    """Each rule does one thing to the system and to the model; after each, both show the same."""
+    """Each rule applies one action to the system and to the model; then both must be equal."""
 
-    def __init__(self, stage: Stage, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, running: RunningSystem, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__()
-        self._stage = stage
+        self._running = running
         self._loop = loop
         self._failed = False
-        self.mirror = self._run(_made(stage))
+        self.modelled = self._run(_made(running))
 
     @initialize(prices=PRICES)
     def open(self, prices: list[int]) -> None:
-        self._run(self.mirror.messages.open())
-        show_id = self._run(self.mirror.trade.create_show(self.mirror.sellers[0]))
-        self._run(self.mirror.trade.list_tickets(self.mirror.sellers[0], show_id, prices, "EUR"))
+        self._run(self.modelled.messages.open())
+        show_id = self._run(self.modelled.market_actions.create_show(self.modelled.sellers[0]))
+        self._run(
+            self.modelled.market_actions.list_tickets(
+                self.modelled.sellers[0], show_id, prices, "EUR"
+            )
+        )
 
     # Sellers.
 
-    @precondition(lambda self: len(self.mirror.trade.shows) < 2)
+    @precondition(lambda self: len(self.modelled.market_actions.shows) < 2)
     @rule(seller=SELLER)
     def create_show(self, seller: int) -> None:
-        self._run(self.mirror.trade.create_show(self.mirror.sellers[seller]))
+        self._run(self.modelled.market_actions.create_show(self.modelled.sellers[seller]))
 
-    @precondition(lambda self: len(self.mirror.model.tickets) < 10)
+    @precondition(lambda self: len(self.modelled.model.tickets) < 10)
     @rule(
         seller=SELLER,
         show=NEWEST,
@@ -92,9 +96,11 @@ class ShopMachine(RuleBasedStateMachine):
         currency=CURRENCY,
     )
     def list_tickets(self, seller: int, show: int, prices: list[int], currency: str) -> None:
-        show_id = newest(self.mirror.trade.shows, show)
+        show_id = newest(self.modelled.market_actions.shows, show)
         self._run(
-            self.mirror.trade.list_tickets(self.mirror.sellers[seller], show_id, prices, currency)
+            self.modelled.market_actions.list_tickets(
+                self.modelled.sellers[seller], show_id, prices, currency
+            )
         )
 
     @rule(ticket=NEWEST, price=PRICE, currency=CURRENCY, behind=BEHIND, by_another=SELDOM)
@@ -103,7 +109,7 @@ class ShopMachine(RuleBasedStateMachine):
     ) -> None:
         chosen = self._ticket(ticket)
         self._run(
-            self.mirror.trade.edit(
+            self.modelled.market_actions.edit(
                 self._seller(chosen, by_another), chosen, price, currency, behind
             )
         )
@@ -112,45 +118,55 @@ class ShopMachine(RuleBasedStateMachine):
     @rule(ticket=NEWEST, behind=BEHIND, by_another=SELDOM)
     def withdraw(self, ticket: int, behind: int | None, by_another: bool) -> None:
         chosen = self._ticket(ticket)
-        self._run(self.mirror.trade.withdraw(self._seller(chosen, by_another), chosen, behind))
+        self._run(
+            self.modelled.market_actions.withdraw(self._seller(chosen, by_another), chosen, behind)
+        )
 
     # Buyers.
 
     @rule(buyer=BUYER, tickets=st.lists(NEWEST, min_size=1, max_size=MAX_TICKETS_PER_ORDER + 1))
     def order(self, buyer: int, tickets: list[int]) -> None:
         chosen = [self._ticket(ticket) for ticket in tickets]
-        self._run(self.mirror.trade.place(self.mirror.buyers[buyer], chosen))
+        self._run(self.modelled.market_actions.place(self.modelled.buyers[buyer], chosen))
 
     @rule(seller=SELLER, ticket=NEWEST)
     def order_as_a_seller(self, seller: int, ticket: int) -> None:
-        self._run(self.mirror.trade.place(self.mirror.sellers[seller], [self._ticket(ticket)]))
+        self._run(
+            self.modelled.market_actions.place(
+                self.modelled.sellers[seller], [self._ticket(ticket)]
+            )
+        )
 
     @precondition(lambda self: self._overdue())
     @rule(order=NEWEST, buyer=BUYER)
     def take_over(self, order: int, buyer: int) -> None:
-        """A buyer wants what another's time is up for."""
+        """A buyer orders the tickets of an overdue order."""
         tickets = list(newest(self._overdue(), order).prices)
-        self._run(self.mirror.trade.place(self.mirror.buyers[buyer], tickets))
+        self._run(self.modelled.market_actions.place(self.modelled.buyers[buyer], tickets))
 
-    @precondition(lambda self: self.mirror.orders)
+    @precondition(lambda self: self.modelled.orders)
     @rule(order=NEWEST, by_another=SELDOM)
     def cancel(self, order: int, by_another: bool) -> None:
         chosen = self._order(order)
-        self._run(self.mirror.trade.cancel(self._buyer(chosen, by_another), chosen))
+        self._run(self.modelled.market_actions.cancel(self._buyer(chosen, by_another), chosen))
 
-    @precondition(lambda self: self.mirror.orders)
+    @precondition(lambda self: self.modelled.orders)
     @rule(order=NEWEST, method=METHOD, by_another=SELDOM)
     def pay(self, order: int, method: str, by_another: bool) -> None:
         chosen = self._order(order)
-        self._run(self.mirror.till.pay(self._buyer(chosen, by_another), chosen, method))
+        self._run(
+            self.modelled.payment_actions.pay(self._buyer(chosen, by_another), chosen, method)
+        )
 
-    @precondition(lambda self: self.mirror.orders)
+    @precondition(lambda self: self.modelled.orders)
     @rule(order=NEWEST, method=METHOD, fault=FAULT)
     def pay_over_a_bad_line(self, order: int, method: str, fault: Fault) -> None:
         chosen = self._order(order)
-        self._run(self.mirror.till.pay(self._buyer(chosen), chosen, method, fault=fault))
+        self._run(
+            self.modelled.payment_actions.pay(self._buyer(chosen), chosen, method, fault=fault)
+        )
 
-    @precondition(lambda self: self.mirror.orders)
+    @precondition(lambda self: self.modelled.orders)
     @rule(
         order=NEWEST,
         method=METHOD,
@@ -161,11 +177,11 @@ class ShopMachine(RuleBasedStateMachine):
     def pay_slowly(
         self, order: int, method: str, before: str, meanwhile: list[str], fault: Fault | None
     ) -> None:
-        """Before Stripe is asked, other things happen; then perhaps it gives no answer."""
+        """Other events happen before a call to Stripe, which may then give no reply."""
         chosen = self._order(order)
         happens = partial(self._happens, chosen, meanwhile)
         self._run(
-            self.mirror.till.pay(
+            self.modelled.payment_actions.pay(
                 self._buyer(chosen), chosen, method, pause=before, meanwhile=happens, fault=fault
             )
         )
@@ -174,7 +190,7 @@ class ShopMachine(RuleBasedStateMachine):
     @rule(order=NEWEST, succeed=st.sampled_from([True, True, False]))
     def authenticate(self, order: int, succeed: bool) -> None:
         self._run(
-            self.mirror.till.authenticate(
+            self.modelled.payment_actions.authenticate(
                 newest(self._with_intent("requires_action"), order), succeed=succeed
             )
         )
@@ -184,70 +200,72 @@ class ShopMachine(RuleBasedStateMachine):
     @precondition(lambda self: self._open_orders())
     @rule(order=NEWEST)
     def lapse(self, order: int) -> None:
-        self._run(self.mirror.clock.lapse(newest(self._open_orders(), order)))
+        self._run(self.modelled.clock.lapse(newest(self._open_orders(), order)))
 
-    @precondition(lambda self: self.mirror.orders)
+    @precondition(lambda self: self.modelled.orders)
     @rule(batch=st.sampled_from([1, 2, 1000]))
     def expire_due(self, batch: int) -> None:
-        self._run(self.mirror.clock.expire_due(batch))
+        self._run(self.modelled.clock.expire_due(batch))
 
     @precondition(lambda self: self._authorised_long_ago())
     @rule(order=NEWEST)
     def authorisation_expires(self, order: int) -> None:
         self._run(
-            self.mirror.till.authorisation_expires(newest(self._authorised_long_ago(), order))
+            self.modelled.payment_actions.authorisation_expires(
+                newest(self._authorised_long_ago(), order)
+            )
         )
 
     # Messages.
 
-    @precondition(lambda self: any(order.intent for order in self.mirror.orders))
+    @precondition(lambda self: any(order.intent for order in self.modelled.orders))
     @rule(picks=st.lists(st.integers(0, 20), min_size=1, max_size=4))
     def deliver_webhooks(self, picks: list[int]) -> None:
-        self._run(self.mirror.messages.deliver_webhooks(picks))
+        self._run(self.modelled.messages.deliver_webhooks(picks))
 
-    @precondition(lambda self: self.mirror.orders)
+    @precondition(lambda self: self.modelled.orders)
     @rule()
     def consume_events(self) -> None:
-        self._run(self.mirror.messages.consume_events())
+        self._run(self.modelled.messages.consume_events())
 
     @rule(job=NEWEST, again=AGAIN)
     def run_job(self, job: int, again: bool) -> None:
-        waiting = self._run(self.mirror.messages.jobs())
+        waiting = self._run(self.modelled.messages.jobs())
         if waiting:
-            self._run(self.mirror.messages.run_job(newest(waiting, job), times=1 + again))
+            self._run(self.modelled.messages.run_job(newest(waiting, job), times=1 + again))
 
-    @precondition(lambda self: self.mirror.model.unresolved())
+    @precondition(lambda self: self.modelled.model.unresolved())
     @rule()
     def reconcile(self) -> None:
-        self._run(self.mirror.messages.reconcile())
+        self._run(self.modelled.messages.reconcile())
 
-    # What must change nothing.
+    # Requests that must change nothing.
 
-    @precondition(lambda self: self.mirror.requests.sent)
+    @precondition(lambda self: self.modelled.requests.sent)
     @rule(request=st.integers(0, 20))
     def repeat_a_request(self, request: int) -> None:
-        self._run(self.mirror.requests.repeat(newest(self.mirror.requests.sent, request)))
+        self._run(self.modelled.requests.repeat(newest(self.modelled.requests.sent, request)))
 
     @precondition(lambda self: self._kept())
     @rule(request=st.integers(0, 20))
     def reuse_a_key(self, request: int) -> None:
-        self._run(self.mirror.requests.reuse_key(newest(self._kept(), request)))
+        self._run(self.modelled.requests.reuse_key(newest(self._kept(), request)))
 
     @precondition(lambda self: self._decided())
     @rule(order=NEWEST)
     def stale_calls(self, order: int) -> None:
-        self._run(self.mirror.stale_calls(newest(self._decided(), order)))
+        self._run(self.modelled.stale_calls(newest(self._decided(), order)))
 
     @invariant()
     def the_system_shows_what_the_model_has(self) -> None:
-        self._run(self.mirror.compare())
+        self._run(self.modelled.compare())
 
     def teardown(self) -> None:
         try:
             if not self._failed:
-                self._run(self.mirror.end())
+                self._run(self.modelled.end())
         finally:
-            self._run(self.mirror.close(wipe=self._failed))
+            self._run(self.modelled.close(wipe=self._failed))
 
     def _run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         try:
@@ -262,72 +280,78 @@ class ShopMachine(RuleBasedStateMachine):
                 await self._happen(order, event)
 
     async def _happen(self, order: Order, event: str) -> None:
-        mirror = self.mirror
+        modelled = self.modelled
         ticket = next(iter(order.prices))
         buyer, seller = self._buyer(order), self._seller(ticket)
-        rival = next(person for person in mirror.buyers if person.name != order.buyer)
+        rival = next(person for person in modelled.buyers if person.name != order.buyer)
         match event:
             case "lapse":
-                await mirror.clock.lapse(order)
+                await modelled.clock.lapse(order)
             case "expire":
-                await mirror.clock.expire_due(1000)
+                await modelled.clock.expire_due(1000)
             case "rival":
-                await mirror.trade.place(rival, list(order.prices)[:MAX_TICKETS_PER_ORDER])
+                await modelled.market_actions.place(
+                    rival, list(order.prices)[:MAX_TICKETS_PER_ORDER]
+                )
             case "cancel":
-                await mirror.trade.cancel(buyer, order)
+                await modelled.market_actions.cancel(buyer, order)
             case "pay":
-                await mirror.till.pay(buyer, order, "pm_card_visa")
+                await modelled.payment_actions.pay(buyer, order, "pm_card_visa")
             case "edit":
-                await mirror.trade.edit(seller, ticket, ticket.price + 1, ticket.currency, None)
+                await modelled.market_actions.edit(
+                    seller, ticket, ticket.price + 1, ticket.currency, None
+                )
             case "withdraw":
-                await mirror.trade.withdraw(seller, ticket, None)
+                await modelled.market_actions.withdraw(seller, ticket, None)
             case "webhooks":
-                await mirror.messages.deliver_webhooks([0, 1, 0])
+                await modelled.messages.deliver_webhooks([0, 1, 0])
             case "jobs":
-                await mirror.messages.run_all_jobs()
+                await modelled.messages.run_all_jobs()
             case "authorisation expires" if order in self._authorised_long_ago():
-                await mirror.till.authorisation_expires(order)
+                await modelled.payment_actions.authorisation_expires(order)
 
     def _ticket(self, number: int) -> Ticket:
-        return newest(self.mirror.model.tickets, number)
+        return newest(self.modelled.model.tickets, number)
 
     def _order(self, number: int) -> Order:
-        return newest(self.mirror.orders, number)
+        return newest(self.modelled.orders, number)
 
     def _seller(self, ticket: Ticket, by_another: bool = False) -> Person:
-        return next(one for one in self.mirror.people if (one.name == ticket.seller) != by_another)
+        return next(
+            one for one in self.modelled.people if (one.name == ticket.seller) != by_another
+        )
 
     def _buyer(self, order: Order, by_another: bool = False) -> Person:
-        return next(one for one in self.mirror.people if (one.name == order.buyer) != by_another)
+        return next(one for one in self.modelled.people if (one.name == order.buyer) != by_another)
 
     def _with_intent(self, status: str) -> list[Order]:
-        return [order for order in self.mirror.orders if order.intent == status]
+        return [order for order in self.modelled.orders if order.intent == status]
 
     def _on_sale(self) -> list[Ticket]:
         return [
             ticket
-            for ticket in self.mirror.model.tickets
+            for ticket in self.modelled.model.tickets
             if ticket.status not in {"sold", "withdrawn"}
         ]
 
     def _open_orders(self) -> list[Order]:
-        return [order for order in self.mirror.orders if order.is_open]
+        return [order for order in self.modelled.orders if order.is_open]
 
     def _overdue(self) -> list[Order]:
-        return [order for order in self.mirror.orders if order.is_overdue]
+        return [order for order in self.modelled.orders if order.is_overdue]
 
     def _authorised_long_ago(self) -> list[Order]:
         return [order for order in self._with_intent("requires_capture") if not order.is_open]
 
     def _decided(self) -> list[Order]:
-        return [order for order in self.mirror.orders if order.status in PAID | ENDED]
+        return [order for order in self.modelled.orders if order.status in PAID | ENDED]
 
     def _kept(self) -> list[Sent]:
-        return [sent for sent in self.mirror.requests.sent if sent.kept]
+        return [sent for sent in self.modelled.requests.sent if sent.kept]
 
 
-async def _made(stage: Stage) -> Mirror:
-    return Mirror(stage)
+async def _made(running: RunningSystem) -> ModelledSystem:
+    return ModelledSystem(running)
 
 
 def newest(things: Sequence[T], number: int) -> T:
