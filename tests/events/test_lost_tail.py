@@ -47,7 +47,7 @@ class OwnRedis:
             stdout=subprocess.DEVNULL,
             start_new_session=True,
         )
-        with redis.Redis(unix_socket_path=str(self._server.socket)) as client:
+        with redis.Redis.from_url(self.url, retry=None) as client:
             for _ in range(500):
                 try:
                     client.ping()
