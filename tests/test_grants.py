@@ -21,7 +21,9 @@ RELAY_TABLES = {
 }
 # What triggers write, and nobody may change.
 READ_ONLY = {
-    f"{noun}.{table}" for noun in ("tickets", "orders") for table in ("audit", "transitions")
+    *(f"{noun}.{table}" for noun in ("tickets", "orders") for table in ("audit", "transitions")),
+    "payments.transitions",
+    "payments.refund_transitions",
 }
 # The functions that a role may call beyond its own schema: see docs/design.md, "Callable functions".
 GRANTED = {

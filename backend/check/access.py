@@ -66,7 +66,7 @@ USED = (
 )
 
 # Tables that triggers write; the noun's role may only read them.
-RECORDS = r"\.(audit|transitions)$"
+RECORDS = r"\.(audit|(refund_)?transitions)$"
 
 RELATIONS = (
     "c.relkind in ('r', 'p', 'v', 'm', 'f') and c.relnamespace::regnamespace::text = any ($1)"

@@ -450,7 +450,16 @@ create unique index payments_one_open_attempt on payments.payments (order_id) wh
     (array['started', 'requires_action', 'authorised']));
 create index payments_open on payments.payments (reconciled_at) where (status = any
     (array['started', 'requires_action', 'authorised']));
+create trigger check_transition before update of status on payments.payments for each row when
+    (old.status <> new.status) execute function payments.check_transition();
 grant insert, select, update, delete on payments.payments to gittix_payments;
+
+create table payments.refund_transitions (
+    from_status text not null,
+    to_status text not null,
+    constraint refund_transitions_pkey primary key (from_status, to_status)
+);
+grant select on payments.refund_transitions to gittix_payments;
 
 create table payments.refunds (
     id uuid not null,
@@ -491,7 +500,16 @@ create unique index refunds_one_an_order on payments.refunds (order_id) where (s
 create index refunds_open on payments.refunds (reconciled_at) where (status = any
     (array['requested', 'pending']));
 create index refunds_payment on payments.refunds (payment_id);
+create trigger check_transition before update of status on payments.refunds for each row when
+    (old.status <> new.status) execute function payments.check_refund_transition();
 grant insert, select, update, delete on payments.refunds to gittix_payments;
+
+create table payments.transitions (
+    from_status text not null,
+    to_status text not null,
+    constraint transitions_pkey primary key (from_status, to_status)
+);
+grant select on payments.transitions to gittix_payments;
 
 create table payments.webhook_events (
     id text not null,
@@ -506,6 +524,13 @@ create table payments.webhook_events (
 create index webhook_events_unhandled on payments.webhook_events (received_at) where (handled_at is
     null);
 grant insert, select, update, delete on payments.webhook_events to gittix_payments;
+
+-- functions/payments/transitions.sql
+create function payments.check_refund_transition() returns trigger language plpgsql security
+    definer;
+
+-- functions/payments/transitions.sql
+create function payments.check_transition() returns trigger language plpgsql security definer;
 
 
 -- push --------------------------------------------------------------------------------------------

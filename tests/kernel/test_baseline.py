@@ -114,7 +114,7 @@ def dumped(url: str) -> str:
     ]
     return "".join(
         subprocess.run([*pg_dump, *options], check=True, capture_output=True, text=True).stdout
-        for options in (["--schema-only"], ["--data-only", "--inserts", "--table=*.transitions"])
+        for options in (["--schema-only"], ["--data-only", "--inserts", "--table=*.*transitions"])
     )
 
 
