@@ -1,5 +1,5 @@
-"""Payments and refunds that continue without their request: after a webhook, after their order ended
-unpaid, and after their process died.
+"""Payments and refunds that continue without their request: after a webhook, after their order
+ended unpaid, and after their process died.
 """
 
 import asyncio
@@ -28,15 +28,16 @@ CONSUMER = "payments"
 TYPES = frozenset({"order.cancelled", "order.expired"})
 ABANDON = "abandon_payment"
 
-# Stripe captures an authorised payment within a second, so one that waits longer lost its process. The
-# webhook of a challenge's result may be lost. A confirmation of this age has no process any more.
+# Stripe captures an authorised payment within a second, so one that waits longer lost its process.
+# The webhook of a challenge's result may be lost. A confirmation of this age has no process any
+# more.
 STALLED_AFTER = StallTimes(
     authorised=timedelta(seconds=3),
     requires_action=timedelta(seconds=15),
     started=timedelta(seconds=ABANDONED_SECONDS),
 )
-# Several processes may work on one refund; the times only spare calls to Stripe. A bank may take days
-# over a pending refund.
+# Several processes may work on one refund; the times only spare calls to Stripe. A bank may take
+# days over a pending refund.
 REFUND_STALLED_AFTER = refund_queries.StallTimes(
     requested=timedelta(seconds=10), pending=timedelta(minutes=10)
 )

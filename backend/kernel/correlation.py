@@ -1,8 +1,10 @@
-"""The correlation id of the work at hand: a context variable that every log line, event, job and trace span reads.
+"""The correlation id of the work at hand: a context variable that every log line, event, job and
+trace span reads.
 
-Each edge binds one: the HTTP middleware for a request, a consumer for an event, the arq wrapper for a job or for a
-run of a periodic job, a command for a batch that it writes. An asyncio task inherits the id of the code that created
-it. Signatures do not carry the id: the query layer reads it where a statement needs it.
+Each edge binds one: the HTTP middleware for a request, a consumer for an event, the arq wrapper for
+a job or for a run of a periodic job, a command for a batch that it writes. An asyncio task inherits
+the id of the code that created it. Signatures do not carry the id: the query layer reads it where a
+statement needs it.
 """
 
 from collections.abc import Iterator
@@ -15,7 +17,9 @@ NAME = "correlation_id"
 
 
 class Unbound(RuntimeError):
-    """No edge bound a correlation id. A programming error: bind one where the work enters the process."""
+    """No edge bound a correlation id. A programming error: bind one where the work enters the
+    process.
+    """
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """Idempotency-Key: a request sent twice has one effect, and the repeat gets the first reply.
 
-The contract of each route that accepts a key, whichever store keeps it (decision 24 has the choice of
-store, tests/idempotency the tests that every store passes):
+The contract of each route that accepts a key, whichever store keeps it (decision 24 has the choice
+of store, tests/idempotency the tests that every store passes):
 
 - A key belongs to one user and one request; the fingerprint identifies the request.
 - A store returns the state of a key as one of `State`; `replay` maps each state to its response.
@@ -79,8 +79,8 @@ class State(StrEnum):
     REPLAYED = "replayed"
     # The key belongs to a request with another fingerprint.
     REUSED = "reused"
-    # The first request's process ended between its effect and its reply: the caller resumes the work.
-    # Only where one transaction cannot hold both.
+    # The first request's process ended between its effect and its reply: the caller resumes the
+    # work. Only where one transaction cannot hold both.
     INTERRUPTED = "interrupted"
 
 
@@ -132,7 +132,7 @@ async def fingerprint(request: Request) -> bytes:
 
 
 def is_stored(status: int) -> bool:
-    """Whether a repeat gets a reply of this status again. A conflict, a limit or a fault may pass."""
+    """Whether a repeat gets a reply of this status again. Conflicts, limits and faults may pass."""
     return status not in UNSTORED and status < 500
 
 

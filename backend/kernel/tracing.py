@@ -1,8 +1,10 @@
-"""Traces, for who has an OpenTelemetry collector: until its endpoint is set nothing of this is imported or costs anything.
+"""Traces for an OpenTelemetry collector. Without its endpoint, nothing is imported and nothing
+costs.
 
-A trace's id is the correlation id, so that what one click sets in motion in every process is one trace, and no envelope,
-queue or table has a word more for it. Spans of a process nest; the first of each process has no parent, since nobody
-told it of one. A full queue drops spans, and a collector that is away is nobody's wait but the exporting thread's.
+A trace's id is the correlation id. All work that one request causes in every process is therefore
+one trace, and no envelope, queue or table has a second id. The spans of a process nest; the first
+span of each process has no parent, because no parent id crosses processes. A full queue drops
+spans. When the collector does not answer, only the exporting thread waits.
 """
 
 import threading
@@ -21,13 +23,13 @@ EXPORT_SECONDS = 3.0
 STOP_SECONDS = 4.0
 
 _NOTHING: AbstractContextManager[None] = nullcontext()
-# As the metrics are, this is one for the process.
+# One for each process, as the metrics are.
 _tracer: "Tracer | None" = None
 _provider: Any = None
 
 
 def configure(settings: Settings, *, service: str) -> None:
-    """Begin to trace, where an endpoint is set. Raises SettingsError when the packages are not there."""
+    """Start tracing if an endpoint is set. Raises SettingsError when the packages are missing."""
     if not settings.otel_exporter_otlp_endpoint:
         return
     try:
@@ -38,22 +40,24 @@ def configure(settings: Settings, *, service: str) -> None:
         from opentelemetry.sdk.trace.id_generator import RandomIdGenerator  # noqa: PLC0415
     except ImportError as fault:
         raise SettingsError(
-            "OTEL_EXPORTER_OTLP_ENDPOINT is set, but OpenTelemetry is not installed: install gittix[tracing], or unset it"
+            "OTEL_EXPORTER_OTLP_ENDPOINT is set, but OpenTelemetry is not installed:"
+            " install gittix[tracing], or unset it"
         ) from fault
 
     class ByCorrelation(RandomIdGenerator):
         def generate_trace_id(self) -> int:
-            # A background loop has no correlation id, and a caller may send the nil UUID, which no trace may have.
+            # A background loop has no correlation id; the nil UUID of a caller is no valid trace
+            # id.
             found = correlation.find()
             return (found.int if found else 0) or super().generate_trace_id()
 
-    global _tracer, _provider  # noqa: PLW0603 - once, before anything is traced
+    global _tracer, _provider  # noqa: PLW0603 - set once, before the first span
     _provider = TracerProvider(
         resource=Resource.create({"service.name": settings.otel_service_name or service}),
         id_generator=ByCorrelation(),
         shutdown_on_exit=False,
     )
-    # The exporter and its queue take the rest from the OTEL_… variables.
+    # The exporter and its queue read their other settings from the OTEL_… variables.
     _provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(timeout=EXPORT_SECONDS)))
     _tracer = _provider.get_tracer("gittix")
 
@@ -63,7 +67,7 @@ def enabled() -> bool:
 
 
 def stop() -> None:
-    """Send what waits, but don't let a collector that is away hold up the process's end."""
+    """Export the queued spans. Waits STOP_SECONDS at most, so that no collector delays the exit."""
     if _provider is not None:
         sending = threading.Thread(target=_provider.shutdown, daemon=True)
         sending.start()
@@ -71,17 +75,17 @@ def stop() -> None:
 
 
 def span(name: str) -> "AbstractContextManager[Span | None]":
-    """What the block does, as a part of what it stands in. Names are of few kinds, and hold no values."""
+    """A span of the block, child of the enclosing span. Names are few and contain no values."""
     if _tracer is None:
         return _NOTHING
-    # A fault's text may have anything in it.
+    # The text of an exception may contain secrets.
     return _tracer.start_as_current_span(
         name, record_exception=False, set_status_on_exception=False
     )
 
 
 def passed(name: str, correlation_id: UUID | None, since: float) -> None:
-    """A span of an event's way, from `since` (seconds of the epoch) until now, whatever this process is about besides."""
+    """Record a span of an event from `since` (epoch seconds) until now, without a parent."""
     if _tracer is None or correlation_id is None:
         return
     from opentelemetry.context import Context  # noqa: PLC0415

@@ -1,1 +1,1 @@
-"""Payments on Stripe: authorised first, captured only for the order that won its tickets, voided otherwise."""
+"""Payments on Stripe: authorised, then captured for the order that won its tickets or voided."""

@@ -1,4 +1,4 @@
-"""Why a payment or a refund was refused. None of a payment's leaves money taken."""
+"""The refusals of payments and refunds. After the refusal of a payment, no money is captured."""
 
 from backend.kernel.problems import Conflict, Forbidden, Invalid, NotFound, Problem, Unavailable
 
@@ -8,13 +8,13 @@ class OrderNotFound(NotFound):
 
 
 class PaymentNotFound(NotFound):
-    """No such payment, or somebody else's: the two answer alike."""
+    """No such payment, or another user's: the response is the same."""
 
     code = "payment_not_found"
 
 
 class OrderExpired(Conflict):
-    """The hold ended before the payment won it. Nothing was charged."""
+    """The hold ended before the payment won the order. Nothing was charged."""
 
     code = "order_expired"
 
@@ -32,14 +32,14 @@ class PaymentInProgress(Conflict):
 
 
 class PaymentDeclined(Problem):
-    """Stripe's refusal of the card: `code` is Stripe's, and so is `decline_code`."""
+    """The bank declined the card: `code` and `decline_code` are Stripe's."""
 
     status = 402
     code = "card_declined"
 
 
 class PaymentMethodRefused(Invalid):
-    """Stripe does not know the payment method, or can't charge this amount with it."""
+    """Stripe has no such payment method, or cannot charge this amount with it."""
 
     code = "payment_method_refused"
 
@@ -50,13 +50,13 @@ class WebhookRefused(Problem):
 
 
 class ProviderUnavailable(Unavailable):
-    """Stripe did not answer; nothing was begun."""
+    """Stripe did not answer, and no charge was attempted."""
 
     code = "payment_provider_unavailable"
 
 
 class OrderNotRefundable(Conflict):
-    """The order is not completed: no money was taken that could go back."""
+    """The order is not completed: no money was captured."""
 
     code = "order_not_refundable"
 
@@ -70,24 +70,24 @@ class RefundInProgress(Conflict):
 
 
 class OrderHasOtherSellers(Conflict):
-    """Some of the order's tickets are another seller's, who alone may take them back."""
+    """Some of the order's tickets belong to another seller."""
 
     code = "order_has_other_sellers"
 
 
 class RefundNotAllowed(Forbidden):
-    """The buyer's time to ask for it is over, or there is none."""
+    """The refund window of the buyer is over, or its length is zero."""
 
     code = "refund_not_allowed"
 
 
 class RelistNotAllowed(Forbidden):
-    """Only the seller puts tickets on sale."""
+    """Only the seller may put the tickets on sale again."""
 
     code = "relist_not_allowed"
 
 
 class RefundRefused(Conflict):
-    """Stripe will not return the money; `stripe_code` tells why. The order is as it was."""
+    """Stripe refused to return the money; `stripe_code` is its reason. The order is completed."""
 
     code = "refund_refused"

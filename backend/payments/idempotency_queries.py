@@ -2,8 +2,8 @@
 
 The effect and the reply cannot commit together, because Stripe's call stands between them. So the
 row that the request inserts carries the key, under a unique index, and later the reply. Without a
-reply, the request's process is taken to be running for `LEASE` after the insert; a repeat that comes
-later resumes the row's work.
+reply, the request's process is taken to be running for `LEASE` after the insert; a repeat that
+comes later resumes the row's work.
 """
 
 from datetime import timedelta
@@ -16,7 +16,7 @@ from backend.kernel.problems import PROBLEM_TYPE
 # Longer than a request works on a payment (`payment_flow.PAY_SECONDS`) or on a refund.
 LEASE = timedelta(seconds=30)
 
-# The rows that carry keys, and the column of the user whose key it is.
+# The tables with keys, and the column of the key's user.
 _USER_COLUMNS = {"payments.payments": "buyer_id", "payments.refunds": "requested_by"}
 _ROWS = " union all ".join(
     f"""
@@ -64,7 +64,7 @@ class RowKeys:
         )
 
     async def free(self, connection: Connection, slot: UUID) -> None:
-        """Detach the key from a row whose reply is not stored, so that a repeat begins anew."""
+        """Detach the key from a row without a stored reply, so that a repeat begins anew."""
         await connection.execute(
             f"update {self._table} set idempotency_key = null where id = $1", slot
         )

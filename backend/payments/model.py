@@ -1,4 +1,4 @@
-"""Payments as the API takes and gives them, and as they are stored."""
+"""Payments and refunds: the bodies of requests and replies, and the stored rows."""
 
 from datetime import datetime
 from typing import Annotated, Literal
@@ -22,9 +22,9 @@ class NewPayment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class PaymentReply(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """`requires_action` comes with the client secret, for 3-D Secure in the browser.
+    """`requires_action` has the client secret, for 3-D Secure in the browser.
 
-    `started` and `authorised` mean that the outcome is still coming: follow the order. A `failed` one has Stripe's codes.
+    `started` and `authorised` have no outcome yet: follow the order. `failed` has Stripe's codes.
     """
 
     id: UUID
@@ -40,7 +40,7 @@ class PaymentReply(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True
 
 
 class Payment(msgspec.Struct, frozen=True, kw_only=True):
-    """One attempt at paying an order, and what its events tell."""
+    """One attempt to pay an order, which is also the data of its events."""
 
     id: UUID
     order_id: UUID
@@ -56,18 +56,20 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True):
     version: int
     created_at: datetime
     updated_at: datetime
-    # Of the request that began it: what goes on later belongs to that as well.
+    # Of the request that started the attempt. Later work on the attempt continues under this id.
     correlation_id: UUID | None = None
 
 
 class NewRefund(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`relist` puts the tickets on sale again at their price; a seller's choice. Else they are withdrawn."""
+    """`relist` puts the tickets on sale again at their price, for sellers only; without it they are
+    withdrawn.
+    """
 
     relist: bool = False
 
 
 class RefundLine(msgspec.Struct, frozen=True):
-    """A ticket as it was when it was ordered."""
+    """A ticket as it was when the order was placed."""
 
     id: UUID
     show_id: UUID
@@ -80,7 +82,7 @@ class RefundLine(msgspec.Struct, frozen=True):
 
 
 class RefundState(msgspec.Struct, frozen=True, kw_only=True):
-    """`requested` and `pending` mean that the outcome is still coming: by `order.refunded` and `sale.refunded`."""
+    """`requested` and `pending` have no outcome yet: the event `order.refunded` follows."""
 
     id: UUID
     status: RefundStatus
@@ -90,7 +92,7 @@ class RefundState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RefundReply(msgspec.Struct, frozen=True, kw_only=True):
-    """The order, without who bought it, and its refund."""
+    """The order without its buyer, and its refund."""
 
     id: UUID
     status: Literal["completed", "refund_pending", "refunded"]
@@ -104,7 +106,7 @@ class RefundReply(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Refund(msgspec.Struct, frozen=True, kw_only=True):
-    """One refund of an order. `number` counts the order's; `faults` how often Stripe failed at it by itself."""
+    """One refund of an order. `number` counts the order's refunds, `faults` the 5xx of Stripe's."""
 
     id: UUID
     order_id: UUID
@@ -122,6 +124,6 @@ class Refund(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Received(msgspec.Struct, frozen=True):
-    """The answer to Stripe's webhook."""
+    """The reply to Stripe's webhook."""
 
     received: bool = True

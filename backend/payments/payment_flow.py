@@ -86,7 +86,8 @@ class PaymentFlow:
         return payment
 
     async def pay(self, payment: Payment, payment_method: str) -> Outcome:
-        """Take an open attempt as far as it goes now. A webhook or the reconciler brings a later outcome.
+        """Take an open attempt as far as it goes now. A webhook or the reconciler brings a later
+        outcome.
 
         Raises Declined, Refused for a method that can't be charged, ProviderUnavailable when no
         intent was confirmed.
@@ -111,13 +112,14 @@ class PaymentFlow:
         return Outcome(await self._steps.read(payment))
 
     async def resume(self, payment: Payment, *, abandoned: bool) -> Outcome:
-        """Continue a payment whose process may be gone: retrieve the intent, move forward only.
+        """Continue a payment that may have lost its process: retrieve the intent, move forward
+        only.
 
         `abandoned`: no process can still be confirming the attempt (ABANDONED_SECONDS by Postgres's
         clock), so an intent that is still payable means that the attempt failed; or the order's
         time is over, so its buyer need not authenticate any more. Raises Refused, Unreachable.
         """
-        # All attempts share the order's intent, whose status is about the current attempt.
+        # All attempts share the order's intent; its status is about the current attempt.
         async with database.connection(self._resources.pool) as connection:
             current = await queries.current_attempt(connection, payment.order_id)
         if current is None or current.id != payment.id or current.status not in OPEN:
@@ -129,7 +131,7 @@ class PaymentFlow:
         return await self._steps.apply_intent(current, intent, abandoned=abandoned)
 
     async def resume_intent(self, intent_id: str) -> None:
-        """Continue the attempt that this intent is about, after a webhook reported a change of it."""
+        """Continue the attempt of this intent, after a webhook reported a change."""
         async with database.connection(self._resources.pool) as connection:
             order_id = await queries.order_of_intent(connection, intent_id)
             payment = await queries.current_attempt(connection, order_id) if order_id else None
@@ -163,7 +165,7 @@ class PaymentFlow:
             await self._steps.void(payment, payment.intent_id)
 
     async def _ensure_intent(self, payment: Payment) -> Payment:
-        """The attempt with its intent recorded, so that an attempt without one was never confirmed."""
+        """The attempt with its intent recorded: an attempt without one was never confirmed."""
         if payment.intent_id is not None:
             return payment
         try:

@@ -1,5 +1,5 @@
-"""The steps of a payment, each one transaction or one call to Stripe: what an intent's status means
-for its attempt and its order.
+"""The steps of a payment, each one transaction or one call to Stripe: the effect of an intent's
+status on its attempt and its order.
 
 A step that finds its work done, or done otherwise by another process, changes nothing and returns
 the payment as it is now.
@@ -58,8 +58,8 @@ class PaymentSteps:
             case "requires_payment_method" | "requires_confirmation":
                 challenged = payment.status == "requires_action" and intent.failure is not None
                 if challenged or (payment.status == "started" and abandoned):
-                    # An intent keeps its last error, which is an earlier attempt's when this attempt
-                    # never reached Stripe.
+                    # An intent keeps its last error, which is an earlier attempt's when this
+                    # attempt never reached Stripe.
                     is_own = challenged or payment.attempt == 1
                     failure = intent.failure if is_own and intent.failure else ABANDONED
                     return Outcome(await self.fail(payment, failure, intent.id))
@@ -82,7 +82,7 @@ class PaymentSteps:
         return await self._record_void(payment, intent_id)
 
     async def clear_voided(self, payment: Payment, intent: Intent) -> None:
-        """Leave a voided payment's intent without money, whatever request reached Stripe after the void."""
+        """Leave a voided payment's intent without money, even if a request reached Stripe later."""
         if intent.status == "requires_capture":
             await self._provider.cancel(intent.id)
         elif intent.status == "succeeded":
@@ -159,8 +159,9 @@ class PaymentSteps:
         return captured or await self.read(payment)
 
     async def _settle_captured(self, payment: Payment, intent: Intent) -> Payment:
-        """The intent is captured, and its attempt does not show it: a process of ours died before it
-        recorded the capture, or the capture came from outside and goes back when the order is lost.
+        """The intent is captured, and its attempt does not show it: a process of ours died before
+        it recorded the capture, or the capture came from outside and goes back when the order is
+        lost.
         """
         try:
             async with database.transaction(self._resources.pool) as connection:

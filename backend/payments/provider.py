@@ -1,9 +1,10 @@
-"""Stripe's API by its official library: the calls that payments makes, with typed results and errors.
+"""Stripe's API by its official library: the calls that payments makes, with typed results and
+errors.
 
-A create, a confirmation and a refund carry an idempotency key made of their subject, so that a repeat
-after a crash or a lost reply is the same call. A capture and a void need none: the intent's status
-allows each once, and Stripe would return a stored 500 under the same key for a day. Each call has a
-timeout.
+A create, a confirmation and a refund carry an idempotency key made of their subject, so that a
+repeat after a crash or a lost reply is the same call. A capture and a void need none: the intent's
+status allows each once, and Stripe would return a stored 500 under the same key for a day. Each
+call has a timeout.
 """
 
 import time
@@ -79,7 +80,9 @@ class Unreachable(Exception):
 
 
 class ServerFailed(Unreachable):
-    """A 5xx, which Stripe returns again for this idempotency key, whether the call took effect or not."""
+    """A 5xx, which Stripe returns again for this idempotency key, whether the call took effect or
+    not.
+    """
 
 
 class Provider:
@@ -93,7 +96,8 @@ class Provider:
         await self._http.close_async()  # type: ignore[no-untyped-call]
 
     async def create(self, order_id: UUID, attempt: int, amount: int, currency: str) -> Intent:
-        """Create the order's intent. A repeat for the same attempt returns the same intent, as it was created.
+        """Create the order's intent. A repeat for the same attempt returns the same intent, as it
+        was created.
 
         Later attempts use the intent of the first, unless Stripe's reply to this call was lost.
         """
@@ -188,7 +192,7 @@ class Provider:
 
 
 def verify_signature(body: bytes, header: str, secrets: tuple[str, ...], *, now: float) -> bool:
-    """Whether one of the secrets signed these bytes within five minutes of `now`, before or after."""
+    """Whether one of the secrets signed these bytes at most five minutes before or after `now`."""
     if not header.isascii():
         return False
     for secret in secrets:

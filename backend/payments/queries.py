@@ -1,4 +1,4 @@
-"""The SQL of payments. A status only moves forward: each update has the statuses that it may leave."""
+"""The SQL of payments. A status only moves forward: each update names the statuses it may leave."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -13,8 +13,9 @@ from backend.payments.model import NewPayment, Payment
 from backend.payments.provider import Failure, Intent
 
 _PAYMENT = """
-    p.id, p.order_id, p.buyer_id, p.attempt, p.status, p.amount, p.currency, p.intent_id, p.failure_code,
-    p.decline_code, p.failure_message, p.version, p.created_at, p.updated_at, p.correlation_id
+    p.id, p.order_id, p.buyer_id, p.attempt, p.status, p.amount, p.currency, p.intent_id,
+    p.failure_code, p.decline_code, p.failure_message, p.version, p.created_at, p.updated_at,
+    p.correlation_id
 """
 
 # After so many tries a webhook is left to an operator.
@@ -110,7 +111,8 @@ async def insert(
     begun: Begun,
     keyed: KeyedRequest | None,
 ) -> Payment:
-    """Insert the order's next attempt. It reuses the intent of the failed attempts, unless that was voided.
+    """Insert the order's next attempt. It reuses the intent of the failed attempts, unless that was
+    voided.
 
     Raises UniqueViolationError while another attempt is open, or has the key.
     """
@@ -119,12 +121,16 @@ async def insert(
     row = await connection.fetchrow(
         f"""
         insert into payments.payments as p (
-            id, order_id, buyer_id, attempt, amount, currency, payment_method, idempotency_key, fingerprint, deadline_at,
-            correlation_id, intent_id
+            id, order_id, buyer_id, attempt, amount, currency, payment_method, idempotency_key,
+            fingerprint, deadline_at, correlation_id, intent_id
         )
         select $1, $2, $3, coalesce(max(o.attempt), 0) + 1, $4, $5, $6, $7, $8, $9, $10,
-               (array_agg(o.intent_id order by o.attempt desc) filter (where o.status = 'failed' and o.intent_id is not null
-                and not exists (select from payments.payments v where v.intent_id = o.intent_id and v.status = 'voided')))[1]
+               (array_agg(o.intent_id order by o.attempt desc) filter (
+                   where o.status = 'failed' and o.intent_id is not null and not exists (
+                       select from payments.payments v
+                       where v.intent_id = o.intent_id and v.status = 'voided'
+                   )
+               ))[1]
         from payments.payments o where o.order_id = $2
         returning {_PAYMENT}
         """,
@@ -150,18 +156,26 @@ async def record_intent(connection: Connection, payment_id: UUID, intent_id: str
 
 
 async def is_captured(connection: Connection, intent_id: str) -> bool:
-    """Whether an attempt on this intent completed its order, even if the order was refunded later."""
+    """Whether an attempt on this intent completed its order, which may be refunded since."""
     found: bool = await connection.fetchval(
-        "select exists (select from payments.payments where intent_id = $1 and status in ('captured', 'refunded'))",
+        """
+        select exists (
+            select from payments.payments
+            where intent_id = $1 and status in ('captured', 'refunded')
+        )
+        """,
         intent_id,
     )
     return found
 
 
 async def captured(connection: Connection, intent_id: str) -> Payment | None:
-    """The attempt on this intent whose money was captured, even if it was refunded later."""
+    """The captured attempt on this intent, which may be refunded since."""
     row = await connection.fetchrow(
-        f"select {_PAYMENT} from payments.payments p where p.intent_id = $1 and p.captured_at is not null",
+        f"""
+        select {_PAYMENT} from payments.payments p
+        where p.intent_id = $1 and p.captured_at is not null
+        """,
         intent_id,
     )
     return Payment(**row) if row else None
@@ -176,18 +190,22 @@ async def advance(
     intent_id: str | None = None,
     failure: Failure | None = None,
 ) -> Payment | None:
-    """Set `status` when the payment is in one of `leaves`. None otherwise: another process moved it.
+    """Set `status` when the payment is in one of `leaves`. None otherwise: another process moved
+    it.
 
-    An attempt that a later attempt followed is never authorised: the intent's status is about the later one.
+    An attempt that a later attempt followed is never authorised: the intent's status is about the
+    later one.
     """
     row = await connection.fetchrow(
         f"""
         update payments.payments p
-        set status = $3, intent_id = coalesce($4, p.intent_id), failure_code = $5, decline_code = $6,
-            failure_message = $7, version = p.version + 1, updated_at = now(), reconciled_at = now(),
+        set status = $3, intent_id = coalesce($4, p.intent_id), failure_code = $5,
+            decline_code = $6, failure_message = $7, version = p.version + 1, updated_at = now(),
+            reconciled_at = now(),
             captured_at = case $3 when 'captured' then now() else p.captured_at end
         where p.id = $1 and p.status = any ($2) and ($3 <> 'authorised' or not exists (
-            select from payments.payments later where later.order_id = p.order_id and later.attempt > p.attempt
+            select from payments.payments later
+            where later.order_id = p.order_id and later.attempt > p.attempt
         ))
         returning {_PAYMENT}
         """,
@@ -220,7 +238,8 @@ async def current_attempt(connection: Connection, order_id: UUID) -> Payment | N
     row = await connection.fetchrow(
         f"""
         select {_PAYMENT} from payments.payments p where p.order_id = $1
-        order by (p.status in ('started', 'requires_action', 'authorised')) desc, p.attempt desc limit 1
+        order by (p.status in ('started', 'requires_action', 'authorised')) desc, p.attempt desc
+        limit 1
         """,
         order_id,
     )
@@ -230,8 +249,8 @@ async def current_attempt(connection: Connection, order_id: UUID) -> Payment | N
 async def claim_stalled(
     connection: Connection, stalled_after: StallTimes, limit: int
 ) -> list[StalledPayment]:
-    """Claim up to `limit` stalled payments, authorised money first. Until its stall time has passed again, no
-    other caller gets the same payment.
+    """Claim up to `limit` stalled payments, authorised money first. Until its stall time has passed
+    again, no other caller gets the same payment.
     """
     rows = await connection.fetch(
         f"""
@@ -239,7 +258,9 @@ async def claim_stalled(
         where p.id in (
             select s.id from payments.payments s
             where s.reconciled_at < now() - case s.status
-                when 'authorised' then $1::interval when 'requires_action' then $2 when 'started' then $3
+                when 'authorised' then $1::interval
+                when 'requires_action' then $2
+                when 'started' then $3
             end
             order by s.status = 'authorised' desc, s.reconciled_at limit $4
             for no key update skip locked
@@ -301,11 +322,14 @@ async def mark_webhook(connection: Connection, event_id: str, error: str | None)
 
 
 async def waiting_webhooks(connection: Connection, seconds: float, limit: int) -> list[str]:
-    """Events that were stored `seconds` ago or earlier and not handled: their job was lost, or failed."""
+    """Events that were stored `seconds` ago or earlier and not handled: their job was lost, or
+    failed.
+    """
     rows = await connection.fetch(
         f"""
         select id from payments.webhook_events
-        where handled_at is null and received_at < now() - make_interval(secs => $1) and tries < {MAX_TRIES}
+        where handled_at is null and received_at < now() - make_interval(secs => $1)
+          and tries < {MAX_TRIES}
         order by received_at limit $2
         """,
         seconds,
@@ -315,7 +339,7 @@ async def waiting_webhooks(connection: Connection, seconds: float, limit: int) -
 
 
 async def waiting(connection: Connection) -> list[tuple[str, int, float]]:
-    """For each of WAITING: its name, its count up to COUNTED, and the age of the oldest in seconds."""
+    """For each of WAITING: name, count (up to COUNTED), age of the oldest in seconds."""
     rows = await connection.fetch(
         f"""
         with open as (
@@ -325,8 +349,10 @@ async def waiting(connection: Connection) -> list[tuple[str, int, float]]:
             (select 'refunds_' || status, created_at from payments.refunds
              where status in ('requested', 'pending') limit {COUNTED})
             union all
-            (select case when tries < {MAX_TRIES} then 'webhooks' else 'webhooks_given_up' end, received_at
-             from payments.webhook_events where handled_at is null order by received_at limit {COUNTED})
+            (select case when tries < {MAX_TRIES} then 'webhooks' else 'webhooks_given_up' end,
+                    received_at
+             from payments.webhook_events where handled_at is null
+             order by received_at limit {COUNTED})
         )
         select k.of, count(open.of)::int as count,
                coalesce(extract(epoch from now() - min(open.since)), 0)::float8 as oldest

@@ -1,4 +1,4 @@
-"""The SQL of refunds. A status only moves forward: each update has the statuses that it may leave."""
+"""The SQL of refunds. A status only moves forward: each update names the statuses it may leave."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -12,8 +12,8 @@ from backend.payments.idempotency_queries import REFUND_KEYS
 from backend.payments.model import Refund
 
 _REFUND = """
-    r.id, r.order_id, r.payment_id, r.intent_id, r.number, r.relist, r.status, r.amount, r.currency, r.stripe_id,
-    r.failure_code, r.faults, r.version
+    r.id, r.order_id, r.payment_id, r.intent_id, r.number, r.relist, r.status, r.amount, r.currency,
+    r.stripe_id, r.failure_code, r.faults, r.version
 """
 
 
@@ -28,7 +28,9 @@ class Begun(NamedTuple):
 
 
 class RefundRequest(NamedTuple):
-    """A user's request to refund an order. The buyer may make it within `buyer_window` of the capture."""
+    """A user's request to refund an order. The buyer may make it within `buyer_window` of the
+    capture.
+    """
 
     order_id: UUID
     user_id: UUID
@@ -48,7 +50,8 @@ async def begin(connection: Connection, request: RefundRequest, refund_id: UUID)
     row = await connection.fetchrow(
         """
         select * from orders.begin_refund($1, $2, $3, exists (
-            select from payments.payments p where p.order_id = $1 and p.captured_at > now() - $4::interval
+            select from payments.payments p
+            where p.order_id = $1 and p.captured_at > now() - $4::interval
         ), $5, $6)
         """,
         request.order_id,
@@ -90,8 +93,8 @@ async def order(connection: Connection, order_id: UUID) -> dict[str, Any]:
 async def insert(
     connection: Connection, request: RefundRequest, refund_id: UUID, begun: Begun
 ) -> Refund:
-    """Insert the order's next refund. Raises UniqueViolationError while another refund has not failed, or
-    has the key.
+    """Insert the order's next refund. Raises UniqueViolationError while another refund has not
+    failed, or has the key.
     """
     keyed = request.keyed
     if keyed is not None:
@@ -99,10 +102,14 @@ async def insert(
     row = await connection.fetchrow(
         f"""
         insert into payments.refunds as r (
-            id, order_id, payment_id, intent_id, number, requested_by, relist, amount, currency, idempotency_key, fingerprint
+            id, order_id, payment_id, intent_id, number, requested_by, relist, amount, currency,
+            idempotency_key, fingerprint
         )
         select $1, p.order_id, p.id, p.intent_id,
-               (select coalesce(max(e.number), 0) + 1 from payments.refunds e where e.order_id = p.order_id),
+               (
+                   select coalesce(max(e.number), 0) + 1 from payments.refunds e
+                   where e.order_id = p.order_id
+               ),
                $3, $4, $5, $6, $7, $8
         from payments.payments p where p.id = $2 and p.captured_at is not null
         returning {_REFUND}
@@ -129,12 +136,12 @@ async def advance(
     stripe_id: str | None = None,
     failure_code: str | None = None,
 ) -> Refund | None:
-    """Set `status` when the refund is in one of `leaves`. None otherwise: another process moved it."""
+    """Set `status` when the refund is in one of `leaves`. None when another process moved it."""
     row = await connection.fetchrow(
         f"""
         update payments.refunds r
-        set status = $3, stripe_id = coalesce($4, r.stripe_id), failure_code = $5, version = r.version + 1,
-            updated_at = now(), reconciled_at = now()
+        set status = $3, stripe_id = coalesce($4, r.stripe_id), failure_code = $5,
+            version = r.version + 1, updated_at = now(), reconciled_at = now()
         where r.id = $1 and r.status = any ($2)
         returning {_REFUND}
         """,
@@ -148,7 +155,7 @@ async def advance(
 
 
 async def count_fault(connection: Connection, refund: Refund) -> None:
-    """Count a 5xx of Stripe for the request whose key has this count, once."""
+    """Count a 5xx of Stripe's to the request with the refund's present count, once."""
     await connection.execute(
         "update payments.refunds set faults = faults + 1 where id = $1 and faults = $2",
         refund.id,
@@ -165,7 +172,10 @@ async def refund(connection: Connection, refund_id: UUID) -> Refund | None:
 
 async def newest_of_order(connection: Connection, order_id: UUID) -> Refund | None:
     row = await connection.fetchrow(
-        f"select {_REFUND} from payments.refunds r where r.order_id = $1 order by r.number desc limit 1",
+        f"""
+        select {_REFUND} from payments.refunds r
+        where r.order_id = $1 order by r.number desc limit 1
+        """,
         order_id,
     )
     return Refund(**row) if row else None
@@ -173,7 +183,10 @@ async def newest_of_order(connection: Connection, order_id: UUID) -> Refund | No
 
 async def newest_of_intent(connection: Connection, intent_id: str) -> Refund | None:
     row = await connection.fetchrow(
-        f"select {_REFUND} from payments.refunds r where r.intent_id = $1 order by r.number desc limit 1",
+        f"""
+        select {_REFUND} from payments.refunds r
+        where r.intent_id = $1 order by r.number desc limit 1
+        """,
         intent_id,
     )
     return Refund(**row) if row else None
@@ -182,8 +195,8 @@ async def newest_of_intent(connection: Connection, intent_id: str) -> Refund | N
 async def claim_stalled(
     connection: Connection, stalled_after: StallTimes, limit: int
 ) -> list[Refund]:
-    """Claim up to `limit` stalled refunds. Until its stall time has passed again, no other caller gets the
-    same refund.
+    """Claim up to `limit` stalled refunds. Until its stall time has passed again, no other caller
+    gets the same refund.
     """
     rows = await connection.fetch(
         f"""
@@ -191,7 +204,8 @@ async def claim_stalled(
         where r.id in (
             select s.id from payments.refunds s
             where s.status in ('requested', 'pending')
-              and s.reconciled_at < now() - case s.status when 'requested' then $1::interval else $2 end
+              and s.reconciled_at <
+                  now() - case s.status when 'requested' then $1::interval else $2 end
             order by s.status = 'requested' desc, s.reconciled_at limit $3
             for no key update skip locked
         )

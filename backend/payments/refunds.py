@@ -1,5 +1,5 @@
-"""The course of a refund: begin, request it from Stripe, finish; or fail, and the order is completed
-as before.
+"""The course of a refund: begin, request it from Stripe, finish; or fail, and the order is
+completed as before.
 
 Each step is one transaction or one call to Stripe, never both, and each can be repeated. After a
 crash, a webhook's job, the reconciler or a repeated request retrieves Stripe's refund and continues
@@ -50,7 +50,7 @@ REFUND_SECONDS = 25.0
 ALREADY_REFUNDED = "charge_already_refunded"
 ALWAYS = timedelta(days=36_500)
 OPEN = ("requested", "pending")
-# The statuses of a refund at Stripe whose money has left, or will.
+# Stripe's statuses of a refund that took the money out, or will.
 GIVEN = frozenset({"succeeded", "pending", "requires_action"})
 
 
@@ -78,7 +78,7 @@ class Refunds:
         return refund
 
     async def carry_out(self, refund: Refund) -> Refund:
-        """Take a refund as far as it goes now. A webhook or the reconciler brings a later outcome."""
+        """Take a refund as far as it goes now. A webhook or the reconciler continues it."""
         try:
             async with asyncio.timeout(REFUND_SECONDS):
                 return await self.resume(refund)
@@ -87,7 +87,7 @@ class Refunds:
         return await self._read(refund)
 
     async def resume(self, refund: Refund) -> Refund:
-        """Continue a refund from its status at Stripe, forward only. Raises Refused, Unreachable."""
+        """Continue a refund from its status at Stripe. Raises Refused, Unreachable."""
         if refund.status == "failed":
             return refund
         found = await self._find_or_request(refund)
@@ -108,7 +108,9 @@ class Refunds:
             await self.resume(refund)
 
     async def record_manual_refund(self, intent_id: str) -> None:
-        """Refund an order whose whole money an operator returned at Stripe. Raises Refused, Unreachable."""
+        """Refund an order after an operator returned all its money at Stripe. Raises Refused,
+        Unreachable.
+        """
         async with database.connection(self._resources.pool) as connection:
             payment = await queries.captured(connection, intent_id)
             last = await refund_queries.newest_of_intent(connection, intent_id)
@@ -158,7 +160,7 @@ class Refunds:
             return _failed_at_stripe(error.failure.code)
 
     async def _find_manual_refund(self, refund: Refund) -> StripeRefund | None:
-        """The refund of the whole charge that an operator made at Stripe: it becomes the order's."""
+        """An operator's refund of the whole charge at Stripe: it becomes the order's."""
         made = await self._provider.refunds_of(refund.intent_id)
         return next((each for each in made if each.status in GIVEN), None)
 

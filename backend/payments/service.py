@@ -37,8 +37,8 @@ async def pay(
     new: NewPayment,
     keyed: KeyedRequest | None,
 ) -> Reply:
-    """Pay an order. A repeat of a keyed request gets the first reply. Raises Problem when no attempt
-    was made.
+    """Pay an order. A repeat of a keyed request gets the first reply. Raises Problem when no
+    attempt was made.
     """
     if keyed is not None:
         async with database.connection(resources.pool) as connection:
@@ -86,8 +86,8 @@ async def payment(
 
 
 async def refund(resources: Resources, refunds: Refunds, request: RefundRequest) -> Reply:
-    """Refund an order. A repeat of a keyed request gets the first reply. Raises Problem when no refund
-    was begun, RefundRefused when Stripe did not return the money.
+    """Refund an order. A repeat of a keyed request gets the first reply. Raises Problem when no
+    refund was begun, RefundRefused when Stripe did not return the money.
     """
     repeated = await _repeat_refund(resources, refunds, request)
     if repeated is not None:
@@ -106,7 +106,7 @@ async def refund(resources: Resources, refunds: Refunds, request: RefundRequest)
 async def _resume_interrupted(
     resources: Resources, payment_flow: PaymentFlow, claim: Claim
 ) -> Reply:
-    """Continue the attempt of a request whose process ended before it replied."""
+    """Continue the attempt of a request that lost its process before the reply."""
     assert claim.row_id is not None
     async with database.connection(resources.pool) as connection:
         payment = await queries.payment(connection, claim.row_id)

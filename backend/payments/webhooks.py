@@ -1,4 +1,4 @@
-"""Stripe's webhooks: each event is verified and stored in its request, and handled once by a job."""
+"""Stripe's webhooks: a request verifies and stores each event, and a job handles it once."""
 
 import json
 import time
@@ -43,7 +43,7 @@ async def accept(
 
 
 async def handle(resources: Resources, payment_flow: PaymentFlow, event_id: str) -> None:
-    """Apply a stored event, unless it was applied. Raises what failed; the next try repeats it."""
+    """Apply a stored event once. An error is stored and raised, and the next try repeats it."""
     async with database.connection(resources.pool) as connection:
         webhook = await queries.unhandled_webhook(connection, event_id)
     try:

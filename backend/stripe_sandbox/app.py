@@ -1,9 +1,10 @@
-"""The Stripe sandbox: a stateful double of the part of Stripe's API that GitTix uses, over HTTP, as a process of its own.
+"""The Stripe sandbox: a stateful double of the part of Stripe's API that GitTix uses.
 
-The official `stripe` library is its client, with only the base address changed. Its invariants are Stripe's: money
-is captured at most once an intent and never beyond what was authorised, refunds never exceed what was captured, a key
-gives one reply, and every change leaves an event in the same transaction. Bind it to loopback. A request told to hang
-keeps its connection, so give uvicorn a `timeout_graceful_shutdown`.
+It is a process of its own, and the official `stripe` library is its client, with only the base
+address changed. Its invariants are Stripe's: an intent is captured at most once and never beyond
+its authorisation, refunds never exceed the captured amount, a key gives one reply, and each change
+appends an event in the same transaction. Bind it to loopback. A hanging request keeps its
+connection open, so give uvicorn a `timeout_graceful_shutdown`.
 """
 
 import asyncio
@@ -31,7 +32,7 @@ __all__ = ["SandboxSettings", "build"]
 
 
 def build(settings: SandboxSettings) -> Starlette:
-    """Wire the sandbox as an ASGI app; the ledger's file is opened when its lifespan starts."""
+    """The sandbox as an ASGI app. Its lifespan opens the ledger's file."""
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[Mapping[str, Any]]:
@@ -43,7 +44,7 @@ def build(settings: SandboxSettings) -> Starlette:
         )
         faults = Faults()
         timeout = httpx.Timeout(settings.webhook_timeout_seconds)
-        # trust_env: a proxy of the machine must not see webhooks that go to loopback.
+        # trust_env: webhooks to loopback must not go through the machine's proxy.
         async with httpx.AsyncClient(timeout=timeout, trust_env=False) as client:
             courier = Courier(settings, ledger, faults, client)
             delivering = asyncio.create_task(courier.run(), name="sandbox-webhooks")
@@ -69,7 +70,10 @@ def _explain(_request: Request, error: Exception) -> Response:
 
 def _unrecognized(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    message = f"Unrecognized request URL ({request.method}: {request.url.path}). Please see https://stripe.com/docs."
+    message = (
+        f"Unrecognized request URL ({request.method}: {request.url.path}). Please see "
+        "https://stripe.com/docs."
+    )
     return _reply(InvalidParams(message), 404 if error.status_code == 405 else error.status_code)
 
 

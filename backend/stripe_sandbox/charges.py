@@ -1,6 +1,7 @@
-"""One attempt to charge an intent's card: authorised, declined, or handed to 3-D Secure first. Owns the charge object.
+"""One attempt to charge an intent's card: authorised, declined, or challenged with 3-D Secure.
 
-Callers save nothing after a call here: the intent and the charge are saved and announced where they change.
+These functions own the charge object. They save the intent and the charge and append their events,
+so callers save nothing afterwards.
 """
 
 from typing import NoReturn
@@ -20,7 +21,7 @@ def listing(book: Book, params: Params) -> Document:
 
 
 def attempt(book: Book, intent: Document, *, authenticated: bool = False) -> None:
-    """Charge the intent's payment method; raises `Declined`, whose effects (the failed charge) are to be kept."""
+    """Charge the intent's payment method. Raises `Declined`; the failed charge stays."""
     method = book.get("payment_method", intent["payment_method"])
     card = methods.card_of(method)
     intent.update(next_action=None, last_payment_error=None)
@@ -35,7 +36,7 @@ def attempt(book: Book, intent: Document, *, authenticated: bool = False) -> Non
 
 
 def capture(book: Book, intent: Document, amount: int) -> None:
-    """Take `amount` of what is authorised; the rest goes back to the card, and the charge shows it as refunded."""
+    """Capture `amount` of the authorisation. Stripe shows the released rest as refunded."""
     charge = book.get("charge", intent["latest_charge"])
     assert 0 < amount <= charge["amount"], (amount, charge["amount"])
     assert not charge["captured"], charge["id"]
@@ -51,7 +52,7 @@ def capture(book: Book, intent: Document, amount: int) -> None:
 
 
 def release(book: Book, intent: Document, *, event: str) -> None:
-    """Let go of an authorisation. Stripe shows that as a refunded charge that was never captured; no money moved."""
+    """Release an authorisation. Stripe shows that as a refunded charge that was never captured."""
     charge = book.get("charge", intent["latest_charge"])
     charge.update(refunded=True, amount_refunded=charge["amount"])
     book.save(charge)
@@ -63,8 +64,9 @@ def fail_authentication(book: Book, intent: Document) -> None:
     error = {
         "code": "payment_intent_authentication_failure",
         "doc_url": "https://stripe.com/docs/error-codes/payment-intent-authentication-failure",
-        "message": "The provided PaymentMethod has failed authentication. You can provide payment_method_data or a new "
-        "PaymentMethod to attempt to fulfill this PaymentIntent again.",
+        "message": "The provided PaymentMethod has failed authentication. You can provide "
+        "payment_method_data or a new PaymentMethod to attempt to fulfill this PaymentIntent "
+        "again.",
         "payment_method": shown(method),
         "type": "invalid_request_error",
     }

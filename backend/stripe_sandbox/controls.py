@@ -1,6 +1,8 @@
-"""What Stripe does not have: the buyer's part of 3-D Secure, time's part in holds and refunds, faults, and the ledger.
+"""Controls that Stripe does not have: the buyer's part of 3-D Secure, the passing of time in holds
+and refunds, faults, and the ledger.
 
-The buyer's pages need no key, as at Stripe; the rest takes the API key, since it shows and breaks everything.
+The buyer's pages need no key, as at Stripe. The other controls require the API key, since they
+expose and disturb everything.
 """
 
 from html import escape
@@ -45,7 +47,7 @@ async def authenticate(request: Request) -> Response:
     succeed = _read_outcome(given)
     intent = await _change(request, lambda book: _authenticate(book, intent_id, succeed=succeed))
     if not given.get("page"):
-        # No key was asked for, so neither the client secret nor the merchant's metadata is told.
+        # This route requires no key, so the reply has neither client secret nor metadata.
         return JSONResponse(
             {name: intent[name] for name in ("id", "object", "status", "last_payment_error")}
         )

@@ -1,4 +1,4 @@
-"""What a PaymentIntent is made of before it is charged: its blank form, and the parameters that fill it."""
+"""A PaymentIntent before it is charged: its blank form, and the parameters that fill it."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ TEXTS = (
     "statement_descriptor_suffix",
     "transfer_group",
 )
-# These exist at Stripe, and change nothing that a merchant of one-time card payments can see.
+# Stripe's parameters without a visible effect for a merchant of one-time card payments.
 WITHOUT_EFFECT = (
     "amount_details",
     "confirmation_method",
@@ -59,7 +59,8 @@ def read_method_types(params: Params) -> tuple[Document | None, list[str]]:
     automatic.finish()
     if enabled and types:
         raise InvalidParams(
-            "You may only specify one of these parameters: automatic_payment_methods, payment_method_types.",
+            "You may only specify one of these parameters: automatic_payment_methods, "
+            "payment_method_types.",
             param="automatic_payment_methods",
         )
     return ({"allow_redirects": redirects, "enabled": True} if enabled else None), types

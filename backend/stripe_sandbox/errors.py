@@ -1,15 +1,15 @@
-"""What the API answers when it can't do as asked, in Stripe's words (docs.stripe.com/api/errors).
+"""The API's errors, with Stripe's texts (docs.stripe.com/api/errors).
 
 ApiError
-├── Unauthenticated   401  no key, or another's
-├── InvalidParams     400  the request is malformed: execution never began, so no reply is kept for its key
-├── Refused           400  the state of an object forbids it
+├── Unauthenticated   401  no key, or a wrong key
+├── InvalidParams     400  malformed: execution never began, so no reply is stored for its key
+├── Refused           400  the state of an object forbids the call
 │   └── Missing       404  no such object (400 when a parameter names it)
-├── Declined          402  the card said no: the only error whose effects stay
-├── KeyReused         400  an idempotency key came back with another request
-├── KeyInUse          409  the first request with this key is still running
+├── Declined          402  the bank declined the card: the only error with effects that stay
+├── KeyReused         400  another request used this idempotency key before
+├── KeyInUse          409  the first request with this key still runs
 ├── Overloaded        429  too many requests are waiting
-└── Broken            500  ours, or injected
+└── Broken            500  an error of the sandbox, or an injected fault
 """
 
 from typing import Any, ClassVar
@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 class ApiError(Exception):
     status: int = 400
     type: ClassVar[str] = "invalid_request_error"
-    # Whether the reply is kept under the request's idempotency key.
+    # Whether the reply is stored under the request's idempotency key.
     kept: ClassVar[bool] = False
 
     def __init__(
@@ -51,7 +51,7 @@ class Missing(Refused):
     status = 404
 
     def __init__(self, noun: str, id: str, *, param: str = "id", status: int = 404) -> None:
-        # Stripe writes "No such PaymentMethod" and "No such payment_intent"; both are its own spelling.
+        # Stripe spells "No such PaymentMethod", but "No such payment_intent".
         shown = {"payment_method": "PaymentMethod"}.get(noun, noun)
         super().__init__(f"No such {shown}: '{id}'", code="resource_missing", param=param)
         self.status = status
@@ -78,8 +78,9 @@ class KeyInUse(ApiError):
 
     def __init__(self, key: str) -> None:
         super().__init__(
-            "There is currently another in-progress request using this Idempotency Key (that probably means you "
-            f"submitted twice, and the other request is still going through): {key}. Please try again later.",
+            "There is currently another in-progress request using this Idempotency Key (that "
+            "probably means you submitted twice, and the other request is still going through): "
+            f"{key}. Please try again later.",
             code="idempotency_key_in_use",
         )
 

@@ -1,8 +1,10 @@
-"""One API request inside the ledger's transaction: its idempotency key, its operation, and the reply that is kept.
+"""One API request in the ledger's transaction: its idempotency key, its operation, its stored
+reply.
 
-The reply is stored under its key in the same transaction as the effect, so a crash leaves both or neither. Kept are
-successes, declines, refusals and 500s; not kept are replies of requests that never began to execute (malformed, no key,
-a concurrent twin). As at Stripe, a kept 500 comes back for that key until the key is forgotten.
+The reply is stored under its key in the transaction of the effect, so a crash leaves both or
+neither. Successes, declines, refusals and 500s are stored. Errors of requests that never began to
+execute (malformed, no API key, concurrent with the same key) are not. As at Stripe, a stored 500 is
+returned for its key until the key expires.
 """
 
 import hashlib
@@ -88,7 +90,7 @@ def _run(book: Book, call: Call) -> tuple[int, dict[str, Any]]:
     try:
         document = call.operation(book, params)
     except Declined as error:
-        # Answered from inside the savepoint: the failed charge and its events are effects too.
+        # Returned inside the savepoint: the failed charge and its events are effects that stay.
         return error.status, error.body
     return 200, expand(book, shown(document), paths)
 
@@ -96,13 +98,14 @@ def _run(book: Book, call: Call) -> tuple[int, dict[str, Any]]:
 def _replay(kept: KeptReply, call: Call) -> Reply:
     if kept.line != call.line:
         raise KeyReused(
-            f"Keys for idempotent requests can only be used for the same endpoint they were first used for "
-            f"('{kept.line}' vs '{call.line}'). Try using a key other than '{call.key}' if you meant to execute a different "
-            "request."
+            "Keys for idempotent requests can only be used for the same endpoint they were first "
+            f"used for ('{kept.line}' vs '{call.line}'). Try using a key other than '{call.key}' "
+            "if you meant to execute a different request."
         )
     if kept.fingerprint != call.fingerprint:
         raise KeyReused(
-            "Keys for idempotent requests can only be used with the same parameters they were first used with. Try using "
-            f"a key other than '{call.key}' if you meant to execute a different request."
+            "Keys for idempotent requests can only be used with the same parameters they were "
+            f"first used with. Try using a key other than '{call.key}' if you meant to execute a "
+            "different request."
         )
     return Reply(kept.status, kept.body, kept.request_id, replayed=True)

@@ -1,4 +1,6 @@
-"""The knobs that make the sandbox misbehave on purpose. In memory: a restart heals it."""
+"""Fault injection: settings that make the sandbox fail on purpose. In memory, so a restart resets
+them.
+"""
 
 from typing import Annotated, Any
 
@@ -18,13 +20,13 @@ class WebhookFaults(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class FaultSettings(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """`match` narrows `latency_ms`, `hang` and `fail_next` to requests whose line ("POST /v1/…/capture") contains it."""
+    """`latency_ms`, `hang`, `fail_next` apply to requests with `match` in "POST /v1/…/capture"."""
 
     match: str = ""
     latency_ms: _Millis = 0
-    # How many requests are performed and never answered.
+    # The number of requests that take effect and get no reply.
     hang: _Count = 0
-    # How many requests answer 500, and on which side of their effect.
+    # The number of requests that get a 500, before or after they took effect.
     fail_next: _Count = 0
     fail_when: Failure = "before"
     webhooks: WebhookFaults = msgspec.field(default_factory=WebhookFaults)
@@ -35,7 +37,7 @@ class Faults:
         self.current = FaultSettings()
 
     def change(self, body: bytes) -> FaultSettings:
-        """Turn the knobs that the JSON names, leave the others; raises `msgspec.ValidationError`."""
+        """Change the settings in the JSON, keep the others. Raises `msgspec.ValidationError`."""
         given = msgspec.json.decode(body, type=dict[str, Any])
         settings = msgspec.to_builtins(self.current)
         webhooks = {**settings["webhooks"], **given.pop("webhooks", {})}
@@ -46,7 +48,7 @@ class Faults:
         self.current = FaultSettings()
 
     def take_latency(self, line: str) -> float:
-        """Read the seconds to wait before this request is performed."""
+        """The seconds to wait before this request is performed."""
         return self.current.latency_ms / 1000 if self.current.match in line else 0.0
 
     def take_failure(self, line: str) -> Failure | None:

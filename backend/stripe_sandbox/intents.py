@@ -1,9 +1,10 @@
 """The PaymentIntent and its state machine (docs.stripe.com/payments/paymentintents/lifecycle).
 
-    requires_payment_method -> requires_confirmation -> requires_action -> requires_capture -> succeeded
-                                                                       `-> requires_payment_method, when the card says no
+    requires_payment_method -> requires_confirmation -> requires_action -> requires_capture
+    -> succeeded; a declined card leads back to requires_payment_method
 
-Each function is one API operation: it takes what it knows from the parameters, refuses the rest, then changes and announces.
+Each function is one API operation: it reads the parameters that it supports, refuses the others,
+changes the objects and appends their events.
 """
 
 from typing import Any
@@ -77,7 +78,8 @@ def retrieve(book: Book, params: Params, id: str) -> Document:
     intent = book.get("payment_intent", id)
     if client_secret and client_secret != intent["client_secret"]:
         raise InvalidParams(
-            "The client_secret provided does not match the client_secret associated with this PaymentIntent.",
+            "The client_secret provided does not match the client_secret associated with this "
+            "PaymentIntent.",
             code="payment_intent_invalid_parameter",
             param="client_secret",
         )
@@ -102,8 +104,9 @@ def update(book: Book, params: Params, id: str) -> Document:
     if (changes.keys() & {"amount", "currency"} or method_id) and intent["status"] not in _OPEN:
         name = "amount" if amount is not None else "currency" if currency else "payment_method"
         raise UnexpectedState(
-            f"This PaymentIntent's {name} could not be updated because it has a status of {intent['status']}. You may "
-            f"only update the {name} of a PaymentIntent with one of the following statuses: {', '.join(_OPEN)}.",
+            f"This PaymentIntent's {name} could not be updated because it has a status of "
+            f"{intent['status']}. You may only update the {name} of a PaymentIntent with one of "
+            f"the following statuses: {', '.join(_OPEN)}.",
             shown(intent),
         )
     intent.update(changes, metadata=merged(intent["metadata"], metadata))
@@ -145,15 +148,16 @@ def capture(book: Book, params: Params, id: str) -> Document:
         )
     if intent["status"] != "requires_capture":
         raise UnexpectedState(
-            f"This PaymentIntent could not be captured because it has a status of {intent['status']}. Only a "
-            "PaymentIntent with one of the following statuses may be captured: requires_capture.",
+            "This PaymentIntent could not be captured because it has a status of "
+            f"{intent['status']}. Only a PaymentIntent with one of the following statuses may be "
+            "captured: requires_capture.",
             shown(intent),
         )
     if amount is not None and amount > intent["amount_capturable"]:
         capturable = money.shown(intent["amount_capturable"], intent["currency"])
         raise Refused(
-            f"Amount to capture ({money.shown(amount, intent['currency'])}) is greater than the capturable amount "
-            f"({capturable}).",
+            f"Amount to capture ({money.shown(amount, intent['currency'])}) is greater than the "
+            f"capturable amount ({capturable}).",
             code="amount_too_large",
             param="amount_to_capture",
         )
@@ -170,8 +174,9 @@ def cancel(book: Book, params: Params, id: str) -> Document:
     params.finish()
     if intent["status"] not in _CANCELABLE:
         raise UnexpectedState(
-            f"You cannot cancel this PaymentIntent because it has a status of {intent['status']}. Only a PaymentIntent "
-            f"with one of the following statuses may be canceled: {', '.join(_CANCELABLE)}.",
+            f"You cannot cancel this PaymentIntent because it has a status of {intent['status']}. "
+            "Only a PaymentIntent with one of the following statuses may be canceled: "
+            f"{', '.join(_CANCELABLE)}.",
             shown(intent),
         )
     return _cancel(book, intent, reason, event="charge.refunded")
@@ -183,7 +188,9 @@ def listing(book: Book, params: Params) -> Document:
 
 
 def authenticate(book: Book, id: str, *, succeed: bool) -> Document:
-    """Play the buyer's part of 3-D Secure. May raise `Declined`: some cards say no after a good authentication."""
+    """Act as the buyer in 3-D Secure. Raises `Declined` for cards that decline after
+    authentication.
+    """
     intent = book.get("payment_intent", id)
     if intent["status"] != "requires_action":
         raise UnexpectedState(
@@ -198,7 +205,7 @@ def authenticate(book: Book, id: str, *, succeed: bool) -> Document:
 
 
 def expire(book: Book, id: str) -> Document:
-    """Let the authorisation run out, as it does at Stripe after seven days."""
+    """Let the authorisation expire, as Stripe does after seven days."""
     intent = book.get("payment_intent", id)
     if intent["status"] != "requires_capture":
         raise UnexpectedState(
@@ -231,19 +238,22 @@ def _attach(book: Book, intent: Document, method_id: str) -> None:
 def _confirm(book: Book, intent: Document) -> None:
     if intent["payment_method"] is None:
         raise UnexpectedState(
-            "You cannot confirm this PaymentIntent because it's missing a payment method. You can either update the "
-            "PaymentIntent with a payment method and then confirm it again, or confirm it again directly with a payment "
-            "method or ConfirmationToken.",
+            "You cannot confirm this PaymentIntent because it's missing a payment method. You "
+            "can either update the PaymentIntent with a payment method and then confirm it "
+            "again, or confirm it again directly with a payment method or ConfirmationToken.",
             shown(intent),
         )
     automatic = intent["automatic_payment_methods"]
-    # The trap of server-side confirmation: with Dashboard-managed methods on, which is the default, Stripe insists.
+    # Stripe requires a return_url for a server-side confirmation while redirects are allowed, which
+    # is the default.
     if automatic and automatic["allow_redirects"] == "always" and not intent["_return_url"]:
         raise InvalidParams(
-            "This PaymentIntent is configured to accept payment methods enabled in your Dashboard. Because some of these "
-            "payment methods might redirect your customer off of your page, you must provide a `return_url`. If you don't "
-            "want to accept redirect-based payment methods, set `automatic_payment_methods[enabled]` to `true` and "
-            "`automatic_payment_methods[allow_redirects]` to `never` when creating Setup Intents and Payment Intents.",
+            "This PaymentIntent is configured to accept payment methods enabled in your "
+            "Dashboard. Because some of these payment methods might redirect your customer off "
+            "of your page, you must provide a `return_url`. If you don't want to accept "
+            "redirect-based payment methods, set `automatic_payment_methods[enabled]` to `true` "
+            "and `automatic_payment_methods[allow_redirects]` to `never` when creating Setup "
+            "Intents and Payment Intents.",
         )
     charges.attempt(book, intent)
 
@@ -252,12 +262,14 @@ def _check_confirmable(intent: Document) -> None:
     status = intent["status"]
     if status == "succeeded":
         raise UnexpectedState(
-            "You cannot confirm this PaymentIntent because it has already succeeded after being previously confirmed.",
+            "You cannot confirm this PaymentIntent because it has already succeeded after being "
+            "previously confirmed.",
             shown(intent),
         )
     if status not in _OPEN:
         raise UnexpectedState(
-            f"You cannot confirm this PaymentIntent because it has a status of {status}. Only a PaymentIntent with one of "
-            "the following statuses may be confirmed: requires_confirmation, requires_action.",
+            f"You cannot confirm this PaymentIntent because it has a status of {status}. Only a "
+            "PaymentIntent with one of the following statuses may be confirmed: "
+            "requires_confirmation, requires_action.",
             shown(intent),
         )

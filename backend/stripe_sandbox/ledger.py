@@ -1,10 +1,11 @@
 """The sandbox's durable store: one SQLite file, written by one thread.
 
-A reply that was sent is on disk (WAL, synchronous=FULL), so the ledger survives kill -9 at any point. Why a thread: a
-commit waits for the disk for milliseconds, which must not stop the event loop; one thread, because SQLite has one writer
-anyway, and so every unit of work sees the ones before it and no locks are needed. Work that arrives while a commit is
-under way shares the next one, each piece in a savepoint of its own: the disk then bounds latency, not throughput. Nobody
-hears of a result before the commit that holds it. The queue is bounded: over it, callers are told to come back.
+A reply is sent after its commit is on disk (WAL, synchronous=FULL), so the ledger survives kill -9
+at any point. A commit waits for the disk for milliseconds, which must not block the event loop:
+hence a thread. SQLite has one writer, so one thread needs no locks, and each unit of work sees the
+units before it. Work that arrives during a commit shares the next commit, each unit in its own
+savepoint, so the disk bounds latency and not throughput. No caller gets a result before its commit.
+The queue is bounded: when it is full, callers get 429.
 """
 
 import asyncio
@@ -46,7 +47,9 @@ class Ledger:
         self._thread.start()
 
     async def run(self, work: Callable[[Book], _T], origin: Origin | None = None) -> _T:
-        """Do one unit of work in a transaction and return once it is on disk; an exception undoes it."""
+        """Run one unit of work in a transaction, and return once it is on disk. An exception undoes
+        it.
+        """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[_T] = loop.create_future()
         try:
@@ -87,12 +90,12 @@ class Ledger:
             with book.savepoint("job"):
                 return job.work(book), None
         except Exception as error:
-            return None, error  # raised where the work was asked for
+            return None, error  # raised in the caller's task
 
 
 def _open(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5.0)
-    # Exclusive: a second process on the same file would not see this one's requests in flight.
+    # Exclusive: a second process would not see the requests in flight in this one.
     for pragma in (
         "locking_mode = EXCLUSIVE",
         "journal_mode = WAL",
@@ -106,7 +109,7 @@ def _open(path: Path) -> sqlite3.Connection:
 
 def _settle(future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
     if future.done():
-        return  # the caller went away; what it asked for stays done
+        return  # the caller was cancelled; its work stays committed
     if error is not None:
         future.set_exception(error)
     else:

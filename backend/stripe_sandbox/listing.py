@@ -1,4 +1,4 @@
-"""Pages of objects, and the expansion of ids into the objects that they name."""
+"""Pages of objects, and the expansion of ids into their objects."""
 
 from typing import Any
 
@@ -49,7 +49,9 @@ def read_page(
 
 
 def expand(book: Book, document: Document, paths: list[str]) -> Document:
-    """Put objects where their ids stand: `latest_charge`, `data.latest_charge` in a list, up to four levels deep."""
+    """Replace ids by their objects: `latest_charge`, `data.latest_charge` in a list, at most four
+    deep.
+    """
     for path in paths:
         parts = path.split(".")
         if len(parts) > 4:

@@ -1,7 +1,8 @@
-"""Stripe's test PaymentMethods and cards (docs.stripe.com/testing): what each does when it is charged.
+"""Stripe's test PaymentMethods and cards, and their behaviour when charged
+(docs.stripe.com/testing).
 
-As at Stripe, using a test id (`pm_card_visa`) makes a fresh PaymentMethod of that kind. A card's number is never kept:
-the object's `_card` names its row in the table below.
+As at Stripe, the use of a test id (`pm_card_visa`) creates a new PaymentMethod of that kind. A
+card's number is never stored: the object's `_card` is the key of its row in the table below.
 """
 
 import time
@@ -19,7 +20,7 @@ class Challenge(Enum):
 
 
 class Aftermath(Enum):
-    """What happens to the money later."""
+    """The later course of a charge's money."""
 
     NONE = "none"
     REFUND_PENDING = "refund_pending"
@@ -83,7 +84,7 @@ CARDS = {
     "refundFail": Card("4000000000005126", aftermath=Aftermath.REFUND_FAILS),
     "createDispute": Card("4000000000000259", aftermath=Aftermath.DISPUTE),
 }
-# The older spellings, still accepted.
+# Older spellings that Stripe still accepts.
 _ALIASES = {
     "chargeDeclined": "visa_chargeDeclined",
     "chargeDeclinedInsufficientFunds": "visa_chargeDeclinedInsufficientFunds",
@@ -94,7 +95,8 @@ _MESSAGES = {
     "expired_card": "Your card has expired.",
     "incorrect_cvc": "Your card's security code is incorrect.",
     "processing_error": "An error occurred while processing your card. Try again in a little bit.",
-    "card_velocity_exceeded": "Your card was declined for making repeated attempts too frequently or exceeding its amount limit.",
+    "card_velocity_exceeded": "Your card was declined for making repeated attempts too "
+    "frequently or exceeding its amount limit.",
     "authentication_required": "Your card was declined. This transaction requires authentication.",
 }
 _OWN_CODES = {"expired_card", "incorrect_cvc", "processing_error", "authentication_required"}
@@ -113,7 +115,7 @@ def error_code(decline_code: str) -> str:
 
 
 def use(book: Book, id: str) -> Document:
-    """Find a PaymentMethod that a parameter names; a test id becomes a fresh one."""
+    """The PaymentMethod of a parameter. A test id creates a new one."""
     card = _test_card(id, "pm_card_")
     return _create(book, card) if card else book.get("payment_method", id, param="payment_method")
 

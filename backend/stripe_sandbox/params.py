@@ -1,7 +1,8 @@
-"""Stripe's form encoding, read with its own complaints.
+"""Stripe's form encoding, parsed with Stripe's error texts.
 
-`metadata[order_id]=o1&expand[0]=latest_charge` becomes a tree; an operation takes from it, by name, what it knows, and
-`finish()` refuses the rest. Everything raised here is `InvalidParams`: the request never began to execute.
+`metadata[order_id]=o1&expand[0]=latest_charge` becomes a tree. An operation takes the parameters
+that it supports by name, and `finish()` refuses the others. Every error raised here is
+`InvalidParams`: the request never began to execute.
 """
 
 import re
@@ -38,7 +39,7 @@ class Params:
         self._taken: set[str] = set()
 
     def text(self, name: str) -> str | None:
-        """Read a string; an empty one unsets, as null does elsewhere."""
+        """Read a string. An empty string unsets the field, as null does in JSON."""
         value = self._take(name)
         if value is None or value == "":
             return None
@@ -81,7 +82,8 @@ class Params:
         value = self.text(name)
         if value is not None and value not in options:
             raise InvalidParams(
-                f"Invalid {self._path(name)}: must be one of {', '.join(options[:-1])}, or {options[-1]}",
+                f"Invalid {self._path(name)}: must be one of {', '.join(options[:-1])}, or "
+                f"{options[-1]}",
                 param=self._path(name),
             )
         return value
@@ -103,7 +105,7 @@ class Params:
         return Params(value, self._path(name))
 
     def metadata(self) -> dict[str, str] | None:
-        """Read what to merge: an empty value drops its key. An empty `metadata` as a whole drops all: {"": ""}."""
+        """Read the keys to merge. An empty value drops its key, an empty `metadata` drops all."""
         value = self._take("metadata")
         if value is None:
             return None
@@ -123,7 +125,7 @@ class Params:
         return frozenset(self._tree)
 
     def ignore(self, *names: str) -> None:
-        """Accept parameters that exist at Stripe and change nothing here."""
+        """Accept parameters of Stripe's that have no effect here."""
         self._taken.update(names)
 
     def finish(self) -> None:

@@ -1,8 +1,9 @@
 """The ledger's rows and all of its SQL.
 
-Every Stripe object is one row of `objects`: its JSON as the API shows it, plus the columns that lists filter by. A key that begins
-with an underscore is the sandbox's own note (which test card this is) and never leaves it. `seq` grows with each insert, so lists
-are stable, newest first. A `Book` is one unit of work inside the ledger's transaction: it never commits.
+Each Stripe object is one row of `objects`: its JSON as the API shows it, and the columns that lists
+filter by. A key with a leading underscore is private to the sandbox (such as the test card) and is
+never in a reply. `seq` grows with each insert, so lists are stable, newest first. A `Book` is one
+unit of work inside the ledger's transaction: it never commits.
 """
 
 import secrets
@@ -24,7 +25,8 @@ _LETTERS = (string.ascii_letters + string.digits).encode()
 _LETTER_OF_BYTE = bytes(_LETTERS[byte % len(_LETTERS)] for byte in range(256))
 _COMPARISONS = {"=", "<", "<=", ">", ">="}
 _PREFIXES = {
-    "payment_intent": "pi", "charge": "ch", "refund": "re", "payment_method": "pm", "event": "evt", "dispute": "du",
+    "payment_intent": "pi", "charge": "ch", "refund": "re", "payment_method": "pm",
+    "event": "evt", "dispute": "du",
 }  # fmt: skip
 
 SCHEMA = """
@@ -38,7 +40,8 @@ CREATE TABLE IF NOT EXISTS objects (
     body TEXT NOT NULL
 ) STRICT;
 CREATE INDEX IF NOT EXISTS objects_by_kind ON objects (object, seq);
-CREATE INDEX IF NOT EXISTS objects_by_parent ON objects (parent, object, seq) WHERE parent IS NOT NULL;
+CREATE INDEX IF NOT EXISTS objects_by_parent ON objects (parent, object, seq)
+    WHERE parent IS NOT NULL;
 CREATE TABLE IF NOT EXISTS replies (
     key TEXT PRIMARY KEY,
     fingerprint TEXT NOT NULL,
@@ -62,7 +65,7 @@ CREATE INDEX IF NOT EXISTS deliveries_due ON deliveries (due_at) WHERE NOT aband
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """Which request a change comes from; events name it, and 3-D Secure links point back to it."""
+    """The request that made a change: part of its events, and of 3-D Secure links."""
 
     request_id: str | None = None
     idempotency_key: str | None = None
@@ -107,7 +110,7 @@ class Book:
             self._connection.execute(f"RELEASE {name}")
 
     def new(self, object: str, **fields: Any) -> Document:
-        """Start an object, unsaved: its id, kind and time, and what every object carries."""
+        """A new, unsaved object with its id, kind and time, and the fields of every object."""
         own_id = f"{_PREFIXES[object]}_{random_text(24)}"
         return {
             "id": own_id,
@@ -121,7 +124,8 @@ class Book:
         self, document: Document, *, parent: str | None = None, label: str | None = None
     ) -> int:
         row = self._connection.execute(
-            "INSERT INTO objects (id, object, created, parent, label, body) VALUES (?, ?, ?, ?, ?, ?) RETURNING seq",
+            "INSERT INTO objects (id, object, created, parent, label, body) "
+            "VALUES (?, ?, ?, ?, ?, ?) RETURNING seq",
             (
                 document["id"],
                 document["object"],
@@ -146,7 +150,7 @@ class Book:
         return None if row is None else _load(row[0])
 
     def get(self, object: str, id: str, *, param: str | None = None) -> Document:
-        """Read an object or answer `resource_missing`: 404 for the one asked for, 400 for one that a parameter names."""
+        """Read an object. Raises Missing: 404, or 400 for an object that a parameter names."""
         document = self.find(object, id)
         if document is None:
             raise Missing(object, id, param=param or object, status=400 if param else 404)
@@ -163,7 +167,7 @@ class Book:
         after: str | None = None,
         before: str | None = None,
     ) -> tuple[list[Document], bool]:
-        """Read one page, newest first, and whether more follow."""
+        """One page, newest first, and whether more follow."""
         where = ["object = ?"]
         values: list[Any] = [object]
         if parent is not None:
@@ -181,14 +185,16 @@ class Book:
                 where.append(f"seq {operator} (SELECT seq FROM objects WHERE id = ?)")
                 values.append(cursor)
         order = "ASC" if before is not None else "DESC"
-        # Every piece of the text is a literal of this function; what a caller gave goes through placeholders.
+        # The text is made of literals of this function; the caller's values are bound parameters.
         query = f"SELECT body FROM objects WHERE {' AND '.join(where)} ORDER BY seq {order} LIMIT ?"
         found = [_load(row[0]) for row in self._connection.execute(query, [*values, limit + 1])]
         page = found[:limit]
         return (page[::-1] if before is not None else page), len(found) > limit
 
     def announce(self, type: str, subject: Document) -> None:
-        """Record an event with the subject as it is now and, where a webhook is configured, queue its delivery."""
+        """Append an event with the subject's current state, and enqueue its webhook if one is
+        configured.
+        """
         event = self.new(
             "event",
             api_version=API_VERSION,
@@ -212,7 +218,8 @@ class Book:
 
     def keep_reply(self, key: str, reply: KeptReply) -> None:
         self._connection.execute(
-            "INSERT INTO replies (key, fingerprint, line, request_id, status, body, created) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO replies (key, fingerprint, line, request_id, status, body, created) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?)",
             (
                 key,
                 reply.fingerprint,
@@ -229,8 +236,10 @@ class Book:
 
     def due_deliveries(self, created_until: float, limit: int) -> list[Delivery]:
         rows = self._connection.execute(
-            """SELECT event_seq, attempts, due_at, body FROM deliveries JOIN objects ON seq = event_seq
-               WHERE NOT abandoned AND due_at <= ? AND created_at <= ? ORDER BY due_at, event_seq LIMIT ?""",
+            """SELECT event_seq, attempts, due_at, body
+               FROM deliveries JOIN objects ON seq = event_seq
+               WHERE NOT abandoned AND due_at <= ? AND created_at <= ?
+               ORDER BY due_at, event_seq LIMIT ?""",
             (self.now, created_until, limit),
         )
         return [Delivery(*row) for row in rows]
@@ -240,44 +249,48 @@ class Book:
 
     def postpone_delivery(self, event_seq: int, due_at: float, *, abandon: bool) -> None:
         self._connection.execute(
-            "UPDATE deliveries SET attempts = attempts + 1, due_at = ?, abandoned = ? WHERE event_seq = ?",
+            "UPDATE deliveries SET attempts = attempts + 1, due_at = ?, abandoned = ? "
+            "WHERE event_seq = ?",
             (due_at, int(abandon), event_seq),
         )
 
     def delivery_counts(self) -> tuple[int, int]:
         row = self._connection.execute(
-            "SELECT count(*) FILTER (WHERE NOT abandoned), count(*) FILTER (WHERE abandoned) FROM deliveries"
+            "SELECT count(*) FILTER (WHERE NOT abandoned), count(*) FILTER (WHERE abandoned) "
+            "FROM deliveries"
         ).fetchone()
         return int(row[0]), int(row[1])
 
     def intent_totals(self) -> list[tuple[str, str, int, int, int]]:
-        """Add up, per currency and status: intents, received, capturable."""
+        """For each currency and status: number of intents, amounts received and capturable."""
         return list(
             self._connection.execute(
-                """SELECT body ->> 'currency', body ->> 'status', count(*), sum(body ->> 'amount_received'),
-                       sum(body ->> 'amount_capturable')
+                """SELECT body ->> 'currency', body ->> 'status', count(*),
+                       sum(body ->> 'amount_received'), sum(body ->> 'amount_capturable')
                    FROM objects WHERE object = 'payment_intent' GROUP BY 1, 2"""
             )
         )
 
     def refund_totals(self, intent_id: str | None = None) -> list[tuple[str, str, int]]:
-        """Add up, per currency and status, the refunds of one intent or of all."""
+        """For each currency and status: the refunded amount, of one intent or of all."""
         return list(
             self._connection.execute(
                 """SELECT body ->> 'currency', body ->> 'status', sum(body ->> 'amount')
-                   FROM objects WHERE object = 'refund' AND (?1 IS NULL OR parent = ?1) GROUP BY 1, 2""",
+                   FROM objects WHERE object = 'refund' AND (?1 IS NULL OR parent = ?1)
+                   GROUP BY 1, 2""",
                 (intent_id,),
             )
         )
 
 
 def random_text(length: int) -> str:
-    # One call to the system; 62 letters over 256 bytes favour eight of them, which costs under a bit.
+    # One system call. Mapping 256 byte values to 62 letters favours eight letters: under a bit
+    # lost.
     return secrets.token_bytes(length).translate(_LETTER_OF_BYTE).decode()
 
 
 def shown(document: Document) -> Document:
-    """Drop the sandbox's own notes."""
+    """The object without the sandbox's private keys."""
     return {key: value for key, value in document.items() if not key.startswith("_")}
 
 

@@ -1,7 +1,7 @@
-"""Refunds of captured money; never more than was captured, however many there are.
+"""Refunds of captured money. Their sum never exceeds the captured amount.
 
-A refund is `succeeded` at once, as it is for cards. Two test cards end otherwise: their refunds are settled by a call
-to the sandbox where Stripe would take days.
+A refund is `succeeded` at once, as Stripe's are for cards. The refunds of two test cards are
+settled by a call to the sandbox, where Stripe would take days.
 """
 
 from backend.stripe_sandbox import money
@@ -52,7 +52,7 @@ def listing(book: Book, params: Params) -> Document:
 
 
 def settle(book: Book, id: str, *, succeed: bool) -> Document:
-    """End a refund that Stripe would end days later: a pending one either way, one of the failing card as failed."""
+    """End a refund as Stripe would days later. A refund of the failing card can only fail."""
     refund = book.get("refund", id)
     charge = book.get("charge", refund["charge"])
     fails_later = charge["_aftermath"] == Aftermath.REFUND_FAILS.value
@@ -79,7 +79,8 @@ def _find_charge(book: Book, charge_id: str | None, intent_id: str | None) -> Do
         return charge
     if not intent_id:
         raise InvalidParams(
-            "One of the following params should be provided for this request: payment_intent or charge.",
+            "One of the following params should be provided for this request: payment_intent or "
+            "charge.",
             code="parameter_missing",
         )
     intent = book.get("payment_intent", intent_id, param="payment_intent")
@@ -102,8 +103,9 @@ def _check_refundable(charge: Document, amount: int | None) -> int:
         )
     if not charge["captured"]:
         raise Refused(
-            f"This uncaptured Charge was created by a PaymentIntent ({charge['payment_intent']}). You must cancel the "
-            "PaymentIntent to reverse the authorization instead of refunding the Charge directly.",
+            f"This uncaptured Charge was created by a PaymentIntent ({charge['payment_intent']}). "
+            "You must cancel the PaymentIntent to reverse the authorization instead of refunding "
+            "the Charge directly.",
             param="charge",
         )
     if charge["disputed"]:

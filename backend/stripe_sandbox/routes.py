@@ -1,4 +1,4 @@
-"""The part of Stripe's API that the sandbox speaks: one line a route."""
+"""The part of Stripe's API that the sandbox implements: one line for each route."""
 
 from collections.abc import Callable
 from typing import TypeAlias

@@ -1,4 +1,6 @@
-"""The front door of an API request: who asks, with what, under which key; then the reply with Stripe's headers."""
+"""The edge of an API request: authentication, faults and idempotency key before the operation,
+Stripe's headers after it.
+"""
 
 import asyncio
 import base64
@@ -26,7 +28,7 @@ _MAX_KEY = 255
 
 @dataclass(frozen=True, slots=True)
 class Sandbox:
-    """What the process holds while it runs; handlers reach it through the lifespan's state."""
+    """The process's resources, in the lifespan's state."""
 
     settings: SandboxSettings
     ledger: Ledger
@@ -58,9 +60,10 @@ def check_key(request: Request) -> None:
     given = _given_key(request.headers.get("authorization", ""))
     if not given:
         raise Unauthenticated(
-            "You did not provide an API key. You need to provide your API key in the Authorization header, using Bearer "
-            "auth (e.g. 'Authorization: Bearer YOUR_SECRET_KEY'). See https://stripe.com/docs/api#authentication for "
-            "details, or we can help at https://support.stripe.com/."
+            "You did not provide an API key. You need to provide your API key in the "
+            "Authorization header, using Bearer auth (e.g. 'Authorization: Bearer "
+            "YOUR_SECRET_KEY'). See https://stripe.com/docs/api#authentication for details, or "
+            "we can help at https://support.stripe.com/."
         )
     if not hmac.compare_digest(given.encode(), sandbox_of(request).settings.api_key.encode()):
         raise Unauthenticated(
@@ -105,7 +108,9 @@ async def _perform(request: Request, operation: Operation, line: str, request_id
 
 @asynccontextmanager
 async def _only_one(sandbox: Sandbox, key: str | None) -> AsyncIterator[None]:
-    """Hold an idempotency key while its request runs; in memory, since a crash ends the request as well."""
+    """Lock an idempotency key while its request runs. In memory, since a crash ends the request
+    too.
+    """
     if key is None:
         yield
         return
@@ -119,7 +124,9 @@ async def _only_one(sandbox: Sandbox, key: str | None) -> AsyncIterator[None]:
 
 
 async def _never(request: Request, seconds: float) -> None:
-    """Wait for the caller to give up, as a lost reply would; bounded, so that nobody can collect open requests."""
+    """Wait until the caller disconnects, as after a lost reply; bounded, so open requests cannot
+    pile up.
+    """
     try:
         async with asyncio.timeout(seconds):
             while (await request.receive())["type"] != "http.disconnect":

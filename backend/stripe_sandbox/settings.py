@@ -1,4 +1,4 @@
-"""What a sandbox process is told at start; nothing here is read from the environment."""
+"""The settings of a sandbox process. The caller passes them: none is read from the environment."""
 
 import time
 from collections.abc import Callable
@@ -14,7 +14,7 @@ class SandboxSettings:
     api_key: str = "sk_test_sandbox"
     webhook_url: str | None = None
     webhook_secret: str | None = None
-    # Where a buyer's browser reaches the 3-D Secure page; by default the address that the merchant called.
+    # The base URL of the 3-D Secure page for the buyer's browser; the merchant's by default.
     public_url: str | None = None
     webhook_timeout_seconds: float = 5.0
     webhook_retry_base_seconds: float = 0.5

@@ -1,8 +1,9 @@
-"""Signs events and delivers them until the receiver answers 2xx.
+"""Signs events, and delivers each until the receiver responds with 2xx.
 
-The queue is rows beside the events, written in the transaction of the change: a restart resumes what was not delivered,
-and what was delivered but not yet marked is sent again, as Stripe may. A delivery is tried a bounded number of times
-with growing pauses, then abandoned, visible in `/sandbox/ledger`. Events arrive in no promised order.
+The queue is rows beside the events, written in the transaction of the change. After a restart, an
+undelivered event is sent, and an event that was delivered but not marked is sent again, as Stripe
+may do. A delivery is retried a bounded number of times with growing delays and then abandoned, as
+`/sandbox/ledger` shows. Events arrive in no guaranteed order.
 """
 
 import asyncio
@@ -27,7 +28,7 @@ _random = random.Random()  # noqa: S311 - jitter, not a secret
 
 
 def sign(payload: bytes, secret: str, timestamp: int) -> str:
-    """Write the `Stripe-Signature` header (docs.stripe.com/webhooks#verify-manually)."""
+    """The `Stripe-Signature` header (docs.stripe.com/webhooks#verify-manually)."""
     digest = hmac.new(
         secret.encode(), f"{timestamp}.".encode() + payload, hashlib.sha256
     ).hexdigest()
@@ -48,7 +49,7 @@ class Courier:
         self._woken.set()
 
     async def run(self) -> None:
-        """Deliver until cancelled; a failure of the loop itself is logged and the loop goes on."""
+        """Deliver until cancelled. An error of the loop is logged, and the loop continues."""
         if self._settings.webhook_url is None:
             return
         while True:
@@ -104,7 +105,7 @@ class Courier:
             "Stripe-Signature": sign(payload, secret, int(self._settings.clock())),
         }
         try:
-            # httpx times out per read; this bounds the whole exchange.
+            # httpx's timeout bounds each read; this one bounds the whole exchange.
             async with asyncio.timeout(self._settings.webhook_timeout_seconds):
                 response = await self._client.post(url, content=payload, headers=headers)
         except (httpx.HTTPError, TimeoutError) as error:

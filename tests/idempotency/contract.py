@@ -1,5 +1,5 @@
-"""The clauses of the idempotency contract. Each raises AssertionError or TimeoutError for a store that
-breaks it.
+"""The clauses of the idempotency contract. Each raises AssertionError or TimeoutError for a store
+that breaks it.
 """
 
 import asyncio

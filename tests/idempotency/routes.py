@@ -35,7 +35,7 @@ class KeyedRoute(ABC):
 
     @abstractmethod
     async def arrange(self) -> None:
-        """Make what the request is about."""
+        """Create the rows that the request needs."""
 
     @abstractmethod
     async def send(
@@ -48,7 +48,9 @@ class KeyedRoute(ABC):
 
     @abstractmethod
     def blocked(self) -> AbstractAsyncContextManager[None]:
-        """A request that is sent in the block runs at least until its end, or SLOW_MILLISECONDS long."""
+        """A request that is sent in the block runs at least until its end, or SLOW_MILLISECONDS
+        long.
+        """
 
     @abstractmethod
     async def is_blocked(self) -> bool:

@@ -39,7 +39,7 @@ def test_a_reply_that_may_change_is_not_stored(status: int) -> None:
     assert not idempotency.is_stored(status)
 
 
-# The negative controls: what breaks, and the clause that must notice.
+# The negative controls: each fault breaks one clause.
 
 
 def finds_no_key(patch: Patch) -> None:

@@ -1,4 +1,4 @@
-"""Idempotency-Key: the same request twice is the first one's reply, byte for byte, and happens once."""
+"""Idempotency-Key: a repeated request gets the first reply, byte for byte, and has one effect."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -116,7 +116,7 @@ async def test_other_keys_are_other_requests(system: System) -> None:
 
 
 @requests
-async def test_a_repeat_during_the_first_is_told_to_wait(
+async def test_a_repeat_during_the_first_gets_a_conflict_with_retry_after(
     request_of: RequestOf, system: System
 ) -> None:
     await system.start("api")

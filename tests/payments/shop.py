@@ -22,7 +22,7 @@ from tests.system import STRIPE_KEY, WEBHOOK_SECRET, Person, System, until
 
 
 class Stripe:
-    """What the sandbox can be told and asked beside Stripe's own API."""
+    """The sandbox's controls beside Stripe's own API."""
 
     def __init__(self, http: httpx.AsyncClient) -> None:
         self._http = http
@@ -62,24 +62,24 @@ class Stripe:
         ).raise_for_status()
 
     async def capture(self, order_id: str) -> None:
-        """As somebody may by hand."""
+        """Capture at Stripe, as an operator may."""
         intent = await self.intent(order_id)
         (await self._http.post(f"/v1/payment_intents/{intent['id']}/capture")).raise_for_status()
 
     async def cancel(self, order_id: str) -> None:
-        """As somebody may by hand."""
+        """Cancel at Stripe, as an operator may."""
         intent = await self.intent(order_id)
         (await self._http.post(f"/v1/payment_intents/{intent['id']}/cancel")).raise_for_status()
 
     async def refunds(self, order_id: str) -> list[Json]:
-        """What Stripe has of the order's refunds, newest first."""
+        """The order's refunds at Stripe, newest first."""
         intent = await self.intent(order_id)
         reply = await self._http.get("/v1/refunds", params={"payment_intent": intent["id"]})
         found: list[Json] = reply.raise_for_status().json()["data"]
         return found
 
     async def settle_refund(self, order_id: str, outcome: str) -> None:
-        """What a bank says days later of the newest refund: succeed or fail."""
+        """Settle the newest refund as a bank does days later: succeed or fail."""
         refund, *_ = await self.refunds(order_id)
         path = f"/sandbox/refunds/{refund['id']}/settle"
         (await self._http.post(path, json={"outcome": outcome})).raise_for_status()
@@ -150,7 +150,7 @@ class Shop:
         return [row["status"] for row in rows]
 
     async def until_refund(self, order: Json, status: str) -> None:
-        """Wait for the newest refund's status, and for the worker to have no webhook in its hands."""
+        """Wait for the newest refund's status, and until no webhook job runs."""
         redis = self.system.redis()
         waiting = "select count(*) from payments.webhook_events where handled_at is null"
 
@@ -189,7 +189,9 @@ class Shop:
         rows = await self.rows.fetch(
             """
             select type from events.outbox
-            where subject = $1::uuid or data ->> 'order_id' = $1::uuid::text and type like 'payment.%' order by id
+            where subject = $1::uuid
+               or data ->> 'order_id' = $1::uuid::text and type like 'payment.%'
+            order by id
             """,
             UUID(order["id"]),
         )
@@ -199,7 +201,8 @@ class Shop:
         """Let the hold's end pass."""
         async with self.rows.transaction():
             await self.rows.execute(
-                "update tickets.tickets set held_until = now() - interval '1 ms' where order_id = $1",
+                "update tickets.tickets set held_until = now() - interval '1 ms' "
+                "where order_id = $1",
                 UUID(order["id"]),
             )
             await self.rows.execute(
@@ -262,7 +265,7 @@ async def opened(system: System) -> AsyncIterator[Shop]:
 
 @asynccontextmanager
 async def worker_context(system: System) -> AsyncIterator[dict[str, Any]]:
-    """The context that arq passes to the jobs of payments, with a correlation id bound as the worker binds one."""
+    """The context that arq passes to the jobs of payments, with a bound correlation id."""
     settings = system.settings
     provider = Provider(settings.stripe_api_key, settings.stripe_api_base)
     jobs = open_jobs(settings.redis_url, name="tests-jobs")

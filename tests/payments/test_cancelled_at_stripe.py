@@ -6,7 +6,7 @@ from workers.payments import handle_webhook
 
 
 async def test_an_order_whose_intent_was_cancelled_at_stripe_stays_payable(system: System) -> None:
-    """A new attempt takes the intent of the newest *failed* attempt, though a later one on it was voided since."""
+    """A new attempt reuses the intent of a failed attempt, unless that intent was voided."""
     async with opened(system) as shop:
         await system.start("stripe", "api")
         await shop.stripe.faults(webhooks={"paused": True})
@@ -15,14 +15,14 @@ async def test_an_order_whose_intent_was_cancelled_at_stripe_stays_payable(syste
         assert (await shop.pay(order, "pm_card_authenticationRequired")).status_code == 201
         await _cancel_at_stripe(shop, order["id"])
         assert await shop.attempts(order) == ["failed", "voided"]
-        # The hold runs on, and the API says so; without the declined attempt this pays.
+        # The hold still runs, and the API shows it; without the declined attempt this pays.
         assert await shop.state(order) == ("awaiting_payment", "held")
         paid = await shop.pay(order)
         assert (paid.status_code, paid.json().get("code")) == (201, None)
 
 
 async def _cancel_at_stripe(shop: Shop, order_id: str) -> None:
-    """As somebody may by hand; the webhook tells of it."""
+    """Cancel the intent at Stripe as an operator may, and handle the webhook."""
     await shop.stripe.cancel(order_id)
     told = [
         event for event in await shop.stripe.events() if event["type"] == "payment_intent.canceled"

@@ -38,7 +38,7 @@ async def test_a_key_with_another_body_is_refused(shop: Shop) -> None:
     assert await shop.attempts(order) == ["failed"]
 
 
-async def test_a_repeat_while_the_first_is_in_flight_is_told_so(shop: Shop) -> None:
+async def test_a_repeat_while_the_first_is_in_flight_is_a_conflict(shop: Shop) -> None:
     order = await shop.order()
     await shop.stripe.faults(match="/confirm", latency_ms=300)
     first = asyncio.create_task(shop.pay(order, key="once"))
@@ -83,7 +83,7 @@ async def test_a_repeat_after_the_process_died_goes_on_with_the_attempt(shop: Sh
 
 
 async def unanswered(shop: Shop, order: Json, method: str, crash: pytest.MonkeyPatch) -> None:
-    """A payment under the key `once` whose process dies before it answers; half a minute goes by."""
+    """Pay under the key `once`, kill the process before its reply, and let half a minute pass."""
 
     async def dies(*_: Any) -> Any:
         raise SystemError("kill -9")
@@ -124,7 +124,7 @@ async def test_a_repeat_after_a_voided_attempt_pays_an_order_that_still_waits(
     assert await shop.attempts(order) == ["voided", "requires_action"]
 
 
-async def test_a_repeat_after_a_voided_attempt_does_not_pay_again_what_another_request_paid(
+async def test_a_repeat_after_a_voided_attempt_does_not_pay_a_paid_order_again(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     order = await shop.order()
@@ -140,7 +140,7 @@ async def test_a_repeat_after_a_voided_attempt_does_not_pay_again_what_another_r
     )
 
 
-async def test_a_repeat_does_not_pay_again_what_was_paid_and_refunded(
+async def test_a_repeat_does_not_pay_a_refunded_order_again(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     order = await shop.order()

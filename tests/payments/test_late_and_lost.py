@@ -1,4 +1,4 @@
-"""Payments around the hold's end, and a provider that fails, hangs or forgets to tell."""
+"""Payments around the end of the hold, and a provider that fails, hangs or loses webhooks."""
 
 import asyncio
 import time
@@ -129,7 +129,7 @@ async def test_without_a_provider_the_order_stays_payable(system: System, impati
         assert int(refused.headers["Retry-After"]) > 0
         assert await shop.state(order) == ("awaiting_payment", "held")
         await system.start("stripe")
-        # The same request again is what a client does after a 503.
+        # A client sends the same request again after a 503.
         assert (await shop.pay(order, key="first")).json()["status"] == "captured"
         await shop.assert_paid_once(order)
 
@@ -161,7 +161,7 @@ async def test_a_confirmation_that_failed_is_given_up_and_the_order_payable(
     await shop.assert_paid_once(order)
 
 
-async def test_an_attempt_that_never_reached_the_card_is_not_told_the_decline_before_it(
+async def test_an_attempt_that_never_reached_the_card_has_no_decline_of_an_earlier_attempt(
     shop: Shop, impatient: None
 ) -> None:
     order = await shop.order()
@@ -258,7 +258,7 @@ async def test_a_challenge_that_outlives_its_order_is_voided_and_its_late_webhoo
 async def test_a_process_that_dies_between_two_steps_is_survived(
     shop: Shop, impatient: None, monkeypatch: pytest.MonkeyPatch, crashes_after: str
 ) -> None:
-    """What the process had not committed it has not done; the reconciler goes on from the rows and the intent."""
+    """The uncommitted work is undone; the reconciler continues from the rows and the intent."""
     await shop.stripe.faults(webhooks={"paused": True})
     order = await shop.order()
 
@@ -290,7 +290,7 @@ async def test_money_captured_from_outside_for_an_order_that_ended_is_given_back
     assert await shop.order_status(order) == "cancelled"
 
 
-async def test_a_hanging_provider_holds_up_nobody_else(
+async def test_a_hanging_provider_delays_no_other_request(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(payment_flow, "PAY_SECONDS", 1.0)
@@ -319,7 +319,7 @@ def test_two_calls_to_the_provider_end_before_an_attempt_is_anybodys() -> None:
 async def test_a_repeat_of_a_dead_attempts_request_leaves_the_next_attempts_money_alone(
     shop: Shop, impatient: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """All attempts share the order's intent: that it succeeded is the second attempt's news, not the first one's."""
+    """All attempts share the order's intent: its success belongs to the second attempt."""
     order = await shop.order()
 
     async def dies(*_: Any) -> Any:
@@ -332,7 +332,8 @@ async def test_a_repeat_of_a_dead_attempts_request_leaves_the_next_attempts_mone
     assert await shop.attempts(order) == ["failed"]
     assert (await shop.pay(order, key="second")).status_code == 201
     await shop.rows.execute(
-        "update payments.payments set created_at = now() - interval '1 minute' where idempotency_key = 'first'"
+        "update payments.payments set created_at = now() - interval '1 minute' "
+        "where idempotency_key = 'first'"
     )
     repeated = await shop.pay(order, key="first")
     assert (repeated.status_code, repeated.json()["decline_code"]) == (402, None)

@@ -1,4 +1,4 @@
-"""Paying an order: what the card says, and what the order and its tickets become."""
+"""Paying an order: the bank's decision, and the resulting order and tickets."""
 
 import asyncio
 from uuid import uuid4
@@ -101,7 +101,7 @@ async def test_a_missing_order_and_a_strangers_answer_alike(shop: Shop) -> None:
     assert await shop.stripe.intents() == []
 
 
-async def test_nobody_pays_without_signing_in(shop: Shop) -> None:
+async def test_paying_requires_a_session(shop: Shop) -> None:
     order = await shop.order()
     reply = await shop.system.anonymous().post(
         "/api/payments", json={"order_id": order["id"], "payment_method": "pm_card_visa"}
@@ -117,7 +117,7 @@ async def test_a_cancelled_order_is_not_payable(shop: Shop) -> None:
     assert await shop.stripe.intents() == []
 
 
-async def test_an_expired_order_is_not_payable_and_stripe_never_hears_of_it(shop: Shop) -> None:
+async def test_an_expired_order_is_not_payable_and_stripe_is_not_called(shop: Shop) -> None:
     order = await shop.order()
     await shop.lapse(order)
     refused = await shop.pay(order)
@@ -152,7 +152,7 @@ async def test_of_fifty_parallel_payments_one_is_captured(shop: Shop) -> None:
     assert await shop.attempts(order) == ["captured"]
 
 
-async def test_a_second_tab_hears_that_the_first_is_paying(shop: Shop) -> None:
+async def test_a_second_tab_gets_a_conflict_while_the_first_is_paying(shop: Shop) -> None:
     order = await shop.order()
     assert (await shop.pay(order, "pm_card_authenticationRequired")).status_code == 201
     second = await shop.pay(order)
@@ -170,7 +170,7 @@ async def test_a_currency_without_decimals_is_charged_as_it_is(system: System) -
         assert (intent["amount_received"], intent["currency"]) == (500, "jpy")
 
 
-async def test_the_fee_is_part_of_what_is_charged(shop: Shop) -> None:
+async def test_the_charge_includes_the_fee(shop: Shop) -> None:
     order = await shop.order(price=500, currency="JPY")
     await shop.pay(order)
     assert (await shop.stripe.intent(order["id"]))["amount_received"] == order["total"] == 525

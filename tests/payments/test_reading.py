@@ -1,4 +1,4 @@
-"""Reading a payment: what its buyer may know, on whichever device, and how a challenge goes on when it is looked at."""
+"""Reading a payment: only by its buyer, on any device; a read continues an answered challenge."""
 
 from uuid import uuid4
 
@@ -6,7 +6,7 @@ from tests.payments.shop import Shop
 from tests.replies import code
 
 
-async def test_a_payment_is_read_by_its_buyer_and_by_nobody_else(shop: Shop) -> None:
+async def test_only_its_buyer_reads_a_payment(shop: Shop) -> None:
     order = await shop.order()
     paid = (await shop.pay(order)).json()
     path = f"/api/payments/{paid['id']}"
@@ -39,7 +39,7 @@ async def test_a_challenge_can_be_taken_up_on_another_device(shop: Shop) -> None
     assert challenged["client_secret"].startswith("pi_")
 
 
-async def test_an_authenticated_challenge_is_captured_by_looking_at_it(shop: Shop) -> None:
+async def test_reading_an_authenticated_challenge_captures_it(shop: Shop) -> None:
     """No worker runs here: no webhook is handled."""
     order = await shop.order()
     path = f"/api/payments/{(await shop.pay(order, 'pm_card_authenticationRequired')).json()['id']}"
@@ -48,7 +48,7 @@ async def test_an_authenticated_challenge_is_captured_by_looking_at_it(shop: Sho
     await shop.assert_paid_once(order)
 
 
-async def test_a_refused_challenge_has_failed_when_it_is_looked_at(shop: Shop) -> None:
+async def test_reading_a_refused_challenge_fails_it(shop: Shop) -> None:
     order = await shop.order()
     path = f"/api/payments/{(await shop.pay(order, 'pm_card_authenticationRequired')).json()['id']}"
     await shop.stripe.authenticate(order["id"], "fail")
@@ -60,7 +60,7 @@ async def test_a_refused_challenge_has_failed_when_it_is_looked_at(shop: Shop) -
     assert await shop.state(order) == ("awaiting_payment", "held")
 
 
-async def test_while_stripe_is_silent_a_payment_is_told_as_it_was(shop: Shop) -> None:
+async def test_while_stripe_does_not_answer_a_payment_reads_as_before(shop: Shop) -> None:
     order = await shop.order()
     challenged = (await shop.pay(order, "pm_card_authenticationRequired")).json()
     await shop.stripe.faults(fail_next=10)

@@ -1,4 +1,6 @@
-"""Refunds that Stripe delays, fails, forgets or says twice, and processes that die: the money goes back once or not."""
+"""Refunds that Stripe delays, fails, loses or reports twice, and processes that die: the money
+returns once or not at all.
+"""
 
 import asyncio
 import itertools
@@ -55,7 +57,7 @@ async def test_a_pending_refund_that_fails_gives_the_order_back(shop: Shop) -> N
     assert row["stripe_id"].startswith("re_")
 
 
-async def test_a_failed_refund_may_be_asked_for_again_and_is_another_one_at_stripe(
+async def test_a_failed_refund_may_be_requested_again_and_is_a_new_one_at_stripe(
     shop: Shop,
 ) -> None:
     await shop.stripe.faults(webhooks={"paused": True})
@@ -67,7 +69,7 @@ async def test_a_failed_refund_may_be_asked_for_again_and_is_another_one_at_stri
         for event in old:
             await handle(shop, context, event)
         assert (await shop.refund(order, relist=True)).status_code == 202
-        # What is late of the first one says nothing about the second.
+        # A late event of the first refund does not affect the second.
         await shop.rows.execute("update payments.webhook_events set handled_at = null")
         for event in old:
             await handle(shop, context, event)
@@ -106,7 +108,7 @@ async def test_webhooks_in_any_order_and_number_end_in_the_same_state(
 
 
 async def test_every_order_of_a_refunds_own_webhooks_ends_in_the_same_state(shop: Shop) -> None:
-    """Each permutation on an order of its own, half of the events before the refund is settled at the bank."""
+    """Each permutation has its own order; half of the events arrive before the bank settles."""
     await shop.stripe.faults(webhooks={"paused": True})
     async with worker_context(shop.system) as context:
         for turn in itertools.permutations(range(4)):
@@ -139,7 +141,7 @@ async def test_a_webhook_that_is_earlier_than_the_requests_own_reply_finishes_th
 ) -> None:
     await shop.system.start("worker")
     order = await shop.paid()
-    # The effect is there and told at once; its answer never comes.
+    # The refund takes effect and its webhook arrives; the reply never comes.
     await shop.stripe.faults(match="POST /v1/refunds", fail_next=1, fail_when="after")
     await shop.refund(order)
     await shop.until_refund(order, "succeeded")
@@ -171,7 +173,7 @@ async def test_shuffled_duplicated_deliveries_refund_once(shop: Shop) -> None:
 async def test_a_process_that_dies_between_two_steps_is_survived(
     shop: Shop, impatient: None, monkeypatch: pytest.MonkeyPatch, crash: str, relist: bool
 ) -> None:
-    """What the process had not committed it has not done; the reconciler goes on from the rows and from Stripe."""
+    """The uncommitted work is undone; the reconciler continues from the rows and from Stripe."""
     await shop.stripe.faults(webhooks={"paused": True})
     order = await shop.paid(tickets=2)
     target: Any
@@ -191,7 +193,7 @@ async def test_a_process_that_dies_between_two_steps_is_survived(
     await reconcile(shop)
     await shop.assert_refunded_once(order, ticket="available" if relist else "withdrawn")
     assert await reconcile(shop) == 0
-    # And the client, who asks again, gets the reply that it missed.
+    # A repeat by the client gets the reply that was lost.
     await shop.rows.execute(
         "update payments.refunds set created_at = now() - interval '31 seconds'"
     )
@@ -213,7 +215,7 @@ async def test_a_process_that_dies_before_its_first_commit_has_done_nothing(
     assert await shop.refunds(order) == []
 
 
-async def test_a_failure_whose_process_died_is_found_by_the_reconciler(
+async def test_the_reconciler_finds_a_failure_whose_process_died(
     shop: Shop, impatient: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await shop.stripe.faults(webhooks={"paused": True})
@@ -231,7 +233,7 @@ async def test_a_failure_whose_process_died_is_found_by_the_reconciler(
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-async def test_a_fault_of_stripes_is_got_over_though_it_repeats_it_for_a_day(
+async def test_a_refund_succeeds_although_stripe_repeats_its_500_for_a_day(
     shop: Shop, impatient: None, when: str
 ) -> None:
     await shop.stripe.faults(
@@ -289,10 +291,10 @@ async def test_reconcilers_and_the_request_at_once_ask_for_one_refund(
     await shop.assert_refunded_once(order)
 
 
-async def test_a_refund_is_asked_for_once_even_when_its_key_is_forgotten(
+async def test_a_refund_is_requested_once_even_after_stripes_key_expired(
     shop: Shop, impatient: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Stripe forgets a key after a day; what it made is found by the refund's id on it."""
+    """Stripe's key expires after a day; the refund is found by our id in its metadata."""
     await shop.stripe.faults(webhooks={"paused": True})
     order = await shop.paid()
     with monkeypatch.context() as crashing:
@@ -315,7 +317,7 @@ async def test_money_that_went_back_by_hand_at_stripe_is_the_orders_refund(shop:
 
 
 @pytest.mark.parametrize("parts", [1, 2])
-async def test_an_order_is_refunded_when_its_money_went_back_by_hand_and_nobody_asked_us(
+async def test_an_order_is_refunded_after_an_operator_refunded_it_at_stripe(
     shop: Shop, parts: int
 ) -> None:
     await shop.stripe.faults(webhooks={"paused": True})
@@ -339,7 +341,7 @@ async def assert_not_refunded(shop: Shop, order: Json) -> None:
     assert await shop.refunds(order) == []
 
 
-async def test_a_part_that_went_back_by_hand_makes_the_whole_impossible(shop: Shop) -> None:
+async def test_a_partial_refund_at_stripe_makes_the_whole_impossible(shop: Shop) -> None:
     await shop.stripe.faults(webhooks={"paused": True})
     order = await shop.paid()
     await shop.stripe.refund_by_hand(order["id"], 100)
@@ -348,10 +350,10 @@ async def test_a_part_that_went_back_by_hand_makes_the_whole_impossible(shop: Sh
     assert (await shop.stripe.intent(order["id"]))["refunded"] == 100
 
 
-async def test_a_refund_that_fails_after_it_had_succeeded_is_owed_and_can_be_asked_for_again(
+async def test_a_refund_that_fails_after_it_succeeded_is_owed_and_can_be_requested_again(
     shop: Shop,
 ) -> None:
-    """Its ticket is the next buyer's by then: the order stays refunded, and says that its buyer is owed."""
+    """The ticket is the next buyer's by then: the order stays refunded, and its buyer is owed."""
     await shop.stripe.faults(webhooks={"paused": True})
     order = await shop.paid("pm_card_refundFail")
     assert (await shop.refund(order, relist=True)).status_code == 200
@@ -395,7 +397,7 @@ async def test_a_stale_payments_job_does_not_undo_a_refund(
         intent = await shop.stripe.intent(order["id"])
         with monkeypatch.context() as slow:
             slow.setattr(queries, step, sleeps)
-            # Its connection is its own: the job holds a transaction open, as one that is stopped in the middle does.
+            # A connection of its own: the job holds a transaction open, as a stopped process does.
             job = asyncio.create_task(payment_flow.resume_intent(intent["id"]))
             await asleep.wait()
         await payment_flow.resume_intent(intent["id"])
@@ -424,7 +426,7 @@ async def test_a_refund_that_is_not_answered_is_not_taken_for_a_refusal(
 
 
 @pytest.mark.parametrize("broken", ["finish", "fail"])
-async def test_the_event_of_a_refund_is_told_if_and_only_if_it_is_recorded(
+async def test_the_event_of_a_refund_is_published_if_and_only_if_it_is_recorded(
     shop: Shop, impatient: None, monkeypatch: pytest.MonkeyPatch, broken: str
 ) -> None:
     await shop.stripe.faults(webhooks={"paused": True})
@@ -446,7 +448,7 @@ async def test_the_event_of_a_refund_is_told_if_and_only_if_it_is_recorded(
 async def test_sales_refunds_and_failing_banks_at_once_keep_money_and_tickets_together(
     shop: Shop,
 ) -> None:
-    """Tickets are bought and refunded over and over; each euro at Stripe has its order, each order its tickets."""
+    """Buy and refund tickets repeatedly; each amount at Stripe belongs to one order."""
     await shop.system.start("worker")
     await shop.stripe.faults(webhooks={"shuffle": True, "duplicate": True})
     ids = [(await factories.ticket(shop.seller))["id"] for _ in range(8)]
@@ -475,7 +477,7 @@ async def test_sales_refunds_and_failing_banks_at_once_keep_money_and_tickets_to
 
 
 async def pay_and_refund(shop: Shop, order: Json, buyer: Person, chance: random.Random) -> None:
-    """Two refunds at once, if the card is good; a bank that takes its time may say no."""
+    """Two refunds at the same time succeed on a good card; a slow bank may refuse them."""
     card = chance.choice(["pm_card_visa", "pm_card_pendingRefund", "pm_card_chargeDeclined"])
     if (await shop.pay(order, card, by=buyer)).status_code == 402:
         await buyer.delete(f"/api/orders/{order['id']}")

@@ -1,4 +1,4 @@
-"""Refunding a whole order: who may, what becomes of the money, the order and its tickets, and who hears of it."""
+"""Refunding a whole order: permissions, money, order and tickets, and the published events."""
 
 import asyncio
 from typing import Any
@@ -31,7 +31,8 @@ async def rows(shop: Shop) -> list[Any]:
 async def change_window(shop: Shop, order: Json, seconds: int) -> None:
     """Let the order have been paid this long ago."""
     await shop.rows.execute(
-        "update payments.payments set captured_at = now() - make_interval(secs => $2) where order_id = $1",
+        "update payments.payments set captured_at = now() - make_interval(secs => $2) "
+        "where order_id = $1",
         UUID(order["id"]),
         seconds,
     )
@@ -72,7 +73,7 @@ async def test_a_relisted_ticket_is_free_at_its_price_under_its_old_seller_and_c
     assert await shop.order_status(order) == "refunded"
 
 
-async def test_a_reply_to_the_seller_does_not_tell_who_bought(shop: Shop) -> None:
+async def test_a_reply_to_the_seller_does_not_contain_the_buyer(shop: Shop) -> None:
     order = await shop.paid()
     refunded = await shop.refund(order)
     assert str(shop.buyer.id) not in refunded.text
@@ -106,7 +107,7 @@ async def test_a_stranger_and_a_missing_order_answer_alike(shop: Shop) -> None:
     assert await shop.stripe.refunds(order["id"]) == []
 
 
-async def test_nobody_refunds_without_signing_in(shop: Shop) -> None:
+async def test_refunding_requires_a_session(shop: Shop) -> None:
     order = await shop.paid()
     reply = await shop.system.anonymous().post(f"/api/orders/{order['id']}/refund", json={})
     assert reply.status_code == 401
@@ -231,7 +232,7 @@ async def test_a_disputed_charge_is_not_refunded_and_the_order_stays_completed(s
     assert await shop.stripe.refunds(order["id"]) == []
     await shop.assert_paid_once(order)
     assert (await shop.told(order))[-2:] == ["order.updated", "order.updated"]
-    # A refusal is not kept under the key: what was in the way may be gone.
+    # A refusal is not stored under the key: its cause may pass.
     assert code(await shop.refund(order, key="once")) == (409, "refund_refused")
     assert await shop.refunds(order) == ["failed", "failed"]
 
@@ -278,7 +279,7 @@ async def test_a_refusal_before_any_refund_is_not_kept(shop: Shop) -> None:
     assert (await shop.refund(order, key="later")).status_code == 200
 
 
-async def test_a_repeat_while_the_first_is_in_flight_is_told_so(shop: Shop) -> None:
+async def test_a_repeat_while_the_first_is_in_flight_is_a_conflict(shop: Shop) -> None:
     order = await shop.paid()
     await shop.stripe.faults(match="POST /v1/refunds", latency_ms=600)
     first = asyncio.create_task(shop.refund(order, key="once"))
@@ -308,7 +309,7 @@ async def test_a_key_can_be_used_again_after_a_day(shop: Shop) -> None:
     await shop.assert_refunded_once(second)
 
 
-async def test_the_events_of_a_refund_tell_whose_ticket_it_was(shop: Shop) -> None:
+async def test_the_events_of_a_refund_name_the_tickets_order(shop: Shop) -> None:
     order = await shop.paid()
     await shop.refund(order)
     told = await shop.rows.fetchrow(
@@ -318,12 +319,13 @@ async def test_the_events_of_a_refund_tell_whose_ticket_it_was(shop: Shop) -> No
     assert (data["status"], data["order_id"]) == ("withdrawn", None)
     assert (data["previous_order_id"], data["refunded"]) == (order["id"], True)
     versions = await shop.rows.fetch(
-        "select array_agg(version order by id) as versions from events.outbox where type not like 'show.%' group by subject"
+        "select array_agg(version order by id) as versions from events.outbox "
+        "where type not like 'show.%' group by subject"
     )
     assert all(row["versions"] == list(range(1, len(row["versions"]) + 1)) for row in versions)
 
 
-async def test_availability_counts_what_a_refund_gave_back(shop: Shop) -> None:
+async def test_availability_counts_the_tickets_of_a_refund(shop: Shop) -> None:
     kept, relisted = await shop.paid(), await shop.paid()
     await shop.refund(kept)
     await shop.refund(relisted, relist=True)

@@ -1,4 +1,4 @@
-"""Stripe's webhooks: believed by their signature over the raw bytes, stored once, and then only a hint to look."""
+"""Stripe's webhooks: verified on their raw bytes, stored once, handled by reading the intent."""
 
 import asyncio
 import random
@@ -45,7 +45,7 @@ async def test_a_signed_event_is_stored_and_answered(counter: Shop) -> None:
     assert await stored(counter) == ["evt_1"]
 
 
-async def test_what_is_not_signed_by_stripe_is_refused(counter: Shop) -> None:
+async def test_a_webhook_without_stripes_signature_is_refused(counter: Shop) -> None:
     body = msgspec.json.encode(EVENT)
     now = int(time.time())
     forged = [
@@ -97,7 +97,7 @@ async def test_an_event_of_no_use_is_handled_and_forgotten(shop: Shop) -> None:
     assert await unhandled(shop) == 0
 
 
-async def test_an_event_about_somebody_elses_intent_is_ignored(shop: Shop) -> None:
+async def test_an_event_about_a_foreign_intent_is_ignored(shop: Shop) -> None:
     foreign = await shop.stripe.create_foreign_intent()
     for number, intent_id in enumerate([foreign, "pi_unknown"]):
         about = {"object": {"id": intent_id, "object": "payment_intent"}}
@@ -107,7 +107,8 @@ async def test_an_event_about_somebody_elses_intent_is_ignored(shop: Shop) -> No
             await workers.payments.handle_webhook(context, event["id"])  # type: ignore[arg-type]
     assert (
         await shop.rows.fetchval(
-            "select count(*) from payments.webhook_events where id like 'evt_f%' and handled_at is null"
+            "select count(*) from payments.webhook_events "
+            "where id like 'evt_f%' and handled_at is null"
         )
         == 0
     )
@@ -160,14 +161,14 @@ async def test_shuffled_duplicated_deliveries_complete_the_order(shop: Shop) -> 
     await shop.assert_paid_once(order)
 
 
-async def test_a_stored_event_whose_job_was_lost_is_found_by_the_sweep(
+async def test_the_reconciler_finds_a_stored_event_whose_job_was_lost(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(workers.payments, "WEBHOOK_SECONDS", 0.0)
     order = await shop.order()
     await shop.pay(order, "pm_card_authenticationRequired")
     await shop.stripe.authenticate(order["id"])
-    await until(lambda: _told_enough(shop))
+    await until(lambda: _has_enough_events(shop))
     redis = shop.system.redis()
     await redis.flushall()
     async with worker_context(shop.system) as context:
@@ -194,13 +195,14 @@ async def test_a_job_that_is_cancelled_leaves_its_event_to_the_next(
     order = await shop.order()
     await shop.pay(order, "pm_card_authenticationRequired")
     await shop.stripe.authenticate(order["id"])
-    await until(lambda: _told_enough(shop))
+    await until(lambda: _has_enough_events(shop))
 
     async def hangs(*_: Any) -> None:
         await asyncio.sleep(60)
 
     waiting = await shop.rows.fetchval(
-        "select id from payments.webhook_events where type = 'payment_intent.amount_capturable_updated'"
+        "select id from payments.webhook_events "
+        "where type = 'payment_intent.amount_capturable_updated'"
     )
     async with worker_context(shop.system) as context:
         with monkeypatch.context() as slow:
@@ -232,8 +234,9 @@ async def unhandled(shop: Shop) -> int:
     return count
 
 
-async def _told_enough(shop: Shop) -> bool:
+async def _has_enough_events(shop: Shop) -> bool:
     found = await shop.rows.fetchval(
-        "select count(*) from payments.webhook_events where type = 'payment_intent.amount_capturable_updated'"
+        "select count(*) from payments.webhook_events "
+        "where type = 'payment_intent.amount_capturable_updated'"
     )
     return bool(found)

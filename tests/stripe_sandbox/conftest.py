@@ -1,4 +1,4 @@
-"""The sandbox as its own server on loopback, and what a merchant has: the official client and a webhook receiver."""
+"""The sandbox on a loopback server, and a merchant's official client and webhook receiver."""
 
 import asyncio
 import threading
@@ -27,7 +27,7 @@ SECRET = "whsec_sandbox"
 
 class _Server(uvicorn.Server):
     async def main_loop(self) -> None:
-        # uvicorn looks every 100 ms whether it should stop; sixty tests would wait for that.
+        # uvicorn polls its stop flag every 100 ms; sixty tests would wait for that.
         while not self.should_exit:
             await self.on_tick(0)
             await asyncio.sleep(0.01)
@@ -59,7 +59,7 @@ def eventually(holds: Callable[[], Any], seconds: float = 5.0) -> None:
 
 @dataclass
 class Sandbox:
-    """One running sandbox: `api` is the official client, `http` everything that Stripe does not have."""
+    """One running sandbox: `api` is the official client, `http` the sandbox's own controls."""
 
     url: str
     api: stripe.V1Services
@@ -138,7 +138,7 @@ def error_of(caught: pytest.ExceptionInfo[stripe.StripeError]) -> dict[str, Any]
 
 @dataclass
 class Receiver:
-    """A merchant's webhook endpoint: keeps what verified, answers what it is told."""
+    """A merchant's webhook endpoint: keeps verified events, and responds with a chosen status."""
 
     url: str = ""
     statuses: list[int] = field(default_factory=list)

@@ -218,7 +218,7 @@ def test_injected_failure_is_kept_for_its_key(sandbox: Sandbox, when: str, inten
     assert sandbox.created(options={"idempotency_key": "other"}).id
 
 
-def test_hung_request_takes_effect_and_its_key_tells_so(sandbox: Sandbox) -> None:
+def test_a_hung_request_takes_effect_and_its_key_replays_it(sandbox: Sandbox) -> None:
     intent = sandbox.authorised()
     sandbox.faults(hang=1, match="/capture")
     headers = {"Idempotency-Key": "capture:o1"}

@@ -1,4 +1,4 @@
-"""What survives: the ledger through kill -9, and every event until the merchant has it."""
+"""The ledger survives kill -9, and each event until its delivery."""
 
 import signal
 import socket
@@ -94,7 +94,7 @@ def test_undelivered_webhooks_go_out_after_a_restart(database: Path, receiver: R
     assert len({event.id for event in receiver.events}) == 3
 
 
-def test_webhooks_come_late_and_twice_when_told_to(database: Path, receiver: Receiver) -> None:
+def test_webhooks_come_late_and_twice_when_configured(database: Path, receiver: Receiver) -> None:
     with running(database, **receiver.settings) as sandbox:
         sandbox.faults(webhooks={"delay_ms": 300, "duplicate": True, "shuffle": True})
         started = time.monotonic()

@@ -170,7 +170,7 @@ def test_cancelling_an_authorisation_moves_no_money(sandbox: Sandbox) -> None:
     assert sandbox.ledger()["totals"]["by_currency"]["usd"]["refunded"] == 0
 
 
-def test_what_is_over_cannot_be_captured_confirmed_or_cancelled(sandbox: Sandbox) -> None:
+def test_an_ended_intent_cannot_be_captured_confirmed_or_cancelled(sandbox: Sandbox) -> None:
     intents = sandbox.api.payment_intents
     captured, canceled = sandbox.authorised(), sandbox.authorised()
     intents.capture(captured.id)
@@ -212,7 +212,7 @@ def test_part_of_an_authorisation_may_be_captured_but_never_more(sandbox: Sandbo
         sandbox.api.refunds.create({"payment_intent": intent.id, "amount": 1501})
 
 
-def test_refunds_never_exceed_what_was_captured(sandbox: Sandbox) -> None:
+def test_refunds_never_exceed_the_captured_amount(sandbox: Sandbox) -> None:
     refunds, intent = sandbox.api.refunds, sandbox.authorised(capture_method="automatic")
     first = refunds.create({"payment_intent": intent.id, "amount": 500, "metadata": {"line": "l1"}})
     assert (first.status, first.amount, first.charge) == ("succeeded", 500, intent.latest_charge)
