@@ -7,24 +7,24 @@ import pytest
 
 from backend.embedded.postgres import Postgres
 from tests import stores
-from tests.crash import nursery as nurseries
-from tests.crash.nursery import Nursery
+from tests.crash import fork_server as fork_servers
+from tests.crash.fork_server import ForkServer
 from tests.system import System
 
-Fresh = Callable[[], AbstractAsyncContextManager[System]]
+OpenSystem = Callable[[], AbstractAsyncContextManager[System]]
 
 _numbers = itertools.count()
 
 
 @pytest.fixture(scope="session")
-def nursery() -> Iterator[Nursery]:
-    with nurseries.opened() as opened:
+def fork_server() -> Iterator[ForkServer]:
+    with fork_servers.opened() as opened:
         yield opened
 
 
 @pytest.fixture
-def fresh(postgres: Postgres, redis_socket: str, tmp_path: Path) -> Fresh:
-    """What the fixture `system` gives to a test, as often as one wants it, one after another."""
+def open_system(postgres: Postgres, redis_socket: str, tmp_path: Path) -> OpenSystem:
+    """Return a function that opens a new system, like the fixture `system`, any number of times."""
 
     def opened() -> AbstractAsyncContextManager[System]:
         folder = tmp_path / str(next(_numbers))

@@ -1,4 +1,6 @@
-"""A seller and buyers who keep their word: each sends the same request under the same key until it is answered."""
+"""A seller and buyers that repeat each request under the same idempotency key until they get a
+reply.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -10,7 +12,7 @@ import httpx
 
 from backend.kernel import database
 from backend.kernel.database import Pool
-from tests.crash.parts import LOST
+from tests.crash.processes import LOST
 from tests.factories import SHOW, Json
 from tests.payments.shop import Stripe
 from tests.system import PLAIN, STRIPE_KEY, Person, System
@@ -22,7 +24,7 @@ PASSWORD = "correct horse battery"
 
 
 class Promise(NamedTuple):
-    """A 2xx that somebody got."""
+    """A 2xx reply that a client received."""
 
     by: Person
     method: str
@@ -39,7 +41,7 @@ class Promise(NamedTuple):
 
 
 class World:
-    """One system and all that was promised by it."""
+    """One system, the promises it made by its replies, and the expected ends of its orders."""
 
     def __init__(self, system: System, rows: Pool, bank: httpx.AsyncClient) -> None:
         self.system = system
@@ -51,11 +53,14 @@ class World:
         self._last = "not answered"
         self.promises: list[Promise] = []
         self.accounts: list[str] = []
-        # What each order must end as, and what must have become of its ticket.
+        # The expected final status of each order.
         self.ends: dict[str, str] = {}
 
     async def ask(self, by: Person, method: str, path: str, body: Any = None) -> httpx.Response:
-        """The answer, whatever it takes. A lost reply, a 5xx and `in flight` are no answer."""
+        """Repeat a request until it is answered.
+
+        A lost reply, a 5xx or `idempotency_key_in_flight` is no answer.
+        """
         key = str(uuid4())
         clock = asyncio.get_running_loop().time
         end = clock() + PATIENCE_SECONDS
@@ -82,38 +87,48 @@ class World:
         if reply.status_code >= 500:
             return None
         if reply.status_code == 409 and reply.json()["code"] == "idempotency_key_in_flight":
-            # This client has one request at a time: the process that had the other one is dead.
-            await self.forget_the_dead(by.id)
+            # This client sends one request at a time, so the process that handled the first try is
+            # dead.
+            await self.abandon_dead_attempts(by.id)
             return None
         return reply
 
-    async def forget_the_dead(self, buyer_id: UUID) -> None:
-        """An attempt whose process died is given up after half a minute, which nobody need wait for here."""
+    async def abandon_dead_attempts(self, buyer_id: UUID) -> None:
+        """Make attempts of dead processes overdue, instead of waiting half a minute until they are
+        abandoned.
+        """
         with suppress(*database.UNAVAILABLE):
             await self.rows.execute(
                 """
                 update payments.payments
-                set created_at = created_at - interval '40 s', reconciled_at = reconciled_at - interval '40 s'
+                set created_at = created_at - interval '40 s',
+                    reconciled_at = reconciled_at - interval '40 s'
                 where buyer_id = $1
-                  and (reply_status is null or status in ('started', 'requires_action', 'authorised'))
+                  and (reply_status is null
+                      or status in ('started', 'requires_action', 'authorised'))
                 """,
                 buyer_id,
             )
 
-    async def time_passes(self) -> None:
-        """For the reconciler, when no request is under way: what stands still has stood long enough."""
+    async def make_overdue(self) -> None:
+        """Make unfinished payments and webhooks overdue for the reconciler, while no request is in
+        progress.
+        """
         await self.rows.execute(
             """
-            update payments.payments set reconciled_at = reconciled_at - interval '40 s', created_at = created_at - interval '40 s'
+            update payments.payments
+                set reconciled_at = reconciled_at - interval '40 s',
+                created_at = created_at - interval '40 s'
             where status in ('started', 'requires_action', 'authorised')
             """
         )
         await self.rows.execute(
-            "update payments.webhook_events set received_at = received_at - interval '40 s' where handled_at is null"
+            "update payments.webhook_events set received_at = received_at - interval '40 s' where"
+            " handled_at is null"
         )
 
     async def play(self) -> None:
-        """The whole story once, by new people."""
+        """Run the whole scenario once, with new users."""
         seller = self.system.person("seller")
         show = await self._made(seller, "/api/shows", SHOW)
         spec = {"price": 4500, "currency": "EUR"}
@@ -174,7 +189,7 @@ class World:
         assert (await self.ask(seller, "DELETE", path)).status_code == 204
 
     async def _signs_up(self, email: str) -> None:
-        """A repeat that finds the account there was answered by the first, whose reply was lost."""
+        """Sign up. A repeat after a lost reply may find that the first try created the account."""
         body = {"email": email, "password": PASSWORD}
         async with asyncio.timeout(PATIENCE_SECONDS):
             while True:
@@ -189,7 +204,7 @@ class World:
         self.accounts.append(email)
 
     async def _buys(self, buyer: Person, ticket: Json, method: str) -> Json:
-        """Until it is bought: a hold may run out while everything is down."""
+        """Repeat until the ticket is bought: a hold may expire while processes are down."""
         while True:
             order = await self._holds(buyer, ticket)
             reply = await self._pay_with_patience(buyer, order, method)
@@ -213,7 +228,7 @@ class World:
         )
 
     async def _pay_with_patience(self, buyer: Person, order: Json, method: str) -> httpx.Response:
-        """Again when the attempt came to nothing before the card was asked."""
+        """Pay, and repeat while the attempt was abandoned before the card was charged."""
         while (reply := await self._pay(buyer, order, method)).status_code == 402:
             assert reply.json()["code"] == "abandoned", reply.text
         return reply
@@ -257,7 +272,7 @@ async def opened(system: System) -> AsyncIterator[World]:
             base_url=system.stripe_url, headers=headers, timeout=10, verify=PLAIN
         ) as bank,
     ):
-        # Many people act at once, and some of them look at rows.
+        # Many users act at once, and some read rows.
         rows = await database.open_pool(system.settings.database_url, name="tests", size=6)
         try:
             yield World(system, rows, bank)

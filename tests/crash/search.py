@@ -1,62 +1,67 @@
-"""One run of the search: a fresh system, crashed at the given points one after another, and what is wrong with it then."""
+"""One run of the search: a new system dies at the given points one after another; then its state is
+verified.
+"""
 
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from tests.crash import scenario, verdict
-from tests.crash.nursery import Nursery
-from tests.crash.parts import Parts, running
+from tests.crash import scenario, verification
+from tests.crash.fork_server import ForkServer
+from tests.crash.processes import Processes, running
 from tests.system import System
 
-# A restarted process crashes at the next point; the story is played again for those that this one didn't come to.
+# A restarted process dies at the next point. The scenario is repeated for points that it did not
+# reach.
 ROUNDS = 4
 WEBHOOK_DELAY_MS = 1500
 
 
 class Found(NamedTuple):
-    """`died` are the points that it crashed at, `missed` those that it never came to."""
+    """`died` are the points at which a process died, `missed` those that were never reached."""
 
     died: list[str]
     missed: list[str]
     violations: list[str]
 
 
-async def record(system: System, nursery: Nursery) -> list[str]:
-    """The points that the story always comes to, in their order: with nothing crashing, in two rounds of it."""
+async def record(system: System, fork_server: ForkServer) -> list[str]:
+    """Return the points that every run of the scenario reaches, in order, from two runs without
+    crashes.
+    """
     system.configure(HOLD_SECONDS=scenario.HOLD_SECONDS)
-    parts = Parts(system, nursery)
-    async with scenario.opened(system) as world, running(parts):
-        started = parts.reached()
+    processes = Processes(system, fork_server)
+    async with scenario.opened(system) as world, running(processes):
+        started = processes.reached()
         await world.play()
-        await verdict.quiet(world, parts)
-        once = parts.reached()
+        await verification.wait_until_idle(world, processes)
+        once = processes.reached()
         await world.play()
-        await verdict.quiet(world, parts)
-        twice = parts.reached() - once
-        assert await verdict.violations(world) == []
+        await verification.wait_until_idle(world, processes)
+        twice = processes.reached() - once
+        assert await verification.violations(world) == []
     return [name for name in once if name in started or name in twice]
 
 
 async def search(
     system: System,
-    nursery: Nursery,
+    fork_server: ForkServer,
     armed: Iterable[str],
     *,
     known: Iterable[str] | None = None,
-    sabotage: str = "",
+    faults: str = "",
 ) -> Found:
     system.configure(HOLD_SECONDS=scenario.HOLD_SECONDS)
-    parts = Parts(system, nursery, armed=armed, known=known, sabotage=sabotage)
-    async with scenario.opened(system) as world, running(parts):
-        if sabotage:
-            # No webhook comes in time to mend what went wrong.
+    processes = Processes(system, fork_server, armed=armed, known=known, faults=faults)
+    async with scenario.opened(system) as world, running(processes):
+        if faults:
+            # Delay webhooks, so that none repairs the damage in time.
             await world.stripe.faults(webhooks={"delay_ms": WEBHOOK_DELAY_MS})
         for _ in range(ROUNDS):
             await world.play()
-            await verdict.quiet(world, parts)
-            if not parts.remaining:
+            await verification.wait_until_idle(world, processes)
+            if not processes.remaining:
                 break
-        missed = parts.remaining
-        await parts.disarm()
-        await verdict.quiet(world, parts)
-        return Found(parts.died, missed, await verdict.violations(world))
+        missed = processes.remaining
+        await processes.disarm()
+        await verification.wait_until_idle(world, processes)
+        return Found(processes.died, missed, await verification.violations(world))

@@ -1,4 +1,4 @@
-"""Faults that the searches came upon, each by itself."""
+"""Regression tests of faults that the searches found."""
 
 import asyncio
 from collections import Counter
@@ -10,33 +10,36 @@ from backend.payments import queries
 from backend.payments.payment_flow import PaymentFlow
 from backend.payments.provider import Intent
 from tests import factories
-from tests.crash.nursery import Nursery
+from tests.crash.fork_server import ForkServer
 from tests.payments import shop as shops
-from tests.races.arena import opened, outcome
+from tests.races.cluster import opened, outcome
 from tests.races.test_races import IN_FLIGHT, REQUESTS, many_payments
 from tests.system import System, until
 from workers.notifier import log_position_of
 
 
-async def test_a_payment_in_flight_is_told_as_its_own_keys(
-    system: System, nursery: Nursery
+async def test_a_concurrent_payment_with_the_same_key_is_in_flight(
+    system: System, fork_server: ForkServer
 ) -> None:
-    """Two at once under one key: the second is told `payment_in_progress`, without Retry-After, as by a stranger.
+    """Two concurrent requests have one key; the second must not get `payment_in_progress` without
+    Retry-After.
 
-    In `payments.insert` the index of one open attempt is asked before the one of the key.
+    In `payments.insert` the index of one open attempt is checked before the index of the key.
     """
-    async with opened(system, nursery) as arena:
+    async with opened(system, fork_server) as cluster:
         for _ in range(5):
-            _, replies = await many_payments(arena, [str(uuid4())] * REQUESTS)
+            _, replies = await many_payments(cluster, [str(uuid4())] * REQUESTS)
             assert Counter(map(outcome, replies)).keys() <= {201, IN_FLIGHT}
 
 
-async def test_a_notifier_that_died_before_it_recorded_records_when_it_comes_back(
+async def test_a_restarted_notifier_saves_an_unsaved_position(
     system: System,
 ) -> None:
-    """It told, and died before Postgres knew. The next one goes on from Redis's word and leaves Postgres behind.
+    """A notifier published, and died before it saved its position in Postgres; the next one starts
+    from Redis's.
 
-    Until the next event, an emptied Redis brings users all notices since then again.
+    It must save that position at once. Otherwise, until the next event, an emptied Redis would
+    repeat all notices since.
     """
     await system.start("api", "relay")
     rows = await system.connect()
@@ -51,17 +54,19 @@ async def test_a_notifier_that_died_before_it_recorded_records_when_it_comes_bac
             return bool(log_position_of(told).position == written)
 
         await until(all_recorded)
-    # As it was before.
+    # Reset the position, as if it was never saved.
     await rows.execute("update push.notifier set position = 0")
     async with system.part("worker"):
         await until(all_recorded)
 
 
-async def test_a_stale_look_at_a_failed_attempt_leaves_it_failed(system: System) -> None:
-    """The reconciler reads an attempt, somebody fails it, and the next attempt pays on the same intent meanwhile.
+async def test_a_stale_read_of_a_failed_attempt_leaves_it_failed(system: System) -> None:
+    """The reconciler reads an attempt; meanwhile it fails, and the next attempt pays with the same
+    intent.
 
-    `_settle` is refused, as it must be; but it moves the failed attempt to `authorised`, where it stays for ever: each
-    later look finds the intent captured for another attempt and leaves it there, and `gittix check` reports it.
+    `_settle` must be refused without moving the failed attempt to `authorised`. There it would stay
+    forever: each later reconciliation finds the intent captured for another attempt and skips it,
+    and `gittix check` reports it.
     """
     async with shops.opened(system) as shop:
         await system.start("stripe", "api")
@@ -79,7 +84,8 @@ async def test_a_stale_look_at_a_failed_attempt_leaves_it_failed(system: System)
             retrieve = payment_flow._provider.retrieve
 
             async def slow(intent_id: str) -> Intent:
-                setattr(payment_flow._provider, "retrieve", retrieve)  # noqa: B010 - mypy takes no assignment to a method
+                # By setattr, since mypy rejects an assignment to a method.
+                setattr(payment_flow._provider, "retrieve", retrieve)  # noqa: B010
                 assert (await payment_flow.resume(first, abandoned=True)).payment.status == "failed"
                 paying = asyncio.create_task(shop.pay(order))
                 await until(lambda: shop.stripe.is_intent(order["id"], "requires_capture"))

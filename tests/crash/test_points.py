@@ -1,8 +1,9 @@
-"""GitTix is killed at every point before and after a commit or an effect outside, and nothing that it promised is lost.
+"""Processes are killed at every point before and after a commit or an outside effect, and no
+promise is lost.
 
-The points are listed by a run in which nothing crashes, then dealt to a few runs: in each, a process that died is
-started again at once and dies at its next point. CRASH_POINTS=alone gives each point a system of its own, and there it
-dies once more at each point that only the recovery comes to.
+A run without crashes lists the points. They are dealt to a few runs, in each of which a process
+that died is restarted at once and dies at its next point. With CRASH_POINTS=alone each point has a
+system of its own, and a process also dies once at each point that only the recovery reaches.
 """
 
 import fcntl
@@ -11,9 +12,9 @@ import os
 
 import pytest
 
-from tests.crash import sabotage
-from tests.crash.conftest import Fresh
-from tests.crash.nursery import Nursery
+from tests.crash import planted_faults
+from tests.crash.conftest import OpenSystem
+from tests.crash.fork_server import ForkServer
 from tests.crash.search import record, search
 
 GROUPS = 6
@@ -23,7 +24,8 @@ SECONDS_ALONE = 1200
 
 pytestmark = pytest.mark.timeout(SECONDS_ALONE if ALONE else SECONDS)
 
-# The list is made by a run, so it could shrink unseen: what must be on it, each before and after.
+# The list comes from a run, so it could shrink unnoticed. These points must be on it, each before
+# and after its effect.
 HEADLINES = (
     "api: {} commit tickets.routes.create_tickets",
     "api: {} commit tickets.routes.change_ticket",
@@ -61,25 +63,26 @@ HEADLINES = (
 
 @pytest.fixture
 async def points(
-    fresh: Fresh, nursery: Nursery, tmp_path_factory: pytest.TempPathFactory
+    open_system: OpenSystem, fork_server: ForkServer, tmp_path_factory: pytest.TempPathFactory
 ) -> list[str]:
-    """All of them, listed once for all test processes."""
+    """All points, listed once for all test processes."""
     folder = tmp_path_factory.getbasetemp()
     shared = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
     with (shared / "crash-points.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         path = shared / "crash-points.json"
         if not path.exists():
-            async with fresh() as system:
-                path.write_text(json.dumps(await record(system, nursery)))
+            async with open_system() as system:
+                path.write_text(json.dumps(await record(system, fork_server)))
         found: list[str] = json.loads(path.read_text())
         return found
 
 
-def test_the_list_has_the_points_that_matter(points: list[str]) -> None:
+def test_the_list_has_every_required_point(points: list[str]) -> None:
     assert {line.format(side) for line in HEADLINES for side in ("before", "after")} <= set(points)
-    # A point before an effect and none after it would mean that the effect never succeeds. A consumer group that is
-    # there already, by a try whose reply was lost, is refused: that is as good.
+    # A point before an effect without one after it would mean that the effect never succeeds. The
+    # exception: creating a consumer group fails when an earlier try, whose reply was lost, created
+    # it.
     assert {
         point
         for point in points
@@ -90,13 +93,13 @@ def test_the_list_has_the_points_that_matter(points: list[str]) -> None:
 
 
 @pytest.mark.parametrize("group", range(GROUPS))
-async def test_nothing_promised_is_lost_at_any_point(
-    group: int, points: list[str], fresh: Fresh, nursery: Nursery
+async def test_no_promise_is_lost_at_any_point(
+    group: int, points: list[str], open_system: OpenSystem, fork_server: ForkServer
 ) -> None:
     mine = points[group::GROUPS]
     for armed in [[point] for point in mine] if ALONE else [mine]:
-        async with fresh() as system:
-            found = await search(system, nursery, armed, known=points if ALONE else None)
+        async with open_system() as system:
+            found = await search(system, fork_server, armed, known=points if ALONE else None)
         assert found.violations == [], found.died
         assert found.missed == []
         assert set(armed) <= set(found.died)
@@ -107,7 +110,7 @@ async def test_nothing_promised_is_lost_at_any_point(
     [
         (
             "reply_before_commit",
-            "api: before commit tests.crash.sabotage._commit",
+            "api: before commit tests.crash.planted_faults._commit",
             "but it is available",
         ),
         (
@@ -118,7 +121,7 @@ async def test_nothing_promised_is_lost_at_any_point(
         (
             "mark_before_append",
             "relay: before redis events.stream.append",
-            "the stream is not the outbox: lost",
+            "the stream differs from the outbox: lost",
         ),
         (
             "acknowledge_before_effect",
@@ -126,24 +129,28 @@ async def test_nothing_promised_is_lost_at_any_point(
             "expiration never handled order",
         ),
         (
-            "tell_without_position",
+            "publish_without_position",
             "worker: before commit workers.notifier._save_position#3",
-            ": told [",
+            ": published [",
         ),
     ],
 )
-async def test_the_search_finds_a_fault(
-    fault: str, point: str, sign: str, fresh: Fresh, nursery: Nursery
+async def test_the_search_finds_a_planted_fault(
+    fault: str, point: str, sign: str, open_system: OpenSystem, fork_server: ForkServer
 ) -> None:
-    """The negative control: production code with one fault built in, killed where it hurts."""
-    async with fresh() as system:
-        found = await search(system, nursery, [point], sabotage=fault)
+    """The negative control: production code with one planted fault, killed at the point that
+    exposes it.
+    """
+    async with open_system() as system:
+        found = await search(system, fork_server, [point], faults=fault)
     assert found.died == [point]
     assert sign in "\n".join(found.violations)
 
 
-async def test_the_faults_are_not_seen_while_nothing_dies(fresh: Fresh, nursery: Nursery) -> None:
-    """So it is the crash that finds them, and no ordinary test would."""
-    async with fresh() as system:
-        found = await search(system, nursery, [], sabotage=",".join(sabotage.FAULTS))
+async def test_without_crashes_the_planted_faults_are_not_found(
+    open_system: OpenSystem, fork_server: ForkServer
+) -> None:
+    """Only a crash exposes the planted faults; an ordinary test would not."""
+    async with open_system() as system:
+        found = await search(system, fork_server, [], faults=",".join(planted_faults.FAULTS))
     assert (found.died, found.violations) == ([], [])

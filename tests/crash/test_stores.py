@@ -1,4 +1,4 @@
-"""Postgres, or Redis, is killed -9 in the middle of the story, as `gittix up` runs them: nothing promised is lost."""
+"""Postgres or Redis, run as by `gittix up`, is killed during the scenario; no promise is lost."""
 
 import asyncio
 import shutil
@@ -15,9 +15,9 @@ import pytest
 from backend.embedded.postgres import DATABASE, Postgres
 from backend.embedded.redis import Redis
 from backend.embedded.system_user import Credentials, credentials
-from tests.crash import scenario, verdict
-from tests.crash.nursery import Nursery
-from tests.crash.parts import Parts, running
+from tests.crash import scenario, verification
+from tests.crash.fork_server import ForkServer
+from tests.crash.processes import Processes, running
 from tests.crash.scenario import World
 from tests.stores import PASSWORD, create_migrated
 from tests.system import System, until
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.timeout(120)
 
 
 class Server:
-    """A store's process, with its folder its own."""
+    """The process of a store."""
 
     def __init__(
         self,
@@ -42,7 +42,10 @@ class Server:
         self._process = self._start()
 
     def crash(self) -> None:
-        """kill -9, and start it again. Its children let go of what it had a moment later, so it may not start at once."""
+        """Kill the process with SIGKILL and restart it.
+
+        Its children release its resources a moment later, so a start may fail and is repeated.
+        """
         self._process.kill()
         self._process.wait()
         self._process = self._start()
@@ -124,41 +127,46 @@ async def durable(stores: Stores, tmp_path: Path) -> AsyncIterator[System]:
 
 
 @pytest.mark.parametrize("store", ["postgres", "redis"])
-async def test_nothing_promised_is_lost_when_a_store_is_killed(
-    store: str, stores: Stores, durable: System, nursery: Nursery
+async def test_no_promise_is_lost_when_a_store_is_killed(
+    store: str, stores: Stores, durable: System, fork_server: ForkServer
 ) -> None:
-    assert await violations_after_killing(store, stores, durable, nursery) == []
+    assert await violations_after_killing(store, stores, durable, fork_server) == []
 
 
-async def test_a_postgres_that_answers_before_it_has_written_is_found_out(
-    stores: Stores, durable: System, nursery: Nursery
+async def test_with_asynchronous_commits_a_killed_postgres_loses_promises(
+    stores: Stores, durable: System, fork_server: ForkServer
 ) -> None:
-    """The negative control: what was promised in the last moment is gone, and somebody meets the gap."""
+    """The negative control: the last promises before the kill are lost, and a client gets
+    `not_found`.
+    """
     admin = await durable.connect()
     await admin.execute("alter system set wal_writer_delay = '10s'")
     await admin.execute("select pg_reload_conf()")
     await admin.execute(f"alter database {DATABASE} set synchronous_commit = off")
     await admin.execute("checkpoint")
     with pytest.raises(ExceptionGroup) as met:
-        await violations_after_killing("postgres", stores, durable, nursery)
+        await violations_after_killing("postgres", stores, durable, fork_server)
     assert met.group_contains(AssertionError, match="not_found")
 
 
 async def violations_after_killing(
-    store: str, stores: Stores, system: System, nursery: Nursery
+    store: str, stores: Stores, system: System, fork_server: ForkServer
 ) -> list[str]:
-    """Kill the store while somebody pays, let everybody go on, and look. Raises what the people met, in a group."""
-    parts = Parts(system, nursery)
-    async with scenario.opened(system) as world, running(parts):
+    """Kill the store during a payment, finish the scenario, and verify.
+
+    Raises an ExceptionGroup of the clients' failed assertions.
+    """
+    processes = Processes(system, fork_server)
+    async with scenario.opened(system) as world, running(processes):
         story = asyncio.create_task(world.play())
         await until(lambda: _paying(world), seconds=20)
         promised = len(world.promises)
         await asyncio.to_thread(stores.servers[store].crash)
         await world.rows.expire_connections()
         await story
-        await verdict.quiet(world, parts)
+        await verification.wait_until_idle(world, processes)
         assert 0 < promised < len(world.promises)
-        return await verdict.violations(world)
+        return await verification.violations(world)
 
 
 async def _paying(world: World) -> bool:
@@ -168,7 +176,10 @@ async def _paying(world: World) -> bool:
 
 @contextmanager
 def _passable_folder() -> Iterator[Path]:
-    """Short, for the sockets' paths; and Postgres runs as another user when the tests run as root."""
+    """Make a folder with a short path, for the sockets, that other users can enter.
+
+    Postgres runs as another user when the tests run as root.
+    """
     folder = Path(tempfile.mkdtemp(prefix="gittix-"))
     folder.chmod(0o755)
     try:

@@ -1,4 +1,4 @@
-"""The event log in tests: rows put into the outbox, turns of a relay, and what is on the stream."""
+"""Helpers for the event log: insert rows into the outbox, run turns of a relay, read the stream."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,7 +18,7 @@ from tests.system import System
 
 
 async def record(connection: Any, *numbers: int, type: str = "order.created") -> None:
-    """Events whose data is {"n": number}."""
+    """Insert events with the data {"n": number}."""
     for number in numbers:
         await connection.execute(
             "insert into events.outbox (type, subject, version, data) values ($1, $2, $3, $4)",
@@ -30,7 +30,7 @@ async def record(connection: Any, *numbers: int, type: str = "order.created") ->
 
 
 async def record_orders(connection: Any, *numbers: int) -> None:
-    """Created orders as their service would tell of them, for a buyer each; the number is the total."""
+    """Insert `order.created` events, each for another buyer, with the number as total."""
     for number in numbers:
         order = {
             "id": uuid4(),
@@ -48,7 +48,10 @@ async def record_orders(connection: Any, *numbers: int) -> None:
         }
         data = msgspec.to_builtins(order)
         await connection.execute(
-            "insert into events.outbox (type, subject, version, data) values ('order.created', $1, 1, $2)",
+            """
+            insert into events.outbox (type, subject, version, data)
+            values ('order.created', $1, 1, $2)
+            """,
             order["id"],
             data,
         )
@@ -56,7 +59,7 @@ async def record_orders(connection: Any, *numbers: int) -> None:
 
 @asynccontextmanager
 async def turning(system: System) -> AsyncIterator[tuple[Relay, Connection]]:
-    """A relay that moves when it is told to."""
+    """Open a relay and its connection; the test calls `turn`."""
     connection = await database.connect(
         system.settings.noun_database_url("relay"), name="tests-relay"
     )
@@ -67,7 +70,7 @@ async def turning(system: System) -> AsyncIterator[tuple[Relay, Connection]]:
 
 
 async def publish(system: System) -> None:
-    """All that a relay finds to do, by one that has just been started."""
+    """Publish all events by a new relay."""
     async with turning(system) as (relay, connection):
         while await relay.turn(connection):
             pass
@@ -84,7 +87,7 @@ async def ids(redis: Redis) -> list[str]:
 
 
 async def numbers(redis: Redis) -> list[int]:
-    """The numbers that `record` gave them."""
+    """Return the numbers that `record` gave to the events on the stream."""
     return [event.envelope.version for event in await stream(redis)]
 
 

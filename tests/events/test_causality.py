@@ -1,4 +1,6 @@
-"""Causal order: on the stream, a ticket's versions only grow, however many change it at once. With its negative control."""
+"""Causal order: on the stream a ticket's versions only grow, under concurrent changes; with a
+negative control.
+"""
 
 import asyncio
 import random
@@ -23,25 +25,28 @@ Change = Callable[[Any, random.Random, UUID], Awaitable[None]]
 TICKETS = """
     with made as (
         insert into tickets.shows (owner_id, title, venue, city, starts_at, timezone, category)
-        values (gen_random_uuid(), 'Hot', 'Hall', 'Ghent', now() + interval '1 year', 'UTC', 'other') returning *
+        values (gen_random_uuid(), 'Hot', 'Hall', 'Ghent', now() + interval '1 year', 'UTC',
+            'other') returning *
     )
     insert into tickets.tickets (show_id, seller_id, seller_name, price, currency)
     select id, owner_id, 'Sam', 4500, 'EUR' from made, generate_series(1, $1) returning id
 """
 
-# One change of a ticket, as its own functions make it: lock and write the row, then append.
+# One change of a ticket, in the order of its SQL functions: lock and write the row, then append.
 APPENDS_LAST = """
     create function public.touch(p_ticket uuid) returns void language plpgsql as $$
     declare
         v_version bigint;
     begin
-        update tickets.tickets set version = version + 1 where id = p_ticket returning version into v_version;
+        update tickets.tickets set version = version + 1 where id = p_ticket
+            returning version into v_version;
         perform pg_sleep(random() * 0.002);
-        insert into events.outbox (type, subject, version, data) values ('ticket.updated', p_ticket, v_version, '{}');
+        insert into events.outbox (type, subject, version, data)
+            values ('ticket.updated', p_ticket, v_version, '{}');
     end
     $$
 """
-# The same change, but its place in the log is taken before the row is locked.
+# The same change, but its outbox id is taken before the row is locked.
 APPENDS_FIRST = """
     create function public.touch(p_ticket uuid) returns void language plpgsql as $$
     declare
@@ -49,7 +54,8 @@ APPENDS_FIRST = """
         v_place bigint := nextval(pg_get_serial_sequence('events.outbox', 'id'));
     begin
         perform pg_sleep(random() * 0.002);
-        update tickets.tickets set version = version + 1 where id = p_ticket returning version into v_version;
+        update tickets.tickets set version = version + 1 where id = p_ticket
+            returning version into v_version;
         insert into events.outbox (id, type, subject, version, data) overriding system value
         values (v_place, 'ticket.updated', p_ticket, v_version, '{}');
     end
@@ -58,7 +64,10 @@ APPENDS_FIRST = """
 
 
 async def hammered(system: System, role: str | None, change: Change) -> dict[UUID, list[int]]:
-    """Each ticket's versions in the order of the stream, after many connections changed them under a running relay."""
+    """Change tickets from many connections under a running relay.
+
+    Returns each ticket's versions in stream order.
+    """
     owner = await system.connect()
     ids = [row["id"] for row in await owner.fetch(TICKETS, HOT_TICKETS)]
     connections = [await system.connect(role) for _ in range(CONNECTIONS)]
@@ -86,7 +95,7 @@ async def hammered(system: System, role: str | None, change: Change) -> dict[UUI
 
 
 def inversions(versions: dict[UUID, list[int]]) -> int:
-    """How many events of a ticket come after one that is newer."""
+    """Return the number of events that come after a newer event of their ticket."""
     return sum(
         version <= max(seen[:at], default=0)
         for seen in versions.values()
@@ -95,15 +104,19 @@ def inversions(versions: dict[UUID, list[int]]) -> int:
 
 
 async def hold_and_release(connection: Any, chance: random.Random, ticket_id: UUID) -> None:
-    """As orders does it. Most attempts lose, some carts have two tickets, and some transactions dawdle or roll back."""
+    """Hold and release a ticket as orders does.
+
+    Most attempts lose; some transactions are slow or roll back.
+    """
     order_id = uuid4()
     transaction = connection.transaction()
     await transaction.start()
     held = None
-    # Somebody who dawdles has its row: on a busy machine for longer than a hold waits.
+    # A slow transaction has locked the row, on a busy machine for longer than a hold waits.
     with suppress(asyncpg.LockNotAvailableError):
         held = await connection.fetchval(
-            "select outcome from tickets.hold($1, $2, array[$3::uuid], now() + interval '1 minute', null, null, $1)",
+            "select outcome from tickets.hold($1, $2, array[$3::uuid], now() + interval '1"
+            " minute', null, null, $1)",
             order_id,
             uuid4(),
             ticket_id,
@@ -124,13 +137,13 @@ async def touch(connection: Any, _: random.Random, ticket_id: UUID) -> None:
     await connection.execute("select public.touch($1)", ticket_id)
 
 
-async def test_holds_and_releases_of_hot_tickets_come_in_the_order_of_their_versions(
+async def test_concurrent_holds_and_releases_are_published_in_version_order(
     system: System,
 ) -> None:
     versions = await hammered(system, "orders", hold_and_release)
     assert sum(map(len, versions.values())) > 20 * HOT_TICKETS
     assert inversions(versions) == 0
-    # Each change is there once, so the versions leave no gap.
+    # Each change is published once, so the versions have no gap.
     for seen in versions.values():
         assert seen == list(range(seen[0], seen[0] + len(seen)))
 
@@ -139,7 +152,7 @@ async def test_holds_and_releases_of_hot_tickets_come_in_the_order_of_their_vers
 async def test_the_order_comes_from_appending_after_the_lock(
     system: System, function: str, in_order: bool
 ) -> None:
-    """The negative control: events whose place was taken before the row's lock are overtaken."""
+    """The negative control: when the id is taken before the row's lock, events are overtaken."""
     await (await system.connect()).execute(function)
     versions = await hammered(system, None, touch)
     assert sum(map(len, versions.values())) > 20 * HOT_TICKETS

@@ -1,4 +1,6 @@
-"""A Redis that comes back without the end of its append-only file: the stream is refilled, and users hear nothing twice."""
+"""Redis restarts without the end of its append-only file: the stream is refilled, and no message is
+repeated.
+"""
 
 import asyncio
 import json
@@ -26,7 +28,10 @@ from workers.notifier import Notifier
 
 
 class OwnRedis:
-    """A server whose append-only file the test may cut. The file is complete after every command."""
+    """A Redis server whose append-only file the test can truncate.
+
+    The file is complete after each command.
+    """
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir()
@@ -62,8 +67,11 @@ class OwnRedis:
         self._process.kill()
         self._process.wait(10)
 
-    def come_back_with(self, size: int) -> bytes:
-        """Killed, cut to this many bytes, and started on the same socket. Returns what the file still had."""
+    def restart_truncated(self, size: int) -> bytes:
+        """Kill the server, truncate its file to this size, and restart it.
+
+        Returns the truncated file.
+        """
         self.kill()
         with self.file.open("r+b") as file:
             file.truncate(size)
@@ -93,7 +101,7 @@ class Cut:
         self.server = server
         self.rows = rows
         self.redis = system.redis()
-        self._told: dict[tuple[bytes, int], int] = {}
+        self._published: dict[tuple[bytes, int], int] = {}
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -109,28 +117,33 @@ class Cut:
         await log.aclose()
 
     async def order(self, *numbers: int, recorded: bool = True) -> None:
-        """An order each, told to its buyer and, if it is to be, recorded as told."""
+        """Publish an order for each number; with `recorded`, also wait until Postgres has the push
+        position.
+        """
         await record_orders(self.rows, *numbers)
-        await until(lambda: self.has_told(*numbers), seconds=20)
+        await until(lambda: self.is_published(*numbers), seconds=20)
         if recorded:
             await until(self._recorded, seconds=20)
 
-    async def has_told(self, *numbers: int) -> bool:
-        return set(numbers) <= set(await self.told())
+    async def is_published(self, *numbers: int) -> bool:
+        return set(numbers) <= set(await self.published())
 
-    async def told(self) -> Counter[int]:
-        """How often each order was told, over all lives of this Redis. A message of the push log is known by its place."""
+    async def published(self) -> Counter[int]:
+        """Return how often each order was published, over all restarts of this Redis.
+
+        A message of the push log is identified by its entry and its index.
+        """
         for entry_id, fields in await self.redis.xrange(push.STREAM):
-            for place, message in enumerate(push.read_entry(entry_id, fields).messages):
+            for index, message in enumerate(push.read_entry(entry_id, fields).messages):
                 if message.event == "order.created":
-                    self._told[entry_id, place] = json.loads(message.data)["order"]["total"]
-        return Counter(self._told.values())
+                    self._published[entry_id, index] = json.loads(message.data)["order"]["total"]
+        return Counter(self._published.values())
 
     async def refilled(self, count: int) -> bool:
         return await ids(self.redis) == [f"1-{position}" for position in range(1, count + 1)]
 
     async def size(self) -> int:
-        """The file's length, once nothing is written any more."""
+        """Wait until the file no longer grows, and return its size."""
         before = -1
         while before != (now := self.server.file.stat().st_size):
             before = now
@@ -139,54 +152,58 @@ class Cut:
 
     async def _recorded(self) -> bool:
         last = int((await ids(self.redis))[-1].partition("-")[2])
-        told = await self.rows.fetchval(
+        notified = await self.rows.fetchval(
             "select (position >> 1) & ((1::bigint << 40) - 1) from push.notifier"
         )
-        return bool(told == last)
+        return bool(notified == last)
 
 
 @pytest.mark.parametrize("torn", [0, 7], ids=["between two commands", "within a command"])
-async def test_a_cut_tail_is_refilled_and_nobody_hears_anything_twice(cut: Cut, torn: int) -> None:
+async def test_a_lost_tail_is_refilled_and_no_message_is_repeated(cut: Cut, torn: int) -> None:
     async with cut.running():
         await cut.order(1, 2, 3)
         size = await cut.size()
         await cut.order(4, 5, 6)
         assert cut.server.file.stat().st_size > size + torn
-        kept = cut.server.come_back_with(size + torn)
+        kept = cut.server.restart_truncated(size + torn)
         assert [b"\r\n1-%d\r\n" % position in kept for position in (3, 4)] == [True, False]
-        # Nothing new happens: the relay sees by itself what is missing.
+        # No new event is appended: the relay must detect the missing entries by itself.
         await until(lambda: cut.refilled(6), seconds=20)
         await cut.order(7)
         await until(lambda: cut.refilled(7))
-    assert await cut.told() == dict.fromkeys(range(1, 8), 1)
+    assert await cut.published() == dict.fromkeys(range(1, 8), 1)
 
 
-@pytest.mark.parametrize("remembers", [True, False], ids=["as it is", "Postgres does not remember"])
-async def test_a_tail_that_was_cut_while_nobody_ran_is_refilled_and_told_once(
-    cut: Cut, monkeypatch: pytest.MonkeyPatch, remembers: bool
+@pytest.mark.parametrize(
+    "is_recorded", [True, False], ids=["as it is", "Postgres does not remember"]
+)
+async def test_a_tail_lost_while_no_process_ran_is_refilled_and_published_once(
+    cut: Cut, monkeypatch: pytest.MonkeyPatch, is_recorded: bool
 ) -> None:
-    """With its negative control: what Redis alone remembers of the telling is lost with its tail, and told twice."""
+    """With a negative control: a push position recorded only in Redis is lost with the tail, and
+    messages repeat.
+    """
 
-    async def forgets(*_: Any) -> None:
+    async def skip(*_: Any) -> None:
         return
 
-    if not remembers:
-        monkeypatch.setattr(Notifier, "_save_position", forgets)
+    if not is_recorded:
+        monkeypatch.setattr(Notifier, "_save_position", skip)
     async with cut.running():
-        await cut.order(1, 2, recorded=remembers)
+        await cut.order(1, 2, recorded=is_recorded)
         size = await cut.size()
-        await cut.order(3, recorded=remembers)
-    cut.server.come_back_with(size)
+        await cut.order(3, recorded=is_recorded)
+    cut.server.restart_truncated(size)
     await record_orders(cut.rows, 4)
     async with cut.running():
-        await until(lambda: cut.has_told(4), seconds=20)
+        await until(lambda: cut.is_published(4), seconds=20)
         await until(lambda: cut.refilled(4), seconds=20)
-        await cut.order(5, recorded=remembers)
-    assert await cut.told() == {1: 1, 2: 1, 3: 1 if remembers else 2, 4: 1, 5: 1}
+        await cut.order(5, recorded=is_recorded)
+    assert await cut.published() == {1: 1, 2: 1, 3: 1 if is_recorded else 2, 4: 1, 5: 1}
 
 
-async def test_the_streams_end_alone_is_lost_under_a_running_relay(cut: Cut) -> None:
-    """Entries vanish and the last id goes back, while every connection stays."""
+async def test_entries_lost_under_a_running_relay_are_refilled(cut: Cut) -> None:
+    """Entries are lost and the last id is lower, while all connections stay open."""
     async with cut.running():
         await cut.order(1, 2, 3)
         kept = await cut.redis.xrange(STREAM, max="1-1")
@@ -196,4 +213,4 @@ async def test_the_streams_end_alone_is_lost_under_a_running_relay(cut: Cut) -> 
             await commands.execute()
         await until(lambda: cut.refilled(3), seconds=20)
         await cut.order(4)
-    assert await cut.told() == dict.fromkeys(range(1, 5), 1)
+    assert await cut.published() == dict.fromkeys(range(1, 5), 1)

@@ -1,4 +1,6 @@
-"""The relay: what committed is on the stream, once and in order, whatever is lost on the way."""
+"""The relay publishes each committed event once and in order, through crashes and lost data of
+Redis.
+"""
 
 import asyncio
 from typing import Any
@@ -39,7 +41,7 @@ async def test_events_are_published_in_order_under_epoch_and_position(
     assert [bytes(event.envelope.data) for event in events] == [b'{"n":%d}' % n for n in (1, 2, 3)]
 
 
-async def test_what_rolled_back_is_never_published_and_leaves_no_gap(
+async def test_a_rolled_back_event_is_never_published_and_leaves_no_gap(
     system: System, rows: Any
 ) -> None:
     transaction = rows.transaction()
@@ -52,7 +54,9 @@ async def test_what_rolled_back_is_never_published_and_leaves_no_gap(
     assert await ids(system.redis()) == ["1-1"]
 
 
-async def test_a_slow_transaction_stalls_nobody_and_is_not_lost(system: System, rows: Any) -> None:
+async def test_a_slow_transaction_delays_no_other_and_is_not_lost(
+    system: System, rows: Any
+) -> None:
     slow = await system.connect()
     transaction = slow.transaction()
     await transaction.start()
@@ -76,7 +80,7 @@ async def test_more_than_a_batch_is_published_turn_by_turn(
     assert await numbers(system.redis()) == list(range(10))
 
 
-async def test_a_relay_that_died_after_numbering_is_followed_without_gap_or_double(
+async def test_a_crash_after_assigning_positions_leaves_no_gap_or_duplicate(
     system: System, rows: Any
 ) -> None:
     await record(rows, 1, 2)
@@ -88,12 +92,12 @@ async def test_a_relay_that_died_after_numbering_is_followed_without_gap_or_doub
 
 
 class Killed(BaseException):
-    """The process is gone: nothing of it runs any more."""
+    """Simulates the death of the process: no handler of Exception catches it."""
 
 
 @pytest.mark.parametrize("after", ["assign_positions", "unpublished_rows", "reconcile", "append"])
 @pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
-async def test_a_relay_that_dies_at_any_step_is_followed_without_gap_or_double(
+async def test_a_crash_at_any_step_leaves_no_gap_or_duplicate(
     system: System, rows: Any, monkeypatch: pytest.MonkeyPatch, after: str, before: bool
 ) -> None:
     owners: dict[str, Any] = {"append": EventStream, "reconcile": relays}
@@ -110,7 +114,7 @@ async def test_a_relay_that_dies_at_any_step_is_followed_without_gap_or_double(
     await record(rows, 3, 4)
     async with turning(system) as (relay, connection):
         if after == "unpublished_rows":
-            # Reached only by a relay that finds rows which another had numbered.
+            # Only a relay that finds rows with positions from another relay gets there.
             await queries.assign_positions(connection, 1)
         with monkeypatch.context() as crash:
             crash.setattr(owner, after, dies)
@@ -123,10 +127,10 @@ async def test_a_relay_that_dies_at_any_step_is_followed_without_gap_or_double(
 
 
 @pytest.mark.parametrize("happened", [True, False], ids=["it was appended", "it was not"])
-async def test_an_append_whose_answer_was_lost_is_neither_repeated_nor_skipped(
+async def test_an_append_with_a_lost_reply_is_neither_repeated_nor_skipped(
     system: System, rows: Any, monkeypatch: pytest.MonkeyPatch, happened: bool
 ) -> None:
-    """The same relay goes on with what it knew before: the rows have their numbers by then."""
+    """The same relay continues from its old state, while the rows have positions already."""
     append = EventStream.append
 
     async def lost(*arguments: Any) -> Any:
@@ -148,7 +152,9 @@ async def test_an_append_whose_answer_was_lost_is_neither_repeated_nor_skipped(
     assert await numbers(system.redis()) == [1, 2, 3]
 
 
-async def test_rows_that_a_rival_numbered_are_not_skipped(system: System, rows: Any) -> None:
+async def test_rows_with_positions_from_another_relay_are_not_skipped(
+    system: System, rows: Any
+) -> None:
     async with turning(system) as (relay, connection), turning(system) as (_, rival):
         await record(rows, 1)
         await relay.turn(connection)
@@ -160,9 +166,7 @@ async def test_rows_that_a_rival_numbered_are_not_skipped(system: System, rows: 
     assert await numbers(system.redis()) == [1, 2, 3]
 
 
-async def test_two_that_number_at_once_give_each_row_one_position(
-    system: System, rows: Any
-) -> None:
+async def test_concurrent_relays_assign_each_row_one_position(system: System, rows: Any) -> None:
     await record(rows, *range(40))
     async with turning(system) as (_, one), turning(system) as (_, other):
         counts = await asyncio.gather(
@@ -174,10 +178,12 @@ async def test_two_that_number_at_once_give_each_row_one_position(
     assert await rows.fetchval("select position from events.relay") == 40
 
 
-async def test_an_open_transaction_of_another_database_slows_nothing(
+async def test_an_open_transaction_in_another_database_delays_nothing(
     system: System, rows: Any
 ) -> None:
-    """A fence on the oldest transaction of the cluster would wait for it."""
+    """A relay that waited for the oldest transaction of the Postgres cluster would be delayed by
+    it.
+    """
     name = f"other_{uuid4().hex}"
     await rows.execute(f"create database {name}")
     other = await database.connect(
@@ -198,9 +204,7 @@ async def test_an_open_transaction_of_another_database_slows_nothing(
         await rows.execute(f"drop database {name}")
 
 
-async def test_an_open_transaction_that_has_appended_stalls_nobody(
-    system: System, rows: Any
-) -> None:
+async def test_an_open_transaction_with_events_delays_no_other(system: System, rows: Any) -> None:
     slow = await system.connect()
     transaction = slow.transaction(isolation="repeatable_read")
     await transaction.start()
@@ -214,7 +218,7 @@ async def test_an_open_transaction_that_has_appended_stalls_nobody(
     assert await numbers(system.redis()) == [0, 1, 2, 3, 4, 99]
 
 
-async def test_a_relay_that_died_after_appending_is_followed_without_gap_or_double(
+async def test_a_crash_after_appending_leaves_no_gap_or_duplicate(
     system: System, rows: Any
 ) -> None:
     await record(rows, 1, 2)
@@ -242,7 +246,7 @@ async def test_an_emptied_redis_is_filled_again_by_the_running_relay(
     assert event_ids(await stream(redis))[:2] == before
 
 
-async def test_an_idle_relay_fills_an_emptied_redis_though_nothing_happens(
+async def test_an_idle_relay_fills_an_emptied_redis_without_a_new_event(
     system: System, rows: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(relays, "CHECK_SECONDS", 0.1)
@@ -293,7 +297,7 @@ async def test_a_restored_database_publishes_under_a_new_epoch(system: System, r
     redis = system.redis()
     await record(rows, 1, 2, 3)
     await publish(system)
-    # The backup had two of them.
+    # The backup has two of the three events.
     await rows.execute("delete from events.outbox where position > 2")
     await rows.execute("update events.relay set position = 2")
     await record(rows, 4)
@@ -343,8 +347,8 @@ async def test_one_of_two_relays_is_active_and_the_other_takes_over(
     assert await numbers(redis) == [1, 2, 3]
 
 
-async def test_a_relay_that_lost_its_lease_appends_nothing_twice(system: System, rows: Any) -> None:
-    """Both believe that they are alone: the append that names a stale last id does nothing."""
+async def test_a_relay_that_lost_its_lease_repeats_no_append(system: System, rows: Any) -> None:
+    """Two relays are active at once: an append with a stale last id does nothing."""
     await record(rows, 1)
     async with turning(system) as (one, connection), turning(system) as (other, others):
         await one.turn(connection)
@@ -368,14 +372,14 @@ async def test_an_append_that_expects_another_last_id_is_refused(system: System)
 
 @pytest.fixture(params=[True, False], ids=["every index", "the relay's own indexes"])
 async def indexes(request: pytest.FixtureRequest, rows: Any) -> None:
-    """Numbering and purging need the two partial indexes and no other."""
+    """Run the test with all indexes, and with only the two partial indexes that the relay needs."""
     if not request.param:
         await rows.execute("drop index if exists events.outbox_occurred_at")
         await rows.execute("alter table events.outbox drop constraint if exists outbox_pkey")
 
 
 @pytest.mark.usefixtures("indexes")
-async def test_numbering_and_purging_never_read_the_whole_log(
+async def test_assigning_and_purging_never_scan_the_whole_log(
     system: System, rows: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(queries, "PURGE_BATCH", 10)
@@ -402,9 +406,7 @@ async def test_numbering_and_purging_never_read_the_whole_log(
     ]
 
 
-async def test_what_the_stream_has_not_got_is_not_purged_however_old(
-    system: System, rows: Any
-) -> None:
+async def test_unpublished_events_are_not_purged_however_old(system: System, rows: Any) -> None:
     await record(rows, 1, 2)
     await publish(system)
     await system.redis().flushall()
@@ -420,7 +422,7 @@ async def test_what_the_stream_has_not_got_is_not_purged_however_old(
     assert [row["version"] for row in left] == [3]
 
 
-async def test_the_age_of_what_waits_is_seen_while_redis_is_away(
+async def test_the_age_of_unpublished_events_is_exported_while_redis_is_down(
     system: System, rows: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def age() -> float:
@@ -449,7 +451,7 @@ async def test_the_age_of_what_waits_is_seen_while_redis_is_away(
     assert await numbers(system.redis()) == [1]
 
 
-async def test_what_waits_is_counted(system: System, rows: Any) -> None:
+async def test_unpublished_events_are_counted(system: System, rows: Any) -> None:
     await record(rows, 1, 2, 3)
     async with turning(system) as (relay, connection):
         await relay.turn(connection)
@@ -464,7 +466,7 @@ async def test_what_waits_is_counted(system: System, rows: Any) -> None:
         assert await queries.unpublished_backlog(connection, 5) == (0, 0.0)
 
 
-async def test_what_came_to_pass_is_counted_once_and_how_late_holds_ended(
+async def test_published_events_and_late_expiries_are_counted_once(
     system: System, rows: Any
 ) -> None:
     def counted(name: str, **labels: str) -> float:
@@ -481,12 +483,13 @@ async def test_what_came_to_pass_is_counted_once_and_how_late_holds_ended(
 
     before = seen()
     await record(rows, 1, 2)
-    # An event whose data nobody here understands goes out all the same.
+    # An event with malformed data is published all the same.
     await record(rows, 3, type="order.expired")
     await rows.execute(
         """
         insert into events.outbox (type, subject, version, data)
-        values ('order.expired', gen_random_uuid(), 4, jsonb_build_object('expires_at', now() - interval '3 s'))
+        values ('order.expired', gen_random_uuid(), 4,
+            jsonb_build_object('expires_at', now() - interval '3 s'))
         """
     )
     await publish(system)

@@ -1,4 +1,4 @@
-"""The stream's trim: below every reader's progress, and never further."""
+"""The stream is trimmed only up to the progress of every reader."""
 
 from math import isnan
 
@@ -9,7 +9,7 @@ from backend.events.stream import START, STREAM, EventStream, Position, add_dead
 from tests.events.log import ids
 from tests.system import System
 
-# Redis drops whole nodes of a hundred entries.
+# Redis trims whole nodes of a hundred entries.
 COUNT = 450
 
 
@@ -20,7 +20,7 @@ async def _filled(system: System) -> EventStream:
     return events
 
 
-async def test_last_is_where_the_stream_was_even_when_all_is_trimmed(system: System) -> None:
+async def test_the_last_id_survives_trimming_all_entries(system: System) -> None:
     events = await _filled(system)
     assert await events.last() == Position(1, COUNT)
     await system.redis().xtrim(STREAM, maxlen=0)
@@ -29,7 +29,7 @@ async def test_last_is_where_the_stream_was_even_when_all_is_trimmed(system: Sys
     assert await events.last() == START
 
 
-async def test_nothing_is_trimmed_before_the_notifier_said_how_far_it_is(system: System) -> None:
+async def test_nothing_is_trimmed_before_the_notifier_recorded_its_progress(system: System) -> None:
     events = await _filled(system)
     redis = system.redis()
     await redis.xgroup_create(STREAM, "expiration", id="$")
@@ -53,7 +53,7 @@ async def test_trimming_stops_at_a_groups_oldest_pending_entry(system: System) -
     await events.report_progress("notifier", Position(1, COUNT))
     await redis.xgroup_create(STREAM, "payments", id="1-149")
     pending = await redis.xreadgroup("payments", "member", {STREAM: ">"}, count=COUNT)
-    # All are acknowledged but 1-150.
+    # All entries except 1-150 are acknowledged.
     await redis.xack(STREAM, "payments", *[entry_id for entry_id, _ in pending[0][1][1:]])
     assert await events.trim(0) > 0
     assert "1-150" in await ids(redis)
@@ -66,7 +66,7 @@ async def test_trimming_stops_at_a_group_that_has_not_read(system: System) -> No
     assert await events.trim(0) == 0
 
 
-async def test_the_newest_are_kept_for_people(system: System) -> None:
+async def test_the_newest_entries_are_kept(system: System) -> None:
     events = await _filled(system)
     await events.report_progress("notifier", Position(1, COUNT))
     assert await events.trim(COUNT) == 0
@@ -78,7 +78,7 @@ async def test_an_absent_stream_is_not_trimmed(system: System) -> None:
     assert await EventStream(system.redis()).trim(0) == 0
 
 
-async def test_how_far_readers_are_behind_is_measured(system: System) -> None:
+async def test_the_lag_of_readers_is_exported(system: System) -> None:
     events = await _filled(system)
     redis = system.redis()
     await events.report_progress("notifier", Position(1, 250))
@@ -97,7 +97,7 @@ async def test_how_far_readers_are_behind_is_measured(system: System) -> None:
     assert (REGISTRY.get_sample_value("gittix_redis_memory_used_bytes") or 0) > 0
 
 
-async def test_who_stands_by_tells_no_measures(system: System) -> None:
+async def test_a_standby_relay_exports_no_gauges(system: System) -> None:
     await update_gauges(await _filled(system), system.redis())
     reset_gauges()
     assert isnan(REGISTRY.get_sample_value("gittix_stream_length") or 0.0)

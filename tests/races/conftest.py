@@ -1,3 +1,3 @@
-from tests.crash.conftest import nursery
+from tests.crash.conftest import fork_server
 
-__all__ = ["nursery"]
+__all__ = ["fork_server"]

@@ -1,4 +1,6 @@
-"""The parts of GitTix as processes, each started again at once when a crash point ends it."""
+"""The API, the relay and the worker as processes, each restarted at once when it dies at a crash
+point.
+"""
 
 import asyncio
 import signal
@@ -11,35 +13,37 @@ import httpx
 from redis.exceptions import ResponseError
 
 from backend.events.stream import STREAM
-from tests.crash import points
-from tests.crash.launcher import SABOTAGE
-from tests.crash.nursery import Nursery, Process
+from tests.crash import crash_points
+from tests.crash.fork_server import ForkServer, Process
+from tests.crash.launcher import FAULTS_VARIABLE
 from tests.embedded.running import clean_environment
 from tests.system import System, until
 
 PARTS = ("api", "relay", "worker")
-# No reply. The second is anyio's, when the peer of a uvloop socket dies while it connects.
+# Exceptions of a request without a reply. anyio raises the second when the peer dies during the
+# connect on uvloop.
 LOST = (httpx.TransportError, AttributeError)
 
 
-class Parts:
-    """`armed` are the points still to crash at, by part; `died` those that it did crash at, in order.
+class Processes:
+    """`armed` are the crash points to come, by process; `died` are those at which a process died,
+    in order.
 
-    With `known` points it crashes at each unknown one as well, once: what only a recovery comes to.
+    With `known`, each process also dies once at each unknown point, which only a recovery reaches.
     """
 
     def __init__(
         self,
         system: System,
-        nursery: Nursery,
+        fork_server: ForkServer,
         *,
         armed: Iterable[str] = (),
         known: Iterable[str] | None = None,
-        sabotage: str = "",
+        faults: str = "",
     ) -> None:
         self._system = system
-        self._nursery = nursery
-        self._sabotage = sabotage
+        self._fork_server = fork_server
+        self._faults = faults
         self._processes: dict[str, Process] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._killed: set[str] = set()
@@ -55,17 +59,17 @@ class Parts:
         return sorted(f"{part}: {name}" for part in PARTS for name in self.armed[part])
 
     def reached(self) -> Counter[str]:
-        """How often each point was come to, in all."""
+        """Return how often each point was reached."""
         return Counter(
             f"{part}: {name}" for part in PARTS for name in _lines(self._file(part, "record"))
         )
 
     def check(self) -> None:
-        """Raises AssertionError when a process ended that nothing was to end."""
+        """Raise AssertionError when a process ended without a crash point or a kill."""
         assert self.fault is None, self.fault
 
     async def disarm(self) -> None:
-        """From here on nothing crashes."""
+        """Remove all crash points."""
         searching, self._known = self._known is not None, None
         for part in PARTS:
             if searching or self.armed[part]:
@@ -74,7 +78,7 @@ class Parts:
         await self.ready()
 
     def kill(self, part: str) -> None:
-        """kill -9 from outside; it is started again."""
+        """Kill a process with SIGKILL; it is restarted."""
         self._killed.add(part)
         self._processes[part].send(signal.SIGKILL)
 
@@ -113,11 +117,11 @@ class Parts:
             elif part in self._killed:
                 self._killed.discard(part)
             else:
-                self.fault = f"{part} ended by itself:\n{process.last_words()}"
+                self.fault = f"{part} ended unexpectedly:\n{process.log_tail()}"
                 return
             process.close()
             if part == "worker":
-                await self._time_passes()
+                await self._release_dead_workers_entries()
 
     def _launch(self, part: str) -> Process:
         commands = {"api": ("serve", "api", "--port", str(self._system.ports["api"]))}
@@ -125,19 +129,23 @@ class Parts:
             **clean_environment(),
             **self._system.environment,
             "LOG_FORMAT": "console",
-            points.CRASH_AT: "\n".join(sorted(self.armed[part])),
-            points.RECORD: str(self._file(part, "record")),
-            points.DIED: str(self._file(part, "died")),
-            SABOTAGE: self._sabotage,
+            crash_points.CRASH_AT: "\n".join(sorted(self.armed[part])),
+            crash_points.RECORD: str(self._file(part, "record")),
+            crash_points.DIED: str(self._file(part, "died")),
+            FAULTS_VARIABLE: self._faults,
         }
         if self._known is not None:
-            environment[points.KNOWN] = "\n".join(sorted(self._known[part] | self.armed[part]))
-        return self._nursery.start(
+            environment[crash_points.KNOWN] = "\n".join(
+                sorted(self._known[part] | self.armed[part])
+            )
+        return self._fork_server.start(
             commands.get(part, (part,)), environment, self._file(part, "log")
         )
 
-    async def _time_passes(self) -> None:
-        """What a dead worker had in hand is another's after some seconds. Nobody need wait for them here."""
+    async def _release_dead_workers_entries(self) -> None:
+        """Release the jobs and entries of a dead worker, instead of waiting some seconds for their
+        timeouts.
+        """
         redis = self._redis
         if jobs := await redis.keys("arq:in-progress:*"):
             await redis.delete(*jobs)
@@ -162,13 +170,13 @@ class Parts:
 
 
 @asynccontextmanager
-async def running(parts: Parts) -> AsyncIterator[Parts]:
-    parts.start()
+async def running(processes: Processes) -> AsyncIterator[Processes]:
+    processes.start()
     try:
-        await parts.ready()
-        yield parts
+        await processes.ready()
+        yield processes
     finally:
-        await parts.stop()
+        await processes.stop()
 
 
 def _of(part: str, armed: Iterable[str]) -> set[str]:

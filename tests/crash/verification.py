@@ -1,8 +1,7 @@
-"""What must be true when everything is quiet again, whatever was killed: a sentence for each thing
-that isn't.
+"""Verifies an idle system after crashes, and returns a sentence for each violation.
 
-Read from the rows, the stream, the push log, Stripe's ledger and the API; nothing is believed
-because a process said so.
+It reads the rows, the stream, the push log, Stripe's ledger and the API, never a process's own
+report.
 """
 
 import asyncio
@@ -15,12 +14,12 @@ from uuid import UUID
 from backend.check import check_invariants
 from backend.events.stream import DEAD_LETTERS, STREAM, EventStream, Position
 from backend.push import push_log as push
-from tests.crash.parts import Parts
+from tests.crash.processes import Processes
 from tests.crash.scenario import PASSWORD, Promise, World
 from workers import expiration, payments
 from workers.notifier import log_position_of
 
-QUIET_SECONDS = 20.0
+IDLE_SECONDS = 20.0
 NUDGE_SECONDS = 0.7
 CONSUMERS = {
     expiration.CONSUMER: ("orders", expiration.TYPES),
@@ -28,26 +27,31 @@ CONSUMERS = {
 }
 
 
-async def quiet(world: World, parts: Parts) -> None:
-    """Wait until nothing is on its way. Raises AssertionError with what still is."""
+async def wait_until_idle(world: World, processes: Processes) -> None:
+    """Wait until no work is unfinished.
+
+    Raises AssertionError with the unfinished work at the timeout.
+    """
     clock = asyncio.get_running_loop().time
-    end, nudge = clock() + QUIET_SECONDS, clock() + NUDGE_SECONDS
-    while waiting := await under_way(world):
-        parts.check()
-        assert clock() < end, f"not quiet: {waiting}; died at {parts.died}"
+    end, nudge = clock() + IDLE_SECONDS, clock() + NUDGE_SECONDS
+    while waiting := await unfinished_work(world):
+        processes.check()
+        assert clock() < end, f"not quiet: {waiting}; died at {processes.died}"
         if clock() > nudge:
-            await world.time_passes()
+            await world.make_overdue()
             nudge = clock() + NUDGE_SECONDS
         await asyncio.sleep(0.03)
 
 
-async def under_way(world: World) -> list[str]:
+async def unfinished_work(world: World) -> list[str]:
     row = await world.rows.fetchrow(
         """
         select
             (select count(*) from tickets.tickets where status in ('held', 'reserved')) as taken,
-            (select count(*) from orders.orders where status in ('pending', 'awaiting_payment', 'confirmed')) as unpaid,
-            (select count(*) from payments.payments where status in ('started', 'requires_action', 'authorised')) as paying,
+            (select count(*) from orders.orders
+                where status in ('pending', 'awaiting_payment', 'confirmed')) as unpaid,
+            (select count(*) from payments.payments
+                where status in ('started', 'requires_action', 'authorised')) as paying,
             (select count(*) from payments.webhook_events where handled_at is null) as webhooks,
             (select count(*) from events.outbox where position is null) as unnumbered,
             (select coalesce(max(position), 0) from events.outbox) as newest,
@@ -87,7 +91,7 @@ async def under_way(world: World) -> list[str]:
 
 
 async def _counted(world: World) -> dict[str, int]:
-    """The version of the last count that was pushed, by show."""
+    """Return the version of the last published count, by show."""
     counts = [
         json.loads(message.data)["show"]
         for entry_id, fields in await world.redis.xrange(push.STREAM)
@@ -98,7 +102,7 @@ async def _counted(world: World) -> dict[str, int]:
 
 
 async def violations(world: World) -> list[str]:
-    """Everything that is wrong."""
+    """Return all violations."""
     outbox = await world.rows.fetch("select * from events.outbox order by position")
     return [
         *[wrong async for wrong in _promises(world)],
@@ -111,7 +115,7 @@ async def violations(world: World) -> list[str]:
         *[
             f"{result.invariant}: {violation}"
             for result in (await check_invariants(world.system.settings)).results
-            # The tests' stores are not durable; what is promised is asked of the clients.
+            # The tests' stores are not durable; `_promises` verifies the replies instead.
             if result.invariant != "I9"
             for violation in result.violations
         ],
@@ -119,7 +123,7 @@ async def violations(world: World) -> list[str]:
 
 
 async def _promises(world: World) -> AsyncIterator[str]:
-    """I9: what was answered with 2xx is there, and answered alike when it is asked again."""
+    """I9: each 2xx reply is still true, and a repeated request gets the same reply."""
     for promise in world.promises:
         again = await promise.by.http.request(
             promise.method,
@@ -128,7 +132,10 @@ async def _promises(world: World) -> AsyncIterator[str]:
             headers={"Idempotency-Key": promise.key},
         )
         if (again.status_code, again.content) != (promise.status, promise.content):
-            yield f"{promise.method} {promise.path} was {promise.status}, and is {again.status_code}: {again.text}"
+            yield (
+                f"{promise.method} {promise.path} was {promise.status},"
+                f" and is {again.status_code}: {again.text}"
+            )
         for wrong in await _kept(promise):
             yield f"{promise.method} {promise.path} was {promise.status}, but {wrong}"
     for email in world.accounts:
@@ -177,15 +184,16 @@ async def _ends(world: World) -> list[str]:
     rows = await world.rows.fetch(
         """
         select o.id, o.status, array_agg(t.status) as tickets, bool_and(t.order_id = o.id) as has
-        from orders.orders o join orders.lines l on l.order_id = o.id join tickets.tickets t on t.id = l.ticket_id
+        from orders.orders o join orders.lines l on l.order_id = o.id
+            join tickets.tickets t on t.id = l.ticket_id
         group by o.id
         """
     )
     wrong = []
     for row in rows:
-        meant = world.ends.get(str(row["id"]))
-        if row["status"] != meant:
-            wrong.append(f"order {row['id']} is {row['status']}, not {meant}")
+        expected = world.ends.get(str(row["id"]))
+        if row["status"] != expected:
+            wrong.append(f"order {row['id']} is {row['status']}, not {expected}")
         if row["status"] == "completed" and (set(row["tickets"]) != {"sold"} or not row["has"]):
             wrong.append(f"order {row['id']} is completed but its tickets are {row['tickets']}")
     if missing := world.ends.keys() - {str(row["id"]) for row in rows}:
@@ -194,8 +202,8 @@ async def _ends(world: World) -> list[str]:
 
 
 async def _money(world: World) -> list[str]:
-    """I2: for each completed order its total was captured once and kept; nothing else was taken, or
-    is held.
+    """I2: the total of each completed order was captured once, and no other money is captured or
+    held.
     """
     taken: defaultdict[str, list[Any]] = defaultdict(list)
     wrong = []
@@ -224,61 +232,61 @@ def _outbox(outbox: Sequence[Any]) -> list[str]:
     for row in outbox:
         versions[row["subject"]].append(row["version"])
     return wrong + [
-        f"{subject} was told of in the versions {told}"
-        for subject, told in versions.items()
-        if told != list(range(1, len(told) + 1))
+        f"{subject} has events with the versions {found}"
+        for subject, found in versions.items()
+        if found != list(range(1, len(found) + 1))
     ]
 
 
 async def _stream(world: World, outbox: Sequence[Any]) -> list[str]:
-    """I5: the stream is the outbox, each event once, in order."""
+    """I5: the stream has each event of the outbox once, in order."""
     redis = world.redis
     entries = await redis.xrange(STREAM)
-    told = [json.loads(fields[b"e"])["id"] for _, fields in entries]
-    meant = [str(row["event_id"]) for row in outbox]
+    published = [json.loads(fields[b"e"])["id"] for _, fields in entries]
+    expected = [str(row["event_id"]) for row in outbox]
     wrong = []
-    if told != meant:
+    if published != expected:
         lost = [
             f"{row['type']} at {row['position']}"
             for row in outbox
-            if str(row["event_id"]) not in told
+            if str(row["event_id"]) not in published
         ]
-        twice = [event_id for event_id, times in Counter(told).items() if times > 1]
-        wrong.append(f"the stream is not the outbox: lost {lost}, twice {twice}")
+        twice = [event_id for event_id, times in Counter(published).items() if times > 1]
+        wrong.append(f"the stream differs from the outbox: lost {lost}, twice {twice}")
     if dead := await redis.xlen(DEAD_LETTERS):
         wrong.append(f"{dead} dead letters")
     return wrong
 
 
 async def _push_log(world: World, outbox: Sequence[Any]) -> list[str]:
-    """Each change of a ticket and of an order was told once, in order; the numbers of a channel
-    have no gap.
+    """Each change of a ticket or an order has one message, in order, and a channel's numbers have
+    no gap.
     """
     wrong = []
     numbers: defaultdict[str, list[int]] = defaultdict(list)
-    told: defaultdict[tuple[str, str], list[tuple[str, int]]] = defaultdict(list)
+    published: defaultdict[tuple[str, str], list[tuple[str, int]]] = defaultdict(list)
     for entry_id, fields in await world.redis.xrange(push.STREAM):
         entry = push.read_entry(entry_id, fields)
         for channel, _, seq in entry.deliveries():
-            assert seq is not None, f"{channel} was told something without a number"
+            assert seq is not None, f"{channel} has a message without a number"
             numbers[channel].append(seq)
         for message in entry.messages:
             data = json.loads(message.data)
             noun = "ticket" if message.channels[0].startswith("show-") else "order"
             if noun in data:
-                told[noun, data[noun]["id"]].append((message.event, data[noun]["version"]))
+                published[noun, data[noun]["id"]].append((message.event, data[noun]["version"]))
     for channel, seen in numbers.items():
         if seen != list(range(seen[0], seen[0] + len(seen))):
             wrong.append(f"{channel} was numbered {seen}")
-    meant: defaultdict[tuple[str, str], list[tuple[str, int]]] = defaultdict(list)
+    expected: defaultdict[tuple[str, str], list[tuple[str, int]]] = defaultdict(list)
     for row in outbox:
         noun = row["type"].partition(".")[0]
         if noun in {"ticket", "order"}:
-            meant[noun, str(row["subject"])].append((row["type"], row["version"]))
+            expected[noun, str(row["subject"])].append((row["type"], row["version"]))
     return wrong + [
-        f"{subject}: told {told.get(subject)}, meant {meant.get(subject)}"
-        for subject in sorted(told.keys() | meant.keys())
-        if told.get(subject) != meant.get(subject)
+        f"{subject}: published {published.get(subject)}, expected {expected.get(subject)}"
+        for subject in sorted(published.keys() | expected.keys())
+        if published.get(subject) != expected.get(subject)
     ]
 
 

@@ -1,7 +1,9 @@
-"""Processes of GitTix that start in a few milliseconds: forked from one that has imported everything.
+"""A fork server: starts processes of GitTix in milliseconds, forked from a process that imported
+all modules.
 
-Importing takes a second and more; a suite that kills a process a hundred times has not got that. What is forked has
-opened nothing yet, runs the same command in a session of its own, and dies by kill -9 like any other.
+Importing takes more than a second, too long for a suite that kills a process a hundred times. A
+forked process has no open connections, runs the same command in its own session, and can be killed
+with SIGKILL like any other.
 """
 
 import asyncio
@@ -22,7 +24,7 @@ from typing import IO
 ROOT = Path(__file__).parents[2]
 PR_SET_PDEATHSIG = 1
 END_SECONDS = 15.0
-# What commands, and typer itself, import when they run.
+# Modules that commands and typer import only when they run.
 IMPORTED_WHEN_RUN = (
     "backend.events.relay",
     "backend.bootstrap",
@@ -34,7 +36,10 @@ IMPORTED_WHEN_RUN = (
 
 
 class Process:
-    """One forked process. Its parent is the nursery, so its end is watched by a pidfd."""
+    """One forked process.
+
+    Its parent is the fork server, so this process waits for its end by a pidfd.
+    """
 
     def __init__(self, pid: int, log: Path) -> None:
         self.pid = pid
@@ -60,7 +65,9 @@ class Process:
             loop.remove_reader(self._fd)
 
     def send(self, number: signal.Signals) -> None:
-        """A signal, unless it has ended: by then its pid may be somebody else's."""
+        """Send a signal, unless the process has ended: its pid may belong to another process by
+        then.
+        """
         if self._fd is not None:
             with suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._fd, number)
@@ -75,11 +82,11 @@ class Process:
             os.close(self._fd)
             self._fd = None
 
-    def last_words(self, count: int = 20) -> str:
+    def log_tail(self, count: int = 20) -> str:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-count:])
 
 
-class Nursery:
+class ForkServer:
     def __init__(self, requests: IO[str], replies: IO[str]) -> None:
         self._requests = requests
         self._replies = replies
@@ -90,14 +97,14 @@ class Nursery:
         self._requests.write(json.dumps(request) + "\n")
         self._requests.flush()
         reply = self._replies.readline()
-        assert reply, "the nursery has ended"
+        assert reply, "the fork server has ended"
         return Process(int(reply), log)
 
 
 @contextmanager
-def opened() -> Iterator[Nursery]:
+def opened() -> Iterator[ForkServer]:
     with subprocess.Popen(
-        [sys.executable, "-m", "tests.crash.nursery"],
+        [sys.executable, "-m", "tests.crash.fork_server"],
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -106,13 +113,13 @@ def opened() -> Iterator[Nursery]:
     ) as process:
         assert process.stdin is not None
         assert process.stdout is not None
-        yield Nursery(process.stdin, process.stdout)
+        yield ForkServer(process.stdin, process.stdout)
         process.stdin.close()
         process.wait(END_SECONDS)
 
 
 def serve() -> None:
-    """Fork a process for each line of stdin, and print its pid. The children end with this process."""
+    """Fork a process for each line of stdin and print its pid; the children die with this one."""
     launcher = importlib.import_module("tests.crash.launcher")
     for name in IMPORTED_WHEN_RUN:
         importlib.import_module(name)
@@ -124,13 +131,13 @@ def serve() -> None:
         request = json.loads(line)
         pid = os.fork()
         if pid == 0:
-            _become(parent, **request)
+            _set_up_child(parent, **request)
             _run(launcher.main)
         sys.stdout.write(f"{pid}\n")
         sys.stdout.flush()
 
 
-def _become(parent: int, arguments: list[str], environment: dict[str, str], log: str) -> None:
+def _set_up_child(parent: int, arguments: list[str], environment: dict[str, str], log: str) -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
         os._exit(1)

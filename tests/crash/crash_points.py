@@ -1,9 +1,11 @@
-"""Named points before and after each commit and each effect outside the process, and what happens at one.
+"""Crash points: named points before and after each commit and each effect outside the process.
 
-A name tells what is done and by which function of ours: `before commit payments.payment_steps._settle`,
-`after redis events.stream.append`. The environment says what to do when a point is reached: write its name down
-(CRASH_RECORD, a file), or end this process as kill -9 does: at the points CRASH_AT, names a line each (`name#3` is the
-third time), and with CRASH_KNOWN at any that is not among these. Which it was is left in the file CRASH_DIED.
+A name consists of the effect and the function of ours that causes it, for example `before commit
+payments.payment_steps._settle` or `after redis events.stream.append`. Environment variables control
+what happens at a point: its name is written to a file (CRASH_RECORD), or the process kills itself
+with SIGKILL. It does that at the points in CRASH_AT, one name a line (`name#3` is the third time),
+and with CRASH_KNOWN also at each point that is not listed there. The name of the point is then
+written to the file CRASH_DIED.
 """
 
 import os
@@ -19,19 +21,19 @@ CRASH_AT = "CRASH_AT"
 KNOWN = "CRASH_KNOWN"
 DIED = "CRASH_DIED"
 
-OURS = ("backend.", "workers.", "tests.crash.sabotage")
-# These do what others ask of them, so the others give the name.
-PASSED_OVER = ("backend.kernel.", "backend.cli")
-PASSING_ON = frozenset(
+OURS = ("backend.", "workers.", "tests.crash.planted_faults")
+# These functions work on behalf of their callers, so the caller gives the name.
+SKIPPED = ("backend.kernel.", "backend.cli")
+DELEGATING = frozenset(
     {
         "backend.tickets.routes._write",
         "backend.payments.payment_steps.PaymentSteps._advance",
-        "tests.crash.sabotage.reply_before_commit.<locals>.transaction",
+        "tests.crash.planted_faults.reply_before_commit.<locals>.transaction",
     }
 )
 
 
-class Points:
+class CrashPoints:
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._record = _opened(environ.get(RECORD))
         self._died = _opened(environ.get(DIED))
@@ -50,11 +52,14 @@ class Points:
             self._die(name)
 
     @contextmanager
-    def around(self, what: str) -> Iterator[None]:
-        """An effect that raises was not brought about, as far as this process can tell: it has no point after it."""
-        self.reach(f"before {what}")
+    def around(self, effect: str) -> Iterator[None]:
+        """Reach a point before and after an effect.
+
+        An effect that raises counts as not done: it has no point after it.
+        """
+        self.reach(f"before {effect}")
         yield
-        self.reach(f"after {what}")
+        self.reach(f"after {effect}")
 
     def _die(self, name: str) -> None:
         assert self._died is not None, f"{CRASH_AT} needs {DIED}"
@@ -63,16 +68,12 @@ class Points:
 
 
 def caller() -> str | None:
-    """The function of ours that is nearest on the stack of this task, None when there is none."""
+    """Return our innermost function on the stack of this task, or None."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         module = frame.f_globals.get("__name__", "")
         name = f"{module}.{frame.f_code.co_qualname}"
-        if (
-            module.startswith(OURS)
-            and not module.startswith(PASSED_OVER)
-            and name not in PASSING_ON
-        ):
+        if module.startswith(OURS) and not module.startswith(SKIPPED) and name not in DELEGATING:
             return _readable(frame, module)
         frame = frame.f_back
     return None
@@ -82,7 +83,7 @@ def _readable(frame: FrameType, module: str) -> str:
     function = frame.f_code.co_qualname.rpartition("<locals>.")[2].rpartition(".")[2]
     name = f"{module.removeprefix('backend.')}.{function}"
     if module == "backend.events.consumer":
-        # Two consumers share the code, and each has its own crash.
+        # Two consumers share this code; each has its own crash points.
         name += f" of {frame.f_locals['self'].name}"
     return name
 

@@ -1,4 +1,4 @@
-"""Two API processes on one database, one Redis and one Stripe, and clients that start together."""
+"""Two API processes on one database, one Redis and one Stripe, and concurrent clients."""
 
 import asyncio
 import itertools
@@ -10,9 +10,9 @@ import httpx
 
 from backend.kernel import database
 from backend.kernel.database import Pool
-from tests.crash.launcher import SABOTAGE
-from tests.crash.nursery import Nursery, Process
-from tests.crash.parts import LOST
+from tests.crash.fork_server import ForkServer, Process
+from tests.crash.launcher import FAULTS_VARIABLE
+from tests.crash.processes import LOST
 from tests.embedded.running import clean_environment
 from tests.payments.shop import Stripe
 from tests.replies import code
@@ -20,12 +20,12 @@ from tests.system import PLAIN, STRIPE_KEY, Person, System, free_port, until
 
 Call = Callable[[], Awaitable[httpx.Response]]
 
-# A race that is not lost within so many rounds is none.
+# A negative control must lose its race within so many rounds.
 ROUNDS = 20
 
 
-class Arena:
-    """Clients take the two processes in turn; each has a connection of its own."""
+class Cluster:
+    """Clients are assigned to the two processes in turn; each has its own connection."""
 
     def __init__(self, system: System, rows: Pool, stripe: Stripe, urls: Sequence[str]) -> None:
         self.system = system
@@ -40,22 +40,23 @@ class Arena:
         return [await self.person(f"{name}-{number}") for number in range(count)]
 
     async def sessions(self, name: str, count: int) -> list[Person]:
-        """One person with a few clients open, each with a warm connection."""
-        who = self.system.person(name)
+        """Return several clients of one user, each with an open connection."""
+        person = self.system.person(name)
         made = []
         for url in itertools.islice(self._urls, count):
             client = self.system.anonymous()
             client.base_url = httpx.URL(url)
-            client.headers["Authorization"] = f"Bearer {who.token}"
+            client.headers["Authorization"] = f"Bearer {person.token}"
             (await client.get("/healthz")).raise_for_status()
-            made.append(Person(who.id, name, client, who.token))
+            made.append(Person(person.id, name, client, person.token))
         return made
 
     async def lapse(self, order_id: str) -> None:
-        """Let the hold's end pass, for a ticket that is still held."""
+        """End the hold of an order, if its ticket is still held."""
         async with database.transaction(self.rows) as connection:
             await connection.execute(
-                "update tickets.tickets set held_until = now() - interval '1 ms' where order_id = $1 and status = 'held'",
+                "update tickets.tickets set held_until = now() - interval '1 ms' where order_id ="
+                " $1 and status = 'held'",
                 order_id,
             )
             await connection.execute(
@@ -67,12 +68,12 @@ class Arena:
             )
 
     async def expire_due(self) -> None:
-        """What a worker does when an alarm rings."""
+        """Expire due orders, as a worker does at an alarm."""
         connection = await self.system.connect("orders")
         await connection.execute("select orders.expire_due(100, gen_random_uuid())")
 
     async def received(self, order_id: str) -> list[int]:
-        """What Stripe took and kept for the order, by intent."""
+        """Return the captured amounts of the order's intents, without refunds."""
         kept = [
             intent["amount_received"] - intent["refunded"]
             for intent in await self.stripe.intents()
@@ -81,11 +82,12 @@ class Arena:
         return [amount for amount in kept if amount]
 
     async def state(self, order_id: str) -> tuple[str, str]:
-        """The status of the order and of its one ticket, as the rows have it."""
+        """Return the status of the order's row and of its ticket's row."""
         row = await self.rows.fetchrow(
             """
             select o.status as order_status, t.status as ticket_status
-            from orders.orders o join orders.lines l on l.order_id = o.id join tickets.tickets t on t.id = l.ticket_id
+            from orders.orders o join orders.lines l on l.order_id = o.id
+                join tickets.tickets t on t.id = l.ticket_id
             where o.id = $1
             """,
             order_id,
@@ -96,9 +98,9 @@ class Arena:
 
 @asynccontextmanager
 async def opened(
-    system: System, nursery: Nursery, *changes: str, fault: str = ""
-) -> AsyncIterator[Arena]:
-    """An arena; `changes` is SQL, and `fault` a sabotage of the processes, that take a guard away."""
+    system: System, fork_server: ForkServer, *changes: str, fault: str = ""
+) -> AsyncIterator[Cluster]:
+    """Open a cluster. `changes` is SQL and `fault` a planted fault that each remove a guard."""
     rows = await database.open_pool(system.settings.database_url, name="tests", size=6)
     headers = {"Authorization": f"Bearer {STRIPE_KEY}"}
     processes: list[Process] = []
@@ -112,24 +114,24 @@ async def opened(
             ) as bank,
         ):
             ports = (system.ports["api"], free_port())
-            environment = clean_environment() | system.environment | {SABOTAGE: fault}
+            environment = clean_environment() | system.environment | {FAULTS_VARIABLE: fault}
             for port in ports:
                 log = system.folder / f"api-{port}.log"
                 processes.append(
-                    nursery.start(("serve", "api", "--port", str(port)), environment, log)
+                    fork_server.start(("serve", "api", "--port", str(port)), environment, log)
                 )
             urls = [f"http://127.0.0.1:{port}" for port in ports]
             for url, process in zip(urls, processes, strict=True):
                 await _ready(system, url, process)
-            yield Arena(system, rows, Stripe(bank), urls)
+            yield Cluster(system, rows, Stripe(bank), urls)
     finally:
         for process in processes:
             await process.kill()
         await database.close_pool(rows)
 
 
-async def together(calls: Sequence[Call]) -> list[httpx.Response]:
-    """Make all calls at the same instant."""
+async def call_together(calls: Sequence[Call]) -> list[httpx.Response]:
+    """Start all calls at the same time."""
     barrier = asyncio.Barrier(len(calls))
 
     async def start(call: Call) -> httpx.Response:
@@ -139,8 +141,8 @@ async def together(calls: Sequence[Call]) -> list[httpx.Response]:
     return await asyncio.gather(*map(start, calls))
 
 
-def later(seconds: float, call: Call) -> Call:
-    """The call, this long after the others."""
+def delayed(seconds: float, call: Call) -> Call:
+    """Return the call with a delay."""
 
     async def start() -> httpx.Response:
         await asyncio.sleep(seconds)
@@ -150,12 +152,12 @@ def later(seconds: float, call: Call) -> Call:
 
 
 def outcome(reply: httpx.Response) -> Any:
-    """The status of a success; the status and the code of a refusal."""
+    """Return the status of a success, or the status and the code of a refusal."""
     return reply.status_code if reply.is_success else code(reply)
 
 
-async def lost_within_rounds(race: Callable[[], Awaitable[bool]]) -> bool:
-    """Whether a race whose guard is off is lost, as it must be some time."""
+async def is_lost_within_rounds(race: Callable[[], Awaitable[bool]]) -> bool:
+    """Return whether a race without its guard is lost within ROUNDS rounds."""
     for _ in range(ROUNDS):
         if await race():
             return True
@@ -166,7 +168,7 @@ async def _ready(system: System, url: str, process: Process) -> None:
     visitor = system.anonymous()
 
     async def answers() -> bool:
-        assert process.alive, process.last_words()
+        assert process.alive, process.log_tail()
         try:
             return (await visitor.get(f"{url}/readyz")).status_code == 200
         except LOST:

@@ -1,25 +1,31 @@
-"""Guards taken away, as SQL: what a negative control runs in its own database before anything starts."""
+"""SQL that removes a guard: a negative control runs it in its own database before the processes
+start.
+"""
 
 from tests.orders.test_race import NO_INDEX, UNGUARDED_HOLD
 from tests.search.mutants import ANY_TRANSITION
 
-# `orders.settle` and `finish` as somebody might write them who trusts what was read before the payment.
+# `orders.settle` and `finish` without a check: they trust the state that was read before the
+# payment.
 TRUSTING_SETTLE = """
     create or replace function orders.settle(
         p_order uuid, p_payment uuid, p_amount bigint, p_currency text, p_correlation uuid
     ) returns text language sql volatile as $$ select 'won' $$
 """
 TRUSTING_FINISH = """
-    create or replace function orders.finish(p_order uuid, p_payment uuid, p_correlation uuid) returns boolean
+    create or replace function orders.finish(p_order uuid, p_payment uuid,
+        p_correlation uuid) returns boolean
     language sql volatile as $$ select true $$
 """
-# A seller may change what somebody holds.
+# A seller may change a held ticket.
 ALWAYS_FREE = """
-    create or replace function tickets.is_free(p_status text, p_held_until timestamptz, p_now timestamptz)
+    create or replace function tickets.is_free(p_status text, p_held_until timestamptz,
+        p_now timestamptz)
     returns boolean language sql immutable parallel safe return true
 """
 ALWAYS_AVAILABLE = """
-    create or replace function tickets.effective_status(p_status text, p_held_until timestamptz, p_now timestamptz)
+    create or replace function tickets.effective_status(p_status text, p_held_until timestamptz,
+        p_now timestamptz)
     returns text language sql immutable parallel safe return 'available'
 """
 NO_PAYMENT_KEY = "drop index payments.payments_key"
@@ -27,16 +33,20 @@ MANY_ATTEMPTS = "drop index payments.payments_one_open_attempt"
 MANY_CAPTURES = "drop index payments.payments_one_captured"
 MANY_ACCOUNTS = "drop index auth.users_email_unique"
 
-# No guard, but time: between an order's decision and its commit others decide as well, on a fast machine too.
+# Not a guard but a delay between an order's decision and its commit, so that others decide in
+# between on any machine.
 SLOW_ORDERS = """
     create function orders.dawdle() returns trigger language plpgsql
     as $$ begin perform pg_sleep(0.05); return null; end $$;
-    create trigger dawdle after insert on orders.orders for each statement execute function orders.dawdle()
+    create trigger dawdle after insert on orders.orders
+        for each statement execute function orders.dawdle()
 """
 
 
 def without(pattern: str, replacement: str) -> str:
-    """Take out of the functions of orders what this pattern of a POSIX expression finds; fails when it finds nothing."""
+    """Return SQL that replaces matches of a POSIX pattern in the functions of orders, and fails
+    without a match.
+    """
     return f"""
         do $do$
         declare
@@ -47,7 +57,8 @@ def without(pattern: str, replacement: str) -> str:
                 select p.oid from pg_proc p
                 where p.pronamespace = 'orders'::regnamespace and p.prosrc ~ $re${pattern}$re$
             loop
-                execute regexp_replace(pg_get_functiondef(f), $re${pattern}$re$, $re${replacement}$re$, 'g');
+                execute regexp_replace(pg_get_functiondef(f), $re${pattern}$re$,
+                    $re${replacement}$re$, 'g');
                 found := found + 1;
             end loop;
             if found = 0 then

@@ -1,4 +1,6 @@
-"""Faults that a tired engineer might build in: what the search must find, or it searches for nothing."""
+"""Plausible faults, planted in production code: negative controls that the search for crash faults
+must find.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -17,14 +19,14 @@ from backend.payments.model import Payment
 from backend.payments.provider import Intent, Provider
 from backend.push import publisher, push_log
 from backend.push.publisher import Publisher, PublisherState
-from tests.crash.points import caller
+from tests.crash.crash_points import caller
 
 LATE_SECONDS = 0.1
 _running: set[asyncio.Task[None]] = set()
 
 
 def reply_before_commit() -> None:
-    """A seller is told that the ticket is withdrawn while its transaction is still open."""
+    """The seller gets the reply that the ticket is withdrawn before the transaction commits."""
 
     @asynccontextmanager
     async def transaction(pool: Pool) -> AsyncIterator[Connection]:
@@ -39,7 +41,8 @@ def reply_before_commit() -> None:
         _later(_commit(pool, connection, own))
 
     stand_in = SimpleNamespace(transaction=transaction, connection=database.connection)
-    setattr(idempotency, "database", stand_in)  # noqa: B010 - mypy takes no assignment to a module's import
+    # By setattr, since mypy rejects an assignment to a module's import.
+    setattr(idempotency, "database", stand_in)  # noqa: B010
 
 
 async def _commit(pool: Pool, connection: Any, own: Any) -> None:
@@ -49,7 +52,7 @@ async def _commit(pool: Pool, connection: Any, own: Any) -> None:
 
 
 def finish_before_capture() -> None:
-    """The order is completed first and the money taken a little later."""
+    """The order is completed first, and the money is captured a little later."""
     capture = Provider.capture
 
     async def take(self: Provider, intent_id: str) -> None:
@@ -64,17 +67,17 @@ def finish_before_capture() -> None:
 
 
 def mark_before_append() -> None:
-    """The relay keeps its own account of what is on the stream, and writes it before the stream."""
+    """The relay records its own position and writes it before it appends to the stream."""
     append, last = EventStream.append, EventStream.last
 
     async def marked(
         self: EventStream, _expected: Position, entries: Sequence[tuple[Position, bytes]]
     ) -> tuple[Position, bool]:
-        await self._redis.set("sabotage:published", str(entries[-1][0]))
+        await self._redis.set("planted:published", str(entries[-1][0]))
         return await append(self, await last(self), entries)
 
     async def mark(self: EventStream) -> Position:
-        found = await self._redis.get("sabotage:published")
+        found = await self._redis.get("planted:published")
         return Position.parse(found) if found else START
 
     setattr(EventStream, "append", marked)  # noqa: B010
@@ -91,12 +94,13 @@ def acknowledge_before_effect() -> None:
     setattr(Consumer, "handle", acknowledged)  # noqa: B010
 
 
-def tell_without_position() -> None:
-    """What was told is on record in Postgres only, after it was told."""
+def publish_without_position() -> None:
+    """The push position is recorded only in Postgres, after the messages are published."""
     state = Publisher.state
     check = "if tonumber(ARGV[6]) > recorded then"
     assert check in push_log.PUBLISH
-    setattr(publisher, "PUBLISH", push_log.PUBLISH.replace(check, "if true then"))  # noqa: B010 - it is Final
+    # By setattr, since PUBLISH is Final.
+    setattr(publisher, "PUBLISH", push_log.PUBLISH.replace(check, "if true then"))  # noqa: B010
 
     async def without(self: Publisher) -> PublisherState:
         found = await state(self)
@@ -106,7 +110,7 @@ def tell_without_position() -> None:
 
 
 def check_then_insert() -> None:
-    """An account is made when none was found, and only the database could know better."""
+    """An account is inserted when a query found none, without a unique index."""
 
     async def add(
         connection: Connection, email: str, name: str, password_hash: str
@@ -125,12 +129,12 @@ def check_then_insert() -> None:
 
 
 def every_attempt_is_current() -> None:
-    """An attempt does not look whether a later one has taken its intent over."""
+    """An attempt does not check whether a later attempt uses its intent."""
 
-    async def look_away(_connection: Connection, _payment: Payment) -> None:
+    async def skip_the_check(_connection: Connection, _payment: Payment) -> None:
         return
 
-    setattr(payment_steps, "_check_current", look_away)  # noqa: B010
+    setattr(payment_steps, "_check_current", skip_the_check)  # noqa: B010
 
 
 FAULTS: dict[str, Callable[[], None]] = {
@@ -140,7 +144,7 @@ FAULTS: dict[str, Callable[[], None]] = {
         finish_before_capture,
         mark_before_append,
         acknowledge_before_effect,
-        tell_without_position,
+        publish_without_position,
         check_then_insert,
         every_attempt_is_current,
     )
