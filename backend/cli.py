@@ -30,7 +30,8 @@ cli.add_typer(events, name="events")
 Data = Annotated[
     Path | None,
     typer.Option(
-        help=f"Folder of an embedded instance. Default: the URLs of the environment, else {DEFAULT_FOLDER}."
+        help="Folder of an embedded instance; by default the environment's URLs,"
+        f" or {DEFAULT_FOLDER}."
     ),
 ]
 Host = Annotated[str, typer.Option(help="Address to listen on.")]
@@ -98,12 +99,12 @@ def serve(
     host: Host = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65_535)] = 8000,
 ) -> None:
-    """Serve one service, or the `shop`'s pages, or `api`: all of them in one process."""
+    """Serve one service, the shop's pages (`shop`), or all services in one process (`api`)."""
     from backend.bootstrap import serve as serve_app
     from backend.bootstrap import settings_for
 
     settings = settings_for(service.value, os.environ)
-    _tell(settings, service.value)
+    _configure_observability(settings, service.value)
     _run(serve_app(service.value, settings, host=host, port=port))
 
 
@@ -119,10 +120,10 @@ def openapi() -> None:
 @cli.command()
 def worker(
     part: Annotated[
-        WorkerPart | None, typer.Argument(help="Only this part.", show_default="all three")
+        WorkerPart | None, typer.Argument(help="Run only this part.", show_default="all three")
     ] = None,
 ) -> None:
-    """Run arq's jobs, the event stream's consumers, and the notifier that tells browsers."""
+    """Run the jobs, the consumers of the event stream, and the notifier."""
     from backend.kernel import garbage_collection, health
     from workers.main import NEEDS
     from workers.main import worker as running_worker
@@ -131,7 +132,7 @@ def worker(
     settings = load(
         os.environ, needs=tuple(dict.fromkeys(need for one in parts for need in NEEDS[one]))
     )
-    _tell(settings, f"worker-{part.value}" if part else "worker")
+    _configure_observability(settings, f"worker-{part.value}" if part else "worker")
 
     async def work() -> None:
         garbage_collection.tune(settings)
@@ -155,7 +156,7 @@ def relay() -> None:
     from backend.kernel.supervisor import running
 
     settings = load(os.environ, needs=("database:relay", "redis_url"))
-    _tell(settings, "relay")
+    _configure_observability(settings, "relay")
 
     async def work() -> None:
         garbage_collection.tune(settings)
@@ -174,30 +175,31 @@ def relay() -> None:
 
 @cli.command()
 def sandbox(
-    ledger: Annotated[Path, typer.Option(help="The SQLite file that it keeps its objects in.")],
-    webhook_url: Annotated[str, typer.Option(help="Where its events are posted to.")],
+    ledger: Annotated[Path, typer.Option(help="SQLite file with the sandbox's objects.")],
+    webhook_url: Annotated[str, typer.Option(help="URL to which events are posted.")],
     host: Host = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65_535)] = 8002,
 ) -> None:
-    """Run the Stripe sandbox: Stripe's API over HTTP for demo and tests, no money involved."""
+    """Run the Stripe sandbox: an imitation of Stripe's API for the demo and tests."""
     from backend.bootstrap import http_config
     from backend.kernel.server import Server
     from backend.stripe_sandbox.app import SandboxSettings, build
 
     settings = load(os.environ, needs=("stripe_api_key", "stripe_webhook_secrets"))
-    _tell(settings, "stripe-sandbox")
+    _configure_observability(settings, "stripe-sandbox")
     try:
-        told = SandboxSettings(
+        sandbox_settings = SandboxSettings(
             database=ledger,
             api_key=settings.stripe_api_key,
             webhook_url=webhook_url,
             webhook_secret=settings.webhook_secrets[0],
             public_url=settings.stripe_sandbox_url or None,
         )
-    except ValueError as fault:
-        raise SettingsError(f"STRIPE_API_KEY: {fault}") from fault
+    except ValueError as error:
+        raise SettingsError(f"STRIPE_API_KEY: {error}") from error
     server = Server(
-        http_config(build(told), host, port), delay_seconds=settings.shutdown_delay_seconds
+        http_config(build(sandbox_settings), host, port),
+        delay_seconds=settings.shutdown_delay_seconds,
     )
     _run(server.serve())
 
@@ -205,10 +207,13 @@ def sandbox(
 @cli.command()
 def migrate(
     wait: Annotated[
-        bool, typer.Option("--wait", help="Change nothing: wait until it was done, as any role.")
+        bool,
+        typer.Option(
+            "--wait", help="Change nothing: wait until the database is migrated. Works as any role."
+        ),
     ] = False,
 ) -> None:
-    """Bring the database to the newest version."""
+    """Migrate the database to the newest version."""
     from backend.kernel import migrations
 
     if wait:
@@ -226,9 +231,9 @@ def migrate(
 
 @cli.command()
 def seed(
-    shows: Annotated[int, typer.Option(help="How many shows.", min=1, max=100_000)] = 20,
+    shows: Annotated[int, typer.Option(help="Number of shows.", min=1, max=100_000)] = 20,
     tickets: Annotated[
-        int, typer.Option(help="How many tickets in all.", min=1, max=10_000_000)
+        int, typer.Option(help="Number of tickets in total.", min=1, max=10_000_000)
     ] = 400,
     data: Data = None,
 ) -> None:
@@ -260,7 +265,10 @@ def check(
     ] = False,
     data: Data = None,
 ) -> None:
-    """Check the invariants. Exit with 0 when all hold, 1 on a violation, 2 when the check cannot run."""
+    """Check the invariants.
+
+    Exit with 0 when all hold, 1 on a violation, 2 when the check cannot run.
+    """
     from backend.check import command
 
     settings = load(_environment(data), needs=("database_url",))
@@ -284,35 +292,36 @@ def secrets(
     expand: Annotated[
         bool,
         typer.Option(
-            help="Write each ${NAME} of one out, for a reader that knows no such references."
+            help="Replace each ${NAME} by its value, for a reader that does not expand references."
         ),
     ] = False,
 ) -> None:
-    """Fill an env file's empty secrets with new ones: gittix secrets < .env.example > .env"""
+    """Fill the empty secrets of an env file: gittix secrets < .env.example > .env"""
     from backend.embedded.secrets import TemplateError, fill
 
     if sys.stdin.isatty():
         raise typer.BadParameter(
-            "the file to fill comes by standard input: gittix secrets < .env.example > .env"
+            "the file is read from standard input: gittix secrets < .env.example > .env"
         )
     try:
         print(fill(sys.stdin.read(), expand=expand), end="")
-    except TemplateError as fault:
-        print(f"gittix: {fault}", file=sys.stderr)
-        raise typer.Exit(1) from fault
+    except TemplateError as error:
+        print(f"gittix: {error}", file=sys.stderr)
+        raise typer.Exit(1) from error
 
 
 @events.command()
 def tail(
     count: Annotated[
-        int, typer.Option("--count", "-n", help="Events to show first.", min=0, max=10_000)
+        int,
+        typer.Option("--count", "-n", help="Number of past events to print.", min=0, max=10_000),
     ] = 10,
     follow: Annotated[
-        bool, typer.Option("--follow/--no-follow", "-f", help="Go on with new ones.")
+        bool, typer.Option("--follow/--no-follow", "-f", help="Print new events as they arrive.")
     ] = True,
     data: Data = None,
 ) -> None:
-    """Show the newest events, and then each as it comes."""
+    """Print the newest events, then each new event as it arrives."""
     from backend.events.tail import tail as tail_events
 
     settings = load(_environment(data), needs=("redis_url",))
@@ -321,10 +330,12 @@ def tail(
 
 @events.command()
 def dead(
-    count: Annotated[bool, typer.Option("--count", help="Only say how many there are.")] = False,
+    count: Annotated[bool, typer.Option("--count", help="Print only their number.")] = False,
     data: Data = None,
 ) -> None:
-    """Show the dead letters: events that a consumer gave up, oldest first, the letter's id in front."""
+    """Print the dead letters (events that a consumer failed to handle), oldest first, each with its
+    id.
+    """
     from backend.events.dead_letter_commands import print_count, print_dead_letters
 
     settings = load(_environment(data), needs=("redis_url",))
@@ -336,32 +347,36 @@ def redrive(
     letters: Annotated[
         list[str] | None, typer.Argument(help="Ids of dead letters.", metavar="[LETTER_ID]...")
     ] = None,
-    every: Annotated[bool, typer.Option("--all", help="All letters.")] = False,
-    consumer: Annotated[str | None, typer.Option(help="With --all: only this consumer's.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Redrive all dead letters.")] = False,
+    consumer: Annotated[
+        str | None, typer.Option(help="With --all: only those of this consumer.")
+    ] = None,
     data: Data = None,
 ) -> None:
-    """Send dead letters back to the consumer that gave them up, and to nobody else."""
+    """Redrive dead letters: only the consumer that failed handles them again."""
     from backend.events.dead_letter_commands import redrive_dead_letters
     from backend.events.dead_letters import DeadLetterError
 
     if every == bool(letters):
-        raise typer.BadParameter("name letters, or say --all")
+        raise typer.BadParameter("give ids of dead letters, or --all")
     if consumer is not None and not every:
-        raise typer.BadParameter("--consumer goes with --all")
+        raise typer.BadParameter("--consumer needs --all")
     settings = load(_environment(data), needs=("redis_url",))
     try:
         _run(redrive_dead_letters(settings.redis_url, letters or [], consumer=consumer))
-    except DeadLetterError as fault:
-        print(f"gittix: {fault}", file=sys.stderr)
-        raise typer.Exit(1) from fault
+    except DeadLetterError as error:
+        print(f"gittix: {error}", file=sys.stderr)
+        raise typer.Exit(1) from error
 
 
 def main() -> None:
-    """The console script: a fault that a person can mend is a sentence, not a traceback."""
+    """The console script: prints an error that the operator can fix as a sentence, not as a
+    traceback.
+    """
     try:
         cli()
-    except (SettingsError, InstanceError, NotMigrated) as fault:
-        print(f"gittix: {fault}", file=sys.stderr)
+    except (SettingsError, InstanceError, NotMigrated) as error:
+        print(f"gittix: {error}", file=sys.stderr)
         sys.exit(2)
 
 
@@ -391,8 +406,8 @@ def _await_migration() -> None:
     )
 
 
-def _tell(settings: Settings, process: str) -> None:
-    """Let this process say, by logs and traces, what it does."""
+def _configure_observability(settings: Settings, process: str) -> None:
+    """Configure the logs and traces of this process."""
     service = f"gittix-{process}"
     logs.configure(level=settings.log_level, style=settings.log_format, service=service)
     tracing.configure(settings, service=service)

@@ -182,10 +182,10 @@ async def test_concurrent_redrives_move_a_dead_letter_once(pair: TwoConsumers) -
 
 async def test_an_unknown_id_redrives_no_dead_letter(pair: TwoConsumers) -> None:
     known = await pair.fail_on(1)
-    with pytest.raises(DeadLetterError, match="no dead letters 1-1"):
+    with pytest.raises(DeadLetterError, match="no dead letter 1-1"):
         await find_dead_letters(pair.redis, [*known, "1-1"])
     (dead_letter,) = await dead_letters_of(pair.redis, None)
-    with pytest.raises(DeadLetterError, match="no dead letters 7-7"):
+    with pytest.raises(DeadLetterError, match="no dead letter 7-7"):
         await redrive(pair.redis, [dead_letter, dead_letter._replace(id="7-7")])
     assert await pair.dead_letters(count=1) == known
     assert await pair.redriven_count("first") == 0
@@ -225,12 +225,12 @@ async def test_the_commands_list_count_and_redrive(pair: TwoConsumers) -> None:
     assert second.split()[0] == other
     assert await gittix("events", "redrive", dead_letter, **environment) == (
         0,
-        "1 dead letters redriven: 1 to first\n",
+        "1 dead letter redriven: 1 to first\n",
     )
     status, output = await gittix("events", "redrive", dead_letter, **environment)
     assert (status, output) == (
         1,
-        f"gittix: there is no dead letters {dead_letter}; it may have been redriven already\n",
+        f"gittix: there is no dead letter {dead_letter}; it may have been redriven already\n",
     )
     assert await pair.dead_letters(count=1) == [other]
 
@@ -247,7 +247,7 @@ async def test_the_commands_list_count_and_redrive(pair: TwoConsumers) -> None:
         (
             ["1"],
             1,
-            "gittix: '1' is not the id of a dead letters; `gittix events dead` lists the ids\n",
+            "gittix: '1' is not the id of a dead letter; `gittix events dead` lists the ids\n",
         ),
     ],
     ids=["all of none", "unknown consumer", "no id"],
