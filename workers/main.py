@@ -131,7 +131,10 @@ async def _consumers(settings: Settings) -> AsyncIterator[Mapping[str, Check]]:
             open_resources(settings, "orders") as orders,
             open_resources(settings, "payments") as payment_resources,
         ):
-            consumers = (_expiration(orders, jobs), _payments(payment_resources, jobs))
+            consumers = (
+                _expiration_consumer(orders, jobs),
+                _payments_consumer(payment_resources, jobs),
+            )
             async with running(*((consumer.task, consumer.run) for consumer in consumers)):
                 yield {
                     **_checks(orders=orders, payments=payment_resources),
@@ -179,24 +182,24 @@ async def _run_arq(jobs: ArqRedis, context: dict[str, Any]) -> None:
     """Run arq's loop. It raises when its connection breaks; the supervisor then restarts it."""
     arq = _Arq(
         functions=[
-            func(_retried(expiration.expire_due), name=expiration.EXPIRE_DUE),
-            func(_retried(payments.handle_webhook), name=HANDLE_WEBHOOK),
-            func(_retried(payments.abandon_payment), name=payments.ABANDON),
+            func(_with_retries(expiration.expire_due), name=expiration.EXPIRE_DUE),
+            func(_with_retries(payments.handle_webhook), name=HANDLE_WEBHOOK),
+            func(_with_retries(payments.abandon_payment), name=payments.ABANDON),
         ],
         cron_jobs=[
             cron(
-                _once(expiration.expire_due),
+                _as_timer(expiration.expire_due),
                 name="sweep_holds",
                 second=set(SWEEP_SECONDS),
                 keep_result=0,
             ),
             cron(
-                _once(payments.reconcile_payments),
+                _as_timer(payments.reconcile_payments),
                 name="reconcile_payments",
                 second=set(RECONCILE_SECONDS),
                 keep_result=0,
             ),
-            cron(_once(purge_expired), name="purge_expired", minute=7, second=0, keep_result=0),
+            cron(_as_timer(purge_expired), name="purge_expired", minute=7, second=0, keep_result=0),
         ],
         redis_pool=jobs,
         queue_name=QUEUE,
@@ -242,7 +245,7 @@ async def purge_expired(context: dict[str, Any]) -> None:
             )
 
 
-def _expiration(resources: Resources, jobs: ArqRedis) -> Consumer:
+def _expiration_consumer(resources: Resources, jobs: ArqRedis) -> Consumer:
     return Consumer(
         expiration.CONSUMER,
         resources.redis,
@@ -253,7 +256,7 @@ def _expiration(resources: Resources, jobs: ArqRedis) -> Consumer:
     )
 
 
-def _payments(resources: Resources, jobs: ArqRedis) -> Consumer:
+def _payments_consumer(resources: Resources, jobs: ArqRedis) -> Consumer:
     return Consumer(
         payments.CONSUMER,
         resources.redis,
@@ -270,7 +273,7 @@ def _publisher(settings: Settings, redis: Any) -> MessagePublisher:
     return HostedPublisher(pusher_client(settings))
 
 
-def _retried(job: Job) -> WorkerCoroutine:
+def _with_retries(job: Job) -> WorkerCoroutine:
     """Wrap a job so that it is retried with growing delays.
 
     Without this, arq drops a job that raises.
@@ -280,7 +283,7 @@ def _retried(job: Job) -> WorkerCoroutine:
         with correlation.bound(UUID(correlation_id) if correlation_id else None):
             try:
                 with tracing.span(f"job {job.__name__}"):
-                    await _timed(job, ctx, *args)
+                    await _measured(job, ctx, *args)
             except Exception as error:
                 tries: int = ctx["job_try"]
                 log.warning(
@@ -292,7 +295,7 @@ def _retried(job: Job) -> WorkerCoroutine:
     return tried
 
 
-def _once(job: Job) -> WorkerCoroutine:
+def _as_timer(job: Job) -> WorkerCoroutine:
     """Wrap a timer's job: an exception is only logged, since the next run of the timer is the
     retry.
     """
@@ -301,14 +304,14 @@ def _once(job: Job) -> WorkerCoroutine:
         with correlation.bound():
             try:
                 with tracing.span(f"timer {job.__name__}"):
-                    await _timed(job, ctx)
+                    await _measured(job, ctx)
             except Exception as error:
                 log.warning("timer failed", job=job.__name__, error=repr(error))
 
     return tried
 
 
-async def _timed(job: Job, *args: Any, **kwargs: Any) -> Any:
+async def _measured(job: Job, *args: Any, **kwargs: Any) -> Any:
     began = time.perf_counter()
     outcome = "failed"
     try:

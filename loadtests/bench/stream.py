@@ -86,7 +86,7 @@ async def _paced(
     newest = await redis.xrevrange(stream, count=1)
     reading = asyncio.create_task(_read(redis, stream, newest[0][0] if newest else b"0", arrived))
 
-    async with relay_waker(redis) as hint:
+    async with relay_waker(redis) as wake_relay:
 
         async def write() -> None:
             while True:
@@ -98,7 +98,7 @@ async def _paced(
                     for number in range(first, last + 1):
                         await redis.xadd(stream, {"e": b'{"version":%d}' % number})
                 else:
-                    hint()
+                    wake_relay()
 
         writers = [asyncio.create_task(write()) for _ in range(WRITERS)]
         began = time.perf_counter()

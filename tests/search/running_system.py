@@ -134,9 +134,9 @@ class RunningSystem:
     def consumers(self) -> tuple[Consumer, ...]:
         """The consumers, as the worker builds them."""
         queue = self.jobs["redis"]
-        return workers.main._expiration(self.orders, queue), workers.main._payments(
-            self.payments, queue
-        )
+        return workers.main._expiration_consumer(
+            self.orders, queue
+        ), workers.main._payments_consumer(self.payments, queue)
 
 
 @asynccontextmanager
