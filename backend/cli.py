@@ -333,9 +333,7 @@ def dead(
     count: Annotated[bool, typer.Option("--count", help="Print only their number.")] = False,
     data: Data = None,
 ) -> None:
-    """Print the dead letters (events that a consumer failed to handle), oldest first, each with its
-    id.
-    """
+    """Print the dead letters, oldest first: events that a consumer failed to handle."""
     from backend.events.dead_letter_commands import print_count, print_dead_letters
 
     settings = load(_environment(data), needs=("redis_url",))
@@ -370,9 +368,7 @@ def redrive(
 
 
 def main() -> None:
-    """The console script: prints an error that the operator can fix as a sentence, not as a
-    traceback.
-    """
+    """Run the command line. An error that the operator can fix prints a sentence, no traceback."""
     try:
         cli()
     except (SettingsError, InstanceError, NotMigrated) as error:

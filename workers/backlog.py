@@ -56,9 +56,7 @@ class Backlog:
         set_gauges([("holds_overdue", *overdue), *under_way, ("jobs", *await self._due_jobs())])
 
     async def _due_jobs(self) -> tuple[int, float]:
-        """Return the number of jobs that are due and not started, and the delay of the first in
-        seconds.
-        """
+        """Return the number of due jobs, and the delay of the first in seconds."""
         now = time.time() * 1000
         due = await self._jobs.zcount(QUEUE, "-inf", now)
         first = await self._jobs.zrange(QUEUE, 0, 0, withscores=True)

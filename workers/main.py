@@ -296,9 +296,7 @@ def _with_retries(job: Job) -> WorkerCoroutine:
 
 
 def _as_timer(job: Job) -> WorkerCoroutine:
-    """Wrap a timer's job: an exception is only logged, since the next run of the timer is the
-    retry.
-    """
+    """Wrap a timer's job: an exception is logged, and the next run is the retry."""
 
     async def tried(ctx: dict[Any, Any]) -> None:
         with correlation.bound():

@@ -255,9 +255,7 @@ class Notifier:
             await self._redis.xdel(REDRIVE_STREAM, entry_id)
 
     async def _dead_letter_redriven(self) -> None:
-        """Return the redriven events to the dead letters: Redis lost its tail, so they may have
-        been published.
-        """
+        """Return redriven events to the dead letters: they may have been published already."""
         for entry_id, fields in await self._redis.xrange(REDRIVE_STREAM):
             await add_dead_letter(
                 self._redis,

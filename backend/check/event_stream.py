@@ -34,9 +34,7 @@ class EventSummary(msgspec.Struct, frozen=True):
 
 
 class Group(NamedTuple):
-    """A consumer group: entries up to `delivered` were delivered; of these, all but `pending` were
-    acknowledged.
-    """
+    """A consumer group: all entries up to `delivered` but `pending` were acknowledged."""
 
     delivered: Position
     pending: frozenset[Position]

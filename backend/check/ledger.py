@@ -107,9 +107,7 @@ async def _read_sandbox(settings: Settings) -> Ledger:
 
 @cache
 def _certificates() -> ssl.SSLContext:
-    """Return the machine's certificates, cached: loading them takes longer than reading a page of
-    the ledger.
-    """
+    """Return the machine's certificates, cached: loading them is slow."""
     return ssl.create_default_context()
 
 

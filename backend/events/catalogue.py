@@ -80,8 +80,7 @@ class Ticket(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TicketOrder(msgspec.Struct, frozen=True, kw_only=True):
-    """The private fields of the `data` of `ticket.*`, for the seller only: the order that has the
-    ticket.
+    """The private fields of the `data` of `ticket.*`, for the seller only.
 
     `previous_order_id` is the order that lost the ticket, because its hold ended or because it was
     `refunded`.

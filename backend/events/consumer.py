@@ -110,9 +110,7 @@ class Consumer:
         self._retries: dict[tuple[str, bytes], tuple[float, Delivery]] = {}
 
     async def run(self) -> None:
-        """Consume until cancelled: first the pending entries of this member and of dead ones, then
-        new entries.
-        """
+        """Consume until cancelled: first pending entries of this and dead members, then new."""
         try:
             await self._consume()
         except asyncio.CancelledError:

@@ -42,8 +42,7 @@ async def print_dead_letters(redis_url: str) -> None:
 
 
 async def redrive_dead_letters(redis_url: str, ids: Sequence[str], *, consumer: str | None) -> None:
-    """Redrive the dead letters with these ids; without ids, all of one consumer or of every
-    consumer.
+    """Redrive these dead letters; without ids, all of one consumer or of every consumer.
 
     Raises DeadLetterError.
     """

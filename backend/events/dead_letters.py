@@ -120,9 +120,7 @@ async def redrive(redis: Redis, letters: Sequence[DeadLetter]) -> None:
 
 
 async def _check_reads(redis: Redis, consumers: set[str]) -> None:
-    """Raise DeadLetterError for a consumer that does not exist: no process would read its redrive
-    stream.
-    """
+    """Raise DeadLetterError for an unknown consumer: no process reads its redrive stream."""
     known = set(await EventStream(redis).readers())
     if unknown := consumers - known:
         listed = ", ".join(sorted(known)) or "none"

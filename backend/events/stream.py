@@ -65,9 +65,7 @@ START = Position(0, 0)
 
 
 class Progress(NamedTuple):
-    """A reader's progress: the last entry delivered to it, the number of pending entries, and the
-    oldest of these.
-    """
+    """A reader's last delivered entry, the number of pending entries, and the oldest of these."""
 
     delivered: Position
     pending: int = 0
@@ -100,9 +98,7 @@ def original_id(entry_id: bytes, fields: Mapping[bytes, bytes]) -> bytes:
 async def add_dead_letter(
     redis: Redis, reader: str, entry_id: bytes, fields: Mapping[bytes, bytes], reason: str
 ) -> None:
-    """Copy an entry that a reader failed to handle to the dead letters, which keep the newest
-    DEAD_LETTERS_KEPT.
-    """
+    """Copy an entry to the dead letters, which keep the newest DEAD_LETTERS_KEPT."""
     entry = original_id(entry_id, fields)
     dead_letter: dict[str, Any] = {
         "consumer": reader,
@@ -138,16 +134,12 @@ class EventStream:
         return Position.parse(last), bool(appended)
 
     async def last(self) -> Position:
-        """Return the last id ever appended, including trimmed entries; START when there is no
-        stream.
-        """
+        """Return the last id ever appended, also of trimmed entries; START without a stream."""
         last, _ = await self._append(keys=[STREAM], args=["never"])
         return Position.parse(last)
 
     async def report_progress(self, reader: str, position: Position) -> None:
-        """Record the progress of a reader without a consumer group, so that no entry is trimmed
-        before it reads it.
-        """
+        """Record the progress of a reader without a consumer group, for `trim`."""
         await self._redis.hset(READERS, reader, str(position))  # type: ignore[misc]
 
     async def trim(self, keep: int) -> int:
@@ -164,9 +156,7 @@ class EventStream:
         return int(await self._redis.xtrim(STREAM, minid=str(floor), approximate=True))
 
     async def readers(self) -> dict[str, Progress]:
-        """Return the progress of each consumer group, and of each reader that recorded its
-        progress.
-        """
+        """Return the progress of each consumer group and of each reader that recorded its own."""
         found = {
             name.decode(): Progress(Position.parse(at))
             for name, at in (await self._reported_progress()).items()

@@ -133,9 +133,7 @@ Handler = Callable[[Call], Awaitable[Any]]
 
 
 def signed(handler: Handler) -> Callable[[Request], Awaitable[Response]]:
-    """Wrap a handler: verify the request's signature, and return errors in the format of Pusher's
-    libraries.
-    """
+    """Wrap a handler: verify the signature, and return errors as Pusher's libraries expect."""
 
     async def endpoint(request: Request) -> Response:
         gateway: Gateway = request.state.gateway

@@ -176,9 +176,7 @@ class ChannelRegistry:
         self._signed_in.setdefault(user_id, set()).add(subscriber)
 
     def connections_of(self, user_id: str) -> tuple[Subscriber, ...]:
-        """Return a user's connections: signed in, subscribed to the user's own channel, or present
-        as this user.
-        """
+        """Return the connections that are signed in, subscribed or present as this user."""
         found = set(self._signed_in.get(user_id, ()))
         own = self._channels.get(protocol.USER_CHANNEL_PREFIX + user_id)
         found |= own.subscribers.keys() if own else set()

@@ -185,9 +185,7 @@ class Connection(Subscriber):
         )
 
     def _join(self, name: str, channel_data: str | None) -> None:
-        """Join a presence channel as the member in `channel_data`, or without it as the signed-in
-        user.
-        """
+        """Join a presence channel as the member in `channel_data`, or as the signed-in user."""
         member = self.user if channel_data is None else _member(channel_data)
         channel = self._registry.channel(name)
         if member is None:

@@ -45,9 +45,7 @@ class PositionedMessages(NamedTuple):
 
 
 class PublisherState(msgspec.Struct, frozen=True):
-    """The epoch of new messages, the number of messages ever appended, and the last published
-    position.
-    """
+    """The epoch of new messages, the number ever appended, and the last published position."""
 
     epoch: int
     appended: int
@@ -96,8 +94,7 @@ class Publisher:
     async def publish(
         self, batch: Sequence[PositionedMessages], *, expected_appended: int
     ) -> PublisherState:
-        """Append the messages of these ascending positions, except positions that are published
-        already.
+        """Append the messages of these ascending positions, except already published ones.
 
         `expected_appended` is the count that the caller last saw. When Redis has fewer, a new epoch
         begins.

@@ -198,18 +198,14 @@ class Entry(msgspec.Struct, frozen=True):
     stamps: list[int]
 
     def deliveries(self) -> Iterator[tuple[str, Message, int | None]]:
-        """Yield each channel with its message and, for a numbered message, its number in the
-        channel, in order.
-        """
+        """Yield each channel, its message, and the message's number there, if it has one."""
         seqs = iter(self.stamps[1:])
         for message in self.messages:
             for channel in message.channels:
                 yield channel, message, next(seqs, None)
 
     def numbered_data(self, message: Message, seq: int | None) -> str:
-        """Return the data for one channel: a numbered message starts with its epoch and its number
-        there.
-        """
+        """Return the data for one channel; numbered data starts with its epoch and number."""
         if seq is None:
             return message.data
         comma = "" if message.data == "{}" else ","

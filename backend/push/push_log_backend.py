@@ -41,8 +41,7 @@ class PushLogUnavailable(OSError):
 
 
 class Batch(Event):
-    """The entries of one read, as an event of broadcaster; its `message` is the id of the last
-    entry.
+    """The entries of one read, as broadcaster's event; `message` is the id of the last entry.
 
     Broadcaster passes events to its subscribers by reference, so the decoded entries reach them
     unchanged.
@@ -60,9 +59,7 @@ class Batch(Event):
 
 @dataclass
 class Position:
-    """How far the log was read: the last entry's id, the last message's number, and the log's
-    creation time (`born`).
-    """
+    """The last entry's id, the last message's number, and the log's creation time (`born`)."""
 
     id: str
     number: int

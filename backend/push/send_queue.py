@@ -23,9 +23,7 @@ class Socket(Protocol):
 
 
 class Flusher:
-    """Writes the send queues that have frames, at most SOCKETS_PER_TURN in each iteration of the
-    event loop.
-    """
+    """Writes the send queues that have frames, SOCKETS_PER_TURN in each loop iteration."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -87,8 +85,6 @@ class SendQueue:
         return len(frames) if taken else 0
 
     def close(self, code: int, reason: str = "") -> None:
-        """Write the waiting frames, then close: the `pusher:error` that explains the code must come
-        first.
-        """
+        """Write the waiting frames, which may explain the close code, then close."""
         FRAMES.inc(self.flush())
         self.socket.close(code, reason)

@@ -43,7 +43,5 @@ class GatewaySettings:
 
     @property
     def max_frame_bytes(self) -> int:
-        """The largest accepted frame: escaping quotes in the envelope's string may double a
-        message.
-        """
+        """The largest accepted frame: escaping quotes may double a message."""
         return 2 * self.max_message_bytes + 4_096

@@ -43,8 +43,6 @@ def signin_text(socket_id: str, user_data: str) -> str:
 
 
 def request_text(method: str, path: str, query: Iterable[tuple[str, str]]) -> str:
-    """Return the signed text of an HTTP API request: all parameters but the signature, sorted, not
-    escaped.
-    """
+    """Return the signed text of an API request: all other parameters, sorted and unescaped."""
     pairs = sorted((key.lower(), value) for key, value in query if key.lower() != "auth_signature")
     return f"{method}\n{path}\n" + "&".join(f"{key}={value}" for key, value in pairs)

@@ -82,8 +82,7 @@ class PushSocket(WebSocketsSansIOProtocol):
         return True
 
     def close(self, code: int, reason: str = "") -> None:
-        """Start the closing handshake, and abort the transport unless the peer finishes it within
-        `close_timeout`.
+        """Start the closing handshake; abort the transport if it takes longer than `close_timeout`.
 
         `transport.close()` alone waits for the buffer to drain, which never happens when the peer
         stopped reading.

@@ -43,9 +43,7 @@ AGED = (
 
 
 class StoredState(NamedTuple):
-    """The state outside Postgres: dumps of Redis's keys, the push log's entries, and the ledger's
-    folder.
-    """
+    """The state outside Postgres: Redis's keys, the push log's entries, the ledger's folder."""
 
     keys: dict[bytes, bytes]
     push_log: list[tuple[bytes, dict[bytes, bytes]]]
@@ -156,9 +154,7 @@ class SeededSystem:
 
 
 async def build(system: System) -> None:
-    """Build orders that are paid, refunded, declined, cancelled, expired, returned, and some that
-    are open.
-    """
+    """Build orders that are paid, refunded, declined, cancelled, expired, and still open."""
     async with AsyncExitStack() as stack:
         for part in ("stripe", "api", "relay"):
             await stack.enter_async_context(system.part(part))
@@ -216,9 +212,7 @@ async def _capture_late(shop: Shop, ticket: str) -> Json:
 
 
 async def _is_at_rest(shop: Shop) -> bool:
-    """Return whether every event is published, consumed and notified, and no webhook or due hold
-    waits.
-    """
+    """Return whether all events are published and consumed and no work waits."""
     redis = shop.system.redis()
     waiting = await shop.rows.fetchval(
         """

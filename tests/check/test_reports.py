@@ -47,9 +47,7 @@ async def test_a_system_at_rest_is_examined_in_full_without_violations(
 
 
 async def test_work_in_progress_is_not_a_violation(seeded: SeededSystem) -> None:
-    """A hold that just ended, an event without a position, an unpublished message, a payment in
-    progress.
-    """
+    """An ended hold, an event without a position, an unpublished message, a payment."""
     await seeded.rows.execute(
         "update tickets.tickets set held_until = now() - interval '1 s' where status = 'held'"
     )

@@ -65,9 +65,7 @@ class Process:
             loop.remove_reader(self._fd)
 
     def send(self, number: signal.Signals) -> None:
-        """Send a signal, unless the process has ended: its pid may belong to another process by
-        then.
-        """
+        """Send a signal, unless the process has ended: another process may have its pid by then."""
         if self._fd is not None:
             with suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._fd, number)

@@ -26,8 +26,7 @@ LOST = (httpx.TransportError, AttributeError)
 
 
 class Processes:
-    """`armed` are the crash points to come, by process; `died` are those at which a process died,
-    in order.
+    """`armed` are the crash points to come, `died` those at which a process died, in order.
 
     With `known`, each process also dies once at each unknown point, which only a recovery reaches.
     """
@@ -143,9 +142,7 @@ class Processes:
         )
 
     async def _release_dead_workers_entries(self) -> None:
-        """Release the jobs and entries of a dead worker, instead of waiting some seconds for their
-        timeouts.
-        """
+        """Release the jobs and entries of a dead worker, instead of waiting for their timeouts."""
         redis = self._redis
         if jobs := await redis.keys("arq:in-progress:*"):
             await redis.delete(*jobs)

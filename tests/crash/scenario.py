@@ -94,9 +94,7 @@ class World:
         return reply
 
     async def abandon_dead_attempts(self, buyer_id: UUID) -> None:
-        """Make attempts of dead processes overdue, instead of waiting half a minute until they are
-        abandoned.
-        """
+        """Make attempts of dead processes overdue, instead of waiting half a minute."""
         with suppress(*database.UNAVAILABLE):
             await self.rows.execute(
                 """
@@ -111,9 +109,7 @@ class World:
             )
 
     async def make_overdue(self) -> None:
-        """Make unfinished payments and webhooks overdue for the reconciler, while no request is in
-        progress.
-        """
+        """Make unfinished payments and webhooks overdue, while no request is in progress."""
         await self.rows.execute(
             """
             update payments.payments

@@ -25,9 +25,7 @@ class Found(NamedTuple):
 
 
 async def record(system: System, fork_server: ForkServer) -> list[str]:
-    """Return the points that every run of the scenario reaches, in order, from two runs without
-    crashes.
-    """
+    """Return the points that every run of the scenario reaches, from two runs without crashes."""
     system.configure(HOLD_SECONDS=scenario.HOLD_SECONDS)
     processes = Processes(system, fork_server)
     async with scenario.opened(system) as world, running(processes):

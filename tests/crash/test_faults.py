@@ -21,8 +21,7 @@ from workers.notifier import log_position_of
 async def test_a_concurrent_payment_with_the_same_key_is_in_flight(
     system: System, fork_server: ForkServer
 ) -> None:
-    """Two concurrent requests have one key; the second must not get `payment_in_progress` without
-    Retry-After.
+    """A second request with the same key must not get `payment_in_progress`.
 
     In `payments.insert` the index of one open attempt is checked before the index of the key.
     """
@@ -35,8 +34,7 @@ async def test_a_concurrent_payment_with_the_same_key_is_in_flight(
 async def test_a_restarted_notifier_saves_an_unsaved_position(
     system: System,
 ) -> None:
-    """A notifier published, and died before it saved its position in Postgres; the next one starts
-    from Redis's.
+    """A notifier published, and died before it saved its position in Postgres.
 
     It must save that position at once. Otherwise, until the next event, an emptied Redis would
     repeat all notices since.
@@ -61,8 +59,7 @@ async def test_a_restarted_notifier_saves_an_unsaved_position(
 
 
 async def test_a_stale_read_of_a_failed_attempt_leaves_it_failed(system: System) -> None:
-    """The reconciler reads an attempt; meanwhile it fails, and the next attempt pays with the same
-    intent.
+    """After the reconciler reads an attempt, it fails, and the next attempt pays its intent.
 
     `_settle` must be refused without moving the failed attempt to `authorised`. There it would stay
     forever: each later reconciliation finds the intent captured for another attempt and skips it,

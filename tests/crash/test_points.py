@@ -138,9 +138,7 @@ async def test_no_promise_is_lost_at_any_point(
 async def test_the_search_finds_a_planted_fault(
     fault: str, point: str, sign: str, open_system: OpenSystem, fork_server: ForkServer
 ) -> None:
-    """The negative control: production code with one planted fault, killed at the point that
-    exposes it.
-    """
+    """The negative control: production code with one planted fault, killed at a critical point."""
     async with open_system() as system:
         found = await search(system, fork_server, [point], faults=fault)
     assert found.died == [point]

@@ -136,9 +136,7 @@ async def test_no_promise_is_lost_when_a_store_is_killed(
 async def test_with_asynchronous_commits_a_killed_postgres_loses_promises(
     stores: Stores, durable: System, fork_server: ForkServer
 ) -> None:
-    """The negative control: the last promises before the kill are lost, and a client gets
-    `not_found`.
-    """
+    """The negative control: promises before the kill are lost, and a client gets `not_found`."""
     admin = await durable.connect()
     await admin.execute("alter system set wal_writer_delay = '10s'")
     await admin.execute("select pg_reload_conf()")

@@ -202,9 +202,7 @@ async def _ends(world: World) -> list[str]:
 
 
 async def _money(world: World) -> list[str]:
-    """I2: the total of each completed order was captured once, and no other money is captured or
-    held.
-    """
+    """I2: the total of each completed order is captured once, and no other money."""
     taken: defaultdict[str, list[Any]] = defaultdict(list)
     wrong = []
     for intent in await world.stripe.intents():
@@ -259,9 +257,7 @@ async def _stream(world: World, outbox: Sequence[Any]) -> list[str]:
 
 
 async def _push_log(world: World, outbox: Sequence[Any]) -> list[str]:
-    """Each change of a ticket or an order has one message, in order, and a channel's numbers have
-    no gap.
-    """
+    """Each change of a ticket or an order has one message, and a channel's numbers no gap."""
     wrong = []
     numbers: defaultdict[str, list[int]] = defaultdict(list)
     published: defaultdict[tuple[str, str], list[tuple[str, int]]] = defaultdict(list)

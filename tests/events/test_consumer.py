@@ -235,9 +235,7 @@ async def test_two_failing_events_are_dead_lettered_separately(harness: Consumer
 async def test_tries_survive_a_crash_in_between(
     harness: ConsumerHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Members die one after the other, each after the event failed once; together they try it
-    MAX_TRIES times.
-    """
+    """Members die one after the other; together they try the event MAX_TRIES times."""
     monkeypatch.setattr(consumers, "RETRY_SECONDS", 30.0)
     monkeypatch.setattr(consumers, "CLAIM_IDLE_MS", 1)
     harness.failure = poison(1)
@@ -279,9 +277,7 @@ async def test_the_count_of_tries_is_deleted_when_an_event_succeeds_after_a_cras
 async def test_a_handler_that_always_fails_pauses_new_events(
     harness: ConsumerHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The handler is at failure then, not the event, and the number of waiting events must be
-    bounded.
-    """
+    """The fault is the handler's then, and the number of waiting events must be bounded."""
     monkeypatch.setattr(consumers, "RETRY_SECONDS", 0.3)
     monkeypatch.setattr(consumers, "MAX_RETRIES", 3)
     harness.failure = poison(*range(100))

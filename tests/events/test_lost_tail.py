@@ -117,9 +117,7 @@ class Cut:
         await log.aclose()
 
     async def order(self, *numbers: int, recorded: bool = True) -> None:
-        """Publish an order for each number; with `recorded`, also wait until Postgres has the push
-        position.
-        """
+        """Publish orders; with `recorded`, also wait until Postgres has the push position."""
         await record_orders(self.rows, *numbers)
         await until(lambda: self.is_published(*numbers), seconds=20)
         if recorded:
@@ -180,9 +178,7 @@ async def test_a_lost_tail_is_refilled_and_no_message_is_repeated(cut: Cut, torn
 async def test_a_tail_lost_while_no_process_ran_is_refilled_and_published_once(
     cut: Cut, monkeypatch: pytest.MonkeyPatch, is_recorded: bool
 ) -> None:
-    """With a negative control: a push position recorded only in Redis is lost with the tail, and
-    messages repeat.
-    """
+    """Negative control: a push position recorded only in Redis is lost, and messages repeat."""
 
     async def skip(*_: Any) -> None:
         return

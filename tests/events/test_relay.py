@@ -181,9 +181,7 @@ async def test_concurrent_relays_assign_each_row_one_position(system: System, ro
 async def test_an_open_transaction_in_another_database_delays_nothing(
     system: System, rows: Any
 ) -> None:
-    """A relay that waited for the oldest transaction of the Postgres cluster would be delayed by
-    it.
-    """
+    """A relay that waits for the oldest transaction of all databases would be delayed."""
     name = f"other_{uuid4().hex}"
     await rows.execute(f"create database {name}")
     other = await database.connect(

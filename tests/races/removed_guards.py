@@ -44,9 +44,7 @@ SLOW_ORDERS = """
 
 
 def without(pattern: str, replacement: str) -> str:
-    """Return SQL that replaces matches of a POSIX pattern in the functions of orders, and fails
-    without a match.
-    """
+    """Return SQL that replaces a POSIX pattern in the functions of orders, or fails."""
     return f"""
         do $do$
         declare

@@ -268,8 +268,7 @@ async def test_the_next_notifier_does_not_dead_letter_an_event_again(
 
 @pytest.fixture
 async def dead_letter_id(system: System, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The id of a dead letter: an order that the notifier failed to publish, and that it can
-    publish now.
+    """The id of a dead letter whose event the notifier can publish now.
 
     A later order was published.
     """
@@ -378,9 +377,7 @@ async def test_two_dead_letters_of_one_event_are_published_once(
 async def test_redriven_events_return_to_the_dead_letters_when_redis_lost_its_tail(
     system: System, dead_letter_id: str
 ) -> None:
-    """Redis is restored to the moment between redriving and publishing; Postgres recorded that more
-    was published.
-    """
+    """Redis is restored to before the publication, which Postgres recorded."""
     redis = system.redis()
     await redrive_by_id(system, dead_letter_id)
     before = {name: await redis.dump(name) for name in await redis.keys("*")}

@@ -18,9 +18,7 @@ async def lose_the_stream(seeded: SeededSystem) -> None:
 
 
 async def lose_the_tail(seeded: SeededSystem) -> None:
-    """Remove the last entries and reset the stream's last id, as after a cut of Redis's append-only
-    file.
-    """
+    """Remove the last entries and reset the last id, as after a cut of the append-only file."""
     entries = await seeded.redis.xrange(STREAM)
     await seeded.redis.xdel(STREAM, *(entry_id for entry_id, _ in entries[-3:]))
     last_id = entries[-4][0]

@@ -1,4 +1,4 @@
-// Subscribes to channels with pusher-js and prints each event an application gets as a line of JSON.
+// Subscribes to channels with pusher-js and prints each event as a line of JSON.
 // argv[2]: {modules, host, port, key, channels, auth, userAuth, options};
 // auth is {endpoint, headers}.
 // stdin: one JSON command on each line,
