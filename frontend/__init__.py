@@ -1,1 +1,1 @@
-"""The shop: pages in Reflex, live widgets in React, built on the HTTP API and the push channels alone."""
+"""The shop: pages built by Reflex, live parts in React, on the HTTP API and the push channels."""

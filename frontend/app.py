@@ -1,7 +1,7 @@
-"""The Reflex application: its pages, its stylesheets, and what stands in every page's head.
+"""The Reflex application: its pages with their routes, its stylesheets, and every page's head.
 
-It keeps no state on a server, so Reflex has no socket: see docs/decisions/0015. A page is a module under `pages` with a
-`page()` function; here it gets its route.
+A page is a module of `pages` with a function `page()`. Reflex builds the pages and does not run:
+`enable_state=False` leaves out its server and its socket (docs/decisions/0015).
 """
 
 import reflex as rx
@@ -9,7 +9,7 @@ import reflex as rx
 from frontend.pages import browse, checkout, desk, not_found, orders, sell, show, signin, signup
 from frontend.shell import document_head, waiting
 
-# What the shop has in common, then what single pages have of their own.
+# The styles of all pages, then those of single pages.
 STYLES = (
     "fonts",
     "tokens",
@@ -26,7 +26,7 @@ STYLES = (
 
 app = rx.App(
     enable_state=False,
-    # The design is our own: no component library, no toasts but ours.
+    # The design is our own: no component library, and no toasts of Reflex.
     theme=None,
     toaster=None,
     reset_style=False,

@@ -1,4 +1,4 @@
-"""How Reflex builds the shop. `gittix` runs it in a copy of this folder: see backend/embedded/frontend.py."""
+"""Reflex's configuration. backend/embedded/frontend.py runs Reflex in a copy of this folder."""
 
 import reflex as rx
 
@@ -8,6 +8,6 @@ config = rx.Config(
     telemetry_enabled=False,
     show_built_with_reflex=False,
     disable_plugins=[rx.plugins.SitemapPlugin],
-    # Packages that no component names: the typeface is imported by a stylesheet.
+    # The typeface is imported by a stylesheet, so no component names its package.
     frontend_packages=["@fontsource-variable/inter@5.3.0"],
 )

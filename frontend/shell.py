@@ -1,11 +1,11 @@
-"""What every page wears: head, header, the place of its content, footer, notices."""
+"""The frame of every page: head, header, content, footer, toasts."""
 
 import reflex as rx
 
-from frontend.live import AccountMenu, LivePill, ThemeSwitch, Toasts, nav_link
+from frontend.components import AccountMenu, ConnectionStatus, ThemeSwitch, Toasts, nav_link
 
-# Label and address of each page that the header leads to: the same for everybody, since a page that is for members says
-# so and offers to sign in.
+# The label and the address of each link in the header. They are the same for visitors and users: a
+# page for users invites a visitor to sign in.
 NAVIGATION = (("Browse", "/"), ("My orders", "/orders"), ("Sell", "/sell"), ("Desk", "/desk"))
 
 
@@ -28,7 +28,7 @@ def narrow(title: str, *content: rx.Component) -> rx.Component:
 
 
 def waiting() -> rx.Component:
-    """What stands there until a page's script runs: the frame of the shop, so that nothing jumps."""
+    """The header, until a page's script runs: the layout does not shift when it does."""
     return rx.el.div(
         rx.el.div(
             header_start(),
@@ -45,7 +45,7 @@ def header() -> rx.Component:
         rx.el.div(
             header_start(),
             rx.el.div(
-                LivePill.create(),
+                ConnectionStatus.create(),
                 ThemeSwitch.create(),
                 AccountMenu.create(),
                 class_name="header-end",
@@ -56,7 +56,7 @@ def header() -> rx.Component:
 
 
 def header_start() -> rx.Component:
-    """The way to the pages."""
+    """The logo and the links to the pages."""
     return rx.el.div(
         nav_link(
             logo(), "/", class_name="home", custom_attrs={"aria-label": "GitTix, to the shows"}
@@ -84,7 +84,8 @@ def logo() -> rx.Component:
     return rx.el.span(
         rx.el.svg(
             rx.el.path(
-                d="M2 3h20a2 2 0 0 1 2 2v2.2a2.8 2.8 0 0 0 0 5.6V15a2 2 0 0 1-2 2H2a2 2 0 0 1-2-2v-2.2a2.8 2.8 0 0 0 0-5.6V5a2 2 0 0 1 2-2z",
+                d="M2 3h20a2 2 0 0 1 2 2v2.2a2.8 2.8 0 0 0 0 5.6V15a2 2 0 0 1-2 2"
+                "H2a2 2 0 0 1-2-2v-2.2a2.8 2.8 0 0 0 0-5.6V5a2 2 0 0 1 2-2z",
                 fill="currentColor",
             ),
             view_box="0 0 24 20",

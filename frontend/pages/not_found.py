@@ -1,8 +1,8 @@
-"""An address that nothing has."""
+"""The page for an address that does not exist."""
 
 import reflex as rx
 
-from frontend.live import nav_link
+from frontend.components import nav_link
 from frontend.shell import narrow
 
 

@@ -2,9 +2,9 @@
 
 import reflex as rx
 
-from frontend.live import MyOrders
+from frontend.components import OrdersPage
 from frontend.shell import shell
 
 
 def page() -> rx.Component:
-    return shell(rx.el.h1("My orders", class_name="title"), MyOrders.create())
+    return shell(rx.el.h1("My orders", class_name="title"), OrdersPage.create())

@@ -1,10 +1,10 @@
-"""`/sell`: shows and tickets put on sale, changed and withdrawn; `?show=` names one."""
+"""`/sell`: lists, changes and withdraws shows and tickets; `?show=` names a show."""
 
 import reflex as rx
 
-from frontend.live import Sell
+from frontend.components import SellPage
 from frontend.shell import shell
 
 
 def page() -> rx.Component:
-    return shell(Sell.create())
+    return shell(SellPage.create())

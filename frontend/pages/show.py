@@ -2,7 +2,7 @@
 
 import reflex as rx
 
-from frontend.live import ShowPage
+from frontend.components import ShowPage
 from frontend.shell import shell
 
 

@@ -2,7 +2,7 @@
 
 import reflex as rx
 
-from frontend.live import SignInForm
+from frontend.components import SignInForm
 from frontend.shell import narrow
 
 

@@ -2,7 +2,7 @@
 
 import reflex as rx
 
-from frontend.live import SignUpForm
+from frontend.components import SignUpForm
 from frontend.shell import narrow
 
 

@@ -1,0 +1,150 @@
+// Signing in and signing up.
+import { type ReactNode, type SyntheticEvent, useEffect, useRef, useState } from "react";
+import { Link, useLocation, useNavigate } from "react-router";
+
+import { sentence } from "../shared/format";
+import { asProblem, type Problem } from "../shared/http";
+import { useValue } from "../shared/observable";
+import { nextPage, signIn, signUp, user } from "../shared/session";
+import { InputField } from "../shared/ui/field";
+
+const MESSAGES: Record<string, string> = {
+  bad_credentials: "That email and password don't go together.",
+  email_taken: "There is an account with this email already. Sign in instead?",
+  too_many_attempts: "That were many tries. Wait a minute, then try again.",
+  busy: "Many people are signing in right now. Try again in a moment.",
+  offline: "No connection to the shop. Check your network and try again.",
+};
+
+export function SignInForm() {
+  const submit = ({ email, password }: Fields) => signIn({ email, password });
+  const { search } = useLocation();
+  return (
+    <AccountForm
+      button="Sign in"
+      passwordKind="current-password"
+      submit={submit}
+      footer={
+        <>
+          New here? <Link to={`/signup${search}`}>Make an account</Link>
+        </>
+      }
+    />
+  );
+}
+
+export function SignUpForm() {
+  const submit = ({ email, password, name }: Fields) =>
+    signUp(name ? { email, password, name } : { email, password });
+  const { search } = useLocation();
+  return (
+    <AccountForm
+      button="Make an account"
+      passwordKind="new-password"
+      submit={submit}
+      footer={
+        <>
+          You have one? <Link to={`/signin${search}`}>Sign in</Link>
+        </>
+      }
+    />
+  );
+}
+
+interface Fields {
+  email: string;
+  password: string;
+  name: string;
+}
+
+interface AccountFormProps {
+  button: string;
+  /** A new account has a name as well. */
+  passwordKind: "current-password" | "new-password";
+  submit: (fields: Fields) => Promise<void>;
+  footer: ReactNode;
+}
+
+function AccountForm({ button, passwordKind, submit, footer }: AccountFormProps) {
+  const [problem, setProblem] = useState<Problem | null>(null);
+  const [busy, setBusy] = useState(false);
+  const form = useRef<HTMLFormElement>(null);
+  useLeaveWhenSignedIn();
+
+  const onSubmit = async (event: SyntheticEvent<HTMLFormElement>) => {
+    event.preventDefault();
+    setBusy(true);
+    setProblem(null);
+    try {
+      await submit(fieldsOf(event.currentTarget));
+    } catch (error) {
+      const refused = asProblem(error);
+      setProblem(refused);
+      setBusy(false);
+      const wrong = ["email", "password", "name"].find((field) => refused.messageFor(field));
+      form.current?.querySelector<HTMLInputElement>(`[name=${wrong ?? "email"}]`)?.focus();
+    }
+  };
+
+  const isNew = passwordKind === "new-password";
+  return (
+    <>
+      <form className="card form" ref={form} onSubmit={onSubmit} noValidate>
+        {problem?.fieldErrors.length === 0 && (
+          <p className="problem" role="alert">
+            {MESSAGES[problem.code] ?? sentence(problem.message)}
+          </p>
+        )}
+        {isNew && (
+          <InputField
+            name="name"
+            label="Name, as others see it"
+            hint="Optional"
+            autoComplete="nickname"
+            problem={problem}
+          />
+        )}
+        <InputField
+          name="email"
+          type="email"
+          label="Email"
+          autoComplete="username"
+          problem={problem}
+          required
+        />
+        <InputField
+          name="password"
+          type="password"
+          label="Password"
+          autoComplete={passwordKind}
+          hint={isNew && "8 characters or more"}
+          problem={problem}
+          required
+        />
+        <button className="button primary full" disabled={busy}>
+          {busy ? "One moment" : button}
+        </button>
+      </form>
+      <p className="soft">{footer}</p>
+    </>
+  );
+}
+
+/** Leads on to the wanted page after a sign-in, here or in another tab. */
+function useLeaveWhenSignedIn(): void {
+  const signedIn = Boolean(useValue(user));
+  const navigate = useNavigate();
+  const { search } = useLocation();
+  useEffect(() => {
+    if (signedIn) void navigate(nextPage(search), { replace: true });
+  }, [signedIn, navigate, search]);
+}
+
+function fieldsOf(form: HTMLFormElement): Fields {
+  const data = new FormData(form);
+  const field = (name: string) => {
+    const value = data.get(name);
+    return typeof value === "string" ? value : "";
+  };
+  return { email: field("email"), password: field("password"), name: field("name") };
+}

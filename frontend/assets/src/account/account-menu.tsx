@@ -1,0 +1,120 @@
+// The header's link to sign in, or the menu of the signed-in user.
+import { useEffect, useRef } from "react";
+import { Link, useLocation } from "react-router";
+
+import type { User } from "../shared/api-types";
+import { useValue } from "../shared/observable";
+import { readUser, signOut, user } from "../shared/session";
+import { toast } from "../shared/ui/toasts";
+
+export function AccountMenu() {
+  const current = useValue(user);
+  const setFarewell = useFarewell(current);
+  useEffect(() => void readUser(), []);
+  if (current === undefined) return <span className="account-place" />;
+  if (current === null) return <SignInLink />;
+  const leave = async (everywhere: boolean) => {
+    setFarewell(everywhere ? "You are signed out on every device." : "You are signed out.");
+    await signOut({ everywhere }).catch(() => {
+      setFarewell(null);
+      toast("You could not be signed out. Try again.");
+    });
+  };
+  return <Menu current={current} leave={leave} />;
+}
+
+function SignInLink() {
+  const { pathname, search } = useLocation();
+  const here = `?next=${encodeURIComponent(pathname + search)}`;
+  return (
+    <Link className="button small" to={`/signin${pathname.startsWith("/sign") ? search : here}`}>
+      Sign in
+    </Link>
+  );
+}
+
+interface MenuProps {
+  current: User;
+  leave: (everywhere: boolean) => Promise<void>;
+}
+
+function Menu({ current, leave }: MenuProps) {
+  const menu = useRef<HTMLDetailsElement>(null);
+  const close = () => {
+    if (menu.current) menu.current.open = false;
+  };
+  useCloseOutside(menu);
+  const choose = (everywhere: boolean) => {
+    close();
+    void leave(everywhere);
+  };
+  return (
+    <details className="account" ref={menu}>
+      <summary className="button quiet small">Account</summary>
+      <div className="card menu">
+        <p>
+          <b>{current.name}</b>
+          <br />
+          <span className="note" title={current.email}>
+            {current.email}
+          </span>
+        </p>
+        <button
+          type="button"
+          onClick={() => {
+            choose(false);
+          }}
+        >
+          Sign out
+        </button>
+        <button
+          type="button"
+          onClick={() => {
+            choose(true);
+          }}
+        >
+          Sign out everywhere
+        </button>
+      </div>
+    </details>
+  );
+}
+
+/** Closes the menu on Escape, and when the focus leaves it. */
+function useCloseOutside(menu: React.RefObject<HTMLDetailsElement | null>): void {
+  useEffect(() => {
+    const element = menu.current;
+    if (!element) return undefined;
+    const onKeyDown = ({ key }: KeyboardEvent) => {
+      if (key === "Escape") element.open = false;
+    };
+    const onFocusOut = ({ relatedTarget }: FocusEvent) => {
+      if (!element.contains(relatedTarget as Node | null)) element.open = false;
+    };
+    element.addEventListener("keydown", onKeyDown);
+    element.addEventListener("focusout", onFocusOut);
+    return () => {
+      element.removeEventListener("keydown", onKeyDown);
+      element.removeEventListener("focusout", onFocusOut);
+    };
+  }, [menu]);
+}
+
+/**
+ * Shows a notice when the user was signed out. The returned function sets its words for a sign-out
+ * here; without them it was elsewhere.
+ */
+function useFarewell(current: User | null | undefined): (words: string | null) => void {
+  const before = useRef<User | null>(null);
+  const farewell = useRef<string | null>(null);
+  useEffect(() => {
+    if (before.current && current === null) {
+      toast(farewell.current ?? "You were signed out elsewhere. Sign in again to go on.");
+    }
+    before.current = current ?? null;
+    farewell.current = null;
+  }, [current]);
+  return (words) => {
+    farewell.current = words;
+  };
+}

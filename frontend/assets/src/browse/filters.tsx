@@ -1,0 +1,141 @@
+// Search, filters and sort order of the list of shows. The address holds them.
+import { type ChangeEvent, useEffect, useEffectEvent, useMemo, useRef, useState } from "react";
+
+import { get } from "../shared/api";
+import type { Facet, Facets } from "../shared/api-types";
+import { capitalized } from "../shared/format";
+import { type Option, SelectChip } from "../shared/ui/select-chip";
+import { isMonth, monthsUntil } from "./show-query";
+
+const TYPING_MS = 180;
+const DATES: Option[] = [
+  ["", "Any date"],
+  ["weekend", "This weekend"],
+  ["week", "Next 7 days"],
+];
+const SORT_ORDERS: Option[] = [["-starts_at", "Latest"]];
+
+/** Changes the address's parameters. `replace` adds no entry to the browser's history. */
+export type ChangeAddress = (
+  changes: Record<string, string>,
+  options?: { replace?: boolean },
+) => void;
+
+interface FiltersProps {
+  params: URLSearchParams;
+  change: ChangeAddress;
+}
+
+export function Filters({ params, change }: FiltersProps) {
+  const when = params.get("when") ?? "";
+  const { cities, categories, months } = useFacets();
+  const parameter = (name: string) => ({
+    value: params.get(name) ?? "",
+    onChange: (value: string) => {
+      change({ [name]: value });
+    },
+  });
+  return (
+    <search className="filters">
+      <Search value={params.get("q") ?? ""} change={change} />
+      <div className="chips">
+        {DATES.map(([value, label]) => (
+          <button
+            key={value}
+            type="button"
+            className="chip"
+            aria-pressed={when === value}
+            onClick={() => {
+              change({ when: value });
+            }}
+          >
+            {label}
+          </button>
+        ))}
+        <SelectChip
+          label="Month"
+          none="Any month"
+          options={months}
+          {...parameter("when")}
+          value={isMonth(when) ? when : ""}
+        />
+      </div>
+      <div className="choices">
+        <SelectChip label="City" none="All cities" options={cities} {...parameter("city")} />
+        <SelectChip
+          label="Category"
+          none="All kinds"
+          options={categories}
+          {...parameter("category")}
+        />
+        <SelectChip label="Order" none="Soonest" options={SORT_ORDERS} {...parameter("sort")} />
+      </div>
+    </search>
+  );
+}
+
+function Search({ value, change }: { value: string; change: ChangeAddress }) {
+  const input = useRef<HTMLInputElement>(null);
+  const typing = useRef<ReturnType<typeof setTimeout>>(undefined);
+  const hydrating = useRef(true);
+  const adoptAddress = useEffectEvent((fromAddress: string) => {
+    if (!input.current) return;
+    // A visitor may have typed into the built page before its script ran.
+    const early = hydrating.current ? input.current.value.trim() : "";
+    hydrating.current = false;
+    if (early) change({ q: early }, { replace: true });
+    else input.current.value = fromAddress;
+  });
+  useEffect(() => {
+    adoptAddress(value);
+  }, [value]);
+  const onChange = ({ target }: ChangeEvent<HTMLInputElement>) => {
+    clearTimeout(typing.current);
+    // No entry in the browser's history for each word that is typed.
+    typing.current = setTimeout(() => {
+      change({ q: target.value.trim() }, { replace: true });
+    }, TYPING_MS);
+  };
+  return (
+    <>
+      <label className="unseen" htmlFor="search">
+        Search
+      </label>
+      <input
+        ref={input}
+        id="search"
+        className="search"
+        type="search"
+        placeholder="Search shows, venues, cities"
+        autoComplete="off"
+        onChange={onChange}
+      />
+    </>
+  );
+}
+
+const NO_FACETS: Facets = { cities: [], categories: [], last_starts_at: null };
+
+/**
+ * The options of the filters, from all upcoming shows. Without a response the search still works.
+ */
+function useFacets() {
+  const [facets, setFacets] = useState(NO_FACETS);
+  useEffect(() => {
+    get("/api/shows/facets").then(setFacets, () => undefined);
+  }, []);
+  return useMemo(
+    () => ({
+      cities: optionsOf(facets.cities),
+      categories: optionsOf(facets.categories),
+      months: monthsUntil(facets.last_starts_at),
+    }),
+    [facets],
+  );
+}
+
+function optionsOf(facets: readonly Facet[]): Option[] {
+  return facets
+    .map(({ name, shows }): Option => [name, `${capitalized(name)} (${shows})`])
+    .sort(([one], [other]) => one.localeCompare(other));
+}

@@ -1,0 +1,75 @@
+// A show in the list, with its live counts.
+import { memo } from "react";
+import { Link } from "react-router";
+
+import type { Show } from "../shared/api-types";
+import { useSecondsUntil } from "../shared/clock";
+import { clockTime, minutes, monthAndDay, moneyFrom, readersTime } from "../shared/format";
+import type { Live } from "../shared/live-rows";
+import { showArt } from "../shared/show-art";
+import { TimeRing } from "../shared/ui/time-ring";
+
+/** Up to this many free tickets the card shows how many are held. */
+const FEW = 5;
+
+interface ShowCardProps {
+  show: Live<Show>;
+  holdSeconds: number;
+}
+
+export const ShowCard = memo(function ShowCard({ show, holdSeconds }: ShowCardProps) {
+  const [month, day] = monthAndDay(show);
+  return (
+    <li className="card show-card" data-show={show.id}>
+      <div className="show-art" style={{ background: showArt(show.id) }} />
+      <div className="show-date" aria-hidden="true">
+        <span>{month}</span>
+        {day}
+      </div>
+      <div className="show-words">
+        <h2 className="section-title" title={show.title}>
+          <Link to={`/shows/${show.id}`}>{show.title}</Link>
+        </h2>
+        <p className="soft" title={readersTime(show)}>
+          <span className="unseen">
+            {day} {month},{" "}
+          </span>
+          {clockTime(show)} · {show.venue}, {show.city}
+        </p>
+      </div>
+      <hr className="perforation notched" />
+      <p className={`show-counts ${show.touched ? "changed" : ""}`} data-beat={show.touched % 2}>
+        <TicketsLeft show={show} holdSeconds={holdSeconds} />
+        {show.from_price !== null && show.currency !== null && (
+          <span className="price">
+            from <b>{moneyFrom(show.from_price, show.currency)}</b>
+          </span>
+        )}
+      </p>
+    </li>
+  );
+});
+
+function TicketsLeft({ show, holdSeconds }: ShowCardProps) {
+  const { available, held, sold, next_free_at } = show;
+  if (available > FEW) return <span className="is-free">{available} left</span>;
+  if (available > 0) {
+    const heldToo = held ? ` · ${held} held` : "";
+    return <span className="is-held">{`${available} left${heldToo}`}</span>;
+  }
+  if (held > 0) return <AllHeld until={next_free_at} holdSeconds={holdSeconds} />;
+  return <span className="is-gone">{sold > 0 ? "Sold out" : "No tickets yet"}</span>;
+}
+
+function AllHeld({ until, holdSeconds }: { until: string | null; holdSeconds: number }) {
+  const seconds = useSecondsUntil(until);
+  if (!until || seconds === 0) {
+    return <span className="is-held">All held · may be free soon</span>;
+  }
+  return (
+    <span className="is-held">
+      <TimeRing until={until} whole={holdSeconds} size={18} />
+      All held · may be free in {minutes(seconds)}
+    </span>
+  );
+}

@@ -1,0 +1,64 @@
+// The shows that a query finds, as many pages as were requested. The channel `shows` keeps their
+// counts live.
+import { getPages } from "../shared/api";
+import type { Show } from "../shared/api-types";
+import { Feed } from "../shared/feed";
+import { LiveRows } from "../shared/live-rows";
+import { Observable } from "../shared/observable";
+import { subscribe } from "../shared/push";
+import type { PushMessage } from "../shared/push-messages";
+
+const PAGE_SIZE = 24;
+
+export class ShowListFeed extends Feed {
+  readonly shows = new LiveRows<Show>();
+  /** The query that the shows are the result of; null before the first response. */
+  readonly answered = new Observable<string | null>(null);
+  readonly more = new Observable(false);
+  #query: string | null = null;
+  #pages = 1;
+
+  override open(): () => void {
+    const close = super.open();
+    return () => {
+      close();
+      this.shows.settle();
+    };
+  }
+
+  protected override subscribe() {
+    return subscribe("shows", { onMessage: this.#onMessage, read: this.read });
+  }
+
+  /** Find other shows. Those of the earlier query stay until the response. */
+  find(query: string): void {
+    if (query === this.#query) return;
+    this.#query = query;
+    this.#pages = 1;
+    this.problem.set(null);
+    void this.refresh();
+  }
+
+  readMore = (): void => {
+    this.#pages += 1;
+    void this.refresh();
+  };
+
+  read = async (): Promise<void> => {
+    const query = this.#query;
+    if (query === null) return;
+    const parameters = { ...Object.fromEntries(new URLSearchParams(query)), limit: PAGE_SIZE };
+    await this.load(
+      (signal) => getPages("/api/shows", { query: parameters, pages: this.#pages, signal }),
+      ({ items, more }) => {
+        this.shows.replace(items);
+        this.more.set(more);
+        this.answered.set(query);
+      },
+    );
+  };
+
+  #onMessage = ({ data }: PushMessage): void => {
+    if (data.show) this.shows.applyKnown(data.show);
+  };
+}

@@ -1,0 +1,115 @@
+// The list of shows. The address holds its search, filters and sort order; one channel keeps its
+// counts live.
+import { useEffect } from "react";
+import { useSearchParams } from "react-router";
+
+import { counted } from "../shared/format";
+import { useValue } from "../shared/observable";
+import { useSiteConfig } from "../shared/site-config";
+import { Empty, Failed, MoreButton, OfflineBanner } from "../shared/ui/page-states";
+import { useHydrated } from "../shared/use-hydrated";
+import { type ChangeAddress, Filters } from "./filters";
+import { ShowCard } from "./show-card";
+import { ShowListFeed } from "./show-list-feed";
+import { queryOf } from "./show-query";
+
+// One for all visits of the page: on return from a show the list is as it was.
+const feed = new ShowListFeed();
+
+export function ShowList() {
+  const [params, setParams] = useSearchParams();
+  // The built page has no address, so its filters and its list are empty.
+  const hydrated = useHydrated();
+  const change: ChangeAddress = (changes, { replace = false } = {}) => {
+    const changed = (now: URLSearchParams) => {
+      for (const [name, value] of Object.entries(changes)) {
+        if (value) now.set(name, value);
+        else now.delete(name);
+      }
+      return now;
+    };
+    setParams(changed, { replace, preventScrollReset: true });
+  };
+  const query = hydrated ? queryOf(params) : null;
+  useEffect(() => feed.open(), []);
+  useEffect(() => {
+    if (query !== null) feed.find(query);
+  }, [query]);
+  return (
+    <>
+      <OfflineBanner />
+      <Filters params={hydrated ? params : new URLSearchParams()} change={change} />
+      <Results
+        query={query}
+        clearFilters={() => {
+          setParams({});
+        }}
+      />
+    </>
+  );
+}
+
+interface ResultsProps {
+  query: string | null;
+  clearFilters: () => void;
+}
+
+function Results({ query, clearFilters }: ResultsProps) {
+  const { rows } = useValue(feed.shows);
+  const answered = useValue(feed.answered);
+  const problem = useValue(feed.problem);
+  const more = useValue(feed.more);
+  const config = useSiteConfig();
+  const waiting = answered !== query;
+
+  if (problem && waiting) return <Failed problem={problem} retry={() => void feed.refresh()} />;
+  if (query === null || answered === null) return <Waiting />;
+  if (rows.length === 0) return <NoShows filtered={answered !== ""} clearFilters={clearFilters} />;
+  return (
+    <>
+      <p className="unseen" role="status">
+        {more ? `${rows.length} or more shows` : counted(rows.length, "show")}
+      </p>
+      <ul className={`shows ${waiting ? "waiting" : ""}`} aria-busy={waiting}>
+        {rows.map((show) => (
+          <ShowCard key={show.id} show={show} holdSeconds={config?.hold_seconds ?? 0} />
+        ))}
+      </ul>
+      {more && <MoreButton onClick={feed.readMore} />}
+    </>
+  );
+}
+
+function NoShows({ filtered, clearFilters }: { filtered: boolean; clearFilters: () => void }) {
+  if (!filtered) {
+    return <Empty title="No shows yet">They show up here as soon as somebody lists one.</Empty>;
+  }
+  return (
+    <Empty
+      title="Nothing like that"
+      action={
+        <button type="button" className="button quiet" onClick={clearFilters}>
+          Clear the filters
+        </button>
+      }
+    >
+      No upcoming show matches. Try fewer words, another date or another city.
+    </Empty>
+  );
+}
+
+function Waiting() {
+  return (
+    <ul className="shows" aria-busy="true">
+      {Array.from({ length: 6 }, (_, index) => (
+        <li className="card show-card" key={index}>
+          <div className="show-art skeleton" />
+          <div className="show-words">
+            <div className="skeleton" style={{ width: "65%", height: 20 }} />
+            <div className="skeleton" style={{ width: "85%", height: 16, marginTop: 10 }} />
+          </div>
+        </li>
+      ))}
+    </ul>
+  );
+}

@@ -1,0 +1,110 @@
+// The tickets of an order that ended unpaid: whether they are free, live, and the button that
+// holds them again.
+import { type ReactNode, useEffect, useState } from "react";
+import { Link, useNavigate } from "react-router";
+
+import type { Ticket } from "../shared/api-types";
+import { useEachSecond, useSecondsUntil } from "../shared/clock";
+import { fullName, minutes } from "../shared/format";
+import { durationText, holdRefusalText, holdTickets, quantityText } from "../shared/hold-tickets";
+import { asProblem } from "../shared/http";
+import { IdempotentRequest } from "../shared/idempotency";
+import { useValue } from "../shared/observable";
+import type { OrderRow } from "../shared/push-messages";
+import type { SiteConfig } from "../shared/site-config";
+import { availabilityOf, ticketNames } from "../shared/tickets";
+import { TicketsFeed } from "./tickets-feed";
+
+interface HoldAgainProps {
+  order: OrderRow;
+  config: SiteConfig;
+  /** The heading, from the state of the tickets in words and whether none of them is free. */
+  children: (text: string, taken: boolean) => ReactNode;
+}
+
+export function HoldAgain({ order, config, children }: HoldAgainProps) {
+  const [feed] = useState(() => new TicketsFeed(order.tickets.map((ticket) => ticket.id)));
+  useEffect(() => feed.open(), [feed]);
+  const { rows, ready } = useValue(feed.tickets);
+  useEachSecond();
+  const free = rows.filter((ticket) => availabilityOf(ticket) === "free");
+  const held = rows.filter((ticket) => ["held", "paying"].includes(availabilityOf(ticket)));
+  const taken = ready && free.length === 0;
+  const { refusal, holding, hold } = useHold(free);
+  const which = free.length === rows.length ? `${quantityText(free.length)} again` : "what is left";
+  return (
+    <>
+      {children(ready ? stateText(rows, free, held) : "", taken)}
+      {taken && <FreeSoon ticket={held.find((ticket) => ticket.held_until)} />}
+      {refusal && (
+        <p className="notice" role="alert">
+          {refusal}
+        </p>
+      )}
+      <p className="actions">
+        {free.length > 0 && (
+          <button type="button" className="button primary" onClick={hold} aria-disabled={holding}>
+            {holding ? "Holding" : `Hold ${which} for ${durationText(config.hold_seconds)}`}
+          </button>
+        )}
+        <Link className="button quiet" to={`/shows/${order.tickets[0]?.show_id ?? ""}`}>
+          See the show&apos;s tickets
+        </Link>
+      </p>
+    </>
+  );
+}
+
+function stateText(
+  all: readonly Ticket[],
+  free: readonly Ticket[],
+  held: readonly Ticket[],
+): string {
+  const one = all.length === 1;
+  if (free.length === all.length) {
+    return one ? "Nobody has taken it yet." : "Nobody has taken them yet.";
+  }
+  if (free.length > 0) {
+    const gone = all.filter((ticket) => !free.includes(ticket));
+    return `${ticketNames(gone)} went to somebody else.`;
+  }
+  if (held.length > 0) {
+    return one ? "It is in someone's hands now." : "They are in someone's hands now.";
+  }
+  return one ? "It has been sold since." : "They have been sold since.";
+}
+
+function FreeSoon({ ticket }: { ticket: Ticket | undefined }) {
+  const seconds = useSecondsUntil(ticket?.held_until);
+  if (!ticket || !seconds) return null;
+  return (
+    <p className="soft" data-seconds={seconds}>
+      {fullName(ticket)} may be free in {minutes(seconds)}. Wait here: the way back opens by itself.
+    </p>
+  );
+}
+
+function useHold(free: readonly Ticket[]) {
+  const navigate = useNavigate();
+  const [request] = useState(() => new IdempotentRequest());
+  const [refusal, setRefusal] = useState<string | null>(null);
+  const [holding, setHolding] = useState(false);
+  const hold = async () => {
+    if (holding) return;
+    setHolding(true);
+    setRefusal(null);
+    try {
+      const order = await holdTickets(
+        free.map((ticket) => ticket.id),
+        request,
+      );
+      await navigate(`/checkout/${order.id}`, { replace: true });
+    } catch (error) {
+      setHolding(false);
+      const problem = asProblem(error);
+      const ticket = free.find(({ id }) => id === problem.body.ticket_id);
+      setRefusal(holdRefusalText(problem, ticket ? fullName(ticket) : ticketNames(free)));
+    }
+  };
+  return { refusal, holding, hold };
+}

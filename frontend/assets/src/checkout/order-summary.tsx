@@ -1,0 +1,53 @@
+// The tickets of an order and their prices, in the form of a ticket's stub.
+import { Link } from "react-router";
+
+import type { Show } from "../shared/api-types";
+import { dayAndTime, readersTime, showTime } from "../shared/format";
+import { useValue } from "../shared/observable";
+import type { OrderRow } from "../shared/push-messages";
+import { shows, ticketsByShow } from "../shared/shows-by-id";
+import { PriceLines, PriceTotal } from "../shared/ui/price-lines";
+
+/** `numbered` adds the order's number and time, as a receipt needs them. */
+export function OrderSummary({ order, numbered }: { order: OrderRow; numbered: boolean }) {
+  const groups = ticketsByShow(order, useValue(shows));
+  return (
+    <section className="card summary" aria-label="Your order">
+      {groups.map(({ showId, show, tickets }, index) => (
+        <div key={showId}>
+          <ShowName show={show} />
+          <hr className="perforation notched" />
+          <PriceLines
+            tickets={tickets}
+            fee={index === groups.length - 1 ? order.fee : 0}
+            currency={order.currency}
+          />
+          <hr className="perforation notched" />
+        </div>
+      ))}
+      <PriceTotal count={order.tickets.length} total={order.total} currency={order.currency} />
+      {numbered && (
+        <p className="note summary-note">
+          Order {order.id}
+          <br />
+          {dayAndTime(order.created_at)}
+        </p>
+      )}
+    </section>
+  );
+}
+
+function ShowName({ show }: { show: Show | undefined }) {
+  if (!show) return <h2 className="section-title">A show</h2>;
+  return (
+    <>
+      <p className="when">
+        <time dateTime={show.starts_at}>{showTime(show)}</time> · {show.venue}, {show.city}
+      </p>
+      <h2 className="section-title">
+        <Link to={`/shows/${show.id}`}>{show.title}</Link>
+      </h2>
+      {readersTime(show) && <p className="note">{readersTime(show)}</p>}
+    </>
+  );
+}

@@ -1,0 +1,181 @@
+// The stages of a checkout after its time, and the actions that each offers.
+import { type ReactNode, type RefObject, useEffect, useRef } from "react";
+import { Link } from "react-router";
+
+import { money } from "../shared/format";
+import type { EndedStage } from "../shared/order-status";
+import type { OrderRow } from "../shared/push-messages";
+import type { SiteConfig } from "../shared/site-config";
+import type { CheckoutFeed } from "./checkout-feed";
+import { HoldAgain } from "./hold-again";
+import { RefundButton } from "./refund-button";
+
+interface OutcomeProps {
+  order: OrderRow;
+  stage: EndedStage;
+  feed: CheckoutFeed;
+  config: SiteConfig;
+  /** Move the focus to the heading: the button that had it is gone. */
+  focus: boolean;
+}
+
+export function Outcome({ order, stage, feed, config, focus }: OutcomeProps) {
+  const heading = useRef<HTMLHeadingElement>(null);
+  useEffect(() => {
+    if (focus) heading.current?.focus();
+  }, [stage, focus]);
+  const Content = CONTENTS[stage];
+  return (
+    <div className="ended" data-end={stage}>
+      <Content order={order} feed={feed} config={config} heading={heading} />
+    </div>
+  );
+}
+
+interface ContentProps {
+  order: OrderRow;
+  feed: CheckoutFeed;
+  config: SiteConfig;
+  heading: RefObject<HTMLHeadingElement | null>;
+}
+
+type MarkKind = "good" | "over" | "wait";
+
+interface HeadProps {
+  mark: MarkKind;
+  title: string;
+  heading: RefObject<HTMLHeadingElement | null>;
+  children: ReactNode;
+}
+
+function Head({ mark, title, heading, children }: HeadProps) {
+  return (
+    <header className="countdown">
+      <Mark kind={mark} />
+      <div className="countdown-words">
+        <h1 className="title" tabIndex={-1} ref={heading}>
+          {title}
+        </h1>
+        {children}
+      </div>
+    </header>
+  );
+}
+
+function Paid({ order, feed, config, heading }: ContentProps) {
+  const title = order.tickets.length > 1 ? "They're yours" : "It's yours";
+  return (
+    <>
+      <Head mark="good" title={title} heading={heading}>
+        <p className="soft">
+          Paid {money(order.total, order.currency)}. The receipt stays under My orders.
+        </p>
+      </Head>
+      <p className="actions">
+        <Link className="button" to="/orders">
+          My orders
+        </Link>
+        <button
+          type="button"
+          className="button quiet"
+          onClick={() => {
+            print();
+          }}
+        >
+          Print the receipt
+        </button>
+        <RefundButton order={order} feed={feed} config={config} />
+      </p>
+    </>
+  );
+}
+
+function Finishing({ order, heading }: ContentProps) {
+  return (
+    <Head mark="wait" title="Your bank said yes" heading={heading}>
+      <p className="soft">
+        {order.tickets.length > 1 ? "The tickets are" : "The ticket is"} being written to your name.
+        One moment.
+      </p>
+    </Head>
+  );
+}
+
+function Late({ heading }: ContentProps) {
+  return (
+    <Head mark="wait" title="Time is up" heading={heading}>
+      <p className="soft">
+        Your bank has not answered yet. You are charged only if it says yes and nobody else took
+        them.
+      </p>
+    </Head>
+  );
+}
+
+function Refunding({ order, heading }: ContentProps) {
+  return (
+    <Head mark="wait" title="Your money is on its way back" heading={heading}>
+      <p className="soft">
+        {money(order.total, order.currency)} goes back to your card. Banks take some days for it.
+      </p>
+    </Head>
+  );
+}
+
+function Refunded({ order, heading }: ContentProps) {
+  return (
+    <Head mark="over" title="Refunded" heading={heading}>
+      <p className="soft">{money(order.total, order.currency)} went back to your card.</p>
+    </Head>
+  );
+}
+
+function Expired(props: ContentProps) {
+  return <Unpaid title="Time is up" {...props} />;
+}
+
+function Cancelled(props: ContentProps) {
+  const many = props.order.tickets.length > 1;
+  return <Unpaid title={many ? "You let them go" : "You let it go"} {...props} />;
+}
+
+/** Whether the tickets are free again, and the button that holds them again. */
+function Unpaid({ title, order, config, heading }: ContentProps & { title: string }) {
+  return (
+    <HoldAgain order={order} config={config}>
+      {(text, taken) => (
+        <Head mark="over" title={taken ? "Somebody was faster" : title} heading={heading}>
+          <p>
+            <b>You were not charged.</b> <span className="soft">{text}</span>
+          </p>
+        </Head>
+      )}
+    </HoldAgain>
+  );
+}
+
+const CONTENTS = {
+  paid: Paid,
+  finishing: Finishing,
+  late: Late,
+  refunding: Refunding,
+  refunded: Refunded,
+  expired: Expired,
+  cancelled: Cancelled,
+} satisfies Record<EndedStage, (props: ContentProps) => ReactNode>;
+
+const MARKS: Record<MarkKind, string> = {
+  good: "M7 11.3l2.8 2.8 5.4-6",
+  over: "M7.6 11h6.8",
+  wait: "",
+};
+
+/** In the place of the countdown's ring: closed, empty or turning. */
+function Mark({ kind }: { kind: MarkKind }) {
+  return (
+    <svg className={`mark ${kind}`} width="132" height="132" viewBox="0 0 22 22" aria-hidden="true">
+      <circle cx="11" cy="11" r="9" pathLength="100" />
+      <path d={MARKS[kind]} />
+    </svg>
+  );
+}

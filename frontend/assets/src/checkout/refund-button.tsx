@@ -1,0 +1,66 @@
+// A refund by the buyer, where the shop allows it for some time. The API decides.
+import { useState } from "react";
+
+import { post } from "../shared/api";
+import { serverNow } from "../shared/clock";
+import { money } from "../shared/format";
+import { asProblem } from "../shared/http";
+import { IdempotentRequest } from "../shared/idempotency";
+import type { OrderRow } from "../shared/push-messages";
+import type { SiteConfig } from "../shared/site-config";
+import { toast } from "../shared/ui/toasts";
+import type { CheckoutFeed } from "./checkout-feed";
+
+const REFUSALS: Record<string, string> = {
+  refund_not_allowed: "The time for a refund is over.",
+  refund_refused: "The bank did not take the money back. Nothing has changed.",
+  offline: "No connection to the shop. Try again: it is refunded once.",
+};
+
+interface RefundButtonProps {
+  order: OrderRow;
+  feed: CheckoutFeed;
+  config: SiteConfig;
+}
+
+export function RefundButton({ order, feed, config }: RefundButtonProps) {
+  const [asked, setAsked] = useState(false);
+  const [busy, setBusy] = useState(false);
+  const [request] = useState(() => new IdempotentRequest());
+  // The window begins with the payment, before `expires_at`: the button never goes too early.
+  const until = Date.parse(order.expires_at) + config.refund_window_seconds * 1000;
+  if (!config.refund_window_seconds || until < serverNow()) return null;
+
+  const refund = async () => {
+    setBusy(true);
+    try {
+      await request.make(order.id, (idempotencyKey) =>
+        post("/api/orders/{id}/refund", {}, { params: { id: order.id }, idempotencyKey }),
+      );
+    } catch (error) {
+      const { code, message } = asProblem(error);
+      toast(REFUSALS[code] ?? message);
+    }
+    await feed.refresh();
+    setBusy(false);
+    setAsked(false);
+  };
+  if (!asked) {
+    return (
+      <button
+        type="button"
+        className="button quiet"
+        onClick={() => {
+          setAsked(true);
+        }}
+      >
+        Refund
+      </button>
+    );
+  }
+  return (
+    <button type="button" className="button primary" onClick={refund} disabled={busy}>
+      {busy ? "One moment" : `Yes, refund ${money(order.total, order.currency)}`}
+    </button>
+  );
+}

@@ -1,0 +1,185 @@
+// A seller's sales: read from the API, kept live by the seller's channel. A sale only moves
+// forward, so its progress serves as its version, for messages and for reads alike.
+import { get, getAll, getPages } from "../shared/api";
+import type { Sale, Show } from "../shared/api-types";
+import { learnTimeFromHold, serverNow } from "../shared/clock";
+import { Feed } from "../shared/feed";
+import { LatestRead } from "../shared/latest-read";
+import { LiveRows } from "../shared/live-rows";
+import { Observable } from "../shared/observable";
+import { subscribe } from "../shared/push";
+import type { PushMessage, SaleMessage } from "../shared/push-messages";
+import { readersZone } from "../shared/time-zones";
+import type { Period, PeriodSummary } from "./sums";
+
+const PAGE_SIZE = 50;
+/** The summary is read once in this time at most, however many messages arrive. */
+const SUMMARY_MS = 700;
+
+type Status = Sale["status"];
+/** A message lacks `created_at` and `seconds_left`. */
+export type SaleRow = Omit<Sale, "created_at" | "seconds_left"> & { id: string; version: number };
+
+const STATUS_OF_EVENT: Partial<Record<string, Status>> = {
+  "sale.held": "held",
+  "sale.extended": "held",
+  "sale.released": "released",
+  "sale.sold": "sold",
+  "sale.refunded": "refunded",
+};
+
+export class SalesFeed extends Feed {
+  readonly sales = new LiveRows<SaleRow>();
+  readonly summary = new Observable<PeriodSummary | null>(null);
+  readonly shows = new Observable<ReadonlyMap<string, Show>>(new Map());
+  readonly more = new Observable(false);
+  readonly #sellerId: string;
+  readonly #summaryRead = new LatestRead();
+  readonly #onStatus: (status: Status) => void;
+  #period: Period;
+  #pages = 1;
+  #summaryTimer: ReturnType<typeof setTimeout> | null = null;
+  #summaryAt = -SUMMARY_MS;
+  #readingShows = false;
+
+  /** `onStatus` is called with the new status of each sale that a message changed. */
+  constructor(sellerId: string, period: Period, onStatus: (status: Status) => void) {
+    super();
+    this.#sellerId = sellerId;
+    this.#period = period;
+    this.#onStatus = onStatus;
+  }
+
+  override open(): () => void {
+    this.#summaryRead.open();
+    const close = super.open();
+    return () => {
+      close();
+      if (this.#summaryTimer !== null) clearTimeout(this.#summaryTimer);
+      this.#summaryTimer = null;
+      this.#summaryRead.close();
+    };
+  }
+
+  protected override subscribe() {
+    const subscriber = { onMessage: this.#onMessage, read: this.read };
+    return subscribe(`private-user-${this.#sellerId}`, subscriber);
+  }
+
+  readMore = (): void => {
+    this.#pages += 1;
+    void this.refresh();
+  };
+
+  /** Summarize another period from now on. Throws when its summary cannot be read. */
+  changePeriod(period: Period): Promise<void> {
+    this.#period = period;
+    return this.#readSummary();
+  }
+
+  read = (): Promise<void> => {
+    const before = this.sales.snapshot();
+    const sentAt = performance.now();
+    return this.load(
+      async (signal) => {
+        const [found] = await Promise.all([this.#fetchSales(signal), this.#readSummary()]);
+        return found;
+      },
+      ({ sales, more }) => {
+        learnTimeFromHold(sales, sentAt);
+        this.sales.replace(sales.map(rowOf), before);
+        this.more.set(more);
+        void this.#readShows();
+      },
+    );
+  };
+
+  /** The newest pages, and every sale that is held, however many came after it. */
+  async #fetchSales(signal: AbortSignal): Promise<{ sales: Sale[]; more: boolean }> {
+    const [held, { items, more }] = await Promise.all([
+      getAll("/api/sales", { query: { status: "held" }, signal }),
+      getPages("/api/sales", { query: { limit: PAGE_SIZE }, pages: this.#pages, signal }),
+    ]);
+    const known = new Set(items.map(idOf));
+    return { sales: [...items, ...held.filter((sale) => !known.has(idOf(sale)))], more };
+  }
+
+  async #readSummary(): Promise<void> {
+    const period = this.#period;
+    const query = { days: period.days, by: period.by, timezone: readersZone() };
+    const found = await this.#summaryRead.run((signal) =>
+      get("/api/sales/summary", { query, signal }),
+    );
+    if (found) this.summary.set({ ...found, period });
+  }
+
+  #onMessage = ({ event, data }: PushMessage): void => {
+    const status = STATUS_OF_EVENT[event];
+    if (!status || !data.sale) return;
+    const sale = saleOf(data.sale, status);
+    const before = this.sales.apply(rowOf(sale));
+    if (before === undefined) return;
+    if (before?.status !== status) this.#onStatus(status);
+    if (!this.shows.value.has(sale.show_id)) void this.#readShows();
+    this.#summaryTimer ??= setTimeout(() => {
+      this.#summaryTimer = null;
+      this.#readSummary().catch(() => undefined);
+    }, this.#summaryDelay());
+  };
+
+  #summaryDelay(): number {
+    const now = performance.now();
+    const delay = Math.max(0, this.#summaryAt + SUMMARY_MS - now);
+    this.#summaryAt = now + delay;
+    return delay;
+  }
+
+  /** Read the shows of the sales, unless all are known. */
+  async #readShows(): Promise<void> {
+    const known = this.shows.value;
+    if (this.#readingShows) return;
+    if (this.sales.value.rows.every(({ show_id }) => known.has(show_id))) return;
+    this.#readingShows = true;
+    try {
+      const shows = await getAll("/api/shows", { query: { seller: "me" } });
+      this.shows.set(new Map(shows.map((show) => [show.id, show])));
+    } catch {
+      // Sales stand without the names of their shows until the next read.
+    } finally {
+      this.#readingShows = false;
+    }
+  }
+}
+
+type SaleMembers = Omit<Sale, "created_at" | "seconds_left">;
+
+function saleOf(message: SaleMessage, status: Status): SaleMembers {
+  const { order_id, ticket, amount: price, currency, held_until } = message;
+  const { id: ticket_id, show_id, title, section, row, seat } = ticket;
+  // A message is sent the moment the sale changed.
+  const updated_at = new Date(serverNow()).toISOString();
+  const seats = { title, section, row, seat };
+  return {
+    order_id,
+    ticket_id,
+    show_id,
+    ...seats,
+    price,
+    currency,
+    status,
+    held_until,
+    updated_at,
+  };
+}
+
+function idOf(sale: Pick<Sale, "order_id" | "ticket_id">): string {
+  return `${sale.order_id} ${sale.ticket_id}`;
+}
+
+const PROGRESS: Record<Status, number> = { held: 1, paying: 2, released: 3, sold: 4, refunded: 5 };
+
+/** A hold that is extended has a higher version as well. */
+export function rowOf(sale: SaleMembers): SaleRow {
+  const heldUntil = sale.status === "held" ? Date.parse(sale.held_until ?? "") : 0;
+  return { ...sale, id: idOf(sale), version: PROGRESS[sale.status] * 1e13 + heldUntil };
+}

@@ -1,0 +1,100 @@
+// One order in the list, with its countdown while it is held.
+import { memo } from "react";
+import { Link } from "react-router";
+
+import { useSecondsUntil } from "../shared/clock";
+import { dayAndTime, minutes, money, showTime } from "../shared/format";
+import type { Live } from "../shared/live-rows";
+import { useValue } from "../shared/observable";
+import { countdownSeconds, urgencyOf } from "../shared/order-status";
+import type { OrderRow } from "../shared/push-messages";
+import { showArt } from "../shared/show-art";
+import { shows, type ShowTickets, ticketsByShow } from "../shared/shows-by-id";
+import type { SiteConfig } from "../shared/site-config";
+import { ticketNames } from "../shared/tickets";
+import { TimeRing } from "../shared/ui/time-ring";
+
+/** The words for an order's status, and their class. */
+const STATUSES: Partial<Record<OrderRow["status"], [text: string, className: string]>> = {
+  confirmed: ["Paid, being finished", "held"],
+  completed: ["Paid", "free"],
+  cancelled: ["Let go, not charged", ""],
+  refund_pending: ["Refund on its way", "held"],
+  refunded: ["Refunded", ""],
+};
+const EXPIRED = ["Ran out, not charged", ""] as const;
+const WITH_RECEIPT = new Set<OrderRow["status"]>(["completed", "refund_pending", "refunded"]);
+const PAID = new Set<OrderRow["status"]>(["confirmed", "completed"]);
+
+interface OrderItemProps {
+  order: Live<OrderRow>;
+  config: SiteConfig;
+  held: boolean;
+}
+
+export const OrderItem = memo(function OrderItem({ order, config, held }: OrderItemProps) {
+  const groups = ticketsByShow(order, useValue(shows));
+  const [text, className] = STATUSES[order.status] ?? EXPIRED;
+  const names = ticketNames(order.tickets);
+  const checkout = `/checkout/${order.id}`;
+  return (
+    <li
+      className={`card order ${order.touched ? "changed" : ""}`}
+      data-order={order.id}
+      data-status={held ? "held" : order.status}
+      data-beat={order.touched % 2}
+    >
+      <div className="order-art" style={{ background: showArt(groups[0]?.showId ?? "") }} />
+      <div className="order-words">
+        {groups.map((group) => (
+          <ShowOfOrder key={group.showId} {...group} />
+        ))}
+        <p className="note">Ordered {dayAndTime(order.created_at)}</p>
+      </div>
+      <div className="order-end">
+        <b className={`order-total ${held || PAID.has(order.status) ? "" : "soft"}`}>
+          {money(order.total, order.currency)}
+        </b>
+        {held ? (
+          <TimeLeft order={order} graceSeconds={config.payment_grace_seconds} />
+        ) : (
+          <span className={`order-status ${className}`}>{text}</span>
+        )}
+        {held && (
+          <Link className="button small" to={checkout} aria-label={`To the checkout of ${names}`}>
+            To the checkout
+          </Link>
+        )}
+        {WITH_RECEIPT.has(order.status) && (
+          <Link className="button quiet small" to={checkout} aria-label={`Receipt for ${names}`}>
+            Receipt
+          </Link>
+        )}
+      </div>
+    </li>
+  );
+});
+
+function ShowOfOrder({ show, tickets }: ShowTickets) {
+  return (
+    <div>
+      <h3>{show ? show.title : "A show"}</h3>
+      <p className="soft">{show && `${showTime(show)} · ${show.venue}, ${show.city}`}</p>
+      <p>{ticketNames(tickets)}</p>
+    </div>
+  );
+}
+
+function TimeLeft({ order, graceSeconds }: { order: OrderRow; graceSeconds: number }) {
+  const seconds = useSecondsUntil(order.expires_at);
+  return (
+    <span className="order-status held" data-seconds={seconds}>
+      <TimeRing
+        until={order.expires_at}
+        whole={countdownSeconds(order, graceSeconds)}
+        urgency={urgencyOf(seconds)}
+      />
+      {order.status === "pending" ? "Yours for" : "Pay within"} {minutes(seconds)}
+    </span>
+  );
+}

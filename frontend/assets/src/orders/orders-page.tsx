@@ -1,0 +1,103 @@
+// The visitor's own orders: those that are held, with their countdown, and earlier ones.
+import { useCallback, useMemo, useState } from "react";
+import { Link } from "react-router";
+
+import { useClock } from "../shared/clock";
+import { useValue } from "../shared/observable";
+import { isHeld } from "../shared/order-status";
+import type { OrderRow } from "../shared/push-messages";
+import { type SiteConfig, useSiteConfig } from "../shared/site-config";
+import { Empty, Failed, MoreButton, OfflineBanner } from "../shared/ui/page-states";
+import { SignedInOnly } from "../shared/ui/signed-in-only";
+import { useUserFeed } from "../shared/use-user-feed";
+import type { Live } from "../shared/live-rows";
+import { OrderItem } from "./order-item";
+import { OrdersFeed } from "./orders-feed";
+
+const ABOUT = "What you hold or buy stands here, live, on every device.";
+
+export function OrdersPage() {
+  return (
+    <SignedInOnly title="Sign in to see your orders" words={ABOUT} waiting={<Waiting />}>
+      {(buyer) => <Orders key={buyer.id} />}
+    </SignedInOnly>
+  );
+}
+
+function Orders() {
+  const [feed] = useState(() => new OrdersFeed());
+  const { rows, ready } = useValue(feed.orders);
+  const problem = useValue(feed.problem);
+  const more = useValue(feed.more);
+  const config = useSiteConfig();
+  useUserFeed(feed);
+  // Ids are UUIDv7: they begin with their time.
+  const orders = useMemo(() => [...rows].sort((a, b) => (a.id < b.id ? 1 : -1)), [rows]);
+  const heldCount = useClock(useCallback(() => orders.filter(isHeld).length, [orders]));
+
+  if (!ready || !config) {
+    return problem ? <Failed problem={problem} retry={() => void feed.refresh()} /> : <Waiting />;
+  }
+  if (orders.length === 0) return <NoOrders />;
+  const held = orders.filter(isHeld);
+  const earlier = orders.filter((order) => !isHeld(order));
+  return (
+    <>
+      <OfflineBanner />
+      {heldCount > 0 && <Group title="Yours for now" orders={held} config={config} />}
+      {heldCount < orders.length && <Group title="Earlier" orders={earlier} config={config} />}
+      {more && <MoreButton onClick={feed.readMore} />}
+    </>
+  );
+}
+
+interface GroupProps {
+  title: string;
+  orders: readonly Live<OrderRow>[];
+  config: SiteConfig;
+}
+
+function Group({ title, orders, config }: GroupProps) {
+  return (
+    <section className="orders" aria-label={title}>
+      <h2 className="section-title">{title}</h2>
+      <ul>
+        {orders.map((order) => (
+          <OrderItem key={order.id} order={order} config={config} held={isHeld(order)} />
+        ))}
+      </ul>
+    </section>
+  );
+}
+
+function NoOrders() {
+  return (
+    <Empty
+      title="No orders yet"
+      action={
+        <Link className="button primary" to="/">
+          See the shows
+        </Link>
+      }
+    >
+      {ABOUT}
+    </Empty>
+  );
+}
+
+/** The frame of the page until its data is read, in the sizes that the page will have. */
+function Waiting() {
+  return (
+    <div className="orders" aria-busy="true">
+      <span className="unseen" role="status">
+        Loading your orders
+      </span>
+      <div className="skeleton" style={{ width: 90, height: 21 }} />
+      <ul>
+        {Array.from({ length: 3 }, (_, index) => (
+          <li className="card skeleton order" style={{ height: 136 }} key={index} />
+        ))}
+      </ul>
+    </div>
+  );
+}

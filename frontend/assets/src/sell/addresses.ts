@@ -1,0 +1,2 @@
+/** The form that adds a show. */
+export const NEW_SHOW = "/sell?show=new";

@@ -1,0 +1,101 @@
+// A ticket as its seller sees it: its state, and the form that changes it while it is free.
+import { memo, useState } from "react";
+
+import type { Ticket } from "../shared/api-types";
+import { useSecondsUntil } from "../shared/clock";
+import { fullName, minutes, money, seatName } from "../shared/format";
+import type { Live } from "../shared/live-rows";
+import type { ShowFeed } from "../shared/show-feed";
+import { useSiteConfig } from "../shared/site-config";
+import type { Availability } from "../shared/tickets";
+import { TimeRing } from "../shared/ui/time-ring";
+import { LOCKED_TEXTS, TicketForm } from "./ticket-form";
+
+const DEFAULT_HOLD_SECONDS = 60;
+
+interface OwnTicketProps {
+  ticket: Live<Ticket>;
+  availability: Availability;
+  sellerId: string;
+  feed: ShowFeed;
+}
+
+export const OwnTicket = memo(function OwnTicket(props: OwnTicketProps) {
+  const { ticket, availability, sellerId, feed } = props;
+  const [open, setOpen] = useState(false);
+  const className = ["ticket", availability, open && "open", ticket.touched && "changed"];
+  return (
+    <li
+      className={className.filter(Boolean).join(" ")}
+      data-ticket={ticket.id}
+      data-is={availability}
+      data-version={ticket.version}
+      data-beat={ticket.touched % 2}
+    >
+      <div className="ticket-line my-ticket">
+        <span className="ticket-name">
+          <b>{seatName(ticket)}</b>
+          {availability !== "free" && (
+            <span className="note locked">{LOCKED_TEXTS[availability]}</span>
+          )}
+        </span>
+        <span className="ticket-state">
+          <TicketState ticket={ticket} availability={availability} />
+        </span>
+        <span className="ticket-price">{money(ticket.price, ticket.currency)}</span>
+        {availability === "free" || open ? (
+          <button
+            type="button"
+            className="button quiet small"
+            aria-expanded={open}
+            aria-label={`${open ? "Close" : "Change"} ${fullName(ticket)}`}
+            onClick={() => {
+              setOpen(!open);
+            }}
+          >
+            {open ? "Close" : "Change"}
+          </button>
+        ) : (
+          <span />
+        )}
+      </div>
+      {open && (
+        <TicketForm
+          ticket={ticket}
+          availability={availability}
+          sellerId={sellerId}
+          feed={feed}
+          close={() => {
+            setOpen(false);
+          }}
+        />
+      )}
+    </li>
+  );
+});
+
+type TicketStateProps = Pick<OwnTicketProps, "ticket" | "availability">;
+
+function TicketState({ ticket, availability }: TicketStateProps) {
+  switch (availability) {
+    case "held":
+      return <Held until={ticket.held_until ?? ""} />;
+    case "paying":
+      return "being paid for";
+    case "sold":
+      return "sold";
+    case "free":
+      return <span className="is-free">on sale</span>;
+  }
+}
+
+function Held({ until }: { until: string }) {
+  const seconds = useSecondsUntil(until);
+  const whole = useSiteConfig()?.hold_seconds ?? DEFAULT_HOLD_SECONDS;
+  return (
+    <>
+      <TimeRing until={until} whole={whole} />
+      <span data-seconds={seconds}>held · {minutes(seconds)}</span>
+    </>
+  );
+}

@@ -1,0 +1,127 @@
+// The price and the face value of a ticket in one currency.
+import { amountHint, minorUnits } from "../shared/amounts";
+import { CURRENCIES } from "../shared/currencies";
+import { type FieldMessages, type FieldProps, reword } from "../shared/form";
+import { money } from "../shared/format";
+import { Problem } from "../shared/http";
+import { useSiteConfig } from "../shared/site-config";
+import { costOf } from "../shared/tickets";
+import { InputField, SelectField } from "../shared/ui/field";
+
+/** As they are typed. */
+export interface PriceValues {
+  price: string;
+  currency: string;
+  face_value: string;
+}
+
+interface PriceFieldsProps {
+  field: (name: keyof PriceValues) => FieldProps;
+  values: PriceValues;
+}
+
+export function PriceFields({ field, values }: PriceFieldsProps) {
+  return (
+    <>
+      <div className="fields thirds">
+        <InputField
+          {...field("price")}
+          label="Price of one"
+          inputMode="decimal"
+          autoComplete="off"
+        />
+        <SelectField {...field("currency")} label="Currency">
+          {CURRENCIES.map((code) => (
+            <option key={code}>{code}</option>
+          ))}
+        </SelectField>
+        <InputField
+          {...field("face_value")}
+          label="Face value"
+          placeholder="If you like"
+          inputMode="decimal"
+          autoComplete="off"
+        />
+      </div>
+      <PriceNote values={values} />
+    </>
+  );
+}
+
+function PriceNote({ values: { price, face_value, currency } }: { values: PriceValues }) {
+  const amount = minorUnits(price, currency);
+  const face = minorUnits(face_value, currency);
+  const fee = useSiteConfig()?.fee_percent;
+  return (
+    <p className="note price-note" role="status">
+      {amount !== undefined && face !== undefined && amount > face && (
+        <b className="is-held">{aboveFaceValueText(amount, face)} </b>
+      )}
+      {amount && fee
+        ? `With the service fee a buyer pays ${totalText(amount, fee, currency)}.`
+        : "The face value is what is printed on the ticket."}
+    </p>
+  );
+}
+
+function totalText(price: number, fee: number, currency: string): string {
+  return money(costOf([{ price }], fee).total, currency);
+}
+
+function aboveFaceValueText(price: number, face: number): string {
+  const percent = Math.ceil((100 * (price - face)) / face);
+  return `That is ${percent}% above the face value, which some venues and countries don't allow.`;
+}
+
+export interface Amounts {
+  price: number;
+  face_value: number | null;
+}
+
+/** The amounts in minor units, or the messages of the fields that hold no amount. */
+export function amountsOf({ price, face_value, currency }: PriceValues): {
+  amounts: Amounts;
+  messages: FieldMessages;
+} {
+  const messages: FieldMessages = {};
+  const read = (field: keyof Amounts, text: string): number => {
+    const amount = minorUnits(text, currency);
+    if (amount === undefined) messages[field] = amountHint(currency);
+    return amount ?? 0;
+  };
+  const amounts = {
+    price: read("price", price),
+    face_value: face_value.trim() ? read("face_value", face_value) : null,
+  };
+  return { amounts, messages };
+}
+
+/**
+ * The result of `request`. A Problem about the bound of an amount is thrown again with the bound
+ * in the currency's own units.
+ */
+export async function withPriceMessages<T>(
+  currency: string,
+  request: () => Promise<T>,
+): Promise<T> {
+  try {
+    return await request();
+  } catch (error) {
+    if (!(error instanceof Problem)) throw error;
+    throw reword(error, ({ field, message }) => ({
+      field: fieldOfTicket(field),
+      message: boundInMoney(message, currency),
+    }));
+  }
+}
+
+/** "price" of "tickets[3].price": a list has one form for all its tickets. */
+function fieldOfTicket(path: string): string {
+  return path.replace(/^tickets\[[^\]]*\]\.?/, "");
+}
+
+function boundInMoney(message: string, currency: string): string {
+  const [, relation, bound] = /^Expected `int.*` ([<>]=) (\d+)/.exec(message) ?? [];
+  if (!bound) return message;
+  return `${relation === ">=" ? "at least" : "at most"} ${money(Number(bound), currency)}`;
+}

@@ -1,0 +1,179 @@
+// One show as a seller sees it: the form that lists tickets, and the seller's own tickets, live.
+import { useEffect, useState } from "react";
+import { Link } from "react-router";
+
+import type { Show, Ticket, User } from "../shared/api-types";
+import { useEachSecond } from "../shared/clock";
+import { money, readersTime, showTime } from "../shared/format";
+import type { Live } from "../shared/live-rows";
+import { useValue } from "../shared/observable";
+import { ShowFeed } from "../shared/show-feed";
+import { availabilityOf, bySection, countTickets } from "../shared/tickets";
+import { Empty, Failed, NoSuchShow } from "../shared/ui/page-states";
+import { ListingForm } from "./listing-form";
+import { OwnTicket } from "./own-ticket";
+import { ChangeShow } from "./show-form";
+
+export function SellerShow({ id, seller }: { id: string; seller: User }) {
+  const [feed] = useState(() => new ShowFeed(id));
+  const show = useValue(feed.show);
+  const { rows, ready } = useValue(feed.tickets);
+  const problem = useValue(feed.problem);
+  useEachSecond();
+  useEffect(() => feed.open(), [feed]);
+
+  if (!show || !ready) {
+    if (!problem) return <Waiting />;
+    if (problem.status === 404) return <NoSuchShow to="/sell">Your shows</NoSuchShow>;
+    return <Failed problem={problem} retry={() => void feed.refresh()} />;
+  }
+  const own = rows.filter(
+    (ticket) => ticket.seller_id === seller.id && ticket.status !== "withdrawn",
+  );
+  const onListed = (tickets: readonly Ticket[]) => {
+    for (const ticket of tickets) feed.tickets.apply(ticket);
+  };
+  return (
+    <>
+      <Header show={show} seller={seller} sold={countTickets(rows).sold} feed={feed} />
+      <div className="sell-body">
+        <ListingForm show={show} seller={seller} listed={own} onListed={onListed} />
+        <OwnTickets tickets={own} seller={seller} feed={feed} />
+      </div>
+    </>
+  );
+}
+
+interface HeaderProps {
+  show: Show;
+  seller: User;
+  /** How many of the show's tickets are sold. */
+  sold: number;
+  feed: ShowFeed;
+}
+
+function Header({ show, seller, sold, feed }: HeaderProps) {
+  const [changing, setChanging] = useState(false);
+  const onDone = () => {
+    setChanging(false);
+    void feed.refresh();
+  };
+  return (
+    <>
+      <header className="page-head">
+        <div>
+          <p className="soft">
+            <Link to="/sell">Sell tickets</Link>
+          </p>
+          <h1 className="title">{show.title}</h1>
+          <p className="soft">
+            <time dateTime={show.starts_at}>{showTime(show)}</time> · {show.venue}, {show.city}
+            {readersTime(show) && ` · ${readersTime(show)}`}
+          </p>
+        </div>
+        <div className="page-actions">
+          <Link className="button quiet" to={`/shows/${show.id}`}>
+            As buyers see it
+          </Link>
+          {show.owner_id === seller.id && (
+            <button
+              type="button"
+              className="button quiet"
+              aria-expanded={changing}
+              onClick={() => {
+                setChanging(!changing);
+              }}
+            >
+              Change the show
+            </button>
+          )}
+        </div>
+      </header>
+      {changing && (
+        <div className="change-show">
+          <ChangeShow id={show.id} seller={seller} sold={sold} onDone={onDone} />
+        </div>
+      )}
+    </>
+  );
+}
+
+interface OwnTicketsProps {
+  tickets: readonly Live<Ticket>[];
+  seller: User;
+  feed: ShowFeed;
+}
+
+function OwnTickets({ tickets, seller, feed }: OwnTicketsProps) {
+  const { free, held, sold } = countTickets(tickets);
+  return (
+    <section className="my-tickets" aria-label="Your tickets">
+      <header>
+        <h2 className="section-title">Your tickets</h2>
+        {tickets.length > 0 && (
+          <span className="soft" data-counts>
+            {free} free · {held} held · {sold} sold{takingsText(tickets)}
+          </span>
+        )}
+      </header>
+      {tickets.length === 0 && (
+        <Empty title="None of yours yet">
+          What you list shows up here, and tells you the moment somebody holds or buys it.
+        </Empty>
+      )}
+      {bySection(tickets).map(([name, inSection]) => (
+        <section className="section" key={name} aria-label={name}>
+          <header>
+            <h3>{name}</h3>
+            <span className="soft">{inSection.length}</span>
+          </header>
+          <ul className="card tickets">
+            {inSection.map((ticket) => (
+              <OwnTicket
+                key={ticket.id}
+                ticket={ticket}
+                availability={availabilityOf(ticket)}
+                sellerId={seller.id}
+                feed={feed}
+              />
+            ))}
+          </ul>
+        </section>
+      ))}
+    </section>
+  );
+}
+
+/** The sum of the sales, if they have one currency. */
+function takingsText(tickets: readonly Ticket[]): string {
+  const sold = tickets.filter((ticket) => ticket.status === "sold");
+  const [currency, ...others] = new Set(sold.map((ticket) => ticket.currency));
+  if (currency === undefined || others.length > 0) return "";
+  return ` · ${money(
+    sold.reduce((sum, ticket) => sum + ticket.price, 0),
+    currency,
+  )}`;
+}
+
+function Waiting() {
+  return (
+    <div aria-busy="true">
+      <div className="page-head">
+        <div>
+          <div className="skeleton" style={{ width: 90, height: 22 }} />
+          <div
+            className="skeleton"
+            style={{ width: "min(24rem, 90%)", height: 39, marginBlock: "0.2rem" }}
+          />
+          <div className="skeleton" style={{ width: "min(20rem, 80%)", height: 22 }} />
+        </div>
+      </div>
+      <div className="sell-body">
+        <div className="card list-form" style={{ height: 640 }} />
+        <div className="my-tickets">
+          <div className="skeleton" style={{ width: 120, height: 22 }} />
+        </div>
+      </div>
+    </div>
+  );
+}

@@ -1,0 +1,217 @@
+// Adding a show, and changing one.
+import { type ReactNode, useCallback, useEffect, useState } from "react";
+import { Link, useNavigate } from "react-router";
+
+import { getWithTag, post, put } from "../shared/api";
+import type { NewShow as NewShowBody, Show, User } from "../shared/api-types";
+import { type Form, FormProblem, keyFor, rejectFields, useForm } from "../shared/form";
+import { capitalized, readersTime, showTime } from "../shared/format";
+import { asProblem, type Problem } from "../shared/http";
+import { instantOf, readersZone, wallTimeIn, zonesWith } from "../shared/time-zones";
+import { InputField, SelectField } from "../shared/ui/field";
+import { Failed } from "../shared/ui/page-states";
+import { toast } from "../shared/ui/toasts";
+
+const FIELDS = ["title", "venue", "city", "starts_at", "timezone", "category"] as const;
+const CATEGORIES = [
+  "concert",
+  "theatre",
+  "comedy",
+  "classical",
+  "dance",
+  "sport",
+  "festival",
+  "other",
+];
+
+/** `starts_at` is the time at the venue, as the input has it. */
+type ShowValues = Record<(typeof FIELDS)[number], string>;
+
+export function NewShow({ seller }: { seller: User }) {
+  const navigate = useNavigate();
+  const name = `${seller.id}:show:new`;
+  const form = useForm<ShowValues>(name, blank(), async (values, { reset }) => {
+    const options = { idempotencyKey: keyFor(name, values) };
+    const show = await post("/api/shows", showOf(values), options);
+    reset();
+    await navigate(`/sell?show=${show.id}`, { replace: true });
+  });
+  return (
+    <div className="form-page">
+      <p>
+        <Link className="soft" to="/sell">
+          Sell tickets
+        </Link>
+      </p>
+      <h1 className="title">Add a show</h1>
+      <ShowForm form={form} button="Add the show" />
+    </div>
+  );
+}
+
+function blank(): ShowValues {
+  const texts = { title: "", venue: "", city: "", starts_at: "" };
+  return { ...texts, timezone: readersZone(), category: "concert" };
+}
+
+interface TaggedShow {
+  show: Show;
+  tag: string;
+}
+
+interface ChangeShowProps {
+  id: string;
+  seller: User;
+  sold: number;
+  onDone: () => void;
+}
+
+/** Changes a show of the seller's own. It is read with its ETag, so that two tabs do not overwrite
+ * each other's changes. */
+export function ChangeShow({ id, seller, sold, onDone }: ChangeShowProps) {
+  const [tagged, setTagged] = useState<TaggedShow | null>(null);
+  const [problem, setProblem] = useState<Problem | null>(null);
+  const read = useCallback(
+    () =>
+      getWithTag("/api/shows/{id}", { params: { id } }).then(
+        ({ body, tag }) => {
+          setTagged({ show: body, tag });
+        },
+        (error: unknown) => {
+          setProblem(asProblem(error));
+        },
+      ),
+    [id],
+  );
+  useEffect(() => void read(), [read]);
+  if (tagged) {
+    return (
+      <ChangeForm tagged={tagged} seller={seller} sold={sold} onDone={onDone} readAgain={read} />
+    );
+  }
+  if (problem) return <Failed problem={problem} retry={() => void read()} />;
+  return <div className="card form" aria-busy="true" style={{ minHeight: "28rem" }} />;
+}
+
+interface ChangeFormProps extends Omit<ChangeShowProps, "id"> {
+  tagged: TaggedShow;
+  readAgain: () => Promise<void>;
+}
+
+function ChangeForm({ tagged, seller, sold, onDone, readAgain }: ChangeFormProps) {
+  const { show, tag } = tagged;
+  const name = `${seller.id}:show:${show.id}`;
+  const form = useForm<ShowValues>(name, valuesOf(show), async (values, { changes, reset }) => {
+    const body = changesOf(values, changes);
+    try {
+      await put("/api/shows/{id}", body, { params: { id: show.id }, tag });
+    } catch (error) {
+      if (asProblem(error).code === "version_mismatch") await readAgain();
+      throw error;
+    }
+    reset();
+    toast("The show is changed.");
+    onDone();
+  });
+  const onClose = () => {
+    form.reset();
+    onDone();
+  };
+  return (
+    <ShowForm form={form} button="Save" onClose={onClose}>
+      {sold > 0 && (
+        <p className="note">
+          {sold === 1 ? "Somebody has" : `${sold} people have`} bought a ticket for the show as it
+          is now.
+        </p>
+      )}
+    </ShowForm>
+  );
+}
+
+function valuesOf(show: Show): ShowValues {
+  const { title, venue, city, timezone, category, starts_at } = show;
+  return { title, venue, city, timezone, category, starts_at: wallTimeIn(timezone, starts_at) };
+}
+
+/** The body of the change: the fields that were typed, and the time when its zone was. */
+function changesOf(values: ShowValues, changes: Partial<ShowValues>): Partial<NewShowBody> {
+  const body = showOf(values);
+  const moved = "starts_at" in changes || "timezone" in changes;
+  const changed = FIELDS.filter((field) => field in changes || (moved && field === "starts_at"));
+  return Object.fromEntries(changed.map((field) => [field, body[field]]));
+}
+
+interface ShowFormProps {
+  form: Form<ShowValues>;
+  button: string;
+  onClose?: () => void;
+  children?: ReactNode;
+}
+
+function ShowForm({ form, button, onClose, children }: ShowFormProps) {
+  const { values, field, busy, problem } = form;
+  return (
+    <form className="card form" {...form.form}>
+      <FormProblem problem={problem} fields={FIELDS} />
+      {children}
+      <InputField {...field("title")} label="Title" maxLength={120} autoComplete="off" />
+      <div className="fields">
+        <InputField {...field("venue")} label="Venue" maxLength={120} autoComplete="off" />
+        <InputField {...field("city")} label="City" maxLength={60} autoComplete="off" />
+      </div>
+      <div className="fields">
+        <InputField
+          {...field("starts_at")}
+          type="datetime-local"
+          max="9998-12-31T23:59"
+          label="Starts, by the clocks there"
+          hint={timeHint(values)}
+        />
+        <SelectField {...field("timezone")} label="Time zone of the venue">
+          {zonesWith(values.timezone).map((zone) => (
+            <option key={zone}>{zone}</option>
+          ))}
+        </SelectField>
+      </div>
+      <SelectField {...field("category")} label="Kind">
+        {[...new Set([...CATEGORIES, values.category])].map((category) => (
+          <option key={category} value={category}>
+            {capitalized(category)}
+          </option>
+        ))}
+      </SelectField>
+      <div className="form-actions">
+        <button className="button primary" disabled={busy}>
+          {busy ? "One moment" : button}
+        </button>
+        {onClose && (
+          <button type="button" className="button quiet" onClick={onClose}>
+            Leave it as it is
+          </button>
+        )}
+      </div>
+    </form>
+  );
+}
+
+function timeHint({ starts_at, timezone }: ShowValues): string {
+  const instant = instantOf(starts_at, timezone);
+  if (!instant) return "As the ticket says it";
+  const show = { starts_at: instant, timezone };
+  return [showTime(show), readersTime(show)].filter(Boolean).join(" · ");
+}
+
+/** The body of the request. Rejects a time that does not exist at the venue. */
+function showOf(values: ShowValues): NewShowBody {
+  const starts_at = instantOf(values.starts_at, values.timezone);
+  if (!starts_at) {
+    rejectFields({
+      starts_at: values.starts_at
+        ? "clocks are put forward there then: there is no such time"
+        : "choose a day and a time",
+    });
+  }
+  const { title, venue, city, timezone, category } = values;
+  return { title, venue, city, timezone, category, starts_at: starts_at ?? "" };
+}

@@ -1,0 +1,94 @@
+// The server's clock, as the browser estimates it. The browser's own date may be minutes wrong
+// and may be changed while a countdown runs, so it is never used. Time advances by
+// performance.now(), which is monotonic. Each response gives the offset, with an error of half
+// its round trip. The best estimate is kept until another contradicts it (Cristian's algorithm).
+import { useCallback, useSyncExternalStore } from "react";
+
+import type { Ticket } from "./api-types";
+
+// A crystal oscillator drifts by this much at worst, so the error of an estimate grows with its
+// age.
+const DRIFT = 0.0001;
+const TICK_MS = 200;
+
+interface Estimate {
+  offset: number;
+  error: number;
+  at: number;
+}
+
+/** All in milliseconds. */
+let estimate: Estimate | null = null;
+
+/** Milliseconds since 1970 on the server. */
+export function serverNow(): number {
+  return estimate ? performance.now() + estimate.offset : Date.now();
+}
+
+/** The server's clock read `serverMs` between these two readings of performance.now(). */
+export function learnServerTime(
+  serverMs: number,
+  sentAt: number,
+  receivedAt: number,
+  uncertainty = 0,
+): void {
+  if (!Number.isFinite(serverMs)) return;
+  const offset = serverMs - (sentAt + receivedAt) / 2;
+  const error = (receivedAt - sentAt) / 2 + uncertainty;
+  if (estimate) {
+    const aged = estimate.error + (receivedAt - estimate.at) * DRIFT;
+    const contradicted = Math.abs(offset - estimate.offset) > error + aged;
+    if (!contradicted && error > aged) return;
+  }
+  estimate = { offset, error, at: receivedAt };
+}
+
+/** A hold in a fresh response gives the time of the database, to the millisecond. */
+export function learnTimeFromHold(
+  rows: readonly Pick<Ticket, "held_until" | "seconds_left">[],
+  sentAt: number,
+): void {
+  for (const { held_until, seconds_left } of rows) {
+    if (held_until === null || seconds_left === null) continue;
+    learnServerTime(Date.parse(held_until) - seconds_left * 1000, sentAt, performance.now());
+    return;
+  }
+}
+
+/** Whole seconds until an ISO time, rounded up; 0 when it has passed. */
+export function secondsUntil(time: string): number {
+  return Math.max(0, Math.ceil((Date.parse(time) - serverNow()) / 1000));
+}
+
+const watchers = new Set<() => void>();
+let timer: ReturnType<typeof setInterval> | null = null;
+
+function watchTicks(watcher: () => void): () => void {
+  watchers.add(watcher);
+  timer ??= setInterval(() => {
+    for (const each of watchers) each();
+  }, TICK_MS);
+  return () => {
+    watchers.delete(watcher);
+    if (watchers.size > 0 || timer === null) return;
+    clearInterval(timer);
+    timer = null;
+  };
+}
+
+/** The value of `read()`; renders again only when it changes. One timer serves all components. */
+export function useClock<T>(read: () => T): T {
+  return useSyncExternalStore(watchTicks, read, read);
+}
+
+/** 0 without a time. */
+export function useSecondsUntil(time: string | null | undefined): number {
+  return useClock(useCallback(() => (time ? secondsUntil(time) : 0), [time]));
+}
+
+/** Renders again once a second. */
+export function useEachSecond(): void {
+  useClock(wholeSecond);
+}
+
+const wholeSecond = () => Math.floor(serverNow() / 1000);

@@ -1,0 +1,189 @@
+// Forms whose input is never lost: it is kept until it is sent, through refusals, reloads and
+// signing in. Decision 29 has why this is no library.
+import { type SyntheticEvent, useEffect, useRef, useState } from "react";
+import { Link, useLocation } from "react-router";
+
+import type { FieldError } from "./api-types";
+import { forget, keep, recall } from "./browser-storage";
+import { sentence } from "./format";
+import { Problem } from "./http";
+import { newKey } from "./idempotency";
+
+const MESSAGES: Record<string, string> = {
+  offline: "No connection to the shop. What you typed is kept: try again when you are back.",
+  not_your_show: "Only who added this show can change it.",
+  not_your_ticket: "Only its seller can change this ticket.",
+  ticket_taken: "Somebody has this ticket just now, so it stays as it is. What you typed is kept.",
+  ticket_withdrawn: "This ticket was taken off sale.",
+  version_mismatch:
+    "It was changed elsewhere meanwhile. " +
+    "Look at it once more, then save again: what you typed is kept.",
+  idempotency_key_in_flight: "It is being done already. Try again in a moment.",
+};
+
+/** Error messages by the names of their fields. */
+export type FieldMessages = Partial<Record<string, string>>;
+
+/** Throws the Problem that the API would answer with, when there are messages. */
+export function rejectFields(messages: FieldMessages): void {
+  const errors = Object.entries(messages).map(([field, message = ""]) => ({ field, message }));
+  if (errors.length) throw new Problem(422, { code: "invalid_input", errors });
+}
+
+export interface FieldProps {
+  name: string;
+  id: string;
+  value: string;
+  onChange: (event: { target: { value: string } }) => void;
+  problem: Problem | null;
+}
+
+/** A form's state, and the props of its elements. */
+export interface Form<V extends object> {
+  values: V;
+  /** Whether anything was typed. */
+  changed: boolean;
+  /** Change some values. */
+  set: (values: Partial<V>) => void;
+  /** Back to the initial values, but for these. */
+  reset: (kept?: Partial<V>) => void;
+  busy: boolean;
+  problem: Problem | null;
+  field: (name: keyof V & string) => FieldProps;
+  form: {
+    ref: React.RefObject<HTMLFormElement | null>;
+    onSubmit: (event: SyntheticEvent) => Promise<void>;
+    noValidate: true;
+  };
+}
+
+/** The second argument of a form's `send`. */
+export interface Sending<V extends object> {
+  /** The values that were typed. */
+  changes: Partial<V>;
+  /** Form.reset, for after the request. */
+  reset: Form<V>["reset"];
+}
+
+/**
+ * The form with this name. Its values are `initial` with the draft over them. `send` submits them
+ * and throws a Problem when they are refused.
+ */
+export function useForm<V extends object>(
+  name: string,
+  initial: V,
+  send: (values: V, sending: Sending<V>) => Promise<void>,
+): Form<V> {
+  const draft = draftName(name);
+  const [changes, setChanges] = useState<Partial<V>>(() => recall(draft) ?? {});
+  const [problem, setProblem] = useState<Problem | null>(null);
+  const [busy, setBusy] = useState(false);
+  const element = useRef<HTMLFormElement>(null);
+  const values = { ...initial, ...changes };
+
+  useEffect(() => {
+    element.current?.querySelector<HTMLElement>("[aria-invalid=true]")?.focus();
+  }, [problem]);
+  const set = (more: Partial<V>) => {
+    const next = { ...changes, ...more };
+    setChanges(next);
+    keep(draft, next);
+    setProblem((shown) => shown && withoutFields(shown, Object.keys(more)));
+  };
+  const reset = (kept: Partial<V> = {}) => {
+    discardDraft(name);
+    setChanges(kept);
+    setProblem(null);
+  };
+  const onSubmit = async (event: SyntheticEvent) => {
+    event.preventDefault();
+    setBusy(true);
+    setProblem(null);
+    try {
+      await send(values, { changes, reset });
+    } catch (error) {
+      if (!(error instanceof Problem)) throw error;
+      setProblem(error);
+    } finally {
+      setBusy(false);
+    }
+  };
+  const field = (of: keyof V & string): FieldProps => ({
+    name: of,
+    id: `${name}-${of}`,
+    value: String(values[of]),
+    onChange: ({ target }) => {
+      set({ [of]: target.value } as Partial<V>);
+    },
+    problem,
+  });
+  const changed = Object.keys(changes).length > 0;
+  const form = { ref: element, onSubmit, noValidate: true } as const;
+  return { values, changed, set, reset, busy, problem, field, form };
+}
+
+/**
+ * The idempotency key for this content: a repeat after a lost response or a reload has the same.
+ */
+export function keyFor(name: string, content: object): string {
+  const text = JSON.stringify(content);
+  const known = recall(keyName(name)) as { of: string; key: string } | null;
+  if (known?.of === text) return known.key;
+  const key = newKey();
+  keep(keyName(name), { of: text, key });
+  return key;
+}
+
+/** Forget the input of a form that is not shown any more. */
+export function discardDraft(name: string): void {
+  forget(draftName(name));
+  forget(keyName(name));
+}
+
+const draftName = (name: string) => `gittix:draft:${name}`;
+const keyName = (name: string) => `gittix:key:${name}`;
+
+/** The problem of the form as a whole, unless one of these fields shows it. */
+export function FormProblem({
+  problem,
+  fields,
+}: {
+  problem: Problem | null;
+  fields: readonly string[];
+}) {
+  if (!problem || problem.fieldErrors.some(({ field }) => fields.includes(field))) return null;
+  const { status, code, message, fieldErrors } = problem;
+  return (
+    <p className="problem" role="alert">
+      {status === 401 ? (
+        <SessionEnded />
+      ) : (
+        (MESSAGES[code] ?? sentence(fieldErrors[0]?.message ?? message))
+      )}
+    </p>
+  );
+}
+
+function SessionEnded() {
+  const { pathname, search } = useLocation();
+  const signIn = `/signin?next=${encodeURIComponent(pathname + search)}`;
+  return (
+    <>
+      Your session has ended. <Link to={signIn}>Sign in again</Link>: what you typed is kept.
+    </>
+  );
+}
+
+/** The same problem with other words for its fields. */
+export function reword(problem: Problem, each: (error: FieldError) => FieldError): Problem {
+  return withErrors(problem, problem.fieldErrors.map(each));
+}
+
+function withoutFields(problem: Problem, fields: readonly string[]): Problem | null {
+  const errors = problem.fieldErrors.filter(({ field }) => !fields.includes(field));
+  return errors.length ? withErrors(problem, errors) : null;
+}
+
+function withErrors(problem: Problem, errors: FieldError[]): Problem {
+  return new Problem(problem.status, { ...problem.body, errors });
+}

@@ -1,0 +1,130 @@
+// Money, times and names, in the reader's language.
+import type { Show, Ticket } from "./api-types";
+import { decimalsOf } from "./currencies";
+
+const numberFormats = new Map<string, Intl.NumberFormat>();
+const timeFormats = new Map<string, Intl.DateTimeFormat>();
+
+/** Intl's formatters are slow to construct and quick to use, so each is constructed once. */
+function cached<T>(formats: Map<string, T>, options: object, construct: () => T): T {
+  const key = JSON.stringify(options);
+  let format = formats.get(key);
+  if (format === undefined) {
+    format = construct();
+    formats.set(key, format);
+  }
+  return format;
+}
+
+/** `money(4500, "EUR")` is "€45.00" in English. */
+export function money(amount: number, currency: string): string {
+  return formatMoney(amount, currency, decimalsOf(currency));
+}
+
+/** Without decimals where they are zero: for "from" prices. */
+export function moneyFrom(amount: number, currency: string): string {
+  const decimals = decimalsOf(currency);
+  return formatMoney(amount, currency, amount % 10 ** decimals ? decimals : 0);
+}
+
+/** "€1.2K", for the axis of a chart. */
+export function moneyCompact(amount: number, currency: string): string {
+  const options = {
+    notation: "compact",
+    maximumFractionDigits: 1,
+    minimumFractionDigits: 0,
+  } as const;
+  return currencyFormat({ ...options, currency }).format(amount / 10 ** decimalsOf(currency));
+}
+
+function formatMoney(amount: number, currency: string, digits: number): string {
+  const options = { currency, minimumFractionDigits: digits, maximumFractionDigits: digits };
+  return currencyFormat(options).format(amount / 10 ** decimalsOf(currency));
+}
+
+function currencyFormat(options: Intl.NumberFormatOptions): Intl.NumberFormat {
+  const full = { style: "currency", currencyDisplay: "narrowSymbol", ...options } as const;
+  return cached(numberFormats, full, () => new Intl.NumberFormat(undefined, full));
+}
+
+type ShowTime = Pick<Show, "starts_at" | "timezone">;
+
+/** "Fri, 4 Dec · 20:00" at the venue. */
+export function showTime(show: ShowTime): string {
+  const day = atVenue(show, { weekday: "short", day: "numeric", month: "short" });
+  return `${day} · ${clockTime(show)}`;
+}
+
+export function clockTime(show: ShowTime): string {
+  return atVenue(show, { hour: "2-digit", minute: "2-digit" });
+}
+
+export function monthAndDay(show: ShowTime): [month: string, day: string] {
+  return [atVenue(show, { month: "short" }), atVenue(show, { day: "numeric" })];
+}
+
+/** The show's time in the reader's zone; empty where it is the same. */
+export function readersTime(show: ShowTime): string {
+  const options = {
+    weekday: "short",
+    day: "numeric",
+    month: "short",
+    hour: "2-digit",
+    minute: "2-digit",
+  } as const;
+  const here = formatTime(show.starts_at, options);
+  return here === atVenue(show, options) ? "" : `${here} your time`;
+}
+
+/** A browser may not know the venue's zone; then the time is in UTC. */
+function atVenue({ starts_at, timezone }: ShowTime, options: Intl.DateTimeFormatOptions): string {
+  try {
+    return formatTime(starts_at, { ...options, timeZone: timezone });
+  } catch {
+    return formatTime(starts_at, { ...options, timeZone: "UTC" });
+  }
+}
+
+/** "22 Nov 2026, 16:30" in the reader's zone. */
+export function dayAndTime(time: string): string {
+  return formatTime(time, { dateStyle: "medium", timeStyle: "short" });
+}
+
+export function formatTime(time: string, options: Intl.DateTimeFormatOptions): string {
+  const format = cached(timeFormats, options, () => new Intl.DateTimeFormat(undefined, options));
+  return format.format(new Date(time));
+}
+
+/** 38 is "0:38". */
+export function minutes(seconds: number): string {
+  return `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
+}
+
+/** `counted(2, "ticket")` is "2 tickets". */
+export function counted(count: number, noun: string): string {
+  return count === 1 ? `1 ${noun}` : `${count} ${noun}s`;
+}
+
+export type Seat = Pick<Ticket, "title" | "section" | "row" | "seat">;
+
+export function seatName(ticket: Seat): string {
+  const row = ticket.row && `Row ${ticket.row}`;
+  const seat = ticket.seat && `seat ${ticket.seat}`;
+  const place = [row, seat].filter(Boolean).join(" · ");
+  return place || ticket.title || ticket.section || "Ticket";
+}
+
+/** The seat's name after its section's. */
+export function fullName(ticket: Seat): string {
+  const seat = seatName(ticket);
+  return ticket.section && ticket.section !== seat ? `${ticket.section} · ${seat}` : seat;
+}
+
+/** With a capital letter and a full stop. */
+export function sentence(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1) + (/[.?]$/.test(text) ? "" : ".");
+}
+
+export function capitalized(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}

@@ -1,0 +1,52 @@
+// Holding tickets: the request, the words of its button, and the words for each way it is refused.
+import { post } from "./api";
+import type { Order } from "./api-types";
+import { secondsUntil } from "./clock";
+import { minutes } from "./format";
+import type { Problem } from "./http";
+import type { IdempotentRequest } from "./idempotency";
+
+/** Returns the new order. Throws a Problem. */
+export function holdTickets(ids: readonly string[], request: IdempotentRequest): Promise<Order> {
+  const sorted = [...ids].sort();
+  return request.make(sorted.join(), (idempotencyKey) =>
+    post("/api/orders", { ticket_ids: sorted }, { idempotencyKey }),
+  );
+}
+
+/** "it", "both", "all 3" */
+export function quantityText(count: number): string {
+  if (count === 1) return "it";
+  return count === 2 ? "both" : `all ${count}`;
+}
+
+export function durationText(seconds: number): string {
+  return seconds < 120 ? `${seconds} seconds` : `${Math.round(seconds / 60)} minutes`;
+}
+
+/** Why the tickets that `names` lists could not be held. */
+export function holdRefusalText(problem: Problem, names: string): string {
+  const { held_until, retry_at, max_tickets_per_show } = problem.body;
+  switch (problem.code) {
+    case "ticket_unavailable": {
+      const faster = `Somebody was faster with ${names}.`;
+      return held_until
+        ? `${faster} It may be free in ${minutes(secondsUntil(held_until))}.`
+        : faster;
+    }
+    case "own_ticket":
+      return `You are selling ${names} yourself.`;
+    case "too_many_open_orders":
+      return "You hold several orders already. Pay for one or let one go first.";
+    case "too_many_tickets_of_show":
+      return `You may have ${max_tickets_per_show ?? "no more"} tickets of one show.`;
+    case "cooling_down": {
+      const left = minutes(retry_at ? secondsUntil(retry_at) : 0);
+      return `Several of your holds ended unpaid. You can hold again in ${left}.`;
+    }
+    case "offline":
+      return "No connection to the shop. Try again: you will not hold anything twice.";
+    default:
+      return `That could not be held. Try again. (${problem.message})`;
+  }
+}

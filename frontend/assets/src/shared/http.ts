@@ -1,0 +1,100 @@
+// Sends one request to the API. An error response, or no response at all, is thrown as a Problem.
+import type { FieldError, ProblemBody } from "./api-types";
+import { learnServerTime } from "./clock";
+
+// uvicorn renews its Date header once a second, and the header has no fractions: the true time is
+// up to two seconds later.
+const DATE_LAG_MS = 1000;
+
+/** The members that some problems carry beside those of every ProblemBody. */
+interface ProblemDetails {
+  ticket_id?: string;
+  held_until?: string | null;
+  retry_at?: string;
+  max_tickets_per_show?: number;
+}
+
+/**
+ * An error response (RFC 9457 problem+json), or no response at all (`status` 0, code "offline").
+ */
+export class Problem extends Error {
+  readonly status: number;
+  readonly code: string;
+  readonly body: Partial<ProblemBody> & ProblemDetails;
+
+  constructor(status: number, body: Partial<ProblemBody> & ProblemDetails = {}) {
+    super(body.detail ?? body.title ?? "The shop did not answer.");
+    this.name = "Problem";
+    this.status = status;
+    this.code = body.code ?? (status === 0 ? "offline" : "unknown");
+    this.body = body;
+  }
+
+  get fieldErrors(): FieldError[] {
+    return this.body.errors ?? [];
+  }
+
+  /** The error message of a form field, if the API rejected that field. */
+  messageFor(field: string): string | undefined {
+    return this.fieldErrors.find((error) => error.field === field)?.message;
+  }
+}
+
+/** A Problem as it is; any other error as a Problem of unknown cause. */
+export function asProblem(error: unknown): Problem {
+  if (error instanceof Problem) return error;
+  return new Problem(-1, { detail: error instanceof Error ? error.message : String(error) });
+}
+
+export interface RequestOptions {
+  signal?: AbortSignal;
+  /** Sent as Idempotency-Key: the API performs requests with the same key once. */
+  idempotencyKey?: string;
+  /** Sent as If-Match: the API rejects a change of any other version. */
+  tag?: string;
+}
+
+/** Returns the response of any status. Throws a Problem without status when none came. */
+export async function send(
+  method: string,
+  url: string,
+  body?: unknown,
+  { signal, idempotencyKey, tag }: RequestOptions = {},
+): Promise<Response> {
+  const headers: Record<string, string> = { Accept: "application/json" };
+  if (idempotencyKey) headers["Idempotency-Key"] = idempotencyKey;
+  if (tag) headers["If-Match"] = tag;
+  const init: RequestInit = { method, headers };
+  if (signal) init.signal = signal;
+  if (body instanceof URLSearchParams) init.body = body;
+  else if (body !== undefined) {
+    headers["Content-Type"] = "application/json";
+    init.body = JSON.stringify(body);
+  }
+  const sentAt = performance.now();
+  const response = await fetch(url, init).catch((error: unknown) => {
+    throw isAbort(error) ? error : new Problem(0);
+  });
+  const date = Date.parse(response.headers.get("date") ?? "");
+  learnServerTime(date + DATE_LAG_MS, sentAt, performance.now(), DATE_LAG_MS);
+  return response;
+}
+
+/** The response's JSON, null when it has no body. Throws a Problem for an error status. */
+export async function readJson(response: Response): Promise<unknown> {
+  const body = parse(await response.text());
+  if (!response.ok) throw new Problem(response.status, body ?? {});
+  return body;
+}
+
+export function isAbort(error: unknown): boolean {
+  return error instanceof Error && error.name === "AbortError";
+}
+
+function parse(text: string): Partial<ProblemBody> | null {
+  try {
+    return JSON.parse(text) as Partial<ProblemBody>;
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,37 @@
+// The messages of the push channels, as workers/push_messages.py makes them. They lack the members
+// that only the API knows, so each is merged into the row that the API gave.
+import type { Order, PaymentReply, Show, Ticket } from "./api-types";
+
+export type TicketMessage = Omit<Ticket, "updated_at">;
+export type OrderRow = Omit<Order, "server_now" | "seconds_left">;
+export type PaymentRow = PaymentReply;
+/** The live counts of a show. */
+export type ShowMessage = Pick<Show, "id" | "version"> & Partial<Show>;
+
+/** An order of one of the seller's tickets. */
+export interface SaleMessage {
+  order_id: string;
+  ticket: TicketMessage;
+  amount: number;
+  currency: string;
+  held_until: string | null;
+}
+
+export interface PushData {
+  ticket?: TicketMessage;
+  show?: ShowMessage;
+  order?: OrderRow;
+  payment?: PaymentRow;
+  sale?: SaleMessage;
+  /** With `pusher:subscription_count`. */
+  subscription_count?: number;
+  /** The message's place among those of its channel; Pusher's own events have none. */
+  _epoch?: string | number;
+  _seq?: number;
+}
+
+export interface PushMessage {
+  /** The event's name: `ticket.held`, `order.completed`, … */
+  event: string;
+  data: PushData;
+}

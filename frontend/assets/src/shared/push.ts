@@ -1,0 +1,273 @@
+// The page's one connection to the push gateway, by pusher-js. Messages go from the gateway to the
+// component that subscribed to their channel; no other server forwards them.
+//
+// Lost messages are always noticed (push-sequence.ts). After a reconnect, after a gap in a
+// channel's numbers, or in a new epoch, each affected subscriber reads the API again
+// (catch-up.ts).
+import Pusher from "pusher-js";
+import type { ChannelAuthorizationHandler, UserAuthenticationHandler } from "pusher-js";
+
+import { post } from "./api";
+import type { PushConfig } from "./api-types";
+import { CatchUp, JITTER_MS } from "./catch-up";
+import { learnServerTime } from "./clock";
+import { Observable } from "./observable";
+import type { PushData, PushMessage } from "./push-messages";
+import { PushSequence } from "./push-sequence";
+import { checkSession, user } from "./session";
+import { siteConfig } from "./site-config";
+
+const RECONNECT_MS = 2000; // pusher-js may wait 15 s after a gateway refused a connection.
+const MAX_RECONNECT_MS = 10_000;
+const CAUGHT_UP_MS = 4000;
+const TIME_REQUESTS = 4;
+const TIME_REQUEST_SPACING_MS = 150;
+const TERMINATED = 4009; // The gateway closes with this code when the user's connections are ended.
+
+export type ConnectionState = "connecting" | "live" | "reconnecting" | "caught-up" | "offline";
+
+export const connection = new Observable<ConnectionState>("connecting");
+
+export interface Subscriber {
+  onMessage: (message: PushMessage) => void;
+  /** Read the API; called whenever messages may have been lost. */
+  read: () => Promise<void>;
+}
+
+const channels = new Map<string, Channel>();
+let pusher: Pusher | null = null;
+/** The connection is lost. */
+let down = false;
+/** The connection was lost, and not all subscribers have read again since. */
+let recovering = false;
+const catchUp = new CatchUp(caughtUp);
+
+class Channel {
+  readonly name: string;
+  readonly subscribers = new Set<Subscriber>();
+  /** The last count of the channel's subscribers in all browsers. */
+  count: number | null = null;
+  readonly #sequence = new PushSequence();
+
+  constructor(name: string) {
+    this.name = name;
+  }
+
+  receive(event: string, data: PushData): void {
+    if (event === "pusher:subscription_succeeded") {
+      this.#sequence.reset();
+      catchUp.start(this.subscribers, recovering ? JITTER_MS : 0);
+      return;
+    }
+    if (event === "pusher:subscription_count") this.count = data.subscription_count ?? null;
+    if (data._seq !== undefined && data._epoch !== undefined) {
+      const place = this.#sequence.accept(data._epoch, data._seq);
+      if (place === "known") return;
+      if (place === "gap") catchUp.start(this.subscribers, JITTER_MS);
+    }
+    for (const subscriber of this.subscribers) subscriber.onMessage({ event, data });
+  }
+}
+
+/** Subscribe to a channel. Returns the function that unsubscribes. */
+export function subscribe(name: string, subscriber: Subscriber): () => void {
+  let channel = channels.get(name);
+  if (!channel) {
+    channel = new Channel(name);
+    channels.set(name, channel);
+    if (pusher) bind(pusher, channel);
+  } else if (pusher?.channel(name).subscribed) {
+    catchUp.start([subscriber], 0);
+  }
+  channel.subscribers.add(subscriber);
+  if (channel.count !== null) {
+    const data = { subscription_count: channel.count };
+    subscriber.onMessage({ event: "pusher:subscription_count", data });
+  }
+  connect();
+  return () => {
+    channel.subscribers.delete(subscriber);
+    if (channel.subscribers.size > 0 || channels.get(name) !== channel) return;
+    channels.delete(name);
+    pusher?.unsubscribe(name);
+  };
+}
+
+function bind(to: Pusher, channel: Channel): void {
+  to.subscribe(channel.name).bind_global((event: string, data: PushData | undefined) => {
+    channel.receive(event, data ?? {});
+  });
+}
+
+let connecting: Promise<void> | null = null;
+
+/** Open the page's connection, unless it is open. */
+export function connect(): void {
+  connecting ??= siteConfig()
+    .then(({ push }) => {
+      open(push);
+    })
+    .catch(() => {
+      connecting = null;
+      setTimeout(connect, RECONNECT_MS);
+    });
+}
+
+function open({ key, host, port, tls, cluster }: PushConfig): void {
+  const opened = new Pusher(key, {
+    cluster,
+    ...(host && { wsHost: host, wsPort: port, wssPort: port }),
+    forceTLS: tls,
+    // One transport, with or without TLS as configured. With "wss" beside it pusher-js would try
+    // both, and the content security policy allows only one.
+    enabledTransports: ["ws"],
+    channelAuthorization: { transport: "ajax", endpoint: "", customHandler: authorizeChannel },
+    userAuthentication: { transport: "ajax", endpoint: "", customHandler: authenticateUser },
+  });
+  pusher = opened;
+  opened.connection.bind("state_change", ({ current }: { current: string }) => {
+    stateChanged(opened, current);
+  });
+  opened.connection.bind("connected", () => {
+    requestTime(opened);
+  });
+  opened.connection.bind("error", (error?: { data?: { code?: number } }) => {
+    if (error?.data?.code === TERMINATED) void checkSession();
+  });
+  user.watch(() => {
+    identify(opened);
+  });
+  identify(opened);
+  for (const channel of channels.values()) bind(opened, channel);
+  addEventListener("offline", lost);
+  // On a network that has gone, the old socket may seem open for minutes.
+  addEventListener("online", () => {
+    reconnect(opened);
+  });
+  document.addEventListener("visibilitychange", () => {
+    const visible = document.visibilityState === "visible";
+    if (visible && opened.connection.state === "connected") requestTime(opened);
+  });
+  reconnectLater(opened, RECONNECT_MS);
+}
+
+/** As pusher-js would request it, but with a session that is refreshed when it has expired. */
+const authorizeChannel: ChannelAuthorizationHandler = ({ socketId, channelName }, done) => {
+  const form = new URLSearchParams({ socket_id: socketId, channel_name: channelName });
+  post("/api/push/auth", form).then(
+    ({ auth, channel_data }) => {
+      done(null, channel_data ? { auth, channel_data } : { auth });
+    },
+    (error: unknown) => {
+      done(error as Error, null);
+    },
+  );
+};
+
+/** The id of the user that the connection is authenticated for. */
+let identity: string | null = null;
+
+const authenticateUser: UserAuthenticationHandler = ({ socketId }, done) => {
+  if (!identity) {
+    done(new Error("Nobody is signed in."), null);
+    return;
+  }
+  post("/api/push/user-auth", new URLSearchParams({ socket_id: socketId })).then(
+    (reply) => {
+      done(null, reply);
+    },
+    (error: unknown) => {
+      done(error as Error, null);
+    },
+  );
+};
+
+/**
+ * Authenticate the connection for the signed-in user, so that the gateway can close it when the
+ * user's sessions are ended. Another user gets another connection.
+ */
+function identify(to: Pusher): void {
+  const id = user.value?.id ?? null;
+  if (id === identity) return;
+  const first = identity === null && !to.user.signin_requested;
+  identity = id;
+  if (first) to.signin();
+  else reconnect(to);
+}
+
+function reconnect(to: Pusher): void {
+  to.disconnect();
+  to.connect();
+}
+
+let reconnecting: ReturnType<typeof setTimeout> | null = null;
+let delay = RECONNECT_MS;
+
+function stateChanged(of: Pusher, state: string): void {
+  if (state === "connected") {
+    if (reconnecting !== null) clearTimeout(reconnecting);
+    reconnecting = null;
+    delay = RECONNECT_MS;
+    down = false;
+    // After a loss it is live once all have read again, which begins as each channel is
+    // subscribed.
+    if (!recovering) connection.set("live");
+    else if (channels.size === 0) caughtUp();
+    return;
+  }
+  if (connection.value !== "connecting") lost();
+  if (state !== "initialized") reconnectLater(of, delay);
+}
+
+function lost(): void {
+  down = true;
+  recovering = true;
+  connection.set(navigator.onLine ? "reconnecting" : "offline");
+}
+
+/**
+ * Reconnect unless it is connected by then: sooner than pusher-js would, and with backoff and
+ * jitter, so that not all browsers reconnect at once.
+ */
+function reconnectLater(to: Pusher, afterMs: number): void {
+  reconnecting ??= setTimeout(
+    () => {
+      reconnecting = null;
+      if (to.connection.state === "connected") return;
+      delay = Math.min(delay * 1.5, MAX_RECONNECT_MS);
+      reconnect(to);
+    },
+    afterMs * (1 + Math.random() / 4),
+  );
+}
+
+let becomingLive: ReturnType<typeof setTimeout> | undefined;
+
+function caughtUp(): void {
+  // A read that began before the loss may end after it: it proves nothing.
+  if (down || !recovering) return;
+  if (pusher?.allChannels().some((channel) => channel.subscriptionPending)) return;
+  recovering = false;
+  connection.set("caught-up");
+  clearTimeout(becomingLive);
+  becomingLive = setTimeout(() => {
+    if (connection.value === "caught-up") connection.set("live");
+  }, CAUGHT_UP_MS);
+}
+
+/**
+ * Request the gateway's time several times: the response with the least round trip is the best.
+ */
+function requestTime(from: Pusher, request = 1): void {
+  const sentAt = performance.now();
+  const onTime = ({ now }: { now: number }) => {
+    from.unbind("gittix:time", onTime);
+    learnServerTime(now, sentAt, performance.now());
+  };
+  from.bind("gittix:time", onTime);
+  from.send_event("gittix:time", {});
+  if (request === TIME_REQUESTS) return;
+  setTimeout(() => {
+    requestTime(from, request + 1);
+  }, TIME_REQUEST_SPACING_MS);
+}

@@ -1,0 +1,42 @@
+// Pages of a signed-in user, and the invitation that a visitor gets in their place.
+import type { ReactNode } from "react";
+import { Link, useLocation } from "react-router";
+
+import type { User } from "../api-types";
+import { useValue } from "../observable";
+import { user } from "../session";
+import { Empty } from "./page-states";
+
+interface SignedInOnlyProps {
+  /** Of the invitation to sign in. */
+  title: string;
+  words: string;
+  /** Shown until it is known whether a user is signed in. */
+  waiting: ReactNode;
+  children: (user: User) => ReactNode;
+}
+
+export function SignedInOnly({ title, words, waiting, children }: SignedInOnlyProps) {
+  const current = useValue(user);
+  const { pathname, search } = useLocation();
+  if (current === undefined) return waiting;
+  if (current !== null) return children(current);
+  const next = `?next=${encodeURIComponent(pathname + search)}`;
+  return (
+    <Empty
+      title={title}
+      action={
+        <p className="state-actions">
+          <Link className="button primary" to={`/signin${next}`}>
+            Sign in
+          </Link>
+          <Link className="button quiet" to={`/signup${next}`}>
+            Make an account
+          </Link>
+        </p>
+      }
+    >
+      {words}
+    </Empty>
+  );
+}

@@ -1,0 +1,53 @@
+// A show's name, place and time, and its live counts.
+import type { Show } from "../shared/api-types";
+import { moneyFrom, readersTime, showTime } from "../shared/format";
+import { useValue } from "../shared/observable";
+import type { ShowFeed } from "../shared/show-feed";
+import type { TicketCounts } from "../shared/tickets";
+
+interface ShowHeaderProps {
+  show: Show;
+  counts: TicketCounts;
+  feed: ShowFeed;
+}
+
+export function ShowHeader({ show, counts, feed }: ShowHeaderProps) {
+  const viewers = useValue(feed.viewers);
+  const { free, held, sold, from } = counts;
+  return (
+    <header className="show-head">
+      <div>
+        <p className="when" title={readersTime(show)}>
+          <time dateTime={show.starts_at}>{showTime(show)}</time> · {show.venue}, {show.city}
+          {readersTime(show) && <span className="note"> · {readersTime(show)}</span>}
+        </p>
+        <h1 className="title">{show.title}</h1>
+        <div className="badges">
+          <span className="badge">
+            <i className={`dot ${from ? "" : "off"}`} />
+            {from
+              ? `${free} available from ${moneyFrom(from.price, from.currency)}`
+              : "None available"}
+          </span>
+          {held > 0 && <span className="badge">{held} in someone&apos;s hands</span>}
+          <span className="badge">{viewersText(viewers)}</span>
+        </div>
+      </div>
+      {free + held + sold > 0 && (
+        <div className="share">
+          <div className="share-bar" aria-hidden="true">
+            <i className="share-free" style={{ flexGrow: free }} />
+            <i className="share-held" style={{ flexGrow: held }} />
+            <i style={{ flexGrow: sold }} />
+          </div>
+          {free} free · {held} held · {sold} sold
+        </div>
+      )}
+    </header>
+  );
+}
+
+function viewersText(count: number | null): string {
+  if (count === null) return "People looking: …";
+  return count > 1 ? `${count} people looking` : "Only you are looking";
+}

@@ -1,0 +1,127 @@
+// The page of one show: its tickets as they are this second, and the visitor's selection.
+import { useEffect, useEffectEvent, useState } from "react";
+import { useParams } from "react-router";
+
+import type { Ticket } from "../shared/api-types";
+import { useEachSecond } from "../shared/clock";
+import { fullName } from "../shared/format";
+import { useValue } from "../shared/observable";
+import { user } from "../shared/session";
+import { ShowFeed } from "../shared/show-feed";
+import { useSiteConfig } from "../shared/site-config";
+import { availabilityOf, bySection, countTickets } from "../shared/tickets";
+import { Empty, Failed, NoSuchShow, OfflineBanner } from "../shared/ui/page-states";
+import { toast } from "../shared/ui/toasts";
+import { Selection } from "./selection";
+import { SelectionPanel } from "./selection-panel";
+import { ShowHeader } from "./show-header";
+import { isWanted, NO_FILTER, TicketFilters } from "./ticket-filters";
+import { Section } from "./ticket-rows";
+import { type OwnHolds, useOwnHolds } from "./use-own-holds";
+import { Waiting } from "./waiting";
+
+const DEFAULT_HOLD_SECONDS = 60;
+/** After this time a hold that the visitor made in another tab is known as the visitor's own. */
+const OWN_HOLD_MS = 800;
+
+export function ShowPage() {
+  const { show_id: id } = useParams();
+  // The key makes another show another page, with a feed and a selection of its own.
+  return id ? <OneShow key={id} id={id} /> : <Waiting />;
+}
+
+function OneShow({ id }: { id: string }) {
+  const [feed] = useState(() => new ShowFeed(id));
+  const [selection] = useState(() => new Selection(id));
+  const show = useValue(feed.show);
+  const { rows, ready } = useValue(feed.tickets);
+  const problem = useValue(feed.problem);
+  const selected = useValue(selection.ids);
+  const config = useSiteConfig();
+  const userId = useValue(user)?.id;
+  const holds = useOwnHolds();
+  const [filter, setFilter] = useState(NO_FILTER);
+  useEachSecond();
+  useEffect(() => feed.open(), [feed]);
+  useLostTicketNotice(feed, selection, holds);
+  useEffect(() => {
+    if (show) document.title = `${show.title} · GitTix`;
+  }, [show]);
+
+  if (!show || !ready) {
+    if (!problem) return <Waiting />;
+    if (problem.status === 404) return <NoSuchShow to="/">See all shows</NoSuchShow>;
+    return <Failed problem={problem} retry={() => void feed.refresh()} />;
+  }
+  const tickets = rows.filter((ticket) => ticket.status !== "withdrawn");
+  const shown = tickets.filter((ticket) => isWanted(ticket, filter));
+  const chosen = tickets.filter(
+    (ticket) => selected.has(ticket.id) && availabilityOf(ticket) === "free",
+  );
+  return (
+    <>
+      <OfflineBanner />
+      <ShowHeader show={show} counts={countTickets(tickets)} feed={feed} />
+      <div className="show-body">
+        <div>
+          {tickets.length > 0 && (
+            <TicketFilters tickets={tickets} filter={filter} change={setFilter} />
+          )}
+          {tickets.length === 0 && (
+            <Empty title="No tickets yet">They show up here the moment somebody lists one.</Empty>
+          )}
+          {tickets.length > 0 && shown.length === 0 && (
+            <Empty title="None of them right now">
+              Try another price, or wait: holds end after a minute.
+            </Empty>
+          )}
+          {bySection(shown).map(([name, inSection]) => (
+            <Section
+              key={name}
+              name={name}
+              tickets={inSection}
+              selected={selected}
+              toggle={selection.toggle}
+              userId={userId}
+              holds={holds}
+              holdSeconds={config?.hold_seconds ?? DEFAULT_HOLD_SECONDS}
+            />
+          ))}
+        </div>
+        {tickets.length > 0 && (
+          <SelectionPanel
+            showId={id}
+            selection={selection}
+            chosen={chosen}
+            tickets={tickets}
+            config={config}
+          />
+        )}
+      </div>
+    </>
+  );
+}
+
+/** Takes a ticket that another buyer held out of the selection, with a notice. */
+function useLostTicketNotice(feed: ShowFeed, selection: Selection, holds: OwnHolds): void {
+  const notify = useEffectEvent((ticket: Ticket) => {
+    if (!holds.has(ticket.id)) toast(`Somebody was faster with ${fullName(ticket)}.`);
+  });
+  useEffect(() => {
+    const timers = new Set<ReturnType<typeof setTimeout>>();
+    const stop = feed.onTicketChange((ticket) => {
+      if (!selection.has(ticket.id) || selection.holding.value) return;
+      if (availabilityOf(ticket) === "free") return;
+      selection.toggle(ticket.id);
+      timers.add(
+        setTimeout(() => {
+          notify(ticket);
+        }, OWN_HOLD_MS),
+      );
+    });
+    return () => {
+      stop();
+      timers.forEach(clearTimeout);
+    };
+  }, [feed, selection]);
+}

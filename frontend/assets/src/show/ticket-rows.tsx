@@ -1,0 +1,235 @@
+// The tickets of a section: free, held, being paid for or sold; each as it is this second.
+import { memo, useCallback } from "react";
+import { Link } from "react-router";
+
+import type { Ticket } from "../shared/api-types";
+import { serverNow, useClock, useSecondsUntil } from "../shared/clock";
+import { fullName, minutes, money, seatName } from "../shared/format";
+import type { Live } from "../shared/live-rows";
+import { type Availability, availabilityOf, countTickets, groupTickets } from "../shared/tickets";
+import { TimeRing } from "../shared/ui/time-ring";
+import type { OwnHolds } from "./use-own-holds";
+
+interface SectionProps {
+  name: string;
+  tickets: readonly Live<Ticket>[];
+  /** The ids of the selected tickets. */
+  selected: ReadonlySet<string>;
+  toggle: (id: string) => void;
+  userId: string | undefined;
+  holds: OwnHolds;
+  holdSeconds: number;
+}
+
+export function Section(props: SectionProps) {
+  const { name, tickets, selected, toggle, userId, holds, holdSeconds } = props;
+  const left = tickets.filter((ticket) => availabilityOf(ticket) === "free").length;
+  const groups = groupTickets(tickets, (id) => selected.has(id) || holds.has(id));
+  return (
+    <section className="section" aria-label={name}>
+      <header>
+        <h2 className="section-title">{name}</h2>
+        <span className="soft">{left} left</span>
+      </header>
+      <ul className="card tickets">
+        {groups.map(({ key, first, tickets: alike }) =>
+          alike.length > 1 ? (
+            <AlikeRow
+              key={key}
+              first={first}
+              tickets={alike}
+              own={first.seller_id === userId}
+              toggle={toggle}
+              holdSeconds={holdSeconds}
+            />
+          ) : (
+            <TicketRow
+              key={key}
+              ticket={first}
+              availability={availabilityOf(first)}
+              own={first.seller_id === userId}
+              orderId={holds.get(first.id)}
+              picked={selected.has(first.id)}
+              toggle={toggle}
+              holdSeconds={holdSeconds}
+            />
+          ),
+        )}
+      </ul>
+    </section>
+  );
+}
+
+interface TicketRowProps {
+  ticket: Live<Ticket>;
+  availability: Availability;
+  /** Whether the visitor sells it. */
+  own: boolean;
+  /** The visitor's order that holds it. */
+  orderId: string | undefined;
+  picked: boolean;
+  toggle: (id: string) => void;
+  holdSeconds: number;
+}
+
+/** Renders again when its ticket's version or its availability changes, and for nothing else. */
+const TicketRow = memo(function TicketRow(props: TicketRowProps) {
+  const { ticket, availability, own, picked, toggle } = props;
+  const offered = availability === "free" && !own;
+  const Line = offered ? "label" : "div";
+  const price = money(ticket.price, ticket.currency);
+  const className = ["ticket", availability, picked && "picked", ticket.touched && "changed"];
+  return (
+    <li
+      className={className.filter(Boolean).join(" ")}
+      data-ticket={ticket.id}
+      data-is={availability}
+      data-version={ticket.version}
+      data-beat={ticket.touched % 2}
+    >
+      <Line className="ticket-line">
+        {offered ? (
+          <input
+            type="checkbox"
+            checked={picked}
+            onChange={() => {
+              toggle(ticket.id);
+            }}
+            aria-label={`${fullName(ticket)}, ${price}`}
+          />
+        ) : (
+          <span />
+        )}
+        <span className="ticket-name">
+          <b>{seatName(ticket)}</b>
+          {availability !== "sold" && (
+            <span>{own ? "you sell this" : `@${ticket.seller_name}`}</span>
+          )}
+        </span>
+        <span className="ticket-state">
+          <TicketState {...props} />
+        </span>
+        <span className="ticket-price">{price}</span>
+      </Line>
+    </li>
+  );
+});
+
+function TicketState({ ticket, availability, orderId, holdSeconds }: TicketRowProps) {
+  switch (availability) {
+    case "free":
+      return ticket.status === "held" && "may be free";
+    case "paying":
+      return "being paid for";
+    case "sold":
+      return <Sold at={ticket.updated_at} />;
+    case "held": {
+      const hold = { until: ticket.held_until ?? "", holdSeconds };
+      return orderId ? <OwnHold {...hold} orderId={orderId} /> : <OthersHold {...hold} />;
+    }
+  }
+}
+
+interface AlikeRowProps {
+  first: Live<Ticket>;
+  tickets: readonly Live<Ticket>[];
+  own: boolean;
+  toggle: (id: string) => void;
+  holdSeconds: number;
+}
+
+/** Tickets that differ in nothing, as one row. Its button picks one more of them. */
+function AlikeRow({ first, tickets, own, toggle, holdSeconds }: AlikeRowProps) {
+  const { free, held, sold } = countTickets(tickets);
+  const next = own ? undefined : tickets.find((ticket) => availabilityOf(ticket) === "free");
+  const touched = tickets.reduce((sum, ticket) => sum + ticket.touched, 0);
+  const availability = free ? "free" : held ? "held" : "sold";
+  const price = money(first.price, first.currency);
+  const until = firstEnd(tickets);
+  const Line = next ? "label" : "div";
+  return (
+    <li
+      className={`ticket ${availability} ${touched ? "changed" : ""}`}
+      data-alike={first.seller_id}
+      data-is={availability}
+      data-beat={touched % 2}
+    >
+      <Line className="ticket-line">
+        {next ? (
+          <button
+            type="button"
+            className="add"
+            onClick={() => {
+              toggle(next.id);
+            }}
+            aria-label={`Add one: ${fullName(next)}, ${price}, ${free} left`}
+          >
+            +
+          </button>
+        ) : (
+          <span />
+        )}
+        <span className="ticket-name">
+          <b>{seatName(first)}</b>
+          <span>
+            {own ? "you sell these" : `@${first.seller_name}`}
+            {free > 0 && `, ${free} alike`}
+          </span>
+        </span>
+        <span className="ticket-state">
+          {until && <TimeRing until={until} whole={holdSeconds} />}
+          {held > 0 && `${held} in someone's hands`}
+          {held === 0 && sold > 0 && <span className="soft">{sold} sold</span>}
+        </span>
+        <span className="ticket-price">{price}</span>
+      </Line>
+    </li>
+  );
+}
+
+/** When the first of their holds ends. */
+function firstEnd(tickets: readonly Ticket[]): string | undefined {
+  return tickets
+    .filter((ticket) => availabilityOf(ticket) === "held")
+    .map((ticket) => ticket.held_until ?? "")
+    .sort()[0];
+}
+
+interface HoldProps {
+  until: string;
+  holdSeconds: number;
+}
+
+function OthersHold({ until, holdSeconds }: HoldProps) {
+  const seconds = useSecondsUntil(until);
+  return (
+    <>
+      <TimeRing until={until} whole={holdSeconds} />
+      <span data-seconds={seconds}>
+        {seconds > 10 ? "in someone's hands · " : "may be free in "}
+        {minutes(seconds)}
+      </span>
+    </>
+  );
+}
+
+/** The visitor's own hold, with the link to its checkout. */
+function OwnHold({ until, holdSeconds, orderId }: HoldProps & { orderId: string }) {
+  const seconds = useSecondsUntil(until);
+  return (
+    <>
+      <TimeRing until={until} whole={holdSeconds} />
+      <span data-seconds={seconds}>yours · {minutes(seconds)}</span>
+      <Link to={`/checkout/${orderId}`}>Check out</Link>
+    </>
+  );
+}
+
+function Sold({ at }: { at: string }) {
+  return useClock(useCallback(() => soldText((serverNow() - Date.parse(at)) / 1000), [at]));
+}
+
+function soldText(seconds: number): string {
+  if (seconds < 60) return `sold ${Math.max(1, Math.floor(seconds))} s ago`;
+  return seconds < 3600 ? `sold ${Math.floor(seconds / 60)} min ago` : "sold";
+}
