@@ -1,0 +1,227 @@
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+
+import { stubBrowser, useFakeTime } from "../browser";
+import { FakePusher } from "../fake-pusher";
+
+vi.mock("pusher-js", () => ({ default: FakePusher }));
+
+const CONFIG = {
+  session_seconds: 900,
+  push: { key: "key", host: "localhost", port: 8001, tls: false, cluster: "" },
+};
+const JITTER_MS = 3000;
+
+type Push = typeof import("../../assets/src/shared/push");
+
+let push: Push;
+let online: { onLine: boolean };
+let dispatch: (type: string) => void;
+
+beforeEach(async () => {
+  useFakeTime();
+  ({ dispatch } = stubBrowser());
+  online = { onLine: true };
+  vi.stubGlobal("navigator", online);
+  vi.stubGlobal("fetch", () => Promise.resolve(Response.json(CONFIG)));
+  vi.resetModules();
+  push = await import("../../assets/src/shared/push");
+});
+afterEach(() => {
+  vi.useRealTimers();
+});
+
+/** A subscriber that counts its reads; each succeeds unless `failing`. */
+function subscriber() {
+  const events: string[] = [];
+  return {
+    events,
+    reads: 0,
+    failing: false,
+    onMessage: ({ event }: { event: string }) => void events.push(event),
+    read() {
+      this.reads += 1;
+      return this.failing ? Promise.reject(new Error("lost")) : Promise.resolve();
+    },
+  };
+}
+
+type TestSubscriber = ReturnType<typeof subscriber>;
+
+const wait = (ms: number) => vi.advanceTimersByTimeAsync(ms);
+
+function gateway(): FakePusher {
+  if (!FakePusher.last) throw new Error("No connection was opened.");
+  return FakePusher.last;
+}
+
+/** Subscribe, connect, and have the gateway accept. */
+async function opened(...subscribers: TestSubscriber[]) {
+  for (const each of subscribers) push.subscribe("show-1", each);
+  await wait(0);
+  gateway().become("connected");
+  gateway().channel("show-1")?.accept();
+  await wait(0);
+  const send = (seq: number, epoch = "e1", event = `ticket.${seq}`) =>
+    gateway().channel("show-1")?.send(event, { _epoch: epoch, _seq: seq, ticket: {} });
+  return { send };
+}
+
+describe("a subscription", () => {
+  test("reads once the gateway has accepted it", async () => {
+    const one = subscriber();
+    await opened(one);
+    expect(one.reads).toBe(1);
+    expect(push.connection.value).toBe("live");
+  });
+
+  test("of a second subscriber shares the channel and reads at once", async () => {
+    const [one, other] = [subscriber(), subscriber()];
+    const { send } = await opened(one);
+    push.subscribe("show-1", other);
+    await wait(0);
+    expect([one.reads, other.reads]).toEqual([1, 1]);
+    send(1);
+    expect([one.events, other.events]).toEqual([["ticket.1"], ["ticket.1"]]);
+    expect(gateway().channels.size).toBe(1);
+  });
+
+  test("ends with its last subscriber", async () => {
+    const [one, other] = [subscriber(), subscriber()];
+    const stopOne = push.subscribe("show-1", one);
+    const stopOther = push.subscribe("show-1", other);
+    await opened();
+    stopOne();
+    expect(gateway().channels.size).toBe(1);
+    stopOther();
+    expect(gateway().channels.size).toBe(0);
+  });
+
+  test("gets the channel's count though it came before", async () => {
+    const [one, other] = [subscriber(), subscriber()];
+    await opened(one);
+    gateway().channel("show-1")?.send("pusher:subscription_count", { subscription_count: 3 });
+    push.subscribe("show-1", other);
+    expect(other.events).toEqual(["pusher:subscription_count"]);
+  });
+});
+
+describe("messages", () => {
+  test("in order are passed on without a read", async () => {
+    const one = subscriber();
+    const { send } = await opened(one);
+    for (const seq of [7, 8, 9]) send(seq);
+    await wait(JITTER_MS);
+    expect(one.events).toEqual(["ticket.7", "ticket.8", "ticket.9"]);
+    expect(one.reads).toBe(1);
+  });
+
+  test("that arrive twice or late are dropped", async () => {
+    const one = subscriber();
+    const { send } = await opened(one);
+    for (const seq of [7, 8, 8, 7]) send(seq);
+    await wait(JITTER_MS);
+    expect(one.events).toEqual(["ticket.7", "ticket.8"]);
+    expect(one.reads).toBe(1);
+  });
+
+  test("with a gap are passed on, and each subscriber reads once within the jitter", async () => {
+    const [one, other] = [subscriber(), subscriber()];
+    const { send } = await opened(one, other);
+    for (const seq of [1, 3, 5]) send(seq);
+    expect(one.events).toEqual(["ticket.1", "ticket.3", "ticket.5"]);
+    await wait(JITTER_MS);
+    expect([one.reads, other.reads]).toEqual([2, 2]);
+  });
+
+  test("of a new epoch lead to a read, whatever their numbers", async () => {
+    const one = subscriber();
+    const { send } = await opened(one);
+    send(41);
+    send(1, "e2");
+    send(2, "e2");
+    await wait(JITTER_MS);
+    expect(one.events).toEqual(["ticket.41", "ticket.1", "ticket.2"]);
+    expect(one.reads).toBe(2);
+  });
+
+  test("without a number are passed on", async () => {
+    const one = subscriber();
+    await opened(one);
+    gateway().channel("show-1")?.send("show.availability", { show: {} });
+    expect(one.events).toEqual(["show.availability"]);
+  });
+});
+
+test("a read that fails is repeated until it succeeds", async () => {
+  const one = subscriber();
+  const { send } = await opened(one);
+  one.failing = true;
+  send(1);
+  send(3);
+  await wait(JITTER_MS);
+  expect(one.reads).toBe(2);
+  await wait(2 * JITTER_MS);
+  expect(one.reads).toBeGreaterThan(2);
+  one.failing = false;
+  await wait(2 * JITTER_MS);
+  const { reads } = one;
+  await wait(10 * JITTER_MS);
+  expect(one.reads).toBe(reads);
+});
+
+describe("after a loss of the connection", () => {
+  test("all read again, and only then the page is live", async () => {
+    const one = subscriber();
+    await opened(one);
+    gateway().lose();
+    expect(push.connection.value).toBe("reconnecting");
+    gateway().become("connected");
+    expect(push.connection.value).toBe("reconnecting");
+    gateway().channel("show-1")?.accept();
+    await wait(JITTER_MS);
+    expect(one.reads).toBe(2);
+    expect(push.connection.value).toBe("caught-up");
+    await wait(4000);
+    expect(push.connection.value).toBe("live");
+  });
+
+  test("the first message has no expected number", async () => {
+    const one = subscriber();
+    const { send } = await opened(one);
+    send(4);
+    gateway().lose();
+    gateway().become("connected");
+    gateway().channel("show-1")?.accept();
+    send(90);
+    await wait(JITTER_MS);
+    expect(one.reads).toBe(2);
+  });
+
+  test("the page reconnects sooner than pusher-js, with growing delays", async () => {
+    await opened(subscriber());
+    gateway().lose();
+    await wait(2500);
+    expect(gateway().reconnects).toBe(1);
+    await wait(2500);
+    expect(gateway().reconnects).toBe(1);
+    await wait(1250);
+    expect(gateway().reconnects).toBe(2);
+  });
+
+  test("the network's end is shown as offline, and its return reconnects", async () => {
+    await opened(subscriber());
+    online.onLine = false;
+    dispatch("offline");
+    expect(push.connection.value).toBe("offline");
+    online.onLine = true;
+    dispatch("online");
+    expect(gateway().reconnects).toBe(1);
+    expect(push.connection.value).toBe("reconnecting");
+  });
+});
+
+test("the gateway's time is requested four times on each connection", async () => {
+  await opened(subscriber());
+  await wait(1000);
+  expect(gateway().sent).toEqual(Array(4).fill("gittix:time"));
+});

@@ -1,0 +1,114 @@
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+
+import type { Ticket } from "../../assets/src/shared/api-types";
+import {
+  availabilityOf,
+  bySection,
+  costOf,
+  countTickets,
+  groupTickets,
+} from "../../assets/src/shared/tickets";
+import { useFakeTime } from "../browser";
+
+beforeEach(() => {
+  useFakeTime("2026-11-30T12:00:00Z");
+});
+afterEach(() => {
+  vi.useRealTimers();
+});
+
+let lastId = 0;
+
+function ticket(members: Partial<Ticket> = {}): Ticket {
+  lastId += 1;
+  return {
+    id: `ticket-${lastId}`,
+    show_id: "show",
+    seller_id: "seller",
+    seller_name: "ana",
+    title: null,
+    section: "Balcony",
+    row: null,
+    seat: null,
+    price: 4500,
+    face_value: null,
+    currency: "EUR",
+    status: "available",
+    held_until: null,
+    seconds_left: null,
+    version: 1,
+    created_at: "",
+    updated_at: "",
+    ...members,
+  };
+}
+
+const held = (held_until: string) => ticket({ status: "held", held_until });
+
+describe("availabilityOf", () => {
+  test("a hold past its time is free", () => {
+    expect(availabilityOf(held("2026-11-30T12:00:01Z"))).toBe("held");
+    expect(availabilityOf(held("2026-11-30T12:00:00Z"))).toBe("free");
+  });
+
+  test.each([
+    ["available", "free"],
+    ["reserved", "paying"],
+    ["sold", "sold"],
+    ["withdrawn", "sold"],
+  ] as const)("a ticket that is %s is %s", (status, availability) => {
+    expect(availabilityOf(ticket({ status }))).toBe(availability);
+  });
+});
+
+test("counts have the lowest price of a free ticket", () => {
+  const tickets = [
+    ticket({ price: 5000 }),
+    ticket({ price: 3000, currency: "USD" }),
+    ticket({ price: 1000, status: "sold" }),
+    ticket({ price: 500, status: "reserved" }),
+    held("2026-11-30T12:00:30Z"),
+  ];
+  expect(countTickets(tickets)).toEqual({
+    free: 2,
+    held: 2,
+    sold: 1,
+    from: { price: 3000, currency: "USD" },
+  });
+  expect(countTickets([]).from).toBeNull();
+});
+
+test("sections, rows and seats are in natural order, tickets without a seat by price", () => {
+  const tickets = [
+    ticket({ section: "Block 10", row: "A", seat: "1" }),
+    ticket({ section: "Block 2", row: "B", seat: "10" }),
+    ticket({ section: "Block 2", row: "B", seat: "9" }),
+    ticket({ section: "Block 2", row: "A", seat: "30" }),
+    ticket({ section: null, price: 900 }),
+    ticket({ section: null, price: 10000 }),
+  ];
+  const sections = bySection(tickets).map(([name, inSection]) => [
+    name,
+    inSection.map(({ row, seat, price }) => (row && seat ? `${row}${seat}` : String(price))),
+  ]);
+  expect(sections).toEqual([
+    ["Block 2", ["A30", "B9", "B10"]],
+    ["Block 10", ["A1"]],
+    ["Tickets", ["900", "10000"]],
+  ]);
+});
+
+test("tickets without a seat that differ in nothing share a row; a picked one has its own", () => {
+  const [one, two, three] = [ticket(), ticket(), ticket()];
+  const other = ticket({ price: 5000 });
+  const seated = ticket({ row: "A", seat: "1" });
+  const groups = groupTickets([one, two, three, other, seated], (id) => id === two.id);
+  expect(groups.map(({ tickets }) => tickets)).toEqual([[one, three], [two], [other], [seated]]);
+});
+
+test("the fee is rounded once, half away from zero", () => {
+  expect(costOf([{ price: 4500 }], 10)).toEqual({ subtotal: 4500, fee: 450, total: 4950 });
+  expect(costOf([{ price: 1 }, { price: 4 }], 10).fee).toBe(1);
+  expect(costOf([{ price: 4 }], 10).fee).toBe(0);
+  expect(costOf([], 10).total).toBe(0);
+});
