@@ -19,11 +19,18 @@ SQUAWK_EXCLUDES := --exclude=$(SQUAWK_RULES),prefer-bigint-over-int,prefer-bigin
 
 MIGRATIONS = $(shell find backend/migrations -name '*.sql' ! -name schema.sql)
 
-.PHONY: help setup up test test-deploy chromium nginx screenshots lock check k8s-check schema \
-  bench env load
+# Node and npm are installed into .venv as a wheel.
+NPM := PATH="$(CURDIR)/$(RUN):$$PATH" npm --prefix frontend --no-update-notifier
+FRONTEND_TOOLS := frontend/node_modules/.package-lock.json
+API_TYPES := frontend/assets/src/shared/api-types.ts
+# `make test` without ARGS runs these as well.
+ALL_TESTS := $(if $(ARGS),,test-frontend)
+
+.PHONY: help setup up test test-deploy test-frontend chromium nginx screenshots lock check \
+  check-frontend api-types format k8s-check schema bench env load
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.synced ## Install everything into .venv, from the lock
 
@@ -44,8 +51,18 @@ $(VENV)/.synced: pyproject.toml uv.lock
 up: setup ## Run the shop, its services, its stores and a demo here. ARGS="--port 9000"
 	@$(RUN)/gittix up $(ARGS)
 
-test: setup chromium ## Run the tests on real stores and browsers. ARGS="tests/orders -k cancel"
+$(FRONTEND_TOOLS): frontend/package-lock.json | setup
+	@echo "Installing the front end's tools …"
+	@$(NPM) ci --ignore-scripts --no-audit --no-fund --silent \
+	  || { echo "Could not install the front end's tools: check that the npm registry is" \
+	    "reachable."; exit 1; }
+	@touch $@
+
+test: setup chromium $(ALL_TESTS) ## Run the tests on real stores and browsers. ARGS="tests/orders"
 	@$(RUN)/pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder $(ARGS)
+
+test-frontend: $(FRONTEND_TOOLS) ## Run the unit tests of the front end
+	@$(NPM) run --silent test
 
 test-deploy: setup chromium nginx ## Run the tests of ingress, images, compose and pods
 	@$(RUN)/pytest $(or $(ARGS),tests/deploy)
@@ -62,7 +79,7 @@ screenshots: setup chromium ## Write a screenshot of every page to docs/screensh
 lock: setup ## Update the lock of the shop's npm packages
 	@$(RUN)/python -m backend.embedded.frontend lock
 
-check: setup k8s-check ## Check format, lint, types, imports, containers, migrations, k8s/
+check: setup k8s-check check-frontend ## Check format, lint, types, imports, containers, SQL, k8s/
 	@$(RUN)/ruff format --check .
 	@$(RUN)/ruff check .
 	@$(RUN)/mypy
@@ -70,6 +87,19 @@ check: setup k8s-check ## Check format, lint, types, imports, containers, migrat
 	@$(RUN)/pytest -q tests/test_compose_file.py
 	@$(RUN)/squawk --pg-version 18.0 --assume-in-transaction $(SQUAWK_EXCLUDES) $(MIGRATIONS)
 	@$(RUN)/python -m backend.embedded.schema --check
+
+check-frontend: $(FRONTEND_TOOLS) ## Check types, lint, format and API types of the front end
+	@$(NPM) run --silent check
+	@$(RUN)/gittix openapi | $(NPM) run --silent api-types | diff $(API_TYPES) - >/dev/null \
+	  || { echo "$(API_TYPES) differs from the API: run make api-types."; exit 1; }
+
+api-types: $(FRONTEND_TOOLS) ## Write the front end's types of the API, from its OpenAPI document
+	@$(RUN)/gittix openapi | $(NPM) run --silent api-types >$(API_TYPES).new
+	@mv $(API_TYPES).new $(API_TYPES)
+
+format: $(FRONTEND_TOOLS) ## Format the code, Python and TypeScript
+	@$(RUN)/ruff format --quiet .
+	@$(NPM) run --silent format
 
 k8s-check: setup ## Render k8s/ and check it against schemas and rules
 	@$(RUN)/pytest -q tests/k8s $(ARGS)

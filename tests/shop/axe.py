@@ -1,4 +1,4 @@
-"""axe-core, installed from the lock file beside this, put into a page and asked."""
+"""The accessibility audit of a page by axe-core, which the lock file in `node` pins."""
 
 import functools
 from pathlib import Path
@@ -19,14 +19,19 @@ def source() -> str:
 
 
 async def serious_findings(page: Page) -> list[str]:
-    """Each with its rule, and the elements that it is about."""
-    # The shop's own policy forbids foreign scripts; the debugger may evaluate.
+    """The serious findings, each with its rule and its elements."""
+    # The content security policy forbids other scripts in the page, but not the debugger's.
     await page.evaluate(source())
     report: dict[str, Any] = await page.evaluate(
         "rules => axe.run(document, {runOnly: rules, resultTypes: ['violations']})", RULES
     )
     return [
-        f"{finding['id']}: {finding['help']} ({', '.join(str(node['target']) for node in finding['nodes'][:3])})"
+        f"{finding['id']}: {finding['help']} ({_targets(finding)})"
         for finding in report["violations"]
         if finding["impact"] in SERIOUS
     ]
+
+
+def _targets(finding: dict[str, Any]) -> str:
+    """The first elements of a finding."""
+    return ", ".join(str(node["target"]) for node in finding["nodes"][:3])

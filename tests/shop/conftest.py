@@ -1,4 +1,4 @@
-"""One `gittix up` and one Chromium a module; each test has its own show and its own visitors."""
+"""One `gittix up` and one Chromium a module; each test has a show and visitors of its own."""
 
 import shutil
 import tempfile
@@ -17,7 +17,7 @@ from tests.shop import chromium
 from tests.shop.market import Market
 from tests.shop.visitor import Visitor, visiting
 
-# Long enough to look at, short enough to wait for.
+# Long enough for a page to show it, short enough to wait for its end.
 HOLD_SECONDS = 15
 
 
@@ -42,13 +42,13 @@ def data() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def environment() -> dict[str, str]:
-    """What a module's instance is set to beside the settings of all; a module has its own when it needs others."""
+    """Settings of the module's instance beside those below; a module overrides this fixture."""
     return {}
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def up(data: Path, environment: dict[str, str]) -> AsyncIterator[Running]:
-    # Outside of any test's time: the first build on a machine takes half a minute.
+    # Not within a test's timeout: the first build on a machine takes half a minute.
     frontend.build(frontend.cache_folder(data))
     settings = {
         "HOLD_SECONDS": str(HOLD_SECONDS),
@@ -84,7 +84,7 @@ async def market(up: Running) -> AsyncIterator[Market]:
 
 @pytest.fixture
 def visit(up: Running, browser: Browser) -> Visit:
-    """A visitor of the shop: `async with visit(width=360) as ana`."""
+    """Opens a visitor's page: `async with visit(width=360) as ana`."""
 
     def opened(
         *, width: int = 1280, dark: bool = False, wrong_by_ms: int = 0, reduced_motion: bool = False

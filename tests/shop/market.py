@@ -1,4 +1,4 @@
-"""A seller with a show, all by public means, and what the API says of it."""
+"""A seller and a buyer over the public API: shows, tickets, orders, and their present state."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -30,7 +30,7 @@ class Market:
             "timezone": "Europe/Amsterdam",
             "category": "concert",
         }
-        show_id: str = _made(await self.seller.post("/api/shows", json=body | fields))["id"]
+        show_id: str = _created(await self.seller.post("/api/shows", json=body | fields))["id"]
         return show_id
 
     async def tickets(self, show_id: str, count: int = 6, **fields: Any) -> list[str]:
@@ -45,20 +45,20 @@ class Market:
             | fields
             for seat in range(1, count + 1)
         ]
-        listed = _made(
+        listed = _created(
             await self.seller.post(f"/api/shows/{show_id}/tickets", json={"tickets": specs})
         )
         return [ticket["id"] for ticket in listed["items"]]
 
     async def hold(self, *ticket_ids: str) -> Json:
-        return _made(await self.buyer.post("/api/orders", json={"ticket_ids": ticket_ids}))
+        return _created(await self.buyer.post("/api/orders", json={"ticket_ids": ticket_ids}))
 
     async def cancel(self, order: Json) -> None:
         response = await self.buyer.delete(f"/api/orders/{order['id']}")
         assert response.status_code == 204, response.text
 
     async def pay(self, order: Json) -> None:
-        _made(
+        _created(
             await self.buyer.post(
                 "/api/payments", json={"order_id": order["id"], "payment_method": "pm_card_visa"}
             )
@@ -69,21 +69,21 @@ class Market:
         return found
 
     async def as_shown(self, show_id: str) -> dict[str, tuple[str, str]]:
-        """What the page of a show must show, read from the API: standing and price of each ticket."""
+        """The availability and the price of each ticket, from the API, as a page must show them."""
         listed = (
             await self.buyer.get("/api/tickets", params={"show_id": show_id, "limit": 100})
         ).json()
         assert listed["next_cursor"] is None
         return {
-            ticket["id"]: (STANDINGS[ticket["status"]], f"€{ticket['price'] / 100:.2f}")
+            ticket["id"]: (AVAILABILITIES[ticket["status"]], f"€{ticket['price'] / 100:.2f}")
             for ticket in listed["items"]
         }
 
 
-STANDINGS = {"available": "free", "held": "held", "reserved": "paying", "sold": "sold"}
+AVAILABILITIES = {"available": "free", "held": "held", "reserved": "paying", "sold": "sold"}
 
 
-def _made(response: httpx.Response) -> Json:
+def _created(response: httpx.Response) -> Json:
     assert response.status_code == 201, response.text
-    made: Json = response.json()
-    return made
+    created: Json = response.json()
+    return created

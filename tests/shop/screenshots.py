@@ -1,6 +1,7 @@
-"""Pictures of every page in both themes and both widths: `make screenshots` puts them under docs/screenshots.
+"""Takes screenshots of every page in both themes and both widths, for docs/screenshots.
 
-They are taken of `gittix up` with its demo, after a few people held and bought, so that a page shows what it is for.
+They are taken of `gittix up` with its demo, after some tickets are held and sold, so that no page
+is empty.
 """
 
 import asyncio
@@ -24,7 +25,7 @@ SHOW = "Harbour Lights"
 
 
 class Scene(NamedTuple):
-    """A page as it should be when its picture is taken."""
+    """A page, and the function that prepares it for its screenshot."""
 
     name: str
     prepare: Callable[[Visitor, str], Awaitable[None]]
@@ -43,33 +44,33 @@ async def show(visitor: Visitor, show_id: str) -> None:
 
 
 async def orders(visitor: Visitor, _show_id: str) -> None:
-    await _as(visitor, "ana")
+    await _sign_in_as(visitor, "ana")
     await visitor.open("/orders")
     await visitor.page.locator("[data-order]").first.wait_for()
 
 
 async def checkout(visitor: Visitor, show_id: str) -> None:
-    await _as(visitor, "ben")
+    await _sign_in_as(visitor, "ben")
     listed = await visitor.context.request.get(f"{visitor.url}/api/orders?status=pending")
     held = [order for order in (await listed.json())["items"] if order["seconds_left"] > 35]
     await visitor.open_checkout(held[0] if held else await _hold_two(visitor, show_id))
 
 
 async def receipt(visitor: Visitor, _show_id: str) -> None:
-    await _as(visitor, "ana")
+    await _sign_in_as(visitor, "ana")
     listed = await visitor.context.request.get(f"{visitor.url}/api/orders?status=completed")
     await visitor.open_checkout((await listed.json())["items"][0])
 
 
 async def desk(visitor: Visitor, _show_id: str) -> None:
-    await _as(visitor, "joost")
+    await _sign_in_as(visitor, "joost")
     await visitor.open("/desk")
     await visitor.page.locator("[data-sale]").first.wait_for()
     await visitor.page.locator(".recharts-area-curve").wait_for(state="attached")
 
 
 async def sell(visitor: Visitor, show_id: str) -> None:
-    await _as(visitor, "joost")
+    await _sign_in_as(visitor, "joost")
     await visitor.open(f"/sell?show={show_id}")
     for name, text in (
         ("section", "Circle"),
@@ -82,7 +83,7 @@ async def sell(visitor: Visitor, show_id: str) -> None:
 
 
 async def account(visitor: Visitor, show_id: str) -> None:
-    await _as(visitor, "ben")
+    await _sign_in_as(visitor, "ben")
     await browse(visitor, show_id)
     await visitor.page.get_by_text("Account", exact=True).click()
 
@@ -95,7 +96,7 @@ async def sign_up(visitor: Visitor, _show_id: str) -> None:
     await visitor.open("/signup")
 
 
-# The first ones show what is held, which it is for a minute.
+# The first scenes show holds, which last for a minute.
 SCENES = (
     Scene("desk", desk),
     Scene("show", show),
@@ -113,7 +114,7 @@ SCENES = (
 async def take(data: Path, folder: Path) -> None:
     async with running(data) as up, async_playwright() as playwright:
         await up.until_up()
-        show_id = await _trade(up.url)
+        show_id = await _make_trades(up.url)
         browser = await playwright.chromium.launch(
             executable_path=chromium.executable(), args=list(chromium.ARGUMENTS)
         )
@@ -121,25 +122,27 @@ async def take(data: Path, folder: Path) -> None:
             for dark in (False, True):
                 for width in WIDTHS:
                     path = folder / f"{scene.name}-{'dark' if dark else 'light'}-{width}.png"
-                    await _picture(browser, up.url, scene, show_id, path, dark=dark, width=width)
+                    await _take_screenshot(
+                        browser, up.url, scene, show_id, path, dark=dark, width=width
+                    )
         await browser.close()
 
 
-async def _picture(
+async def _take_screenshot(
     browser: Browser, url: str, scene: Scene, show_id: str, path: Path, *, dark: bool, width: int
 ) -> None:
     async with visiting(browser, url, dark=dark, width=width) as visitor:
         await scene.prepare(visitor, show_id)
         await visitor.until_state("live")
         await visitor.page.evaluate("document.fonts.ready")
-        # The glow of what changed last is over.
+        # The highlight of the last change ends.
         await visitor.page.wait_for_timeout(800)
         await visitor.page.screenshot(path=path)
         print(path)
 
 
-async def _as(visitor: Visitor, name: str) -> None:
-    """One of the demo's people."""
+async def _sign_in_as(visitor: Visitor, name: str) -> None:
+    """Sign in as a user of the demo."""
     body = {"email": f"{name}@gittix.example", "password": PASSWORD}
     answer = await visitor.context.request.post(f"{visitor.url}/api/users/signin", data=body)
     assert answer.ok, await answer.text()
@@ -152,8 +155,8 @@ async def _hold_two(visitor: Visitor, show_id: str) -> Json:
     return await visitor.place(*(ticket["id"] for ticket in (await listed.json())["items"][-2:]))
 
 
-async def _trade(url: str) -> str:
-    """Some tickets of one show are sold, others held. Returns the show."""
+async def _make_trades(url: str) -> str:
+    """Sell some tickets of a show and hold others. Returns the show's id."""
     async with httpx.AsyncClient(base_url=url, timeout=15) as ana:
         body = {"email": "ana@gittix.example", "password": PASSWORD}
         (await ana.post("/api/users/signin", json=body)).raise_for_status()
@@ -180,7 +183,7 @@ async def _trade(url: str) -> str:
 def main() -> None:
     FOLDER.mkdir(parents=True, exist_ok=True)
     data = Path(tempfile.mkdtemp(prefix="gtpics-"))
-    # Postgres reads it as a user of its own.
+    # Postgres runs as a user of its own.
     data.chmod(0o755)
     try:
         asyncio.run(take(data, FOLDER))

@@ -1,4 +1,4 @@
-"""Who is signed in: the same on every tab, renewed before anybody notices, and ended everywhere at once."""
+"""The session: the same in every tab, refreshed before it expires, and ended everywhere at once."""
 
 import pytest
 from playwright.async_api import expect
@@ -14,7 +14,7 @@ pytestmark = [
 MINUTE_MS = 60_000
 
 
-async def test_signing_out_everywhere_is_noticed_on_every_tab_and_in_other_browsers(
+async def test_signing_out_everywhere_reaches_every_tab_and_other_browsers(
     visit: Visit,
 ) -> None:
     async with visit() as ana, visit() as elsewhere:
@@ -35,7 +35,7 @@ async def test_signing_out_everywhere_is_noticed_on_every_tab_and_in_other_brows
             await _until_signed_out(visitor)
             answer = await visitor.context.request.get(f"{visitor.url}/api/users/currentuser")
             assert (await answer.json())["current_user"] is None
-        # Its socket was its user's; the next one is nobody's.
+        # The socket was authenticated for the user; the next one is not.
         await elsewhere.until_state("caught-up")
         assert "pusher:signin_success" in elsewhere.sockets[0].events()
         assert elsewhere.sockets[-1].channels() == ["shows"]
@@ -54,7 +54,7 @@ async def test_signing_out_here_leaves_other_browsers_signed_in(visit: Visit) ->
         await _until_signed_in(elsewhere)
 
 
-async def test_signing_in_is_noticed_on_other_tabs(visit: Visit) -> None:
+async def test_signing_in_reaches_other_tabs(visit: Visit) -> None:
     async with visit() as stranger, visit() as ana:
         email = await stranger.sign_up("ana")
         other_tab = await ana.tab()
@@ -65,26 +65,26 @@ async def test_signing_in_is_noticed_on_other_tabs(visit: Visit) -> None:
         await _until_signed_in(other_tab)
 
 
-async def test_a_session_is_renewed_before_it_runs_out(visit: Visit, up: Running) -> None:
+async def test_a_session_is_refreshed_before_it_expires(visit: Visit, up: Running) -> None:
     async with visit() as stranger, visit() as ana:
         email = await stranger.sign_up("ana")
         await ana.page.clock.install()
         await ana.open("/signin")
         await ana.sign_in(email)
         await _until_signed_in(ana)
-        facts = await (await ana.context.request.get(f"{up.url}/shop.json")).json()
-        assert facts["session_seconds"] == 5 * 60
-        before = await _renewable(ana)
-        async with ana.page.expect_response("**/api/users/refresh") as renewed:
+        config = await (await ana.context.request.get(f"{up.url}/shop.json")).json()
+        assert config["session_seconds"] == 5 * 60
+        before = await _refresh_token(ana)
+        async with ana.page.expect_response("**/api/users/refresh") as refreshed:
             await ana.page.clock.fast_forward(4 * MINUTE_MS + 1000)
-        assert (await renewed.value).ok
-        assert await _renewable(ana) != before
+        assert (await refreshed.value).ok
+        assert await _refresh_token(ana) != before
         await _until_signed_in(ana)
-        # Nothing was refused on the way.
+        # No request was refused meanwhile.
         assert not ana.errors
 
 
-async def test_the_account_menu_closes_with_escape_and_by_going_elsewhere(visit: Visit) -> None:
+async def test_the_account_menu_closes_on_escape_and_when_it_loses_the_focus(visit: Visit) -> None:
     async with visit() as ana:
         await ana.sign_up("ana")
         await ana.open("/")
@@ -112,7 +112,7 @@ async def _until_signed_out(visitor: Visitor) -> None:
     await visitor.page.locator("header").get_by_role("link", name="Sign in").wait_for()
 
 
-async def _renewable(visitor: Visitor) -> str:
-    """What the session is renewed with; each works once."""
+async def _refresh_token(visitor: Visitor) -> str:
+    """The refresh token; each is accepted once."""
     cookies = await visitor.context.cookies(f"{visitor.url}/api/users/refresh")
     return next(cookie["value"] for cookie in cookies if cookie["name"] == "gittix_refresh")

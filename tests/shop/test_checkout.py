@@ -1,4 +1,4 @@
-"""The checkout: paying, being refused, the bank's question; the same on every device, with keys and for ears too."""
+"""The checkout: paying, declined cards, 3-D Secure; on several devices, by keyboard, announced."""
 
 import math
 import re
@@ -18,14 +18,14 @@ pytestmark = [
     pytest.mark.timeout(180),
     pytest.mark.asyncio(loop_scope="module"),
 ]
-# What a screen reader is made to say.
-HEAR = """
-    globalThis.heard = [];
+# Records the texts that a screen reader announces.
+RECORD_ALERTS = """
+    globalThis.announced = [];
     new MutationObserver(changes => {
       for (const { target } of changes) {
         const element = target.nodeType === Node.TEXT_NODE ? target.parentElement : target;
         const words = element?.closest("[role=alert]")?.textContent;
-        if (words && globalThis.heard.at(-1) !== words) globalThis.heard.push(words);
+        if (words && globalThis.announced.at(-1) !== words) globalThis.announced.push(words);
       }
     }).observe(document, { subtree: true, childList: true, characterData: true });
 """
@@ -36,7 +36,7 @@ def environment() -> dict[str, str]:
     return {"HOLD_SECONDS": str(HOLD_SECONDS), "PAYMENT_GRACE_SECONDS": str(GRACE_SECONDS)}
 
 
-async def test_a_good_card_pays_and_leaves_a_receipt(market: Market, visit: Visit) -> None:
+async def test_a_good_card_pays_and_the_page_shows_a_receipt(market: Market, visit: Visit) -> None:
     async with visit() as ana:
         order = await _held(market, ana, count=2)
         await ana.open_checkout(order)
@@ -56,7 +56,7 @@ async def test_a_good_card_pays_and_leaves_a_receipt(market: Market, visit: Visi
         assert not ana.errors
 
 
-async def test_a_declined_card_says_why_leaves_more_time_and_another_card_pays(
+async def test_a_declined_card_shows_the_reason_extends_the_hold_and_another_card_pays(
     market: Market, visit: Visit
 ) -> None:
     async with visit(width=360) as ana:
@@ -70,7 +70,7 @@ async def test_a_declined_card_says_why_leaves_more_time_and_another_card_pays(
         )
         await ana.page.get_by_text("You were not charged.").wait_for()
         await expect(ana.page.get_by_label(re.compile("9995"))).to_be_checked()
-        # Paying has begun, and with it the time that paying adds.
+        # The payment attempt has extended the hold.
         assert HOLD_SECONDS < await ana.seconds() <= GRACE_SECONDS
         await ana.page.reload()
         await ana.page.get_by_role("alert").get_by_text("not enough money").wait_for()
@@ -79,7 +79,7 @@ async def test_a_declined_card_says_why_leaves_more_time_and_another_card_pays(
 
 
 @pytest.mark.parametrize("width", [360, 1280])
-async def test_the_banks_question_is_answered_and_the_order_paid(
+async def test_a_3d_secure_challenge_is_approved_and_the_order_paid(
     market: Market, visit: Visit, width: int
 ) -> None:
     async with visit(width=width) as ana:
@@ -92,7 +92,7 @@ async def test_the_banks_question_is_answered_and_the_order_paid(
         assert (await ana.order(order))["status"] == "completed"
 
 
-async def test_without_approval_nothing_is_charged_and_the_same_card_may_be_tried_again(
+async def test_a_rejected_challenge_charges_nothing_and_the_same_card_can_be_tried_again(
     market: Market, visit: Visit
 ) -> None:
     async with visit() as ana:
@@ -130,7 +130,7 @@ async def test_every_tab_and_device_shows_the_same_time_and_the_same_state(
             await one.until_stage("paid")
 
 
-async def test_what_is_let_go_is_free_at_once_and_can_be_held_again(
+async def test_a_cancelled_order_frees_its_ticket_at_once_and_it_can_be_held_again(
     market: Market, visit: Visit
 ) -> None:
     async with visit() as ana:
@@ -147,7 +147,7 @@ async def test_what_is_let_go_is_free_at_once_and_can_be_held_again(
         assert (await market.ticket(ticket["id"]))["status"] == "held"
 
 
-async def test_a_lost_reply_is_asked_for_again_under_the_same_key(
+async def test_a_payment_whose_response_was_lost_is_repeated_with_the_same_key(
     market: Market, visit: Visit
 ) -> None:
     sent: list[Request] = []
@@ -181,16 +181,16 @@ async def test_an_order_is_paid_with_the_keyboard_alone(market: Market, visit: V
         await expect(ana.page.get_by_role("heading", name="It's yours")).to_be_focused()
 
 
-async def test_the_time_is_said_aloud_at_30_10_and_0_seconds_and_moves_nothing(
+async def test_the_time_is_announced_at_30_10_and_0_seconds_without_a_layout_shift(
     market: Market, visit: Visit
 ) -> None:
     async with visit(width=360) as ana:
-        await ana.context.add_init_script(HEAR)
+        await ana.context.add_init_script(RECORD_ALERTS)
         await ana.page.clock.install()
         await ana.open_checkout(await _held(market, ana))
         levels = ana.page.locator("[data-level]")
         await expect(levels).to_have_attribute("data-level", "calm")
-        # Nothing from outside tells the page that its time is running fast.
+        # Offline, the page gets no server time that would contradict the fast clock.
         await ana.context.set_offline(True)
         button = ana.page.get_by_role("button", name=re.compile("^Pay "))
         places = [await button.bounding_box()]
@@ -202,14 +202,14 @@ async def test_the_time_is_said_aloud_at_30_10_and_0_seconds_and_moves_nothing(
         await ana.page.clock.fast_forward(5000)
         await ana.until_stage("expired")
         await expect(ana.page.locator("[role=alert]")).to_have_text("Time is up.")
-        assert await ana.page.evaluate("heard") == [
+        assert await ana.page.evaluate("announced") == [
             "30 seconds left to pay.",
             "10 seconds left.",
             "Time is up.",
         ]
 
 
-async def test_somebody_elses_order_and_a_missing_one_look_alike(
+async def test_another_buyers_order_and_a_missing_one_have_the_same_page(
     market: Market, visit: Visit
 ) -> None:
     async with visit() as ana, visit() as eve:
@@ -223,7 +223,7 @@ async def test_somebody_elses_order_and_a_missing_one_look_alike(
         assert seen[0] == seen[1]
 
 
-async def test_who_is_signed_out_signs_in_and_is_back_at_the_checkout(
+async def test_a_signed_out_buyer_returns_to_the_checkout_after_signing_in(
     market: Market, visit: Visit
 ) -> None:
     async with visit() as ana:
@@ -234,7 +234,7 @@ async def test_who_is_signed_out_signs_in_and_is_back_at_the_checkout(
         await ana.page.wait_for_url(f"**/signin?next=%2Fcheckout%2F{order['id']}")
 
 
-async def test_the_policy_lets_nobody_in_but_the_sandboxs_own_page(
+async def test_the_content_security_policy_allows_only_the_sandboxs_page(
     market: Market, visit: Visit
 ) -> None:
     async with visit() as ana:
@@ -248,16 +248,16 @@ async def test_the_policy_lets_nobody_in_but_the_sandboxs_own_page(
 
 
 async def _held(market: Market, visitor: Visitor, *, count: int = 1) -> Json:
-    """An order of a visitor who is new here."""
+    """Sign a new user up and place an order. Returns the order."""
     show_id = await market.show()
     tickets = await market.tickets(show_id, count)
     await visitor.sign_up("ana")
     return await visitor.place(*tickets)
 
 
-async def _tab_to(visitor: Visitor, there: str) -> None:
+async def _tab_to(visitor: Visitor, condition: str) -> None:
     for _ in range(30):
         await visitor.page.keyboard.press("Tab")
-        if await visitor.page.evaluate(there):
+        if await visitor.page.evaluate(condition):
             return
-    raise AssertionError(f"the Tab key leads to nothing with {there}")
+    raise AssertionError(f"the Tab key reached no element with {condition}")

@@ -1,4 +1,4 @@
-"""The seller's desk: it rings when somebody holds or buys, counts what the API counts, and hands it over as a table."""
+"""The seller's desk: live holds and sales, their sound, totals, and the CSV export."""
 
 import asyncio
 import csv
@@ -26,7 +26,6 @@ COUNT_TONES = """
       return start.apply(this, given);
     };
 """
-WORDS = {"held": "Held", "sold": "Sold", "released": "Released", "refunded": "Refunded"}
 
 
 async def open_desk(market: Market, visitor: Visitor) -> Page:
@@ -38,7 +37,7 @@ async def open_desk(market: Market, visitor: Visitor) -> Page:
 
 
 async def sales(market: Market) -> dict[str, str]:
-    """What became of each ticket, as the API says it."""
+    """The last status of each ticket's sales, from the API."""
     listed = (await market.seller.get("/api/sales", params={"limit": 100})).json()["items"]
     return {sale["ticket_id"]: sale["status"] for sale in reversed(listed)}
 
@@ -55,7 +54,7 @@ async def tones(page: Page) -> int:
     return found
 
 
-async def test_the_desk_rings_within_a_second_of_a_hold_and_of_a_sale(
+async def test_the_desk_shows_and_sounds_a_hold_and_a_sale_within_a_second(
     market: Market, visit: Visit
 ) -> None:
     show_id = await market.show("Night Piano")
@@ -72,21 +71,21 @@ async def test_the_desk_rings_within_a_second_of_a_hold_and_of_a_sale(
         await sound.click()
         before = await tones(page)
         order = await market.hold(two)
-        answered = time.monotonic()
+        responded = time.monotonic()
         await page.locator(f"[data-sale='{two}'][data-is=held]").wait_for()
         await expect(held).to_have_text("1")
-        assert time.monotonic() - answered < 1
+        assert time.monotonic() - responded < 1
         assert await tones(page) == before + 1
         await expect(page.locator(f"[data-sale='{two}']")).to_contain_text(
             "Balcony · Row A · seat 2"
         )
         await expect(page.locator(f"[data-sale='{two}']")).to_contain_text("Night Piano")
         await market.pay(order)
-        answered = time.monotonic()
+        responded = time.monotonic()
         await page.locator(f"[data-sale='{two}'][data-is=sold]").wait_for()
         await expect(revenue).to_have_text("€105.00")
         await expect(held).to_have_text("0")
-        assert time.monotonic() - answered < 1
+        assert time.monotonic() - responded < 1
         assert await tones(page) == before + 3
         await expect(page.locator("[data-total=conversion]")).to_have_text("100%")
         await page.locator(".chart.revenue .recharts-area-curve").wait_for()
@@ -94,7 +93,7 @@ async def test_the_desk_rings_within_a_second_of_a_hold_and_of_a_sale(
         assert not mira.errors
 
 
-async def test_the_sound_is_off_until_it_is_switched_on_and_that_is_remembered(
+async def test_the_sound_is_off_by_default_and_the_browser_remembers_the_switch(
     market: Market, visit: Visit
 ) -> None:
     show_id = await market.show()
@@ -116,7 +115,7 @@ async def test_the_sound_is_off_until_it_is_switched_on_and_that_is_remembered(
         await expect(sound).to_have_attribute("aria-checked", "false")
 
 
-async def test_holds_in_progress_count_down_with_the_api_and_go_when_they_end(
+async def test_holds_count_down_as_the_api_does_and_leave_the_list_when_they_end(
     market: Market, visit: Visit
 ) -> None:
     show_id = await market.show()
@@ -140,14 +139,16 @@ async def test_holds_in_progress_count_down_with_the_api_and_go_when_they_end(
         await expect(page.locator("[data-total=conversion]")).to_have_text("0%")
 
 
-async def test_a_hold_that_gets_its_time_to_pay_is_told(market: Market, visit: Visit) -> None:
+async def test_a_hold_that_a_payment_extends_shows_its_new_time(
+    market: Market, visit: Visit
+) -> None:
     show_id = await market.show()
     [ticket_id] = await market.tickets(show_id, 1)
     order = await market.hold(ticket_id)
     async with visit() as mira:
         page = await open_desk(market, mira)
         await asyncio.sleep(2)
-        # A card that wants its owner: the payment stays open.
+        # A card that requires 3-D Secure: the payment stays open.
         waiting = await market.buyer.post(
             "/api/payments",
             json={"order_id": order["id"], "payment_method": "pm_card_authenticationRequired"},
@@ -160,7 +161,7 @@ async def test_a_hold_that_gets_its_time_to_pay_is_told(market: Market, visit: V
         )
 
 
-async def test_after_the_gateway_was_killed_the_desk_catches_up_with_the_api(
+async def test_after_a_gateway_crash_the_desk_catches_up_with_the_api(
     market: Market, visit: Visit
 ) -> None:
     show_id = await market.show()
@@ -178,7 +179,7 @@ async def test_after_the_gateway_was_killed_the_desk_catches_up_with_the_api(
         await expect(page.locator("[data-total=revenue]")).to_have_text("€55.00")
 
 
-async def test_the_table_has_every_sale_and_no_formula(
+async def test_the_csv_export_has_every_sale_and_no_formula(
     market: Market, visit: Visit, tmp_path: Path
 ) -> None:
     show_id = await market.show('=HYPERLINK("http://x.example")', city="Den Haag, NL")
@@ -216,9 +217,7 @@ async def test_the_table_has_every_sale_and_no_formula(
         )
 
 
-async def test_totals_are_of_one_currency_and_one_time_at_once(
-    market: Market, visit: Visit
-) -> None:
+async def test_totals_are_of_the_chosen_currency_and_period(market: Market, visit: Visit) -> None:
     show_id = await market.show()
     [euros] = await market.tickets(show_id, 1)
     [yen] = await market.tickets(show_id, 1, currency="JPY", price=9800, seat="9")
@@ -236,9 +235,7 @@ async def test_totals_are_of_one_currency_and_one_time_at_once(
             await expect(revenue).to_have_text("¥9,800")
 
 
-async def test_an_empty_desk_says_so_and_fills_with_the_first_hold(
-    market: Market, visit: Visit
-) -> None:
+async def test_an_empty_desk_fills_with_the_first_hold(market: Market, visit: Visit) -> None:
     show_id = await market.show()
     async with visit() as mira:
         await mira.sign_in_as(market.seller.cookies)
@@ -251,7 +248,9 @@ async def test_an_empty_desk_says_so_and_fills_with_the_first_hold(
         await expect(mira.page.locator("[data-total=held]")).to_have_text("1")
 
 
-async def test_a_stranger_hears_nothing_of_a_sellers_sales(market: Market, visit: Visit) -> None:
+async def test_another_user_receives_no_message_of_a_sellers_sales(
+    market: Market, visit: Visit
+) -> None:
     show_id = await market.show()
     one, two, *_ = await market.tickets(show_id)
     await market.cancel(await market.hold(one))

@@ -1,4 +1,4 @@
-"""What every page must be: reachable for all, quick, still while it loads, and nobody's business but ours."""
+"""Every page is accessible, fast, light and stable while it loads, and requests no other site."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -16,9 +16,9 @@ pytestmark = [
     pytest.mark.timeout(180),
     pytest.mark.asyncio(loop_scope="module"),
 ]
-# Whose eyes see a page, when they are not just any visitor's.
+# Prefixes of pages that a buyer or a seller opens; a visitor opens the others.
 BUYER, SELLER = "buyer: ", "seller: "
-# What a visitor sees at the desk is what stands in place of every page for members.
+# A visitor's desk stands for every page that invites visitors to sign in.
 PAGES = ("/", "/shows/{show_id}", "/signin", "/signup", "/desk")
 BUYERS_PAGES = tuple(BUYER + page for page in ("/orders", "/checkout/{held}", "/checkout/{paid}"))
 SELLERS_PAGES = tuple(
@@ -30,18 +30,19 @@ JS_BUDGET_BYTES = 350 * 1024
 FIRST_PAINT_MS = 1000
 LAYOUT_SHIFT = 0.05
 
-# Shifts that no visitor asked for.
+# Layout shifts without a recent input.
 WATCH_SHIFTS = """
     globalThis.shifted = 0;
     new PerformanceObserver(list => {
-      for (const shift of list.getEntries()) if (!shift.hadRecentInput) globalThis.shifted += shift.value;
+      for (const shift of list.getEntries())
+        if (!shift.hadRecentInput) globalThis.shifted += shift.value;
     }).observe({type: "layout-shift", buffered: true});
 """
 
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def ids(market: Market) -> AsyncIterator[dict[str, str]]:
-    """A show with tickets of every standing, and its buyer's orders: one paid, one held."""
+    """A show with tickets in every state, and its buyer's orders: one paid, one held."""
     show_id = await market.show(
         "An evening with a name so long that it has to go somewhere on a small phone"
     )
@@ -54,7 +55,7 @@ async def ids(market: Market) -> AsyncIterator[dict[str, str]]:
 
 
 @pytest.mark.parametrize("page", ALL_PAGES)
-async def test_a_page_has_no_serious_barrier_in_either_theme_at_either_width(
+async def test_a_page_has_no_serious_accessibility_error_in_either_theme_at_either_width(
     market: Market, visit: Visit, ids: dict[str, str], page: str
 ) -> None:
     found = {}
@@ -68,11 +69,11 @@ async def test_a_page_has_no_serious_barrier_in_either_theme_at_either_width(
     assert not any(found.values()), found
 
 
-async def test_the_audit_finds_what_is_wrong(visit: Visit) -> None:
-    """Its control: text that can't be read, and a field that nobody can name."""
+async def test_the_accessibility_audit_finds_known_errors(visit: Visit) -> None:
+    """The negative control: a text without contrast and a field without a label."""
     async with visit() as visitor:
         await visitor.open("/signin")
-        await _settled(visitor.page)
+        await _wait_until_loaded(visitor.page)
         await visitor.page.evaluate(
             """() => {
               document.querySelector('label[for=email]').remove();
@@ -85,7 +86,7 @@ async def test_the_audit_finds_what_is_wrong(visit: Visit) -> None:
 
 
 @pytest.mark.parametrize("page", ALL_PAGES)
-async def test_a_page_fits_a_phone_whichever_way_its_words_run(
+async def test_a_page_fits_a_phone_in_both_text_directions(
     market: Market, visit: Visit, ids: dict[str, str], page: str
 ) -> None:
     async with visit(width=360) as visitor:
@@ -102,15 +103,15 @@ async def test_a_page_fits_a_phone_whichever_way_its_words_run(
 
 @pytest.mark.parametrize("page", ALL_PAGES)
 @pytest.mark.parametrize("width", WIDTHS)
-async def test_a_page_paints_soon_stays_still_and_weighs_little(
+async def test_a_page_keeps_the_budgets_of_first_paint_layout_shift_and_weight(
     market: Market, visit: Visit, ids: dict[str, str], page: str, width: int
 ) -> None:
     measured: list[tuple[float, float, int]] = []
-    # This machine may be busy with other tests: the best of three is what the page can do.
+    # The best of three: other tests may load the machine.
     for _ in range(3):
         async with visit(width=width) as visitor:
             await visitor.context.add_init_script(WATCH_SHIFTS)
-            weight = await _weighing(visitor.page)
+            weight = await _record_weight(visitor.page)
             await _open(visitor, market, page, ids)
             await visitor.until_state("live")
             painted: float = await visitor.page.evaluate(
@@ -125,22 +126,22 @@ async def test_a_page_paints_soon_stays_still_and_weighs_little(
     assert 0 < max(scripts for _, _, scripts in measured) < JS_BUDGET_BYTES, measured
 
 
-async def test_what_draws_charts_is_loaded_at_the_desk_alone(
+async def test_the_chart_library_is_loaded_on_the_desk_only(
     market: Market, visit: Visit, ids: dict[str, str]
 ) -> None:
     weights = []
     for page in ("/", SELLER + "/sell?show={show_id}", SELLER + "/desk"):
         async with visit() as visitor:
-            weight = await _weighing(visitor.page)
+            weight = await _record_weight(visitor.page)
             await _open(visitor, market, page, ids)
             weights.append(weight["script"])
     browse, sell, desk = weights
-    # It is heavier than all that is ours.
+    # The library is larger than all of our own code.
     assert desk - sell > 80 * 1024, weights
     assert sell - browse < 20 * 1024, weights
 
 
-async def test_the_theme_is_switched_remembered_and_there_before_the_first_paint(
+async def test_the_theme_is_remembered_and_applied_before_the_first_paint(
     visit: Visit,
 ) -> None:
     async with visit() as visitor:
@@ -152,7 +153,7 @@ async def test_the_theme_is_switched_remembered_and_there_before_the_first_paint
         assert await visitor.page.evaluate("document.documentElement.classList.contains('dark')")
 
 
-async def test_pages_are_asked_for_again_and_their_parts_are_kept(visit: Visit) -> None:
+async def test_browsers_revalidate_pages_and_keep_their_assets(visit: Visit) -> None:
     async with visit() as visitor:
         page = await visitor.context.request.get(f"{visitor.url}/")
         assert page.headers["cache-control"] == "no-cache"
@@ -170,27 +171,27 @@ async def test_pages_are_asked_for_again_and_their_parts_are_kept(visit: Visit) 
 
 
 async def _open(visitor: Visitor, market: Market, page: str, ids: dict[str, str]) -> None:
-    """As whoever it is for, until all of it is there."""
+    """Open the page as its user, and wait until its data is shown."""
     for whose, cookies in ((BUYER, market.buyer.cookies), (SELLER, market.seller.cookies)):
         if page.startswith(whose):
             await visitor.sign_in_as(cookies)
     await visitor.open(page.removeprefix(BUYER).removeprefix(SELLER).format(**ids))
-    await _settled(visitor.page)
+    await _wait_until_loaded(visitor.page)
 
 
-async def _settled(page: Page) -> None:
+async def _wait_until_loaded(page: Page) -> None:
     await page.wait_for_load_state("networkidle")
     await page.locator("[aria-busy=true]").wait_for(state="detached")
 
 
-async def _weighing(page: Page) -> dict[str, int]:
-    """Bytes that came over the wire, by kind; filled while the page loads."""
+async def _record_weight(page: Page) -> dict[str, int]:
+    """The transferred bytes by kind; filled while the page loads."""
     session: CDPSession = await page.context.new_cdp_session(page)
     await session.send("Network.enable")
     kinds: dict[str, str] = {}
     weight = {"script": 0, "other": 0}
 
-    def answered(event: dict[str, Any]) -> None:
+    def responded(event: dict[str, Any]) -> None:
         kinds[event["requestId"]] = (
             "script" if event["response"]["mimeType"].endswith("javascript") else "other"
         )
@@ -198,6 +199,6 @@ async def _weighing(page: Page) -> dict[str, int]:
     def finished(event: dict[str, Any]) -> None:
         weight[kinds.get(event["requestId"], "other")] += int(event["encodedDataLength"])
 
-    session.on("Network.responseReceived", answered)
+    session.on("Network.responseReceived", responded)
     session.on("Network.loadingFinished", finished)
     return weight

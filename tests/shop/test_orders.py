@@ -1,4 +1,4 @@
-"""How an order ends unpaid, what can be done then, and where its buyer finds all orders."""
+"""Orders that end unpaid, holding their tickets again, refunds, and the page of all orders."""
 
 import re
 
@@ -27,7 +27,7 @@ def environment() -> dict[str, str]:
     }
 
 
-async def test_a_hold_that_ran_out_is_not_charged_and_can_be_held_again(
+async def test_an_expired_hold_is_not_charged_and_can_be_held_again(
     market: Market, visit: Visit
 ) -> None:
     async with visit() as ana:
@@ -41,11 +41,11 @@ async def test_a_hold_that_ran_out_is_not_charged_and_can_be_held_again(
         await ana.until_stage("choosing")
         await ana.pay()
         await ana.until_stage("paid")
-        # Its own page said it; no notice repeats it.
+        # The checkout shows it, so no toast repeats it.
         assert await ana.page.locator(".toast").count() == 0
 
 
-async def test_a_bank_that_is_not_answered_in_time_charges_nothing(
+async def test_a_challenge_that_is_not_answered_in_time_charges_nothing(
     market: Market, visit: Visit
 ) -> None:
     async with visit() as ana:
@@ -60,7 +60,7 @@ async def test_a_bank_that_is_not_answered_in_time_charges_nothing(
         assert (await payment.json())["status"] == "voided"
 
 
-async def test_who_lost_the_race_sees_what_becomes_of_the_ticket(
+async def test_a_buyer_whose_ticket_another_holds_sees_its_state_live(
     market: Market, visit: Visit
 ) -> None:
     async with visit() as ana:
@@ -82,7 +82,7 @@ async def test_who_lost_the_race_sees_what_becomes_of_the_ticket(
         await ana.page.wait_for_url(f"**/shows/{ticket['show_id']}")
 
 
-async def test_my_orders_are_live_and_lead_back_to_what_is_held(
+async def test_my_orders_are_live_and_link_to_the_checkout_of_a_hold(
     market: Market, visit: Visit
 ) -> None:
     show_id = await market.show()
@@ -104,7 +104,7 @@ async def test_my_orders_are_live_and_lead_back_to_what_is_held(
             .get_by_role("link", name="checkout")
             .click()
         )
-        # Leaving the page has let nothing go.
+        # Leaving the page did not cancel the order.
         await ana.until_stage("choosing")
         await ana.pay()
         await ana.until_stage("paid")
@@ -114,7 +114,7 @@ async def test_my_orders_are_live_and_lead_back_to_what_is_held(
         await ana.page.get_by_role("heading", name="It's yours").wait_for()
 
 
-async def test_a_buyer_takes_the_money_back_where_the_shop_allows_it(
+async def test_a_buyer_refunds_an_order_where_the_shop_allows_it(
     market: Market, visit: Visit
 ) -> None:
     async with visit() as ana:
@@ -127,7 +127,7 @@ async def test_a_buyer_takes_the_money_back_where_the_shop_allows_it(
         assert (await ana.order(order))["status"] == "refunded"
 
 
-async def test_the_history_comes_page_by_page(market: Market, visit: Visit) -> None:
+async def test_earlier_orders_are_loaded_page_by_page(market: Market, visit: Visit) -> None:
     show_id = await market.show()
     [ticket] = await market.tickets(show_id, 1)
     for _ in range(21):
@@ -141,7 +141,7 @@ async def test_the_history_comes_page_by_page(market: Market, visit: Visit) -> N
         await expect(rows).to_have_count(21)
 
 
-async def test_orders_are_for_who_is_signed_in(visit: Visit) -> None:
+async def test_a_visitor_is_invited_to_sign_in_to_see_orders(visit: Visit) -> None:
     async with visit() as ana:
         await ana.open("/orders")
         await ana.page.get_by_text("Sign in to see your orders").wait_for()

@@ -1,4 +1,4 @@
-"""A seller's way: a show, a block of tickets, what may still be changed, and nothing that was typed is lost."""
+"""Selling: adding a show, listing blocks of tickets, changing them, and never losing the input."""
 
 import re
 from collections.abc import AsyncIterator
@@ -71,7 +71,7 @@ async def test_a_seller_adds_a_show_and_lists_two_rows_at_once(
     await mira.page.get_by_role("button", name="Add the show").click()
     await expect(mira.page.get_by_label("Starts")).to_have_attribute("aria-invalid", "true")
     await mira.page.get_by_label("Starts").fill("2030-12-04T20:00")
-    # Where the show is, and where its seller is.
+    # The time at the venue, and the time of the seller.
     await mira.page.get_by_text("Wed 4 Dec · 20:00 · Wed 4 Dec, 12:00 your time").wait_for()
     await mira.page.get_by_role("button", name="Add the show").click()
     await mira.page.wait_for_url(re.compile(r"show=[0-9a-f-]{36}$"))
@@ -96,7 +96,7 @@ async def test_a_seller_adds_a_show_and_lists_two_rows_at_once(
     assert not mira.errors
 
 
-async def test_tickets_without_seats_in_a_currency_without_cents(
+async def test_a_seller_lists_tickets_without_seats_in_a_currency_without_cents(
     market: Market, mira: Visitor
 ) -> None:
     show_id = await market.show(city="Tokyo")
@@ -111,14 +111,14 @@ async def test_tickets_without_seats_in_a_currency_without_cents(
     assert await places(market, show_id) == [(None, None, 1200, "JPY")] * 3
 
 
-async def test_a_bad_price_is_said_at_its_field_and_the_draft_outlives_a_reload(
+async def test_a_bad_price_is_shown_at_its_field_and_a_reload_keeps_the_draft(
     market: Market, mira: Visitor
 ) -> None:
     show_id = await market.show()
     await open_show(mira, show_id)
     await fill(mira, section="Stalls", rows="C", seats="7, 9", price="forty")
     price = mira.page.locator(".list-form [name=price]")
-    for typed, said in (
+    for typed, message in (
         ("forty", "Write an amount such as €45.00."),
         ("0", "At least €0.01."),
         ("2000000", "At most €999,999.99."),
@@ -128,7 +128,7 @@ async def test_a_bad_price_is_said_at_its_field_and_the_draft_outlives_a_reload(
         await expect(price).to_have_attribute("aria-invalid", "true")
         await expect(price).to_be_focused()
         described = (await price.get_attribute("aria-describedby") or "").split()[-1]
-        await expect(mira.page.locator(f"[id='{described}']")).to_have_text(said)
+        await expect(mira.page.locator(f"[id='{described}']")).to_have_text(message)
     assert not await serious_findings(mira.page)
     await mira.page.reload()
     for name, typed in {
@@ -143,12 +143,12 @@ async def test_a_bad_price_is_said_at_its_field_and_the_draft_outlives_a_reload(
     await expect(mira.page.locator(".price-note")).to_contain_text("20% above the face value")
     await listing(mira).click()
     await expect(mira.page.locator(".my-ticket")).to_have_count(2)
-    # What is next is not the same seats once more.
+    # The next block has other seats.
     await expect(mira.page.locator(".list-form [name=seats]")).to_have_value("")
     assert await places(market, show_id) == [("C", "7", 6000, "EUR"), ("C", "9", 6000, "EUR")]
 
 
-async def test_a_block_whose_reply_was_lost_is_finished_after_a_reload_without_doubles(
+async def test_a_block_whose_response_was_lost_is_completed_after_a_reload_without_duplicates(
     market: Market, mira: Visitor
 ) -> None:
     show_id = await market.show()
@@ -176,7 +176,7 @@ async def test_a_block_whose_reply_was_lost_is_finished_after_a_reload_without_d
     )
 
 
-async def test_a_free_ticket_can_be_changed_and_withdrawn_and_a_held_one_says_why_not(
+async def test_a_free_ticket_can_be_changed_and_withdrawn_and_a_held_one_shows_why_not(
     market: Market, mira: Visitor
 ) -> None:
     show_id = await market.show()
@@ -208,9 +208,7 @@ async def test_a_free_ticket_can_be_changed_and_withdrawn_and_a_held_one_says_wh
     assert (await market.ticket(two))["status"] == "withdrawn"
 
 
-async def test_what_was_typed_outlives_a_hold_that_came_meanwhile(
-    market: Market, mira: Visitor
-) -> None:
+async def test_a_hold_during_a_change_keeps_the_typed_values(market: Market, mira: Visitor) -> None:
     show_id = await market.show()
     [ticket_id] = await market.tickets(show_id, 1)
     await open_show(mira, show_id)
@@ -228,7 +226,7 @@ async def test_what_was_typed_outlives_a_hold_that_came_meanwhile(
     await expect(row.locator(".ticket-price")).to_have_text("€61.00")
 
 
-async def test_a_show_that_was_changed_elsewhere_meanwhile_is_not_overwritten_unseen(
+async def test_a_show_that_was_changed_elsewhere_is_not_overwritten_unseen(
     market: Market, mira: Visitor
 ) -> None:
     show_id = await market.show("Old Title")
@@ -247,7 +245,7 @@ async def test_a_show_that_was_changed_elsewhere_meanwhile_is_not_overwritten_un
     assert (found["title"], found["city"]) == ("New Title", "Delft")
 
 
-async def test_who_sells_for_anothers_show_changes_neither_it_nor_the_others_tickets(
+async def test_a_seller_cannot_change_another_sellers_show_or_tickets(
     market: Market, visit: Visit
 ) -> None:
     show_id = await market.show("Brass in the Barn")
@@ -272,7 +270,7 @@ async def test_who_sells_for_anothers_show_changes_neither_it_nor_the_others_tic
         assert len(await places(market, show_id)) == 2
 
 
-async def test_a_visitor_is_invited_to_sign_in_and_comes_back(visit: Visit) -> None:
+async def test_a_visitor_is_invited_to_sign_in_and_returns_to_the_page(visit: Visit) -> None:
     async with visit() as ben:
         for path, next_ in (("/sell?show=new", "/sell%3Fshow%3Dnew"), ("/desk", "/desk")):
             await ben.open(path)

@@ -1,4 +1,4 @@
-"""A visitor's way to a hold: choosing, signing in on the way, being second, and finding a show at all."""
+"""From finding a show to holding its tickets: search, filters, the pick, signing in on the way."""
 
 import asyncio
 import re
@@ -18,7 +18,7 @@ pytestmark = [
 SHOWS_OF_A_PAGE = 24
 
 
-async def test_a_stranger_chooses_signs_up_on_the_way_and_holds_what_was_chosen(
+async def test_a_new_visitor_picks_tickets_signs_up_and_holds_them(
     market: Market, visit: Visit
 ) -> None:
     show_id = await market.show()
@@ -31,7 +31,7 @@ async def test_a_stranger_chooses_signs_up_on_the_way_and_holds_what_was_chosen(
         await ana.hold()
         await ana.page.wait_for_url(re.compile(r"/signin\?next="))
         await ana.page.get_by_role("link", name="Make an account").click()
-        # The form of the page before has fields of the same names, and stands until this page is loaded.
+        # The page before has fields of the same names, and is shown until this page is loaded.
         await ana.page.get_by_role("heading", name="Make an account").wait_for()
         await ana.page.get_by_label("Email").fill(f"ana-{show_id}@example.com")
         await ana.page.get_by_label("Password").fill("short")
@@ -50,13 +50,13 @@ async def test_a_stranger_chooses_signs_up_on_the_way_and_holds_what_was_chosen(
         await ana.page.wait_for_url(f"**/checkout/{order['id']}")
 
 
-async def test_who_is_second_is_told_kindly_and_keeps_the_rest_of_the_pick(
+async def test_a_buyer_who_is_second_keeps_the_other_picked_tickets(
     market: Market, visit: Visit
 ) -> None:
     show_id = await market.show()
     one, two, *_ = await market.tickets(show_id)
     async with visit() as ben:
-        # A page that hears nothing still offers what is gone.
+        # Without a socket the page still offers the ticket.
         await ben.page.route_web_socket("**/app/**", lambda _socket: None)
         await ben.sign_up("ben")
         await ben.open(f"/shows/{show_id}")
@@ -68,7 +68,7 @@ async def test_who_is_second_is_told_kindly_and_keeps_the_rest_of_the_pick(
         assert await ben.row(two).get_by_role("checkbox").is_checked()
 
 
-async def test_a_ticket_that_goes_while_it_is_chosen_leaves_the_pick(
+async def test_a_picked_ticket_that_another_buyer_holds_leaves_the_pick(
     market: Market, visit: Visit
 ) -> None:
     show_id = await market.show()
@@ -85,7 +85,7 @@ async def test_a_ticket_that_goes_while_it_is_chosen_leaves_the_pick(
         await expect(ben.page.locator(".bill-line").first).to_contain_text("seat 2")
 
 
-async def test_a_ticket_that_the_visitor_holds_on_another_tab_is_told_as_its_own(
+async def test_a_ticket_that_the_visitor_holds_in_another_tab_is_shown_as_own(
     market: Market, visit: Visit
 ) -> None:
     show_id = await market.show()
@@ -97,7 +97,7 @@ async def test_a_ticket_that_the_visitor_holds_on_another_tab_is_told_as_its_own
         await ben.pick(one, two)
         await market.hold(one)
         await ben.row(one).get_by_role("link", name="Check out").wait_for()
-        # What somebody else holds after it is told, and that alone.
+        # A notice appears for the ticket that another user holds, and for that one only.
         held = await stranger.context.request.post(f"{ben.url}/api/orders", data={"ticket_id": two})
         assert held.status == 201
         await expect(ben.page.locator(".toast")).to_have_text(
@@ -105,7 +105,7 @@ async def test_a_ticket_that_the_visitor_holds_on_another_tab_is_told_as_its_own
         )
 
 
-async def test_tickets_that_nothing_tells_apart_share_a_row_and_are_picked_one_by_one(
+async def test_identical_tickets_share_a_row_and_are_picked_one_by_one(
     market: Market, visit: Visit
 ) -> None:
     show_id = await market.show()
@@ -115,7 +115,7 @@ async def test_tickets_that_nothing_tells_apart_share_a_row_and_are_picked_one_b
         alike = ben.page.locator("[data-alike]")
         await alike.get_by_text("5 alike").wait_for()
         await ben.until_state("live")
-        # Not the first: that is the one that the page would pick next.
+        # Not the first: the page would pick it next.
         await market.hold(tickets[-1])
         await alike.get_by_text("1 in someone's hands").wait_for()
         for left in (3, 2):
@@ -125,7 +125,7 @@ async def test_tickets_that_nothing_tells_apart_share_a_row_and_are_picked_one_b
         await expect(ben.page.locator("[data-ticket]")).to_have_count(2)
 
 
-async def test_a_pick_can_be_made_and_held_with_the_keyboard_alone(
+async def test_tickets_are_picked_and_held_with_the_keyboard_alone(
     market: Market, visit: Visit
 ) -> None:
     show_id = await market.show()
@@ -148,7 +148,7 @@ async def test_a_pick_can_be_made_and_held_with_the_keyboard_alone(
         await ben.page.wait_for_url("**/checkout/*")
 
 
-async def test_search_and_filters_stand_in_the_address(market: Market, visit: Visit) -> None:
+async def test_the_address_holds_the_search_and_the_filters(market: Market, visit: Visit) -> None:
     await market.show("Glasshouse Sessions", city="Utrecht")
     await market.show("Glasshouse Encore", city="Delft")
     async with visit() as ben:
@@ -169,7 +169,7 @@ async def test_search_and_filters_stand_in_the_address(market: Market, visit: Vi
         await expect(ben.page.locator("[data-show]").first).to_be_visible()
 
 
-async def test_cities_kinds_and_months_of_the_whole_market_can_be_chosen(
+async def test_the_filters_offer_every_city_category_and_month(
     market: Market, visit: Visit
 ) -> None:
     for number in range(SHOWS_OF_A_PAGE):
@@ -194,7 +194,9 @@ async def test_cities_kinds_and_months_of_the_whole_market_can_be_chosen(
             await expect(ben.page.locator("[data-show]")).to_have_count(1)
 
 
-async def test_shows_stay_until_the_next_question_is_answered(market: Market, visit: Visit) -> None:
+async def test_shows_stay_until_the_response_to_the_next_search(
+    market: Market, visit: Visit
+) -> None:
     await market.show("Winter Dance Gala")
     answer = asyncio.Event()
 
@@ -215,7 +217,7 @@ async def test_shows_stay_until_the_next_question_is_answered(market: Market, vi
         await expect(cards).to_have_count(1)
 
 
-async def test_what_is_typed_before_the_page_is_ready_is_searched_for(
+async def test_a_search_that_is_typed_before_hydration_is_kept(
     market: Market, visit: Visit
 ) -> None:
     await market.show("Paper Lanterns")
@@ -235,11 +237,11 @@ async def test_what_is_typed_before_the_page_is_ready_is_searched_for(
         await ben.page.get_by_role("link", name="Paper Lanterns").wait_for()
 
 
-async def test_what_goes_wrong_is_said_and_can_be_tried_again(market: Market, visit: Visit) -> None:
+async def test_a_failed_read_is_shown_and_can_be_retried(market: Market, visit: Visit) -> None:
     show_id = await market.show()
     await market.tickets(show_id, 1)
     async with visit() as ben:
-        # A page that is live tries again by itself.
+        # A page with a socket retries by itself.
         await ben.page.route_web_socket("**/app/**", lambda _socket: None)
         await ben.page.route("**/api/tickets?*", lambda route: route.abort())
         await ben.open(f"/shows/{show_id}")
@@ -249,7 +251,7 @@ async def test_what_goes_wrong_is_said_and_can_be_tried_again(market: Market, vi
         await ben.page.locator("[data-ticket]").wait_for()
 
 
-async def test_a_page_says_that_it_is_offline_and_is_live_again_by_itself(
+async def test_an_offline_page_shows_it_and_becomes_live_again_by_itself(
     market: Market, visit: Visit
 ) -> None:
     show_id = await market.show()
@@ -265,7 +267,7 @@ async def test_a_page_says_that_it_is_offline_and_is_live_again_by_itself(
         assert await ben.tickets() == await market.as_shown(show_id)
 
 
-async def test_a_wrong_password_is_said_without_telling_whether_there_is_an_account(
+async def test_a_wrong_password_does_not_reveal_whether_the_account_exists(
     visit: Visit,
 ) -> None:
     async with visit() as ben:
@@ -276,7 +278,7 @@ async def test_a_wrong_password_is_said_without_telling_whether_there_is_an_acco
         await ben.page.get_by_role("alert").get_by_text("don't go together").wait_for()
 
 
-async def test_nobody_is_sent_to_another_site_after_signing_in(visit: Visit) -> None:
+async def test_signing_in_redirects_to_no_other_site(visit: Visit) -> None:
     async with visit() as ben:
         await ben.sign_up("ben")
         answer = await (await ben.context.request.get(f"{ben.url}/api/users/currentuser")).json()
@@ -288,7 +290,7 @@ async def test_nobody_is_sent_to_another_site_after_signing_in(visit: Visit) -> 
         await ben.page.wait_for_url(f"{ben.url}/")
 
 
-async def test_an_unknown_show_and_an_unknown_address_say_so(visit: Visit) -> None:
+async def test_an_unknown_show_and_an_unknown_address_have_their_pages(visit: Visit) -> None:
     async with visit() as ben:
         await ben.open("/shows/00000000-0000-4000-8000-000000000000")
         await ben.page.get_by_text("There is no such show").wait_for()

@@ -1,7 +1,7 @@
-"""With a publishable key the card is Stripe's matter: its script, its fields, its window for the bank's question.
+"""With a publishable key Stripe's script takes the card and shows the 3-D Secure challenge.
 
-Stripe's own server is not reached from here, so its script is a double, served in its place; what it makes is a payment
-method that the sandbox knows, and everything behind the API is as with the sandbox's cards.
+A double is served in place of Stripe's script. It creates payment methods that the sandbox knows,
+so everything behind the API is as with the sandbox's cards.
 """
 
 from collections.abc import Callable
@@ -19,31 +19,38 @@ from tests.shop.visitor import Json, Visitor
 KEY = "pk_test_gittix"
 SCRIPT = """
 globalThis.Stripe = key => {
-  const told = (globalThis.told = { key });
+  const recorded = (globalThis.recorded = { key });
   const input = document.createElement("input");
   input.placeholder = "Card number";
   return {
     elements: options => {
-      told.options = options;
+      recorded.options = options;
       return {
         create: kind => {
-          told.kind = kind;
-          const heard = {};
+          recorded.kind = kind;
+          const listeners = {};
           return {
-            on: (event, act) => (heard[event] = act),
-            mount: place => (place.append(input), heard.ready()),
+            on: (event, act) => (listeners[event] = act),
+            mount: place => (place.append(input), listeners.ready()),
             update: changes => (input.readOnly = changes.readOnly),
             destroy: () => input.remove(),
           };
         },
-        submit: async () =>
-          (told.checked = (told.checked ?? 0) + 1) && input.value ? {} : { error: { type: "validation_error", message: "Your card number is incomplete." } },
+        submit: async () => {
+          recorded.checked = (recorded.checked ?? 0) + 1;
+          const message = "Your card number is incomplete.";
+          return input.value ? {} : { error: { type: "validation_error", message } };
+        },
       };
     },
-    createPaymentMethod: async ({ elements }) =>
-      input.value.startsWith("0")
-        ? { error: { type: "card_error", message: "Your card is not supported." } }
-        : { paymentMethod: { id: input.value === "3184" ? "pm_card_authenticationRequired" : "pm_card_visa" } },
+    createPaymentMethod: async ({ elements }) => {
+      if (input.value.startsWith("0")) {
+        return { error: { type: "card_error", message: "Your card is not supported." } };
+      }
+      const challenged = input.value === "3184";
+      const id = challenged ? "pm_card_authenticationRequired" : "pm_card_visa";
+      return { paymentMethod: { id } };
+    },
     handleNextAction: async ({ clientSecret }) => bank(clientSecret),
   };
 };
@@ -60,7 +67,7 @@ def environment() -> dict[str, str]:
     return {"STRIPE_PUBLISHABLE_KEY": KEY, "HOLD_SECONDS": "40"}
 
 
-async def test_the_card_goes_to_stripe_and_its_payment_method_to_us(
+async def test_the_card_goes_to_stripe_and_the_api_gets_its_payment_method(
     market: Market, visit: Visit
 ) -> None:
     paid: list[Request] = []
@@ -69,11 +76,11 @@ async def test_the_card_goes_to_stripe_and_its_payment_method_to_us(
         ana.page.on(
             "request", lambda request: paid.append(request) if request.method == "POST" else None
         )
-        told = await ana.page.evaluate("told")
-        assert (told["key"], told["kind"]) == (KEY, "payment")
+        recorded = await ana.page.evaluate("recorded")
+        assert (recorded["key"], recorded["kind"]) == (KEY, "payment")
         asked = {"mode": "payment", "amount": order["total"], "currency": "eur"}
-        assert asked.items() <= told["options"].items()
-        assert told["options"]["paymentMethodCreation"] == "manual"
+        assert asked.items() <= recorded["options"].items()
+        assert recorded["options"]["paymentMethodCreation"] == "manual"
         await _pay(ana, "4242 of nobody")
         await ana.until_stage("paid")
         [payment] = [request for request in paid if request.url.endswith("/api/payments")]
@@ -81,25 +88,25 @@ async def test_the_card_goes_to_stripe_and_its_payment_method_to_us(
         assert not ana.errors
 
 
-async def test_what_stripe_refuses_is_said_once_and_what_was_typed_stays(
+async def test_stripes_refusal_is_shown_once_and_the_input_stays(
     market: Market, visit: Visit
 ) -> None:
     async with visit(width=360, dark=True) as ana:
         order = await _at_the_checkout(market, ana)
         await ana.page.get_by_role("button", name="Pay ").click()
-        # Stripe says at its field that it is empty.
-        await ana.page.wait_for_function("told.checked === 1")
+        # Stripe shows the error at its own field.
+        await ana.page.wait_for_function("recorded.checked === 1")
         await expect(ana.page.get_by_role("button", name="Pay ")).to_have_attribute(
             "aria-disabled", "false"
         )
-        await expect(ana.page.locator(".told")).to_have_count(0)
+        await expect(ana.page.locator(".notice")).to_have_count(0)
         await _pay(ana, "0000")
         await ana.page.get_by_role("alert").get_by_text("Your card is not supported.").wait_for()
         await expect(ana.page.get_by_placeholder("Card number")).to_have_value("0000")
         assert (await ana.order(order))["status"] == "pending"
 
 
-async def test_the_banks_question_is_stripes_to_ask(market: Market, visit: Visit) -> None:
+async def test_stripe_shows_the_3d_secure_challenge(market: Market, visit: Visit) -> None:
     secrets: list[str] = []
 
     async def bank(client_secret: str) -> None:
@@ -117,7 +124,7 @@ async def test_the_banks_question_is_stripes_to_ask(market: Market, visit: Visit
         assert len(secrets) == 1
 
 
-async def test_another_device_asks_the_bank_only_when_it_is_told_to(
+async def test_another_device_opens_the_challenge_only_by_its_button(
     market: Market, visit: Visit
 ) -> None:
     asked: dict[str, int] = {"ana": 0, "phone": 0}
@@ -139,7 +146,7 @@ async def test_another_device_asks_the_bank_only_when_it_is_told_to(
         await _pay(ana, "3184")
         button = phone.page.get_by_role("button", name="Answer your bank")
         await button.wait_for()
-        # The phone hears of it by push, perhaps before the paying page has its reply.
+        # The phone may get the message before the paying page has its response.
         await until(lambda: asked["ana"] == 1)
         assert asked["phone"] == 0
         await button.click()
@@ -148,7 +155,7 @@ async def test_another_device_asks_the_bank_only_when_it_is_told_to(
         assert asked == {"ana": 1, "phone": 1}
 
 
-async def test_a_script_that_does_not_come_is_said_and_can_be_asked_for_again(
+async def test_a_stripe_script_that_fails_to_load_can_be_loaded_again(
     market: Market, visit: Visit
 ) -> None:
     async with visit() as ana:
@@ -163,7 +170,7 @@ async def test_a_script_that_does_not_come_is_said_and_can_be_asked_for_again(
         await ana.until_stage("paid")
 
 
-async def test_the_policy_lets_stripe_in_and_the_page_asks_it_only_at_a_checkout(
+async def test_the_content_security_policy_allows_stripe_and_only_a_checkout_loads_it(
     market: Market, visit: Visit
 ) -> None:
     async with visit() as ana:

@@ -1,4 +1,4 @@
-"""What the stylesheets may say."""
+"""Rules for the stylesheets."""
 
 import re
 from pathlib import Path
@@ -13,12 +13,12 @@ PHYSICAL = re.compile(
 
 
 @pytest.mark.parametrize("sheet", SHEETS, ids=lambda sheet: sheet.name)
-def test_a_stylesheet_knows_no_left_or_right(sheet: Path) -> None:
-    """A page in a language that is written from right to left is its mirror image."""
+def test_a_stylesheet_has_no_physical_left_or_right(sheet: Path) -> None:
+    """Logical properties mirror a page whose language is written from right to left."""
     assert not PHYSICAL.findall(sheet.read_text())
 
 
-def test_what_is_physical_is_found() -> None:
+def test_physical_properties_are_found() -> None:
     assert PHYSICAL.findall(
         "a {\n  margin-left: 1rem;\n  right: 0;\n  text-align: left;\n  margin-inline: 0;\n}"
     ) == [
@@ -28,8 +28,8 @@ def test_what_is_physical_is_found() -> None:
     ]
 
 
-def test_a_class_is_described_by_one_page_alone() -> None:
-    """All sheets are on every page: two that meant different things by a name would meet."""
+def test_a_class_is_styled_by_one_pages_stylesheet_only() -> None:
+    """All stylesheets are on every page, so a name must not have two meanings."""
     common = {"fonts", "tokens", "base", "parts", "rows"}
     owners: dict[str, set[str]] = {}
     for sheet in SHEETS:

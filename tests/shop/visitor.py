@@ -1,4 +1,4 @@
-"""People at a browser: what they see, what their page asked for, and what it heard."""
+"""A visitor's page in Chromium: its actions, its requests, and the frames of its sockets."""
 
 import json
 import re
@@ -15,7 +15,7 @@ from playwright.async_api import Browser, BrowserContext, Locator, Page, WebSock
 Json = dict[str, Any]
 PASSWORD = "correct horse battery"
 
-# What a browser does whose date is wrong by so many milliseconds. performance.now() is not about dates.
+# Sets the browser's date off by milliseconds; performance.now() is not affected.
 WRONG_DATE = """
     const Real = Date;
     const wrong = %d;
@@ -25,7 +25,8 @@ WRONG_DATE = """
     }
     globalThis.Date = Wrong;
 """
-MEMBER = "localStorage.setItem('gittix:member', '1')"
+# The page then reads the user by the session's cookie.
+MEMBER = "localStorage.setItem('gittix:member', '\"1\"')"
 
 
 @dataclass
@@ -40,8 +41,8 @@ class Socket:
         return [json.loads(frame)["event"] for frame in self.received]
 
     def channels(self) -> list[str]:
-        asked = [json.loads(frame) for frame in self.sent]
-        return [frame["data"]["channel"] for frame in asked if frame["event"] == "pusher:subscribe"]
+        sent = [json.loads(frame) for frame in self.sent]
+        return [frame["data"]["channel"] for frame in sent if frame["event"] == "pusher:subscribe"]
 
 
 class Visitor:
@@ -56,13 +57,14 @@ class Visitor:
         self.hosts: set[str] = set()
         page.on("websocket", self._opened)
         page.on(
-            "console", lambda said: self.errors.append(said.text) if said.type == "error" else None
+            "console",
+            lambda entry: self.errors.append(entry.text) if entry.type == "error" else None,
         )
-        page.on("pageerror", lambda fault: self.errors.append(str(fault)))
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
         page.on("request", lambda request: self.hosts.add(urlsplit(request.url).netloc))
 
     async def sign_up(self, name: str) -> str:
-        """Over the API, with the cookies of this browser. Returns the email."""
+        """Create an account over the API, with this browser's cookies. Returns the email."""
         email = f"{name}-{uuid4().hex[:8]}@example.com"
         answer = await self.context.request.post(
             f"{self.url}/api/users/signup",
@@ -73,36 +75,36 @@ class Visitor:
         return email
 
     async def sign_in(self, email: str, password: str = PASSWORD) -> None:
-        """By the page's form, from the page that it is on; until the page has gone on."""
+        """Submit the form of the open page, and wait until it leads on."""
         await self.page.get_by_label("Email").fill(email)
         await self.page.get_by_label("Password").fill(password)
         await self.page.locator("form").get_by_role("button", name="Sign in").click()
         await self.page.wait_for_url(lambda url: urlsplit(url).path != "/signin")
 
     async def sign_in_as(self, cookies: httpx.Cookies) -> None:
-        """With the session that somebody has elsewhere."""
+        """Take over the session of another client."""
         session = [
             {"name": cookie.name, "value": cookie.value or "", "url": self.url}
             for cookie in cookies.jar
             if cookie.path == "/"
         ]
-        await self.context.add_cookies(session)  # type: ignore[arg-type]  # they are what it takes
+        await self.context.add_cookies(session)  # type: ignore[arg-type]
         await self.context.add_init_script(MEMBER)
 
     async def sign_in_like(self, other: "Visitor") -> None:
-        """The same person, on another device."""
-        await self.context.add_cookies(await other.context.cookies())  # type: ignore[arg-type]  # as it gave them
+        """Sign in the same user on another device."""
+        await self.context.add_cookies(await other.context.cookies())  # type: ignore[arg-type]
         await self.context.add_init_script(MEMBER)
 
     async def tab(self) -> "Visitor":
-        """Another tab of the same browser."""
+        """Open another tab of the same browser."""
         return Visitor(self.url, self.context, await self.context.new_page())
 
     async def open(self, path: str) -> None:
         await self.page.goto(self.url + path)
 
     async def open_show(self, show_id: str) -> None:
-        """Until it is there, and live."""
+        """Open it, and wait until it is loaded and live."""
         await self.open(f"/shows/{show_id}")
         await self.page.locator("[data-ticket], [data-alike]").first.wait_for()
         await self.until_state("live")
@@ -113,8 +115,8 @@ class Visitor:
     def row(self, ticket_id: str) -> Locator:
         return self.page.locator(f"[data-ticket='{ticket_id}']")
 
-    async def until(self, ticket_id: str, standing: str, *, seconds: float = 15) -> None:
-        await self.page.locator(f"[data-ticket='{ticket_id}'][data-is={standing}]").wait_for(
+    async def until(self, ticket_id: str, availability: str, *, seconds: float = 15) -> None:
+        await self.page.locator(f"[data-ticket='{ticket_id}'][data-is={availability}]").wait_for(
             timeout=seconds * 1000
         )
 
@@ -126,7 +128,7 @@ class Visitor:
         await self.page.get_by_role("button", name=re.compile("^Hold ")).click()
 
     async def place(self, *ticket_ids: str) -> Json:
-        """An order, over the API, with the session of this browser."""
+        """Place an order over the API, with this browser's session."""
         answer = await self.context.request.post(
             f"{self.url}/api/orders", data={"ticket_ids": ticket_ids}
         )
@@ -135,14 +137,14 @@ class Visitor:
         return order
 
     async def order(self, order: Json) -> Json:
-        """What the API says of it now."""
+        """The order's present state, from the API."""
         found: Json = await (
             await self.context.request.get(f"{self.url}/api/orders/{order['id']}")
         ).json()
         return found
 
     async def open_checkout(self, order: Json) -> None:
-        """Until it is there, and live."""
+        """Open it, and wait until it is loaded and live."""
         await self.open(f"/checkout/{order['id']}")
         await self.page.locator("[data-stage]").wait_for()
         await self.until_state("live")
@@ -151,7 +153,7 @@ class Visitor:
         await self.page.locator(f"[data-stage={stage}]").wait_for(timeout=seconds * 1000)
 
     async def pay(self, digits: str = "4242") -> None:
-        """With the test card that ends so."""
+        """Pay with the test card that ends with these digits."""
         await self.page.get_by_label(re.compile(digits)).check()
         await self.page.get_by_role("button", name=re.compile("^Pay ")).click()
 
@@ -159,15 +161,19 @@ class Visitor:
         await self.page.frame_locator("iframe").get_by_role("button", name=answer).click()
 
     async def seconds(self) -> int:
-        """The checkout's countdown."""
+        """The seconds of the checkout's countdown."""
         return int(await self.page.locator("[data-level]").get_attribute("data-seconds") or "-99")
 
     async def tickets(self) -> dict[str, tuple[str, str]]:
-        """What the page shows of each ticket: its standing and its price."""
+        """The availability and the price that the page shows for each ticket."""
         rows: list[list[str]] = await self.page.locator("[data-ticket]").evaluate_all(
-            "rows => rows.map(row => [row.dataset.ticket, row.dataset.is, row.querySelector('.ticket-price').textContent])"
+            """rows => rows.map(row => [
+                row.dataset.ticket,
+                row.dataset.is,
+                row.querySelector('.ticket-price').textContent,
+            ])"""
         )
-        return {ticket_id: (standing, price) for ticket_id, standing, price in rows}
+        return {ticket_id: (availability, price) for ticket_id, availability, price in rows}
 
     def _opened(self, opened: WebSocket) -> None:
         socket = Socket(opened.url)
