@@ -29,7 +29,8 @@ SYMBOLS = {
     ),
     "Makefile": re.compile(r"^([a-z-]+):", re.MULTILINE),
     "script": re.compile(
-        r"^(?:export )?(?:default )?(?:async )?(?:function|const|class) (\w+)", re.MULTILINE
+        r"^(?:export )?(?:default )?(?:async )?(?:function|const|class|interface|type) (\w+)",
+        re.MULTILINE,
     ),
 }
 SCRIPTS = {".js", ".jsx", ".ts", ".tsx"}
