@@ -152,6 +152,11 @@ create function tickets.availability(p_show uuid, out available integer, out hel
     out version bigint) returns record language sql;
 grant execute on function tickets.availability to gittix_tickets;
 
+-- functions/tickets/hold.sql
+create function tickets.check_free(p_tickets uuid[], p_buyer uuid, p_now timestamptz,
+    out outcome text, out refused uuid, out refused_until timestamptz, out displaced uuid[])
+    returns record language plpgsql;
+
 -- functions/tickets/availability.sql
 create function tickets.effective_status(p_status text, p_held_until timestamptz,
     p_now timestamptz) returns text language sql;
@@ -173,6 +178,11 @@ grant execute on function tickets.hold to gittix_orders;
 create function tickets.is_free(p_status text, p_held_until timestamptz, p_now timestamptz) returns
     boolean language sql;
 grant execute on function tickets.is_free to gittix_tickets;
+
+-- functions/tickets/hold.sql
+create function tickets.lock_free(p_tickets uuid[], p_displaced uuid[], p_beside uuid[],
+    p_now timestamptz, out outcome text, out refused uuid, out refused_until timestamptz) returns
+    record language plpgsql;
 
 -- functions/tickets/transitions.sql
 create function tickets.record_transitions() returns trigger language plpgsql security definer;
@@ -196,6 +206,11 @@ grant execute on function tickets.reserve to gittix_orders;
 create function tickets.sell(p_order uuid, p_tickets uuid[], p_correlation uuid) returns integer
     language plpgsql security definer;
 grant execute on function tickets.sell to gittix_orders;
+
+-- functions/tickets/hold.sql
+create function tickets.set_held(p_order uuid, p_tickets uuid[], p_until timestamptz,
+    p_displaced uuid[], p_now timestamptz, p_correlation uuid) returns tickets.tickets[] language
+    plpgsql;
 
 -- functions/tickets/state.sql
 create function tickets.state(t tickets.tickets, p_previous uuid default null,
@@ -321,6 +336,20 @@ create function orders.cancel(p_order uuid, p_buyer uuid, p_correlation uuid) re
     plpgsql security definer;
 grant execute on function orders.cancel to gittix_orders;
 
+-- functions/orders/limits.sql
+create function orders.check_limits(p_buyer uuid, p_hold interval, p_grace interval,
+    p_max_open integer, p_max_unpaid integer, p_cooldown interval, out outcome text,
+    out refused_until timestamptz, out decided_at timestamptz) returns record language plpgsql;
+
+-- functions/orders/limits.sql
+create function orders.check_tickets_of_show(p_buyer uuid, p_held tickets.tickets[],
+    p_max_per_show integer) returns void language plpgsql;
+
+-- functions/orders/place.sql
+create function orders.claim_key(p_buyer uuid, p_key text, p_fingerprint bytea,
+    p_key_lifetime interval, out outcome text, out status integer, out body text) returns record
+    language plpgsql;
+
 -- functions/orders/cancel.sql
 create function orders.close(p_orders uuid[], p_status text, p_correlation uuid) returns uuid[]
     language plpgsql security definer;
@@ -330,6 +359,10 @@ grant execute on function orders.close to gittix_orders;
 create procedure orders.expire_batches(in p_limit integer, in p_batches integer,
     in p_correlation uuid, inout p_orders integer default 0) language plpgsql;
 grant execute on procedure orders.expire_batches to gittix_orders;
+
+-- functions/orders/place.sql
+create function orders.expire_displaced(p_orders uuid[], p_correlation uuid) returns void language
+    plpgsql;
 
 -- functions/orders/expiry.sql
 create function orders.expire_due(p_limit integer, p_correlation uuid) returns integer language
@@ -360,17 +393,29 @@ grant execute on function orders.finish_refund to gittix_payments;
 create function orders.id_at(p_time timestamptz) returns uuid language sql;
 grant execute on function orders.id_at to gittix_orders;
 
+-- functions/orders/place.sql
+create function orders.insert_order(p_id uuid, p_buyer uuid, p_held tickets.tickets[],
+    p_at timestamptz, p_hold interval, p_grace interval, p_fee_percent numeric, p_correlation uuid)
+    returns text language plpgsql;
+
 -- functions/orders/state.sql
 create function orders.line(l orders.lines) returns json language sql;
 grant execute on function orders.line to gittix_orders;
 
+-- functions/orders/limits.sql
+create function orders.lock_buyer(p_buyer uuid) returns void language plpgsql;
+
 -- functions/orders/place.sql
 create function orders.place(p_buyer uuid, p_tickets uuid[], p_hold interval, p_grace interval,
     p_fee_percent numeric, p_max_open integer, p_max_per_show integer, p_max_unpaid integer,
-    p_cooldown interval, p_correlation uuid, p_key text, p_fingerprint bytea, out outcome text,
+    p_cooldown interval, p_key text, p_fingerprint bytea, p_key_lifetime interval,
+    p_reply_status integer, p_reply_headers jsonb, p_correlation uuid, out outcome text,
     out status integer, out body text, out refused uuid, out refused_until timestamptz,
     out decided_at timestamptz) returns record language plpgsql security definer;
 grant execute on function orders.place to gittix_orders;
+
+-- functions/orders/errors.sql
+create function orders.raise_error(p_name text) returns void language plpgsql;
 
 -- functions/orders/state.sql
 create function orders.read(p_order uuid) returns json language sql security definer;
@@ -391,6 +436,16 @@ grant execute on function orders.state to gittix_orders;
 -- functions/orders/state.sql
 create function orders.state(o orders.orders, p_lines json) returns json language sql;
 grant execute on function orders.state to gittix_orders;
+
+-- functions/orders/place.sql
+create function orders.store_reply(p_buyer uuid, p_key text, p_fingerprint bytea,
+    p_key_lifetime interval, p_status integer, p_headers jsonb, p_body text) returns void language
+    plpgsql;
+
+-- functions/orders/place.sql
+create function orders.take_tickets(p_order uuid, p_buyer uuid, p_tickets uuid[],
+    p_until timestamptz, p_correlation uuid, out outcome text, out refused uuid,
+    out refused_until timestamptz, out held tickets.tickets[]) returns record language plpgsql;
 
 -- functions/orders/state.sql
 create function orders.tickets_of(p_order uuid) returns uuid[] language sql;

@@ -41,8 +41,8 @@ class OrderLine(msgspec.Struct, frozen=True):
     seat: str | None
 
 
-class Order(msgspec.Struct, frozen=True, kw_only=True):
-    """`status` is effective: an unpaid order past `expires_at` reads as expired. `seconds_left` counts from this reply."""
+class OrderState(msgspec.Struct, frozen=True, kw_only=True):
+    """An order's row with its lines, as the SQL function `orders.state` builds it."""
 
     id: UUID
     buyer_id: UUID
@@ -53,11 +53,37 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     total: int
     currency: str
     expires_at: datetime
-    server_now: datetime
-    seconds_left: float
     payment_id: UUID | None
     version: int
     created_at: datetime
+
+
+class Order(OrderState, frozen=True, kw_only=True):
+    """An order at the time `server_now`.
+
+    `status` is effective: an unpaid order past `expires_at` is expired. `seconds_left` is the rest of
+    an unpaid order's hold.
+    """
+
+    server_now: datetime
+    seconds_left: float
+
+
+UNPAID: frozenset[Status] = frozenset({"pending", "awaiting_payment"})
+
+
+def order_at(state: OrderState, now: datetime) -> Order:
+    """The order as a reply at `now` shows it."""
+    is_unpaid = state.status in UNPAID
+    left = max((state.expires_at - now).total_seconds(), 0.0) if is_unpaid else 0.0
+    order = Order(
+        **{name: getattr(state, name) for name in OrderState.__struct_fields__},
+        server_now=now,
+        seconds_left=left,
+    )
+    if is_unpaid and state.expires_at <= now:
+        return msgspec.structs.replace(order, status="expired")
+    return order
 
 
 class OrderQuery(msgspec.Struct, frozen=True):

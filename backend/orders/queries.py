@@ -9,23 +9,22 @@ import msgspec
 
 from backend.kernel import correlation
 from backend.kernel.database import Connection
-from backend.orders.model import Order, OrderQuery, Sale, SaleQuery, SummaryQuery
+from backend.orders.model import (
+    Order,
+    OrderQuery,
+    OrderState,
+    Sale,
+    SaleQuery,
+    SummaryQuery,
+    order_at,
+)
 
 # An unpaid order past its time reads as expired.
 _EFFECTIVE = """
     case when o.status in ('pending', 'awaiting_payment') and o.expires_at <= now() then 'expired' else o.status end
 """
 
-_ORDER = f"""
-    orders.state(o)::jsonb || jsonb_build_object(
-        'status', {_EFFECTIVE},
-        'server_now', now(),
-        'seconds_left', case
-            when o.status in ('pending', 'awaiting_payment') then greatest(extract(epoch from o.expires_at - now()), 0)
-            else 0
-        end
-    ) as "order"
-"""
+read_state = msgspec.json.Decoder(OrderState).decode
 
 # What an order is to the seller of one of its tickets. A refund that is under way may still fail.
 _SALE_STATUS = f"""
@@ -53,8 +52,21 @@ _ID_MARGIN = timedelta(minutes=1)
 COUNTED = 10_000
 
 
+NO_REPLY = (None,) * 5
+
+
+class KeyedReply(NamedTuple):
+    """The request's idempotency key, and the reply that is stored under it with the order."""
+
+    key: str
+    fingerprint: bytes
+    lifetime: timedelta
+    status: int
+    headers: dict[str, str]
+
+
 class Placing(NamedTuple):
-    """What an order is placed with; `key` and `fingerprint` are its Idempotency-Key, or None.
+    """The arguments of `orders.place`; `reply` is None for a request without a key.
 
     Without `max_unpaid_holds` there is no cooldown.
     """
@@ -68,12 +80,11 @@ class Placing(NamedTuple):
     max_tickets_per_show: int
     max_unpaid_holds: int | None
     cooldown: timedelta
-    key: str | None
-    fingerprint: bytes | None
+    reply: KeyedReply | None
 
 
 class Placed(NamedTuple):
-    """How it went: see `orders.place`."""
+    """The result of `orders.place`, which documents the outcomes."""
 
     outcome: str
     status: int | None
@@ -85,8 +96,10 @@ class Placed(NamedTuple):
 
 async def place(connection: Connection, placing: Placing) -> Placed:
     row = await connection.fetchrow(
-        "select * from orders.place($1, $2, $3, $4, $5, $6, $7, $8, $9, $12, $10, $11)",
-        *placing,
+        "select * from orders.place("
+        "$1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
+        *placing[:-1],
+        *(placing.reply or NO_REPLY),
         correlation.current(),
     )
     assert row is not None
@@ -132,12 +145,15 @@ async def overdue(connection: Connection) -> tuple[int, float]:
 
 
 async def order(connection: Connection, order_id: UUID, buyer_id: UUID) -> Order | None:
-    row = await connection.fetchval(
-        f"select {_ORDER} from orders.orders o where o.id = $1 and o.buyer_id = $2",
+    row = await connection.fetchrow(
+        """
+        select orders.state(o)::text as state, now() as now
+        from orders.orders o where o.id = $1 and o.buyer_id = $2
+        """,
         order_id,
         buyer_id,
     )
-    return msgspec.convert(row, Order) if row else None
+    return order_at(read_state(row["state"]), row["now"]) if row else None
 
 
 async def list_orders(
@@ -146,8 +162,10 @@ async def list_orders(
     """Up to `limit + 1` of the buyer's orders, newest first."""
     rows = await connection.fetch(
         f"""
-        select {_ORDER} from orders.orders o
-        where o.buyer_id = $1 and ($2::uuid is null or o.id < $2) and ($3::text is null or {_EFFECTIVE} = $3)
+        select orders.state(o)::text as state, now() as now
+        from orders.orders o
+        where o.buyer_id = $1 and ($2::uuid is null or o.id < $2)
+          and ($3::text is null or {_EFFECTIVE} = $3)
         order by o.id desc limit $4
         """,
         buyer_id,
@@ -155,7 +173,7 @@ async def list_orders(
         query.status,
         query.limit + 1,
     )
-    return [msgspec.convert(row["order"], Order) for row in rows]
+    return [order_at(read_state(row["state"]), row["now"]) for row in rows]
 
 
 async def list_sales(

@@ -2,7 +2,6 @@
 
 from typing import NamedTuple
 
-import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -52,11 +51,10 @@ async def place(request: Request) -> Response:
                 await KEYS.store(connection, keyed, Reply.of(refusal.response()))
             raise
     state.resources.wake_relay()
-    assert placed.body is not None
     headers = idempotency.replay_headers() if placed.outcome == "replayed" else {}
-    if placed.status != 201:
+    if placed.outcome == "replayed" and placed.status != service.PLACED_STATUS:
         return Response(placed.body, placed.status or 500, headers, media_type=PROBLEM_TYPE)
-    return reply(_order(placed.body.encode()), 201, headers)
+    return reply(service.placed_order(placed), service.PLACED_STATUS, headers)
 
 
 @describe(tag="orders", query=OrderQuery, ok=Page[Order])
@@ -110,9 +108,6 @@ async def sales_summary(request: Request) -> Response:
     query = read_query(request, SummaryQuery)
     async with database.connection(_state(request).resources.pool) as connection:
         return reply(await service.summary(connection, seller.user_id, query))
-
-
-_order = msgspec.json.Decoder(Order).decode
 
 
 def _state(request: Request) -> OrdersState:

@@ -17,7 +17,7 @@ from backend.kernel.pagination import Page, decode_cursor, page_of
 from backend.kernel.problems import Invalid, Problem
 from backend.kernel.settings import Settings
 from backend.kernel.time_zones import check_zone
-from backend.orders import queries
+from backend.orders import queries, sqlstates
 from backend.orders.errors import (
     CoolingDown,
     MixedCurrency,
@@ -40,11 +40,17 @@ from backend.orders.model import (
     SalesSummary,
     SummaryQuery,
     Takings,
+    order_at,
 )
-from backend.orders.queries import Counted, Placed, Placing
+from backend.orders.queries import Counted, KeyedReply, Placed, Placing
+from backend.orders.sqlstates import BuyerBusy, DisplacedBusy
 
-# Raised by `orders.place`.
-TOO_MANY_OF_A_SHOW = "GT002"
+# The reply to a placed order, which `orders.place` stores under the idempotency key.
+PLACED_STATUS = 201
+PLACED_HEADERS = {"content-type": "application/json"}
+
+# The index that allows one live line for each ticket.
+ONE_LIVE_LINE = "lines_one_live_per_ticket"
 
 PLACED = Counter("gittix_orders_placed", "Attempts to place an order", ["outcome"])
 
@@ -71,29 +77,43 @@ async def place(
         max_tickets_per_show=settings.max_tickets_per_show,
         max_unpaid_holds=settings.max_unpaid_holds if settings.rate_limits == "on" else None,
         cooldown=timedelta(seconds=settings.cooldown_seconds),
-        key=keyed.key if keyed else None,
-        fingerprint=keyed.fingerprint if keyed else None,
+        reply=_keyed_reply(keyed) if keyed else None,
     )
     try:
         placed = await queries.place(connection, placing)
-    except (asyncpg.LockNotAvailableError, asyncpg.UniqueViolationError) as fault:
-        if not _about_a_ticket(fault):
+    except (BuyerBusy, DisplacedBusy):
+        raise
+    except (asyncpg.LockNotAvailableError, asyncpg.UniqueViolationError) as error:
+        if isinstance(error, asyncpg.UniqueViolationError) and (
+            error.constraint_name != ONE_LIVE_LINE
+        ):
             raise
-        # Whoever has the row is taking the ticket.
+        # The transaction that has the row takes the ticket.
         PLACED.labels("ticket_unavailable").inc()
-        raise TicketUnavailable("somebody was faster") from fault
-    except asyncpg.PostgresError as fault:
-        if fault.sqlstate != TOO_MANY_OF_A_SHOW:
-            raise
+        raise TicketUnavailable("somebody was faster") from error
+    except sqlstates.TooManyTicketsOfShow as error:
         PLACED.labels("too_many_tickets_of_show").inc()
         most = settings.max_tickets_per_show
         raise TooManyTicketsOfShow(
             f"you may have {most} tickets of a show", max_tickets_per_show=most
-        ) from fault
+        ) from error
     PLACED.labels(placed.outcome).inc()
     if placed.outcome not in {"placed", "replayed"}:
         raise _refusal(placed, settings)
     return placed
+
+
+def _keyed_reply(keyed: KeyedRequest) -> KeyedReply:
+    return KeyedReply(
+        keyed.key, keyed.fingerprint, idempotency.RETENTION, PLACED_STATUS, PLACED_HEADERS
+    )
+
+
+def placed_order(placed: Placed) -> Order:
+    """The order of the outcome placed, or replayed with its status, as of the time it was placed."""
+    assert placed.body is not None
+    state = queries.read_state(placed.body)
+    return order_at(state, state.created_at)
 
 
 async def cancel(connection: Connection, order_id: UUID, buyer_id: UUID) -> None:
@@ -118,13 +138,6 @@ async def list_orders(connection: Connection, buyer_id: UUID, query: OrderQuery)
     after = decode_cursor(query.cursor, UUID)
     rows = await queries.list_orders(connection, buyer_id, query, after)
     return page_of(rows, query.limit, lambda row: row.id)
-
-
-def _about_a_ticket(fault: asyncpg.PostgresError) -> bool:
-    """Whether it was a ticket that could not be had, and not the buyer's own lock that was waited for in vain."""
-    return fault.constraint_name == "lines_one_live_per_ticket" or "function tickets.hold" in (
-        fault.context or ""
-    )
 
 
 async def list_sales(

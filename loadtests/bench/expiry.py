@@ -103,8 +103,7 @@ def _placing(ticket_id: UUID, end: float) -> Placing:
         max_tickets_per_show=8,
         max_unpaid_holds=None,
         cooldown=timedelta(),
-        key=None,
-        fingerprint=None,
+        reply=None,
     )
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -122,6 +123,21 @@ def test_a_landed_migration_never_changes() -> None:
     """A new migration adds its line to `digests.txt`; a line that is there never changes."""
     ours = {str(migration): {migration.digest} for migration in read_numbered(project_folder())}
     assert ours == read_digests(project_folder())
+
+
+def test_no_function_is_longer_than_60_lines() -> None:
+    definition = re.compile(
+        r"^create (?:or replace )?(?:function|procedure) ([\w.]+).*?(?:^\$\$;$|^return .*?;$)",
+        re.MULTILINE | re.DOTALL,
+    )
+    lengths = {
+        match[1]: match[0].count("\n") + 1
+        for migration in read()
+        if migration.version is None
+        for match in definition.finditer(migration.sql)
+    }
+    assert len(lengths) > 30
+    assert {name: length for name, length in lengths.items() if length > 60} == {}
 
 
 def test_numbered_sql_files_are_read_and_then_functions(tmp_path: Path) -> None:

@@ -12,9 +12,6 @@ from tests.orders.rows import lapse
 from tests.replies import code
 from tests.system import Person, System
 
-# What makes parallel orders of one buyer count each other.
-USERS_LOCK = "perform pg_advisory_xact_lock(hashtextextended('buyer:' || p_buyer, 0));"
-
 
 async def tickets_of_a_show(seller: Person, count: int) -> list[str]:
     show = await factories.show(seller)
@@ -30,14 +27,19 @@ async def together(buyer: Person, *carts: list[str]) -> Counter[Any]:
     return Counter(201 if reply.status_code == 201 else code(reply) for reply in replies)
 
 
-async def without_the_users_lock(owner: Any) -> None:
-    defined = await owner.fetchval(
-        "select pg_get_functiondef(oid) from pg_proc where proname = 'place' and pronamespace = 'orders'::regnamespace"
-    )
-    assert USERS_LOCK in defined
-    # The winner of a race is quick; with a pause before the count's effect everyone has counted.
+async def without_the_buyers_lock(owner: Any) -> None:
     await owner.execute(
-        defined.replace(USERS_LOCK, "").replace("v_fee := ", "perform pg_sleep(0.2); v_fee := ")
+        "create or replace function orders.lock_buyer(p_buyer uuid) returns void"
+        " language plpgsql as 'begin end'"
+    )
+    # The winner of a race is quick; with a pause before the insert every order has been counted.
+    defined = await owner.fetchval(
+        "select pg_get_functiondef(oid) from pg_proc where proname = 'insert_order'"
+    )
+    first_statement = "with priced as ("
+    assert first_statement in defined
+    await owner.execute(
+        defined.replace(first_statement, f"perform pg_sleep(0.2); {first_statement}")
     )
 
 
@@ -62,12 +64,12 @@ async def test_of_two_parallel_orders_at_the_limit_one_is_placed(
 
 
 @pytest.mark.parametrize("setting", ["MAX_OPEN_ORDERS", "MAX_TICKETS_PER_SHOW"])
-async def test_without_the_users_lock_two_parallel_orders_pass_the_limit(
+async def test_without_the_buyers_lock_two_parallel_orders_pass_the_limit(
     setting: str, system: System
 ) -> None:
     """The negative control of the test above."""
     system.configure(**{setting: "3"})
-    await without_the_users_lock(await system.connect())
+    await without_the_buyers_lock(await system.connect())
     await system.start("api")
     buyer, ids = system.person("buyer"), await tickets_of_a_show(system.person("seller"), 4)
     await together(buyer, ids[:1], ids[1:2])

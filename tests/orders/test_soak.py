@@ -80,8 +80,7 @@ class Crowd:
             max_tickets_per_show=TICKETS,
             max_unpaid_holds=None,
             cooldown=timedelta(),
-            key=None,
-            fingerprint=None,
+            reply=None,
         )
         placed = await queries.place(connection, placing)
         if placed.body is None:

@@ -57,7 +57,7 @@ begin
     perform tickets.release(p_order, orders.tickets_of(p_order), p_correlation);
     if orders.close(array[p_order], 'cancelled', p_correlation) <> array[p_order] then
         -- Between the read and the locks a payment or the clock decided: undo the release.
-        raise exception using errcode = 'GT001', message = 'stale';
+        perform orders.raise_error('stale');
     end if;
     return 'done';
 exception when sqlstate 'GT001' then

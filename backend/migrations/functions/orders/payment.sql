@@ -36,7 +36,7 @@ begin
         deadline := least(greatest(clock_timestamp() + v_grace, v_order.expires_at), v_order.latest_expiry);
         v_tickets := orders.tickets_of(p_order);
         if tickets.extend(p_order, v_tickets, deadline, p_correlation) < cardinality(v_tickets) then
-            raise exception using errcode = 'GT001', message = 'stale';
+            perform orders.raise_error('stale');
         end if;
         update orders.orders o
         set status = 'awaiting_payment', expires_at = deadline, payment_id = p_payment, version = o.version + 1,
@@ -44,7 +44,7 @@ begin
         where o.id = p_order and o.status = 'pending'
         returning * into v_order;
         if not found then
-            raise exception using errcode = 'GT001', message = 'stale';
+            perform orders.raise_error('stale');
         end if;
     else
         update orders.orders o
@@ -52,7 +52,7 @@ begin
         where o.id = p_order and o.status = 'awaiting_payment' and o.expires_at > clock_timestamp()
         returning * into v_order;
         if not found then
-            raise exception using errcode = 'GT001', message = 'stale';
+            perform orders.raise_error('stale');
         end if;
     end if;
     insert into events.outbox (type, subject, version, data, correlation_id)
@@ -97,14 +97,14 @@ begin
     from orders.lines l where l.order_id = p_order;
     if not tickets.reserve(p_order, v_tickets, v_prices, v_order.currency, p_correlation) then
         -- Taken by another order, or reserved for this one by a twin of this call.
-        raise exception using errcode = 'GT001', message = 'stale';
+        perform orders.raise_error('stale');
     end if;
     update orders.orders o
     set status = 'confirmed', payment_id = p_payment, version = o.version + 1, updated_at = clock_timestamp()
     where o.id = p_order and o.status in ('awaiting_payment', 'expired')
     returning * into v_order;
     if not found then
-        raise exception using errcode = 'GT001', message = 'stale';
+        perform orders.raise_error('stale');
     end if;
     update orders.lines l set live = true where l.order_id = p_order and not l.live;
     insert into events.outbox (type, subject, version, data, correlation_id)
@@ -136,7 +136,7 @@ begin
     where o.id = p_order and o.status = 'confirmed' and o.payment_id = p_payment
     returning * into v_order;
     if not found then
-        raise exception using errcode = 'GT001', message = 'stale';
+        perform orders.raise_error('stale');
     end if;
     insert into events.outbox (type, subject, version, data, correlation_id)
     values ('order.completed', v_order.id, v_order.version, orders.state(v_order), p_correlation);
@@ -166,7 +166,7 @@ begin
     where o.id = p_order and o.status = 'confirmed' and o.payment_id = p_payment
     returning * into v_order;
     if not found then
-        raise exception using errcode = 'GT001', message = 'stale';
+        perform orders.raise_error('stale');
     end if;
     update orders.lines l set live = false where l.order_id = p_order;
     insert into events.outbox (type, subject, version, data, correlation_id)

@@ -1,15 +1,23 @@
--- Place an order: its tickets held, its lines, fee and total frozen, its events and the reply under its idempotency
--- key stored, in one transaction and one round trip.
+-- Place an order: hold its tickets, freeze its lines, fee and total, append its events and store the
+-- reply under its idempotency key, in one transaction and one round trip.
 --
--- `outcome` is placed or replayed with the reply's `status` and `body`; key_in_flight, key_reused, too_many_open_orders; cooling_down
--- with the time when that ends; or why `tickets.hold` refused, with the ticket and, when it is known, the end of the hold
--- in the way. Both times are by the clock that says `decided_at`. Too many tickets of a show are known only when they are held: that raises GT002, which undoes everything.
--- `p_max_unpaid` may be null: no cooldown.
+-- `outcome` is one of
+-- - placed: `body` is the order as `orders.state` builds it. It is stored under the key `p_key` with
+--   the caller's `p_reply_status` and `p_reply_headers`.
+-- - replayed: `status` and `body` are those stored under the key.
+-- - key_in_flight, key_reused: another request has the key (`orders.claim_key`).
+-- - too_many_open_orders, cooling_down: a limit of the buyer (`orders.check_limits`).
+-- - a refusal by `tickets.hold`, with the refused ticket, and the end of the hold on it if known.
+--
+-- `refused_until` is the end of the hold or of the cooldown, by the clock of `decided_at`.
+-- `p_max_unpaid` may be null: no cooldown. Raises the errors of `orders/errors.sql`.
 create function orders.place(
-    p_buyer uuid, p_tickets uuid[], p_hold interval, p_grace interval, p_fee_percent numeric, p_max_open int,
-    p_max_per_show int, p_max_unpaid int, p_cooldown interval, p_correlation uuid, p_key text, p_fingerprint bytea,
-    out outcome text, out status int, out body text, out refused uuid, out refused_until timestamptz,
-    out decided_at timestamptz
+    p_buyer uuid, p_tickets uuid[], p_hold interval, p_grace interval, p_fee_percent numeric,
+    p_max_open int, p_max_per_show int, p_max_unpaid int, p_cooldown interval, p_key text,
+    p_fingerprint bytea, p_key_lifetime interval, p_reply_status int, p_reply_headers jsonb,
+    p_correlation uuid,
+    out outcome text, out status int, out body text, out refused uuid,
+    out refused_until timestamptz, out decided_at timestamptz
 )
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
@@ -19,132 +27,177 @@ set enable_bitmapscan = off
 as $$
 declare
     v_id uuid := uuidv7();
-    v_open int;
-    v_calm_at timestamptz;
-    v_recent uuid;
-    v_hold record;
-    v_other uuid;
-    v_lines json;
-    v_subtotal bigint;
-    v_fee bigint;
+    v_step record;
 begin
     if p_key is not null then
-        if not pg_try_advisory_xact_lock(hashtextextended('orders:' || p_buyer || ':' || p_key, 0)) then
-            outcome := 'key_in_flight';
-            return;
-        end if;
-        select case when k.fingerprint = p_fingerprint then 'replayed' else 'key_reused' end,
-               k.status,
-               convert_from(k.body, 'UTF8')
-        into outcome, status, body
-        from orders.idempotency_keys k
-        where k.user_id = p_buyer and k.key = p_key and k.created_at > now() - interval '1 day';
+        v_step := orders.claim_key(p_buyer, p_key, p_fingerprint, p_key_lifetime);
+        outcome := v_step.outcome;
+        status := v_step.status;
+        body := v_step.body;
         if outcome is not null then
             return;
         end if;
     end if;
-
-    -- The user's lock: parallel orders of one buyer count each other. Ids begin with their time, so what the limits
-    -- look at is the short end of the buyer's index. A hold counts as unpaid if it kept its tickets for half its time.
-    perform pg_advisory_xact_lock(hashtextextended('buyer:' || p_buyer, 0));
-    decided_at := clock_timestamp();
-    v_recent := orders.id_at(decided_at - p_hold - p_grace - p_cooldown);
-    select count(*) filter (where recent.open and recent.ended_at > decided_at),
-           (array_agg(recent.ended_at + p_cooldown order by recent.ended_at desc) filter (
-               where recent.ended_at <= decided_at and recent.ended_at - recent.created_at >= p_hold / 2
-           ))[p_max_unpaid]
-    into v_open, v_calm_at
-    from (
-        select o.created_at,
-               o.status in ('pending', 'awaiting_payment') as open,
-               case when o.status in ('cancelled', 'expired') then least(o.updated_at, o.expires_at) else o.expires_at end
-                   as ended_at
-        from orders.orders o
-        where o.buyer_id = p_buyer and o.id > v_recent
-          and o.status in ('pending', 'awaiting_payment', 'cancelled', 'expired')
-    ) recent;
-    outcome := case when v_open >= p_max_open then 'too_many_open_orders' when v_calm_at > decided_at then 'cooling_down' end;
+    v_step := orders.check_limits(p_buyer, p_hold, p_grace, p_max_open, p_max_unpaid, p_cooldown);
+    outcome := v_step.outcome;
+    refused_until := v_step.refused_until;
+    decided_at := v_step.decided_at;
     if outcome is not null then
-        refused_until := v_calm_at;
         return;
     end if;
-
-    select * into v_hold
-    from tickets.hold(v_id, p_buyer, p_tickets, decided_at + p_hold, null, null, p_correlation);
-    if v_hold.outcome = 'displaces' then
-        select * into v_hold
-        from tickets.hold(
-            v_id, p_buyer, p_tickets, decided_at + p_hold, v_hold.displaced,
-            array(select l.ticket_id from orders.lines l where l.order_id = any (v_hold.displaced)), p_correlation
+    v_step := orders.take_tickets(v_id, p_buyer, p_tickets, decided_at + p_hold, p_correlation);
+    if v_step.outcome <> 'held' then
+        outcome := v_step.outcome;
+        refused := v_step.refused;
+        refused_until := v_step.refused_until;
+        return;
+    end if;
+    perform orders.check_tickets_of_show(p_buyer, v_step.held, p_max_per_show);
+    outcome := 'placed';
+    body := orders.insert_order(
+        v_id, p_buyer, v_step.held, decided_at, p_hold, p_grace, p_fee_percent, p_correlation
+    );
+    if p_key is not null then
+        perform orders.store_reply(
+            p_buyer, p_key, p_fingerprint, p_key_lifetime, p_reply_status, p_reply_headers, body
         );
     end if;
-    if v_hold.outcome <> 'held' then
-        outcome := v_hold.outcome;
-        refused := v_hold.refused;
-        refused_until := v_hold.refused_until;
+end
+$$;
+grant execute on function orders.place to gittix_orders;
+
+-- The functions below are steps of `orders.place`: they run with its rights and its settings.
+
+-- Lock the buyer's idempotency key and read its reply. `outcome` is null for a new key; key_in_flight
+-- when another transaction has the lock; key_reused when the stored fingerprint differs; replayed
+-- with the stored reply.
+create function orders.claim_key(
+    p_buyer uuid, p_key text, p_fingerprint bytea, p_key_lifetime interval,
+    out outcome text, out status int, out body text
+)
+language plpgsql
+as $$
+begin
+    if not pg_try_advisory_xact_lock(
+        hashtextextended('orders:' || p_buyer || ':' || p_key, 0)
+    ) then
+        outcome := 'key_in_flight';
         return;
     end if;
-    if v_hold.displaced is not null then
-        for v_other in select distinct id from unnest(v_hold.displaced) d (id) loop
-            perform tickets.release(v_other, orders.tickets_of(v_other), p_correlation);
-        end loop;
-        perform orders.close(v_hold.displaced, 'expired', p_correlation);
-    end if;
-
-    select sum(t.price)::bigint,
-           json_agg(
-               json_build_object(
-                   'id', t.id, 'show_id', t.show_id, 'seller_id', t.seller_id, 'price', t.price, 'title', t.title,
-                   'section', t.section, 'row', t."row", 'seat', t.seat
-               ) order by t.id
-           )
-    into v_subtotal, v_lines
-    from unnest(v_hold.held) t;
-    if exists (
-        select from unnest(v_hold.held) t
-        group by t.show_id
-        having count(*) + (
-            select count(*) from orders.lines l where l.buyer_id = p_buyer and l.show_id = t.show_id and l.live
-        ) > p_max_per_show
-    ) then
-        raise exception using errcode = 'GT002', message = 'too many tickets of a show';
-    end if;
-    v_fee := round(v_subtotal * p_fee_percent / 100);
-
-    with made as (
-        insert into orders.orders (
-            id, buyer_id, subtotal, fee, total, currency, expires_at, latest_expiry, created_at, updated_at
-        )
-        values (
-            v_id, p_buyer, v_subtotal, v_fee, v_subtotal + v_fee, (v_hold.held)[1].currency, decided_at + p_hold,
-            decided_at + p_hold + p_grace, decided_at, decided_at
-        )
-        returning orders.state(orders, v_lines) as state, version
-    ), lined as (
-        insert into orders.lines (order_id, buyer_id, ticket_id, show_id, seller_id, price, title, section, "row", seat)
-        select v_id, p_buyer, t.id, t.show_id, t.seller_id, t.price, t.title, t.section, t."row", t.seat
-        from unnest(v_hold.held) t
-    ), told as (
-        insert into events.outbox (type, subject, version, data, correlation_id)
-        select 'order.created', v_id, made.version, made.state, p_correlation from made
-    ), replied as materialized (
-        select format(
-            '%s, "server_now": %s, "seconds_left": %s}',
-            left(made.state::text, -1), to_json(decided_at), extract(epoch from p_hold)
-        ) as body
-        from made
-    ), kept as (
-        insert into orders.idempotency_keys as k (user_id, key, fingerprint, status, headers, body)
-        select p_buyer, p_key, p_fingerprint, 201, '{"content-type": "application/json"}',
-               convert_to(replied.body, 'UTF8')
-        from replied where p_key is not null
-        -- The row of a key that is older than a day waits for the hourly purge.
-        on conflict (user_id, key) do update
-        set fingerprint = excluded.fingerprint, status = excluded.status, headers = excluded.headers,
-            body = excluded.body, created_at = excluded.created_at
-    )
-    select 'placed', 201, replied.body into outcome, status, body from replied;
+    select case when k.fingerprint = p_fingerprint then 'replayed' else 'key_reused' end,
+           k.status, convert_from(k.body, 'UTF8')
+    into outcome, status, body
+    from orders.idempotency_keys k
+    where k.user_id = p_buyer and k.key = p_key and k.created_at > now() - p_key_lifetime;
 end
 $$;
 
-grant execute on function orders.place to gittix_orders;
+-- Store a reply under its key, in the place of one that is past its lifetime.
+create function orders.store_reply(
+    p_buyer uuid, p_key text, p_fingerprint bytea, p_key_lifetime interval, p_status int,
+    p_headers jsonb, p_body text
+) returns void
+language plpgsql
+as $$
+begin
+    insert into orders.idempotency_keys as k (user_id, key, fingerprint, status, headers, body)
+    values (p_buyer, p_key, p_fingerprint, p_status, p_headers, convert_to(p_body, 'UTF8'))
+    on conflict (user_id, key) do update
+    set fingerprint = excluded.fingerprint, status = excluded.status, headers = excluded.headers,
+        body = excluded.body, created_at = excluded.created_at
+    where k.created_at <= now() - p_key_lifetime;
+end
+$$;
+
+-- Take the tickets for the order. An order whose expired hold is displaced expires here: its other
+-- tickets are released and it is closed.
+create function orders.take_tickets(
+    p_order uuid, p_buyer uuid, p_tickets uuid[], p_until timestamptz, p_correlation uuid,
+    out outcome text, out refused uuid, out refused_until timestamptz, out held tickets.tickets[]
+)
+language plpgsql
+as $$
+declare
+    v_hold record;
+begin
+    v_hold := tickets.hold(p_order, p_buyer, p_tickets, p_until, null, null, p_correlation);
+    if v_hold.outcome = 'displaces' then
+        v_hold := tickets.hold(
+            p_order, p_buyer, p_tickets, p_until, v_hold.displaced,
+            array(
+                select l.ticket_id from orders.lines l where l.order_id = any (v_hold.displaced)
+            ),
+            p_correlation
+        );
+    end if;
+    outcome := v_hold.outcome;
+    refused := v_hold.refused;
+    refused_until := v_hold.refused_until;
+    held := v_hold.held;
+    if outcome = 'held' and v_hold.displaced is not null then
+        perform orders.expire_displaced(v_hold.displaced, p_correlation);
+    end if;
+end
+$$;
+
+create function orders.expire_displaced(p_orders uuid[], p_correlation uuid) returns void
+language plpgsql
+as $$
+declare
+    v_order uuid;
+begin
+    for v_order in select distinct id from unnest(p_orders) o (id) loop
+        perform tickets.release(v_order, orders.tickets_of(v_order), p_correlation);
+    end loop;
+    perform orders.close(p_orders, 'expired', p_correlation);
+exception when lock_not_available then
+    perform orders.raise_error('displaced_busy');
+end
+$$;
+
+-- Insert the order with its lines and append `order.created`. Returns the order's JSON.
+create function orders.insert_order(
+    p_id uuid, p_buyer uuid, p_held tickets.tickets[], p_at timestamptz, p_hold interval,
+    p_grace interval, p_fee_percent numeric, p_correlation uuid
+) returns text
+language plpgsql
+as $$
+declare
+    v_state json;
+begin
+    with priced as (
+        select sum(t.price)::bigint as subtotal,
+               round(sum(t.price) * p_fee_percent / 100)::bigint as fee,
+               min(t.currency) as currency
+        from unnest(p_held) t
+    ), lined as (
+        insert into orders.lines (
+            order_id, buyer_id, ticket_id, show_id, seller_id, price, title, section, "row", seat
+        )
+        select p_id, p_buyer, t.id, t.show_id, t.seller_id, t.price, t.title, t.section, t."row",
+               t.seat
+        from unnest(p_held) t
+        returning lines
+    ), inserted as (
+        insert into orders.orders (
+            id, buyer_id, subtotal, fee, total, currency, expires_at, latest_expiry, created_at,
+            updated_at
+        )
+        select p_id, p_buyer, subtotal, fee, subtotal + fee, currency, p_at + p_hold,
+               p_at + p_hold + p_grace, p_at, p_at
+        from priced
+        returning orders, version
+    ), stated as materialized (
+        select inserted.version, orders.state(
+            inserted.orders,
+            (select json_agg(orders.line(lines) order by (lines).ticket_id) from lined)
+        ) as state
+        from inserted
+    ), appended as (
+        insert into events.outbox (type, subject, version, data, correlation_id)
+        select 'order.created', p_id, stated.version, stated.state, p_correlation from stated
+    )
+    select stated.state into v_state from stated;
+    return v_state;
+end
+$$;

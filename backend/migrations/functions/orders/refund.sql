@@ -73,7 +73,7 @@ begin
     where o.id = p_order and o.status = 'refund_pending' and o.refund_id = p_refund
     returning * into v_order;
     if not found then
-        raise exception using errcode = 'GT001', message = 'stale';
+        perform orders.raise_error('stale');
     end if;
     update orders.lines l set live = false where l.order_id = p_order;
     insert into events.outbox (type, subject, version, data, correlation_id)

@@ -1,36 +1,33 @@
--- A line as the API and its order's events show it.
+-- The JSON of an order and of its lines, in the API and in the events of orders. It is built here
+-- only; the API adds what depends on the time of the reply (`backend/orders/model.py`).
+
 create function orders.line(l orders.lines) returns json
 language sql stable
 return json_build_object(
-    'id', l.ticket_id, 'show_id', l.show_id, 'seller_id', l.seller_id, 'price', l.price, 'title', l.title,
-    'section', l.section, 'row', l."row", 'seat', l.seat
+    'id', l.ticket_id, 'show_id', l.show_id, 'seller_id', l.seller_id, 'price', l.price,
+    'title', l.title, 'section', l.section, 'row', l."row", 'seat', l.seat
 );
 
--- An order as the API and its events show it.
 create function orders.state(o orders.orders, p_lines json) returns json
 language sql stable
 return json_build_object(
-    'id', o.id, 'buyer_id', o.buyer_id, 'status', o.status, 'subtotal', o.subtotal, 'fee', o.fee, 'total', o.total,
-    'currency', o.currency, 'expires_at', o.expires_at, 'payment_id', o.payment_id, 'version', o.version,
-    'created_at', o.created_at, 'tickets', p_lines
+    'id', o.id, 'buyer_id', o.buyer_id, 'status', o.status, 'subtotal', o.subtotal, 'fee', o.fee,
+    'total', o.total, 'currency', o.currency, 'expires_at', o.expires_at,
+    'payment_id', o.payment_id, 'version', o.version, 'created_at', o.created_at,
+    'tickets', p_lines
 );
 
 create function orders.state(o orders.orders) returns json
 language sql stable
 return orders.state(
-    o, (select json_agg(orders.line(l) order by l.ticket_id) from orders.lines l where l.order_id = o.id)
+    o,
+    (
+        select json_agg(orders.line(l) order by l.ticket_id)
+        from orders.lines l where l.order_id = o.id
+    )
 );
 
-create function orders.tickets_of(p_order uuid) returns uuid[]
-language sql stable
-return array(select l.ticket_id from orders.lines l where l.order_id = p_order);
-
--- The lowest id that an order of this time can have: ids begin with their milliseconds.
-create function orders.id_at(p_time timestamptz) returns uuid
-language sql stable
-return rpad(lpad(to_hex((extract(epoch from p_time) * 1000)::bigint), 12, '0'), 32, '0')::uuid;
-
--- An order as its events show it, for the reply to whoever was allowed to refund it.
+-- For the service of payments: the reply to a refund.
 create function orders.read(p_order uuid) returns json
 language sql stable security definer
 set search_path = pg_catalog, pg_temp
@@ -41,6 +38,17 @@ as $$
     select orders.state(o) from orders.orders o where o.id = p_order
 $$;
 
-grant execute on function orders.line, orders.state(orders.orders), orders.state(orders.orders, json), orders.tickets_of, orders.id_at to gittix_orders;
+create function orders.tickets_of(p_order uuid) returns uuid[]
+language sql stable
+return array(select l.ticket_id from orders.lines l where l.order_id = p_order);
 
+-- The lowest id of an order of this time: a UUIDv7 begins with its milliseconds.
+create function orders.id_at(p_time timestamptz) returns uuid
+language sql stable
+return rpad(lpad(to_hex((extract(epoch from p_time) * 1000)::bigint), 12, '0'), 32, '0')::uuid;
+
+grant execute on function
+    orders.line, orders.state(orders.orders, json), orders.state(orders.orders), orders.tickets_of,
+    orders.id_at
+to gittix_orders;
 grant execute on function orders.read to gittix_payments;

@@ -1,15 +1,28 @@
--- Take every ticket of `p_tickets` for an order until `p_until`, or none.
+-- Holds. Only the functions in this folder write a ticket's `status`, `order_id` and `held_until`.
+-- Each names the order that it expects to hold the ticket, so a stale caller changes nothing. Tickets
+-- are locked in id order, everywhere, and before orders. The caller passes the tickets of an order,
+-- which are on its lines, because no index leads from an order to its tickets (decision 22).
 --
--- `outcome` is held, or the reason why not: ticket_not_found, own_ticket, mixed_currency, ticket_unavailable. A hold
--- past its time is taken over: for that, `outcome` is displaces and `displaced` names the orders that would lose it, and
--- the caller asks again with these as `p_displaced` and their tickets as `p_beside`, which are locked here too (in the
--- same id order) for the caller to release. The refusal comes from a plain read, so a buyer who cannot win waits
--- for no lock; who may win waits 100 ms at the most (lock_not_available), since whoever holds the lock is taking the
--- ticket. SKIP LOCKED would refuse while the other transaction may still roll back.
+-- The planner settings: these functions find rows by id, in arrays whose length a generic plan does
+-- not know. Without them Postgres plans again at each call, which costs twice the execution, or
+-- keeps a plan that it made while a table was small.
+
+-- Hold all tickets of `p_tickets` for an order until `p_until`, or none of them.
+--
+-- `outcome` is held, or a refusal: ticket_not_found, own_ticket, mixed_currency, ticket_unavailable.
+-- An expired hold is taken over. For this, `outcome` is displaces and `displaced` has the orders
+-- which would lose their holds; the caller calls again with these orders as `p_displaced` and all
+-- their tickets as `p_beside`, which this function then locks in id order with the others, so that
+-- the caller can release them.
+--
+-- A refusal is decided by a read without locks, so a buyer who cannot win never waits. Another buyer
+-- waits at most 100 ms (lock_not_available), since the transaction that has the lock takes the
+-- ticket. SKIP LOCKED would refuse although that transaction may still roll back.
 create function tickets.hold(
-    p_order uuid, p_buyer uuid, p_tickets uuid[], p_until timestamptz, p_displaced uuid[], p_beside uuid[],
-    p_correlation uuid,
-    out outcome text, out refused uuid, out refused_until timestamptz, out displaced uuid[], out held tickets.tickets[]
+    p_order uuid, p_buyer uuid, p_tickets uuid[], p_until timestamptz, p_displaced uuid[],
+    p_beside uuid[], p_correlation uuid,
+    out outcome text, out refused uuid, out refused_until timestamptz, out displaced uuid[],
+    out held tickets.tickets[]
 )
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
@@ -20,87 +33,44 @@ set enable_bitmapscan = off
 as $$
 declare
     v_now timestamptz := clock_timestamp();
-    v_found int;
-    v_mixed boolean;
-    v_own uuid;
+    v_found record := tickets.check_free(p_tickets, p_buyer, v_now);
 begin
-    select count(*),
-           min(t.currency) <> max(t.currency),
-           (array_agg(t.id) filter (where t.seller_id = p_buyer))[1],
-           (array_agg(t.id) filter (where not tickets.is_free(t.status, t.held_until, v_now)))[1],
-           min(t.held_until) filter (where t.status = 'held' and t.held_until > v_now),
-           array_agg(t.order_id) filter (where t.status = 'held' and t.held_until <= v_now)
-    into v_found, v_mixed, v_own, refused, refused_until, displaced
-    from tickets.tickets t
-    where t.id = any (p_tickets);
-
     outcome := case
-        when v_found < cardinality(p_tickets) then 'ticket_not_found'
-        when v_own is not null then 'own_ticket'
-        when refused is not null then 'ticket_unavailable'
-        when v_mixed then 'mixed_currency'
+        when v_found.outcome is not null then v_found.outcome
+        when v_found.displaced is not null and p_displaced is null then 'displaces'
     end;
     if outcome is not null then
-        refused := coalesce(refused, v_own);
-        displaced := null;
+        refused := v_found.refused;
+        refused_until := v_found.refused_until;
+        displaced := v_found.displaced;
         return;
     end if;
-    if displaced is not null and p_displaced is null then
-        outcome := 'displaces';
-        return;
-    end if;
-    displaced := p_displaced;
-
-    -- Between the read and the locks another buyer may have won, so whoever has the locks looks again. One row is locked
-    -- by its update; several are locked first, in id order. A hold that is past its time and yet belongs to no order of
-    -- `displaced` cannot be: a new hold starts in the future.
-    if cardinality(p_tickets) > 1 or displaced is not null then
-        select (array_agg(l.id) filter (where not l.mine))[1],
-               min(l.held_until) filter (where not l.mine),
-               min(l.currency) filter (where l.id = any (p_tickets)) <> max(l.currency) filter (where l.id = any (p_tickets))
-        into refused, refused_until, v_mixed
-        from (
-            select t.id, t.held_until, t.currency,
-                   not t.id = any (p_tickets) or t.status = 'available'
-                   or (t.status = 'held' and t.held_until <= v_now and coalesce(t.order_id = any (displaced), false)) as mine
-            from tickets.tickets t
-            where t.id = any (p_tickets || p_beside) and (t.id = any (p_tickets) or t.order_id = any (displaced))
-            order by t.id
-            for no key update
-        ) l;
-        outcome := case when refused is not null then 'ticket_unavailable' when v_mixed then 'mixed_currency' end;
-        if outcome is not null then
-            displaced := null;
+    -- One ticket is locked by its update; several are locked first, in id order.
+    if cardinality(p_tickets) > 1 or p_displaced is not null then
+        v_found := tickets.lock_free(p_tickets, p_displaced, p_beside, v_now);
+        if v_found.outcome is not null then
+            outcome := v_found.outcome;
+            refused := v_found.refused;
+            refused_until := v_found.refused_until;
             return;
         end if;
     end if;
-
     perform events.act_for(p_buyer, p_correlation);
-    with taken as (
-        update tickets.tickets t
-        set status = 'held', order_id = p_order, held_until = p_until, version = t.version + 1, updated_at = v_now
-        where t.id = any (p_tickets)
-          and (t.status = 'available' or (t.status = 'held' and t.held_until <= v_now and t.order_id = any (displaced)))
-        returning t as ticket
-    ), told as (
-        insert into events.outbox (type, subject, version, data, correlation_id)
-        select 'ticket.held', (ticket).id, (ticket).version, tickets.state(ticket), p_correlation
-        from taken order by (ticket).id
-    )
-    select array_agg(taken.ticket) into held from taken;
-
+    held := tickets.set_held(p_order, p_tickets, p_until, p_displaced, v_now, p_correlation);
     if held is not null then
         outcome := 'held';
+        displaced := p_displaced;
         return;
     end if;
     outcome := 'ticket_unavailable';
-    displaced := null;
     refused := p_tickets[1];
-    select t.held_until into refused_until from tickets.tickets t where t.id = refused and t.status = 'held';
+    select t.held_until into refused_until
+    from tickets.tickets t where t.id = refused and t.status = 'held';
 end
 $$;
 
--- Move the end of a hold that is still running. Returns how many tickets; fewer than the order has means: too late.
+-- Move the end of a hold that still runs. Returns the number of tickets; fewer than the order has
+-- means that the hold has ended.
 create function tickets.extend(
     p_order uuid, p_tickets uuid[], p_until timestamptz, p_correlation uuid
 ) returns int
@@ -118,9 +88,10 @@ begin
     with extended as (
         update tickets.tickets t
         set held_until = p_until, version = t.version + 1, updated_at = clock_timestamp()
-        where t.id = any (p_tickets) and t.order_id = p_order and t.status = 'held' and t.held_until > clock_timestamp()
+        where t.id = any (p_tickets) and t.order_id = p_order and t.status = 'held'
+          and t.held_until > clock_timestamp()
         returning t as ticket
-    ), told as (
+    ), appended as (
         insert into events.outbox (type, subject, version, data, correlation_id)
         select 'ticket.extended', (ticket).id, (ticket).version, tickets.state(ticket), p_correlation
         from extended order by (ticket).id
@@ -131,3 +102,104 @@ end
 $$;
 
 grant execute on function tickets.hold, tickets.extend to gittix_orders;
+
+-- The functions below are steps of `tickets.hold`: they run with its rights and its settings.
+
+-- Read the tickets without locks. `outcome` is null or a refusal, with the refused ticket and the end
+-- of its hold; `displaced` has the orders of the expired holds.
+create function tickets.check_free(
+    p_tickets uuid[], p_buyer uuid, p_now timestamptz,
+    out outcome text, out refused uuid, out refused_until timestamptz, out displaced uuid[]
+)
+language plpgsql
+as $$
+declare
+    v_found int;
+    v_mixed boolean;
+    v_own uuid;
+begin
+    select count(*),
+           min(t.currency) <> max(t.currency),
+           (array_agg(t.id) filter (where t.seller_id = p_buyer))[1],
+           (array_agg(t.id) filter (where not tickets.is_free(t.status, t.held_until, p_now)))[1],
+           min(t.held_until) filter (where t.status = 'held' and t.held_until > p_now),
+           array_agg(t.order_id) filter (where t.status = 'held' and t.held_until <= p_now)
+    into v_found, v_mixed, v_own, refused, refused_until, displaced
+    from tickets.tickets t
+    where t.id = any (p_tickets);
+
+    outcome := case
+        when v_found < cardinality(p_tickets) then 'ticket_not_found'
+        when v_own is not null then 'own_ticket'
+        when refused is not null then 'ticket_unavailable'
+        when v_mixed then 'mixed_currency'
+    end;
+    if outcome is not null then
+        refused := coalesce(refused, v_own);
+        displaced := null;
+    end if;
+end
+$$;
+
+-- Lock the tickets and those beside them in id order, and check them again: between the read and the
+-- locks another buyer may have won. An expired hold always belongs to an order of `p_displaced`,
+-- since a new hold ends in the future. `outcome` is null or a refusal.
+create function tickets.lock_free(
+    p_tickets uuid[], p_displaced uuid[], p_beside uuid[], p_now timestamptz,
+    out outcome text, out refused uuid, out refused_until timestamptz
+)
+language plpgsql
+as $$
+declare
+    v_mixed boolean;
+begin
+    select (array_agg(l.id) filter (where not l.free))[1],
+           min(l.held_until) filter (where not l.free),
+           min(l.currency) filter (where l.wanted) <> max(l.currency) filter (where l.wanted)
+    into refused, refused_until, v_mixed
+    from (
+        select t.id, t.held_until, t.currency, t.id = any (p_tickets) as wanted,
+               not t.id = any (p_tickets) or t.status = 'available'
+               or (t.status = 'held' and t.held_until <= p_now
+                   and coalesce(t.order_id = any (p_displaced), false)) as free
+        from tickets.tickets t
+        where t.id = any (p_tickets || p_beside)
+          and (t.id = any (p_tickets) or t.order_id = any (p_displaced))
+        order by t.id
+        for no key update
+    ) l;
+    outcome := case
+        when refused is not null then 'ticket_unavailable' when v_mixed then 'mixed_currency'
+    end;
+end
+$$;
+
+-- The guarded update. Returns the held tickets, or null.
+create function tickets.set_held(
+    p_order uuid, p_tickets uuid[], p_until timestamptz, p_displaced uuid[], p_now timestamptz,
+    p_correlation uuid
+) returns tickets.tickets[]
+language plpgsql
+as $$
+declare
+    v_held tickets.tickets[];
+begin
+    with taken as (
+        update tickets.tickets t
+        set status = 'held', order_id = p_order, held_until = p_until, version = t.version + 1,
+            updated_at = p_now
+        where t.id = any (p_tickets)
+          and (
+              t.status = 'available'
+              or (t.status = 'held' and t.held_until <= p_now and t.order_id = any (p_displaced))
+          )
+        returning t as ticket
+    ), appended as (
+        insert into events.outbox (type, subject, version, data, correlation_id)
+        select 'ticket.held', (ticket).id, (ticket).version, tickets.state(ticket), p_correlation
+        from taken order by (ticket).id
+    )
+    select array_agg(taken.ticket) into v_held from taken;
+    return v_held;
+end
+$$;

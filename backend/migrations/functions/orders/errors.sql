@@ -1,0 +1,26 @@
+-- The errors that functions of orders raise, by SQLSTATE. `backend/orders/sqlstates.py` has an
+-- exception for each of them that leaves a function.
+--
+-- | SQLSTATE | name                     | raised when                                               |
+-- | -------- | ------------------------ | --------------------------------------------------------- |
+-- | GT001    | stale                    | a row changed between the read and the lock; the function |
+-- |          |                          | that raised it catches it, which undoes its writes        |
+-- | GT002    | too_many_tickets_of_show | with this order, the buyer has too many tickets of a show |
+-- | GT003    | buyer_busy               | another order of the buyer did not end in `lock_timeout`  |
+-- | GT004    | displaced_busy           | so did a transaction on an order whose hold has expired   |
+--
+-- lock_not_available (55P03) out of `orders.place` means that a ticket of the order is locked.
+create function orders.raise_error(p_name text) returns void
+language plpgsql
+as $$
+begin
+    raise exception using
+        errcode = case p_name
+            when 'stale' then 'GT001'
+            when 'too_many_tickets_of_show' then 'GT002'
+            when 'buyer_busy' then 'GT003'
+            when 'displaced_busy' then 'GT004'
+        end,
+        message = p_name;
+end
+$$;

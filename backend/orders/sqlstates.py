@@ -1,0 +1,31 @@
+"""The errors of our SQL functions that reach Python, by SQLSTATE.
+
+`migrations/functions/orders/errors.sql` has the table. asyncpg raises the class that has the
+SQLSTATE of an error.
+
+    asyncpg.PostgresError
+    ├── TooManyTicketsOfShow    GT002
+    └── asyncpg.LockNotAvailableError
+        ├── BuyerBusy           GT003
+        └── DisplacedBusy       GT004
+"""
+
+import asyncpg
+
+
+class TooManyTicketsOfShow(asyncpg.PostgresError):
+    """With this order, the buyer has too many tickets of a show."""
+
+    sqlstate = "GT002"
+
+
+class BuyerBusy(asyncpg.LockNotAvailableError):
+    """Another order of the buyer did not end in time; the caller may try again."""
+
+    sqlstate = "GT003"
+
+
+class DisplacedBusy(asyncpg.LockNotAvailableError):
+    """A transaction on an order whose hold has expired did not end in time; try again."""
+
+    sqlstate = "GT004"
