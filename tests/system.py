@@ -104,6 +104,8 @@ class System:
         url = self.settings.noun_database_url(role) if role else self.settings.database_url
         connection = await database.connect(url, name="tests")
         self._stack.push_async_callback(connection.close)
+        # For calls of SQL functions; a service binds the id of its request instead.
+        await connection.execute(f"set gittix.correlation = '{uuid4()}'")
         return connection
 
     def redis(self) -> Redis:

@@ -90,34 +90,29 @@ async def test_i4_a_stale_write_changes_nothing(shop: Shop) -> None:
     orders, payments = await shop.system.connect("orders"), await shop.system.connect("payments")
     stale, nobody = UUID(first["id"]), uuid4()
     for call in (
-        "tickets.release($1, orders.tickets_of($1), $2)",
-        "tickets.extend($1, orders.tickets_of($1), now() + interval '1 h', $2)",
-        "tickets.sell($1, orders.tickets_of($1), $2)",
+        "tickets.release($1, orders.tickets_of($1))",
+        "tickets.extend($1, orders.tickets_of($1), now() + interval '1 h')",
+        "tickets.sell($1, orders.tickets_of($1))",
     ):
-        assert await orders.fetchval(f"select {call}", stale, nobody) == 0
+        assert await orders.fetchval(f"select {call}", stale) == 0
     assert (
         await orders.fetchval(
-            "select tickets.reserve($1, array[$3::uuid], array[4500::bigint], 'EUR', $2)",
+            "select tickets.reserve($1, array[$2::uuid], array[4500::bigint], 'EUR')",
             stale,
-            nobody,
             UUID(first["tickets"][0]["id"]),
         )
         is False
     )
+    assert await orders.fetchval("select orders.close(array[$1::uuid], 'expired')", stale) == []
     assert (
-        await orders.fetchval("select orders.close(array[$1::uuid], 'expired', $2)", stale, nobody)
-        == []
-    )
-    assert (
-        await payments.fetchval("select orders.settle($1, $2, 4725, 'EUR', $2)", stale, nobody)
+        await payments.fetchval("select orders.settle($1, $2, 4725, 'EUR')", stale, nobody)
         == "refused"
     )
-    assert await payments.fetchval("select orders.finish($1, $2, $2)", stale, nobody) is False
-    assert await payments.fetchval("select orders.fail($1, $2, $2)", stale, nobody) is False
+    assert await payments.fetchval("select orders.finish($1, $2)", stale, nobody) is False
+    assert await payments.fetchval("select orders.fail($1, $2)", stale, nobody) is False
     # Nor may another payment finish or fail an order that it did not win.
     assert (
-        await payments.fetchval("select orders.fail($1, $2, $2)", UUID(second["id"]), nobody)
-        is False
+        await payments.fetchval("select orders.fail($1, $2)", UUID(second["id"]), nobody) is False
     )
     assert await _rows(shop) == before
 
@@ -160,7 +155,7 @@ async def test_i6_a_request_a_job_or_a_webhook_twice_gives_the_result_of_once(sh
             await handle_webhook(context, event["id"])
         orders = await shop.system.connect("orders")
         for _ in range(2):
-            assert await orders.fetchval("select orders.expire_due(100, gen_random_uuid())") == 0
+            assert await orders.fetchval("select orders.expire_due(100)") == 0
     assert await _rows(shop) == before
     await shop.assert_paid_once(order)
 

@@ -26,10 +26,14 @@ RELAY_RIGHTS = (
 # their owner.
 GRANTED = (
     "auth events.append",
+    "auth events.bind_correlation",
     "tickets events.append",
+    "tickets events.bind_correlation",
     "tickets events.act_for",
     "orders events.append",
+    "orders events.bind_correlation",
     "payments events.append",
+    "payments events.bind_correlation",
     "orders tickets.hold",
     "orders tickets.release",
     "orders tickets.extend",

@@ -38,7 +38,7 @@ async def append(
     `backend.events.relay`).
     """
     await connection.execute(
-        "select events.append($1, $2, $3, $4, $5, $6)",
+        "select events.append($1, $2, $3, $4, $6) from events.bind_correlation($5)",
         type,
         subject,
         version,

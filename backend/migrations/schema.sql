@@ -163,13 +163,13 @@ create function tickets.effective_status(p_status text, p_held_until timestamptz
 grant execute on function tickets.effective_status to gittix_tickets;
 
 -- functions/tickets/hold.sql
-create function tickets.extend(p_order uuid, p_tickets uuid[], p_until timestamptz,
-    p_correlation uuid) returns integer language plpgsql security definer;
+create function tickets.extend(p_order uuid, p_tickets uuid[], p_until timestamptz) returns integer
+    language plpgsql security definer;
 grant execute on function tickets.extend to gittix_orders;
 
 -- functions/tickets/hold.sql
 create function tickets.hold(p_order uuid, p_buyer uuid, p_tickets uuid[], p_until timestamptz,
-    p_displaced uuid[], p_beside uuid[], p_correlation uuid, out outcome text, out refused uuid,
+    p_displaced uuid[], p_beside uuid[], out outcome text, out refused uuid,
     out refused_until timestamptz, out displaced uuid[], out held tickets.tickets[]) returns record
     language plpgsql security definer;
 grant execute on function tickets.hold to gittix_orders;
@@ -188,29 +188,28 @@ create function tickets.lock_free(p_tickets uuid[], p_displaced uuid[], p_beside
 create function tickets.record_transitions() returns trigger language plpgsql security definer;
 
 -- functions/tickets/release.sql
-create function tickets.release(p_order uuid, p_tickets uuid[], p_correlation uuid,
+create function tickets.release(p_order uuid, p_tickets uuid[],
     p_from text[] default array['held']) returns integer language plpgsql security definer;
 grant execute on function tickets.release to gittix_orders;
 
 -- functions/tickets/release.sql
-create function tickets.release_due(p_orders uuid[], p_tickets uuid[], p_correlation uuid,
-    out released uuid[], out bare uuid[]) returns record language plpgsql security definer;
+create function tickets.release_due(p_orders uuid[], p_tickets uuid[], out released uuid[],
+    out bare uuid[]) returns record language plpgsql security definer;
 grant execute on function tickets.release_due to gittix_orders;
 
 -- functions/tickets/sale.sql
-create function tickets.reserve(p_order uuid, p_tickets uuid[], p_prices bigint[], p_currency text,
-    p_correlation uuid) returns boolean language plpgsql security definer;
+create function tickets.reserve(p_order uuid, p_tickets uuid[], p_prices bigint[], p_currency text)
+    returns boolean language plpgsql security definer;
 grant execute on function tickets.reserve to gittix_orders;
 
 -- functions/tickets/sale.sql
-create function tickets.sell(p_order uuid, p_tickets uuid[], p_correlation uuid) returns integer
-    language plpgsql security definer;
+create function tickets.sell(p_order uuid, p_tickets uuid[]) returns integer language plpgsql
+    security definer;
 grant execute on function tickets.sell to gittix_orders;
 
 -- functions/tickets/hold.sql
 create function tickets.set_held(p_order uuid, p_tickets uuid[], p_until timestamptz,
-    p_displaced uuid[], p_now timestamptz, p_correlation uuid) returns tickets.tickets[] language
-    plpgsql;
+    p_displaced uuid[], p_now timestamptz) returns tickets.tickets[] language plpgsql;
 
 -- functions/tickets/state.sql
 create function tickets.state(t tickets.tickets, p_previous uuid default null,
@@ -218,8 +217,8 @@ create function tickets.state(t tickets.tickets, p_previous uuid default null,
 grant execute on function tickets.state to gittix_tickets;
 
 -- functions/tickets/sale.sql
-create function tickets.unsell(p_order uuid, p_tickets uuid[], p_relist boolean,
-    p_correlation uuid) returns integer language plpgsql security definer;
+create function tickets.unsell(p_order uuid, p_tickets uuid[], p_relist boolean) returns integer
+    language plpgsql security definer;
 
 
 -- orders ------------------------------------------------------------------------------------------
@@ -318,22 +317,24 @@ create table orders.transitions (
 );
 grant select on orders.transitions to gittix_orders;
 
+-- functions/orders/state.sql
+create function orders.append_event(p_type text, o orders.orders) returns void language plpgsql;
+
 -- functions/orders/payment.sql
-create function orders.begin_payment(p_order uuid, p_buyer uuid, p_payment uuid,
-    p_correlation uuid, out outcome text, out amount bigint, out currency text,
-    out deadline timestamptz) returns record language plpgsql security definer;
+create function orders.begin_payment(p_order uuid, p_buyer uuid, p_payment uuid, out outcome text,
+    out amount bigint, out currency text, out deadline timestamptz) returns record language plpgsql
+    security definer;
 grant execute on function orders.begin_payment to gittix_payments;
 
 -- functions/orders/refund.sql
 create function orders.begin_refund(p_order uuid, p_refund uuid, p_user uuid, p_buyer_may boolean,
-    p_relist boolean, p_correlation uuid, out outcome text, out order_status text,
-    out payment uuid, out amount bigint, out currency text) returns record language plpgsql
-    security definer;
+    p_relist boolean, out outcome text, out order_status text, out payment uuid, out amount bigint,
+    out currency text) returns record language plpgsql security definer;
 grant execute on function orders.begin_refund to gittix_payments;
 
 -- functions/orders/cancel.sql
-create function orders.cancel(p_order uuid, p_buyer uuid, p_correlation uuid) returns text language
-    plpgsql security definer;
+create function orders.cancel(p_order uuid, p_buyer uuid) returns text language plpgsql security
+    definer;
 grant execute on function orders.cancel to gittix_orders;
 
 -- functions/orders/limits.sql
@@ -351,8 +352,8 @@ create function orders.claim_key(p_buyer uuid, p_key text, p_fingerprint bytea,
     language plpgsql;
 
 -- functions/orders/cancel.sql
-create function orders.close(p_orders uuid[], p_status text, p_correlation uuid) returns uuid[]
-    language plpgsql security definer;
+create function orders.close(p_orders uuid[], p_status text) returns uuid[] language plpgsql
+    security definer;
 grant execute on function orders.close to gittix_orders;
 
 -- functions/orders/expiry.sql
@@ -360,33 +361,33 @@ create procedure orders.expire_batches(in p_limit integer, in p_batches integer,
     in p_correlation uuid, inout p_orders integer default 0) language plpgsql;
 grant execute on procedure orders.expire_batches to gittix_orders;
 
--- functions/orders/place.sql
-create function orders.expire_displaced(p_orders uuid[], p_correlation uuid) returns void language
-    plpgsql;
-
 -- functions/orders/expiry.sql
-create function orders.expire_due(p_limit integer, p_correlation uuid) returns integer language
-    plpgsql security definer;
+create function orders.expire_due(p_limit integer) returns integer language plpgsql security
+    definer;
 grant execute on function orders.expire_due to gittix_orders;
 
 -- functions/orders/payment.sql
-create function orders.fail(p_order uuid, p_payment uuid, p_correlation uuid) returns boolean
-    language plpgsql security definer;
+create function orders.extend_for_payment(o orders.orders, p_payment uuid) returns orders.orders
+    language plpgsql;
+
+-- functions/orders/payment.sql
+create function orders.fail(p_order uuid, p_payment uuid) returns boolean language plpgsql security
+    definer;
 grant execute on function orders.fail to gittix_payments;
 
 -- functions/orders/refund.sql
-create function orders.fail_refund(p_order uuid, p_refund uuid, p_correlation uuid) returns boolean
-    language plpgsql security definer;
+create function orders.fail_refund(p_order uuid, p_refund uuid) returns boolean language plpgsql
+    security definer;
 grant execute on function orders.fail_refund to gittix_payments;
 
 -- functions/orders/payment.sql
-create function orders.finish(p_order uuid, p_payment uuid, p_correlation uuid) returns boolean
-    language plpgsql security definer;
+create function orders.finish(p_order uuid, p_payment uuid) returns boolean language plpgsql
+    security definer;
 grant execute on function orders.finish to gittix_payments;
 
 -- functions/orders/refund.sql
-create function orders.finish_refund(p_order uuid, p_refund uuid, p_relist boolean,
-    p_correlation uuid) returns boolean language plpgsql security definer;
+create function orders.finish_refund(p_order uuid, p_refund uuid, p_relist boolean) returns boolean
+    language plpgsql security definer;
 grant execute on function orders.finish_refund to gittix_payments;
 
 -- functions/orders/state.sql
@@ -395,23 +396,20 @@ grant execute on function orders.id_at to gittix_orders;
 
 -- functions/orders/place.sql
 create function orders.insert_order(p_id uuid, p_buyer uuid, p_held tickets.tickets[],
-    p_at timestamptz, p_hold interval, p_grace interval, p_fee_percent numeric, p_correlation uuid)
-    returns text language plpgsql;
+    p_at timestamptz, p_hold interval, p_grace interval, p_fee_percent numeric) returns text
+    language plpgsql;
 
 -- functions/orders/state.sql
 create function orders.line(l orders.lines) returns json language sql;
 grant execute on function orders.line to gittix_orders;
 
--- functions/orders/limits.sql
-create function orders.lock_buyer(p_buyer uuid) returns void language plpgsql;
-
 -- functions/orders/place.sql
 create function orders.place(p_buyer uuid, p_tickets uuid[], p_hold interval, p_grace interval,
     p_fee_percent numeric, p_max_open integer, p_max_per_show integer, p_max_unpaid integer,
     p_cooldown interval, p_key text, p_fingerprint bytea, p_key_lifetime interval,
-    p_reply_status integer, p_reply_headers jsonb, p_correlation uuid, out outcome text,
-    out status integer, out body text, out refused uuid, out refused_until timestamptz,
-    out decided_at timestamptz) returns record language plpgsql security definer;
+    p_reply_status integer, p_reply_headers jsonb, out outcome text, out status integer,
+    out body text, out refused uuid, out refused_until timestamptz, out decided_at timestamptz)
+    returns record language plpgsql security definer;
 grant execute on function orders.place to gittix_orders;
 
 -- functions/orders/errors.sql
@@ -425,8 +423,8 @@ grant execute on function orders.read to gittix_payments;
 create function orders.record_transitions() returns trigger language plpgsql security definer;
 
 -- functions/orders/payment.sql
-create function orders.settle(p_order uuid, p_payment uuid, p_amount bigint, p_currency text,
-    p_correlation uuid) returns text language plpgsql security definer;
+create function orders.settle(p_order uuid, p_payment uuid, p_amount bigint, p_currency text)
+    returns text language plpgsql security definer;
 grant execute on function orders.settle to gittix_payments;
 
 -- functions/orders/state.sql
@@ -443,9 +441,8 @@ create function orders.store_reply(p_buyer uuid, p_key text, p_fingerprint bytea
     plpgsql;
 
 -- functions/orders/place.sql
-create function orders.take_tickets(p_order uuid, p_buyer uuid, p_tickets uuid[],
-    p_until timestamptz, p_correlation uuid, out outcome text, out refused uuid,
-    out refused_until timestamptz, out held tickets.tickets[]) returns record language plpgsql;
+create function orders.take_over(p_order uuid, p_buyer uuid, p_tickets uuid[], p_until timestamptz,
+    p_displaced uuid[]) returns record language plpgsql;
 
 -- functions/orders/state.sql
 create function orders.tickets_of(p_order uuid) returns uuid[] language sql;
@@ -631,17 +628,27 @@ create table events.relay (
 );
 grant select, update on events.relay to gittix_relay;
 
--- functions/events/actor.sql
-create function events.act_for(p_actor uuid, p_correlation uuid) returns void language plpgsql;
+-- functions/events/context.sql
+create function events.act_for(p_actor uuid) returns text language sql;
 grant execute on function events.act_for to gittix_tickets;
 
 -- functions/events/append.sql
 create function events.append(p_type text, p_subject uuid, p_version bigint, p_data json,
-    p_correlation uuid, p_causation uuid default null) returns void language plpgsql security
-    definer;
+    p_causation uuid default null) returns void language plpgsql security definer;
 grant execute on function events.append to gittix_auth, gittix_orders, gittix_payments,
     gittix_tickets;
 
+-- functions/events/context.sql
+create function events.bind_correlation(p_correlation uuid) returns text language sql;
+grant execute on function events.bind_correlation to gittix_auth, gittix_orders, gittix_payments,
+    gittix_tickets;
+
+-- functions/events/context.sql
+create function events.correlation_id() returns uuid language sql;
+
 -- functions/events/transitions.sql
-create function events.refuse_transition(p_of text, p_from text, p_to text) returns text language
-    plpgsql;
+create function events.refuse_transition(p_table text, p_from text, p_to text) returns text
+    language plpgsql;
+
+-- functions/events/context.sql
+create function events.refuse_unbound() returns uuid language plpgsql;

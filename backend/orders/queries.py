@@ -96,8 +96,14 @@ class Placed(NamedTuple):
 
 async def place(connection: Connection, placing: Placing) -> Placed:
     row = await connection.fetchrow(
-        "select * from orders.place("
-        "$1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
+        """
+        with placed as (
+            select orders.place($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+                as result
+            from events.bind_correlation($15)
+        )
+        select (result).* from placed
+        """,
         *placing[:-1],
         *(placing.reply or NO_REPLY),
         correlation.current(),
@@ -108,7 +114,10 @@ async def place(connection: Connection, placing: Placing) -> Placed:
 
 async def cancel(connection: Connection, order_id: UUID, buyer_id: UUID) -> str:
     outcome: str = await connection.fetchval(
-        "select orders.cancel($1, $2, $3)", order_id, buyer_id, correlation.current()
+        "select orders.cancel($1, $2) from events.bind_correlation($3)",
+        order_id,
+        buyer_id,
+        correlation.current(),
     )
     return outcome
 
@@ -116,7 +125,9 @@ async def cancel(connection: Connection, order_id: UUID, buyer_id: UUID) -> str:
 async def expire_due(connection: Connection, limit: int) -> int:
     """Expire what is due now, `limit` orders at the most. Returns how many."""
     count: int = await connection.fetchval(
-        "select orders.expire_due($1, $2)", limit, correlation.current()
+        "select orders.expire_due($1) from events.bind_correlation($2)",
+        limit,
+        correlation.current(),
     )
     return count
 

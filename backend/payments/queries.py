@@ -66,7 +66,12 @@ class Webhook(NamedTuple):
 
 async def begin(connection: Connection, order_id: UUID, buyer_id: UUID, payment_id: UUID) -> Begun:
     row = await connection.fetchrow(
-        "select outcome, amount, currency, deadline from orders.begin_payment($1, $2, $3, $4)",
+        """
+        with begun as (
+            select orders.begin_payment($1, $2, $3) as result from events.bind_correlation($4)
+        )
+        select (result).outcome, (result).amount, (result).currency, (result).deadline from begun
+        """,
         order_id,
         buyer_id,
         payment_id,
@@ -79,7 +84,7 @@ async def begin(connection: Connection, order_id: UUID, buyer_id: UUID, payment_
 async def settle(connection: Connection, payment: Payment, intent: Intent) -> bool:
     """Whether this authorised payment wins its order. A repeat returns the same."""
     outcome = await connection.fetchval(
-        "select orders.settle($1, $2, $3, $4, $5)",
+        "select orders.settle($1, $2, $3, $4) from events.bind_correlation($5)",
         payment.order_id,
         payment.id,
         intent.amount,
@@ -91,14 +96,20 @@ async def settle(connection: Connection, payment: Payment, intent: Intent) -> bo
 
 async def finish(connection: Connection, payment: Payment) -> bool:
     done: bool = await connection.fetchval(
-        "select orders.finish($1, $2, $3)", payment.order_id, payment.id, correlation.current()
+        "select orders.finish($1, $2) from events.bind_correlation($3)",
+        payment.order_id,
+        payment.id,
+        correlation.current(),
     )
     return done
 
 
 async def fail(connection: Connection, payment: Payment) -> bool:
     done: bool = await connection.fetchval(
-        "select orders.fail($1, $2, $3)", payment.order_id, payment.id, correlation.current()
+        "select orders.fail($1, $2) from events.bind_correlation($3)",
+        payment.order_id,
+        payment.id,
+        correlation.current(),
     )
     return done
 

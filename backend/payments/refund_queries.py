@@ -49,10 +49,14 @@ class StallTimes(NamedTuple):
 async def begin(connection: Connection, request: RefundRequest, refund_id: UUID) -> Begun:
     row = await connection.fetchrow(
         """
-        select * from orders.begin_refund($1, $2, $3, exists (
-            select from payments.payments p
-            where p.order_id = $1 and p.captured_at > now() - $4::interval
-        ), $5, $6)
+        with begun as (
+            select orders.begin_refund($1, $2, $3, exists (
+                select from payments.payments p
+                where p.order_id = $1 and p.captured_at > now() - $4::interval
+            ), $5) as result
+            from events.bind_correlation($6)
+        )
+        select (result).* from begun
         """,
         request.order_id,
         refund_id,
@@ -68,7 +72,7 @@ async def begin(connection: Connection, request: RefundRequest, refund_id: UUID)
 async def finish(connection: Connection, refund: Refund) -> bool:
     """Whether the order is refunded."""
     done: bool = await connection.fetchval(
-        "select orders.finish_refund($1, $2, $3, $4)",
+        "select orders.finish_refund($1, $2, $3) from events.bind_correlation($4)",
         refund.order_id,
         refund.id,
         refund.relist,
@@ -80,7 +84,10 @@ async def finish(connection: Connection, refund: Refund) -> bool:
 async def fail(connection: Connection, refund: Refund) -> bool:
     """Whether this call made the order completed again."""
     done: bool = await connection.fetchval(
-        "select orders.fail_refund($1, $2, $3)", refund.order_id, refund.id, correlation.current()
+        "select orders.fail_refund($1, $2) from events.bind_correlation($3)",
+        refund.order_id,
+        refund.id,
+        correlation.current(),
     )
     return done
 

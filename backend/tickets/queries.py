@@ -214,8 +214,9 @@ async def announce(connection: Connection, type: str, ids: Sequence[UUID]) -> No
     """Append an event of this type for each of these tickets, with its state as it is now."""
     await connection.execute(
         """
-        select events.append($1, t.id, t.version, tickets.state(t), $3)
-        from (select * from tickets.tickets where id = any ($2) order by id) t
+        select events.append($1, t.id, t.version, tickets.state(t))
+        from events.bind_correlation($3),
+             (select * from tickets.tickets where id = any ($2) order by id) t
         """,
         type,
         ids,
@@ -262,7 +263,11 @@ async def update_ticket(connection: Connection, ticket_id: UUID, columns: dict[s
 
 async def withdraw_ticket(connection: Connection, ticket_id: UUID, seller_id: UUID) -> bool:
     """Take a ticket that nobody holds off sale. False when somebody does."""
-    await connection.execute("select events.act_for($1, $2)", seller_id, correlation.current())
+    await connection.execute(
+        "select events.act_for($1) from events.bind_correlation($2)",
+        seller_id,
+        correlation.current(),
+    )
     done = await connection.fetchval(
         """
         update tickets.tickets t

@@ -116,7 +116,7 @@ async def hold_and_release(connection: Any, chance: random.Random, ticket_id: UU
     with suppress(asyncpg.LockNotAvailableError):
         held = await connection.fetchval(
             "select outcome from tickets.hold($1, $2, array[$3::uuid], now() + interval '1"
-            " minute', null, null, $1)",
+            " minute', null, null)",
             order_id,
             uuid4(),
             ticket_id,
@@ -130,7 +130,7 @@ async def hold_and_release(connection: Any, chance: random.Random, ticket_id: UU
         await transaction.rollback()
         return
     await transaction.commit()
-    await connection.execute("select tickets.release($1, $2, $3)", order_id, [ticket_id], uuid4())
+    await connection.execute("select tickets.release($1, $2)", order_id, [ticket_id])
 
 
 async def touch(connection: Any, _: random.Random, ticket_id: UUID) -> None:

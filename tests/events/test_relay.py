@@ -517,11 +517,11 @@ async def test_a_noun_appends_events_of_its_own_only(system: System, noun: str) 
     connection = await system.connect(noun)
     own = {"auth": "user.registered", "tickets": "ticket.listed", "orders": "order.created"}
     mine = own.get(noun, "payment.started")
-    await connection.execute("select events.append($1, gen_random_uuid(), 1, '{}', null)", mine)
+    await connection.execute("select events.append($1, gen_random_uuid(), 1, '{}')", mine)
     for foreign in {*own.values(), "payment.started"} - {mine}:
         with pytest.raises(Exception, match="may not append"):
             await connection.execute(
-                "select events.append($1, gen_random_uuid(), 1, '{}', null)", foreign
+                "select events.append($1, gen_random_uuid(), 1, '{}')", foreign
             )
 
 

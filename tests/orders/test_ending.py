@@ -86,13 +86,13 @@ async def test_a_paid_order_cannot_be_cancelled(state: str, system: System) -> N
     owner, payments = await system.connect(), await system.connect("payments")
     payment = uuid4()
     await payments.execute(
-        "select orders.begin_payment($1, $2, $3, $3)", UUID(order["id"]), buyer.id, payment
+        "select orders.begin_payment($1, $2, $3)", UUID(order["id"]), buyer.id, payment
     )
     await payments.execute(
-        "select orders.settle($1, $2, $3, 'EUR', $2)", UUID(order["id"]), payment, order["total"]
+        "select orders.settle($1, $2, $3, 'EUR')", UUID(order["id"]), payment, order["total"]
     )
     if state == "completed":
-        await payments.execute("select orders.finish($1, $2, $2)", UUID(order["id"]), payment)
+        await payments.execute("select orders.finish($1, $2)", UUID(order["id"]), payment)
     before = await snapshot(owner)
     refused = await buyer.delete(f"/api/orders/{order['id']}")
     assert code(refused) == (409, "order_not_cancellable")
@@ -109,11 +109,11 @@ async def test_an_order_being_paid_can_still_be_given_up(system: System) -> None
     payments = await system.connect("payments")
     payment = uuid4()
     await payments.execute(
-        "select orders.begin_payment($1, $2, $3, $3)", UUID(order["id"]), buyer.id, payment
+        "select orders.begin_payment($1, $2, $3)", UUID(order["id"]), buyer.id, payment
     )
     assert (await buyer.delete(f"/api/orders/{order['id']}")).status_code == 204
     settled = await payments.fetchval(
-        "select orders.settle($1, $2, $3, 'EUR', $2)", UUID(order["id"]), payment, order["total"]
+        "select orders.settle($1, $2, $3, 'EUR')", UUID(order["id"]), payment, order["total"]
     )
     assert settled == "refused"
     owner = await system.connect()
@@ -201,55 +201,38 @@ async def test_stale_ends_of_the_first_order_leave_the_second_alone(system: Syst
     owner, orders = await system.connect(), await system.connect("orders")
     payments = await system.connect("payments")
     before = await snapshot(owner)
-    stale, correlation = UUID(order_1["id"]), uuid4()
+    stale, payment = UUID(order_1["id"]), uuid4()
+    assert await orders.fetchval("select tickets.release($1, orders.tickets_of($1))", stale) == 0
     assert (
         await orders.fetchval(
-            "select tickets.release($1, orders.tickets_of($1), $2)", stale, correlation
-        )
-        == 0
-    )
-    assert (
-        await orders.fetchval(
-            "select tickets.extend($1, orders.tickets_of($1), now() + interval '1 hour', $2)",
+            "select tickets.extend($1, orders.tickets_of($1), now() + interval '1 hour')",
             stale,
-            correlation,
         )
         == 0
     )
-    assert (
-        await orders.fetchval(
-            "select tickets.sell($1, orders.tickets_of($1), $2)", stale, correlation
-        )
-        == 0
-    )
+    assert await orders.fetchval("select tickets.sell($1, orders.tickets_of($1))", stale) == 0
     reserved = await orders.fetchval(
-        "select tickets.reserve($1, $2, $3, 'EUR', $4)",
+        "select tickets.reserve($1, $2, $3, 'EUR')",
         stale,
         [UUID(ticket["id"])],
         [4500],
-        correlation,
     )
     assert reserved is False
-    assert await orders.fetchval("select orders.expire_due(1000, $1)", correlation) == 0
-    assert (
-        await orders.fetchval("select orders.close($1, 'expired', $2)", [stale], correlation) == []
-    )
-    assert (
-        await orders.fetchval("select orders.cancel($1, $2, $3)", stale, first.id, correlation)
-        == "cancelled"
-    )
+    assert await orders.fetchval("select orders.expire_due(1000)") == 0
+    assert await orders.fetchval("select orders.close($1, 'expired')", [stale]) == []
+    assert await orders.fetchval("select orders.cancel($1, $2)", stale, first.id) == "cancelled"
     begun = await payments.fetchval(
-        "select (orders.begin_payment($1, $2, $3, $3)).outcome", stale, first.id, correlation
+        "select (orders.begin_payment($1, $2, $3)).outcome", stale, first.id, payment
     )
     assert begun == "cancelled"
     assert (
         await payments.fetchval(
-            "select orders.settle($1, $2, $3, 'EUR', $2)", stale, correlation, order_1["total"]
+            "select orders.settle($1, $2, $3, 'EUR')", stale, payment, order_1["total"]
         )
         == "refused"
     )
-    assert await payments.fetchval("select orders.finish($1, $2, $2)", stale, correlation) is False
-    assert await payments.fetchval("select orders.fail($1, $2, $2)", stale, correlation) is False
+    assert await payments.fetchval("select orders.finish($1, $2)", stale, payment) is False
+    assert await payments.fetchval("select orders.fail($1, $2)", stale, payment) is False
     assert await snapshot(owner) == before
     assert await holder(owner, ticket) == ("held", order_2["id"])
 
@@ -273,7 +256,7 @@ async def test_expiry_frees_what_is_due_and_nothing_else(system: System) -> None
     owner, orders = await system.connect(), await system.connect("orders")
     await lapse(owner, due)
     told = len(await system.events(owner))
-    assert await orders.fetchval("select orders.expire_due(1000, $1)", uuid4()) == 1
+    assert await orders.fetchval("select orders.expire_due(1000)") == 1
     assert await status(owner, due) == "expired"
     assert await status(owner, running) == "pending"
     assert [await holder(owner, ticket) for ticket in tickets] == [("available", None)] * 3
@@ -282,7 +265,7 @@ async def test_expiry_frees_what_is_due_and_nothing_else(system: System) -> None
         *(("ticket.released", ticket["id"]) for ticket in tickets),
         ("order.expired", due["id"]),
     ]
-    assert await orders.fetchval("select orders.expire_due(1000, $1)", uuid4()) == 0
+    assert await orders.fetchval("select orders.expire_due(1000)") == 0
     assert len(await system.events(owner)) == told + 4
 
 
@@ -291,7 +274,7 @@ async def test_expiry_takes_whole_orders_only(system: System) -> None:
     order, tickets = await cart(system, system.person(), 3)
     owner, orders = await system.connect(), await system.connect("orders")
     await lapse(owner, order)
-    assert await orders.fetchval("select orders.expire_due(1, $1)", uuid4()) == 1
+    assert await orders.fetchval("select orders.expire_due(1)") == 1
     assert [await holder(owner, ticket) for ticket in tickets] == [("available", None)] * 3
 
 
@@ -308,10 +291,10 @@ async def test_expiry_leaves_an_order_that_somebody_is_deciding_about(system: Sy
         await rival.execute(
             "select 1 from tickets.tickets where id = $1 for no key update", UUID(tickets[1]["id"])
         )
-        assert await orders.fetchval("select orders.expire_due(1000, $1)", uuid4()) == 0
+        assert await orders.fetchval("select orders.expire_due(1000)") == 0
         assert [await holder(owner, ticket) for ticket in tickets] == [("held", order["id"])] * 2
         assert await status(owner, order) == "pending"
-    assert await orders.fetchval("select orders.expire_due(1000, $1)", uuid4()) == 1
+    assert await orders.fetchval("select orders.expire_due(1000)") == 1
     assert await status(owner, order) == "expired"
 
 
@@ -332,7 +315,7 @@ async def test_two_expiries_at_once_end_each_order_once(system: System) -> None:
     sweepers = [await system.connect("orders") for _ in range(4)]
     while any(
         await asyncio.gather(
-            *(sweeper.fetchval("select orders.expire_due(7, $1)", uuid4()) for sweeper in sweepers)
+            *(sweeper.fetchval("select orders.expire_due(7)") for sweeper in sweepers)
         )
     ):
         pass
@@ -377,7 +360,7 @@ async def test_an_order_whose_ticket_was_withdrawn_after_its_time_still_ends(
     owner, orders = await system.connect(), await system.connect("orders")
     await lapse(owner, order)
     assert (await seller.delete(f"/api/tickets/{ticket['id']}")).status_code == 204
-    assert await orders.fetchval("select orders.expire_due(1000, $1)", uuid4()) == 1
+    assert await orders.fetchval("select orders.expire_due(1000)") == 1
     assert await status(owner, order) == "expired"
     assert await live_orders(owner, ticket) == []
     assert (await system.events(owner))[-1] == ("order.expired", order["id"])

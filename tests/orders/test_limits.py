@@ -28,19 +28,23 @@ async def together(buyer: Person, *carts: list[str]) -> Counter[Any]:
 
 
 async def without_the_buyers_lock(owner: Any) -> None:
-    await owner.execute(
-        "create or replace function orders.lock_buyer(p_buyer uuid) returns void"
-        " language plpgsql as 'begin end'"
+    await replace_in(
+        owner,
+        "orders.check_limits",
+        "perform pg_advisory_xact_lock(hashtextextended('buyer:' || p_buyer, 0));",
+        "",
     )
     # The winner of a race is quick; with a pause before the insert every order has been counted.
-    defined = await owner.fetchval(
-        "select pg_get_functiondef(oid) from pg_proc where proname = 'insert_order'"
+    await replace_in(
+        owner, "orders.insert_order", "with priced as (", "perform pg_sleep(0.2); with priced as ("
     )
-    first_statement = "with priced as ("
-    assert first_statement in defined
-    await owner.execute(
-        defined.replace(first_statement, f"perform pg_sleep(0.2); {first_statement}")
-    )
+
+
+async def replace_in(owner: Any, function: str, text: str, replacement: str) -> None:
+    """Define the function again with another text."""
+    definition = await owner.fetchval("select pg_get_functiondef($1::regproc)", function)
+    assert text in definition
+    await owner.execute(definition.replace(text, replacement))
 
 
 @pytest.mark.parametrize(
@@ -91,9 +95,9 @@ async def test_the_limit_of_a_show_counts_what_is_held_and_what_is_bought(system
     assert (await buyer.get(f"/api/tickets/{ids[2]}")).json()["status"] == "available"
     await factories.order(buyer, *elsewhere)
     owner = await system.connect()
-    await owner.execute("select orders.begin_payment($1, $2, $1, $1)", kept["id"], buyer.id)
-    await owner.execute("select orders.settle($1, $1, $2, 'EUR', $1)", kept["id"], kept["total"])
-    await owner.execute("select orders.finish($1, $1, $1)", kept["id"])
+    await owner.execute("select orders.begin_payment($1, $2, $1)", kept["id"], buyer.id)
+    await owner.execute("select orders.settle($1, $1, $2, 'EUR')", kept["id"], kept["total"])
+    await owner.execute("select orders.finish($1, $1)", kept["id"])
     last = await factories.order(buyer, ids[2])
     assert code(await buyer.post("/api/orders", {"ticket_id": ids[3]})) == (
         409,
@@ -130,8 +134,8 @@ async def test_a_hold_that_was_given_back_soon_or_paid_for_costs_nothing(system:
         assert (await buyer.delete(f"/api/orders/{order['id']}")).status_code == 204
     owner = await system.connect()
     paid = await factories.order(buyer, ids[1])
-    await owner.execute("select orders.begin_payment($1, $2, $1, $1)", paid["id"], buyer.id)
-    await owner.execute("select orders.settle($1, $1, $2, 'EUR', $1)", paid["id"], paid["total"])
+    await owner.execute("select orders.begin_payment($1, $2, $1)", paid["id"], buyer.id)
+    await owner.execute("select orders.settle($1, $1, $2, 'EUR')", paid["id"], paid["total"])
     await factories.order(buyer, ids[0])
 
 
@@ -153,4 +157,4 @@ async def let_go(owner: Any, order: Json, *, seconds_ago: int) -> None:
         "update orders.orders set created_at = expires_at - interval '60 seconds' where id = $1",
         order["id"],
     )
-    await owner.fetchval("select orders.expire_due(10, gen_random_uuid())")
+    await owner.fetchval("select orders.expire_due(10)")

@@ -29,35 +29,33 @@ class Desk(NamedTuple):
 
     async def begin(self, payment: UUID | None = None, buyer: UUID | None = None) -> Any:
         return await self.payments.fetchrow(
-            "select * from orders.begin_payment($1, $2, $3, $4)",
+            "select * from orders.begin_payment($1, $2, $3)",
             self.order_id,
             buyer or self.buyer.id,
             payment or self.payment,
-            uuid4(),
         )
 
     async def settle(
         self, payment: UUID | None = None, *, amount: int | None = None, currency: str = "EUR"
     ) -> str:
         outcome: str = await self.payments.fetchval(
-            "select orders.settle($1, $2, $3, $4, $5)",
+            "select orders.settle($1, $2, $3, $4)",
             self.order_id,
             payment or self.payment,
             amount or self.order["total"],
             currency,
-            uuid4(),
         )
         return outcome
 
     async def finish(self, payment: UUID | None = None) -> bool:
         done: bool = await self.payments.fetchval(
-            "select orders.finish($1, $2, $3)", self.order_id, payment or self.payment, uuid4()
+            "select orders.finish($1, $2)", self.order_id, payment or self.payment
         )
         return done
 
     async def fail(self, payment: UUID | None = None) -> bool:
         done: bool = await self.payments.fetchval(
-            "select orders.fail($1, $2, $3)", self.order_id, payment or self.payment, uuid4()
+            "select orders.fail($1, $2)", self.order_id, payment or self.payment
         )
         return done
 
@@ -193,7 +191,7 @@ async def test_late_money_wins_tickets_that_are_still_free(desk: Desk, system: S
     await desk.begin()
     await lapse(desk.owner, desk.order)
     orders = await system.connect("orders")
-    assert await orders.fetchval("select orders.expire_due(1000, $1)", uuid4()) == 1
+    assert await orders.fetchval("select orders.expire_due(1000)") == 1
     assert await desk.holders() == [("available", None)] * 2
     assert await desk.settle() == "won"
     assert await desk.holders() == [("reserved", desk.order["id"])] * 2
@@ -294,7 +292,7 @@ async def test_a_reserved_ticket_never_expires(desk: Desk, system: System) -> No
     await desk.settle()
     await desk.owner.execute("update orders.orders set expires_at = now() - interval '1 hour'")
     orders = await system.connect("orders")
-    assert await orders.fetchval("select orders.expire_due(1000, $1)", uuid4()) == 0
+    assert await orders.fetchval("select orders.expire_due(1000)") == 0
     assert await desk.holders() == [("reserved", desk.order["id"])] * 2
 
 
@@ -302,8 +300,8 @@ async def test_payments_cannot_write_orders_and_tickets_but_by_these_functions(d
     for statement in (
         "update orders.orders set status = 'completed'",
         "update tickets.tickets set status = 'sold'",
-        "select orders.cancel(gen_random_uuid(), gen_random_uuid(), gen_random_uuid())",
-        "select tickets.sell(gen_random_uuid(), '{}', gen_random_uuid())",
+        "select orders.cancel(gen_random_uuid(), gen_random_uuid())",
+        "select tickets.sell(gen_random_uuid(), '{}')",
     ):
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await desk.payments.execute(statement)

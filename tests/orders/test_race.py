@@ -4,7 +4,6 @@ import asyncio
 import random
 from collections import Counter
 from typing import Any
-from uuid import uuid4
 
 import pytest
 
@@ -17,7 +16,6 @@ from tests.system import Person, System
 UNGUARDED_HOLD = """
     create or replace function tickets.hold(
         p_order uuid, p_buyer uuid, p_tickets uuid[], p_until timestamptz, p_displaced uuid[], p_beside uuid[],
-        p_correlation uuid,
         out outcome text, out refused uuid, out refused_until timestamptz, out displaced uuid[], out held tickets.tickets[]
     )
     language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
@@ -135,7 +133,7 @@ async def test_holds_cancels_and_expiries_at_random_keep_one_live_order_a_ticket
                     " (select id from tickets.tickets where status = 'held' order by id for no key update)"
                 )
                 await owner.execute("update orders.orders set expires_at = clock_timestamp()")
-            await sweeper.fetchval("select orders.expire_due(3, $1)", uuid4())
+            await sweeper.fetchval("select orders.expire_due(3)")
             await asyncio.sleep(0.01)
 
     seen, _ = await asyncio.gather(

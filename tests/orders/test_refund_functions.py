@@ -14,7 +14,7 @@ from tests.system import Person, System
 # `tickets.unsell` as somebody might have written it: it goes by the tickets' ids and not by who has them.
 UNGUARDED_UNSELL = """
     create or replace function tickets.unsell(
-        p_order uuid, p_tickets uuid[], p_relist boolean, p_correlation uuid
+        p_order uuid, p_tickets uuid[], p_relist boolean
     ) returns int
     language sql volatile security definer set search_path = pg_catalog, pg_temp
     as $$
@@ -53,24 +53,23 @@ class Desk(NamedTuple):
         connection: Any = None,
     ) -> Any:
         return await (connection or self.payments).fetchrow(
-            "select * from orders.begin_refund($1, $2, $3, $4, $5, $6)",
+            "select * from orders.begin_refund($1, $2, $3, $4, $5)",
             self.order_id,
             refund,
             by or self.seller.id,
             buyer_may,
             relist,
-            uuid4(),
         )
 
     async def finish(self, refund: UUID, *, relist: bool = True) -> bool:
         done: bool = await self.payments.fetchval(
-            "select orders.finish_refund($1, $2, $3, $4)", self.order_id, refund, relist, uuid4()
+            "select orders.finish_refund($1, $2, $3)", self.order_id, refund, relist
         )
         return done
 
     async def fail(self, refund: UUID) -> bool:
         done: bool = await self.payments.fetchval(
-            "select orders.fail_refund($1, $2, $3)", self.order_id, refund, uuid4()
+            "select orders.fail_refund($1, $2)", self.order_id, refund
         )
         return done
 
@@ -98,11 +97,9 @@ async def desk(system: System) -> Desk:
 
 async def complete(payments: Any, order: Json, buyer: Person, payment: UUID) -> None:
     order_id, total = UUID(order["id"]), order["total"]
-    await payments.execute(
-        "select orders.begin_payment($1, $2, $3, $3)", order_id, buyer.id, payment
-    )
-    await payments.execute("select orders.settle($1, $2, $3, 'EUR', $2)", order_id, payment, total)
-    assert await payments.fetchval("select orders.finish($1, $2, $2)", order_id, payment)
+    await payments.execute("select orders.begin_payment($1, $2, $3)", order_id, buyer.id, payment)
+    await payments.execute("select orders.settle($1, $2, $3, 'EUR')", order_id, payment, total)
+    assert await payments.fetchval("select orders.finish($1, $2)", order_id, payment)
 
 
 async def test_a_refund_begins_with_what_was_paid_and_leaves_the_tickets_sold(desk: Desk) -> None:
@@ -186,7 +183,7 @@ async def test_a_stale_refund_leaves_the_next_orders_ticket_alone(
         assert (await desk.begin(refund))["outcome"] == "refunded"
     assert (
         await desk.owner.fetchval(
-            "select tickets.unsell($1, orders.tickets_of($1), true, $1)", desk.order_id
+            "select tickets.unsell($1, orders.tickets_of($1), true)", desk.order_id
         )
         == 0
     )
@@ -207,7 +204,7 @@ async def test_without_its_guard_a_stale_refund_takes_the_next_orders_ticket(
     assert await desk.holders() == [("held", order["id"])] * 2
     await desk.owner.execute(UNGUARDED_UNSELL)
     await desk.owner.fetchval(
-        "select tickets.unsell($1, orders.tickets_of($1), true, $1)", desk.order_id
+        "select tickets.unsell($1, orders.tickets_of($1), true)", desk.order_id
     )
     assert await desk.holders() == [("available", None)] * 2
 

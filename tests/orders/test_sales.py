@@ -35,29 +35,29 @@ async def pay(system: System, order: Json, *, until: str = "finish") -> None:
     """The payment's steps up to `begin_payment`, `settle` or `finish`."""
     payments, payment, order_id = await system.connect("payments"), uuid4(), UUID(order["id"])
     await payments.execute(
-        "select orders.begin_payment($1, $2, $3, $3)", order_id, UUID(order["buyer_id"]), payment
+        "select orders.begin_payment($1, $2, $3)", order_id, UUID(order["buyer_id"]), payment
     )
     if until in {"settle", "finish"}:
         await payments.execute(
-            "select orders.settle($1, $2, $3, $4, $2)",
+            "select orders.settle($1, $2, $3, $4)",
             order_id,
             payment,
             order["total"],
             order["currency"],
         )
     if until == "finish":
-        await payments.execute("select orders.finish($1, $2, $2)", order_id, payment)
+        await payments.execute("select orders.finish($1, $2)", order_id, payment)
 
 
 async def refund(system: System, order: Json) -> None:
     payments, refund_id, order_id = await system.connect("payments"), uuid4(), UUID(order["id"])
     await payments.execute(
-        "select orders.begin_refund($1, $2, $3, true, false, $2)",
+        "select orders.begin_refund($1, $2, $3, true, false)",
         order_id,
         refund_id,
         UUID(order["buyer_id"]),
     )
-    await payments.execute("select orders.finish_refund($1, $2, false, $2)", order_id, refund_id)
+    await payments.execute("select orders.finish_refund($1, $2, false)", order_id, refund_id)
 
 
 async def test_a_hold_is_the_sellers_to_see_with_its_time_and_without_its_buyer(

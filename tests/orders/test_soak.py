@@ -34,7 +34,7 @@ update orders.lines l set live = false from back where l.ticket_id = back.id
 """
 
 # The order's row before its tickets': the other way round than everybody else, and with time to be met on the way.
-TICKETS_FIRST = "perform tickets.release(p_order, orders.tickets_of(p_order), p_correlation);"
+TICKETS_FIRST = "perform tickets.release(p_order, orders.tickets_of(p_order));"
 ORDER_FIRST = f"perform 1 from orders.orders o where o.id = p_order for no key update; perform pg_sleep(0.02); {TICKETS_FIRST}"
 
 
@@ -95,25 +95,23 @@ class Crowd:
         order = await self._order(chance)
         if order is None:
             return "nothing to pay"
-        payment, cause = uuid4(), uuid4()
+        payment = uuid4()
         call = connection.fetchval
         begun = await call(
-            "select outcome from orders.begin_payment($1, $2, $3, $4)",
+            "select outcome from orders.begin_payment($1, $2, $3)",
             order["id"],
             order["buyer_id"],
             payment,
-            cause,
         )
         settled = await call(
-            "select orders.settle($1, $2, $3, 'EUR', $4)",
+            "select orders.settle($1, $2, $3, 'EUR')",
             order["id"],
             payment,
             order["total"],
-            cause,
         )
         if settled == "won":
             end = chance.choice(("finish", "finish", "fail"))
-            return f"{end} {await call(f'select orders.{end}($1, $2, $3)', order['id'], payment, cause)}"
+            return f"{end} {await call(f'select orders.{end}($1, $2)', order['id'], payment)}"
         return f"begun {begun}, settled {settled}"
 
     async def _tidy(self, connection: Any, chance: random.Random) -> str:

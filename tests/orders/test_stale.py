@@ -45,9 +45,7 @@ async def finish(shop: Shop, first: Json) -> Any:
         "select id from payments.payments where order_id = $1", UUID(first["id"])
     )
     payments = await shop.system.connect("payments")
-    return await payments.fetchval(
-        "select orders.finish($1, $2, $2)", UUID(first["id"]), payment["id"]
-    )
+    return await payments.fetchval("select orders.finish($1, $2)", UUID(first["id"]), payment["id"])
 
 
 async def expire(shop: Shop, _first: Json) -> Any:

@@ -109,14 +109,14 @@ async def test_what_happened_to_a_ticket_and_its_orders_is_told_by_their_rows(
     cancelled = await buyer.delete(f"/api/orders/{second['id']}")
     third = await factories.order(buyer, ticket["id"])
     payments = await system.connect("payments")
-    payment, cause = uuid4(), uuid4()
+    payment = uuid4()
     await payments.execute(
-        "select orders.begin_payment($1, $2, $3, $4)", third["id"], buyer.id, payment, cause
+        "select orders.begin_payment($1, $2, $3)", third["id"], buyer.id, payment
     )
     await payments.execute(
-        "select orders.settle($1, $2, $3, 'EUR', $4)", third["id"], payment, third["total"], cause
+        "select orders.settle($1, $2, $3, 'EUR')", third["id"], payment, third["total"]
     )
-    await payments.execute("select orders.finish($1, $2, $3)", third["id"], payment, cause)
+    await payments.execute("select orders.finish($1, $2)", third["id"], payment)
 
     assert await told(owner, "tickets", ticket["id"]) == [
         ("available", "held", None, first["id"], "gittix_orders", late.id),
@@ -199,7 +199,7 @@ async def test_nobody_is_the_actor_when_the_clock_decides(system: System) -> Non
     owner = await system.connect()
     await lapse(owner, order)
     worker = await system.connect("orders")
-    await worker.execute("select orders.expire_due(10, $1)", uuid4())
+    await worker.execute("select orders.expire_due(10)")
     (*_, last) = await told(owner, "tickets", ticket["id"])
     assert last == ("held", "available", order["id"], None, "gittix_orders", None)
 

@@ -56,7 +56,7 @@ async def test_an_authorisation_after_the_expiry_wins_while_all_tickets_are_free
     payment = await paying(shop, order, slow="/confirm")
     await shop.lapse(order)
     orders = await shop.system.connect("orders")
-    assert await orders.fetchval("select orders.expire_due(100, gen_random_uuid())") == 1
+    assert await orders.fetchval("select orders.expire_due(100)") == 1
     assert (await payment).json()["status"] == "captured"
     await shop.assert_paid_once(order)
     assert "order.expired" in await shop.told(order)

@@ -70,7 +70,7 @@ class Cluster:
     async def expire_due(self) -> None:
         """Expire due orders, as a worker does at an alarm."""
         connection = await self.system.connect("orders")
-        await connection.execute("select orders.expire_due(100, gen_random_uuid())")
+        await connection.execute("select orders.expire_due(100)")
 
     async def received(self, order_id: str) -> list[int]:
         """Return the captured amounts of the order's intents, without refunds."""

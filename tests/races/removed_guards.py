@@ -9,12 +9,11 @@ from tests.search.mutants import ANY_TRANSITION
 # payment.
 TRUSTING_SETTLE = """
     create or replace function orders.settle(
-        p_order uuid, p_payment uuid, p_amount bigint, p_currency text, p_correlation uuid
+        p_order uuid, p_payment uuid, p_amount bigint, p_currency text
     ) returns text language sql volatile as $$ select 'won' $$
 """
 TRUSTING_FINISH = """
-    create or replace function orders.finish(p_order uuid, p_payment uuid,
-        p_correlation uuid) returns boolean
+    create or replace function orders.finish(p_order uuid, p_payment uuid) returns boolean
     language sql volatile as $$ select true $$
 """
 # A seller may change a held ticket.

@@ -5,7 +5,6 @@ UNGUARDED_HOLD = """
     create or replace function tickets.hold(
         p_order uuid, p_buyer uuid, p_tickets uuid[], p_until timestamptz, p_displaced uuid[],
         p_beside uuid[],
-        p_correlation uuid,
         out outcome text, out refused uuid, out refused_until timestamptz, out displaced uuid[],
         out held tickets.tickets[]
     )
@@ -19,7 +18,7 @@ UNGUARDED_HOLD = """
         ), appended as (
             insert into events.outbox (type, subject, version, data, correlation_id)
             select 'ticket.held', (ticket).id, (ticket).version, tickets.state(ticket),
-                p_correlation from taken
+                events.correlation_id() from taken
         )
         select array_agg(taken.ticket) into held from taken;
         outcome := 'held';
@@ -48,7 +47,7 @@ CHECK_THEN_WRITE_HOLD = UNGUARDED_HOLD.replace(
 # Releases the tickets on the order's lines, whichever order holds them now.
 RELEASE_BY_LINES = """
     create or replace function tickets.release(
-        p_order uuid, p_tickets uuid[], p_correlation uuid, p_from text[] default array['held']
+        p_order uuid, p_tickets uuid[], p_from text[] default array['held']
     ) returns int
     language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
     as $$
@@ -63,7 +62,7 @@ RELEASE_BY_LINES = """
         ), appended as (
             insert into events.outbox (type, subject, version, data, correlation_id)
             select 'ticket.released', (ticket).id, (ticket).version, tickets.state(ticket),
-                p_correlation from freed
+                events.correlation_id() from freed
         )
         select count(*) into v_released from freed;
         return v_released;
@@ -74,7 +73,7 @@ RELEASE_BY_LINES = """
 # Takes the tickets of a late payment without checking their order or their present price.
 RESERVE_AT_ANY_PRICE = """
     create or replace function tickets.reserve(
-        p_order uuid, p_tickets uuid[], p_prices bigint[], p_currency text, p_correlation uuid
+        p_order uuid, p_tickets uuid[], p_prices bigint[], p_currency text
     ) returns boolean
     language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
     as $$
@@ -86,7 +85,7 @@ RESERVE_AT_ANY_PRICE = """
         )
         insert into events.outbox (type, subject, version, data, correlation_id)
         select 'ticket.reserved', (ticket).id, (ticket).version, tickets.state(ticket),
-            p_correlation from reserved;
+            events.correlation_id() from reserved;
         return true;
     end
     $$
@@ -95,7 +94,7 @@ RESERVE_AT_ANY_PRICE = """
 # Ends every hold, overdue or not.
 EXPIRE_EVERYTHING = """
     create or replace function tickets.release_due(
-        p_orders uuid[], p_tickets uuid[], p_correlation uuid, out released uuid[], out bare uuid[]
+        p_orders uuid[], p_tickets uuid[], out released uuid[], out bare uuid[]
     )
     language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
     as $$
@@ -106,7 +105,7 @@ EXPIRE_EVERYTHING = """
             select distinct t.order_id from tickets.tickets t where t.status = 'held'
         );
         foreach v_order in array released loop
-            perform tickets.release(v_order, orders.tickets_of(v_order), p_correlation);
+            perform tickets.release(v_order, orders.tickets_of(v_order));
         end loop;
     end
     $$
@@ -115,7 +114,7 @@ EXPIRE_EVERYTHING = """
 # Checks which refund the order names, but not that the order still waits for it.
 FINISH_REFUND_AGAIN = """
     create or replace function orders.finish_refund(
-        p_order uuid, p_refund uuid, p_relist boolean, p_correlation uuid
+        p_order uuid, p_refund uuid, p_relist boolean
     ) returns boolean
     language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
     as $$
@@ -129,11 +128,11 @@ FINISH_REFUND_AGAIN = """
                 select from orders.orders o where o.id = p_order and o.status = 'refunded'
             );
         end if;
-        perform tickets.unsell(p_order, orders.tickets_of(p_order), p_relist, p_correlation);
+        perform tickets.unsell(p_order, orders.tickets_of(p_order), p_relist);
         update orders.lines l set live = false where l.order_id = p_order;
         insert into events.outbox (type, subject, version, data, correlation_id)
         values ('order.refunded', v_order.id, v_order.version, orders.state(v_order),
-            p_correlation);
+            events.correlation_id());
         return true;
     end
     $$
@@ -142,7 +141,7 @@ FINISH_REFUND_AGAIN = """
 # Withdraws or relists the tickets on the order's lines, whichever order has them now.
 UNSELL_BY_LINES = """
     create or replace function tickets.unsell(
-        p_order uuid, p_tickets uuid[], p_relist boolean, p_correlation uuid
+        p_order uuid, p_tickets uuid[], p_relist boolean
     ) returns int
     language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
     as $$
@@ -160,7 +159,7 @@ UNSELL_BY_LINES = """
             insert into events.outbox (type, subject, version, data, correlation_id)
             select case when p_relist then 'ticket.released' else 'ticket.withdrawn' end,
                 (ticket).id, (ticket).version,
-                   tickets.state(ticket, p_order, true), p_correlation
+                   tickets.state(ticket, p_order, true), events.correlation_id()
             from unsold
         )
         select count(*) into v_unsold from unsold;
@@ -171,7 +170,7 @@ UNSELL_BY_LINES = """
 
 # Switches off the table of transitions, which refuses a wrong change behind each other guard.
 ANY_TRANSITION = """
-    create or replace function events.refuse_transition(p_of text, p_from text, p_to text)
+    create or replace function events.refuse_transition(p_table text, p_from text, p_to text)
     returns text
     language sql immutable as $$ select p_to $$
 """

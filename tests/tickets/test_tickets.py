@@ -24,17 +24,17 @@ async def taken(system: System, buyer: Person, ticket: Json, status: str) -> Jso
     payments, payment, order_id = await system.connect("payments"), uuid4(), UUID(order["id"])
     if status in {"reserved", "sold"}:
         await payments.execute(
-            "select orders.begin_payment($1, $2, $3, $3)", order_id, buyer.id, payment
+            "select orders.begin_payment($1, $2, $3)", order_id, buyer.id, payment
         )
         await payments.execute(
-            "select orders.settle($1, $2, $3, $4, $2)",
+            "select orders.settle($1, $2, $3, $4)",
             order_id,
             payment,
             order["total"],
             order["currency"],
         )
     if status == "sold":
-        await payments.execute("select orders.finish($1, $2, $2)", order_id, payment)
+        await payments.execute("select orders.finish($1, $2)", order_id, payment)
     return order
 
 

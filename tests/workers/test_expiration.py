@@ -150,7 +150,7 @@ async def test_a_stale_alarm_leaves_the_next_owners_hold(system: System) -> None
     assert await expire_due(system) == 0
     orders = await system.connect("orders")
     # A release for the first order that arrives late.
-    stale = "select tickets.release($1::text::uuid, array[$2::text::uuid], gen_random_uuid())"
+    stale = "select tickets.release($1::text::uuid, array[$2::text::uuid])"
     assert await orders.fetchval(stale, first["id"], ticket_id) == 0
     assert await _everything(rows) == before
     holder = await rows.fetchval("select order_id::text from tickets.tickets")

@@ -1,5 +1,5 @@
 -- Names that the baseline has and 0016 had not.
--- squawk-ignore-file renaming-column
+-- squawk-ignore-file renaming-column, renaming-object
 alter table payments.payments rename column looked_at to reconciled_at;
 alter table payments.refunds rename column looked_at to reconciled_at;
 alter table payments.payments

@@ -1,6 +1,6 @@
--- An event of the noun whose role calls, for what no function of its own tells.
+-- Append an event to the outbox. Each role may append events of its own nouns only.
 create function events.append(
-    p_type text, p_subject uuid, p_version bigint, p_data json, p_correlation uuid, p_causation uuid default null
+    p_type text, p_subject uuid, p_version bigint, p_data json, p_causation uuid default null
 ) returns void
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
@@ -15,11 +15,12 @@ begin
             else array[]::text[]
         end
     ) then
-        raise insufficient_privilege using message = format('%s may not append %s', session_user, p_type);
+        raise insufficient_privilege
+        using message = format('%s may not append %s', session_user, p_type);
     end if;
     insert into events.outbox (type, subject, version, data, correlation_id, causation_id)
-    values (p_type, p_subject, p_version, p_data, p_correlation, p_causation);
+    values (p_type, p_subject, p_version, p_data, events.correlation_id(), p_causation);
 end
 $$;
-
-grant execute on function events.append to gittix_auth, gittix_tickets, gittix_orders, gittix_payments;
+grant execute on function events.append
+to gittix_auth, gittix_tickets, gittix_orders, gittix_payments;

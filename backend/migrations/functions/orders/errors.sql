@@ -1,13 +1,13 @@
 -- The errors that functions of orders raise, by SQLSTATE. `backend/orders/sqlstates.py` has an
 -- exception for each of them that leaves a function.
 --
--- | SQLSTATE | name                     | raised when                                               |
--- | -------- | ------------------------ | --------------------------------------------------------- |
--- | GT001    | stale                    | a row changed between the read and the lock; the function |
--- |          |                          | that raised it catches it, which undoes its writes        |
--- | GT002    | too_many_tickets_of_show | with this order, the buyer has too many tickets of a show |
--- | GT003    | buyer_busy               | another order of the buyer did not end in `lock_timeout`  |
--- | GT004    | displaced_busy           | so did a transaction on an order whose hold has expired   |
+-- | SQLSTATE | name                     | raised when                                           |
+-- | -------- | ------------------------ | ----------------------------------------------------- |
+-- | GT001    | stale                    | a row changed between the read and the lock; the same |
+-- |          |                          | function catches it, which undoes its writes          |
+-- | GT002    | too_many_tickets_of_show | the buyer's limit for a show is exceeded              |
+-- | GT003    | buyer_busy               | the buyer's lock was not free within `lock_timeout`   |
+-- | GT004    | displaced_busy           | nor that of an order whose expired hold is displaced  |
 --
 -- lock_not_available (55P03) out of `orders.place` means that a ticket of the order is locked.
 create function orders.raise_error(p_name text) returns void

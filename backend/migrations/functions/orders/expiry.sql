@@ -1,8 +1,9 @@
--- Expire what is due, `p_limit` orders at the most. Returns the number of orders that it found.
+-- Expire at most `p_limit` orders whose hold has ended. Returns the number of expired orders.
 --
--- An order past its time may have no ticket left: its seller withdrew it. Such a one is expired by a run that has released
--- nothing, so that others keep the lock order, tickets first; a lock that somebody has means that somebody decides.
-create function orders.expire_due(p_limit int, p_correlation uuid) returns int
+-- An order may have no ticket left, because its seller withdrew it. It is expired only by a call
+-- that has released no ticket, so that every transaction locks tickets before orders. A locked
+-- order is skipped: the transaction that has the lock decides about it.
+create function orders.expire_due(p_limit int) returns int
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
@@ -10,18 +11,18 @@ set enable_seqscan = off
 set enable_bitmapscan = off
 as $$
 declare
-    v_now timestamptz := clock_timestamp();  -- in a variable, so that an index can look for it
+    v_now timestamptz := clock_timestamp();  -- a variable, since an index needs a stable value
     v_due uuid[];
     v_lines_orders uuid[];
     v_lines_tickets uuid[];
     v_orders uuid[];
     v_bare uuid[];
 begin
-    -- Nobody was promised an end: one that a crash loses is due again. And whoever sees it, the relay or the next buyer,
-    -- commits after it, which writes it to disk as well.
+    -- After a crash, an expiry that was not on disk is due again. A transaction that has seen it,
+    -- of the relay or of the next buyer, commits later and so writes it to disk too.
     perform set_config('synchronous_commit', 'off', true);
-    perform events.act_for(null, p_correlation);
-    -- Arrays between the steps: by id, each step is as many index look-ups, whatever a planner thinks of how many.
+    perform events.act_for(null);
+    -- Arrays between the steps: each step finds its rows by id, whatever the planner's estimate.
     v_due := array(
         select o.id from orders.orders o
         where o.status in ('pending', 'awaiting_payment') and o.expires_at <= v_now
@@ -30,9 +31,8 @@ begin
     select array_agg(l.order_id), array_agg(l.ticket_id) into v_lines_orders, v_lines_tickets
     from orders.lines l where l.order_id = any (v_due);
     select released, bare into v_orders, v_bare
-    from tickets.release_due(v_lines_orders, v_lines_tickets, p_correlation);
+    from tickets.release_due(v_lines_orders, v_lines_tickets);
     if cardinality(v_orders) = 0 then
-        -- Holding no ticket, this waits for nobody's.
         v_orders := array(
             select o.id from orders.orders o
             where o.id = any (v_bare) and o.status in ('pending', 'awaiting_payment')
@@ -41,14 +41,15 @@ begin
         );
     end if;
     if cardinality(v_orders) > 0 then
-        perform orders.close(v_orders, 'expired', p_correlation);
+        perform orders.close(v_orders, 'expired');
     end if;
     return cardinality(v_orders);
 end
 $$;
 
--- Expire what is due in batches, each of them free for others as soon as it is done; `p_batches` at the most. Counts the
--- orders. No transaction may be open around it.
+-- Expire due orders in at most `p_batches` batches and commit each, so that its tickets are free
+-- at once. Counts the orders. Must not run inside a transaction. The correlation id is a
+-- parameter here, because a bound one ends with each commit.
 create procedure orders.expire_batches(
     p_limit int, p_batches int, p_correlation uuid, inout p_orders int default 0
 )
@@ -58,7 +59,8 @@ declare
     v_expired int;
 begin
     for n in 1 .. p_batches loop
-        v_expired := orders.expire_due(p_limit, p_correlation);
+        perform events.bind_correlation(p_correlation);
+        v_expired := orders.expire_due(p_limit);
         commit;
         p_orders := p_orders + v_expired;
         exit when v_expired < p_limit;
@@ -67,5 +69,4 @@ end
 $$;
 
 grant execute on function orders.expire_due to gittix_orders;
-
 grant execute on procedure orders.expire_batches to gittix_orders;

@@ -18,7 +18,11 @@ declare
     v_open int;
     v_cooldown_ends_at timestamptz;
 begin
-    perform orders.lock_buyer(p_buyer);
+    begin
+        perform pg_advisory_xact_lock(hashtextextended('buyer:' || p_buyer, 0));
+    exception when lock_not_available then
+        perform orders.raise_error('buyer_busy');
+    end;
     decided_at := clock_timestamp();
     v_recent := orders.id_at(decided_at - p_hold - p_grace - p_cooldown);
     select count(*) filter (where recent.open and recent.ended_at > decided_at),
@@ -45,16 +49,6 @@ begin
     if outcome is not null then
         refused_until := v_cooldown_ends_at;
     end if;
-end
-$$;
-
-create function orders.lock_buyer(p_buyer uuid) returns void
-language plpgsql
-as $$
-begin
-    perform pg_advisory_xact_lock(hashtextextended('buyer:' || p_buyer, 0));
-exception when lock_not_available then
-    perform orders.raise_error('buyer_busy');
 end
 $$;
 

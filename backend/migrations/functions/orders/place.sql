@@ -1,9 +1,9 @@
--- Place an order: hold its tickets, freeze its lines, fee and total, append its events and store the
--- reply under its idempotency key, in one transaction and one round trip.
+-- Place an order: hold its tickets, freeze its lines, fee and total, append its events and store
+-- the reply under its idempotency key, in one transaction and one round trip.
 --
 -- `outcome` is one of
--- - placed: `body` is the order as `orders.state` builds it. It is stored under the key `p_key` with
---   the caller's `p_reply_status` and `p_reply_headers`.
+-- - placed: `body` is the order as `orders.state` builds it. It is stored under the key `p_key`
+--   with the caller's `p_reply_status` and `p_reply_headers`.
 -- - replayed: `status` and `body` are those stored under the key.
 -- - key_in_flight, key_reused: another request has the key (`orders.claim_key`).
 -- - too_many_open_orders, cooling_down: a limit of the buyer (`orders.check_limits`).
@@ -15,7 +15,6 @@ create function orders.place(
     p_buyer uuid, p_tickets uuid[], p_hold interval, p_grace interval, p_fee_percent numeric,
     p_max_open int, p_max_per_show int, p_max_unpaid int, p_cooldown interval, p_key text,
     p_fingerprint bytea, p_key_lifetime interval, p_reply_status int, p_reply_headers jsonb,
-    p_correlation uuid,
     out outcome text, out status int, out body text, out refused uuid,
     out refused_until timestamptz, out decided_at timestamptz
 )
@@ -45,7 +44,12 @@ begin
     if outcome is not null then
         return;
     end if;
-    v_step := orders.take_tickets(v_id, p_buyer, p_tickets, decided_at + p_hold, p_correlation);
+    v_step := tickets.hold(v_id, p_buyer, p_tickets, decided_at + p_hold, null, null);
+    if v_step.outcome = 'displaces' then
+        v_step := orders.take_over(
+            v_id, p_buyer, p_tickets, decided_at + p_hold, v_step.displaced
+        );
+    end if;
     if v_step.outcome <> 'held' then
         outcome := v_step.outcome;
         refused := v_step.refused;
@@ -55,7 +59,7 @@ begin
     perform orders.check_tickets_of_show(p_buyer, v_step.held, p_max_per_show);
     outcome := 'placed';
     body := orders.insert_order(
-        v_id, p_buyer, v_step.held, decided_at, p_hold, p_grace, p_fee_percent, p_correlation
+        v_id, p_buyer, v_step.held, decided_at, p_hold, p_grace, p_fee_percent
     );
     if p_key is not null then
         perform orders.store_reply(
@@ -68,9 +72,9 @@ grant execute on function orders.place to gittix_orders;
 
 -- The functions below are steps of `orders.place`: they run with its rights and its settings.
 
--- Lock the buyer's idempotency key and read its reply. `outcome` is null for a new key; key_in_flight
--- when another transaction has the lock; key_reused when the stored fingerprint differs; replayed
--- with the stored reply.
+-- Lock the buyer's idempotency key and read its reply. `outcome` is null for a new key;
+-- key_in_flight when another transaction has the lock; key_reused when the stored fingerprint
+-- differs; replayed with the stored reply.
 create function orders.claim_key(
     p_buyer uuid, p_key text, p_fingerprint bytea, p_key_lifetime interval,
     out outcome text, out status int, out body text
@@ -109,56 +113,41 @@ begin
 end
 $$;
 
--- Take the tickets for the order. An order whose expired hold is displaced expires here: its other
--- tickets are released and it is closed.
-create function orders.take_tickets(
-    p_order uuid, p_buyer uuid, p_tickets uuid[], p_until timestamptz, p_correlation uuid,
-    out outcome text, out refused uuid, out refused_until timestamptz, out held tickets.tickets[]
-)
+-- Hold the tickets although `p_displaced` have expired holds on them. These orders expire here: their
+-- other tickets are released and they are closed. Returns the result of `tickets.hold`.
+create function orders.take_over(
+    p_order uuid, p_buyer uuid, p_tickets uuid[], p_until timestamptz, p_displaced uuid[]
+) returns record
 language plpgsql
 as $$
 declare
-    v_hold record;
-begin
-    v_hold := tickets.hold(p_order, p_buyer, p_tickets, p_until, null, null, p_correlation);
-    if v_hold.outcome = 'displaces' then
-        v_hold := tickets.hold(
-            p_order, p_buyer, p_tickets, p_until, v_hold.displaced,
-            array(
-                select l.ticket_id from orders.lines l where l.order_id = any (v_hold.displaced)
-            ),
-            p_correlation
-        );
-    end if;
-    outcome := v_hold.outcome;
-    refused := v_hold.refused;
-    refused_until := v_hold.refused_until;
-    held := v_hold.held;
-    if outcome = 'held' and v_hold.displaced is not null then
-        perform orders.expire_displaced(v_hold.displaced, p_correlation);
-    end if;
-end
-$$;
-
-create function orders.expire_displaced(p_orders uuid[], p_correlation uuid) returns void
-language plpgsql
-as $$
-declare
+    v_beside uuid[] := array(
+        select l.ticket_id from orders.lines l where l.order_id = any (p_displaced)
+    );
+    v_hold record := tickets.hold(
+        p_order, p_buyer, p_tickets, p_until, p_displaced, v_beside
+    );
     v_order uuid;
 begin
-    for v_order in select distinct id from unnest(p_orders) o (id) loop
-        perform tickets.release(v_order, orders.tickets_of(v_order), p_correlation);
-    end loop;
-    perform orders.close(p_orders, 'expired', p_correlation);
-exception when lock_not_available then
-    perform orders.raise_error('displaced_busy');
+    if v_hold.outcome <> 'held' or v_hold.displaced is null then
+        return v_hold;
+    end if;
+    begin
+        for v_order in select distinct id from unnest(v_hold.displaced) o (id) loop
+            perform tickets.release(v_order, orders.tickets_of(v_order));
+        end loop;
+        perform orders.close(v_hold.displaced, 'expired');
+    exception when lock_not_available then
+        perform orders.raise_error('displaced_busy');
+    end;
+    return v_hold;
 end
 $$;
 
 -- Insert the order with its lines and append `order.created`. Returns the order's JSON.
 create function orders.insert_order(
     p_id uuid, p_buyer uuid, p_held tickets.tickets[], p_at timestamptz, p_hold interval,
-    p_grace interval, p_fee_percent numeric, p_correlation uuid
+    p_grace interval, p_fee_percent numeric
 ) returns text
 language plpgsql
 as $$
@@ -195,7 +184,8 @@ begin
         from inserted
     ), appended as (
         insert into events.outbox (type, subject, version, data, correlation_id)
-        select 'order.created', p_id, stated.version, stated.state, p_correlation from stated
+        select 'order.created', p_id, stated.version, stated.state, events.correlation_id()
+        from stated
     )
     select stated.state into v_state from stated;
     return v_state;

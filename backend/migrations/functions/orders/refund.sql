@@ -1,8 +1,15 @@
--- A refund of the whole order begins: completed → refund_pending. `outcome` is ok with payment, amount and currency;
--- not_found; other_sellers: a seller may refund only what is all theirs; refunded (with the same as ok), in_progress,
--- not_refundable, with the order's status; relist_not_allowed, not_allowed: what a buyer may not.
+-- The refund of a whole order. The service of payments calls these functions inside its
+-- transactions.
+
+-- Start a refund: completed → refund_pending. `outcome` is one of
+-- - ok, with payment, amount and currency;
+-- - refunded, with the same: the order was refunded before;
+-- - in_progress, not_refundable: the order's status, which `order_status` has, forbids it;
+-- - not_found: the user is neither the buyer nor a seller of one of its tickets;
+-- - other_sellers: a seller may refund an order only if all its tickets are the seller's;
+-- - relist_not_allowed, not_allowed: a buyer may not list the tickets again, or not refund at all.
 create function orders.begin_refund(
-    p_order uuid, p_refund uuid, p_user uuid, p_buyer_may boolean, p_relist boolean, p_correlation uuid,
+    p_order uuid, p_refund uuid, p_user uuid, p_buyer_may boolean, p_relist boolean,
     out outcome text, out order_status text, out payment uuid, out amount bigint, out currency text
 )
 language plpgsql volatile security definer
@@ -36,27 +43,27 @@ begin
     if outcome is not null then
         return;
     end if;
-    perform events.act_for(p_user, p_correlation);
+    perform events.act_for(p_user);
     update orders.orders o
-    set status = 'refund_pending', refund_id = p_refund, version = o.version + 1, updated_at = clock_timestamp()
+    set status = 'refund_pending', refund_id = p_refund, version = o.version + 1,
+        updated_at = clock_timestamp()
     where o.id = p_order and o.status = 'completed'
     returning * into v_order;
     if not found then
-        -- Between the read and the lock another refund began.
+        -- Another refund started between the read and the lock.
         select case o.status when 'refunded' then 'refunded' else 'in_progress' end into outcome
         from orders.orders o where o.id = p_order;
         return;
     end if;
     order_status := v_order.status;
-    insert into events.outbox (type, subject, version, data, correlation_id)
-    values ('order.updated', v_order.id, v_order.version, orders.state(v_order), p_correlation);
+    perform orders.append_event('order.updated', v_order);
     outcome := 'ok';
 end
 $$;
 
--- The money is back: refunded, its lines no longer live, its tickets free or withdrawn. Returns whether the order is
--- refunded; only the refund that it waits for makes it so.
-create function orders.finish_refund(p_order uuid, p_refund uuid, p_relist boolean, p_correlation uuid) returns boolean
+-- The money is returned: end the order's lines and take its tickets off it. Returns whether the
+-- order is refunded; only the refund in `refund_id` can set this status.
+create function orders.finish_refund(p_order uuid, p_refund uuid, p_relist boolean) returns boolean
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
@@ -66,8 +73,8 @@ as $$
 declare
     v_order orders.orders;
 begin
-    perform events.act_for(null, p_correlation);
-    perform tickets.unsell(p_order, orders.tickets_of(p_order), p_relist, p_correlation);
+    perform events.act_for(null);
+    perform tickets.unsell(p_order, orders.tickets_of(p_order), p_relist);
     update orders.orders o
     set status = 'refunded', version = o.version + 1, updated_at = clock_timestamp()
     where o.id = p_order and o.status = 'refund_pending' and o.refund_id = p_refund
@@ -76,16 +83,15 @@ begin
         perform orders.raise_error('stale');
     end if;
     update orders.lines l set live = false where l.order_id = p_order;
-    insert into events.outbox (type, subject, version, data, correlation_id)
-    values ('order.refunded', v_order.id, v_order.version, orders.state(v_order), p_correlation);
+    perform orders.append_event('order.refunded', v_order);
     return true;
 exception when sqlstate 'GT001' then
     return exists (select from orders.orders o where o.id = p_order and o.status = 'refunded');
 end
 $$;
 
--- The refund came to nothing: the order is completed, as it was. Returns whether this call made it so.
-create function orders.fail_refund(p_order uuid, p_refund uuid, p_correlation uuid) returns boolean
+-- The refund failed: the order is completed again. Returns whether this call set that status.
+create function orders.fail_refund(p_order uuid, p_refund uuid) returns boolean
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
@@ -95,7 +101,7 @@ as $$
 declare
     v_order orders.orders;
 begin
-    perform events.act_for(null, p_correlation);
+    perform events.act_for(null);
     update orders.orders o
     set status = 'completed', version = o.version + 1, updated_at = clock_timestamp()
     where o.id = p_order and o.status = 'refund_pending' and o.refund_id = p_refund
@@ -103,10 +109,10 @@ begin
     if not found then
         return false;
     end if;
-    insert into events.outbox (type, subject, version, data, correlation_id)
-    values ('order.updated', v_order.id, v_order.version, orders.state(v_order), p_correlation);
+    perform orders.append_event('order.updated', v_order);
     return true;
 end
 $$;
 
-grant execute on function orders.begin_refund, orders.finish_refund, orders.fail_refund to gittix_payments;
+grant execute on function orders.begin_refund, orders.finish_refund, orders.fail_refund
+to gittix_payments;

@@ -27,6 +27,16 @@ return orders.state(
     )
 );
 
+-- Append an event of the order in its present state.
+create function orders.append_event(p_type text, o orders.orders) returns void
+language plpgsql
+as $$
+begin
+    insert into events.outbox (type, subject, version, data, correlation_id)
+    values (p_type, o.id, o.version, orders.state(o), events.correlation_id());
+end
+$$;
+
 -- For the service of payments: the reply to a refund.
 create function orders.read(p_order uuid) returns json
 language sql stable security definer

@@ -1,7 +1,8 @@
--- Holds. Only the functions in this folder write a ticket's `status`, `order_id` and `held_until`.
--- Each names the order that it expects to hold the ticket, so a stale caller changes nothing. Tickets
--- are locked in id order, everywhere, and before orders. The caller passes the tickets of an order,
--- which are on its lines, because no index leads from an order to its tickets (decision 22).
+-- Holds. Only the functions in this folder write a ticket's `status`, `order_id` and
+-- `held_until`. Each names the order that it expects to hold the ticket, so a stale caller
+-- changes nothing. Tickets are locked in id order, everywhere, and before orders. The caller
+-- passes the tickets of an order, which are on its lines, because no index leads from an order to
+-- its tickets (decision 22).
 --
 -- The planner settings: these functions find rows by id, in arrays whose length a generic plan does
 -- not know. Without them Postgres plans again at each call, which costs twice the execution, or
@@ -9,18 +10,18 @@
 
 -- Hold all tickets of `p_tickets` for an order until `p_until`, or none of them.
 --
--- `outcome` is held, or a refusal: ticket_not_found, own_ticket, mixed_currency, ticket_unavailable.
--- An expired hold is taken over. For this, `outcome` is displaces and `displaced` has the orders
--- which would lose their holds; the caller calls again with these orders as `p_displaced` and all
--- their tickets as `p_beside`, which this function then locks in id order with the others, so that
--- the caller can release them.
+-- `outcome` is held, or a refusal: ticket_not_found, own_ticket, mixed_currency,
+-- ticket_unavailable. An expired hold is taken over. For this, `outcome` is displaces and
+-- `displaced` has the orders which would lose their holds; the caller calls again with these
+-- orders as `p_displaced` and all their tickets as `p_beside`, which this function then locks in
+-- id order with the others, so that the caller can release them.
 --
--- A refusal is decided by a read without locks, so a buyer who cannot win never waits. Another buyer
--- waits at most 100 ms (lock_not_available), since the transaction that has the lock takes the
--- ticket. SKIP LOCKED would refuse although that transaction may still roll back.
+-- A refusal is decided by a read without locks, so a buyer who cannot win never waits. Another
+-- buyer waits at most 100 ms (lock_not_available), since the transaction that has the lock takes
+-- the ticket. SKIP LOCKED would refuse although that transaction may still roll back.
 create function tickets.hold(
     p_order uuid, p_buyer uuid, p_tickets uuid[], p_until timestamptz, p_displaced uuid[],
-    p_beside uuid[], p_correlation uuid,
+    p_beside uuid[],
     out outcome text, out refused uuid, out refused_until timestamptz, out displaced uuid[],
     out held tickets.tickets[]
 )
@@ -55,8 +56,8 @@ begin
             return;
         end if;
     end if;
-    perform events.act_for(p_buyer, p_correlation);
-    held := tickets.set_held(p_order, p_tickets, p_until, p_displaced, v_now, p_correlation);
+    perform events.act_for(p_buyer);
+    held := tickets.set_held(p_order, p_tickets, p_until, p_displaced, v_now);
     if held is not null then
         outcome := 'held';
         displaced := p_displaced;
@@ -72,7 +73,7 @@ $$;
 -- Move the end of a hold that still runs. Returns the number of tickets; fewer than the order has
 -- means that the hold has ended.
 create function tickets.extend(
-    p_order uuid, p_tickets uuid[], p_until timestamptz, p_correlation uuid
+    p_order uuid, p_tickets uuid[], p_until timestamptz
 ) returns int
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
@@ -93,7 +94,8 @@ begin
         returning t as ticket
     ), appended as (
         insert into events.outbox (type, subject, version, data, correlation_id)
-        select 'ticket.extended', (ticket).id, (ticket).version, tickets.state(ticket), p_correlation
+        select 'ticket.extended', (ticket).id, (ticket).version, tickets.state(ticket),
+               events.correlation_id()
         from extended order by (ticket).id
     )
     select count(*) into v_extended from extended;
@@ -105,8 +107,8 @@ grant execute on function tickets.hold, tickets.extend to gittix_orders;
 
 -- The functions below are steps of `tickets.hold`: they run with its rights and its settings.
 
--- Read the tickets without locks. `outcome` is null or a refusal, with the refused ticket and the end
--- of its hold; `displaced` has the orders of the expired holds.
+-- Read the tickets without locks. `outcome` is null or a refusal, with the refused ticket and the
+-- end of its hold; `displaced` has the orders of the expired holds.
 create function tickets.check_free(
     p_tickets uuid[], p_buyer uuid, p_now timestamptz,
     out outcome text, out refused uuid, out refused_until timestamptz, out displaced uuid[]
@@ -141,9 +143,9 @@ begin
 end
 $$;
 
--- Lock the tickets and those beside them in id order, and check them again: between the read and the
--- locks another buyer may have won. An expired hold always belongs to an order of `p_displaced`,
--- since a new hold ends in the future. `outcome` is null or a refusal.
+-- Lock the tickets and those beside them in id order, and check them again: between the read and
+-- the locks another buyer may have won. An expired hold always belongs to an order of
+-- `p_displaced`, since a new hold ends in the future. `outcome` is null or a refusal.
 create function tickets.lock_free(
     p_tickets uuid[], p_displaced uuid[], p_beside uuid[], p_now timestamptz,
     out outcome text, out refused uuid, out refused_until timestamptz
@@ -176,8 +178,7 @@ $$;
 
 -- The guarded update. Returns the held tickets, or null.
 create function tickets.set_held(
-    p_order uuid, p_tickets uuid[], p_until timestamptz, p_displaced uuid[], p_now timestamptz,
-    p_correlation uuid
+    p_order uuid, p_tickets uuid[], p_until timestamptz, p_displaced uuid[], p_now timestamptz
 ) returns tickets.tickets[]
 language plpgsql
 as $$
@@ -196,7 +197,8 @@ begin
         returning t as ticket
     ), appended as (
         insert into events.outbox (type, subject, version, data, correlation_id)
-        select 'ticket.held', (ticket).id, (ticket).version, tickets.state(ticket), p_correlation
+        select 'ticket.held', (ticket).id, (ticket).version, tickets.state(ticket),
+               events.correlation_id()
         from taken order by (ticket).id
     )
     select array_agg(taken.ticket) into v_held from taken;

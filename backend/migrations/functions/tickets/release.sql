@@ -1,6 +1,6 @@
--- Free the tickets that this order has in one of the states `p_from`. Returns how many.
+-- Release the tickets that this order has in one of the states `p_from`. Returns their number.
 create function tickets.release(
-    p_order uuid, p_tickets uuid[], p_correlation uuid, p_from text[] default array['held']
+    p_order uuid, p_tickets uuid[], p_from text[] default array['held']
 ) returns int
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
@@ -19,10 +19,10 @@ begin
             updated_at = clock_timestamp()
         where t.id = any (p_tickets) and t.order_id = p_order and t.status = any (p_from)
         returning t as ticket
-    ), told as (
+    ), appended as (
         insert into events.outbox (type, subject, version, data, correlation_id)
-        select 'ticket.released', (ticket).id, (ticket).version,
-               tickets.state(ticket, p_order), p_correlation
+        select 'ticket.released', (ticket).id, (ticket).version, tickets.state(ticket, p_order),
+               events.correlation_id()
         from freed order by (ticket).id
     )
     select count(*) into v_released from freed;
@@ -30,17 +30,18 @@ begin
 end
 $$;
 
--- Free the tickets of these orders whose time is up, whole orders only: `p_orders` has an order for each of `p_tickets`.
--- `released` are the orders that lost theirs; `bare` those that had none of them any more.
+-- Release the tickets of these orders whose holds have ended, whole orders only. `p_orders` has
+-- an order for each of `p_tickets`. `released` has the orders whose tickets were released; `bare`
+-- those that had no ticket.
 --
--- Re-entrant and set-based: rows that another transaction has locked are skipped, with their whole order, since that
--- transaction is deciding about them; the next call finds what it left.
+-- An order is skipped when another transaction has locked one of its tickets: that transaction
+-- decides about it, and the next call finds what it left.
 create function tickets.release_due(
-    p_orders uuid[], p_tickets uuid[], p_correlation uuid, out released uuid[], out bare uuid[]
+    p_orders uuid[], p_tickets uuid[], out released uuid[], out bare uuid[]
 )
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
-set enable_nestloop = off  -- a plan for few rows must not meet a thousand
+set enable_nestloop = off  -- a plan made for a few rows must not run for a thousand
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -51,18 +52,25 @@ declare
 begin
     with theirs as (
         select t.order_id, count(*) as tickets
-        from tickets.tickets t join unnest(p_orders, p_tickets) w (order_id, id) using (order_id, id)
+        from tickets.tickets t
+        join unnest(p_orders, p_tickets) w (order_id, id) using (order_id, id)
         where t.id = any (p_tickets)
         group by t.order_id
     ), locked as materialized (
         select t.order_id, t.id
-        from tickets.tickets t join unnest(p_orders, p_tickets) w (order_id, id) using (order_id, id)
+        from tickets.tickets t
+        join unnest(p_orders, p_tickets) w (order_id, id) using (order_id, id)
         where t.id = any (p_tickets) and t.status = 'held' and t.held_until <= v_now
         order by t.id
         for no key update of t skip locked
     )
-    select array_agg(l.id), array(select unnest(p_orders) except select theirs.order_id from theirs) into v_whole, bare
-    from (select locked.order_id, locked.id, count(*) over (partition by locked.order_id) as tickets from locked) l
+    select array_agg(l.id), array(select unnest(p_orders) except select theirs.order_id from theirs)
+    into v_whole, bare
+    from (
+        select locked.order_id, locked.id,
+               count(*) over (partition by locked.order_id) as tickets
+        from locked
+    ) l
     join theirs using (order_id, tickets);
 
     with freed as (
@@ -71,9 +79,10 @@ begin
             updated_at = clock_timestamp()
         where t.id = any (v_whole)
         returning old.order_id as order_id, new as ticket
-    ), told as (
+    ), appended as (
         insert into events.outbox (type, subject, version, data, correlation_id)
-        select 'ticket.released', (ticket).id, (ticket).version, tickets.state(ticket, freed.order_id), p_correlation
+        select 'ticket.released', (ticket).id, (ticket).version,
+               tickets.state(ticket, freed.order_id), events.correlation_id()
         from freed order by (ticket).id
     )
     select coalesce(array_agg(distinct freed.order_id), '{}') into released from freed;

@@ -1,8 +1,9 @@
--- The order's payment is authorised: take its tickets off the clock, all or none. A ticket is the order's while it
--- holds it, past its time as well, and when it is free: money that came late wins what nobody else took, at the price
--- that it was ordered at, unless its seller has changed that since.
+-- The payment is authorised: reserve the order's tickets, all or none, so that they no longer
+-- expire. A ticket may be reserved while the order holds it, also after the hold has ended, and
+-- while it is free: a late payment wins a ticket that no other order took. Its price must still
+-- be the ordered one; the seller may have changed it.
 create function tickets.reserve(
-    p_order uuid, p_tickets uuid[], p_prices bigint[], p_currency text, p_correlation uuid
+    p_order uuid, p_tickets uuid[], p_prices bigint[], p_currency text
 ) returns boolean
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
@@ -33,14 +34,15 @@ begin
         returning t as ticket
     )
     insert into events.outbox (type, subject, version, data, correlation_id)
-    select 'ticket.reserved', (ticket).id, (ticket).version, tickets.state(ticket), p_correlation
+    select 'ticket.reserved', (ticket).id, (ticket).version, tickets.state(ticket),
+           events.correlation_id()
     from reserved order by (ticket).id;
     return true;
 end
 $$;
 
--- The order's payment is captured. Returns how many tickets are sold to it by this call.
-create function tickets.sell(p_order uuid, p_tickets uuid[], p_correlation uuid) returns int
+-- The payment is captured: sell the reserved tickets. Returns their number.
+create function tickets.sell(p_order uuid, p_tickets uuid[]) returns int
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
@@ -57,9 +59,10 @@ begin
         set status = 'sold', version = t.version + 1, updated_at = clock_timestamp()
         where t.id = any (p_tickets) and t.order_id = p_order and t.status = 'reserved'
         returning t as ticket
-    ), told as (
+    ), appended as (
         insert into events.outbox (type, subject, version, data, correlation_id)
-        select 'ticket.sold', (ticket).id, (ticket).version, tickets.state(ticket), p_correlation
+        select 'ticket.sold', (ticket).id, (ticket).version, tickets.state(ticket),
+               events.correlation_id()
         from sold order by (ticket).id
     )
     select count(*) into v_sold from sold;
@@ -67,9 +70,10 @@ begin
 end
 $$;
 
--- An order's sold tickets leave it: free again at their price under their old seller, or withdrawn. Returns how many.
+-- The order is refunded: list its sold tickets again, at their price and for their seller, or
+-- withdraw them. Returns their number.
 create function tickets.unsell(
-    p_order uuid, p_tickets uuid[], p_relist boolean, p_correlation uuid
+    p_order uuid, p_tickets uuid[], p_relist boolean
 ) returns int
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
@@ -88,10 +92,10 @@ begin
             version = t.version + 1, updated_at = clock_timestamp()
         where t.id = any (p_tickets) and t.order_id = p_order and t.status = 'sold'
         returning t as ticket
-    ), told as (
+    ), appended as (
         insert into events.outbox (type, subject, version, data, correlation_id)
-        select case when p_relist then 'ticket.released' else 'ticket.withdrawn' end, (ticket).id, (ticket).version,
-               tickets.state(ticket, p_order, true), p_correlation
+        select case when p_relist then 'ticket.released' else 'ticket.withdrawn' end, (ticket).id,
+               (ticket).version, tickets.state(ticket, p_order, true), events.correlation_id()
         from unsold order by (ticket).id
     )
     select count(*) into v_unsold from unsold;

@@ -1,13 +1,14 @@
--- The `data` of a ticket's events. `p_previous` is the order that the ticket has just left.
+-- The JSON of a ticket in the events of tickets. `p_previous` is the order that the ticket has just
+-- left.
 create function tickets.state(
     t tickets.tickets, p_previous uuid default null, p_refunded boolean default false
 ) returns json
 language sql stable parallel safe
 return json_build_object(
-    'id', t.id, 'show_id', t.show_id, 'seller_id', t.seller_id, 'seller_name', t.seller_name, 'status', t.status,
-    'title', t.title, 'section', t.section, 'row', t."row", 'seat', t.seat, 'price', t.price,
-    'face_value', t.face_value, 'currency', t.currency, 'order_id', t.order_id, 'held_until', t.held_until,
-    'version', t.version, 'created_at', t.created_at, 'previous_order_id', p_previous, 'refunded', p_refunded
+    'id', t.id, 'show_id', t.show_id, 'seller_id', t.seller_id, 'seller_name', t.seller_name,
+    'status', t.status, 'title', t.title, 'section', t.section, 'row', t."row", 'seat', t.seat,
+    'price', t.price, 'face_value', t.face_value, 'currency', t.currency, 'order_id', t.order_id,
+    'held_until', t.held_until, 'version', t.version, 'created_at', t.created_at,
+    'previous_order_id', p_previous, 'refunded', p_refunded
 );
-
 grant execute on function tickets.state to gittix_tickets;
