@@ -1,4 +1,4 @@
-"""Who may reach what in the database: every role against every table and function, by rule and by trying."""
+"""The rights of every role on every table, schema and function, in the catalogue and in use."""
 
 from typing import Any
 from uuid import uuid4
@@ -14,18 +14,18 @@ SCHEMAS = ("auth", "tickets", "orders", "payments", "push", "events")
 WRITES = ("SELECT", "INSERT", "UPDATE", "DELETE")
 OTHERS = ("TRUNCATE", "REFERENCES", "TRIGGER", "MAINTAIN")
 
-# The relay owns no schema; it numbers what others appended.
+# The relay owns no schema; it numbers the events of the services.
 RELAY_TABLES = {
     "events.relay": {"SELECT", "UPDATE"},
     "events.outbox": {"SELECT", "DELETE"},
 }
-# What triggers write, and nobody may change.
+# Only triggers write these.
 READ_ONLY = {
     *(f"{noun}.{table}" for noun in ("tickets", "orders") for table in ("audit", "transitions")),
     "payments.transitions",
     "payments.refund_transitions",
 }
-# The functions that a role may call beyond its own schema: see docs/design.md, "Callable functions".
+# The functions of other schemas that a role may call: docs/design.md, "Callable functions".
 GRANTED = {
     "auth": {"events.append", "events.bind_correlation"},
     "tickets": {"events.append", "events.bind_correlation", "events.act_for"},
@@ -93,7 +93,7 @@ def table_rights(noun: str, table: str) -> set[str]:
 
 
 @pytest.mark.parametrize("noun", NOUNS)
-async def test_a_role_reaches_its_own_tables_and_no_other(noun: str, system: System) -> None:
+async def test_a_role_has_rights_on_its_own_tables_only(noun: str, system: System) -> None:
     owner = await system.connect()
     rows = await owner.fetch(
         """
@@ -114,13 +114,14 @@ async def test_a_role_reaches_its_own_tables_and_no_other(noun: str, system: Sys
 
 
 @pytest.mark.parametrize("noun", NOUNS)
-async def test_a_role_calls_its_own_functions_and_those_it_was_granted(
+async def test_a_role_may_call_its_own_functions_and_the_granted_ones(
     noun: str, system: System
 ) -> None:
     owner = await system.connect()
     rows = await owner.fetch(
         """
-        select n.nspname || '.' || p.proname as name, has_function_privilege($1, p.oid, 'EXECUTE') as may
+        select n.nspname || '.' || p.proname as name,
+               has_function_privilege($1, p.oid, 'EXECUTE') as may
         from pg_proc p join pg_namespace n on n.oid = p.pronamespace
         where n.nspname <> 'pg_catalog' and n.nspname <> 'information_schema'
         """,
@@ -132,51 +133,59 @@ async def test_a_role_calls_its_own_functions_and_those_it_was_granted(
 
 
 @pytest.mark.parametrize("noun", NOUNS)
-async def test_a_role_uses_only_the_schemas_that_it_calls_and_makes_nothing_in_them(
+async def test_a_role_uses_only_the_schemas_that_it_calls_and_creates_nothing_in_them(
     noun: str, system: System
 ) -> None:
     owner = await system.connect()
     rows = await owner.fetch(
         """
-        select nspname, has_schema_privilege($1, oid, 'USAGE') as uses, has_schema_privilege($1, oid, 'CREATE') as makes
+        select nspname, has_schema_privilege($1, oid, 'USAGE') as uses,
+               has_schema_privilege($1, oid, 'CREATE') as creates
         from pg_namespace where nspname = any ($2)
         """,
         f"gittix_{noun}",
         [*SCHEMAS, "public"],
     )
     assert {row["nspname"] for row in rows if row["uses"]} == USAGE[noun]
-    assert not any(row["makes"] for row in rows)
+    assert not any(row["creates"] for row in rows)
 
 
-async def test_the_public_has_nothing(system: System) -> None:
+async def test_public_has_no_grants(system: System) -> None:
     owner = await system.connect()
     found = await owner.fetch(
         """
         with granted as (
-            select 'relation ' || oid::regclass as what, relnamespace as space, relacl as acl from pg_class
-            union all select 'function ' || oid::regprocedure, pronamespace, coalesce(proacl, acldefault('f', proowner)) from pg_proc
-            union all select 'schema ' || nspname, oid, nspacl from pg_namespace
-            union all select 'database', 'public'::regnamespace, datacl from pg_database where datname = $2
+            select 'relation ' || oid::regclass as object, relnamespace as space, relacl as acl
+            from pg_class
+            union all
+            select 'function ' || oid::regprocedure, pronamespace,
+                   coalesce(proacl, acldefault('f', proowner))
+            from pg_proc
+            union all
+            select 'schema ' || nspname, oid, nspacl from pg_namespace
+            union all
+            select 'database', 'public'::regnamespace, datacl from pg_database where datname = $2
         )
-        select what from granted, aclexplode(acl) entry
+        select object from granted, aclexplode(acl) entry
         where entry.grantee = 0 and space::regnamespace::text = any ($1)
         """,
         [*SCHEMAS, "public"],
-        # A clone does not take over what was granted on the database itself.
+        # A clone does not have the grants on the database itself.
         TEMPLATE,
     )
     assert found == []
 
 
-async def test_no_role_is_more_than_a_login(system: System) -> None:
+async def test_each_role_is_a_login_without_other_attributes(system: System) -> None:
     owner = await system.connect()
     rows = await owner.fetch(
-        "select rolname, rolsuper or rolcreaterole or rolcreatedb or rolreplication or rolbypassrls as mighty,"
+        "select rolname,"
+        " rolsuper or rolcreaterole or rolcreatedb or rolreplication or rolbypassrls as privileged,"
         " rolcanlogin, exists (select from pg_auth_members m where m.member = r.oid) as member"
         " from pg_roles r where rolname like 'gittix\\_%'"
     )
     assert {row["rolname"] for row in rows} == {f"gittix_{noun}" for noun in NOUNS}
-    assert all(row["rolcanlogin"] and not row["mighty"] and not row["member"] for row in rows)
+    assert all(row["rolcanlogin"] and not row["privileged"] and not row["member"] for row in rows)
 
 
 async def test_functions_that_run_as_their_owner_pin_their_search_path(system: System) -> None:
@@ -216,7 +225,10 @@ ATTEMPTS = [
     ("push", "select * from auth.users"),
     (
         "relay",
-        "insert into events.outbox (type, subject, version, data) values ('x', gen_random_uuid(), 1, '{}')",
+        (
+            "insert into events.outbox (type, subject, version, data)"
+            " values ('x', gen_random_uuid(), 1, '{}')"
+        ),
     ),
     ("relay", "update events.outbox set data = '{}'"),
     ("relay", "select * from orders.orders"),
@@ -228,7 +240,9 @@ ATTEMPTS = [
 
 
 @pytest.mark.parametrize(("noun", "statement"), ATTEMPTS)
-async def test_what_is_not_granted_is_refused(noun: str, statement: str, system: System) -> None:
+async def test_a_statement_without_a_grant_is_refused(
+    noun: str, statement: str, system: System
+) -> None:
     connection = await system.connect(noun)
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         await connection.execute(statement)
@@ -261,11 +275,12 @@ async def test_a_role_appends_only_its_own_events(noun: str, own: set[str], syst
 
 
 @pytest.mark.parametrize("noun", NOUNS)
-async def test_nobody_writes_to_the_outbox_past_the_check(noun: str, system: System) -> None:
+async def test_no_role_writes_to_the_outbox_past_the_check(noun: str, system: System) -> None:
     connection = await system.connect(noun)
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         await connection.execute(
-            "insert into events.outbox (type, subject, version, data) values ('order.created', gen_random_uuid(), 1, '{}')"
+            "insert into events.outbox (type, subject, version, data)"
+            " values ('order.created', gen_random_uuid(), 1, '{}')"
         )
 
 
@@ -274,7 +289,7 @@ async def test_nobody_writes_to_the_outbox_past_the_check(noun: str, system: Sys
     "write",
     ["update {0}.audit set version = 1", "delete from {0}.audit", "delete from {0}.transitions"],
 )
-async def test_nobody_rewrites_what_was_recorded(noun: str, write: str, system: System) -> None:
+async def test_no_role_changes_the_audit(noun: str, write: str, system: System) -> None:
     connection = await system.connect(noun)
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         await connection.execute(write.format(noun))

@@ -28,8 +28,8 @@ async def adopt(
     """Bring the tables of an earlier version to the baseline. Returns the applied steps.
 
     The caller has dropped all functions but those of triggers. Does nothing in any other database.
-    Each step may take `seconds`. Raises MigrationError for a migration whose content no earlier
-    version had.
+    Each step may take `seconds`. Raises MigrationError for a migration with a content that no
+    earlier version had.
     """
     rows = await connection.fetch(
         "select version, name, digest from public.schema_migrations order by version"
@@ -64,7 +64,7 @@ def _check_digests(rows: list[Record]) -> None:
 
 
 def _steps(last: int) -> list[Migration]:
-    """The files to run in a database whose last migration is `last`."""
+    """The files to run in a database with the last migration `last`."""
     folder = project_folder() / FOLDER
     if last <= UNUSED:
         return [Migration(None, f"{FOLDER}/unused.sql", (folder / "unused.sql").read_text())]

@@ -1,7 +1,7 @@
 """The files of `backend/migrations`: numbered migrations, function definitions, recorded digests.
 
 A numbered file runs once in each database and never changes after it has landed. The files under
-`functions/` define every function and trigger; a database always has exactly what they define.
+`functions/` define every function and trigger; a migrated database has no others.
 """
 
 import re
@@ -49,9 +49,9 @@ def project_folder() -> Traversable:
 def read(folder: Traversable | None = None) -> list[Migration]:
     """The migrations of a folder in the order in which they run; by default the project's own.
 
-    Numbered files are first, by number. Files of functions follow in the order of their paths, so
-    a function in SQL, whose body Postgres resolves when it is created, calls only functions of
-    its own file or of an earlier one. PL/pgSQL resolves calls at run time.
+    Numbered files are first, by number. Files of functions follow in the order of their paths.
+    Postgres resolves the body of a function in SQL when it is created, so such a function calls
+    only functions of its own file or of an earlier one. PL/pgSQL resolves calls at run time.
     """
     root = folder or project_folder()
     return [*read_numbered(root), *_read_functions(root / FUNCTIONS, FUNCTIONS)]

@@ -4,8 +4,8 @@ All pending files run in one transaction under a transaction-scoped advisory loc
 cannot interleave, and a failing file leaves the database as it was. The digest of an applied
 numbered file is recorded; a file that was changed afterwards is refused.
 
-When any file of functions differs from what ran last, all functions are dropped and created again.
-A changed signature or a deleted function needs no migration, and a function that is defined in two
+When a file of functions has changed since the last run, all functions are dropped and created
+again. A changed signature or a deleted function needs no migration, and a function that is defined in two
 files is an error.
 """
 

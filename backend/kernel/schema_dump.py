@@ -62,14 +62,16 @@ select pg_get_triggerdef(oid, true) from pg_trigger
 where tgrelid = $1 and not tgisinternal order by tgname
 """
 TABLE_GRANTS = """
-select g.grantee::regrole::text as role, string_agg(g.privilege, ', ' order by g.place) as privileges
+select g.grantee::regrole::text as role,
+    string_agg(g.privilege, ', ' order by g.place) as privileges
 from (
     select c.relowner, t.grantee, lower(t.privilege_type), t.place
     from pg_class c, aclexplode(c.relacl) with ordinality
         t (grantor, grantee, privilege_type, is_grantable, place)
     where c.oid = $1
     union all
-    select c.relowner, t.grantee, format('%s (%I)', lower(t.privilege_type), a.attname), 100 + a.attnum
+    select c.relowner, t.grantee, format('%s (%I)', lower(t.privilege_type), a.attname),
+        100 + a.attnum
     from pg_class c join pg_attribute a on a.attrelid = c.oid, aclexplode(a.attacl) t
     where c.oid = $1
 ) g (owner, grantee, privilege, place)

@@ -1,8 +1,9 @@
-"""Which states of the schema a database has been brought to, in the comment of the migrations' own table.
+"""The schema states that a database has reached, in the comment of the table of migrations.
 
-A service may read no table outside its schema, but a comment is in the catalogue, where every role sees it, and goes with
-a dump. A new process waits until the state that it was written for has been reached; an old one that is started again after
-a newer migration finds its own state among those before.
+A service may read no table outside its schema, but every role can read a comment in the catalogue,
+and a dump contains it. A new process waits until the database has reached the state of its code. A
+process of an older version that restarts after a newer migration finds its state among the earlier
+ones.
 """
 
 import asyncio
@@ -13,19 +14,19 @@ import asyncpg
 from backend.kernel import database
 from backend.kernel.database import Connection
 
-# Nobody starts a release again after so many later ones.
+# A release is not started again after this many later ones.
 KEPT = 20
 POLL_SECONDS = 0.5
-# Also "not yet": the first migration makes the roles and their passwords.
+# The first migration creates the roles and their passwords, so these may mean "not yet".
 REFUSED = (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError)
 
 
 class NotMigrated(Exception):
-    """The time is over; the message says what to do."""
+    """The database did not reach the state in time; the message names the remedy."""
 
 
 async def reached(connection: Connection) -> list[str]:
-    """The states, newest last, as committed by now."""
+    """The committed states, newest last."""
     comment = await connection.fetchval(
         """
         select obj_description(c.oid, 'pg_class') from pg_class c
@@ -36,7 +37,7 @@ async def reached(connection: Connection) -> list[str]:
 
 
 async def record(connection: Connection, state: str) -> None:
-    """Within the transaction that brings the database there."""
+    """Record a state, in the transaction of its migrations."""
     states = [*(each for each in await reached(connection) if each != state), state]
     await connection.execute(
         f"comment on table public.schema_migrations is '{' '.join(states[-KEPT:])}'"
@@ -46,17 +47,19 @@ async def record(connection: Connection, state: str) -> None:
 async def wait(
     urls: Sequence[str], state: str, *, seconds: float, waiting: Callable[[str], None]
 ) -> None:
-    """Wait until the database is at `state` and every URL's role may log in. `waiting` hears why, each time that it changes.
+    """Wait until the database is at `state` and the role of each URL can log in.
 
-    Raises NotMigrated.
+    Calls `waiting` with the reason, each time that it changes. Raises NotMigrated.
     """
     clock = asyncio.get_running_loop().time
-    deadline, told = clock() + seconds, ""
-    while why := await _missing(urls, state):
-        if why != told:
-            waiting(told := why)
+    deadline, reported = clock() + seconds, ""
+    while reason := await _missing(urls, state):
+        if reason != reported:
+            waiting(reported := reason)
         if clock() > deadline:
-            raise NotMigrated(f"{why} after {seconds:.0f} s: run `gittix migrate` of this version")
+            raise NotMigrated(
+                f"{reason} after {seconds:.0f} s: run `gittix migrate` of this version"
+            )
         await asyncio.sleep(POLL_SECONDS)
 
 

@@ -1,1 +1,1 @@
-"""Orders, their lines and their state machine. Decides who wins a ticket."""
+"""Orders, their lines and their states. This service decides which order wins a ticket."""

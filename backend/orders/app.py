@@ -1,4 +1,4 @@
-"""The orders service."""
+"""The component of orders."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

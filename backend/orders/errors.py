@@ -1,10 +1,10 @@
-"""Why an order can't be placed or cancelled."""
+"""The errors of placing and cancelling an order."""
 
 from backend.kernel.problems import Conflict, Invalid, NotFound, TooMany
 
 
 class OrderNotFound(NotFound):
-    """No such order, or somebody else's: the two answer alike."""
+    """No such order, or the order of another user: both get the same reply."""
 
     code = "order_not_found"
 
@@ -14,7 +14,7 @@ class TicketNotFound(NotFound):
 
 
 class TicketUnavailable(Conflict):
-    """Somebody else has it; `held_until` tells when it may be free, if it is only held."""
+    """Another order has the ticket; `held_until` is the end of its hold, if it is only held."""
 
     code = "ticket_unavailable"
 
@@ -32,7 +32,7 @@ class TooManyTicketsOfShow(Conflict):
 
 
 class CoolingDown(TooMany):
-    """Several holds of this buyer ended unpaid lately."""
+    """Several recent holds of this buyer ended unpaid."""
 
     code = "cooling_down"
 

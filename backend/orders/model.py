@@ -1,4 +1,4 @@
-"""Orders as the API takes and gives them. Money is minor units of the order's currency; times are UTC."""
+"""Orders in requests and replies. Money is minor units of the order's currency; times are UTC."""
 
 from datetime import datetime
 from typing import Annotated, Literal
@@ -22,14 +22,14 @@ Status = Literal[
 
 
 class NewOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One ticket, or a cart of them: all or none. Give one of the two."""
+    """One ticket or a cart of tickets, all or none. Exactly one of the two fields is required."""
 
     ticket_id: UUID | None = None
     ticket_ids: Annotated[list[UUID], Meta(min_length=1, max_length=100)] | None = None
 
 
 class OrderLine(msgspec.Struct, frozen=True):
-    """A ticket as it was when it was ordered; `price` is frozen."""
+    """A ticket as it was when the order was placed; `price` does not change afterwards."""
 
     id: UUID
     show_id: UUID
@@ -61,8 +61,8 @@ class OrderState(msgspec.Struct, frozen=True, kw_only=True):
 class Order(OrderState, frozen=True, kw_only=True):
     """An order at the time `server_now`.
 
-    `status` is effective: an unpaid order past `expires_at` is expired. `seconds_left` is the rest of
-    an unpaid order's hold.
+    `status` is effective: an unpaid order past `expires_at` is expired. `seconds_left` is the time
+    until then, or 0.
     """
 
     server_now: datetime
@@ -96,9 +96,10 @@ SaleStatus = Literal["held", "paying", "sold", "released", "refunded"]
 
 
 class Sale(msgspec.Struct, frozen=True, kw_only=True):
-    """A ticket of yours on an order of somebody, whose name stays untold; `price` is frozen, without the buyer's fee.
+    """A seller's ticket on an order; the buyer stays anonymous, and `price` excludes the fee.
 
-    `status` is effective: a hold past `held_until` reads as released. `seconds_left` counts from this reply.
+    `status` is effective: a hold past `held_until` is released. `seconds_left` counts from the time
+    of this reply.
     """
 
     order_id: UUID
@@ -124,7 +125,7 @@ class SaleQuery(msgspec.Struct, frozen=True):
 
 
 class Takings(msgspec.Struct, frozen=True):
-    """What so many tickets were sold for."""
+    """The number of sold tickets and the sum of their prices, in one currency."""
 
     currency: str
     amount: int
@@ -132,7 +133,7 @@ class Takings(msgspec.Struct, frozen=True):
 
 
 class SalesPoint(msgspec.Struct, frozen=True):
-    """The sales whose hold began in the day or hour from `at` on, by what became of them."""
+    """The sales of the holds that started in the day or hour from `at` on, by status."""
 
     at: datetime
     held: int
@@ -144,7 +145,7 @@ class SalesPoint(msgspec.Struct, frozen=True):
 
 
 class SalesSummary(msgspec.Struct, frozen=True):
-    """A point for every day or hour from `since` to now, with nothing in it as well."""
+    """A point for each day or hour from `since` to now, also without sales."""
 
     timezone: str
     since: datetime

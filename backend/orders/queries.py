@@ -1,4 +1,4 @@
-"""The SQL of orders. What decides about tickets is in `migrations/functions/`, one statement each."""
+"""The SQL of orders. The functions that change tickets are in `migrations/functions/`."""
 
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -21,12 +21,15 @@ from backend.orders.model import (
 
 # An unpaid order past its time reads as expired.
 _EFFECTIVE = """
-    case when o.status in ('pending', 'awaiting_payment') and o.expires_at <= now() then 'expired' else o.status end
+    case
+        when o.status in ('pending', 'awaiting_payment') and o.expires_at <= now() then 'expired'
+        else o.status
+    end
 """
 
 read_state = msgspec.json.Decoder(OrderState).decode
 
-# What an order is to the seller of one of its tickets. A refund that is under way may still fail.
+# The status of a sale, for the seller of the ticket. A pending refund may still fail.
 _SALE_STATUS = f"""
     case {_EFFECTIVE}
         when 'pending' then 'held'
@@ -40,15 +43,18 @@ _SALE_STATUS = f"""
 """
 
 _SALE = """
-    l.order_id, l.ticket_id, l.show_id, l.title, l.section, l."row", l.seat, l.price, o.currency, s.status,
+    l.order_id, l.ticket_id, l.show_id, l.title, l.section, l."row", l.seat, l.price, o.currency,
+    s.status,
     case when s.status = 'held' then o.expires_at end as held_until,
-    case when s.status = 'held' then extract(epoch from o.expires_at - now())::float8 end as seconds_left,
+    case
+        when s.status = 'held' then extract(epoch from o.expires_at - now())::float8
+    end as seconds_left,
     o.created_at, o.updated_at
 """
 
-# An order's id is made a moment before its time is written down.
+# An order's id is generated shortly before its `created_at`.
 _ID_MARGIN = timedelta(minutes=1)
-# A look at what is overdue counts no further.
+# `overdue` counts no further than this.
 COUNTED = 10_000
 
 
@@ -123,7 +129,7 @@ async def cancel(connection: Connection, order_id: UUID, buyer_id: UUID) -> str:
 
 
 async def expire_due(connection: Connection, limit: int) -> int:
-    """Expire what is due now, `limit` orders at the most. Returns how many."""
+    """Expire at most `limit` due orders. Returns their number."""
     count: int = await connection.fetchval(
         "select orders.expire_due($1) from events.bind_correlation($2)",
         limit,
@@ -133,7 +139,7 @@ async def expire_due(connection: Connection, limit: int) -> int:
 
 
 async def expire_batches(connection: Connection, limit: int, batches: int) -> int:
-    """The same in up to so many batches, each its own transaction. Returns how many orders."""
+    """Expire due orders in at most `batches` transactions of `limit` orders. Returns their number."""
     count: int = await connection.fetchval(
         "call orders.expire_batches($1, $2, $3)", limit, batches, correlation.current()
     )
@@ -141,13 +147,14 @@ async def expire_batches(connection: Connection, limit: int, batches: int) -> in
 
 
 async def overdue(connection: Connection) -> tuple[int, float]:
-    """Orders past their time that nobody has ended yet: how many, up to a bound, and for how long the first of them."""
+    """The number of overdue orders, at most COUNTED, and by how many seconds the first is overdue."""
     row = await connection.fetchrow(
         f"""
         select count(*), coalesce(extract(epoch from now() - min(expires_at)), 0)::float8 as oldest
         from (
             select expires_at from orders.orders
-            where status in ('pending', 'awaiting_payment') and expires_at <= now() order by expires_at limit {COUNTED}
+            where status in ('pending', 'awaiting_payment') and expires_at <= now()
+            order by expires_at limit {COUNTED}
         ) due
         """
     )
@@ -194,7 +201,10 @@ async def list_sales(
     after: tuple[UUID, UUID] | None,
     longest_hold: timedelta,
 ) -> list[Sale]:
-    """Up to `limit + 1` lines of the seller's tickets, newest order first. What is held began a `longest_hold` ago at most."""
+    """Up to `limit + 1` lines of the seller's tickets, newest order first.
+
+    `longest_hold` bounds the search for held tickets: no hold started earlier.
+    """
     order_id, ticket_id = after or (None, None)
     rows = await connection.fetch(
         f"""
@@ -219,7 +229,7 @@ async def list_sales(
 
 
 class Counted(NamedTuple):
-    """A day's or an hour's sales in one currency; without sales there is none."""
+    """The sales of one day or hour in one currency; `currency` is None when there are none."""
 
     at: datetime
     currency: str | None
@@ -234,11 +244,13 @@ class Counted(NamedTuple):
 async def count_sales(
     connection: Connection, seller_id: UUID, query: SummaryQuery
 ) -> list[Counted]:
-    """Each day or hour of the query, oldest first, and in each its currencies."""
+    """A row for each day or hour of the query and each currency in it, oldest first."""
     rows = await connection.fetch(
         f"""
         with span as (
-            select date_subtract(date_trunc('day', now(), $2), make_interval(days => $3 - 1), $2) as since
+            select date_subtract(
+                date_trunc('day', now(), $2), make_interval(days => $3 - 1), $2
+            ) as since
         ), points as (
             select distinct date_trunc($4, g.at, $2) as at
             from span, generate_series(span.since, now(), ('1 ' || $4)::interval, $2) g (at)
@@ -252,13 +264,14 @@ async def count_sales(
                    count(*) filter (where s.status = 'refunded')::int as refunded,
                    coalesce(sum(l.price) filter (where s.status = 'sold'), 0)::bigint as revenue
             from span
-            join orders.lines l on l.seller_id = $1 and l.order_id > orders.id_at(span.since - $5::interval)
+            join orders.lines l
+                on l.seller_id = $1 and l.order_id > orders.id_at(span.since - $5::interval)
             join orders.orders o on o.id = l.order_id and o.created_at >= span.since
             cross join lateral (select {_SALE_STATUS} as status) s
             group by 1, 2
         )
-        select at, currency, coalesce(held, 0), coalesce(paying, 0), coalesce(sold, 0), coalesce(released, 0),
-               coalesce(refunded, 0), coalesce(revenue, 0)
+        select at, currency, coalesce(held, 0), coalesce(paying, 0), coalesce(sold, 0),
+               coalesce(released, 0), coalesce(refunded, 0), coalesce(revenue, 0)
         from points left join counted using (at)
         order by at, currency
         """,

@@ -77,23 +77,23 @@ async def order(request: Request) -> Response:
 
 @describe(tag="orders", no_content=None, refusals=(404, 409))
 async def cancel(request: Request) -> Response:
-    """Give up an unpaid order of yours; its tickets are free at once."""
+    """Cancel an unpaid order of yours; its tickets are free at once."""
     buyer = principal.require(request)
     order_id = path_id(request, OrderNotFound)
     resources = _state(request).resources
 
-    async def give_up(connection: Connection) -> Response:
+    async def cancel_order(connection: Connection) -> Response:
         await service.cancel(connection, order_id, buyer.user_id)
         return Response(status_code=204)
 
-    response = await idempotency.once(request, resources.pool, KEYS, buyer.user_id, give_up)
+    response = await idempotency.once(request, resources.pool, KEYS, buyer.user_id, cancel_order)
     resources.wake_relay()
     return response
 
 
 @describe(tag="sales", query=SaleQuery, ok=Page[Sale])
 async def list_sales(request: Request) -> Response:
-    """Your tickets on the orders of others, newest first: held, being paid, sold, released or refunded."""
+    """Your tickets on the orders of others, newest first, with the status of each sale."""
     seller = principal.require(request)
     query = read_query(request, SaleQuery)
     state = _state(request)
@@ -103,7 +103,7 @@ async def list_sales(request: Request) -> Response:
 
 @describe(tag="sales", query=SummaryQuery, ok=SalesSummary)
 async def sales_summary(request: Request) -> Response:
-    """How your sales went, by day or by hour: counts by what became of each hold, and revenue by currency."""
+    """Your sales by day or hour: the number in each status, and the revenue by currency."""
     seller = principal.require(request)
     query = read_query(request, SummaryQuery)
     async with database.connection(_state(request).resources.pool) as connection:

@@ -1,4 +1,4 @@
-"""What can be done with orders. Each function is one unit of work on the caller's connection."""
+"""The operations on orders. Each function is one unit of work on the caller's connection."""
 
 import math
 from collections.abc import Sequence
@@ -62,10 +62,11 @@ async def place(
     new: NewOrder,
     keyed: KeyedRequest | None,
 ) -> Placed:
-    """Place an order. Returns its reply, or that of the first request with this key, which may have been a refusal.
+    """Place an order in one statement, which is its own transaction.
 
-    One statement, which is its own transaction. Raises TicketUnavailable, TicketNotFound, OwnTicket, MixedCurrency,
-    TooManyTickets, TooManyTicketsOfShow, TooManyOpenOrders, CoolingDown; Conflict and Invalid of the idempotency key.
+    Returns the order, or the stored reply to the first request with this key, which may be a
+    refusal. Raises TicketUnavailable, TicketNotFound, OwnTicket, MixedCurrency, TooManyTickets,
+    TooManyTicketsOfShow, TooManyOpenOrders, CoolingDown, and the errors of the idempotency key.
     """
     placing = Placing(
         buyer_id=buyer_id,
@@ -90,12 +91,12 @@ async def place(
             raise
         # The transaction that has the row takes the ticket.
         PLACED.labels("ticket_unavailable").inc()
-        raise TicketUnavailable("somebody was faster") from error
+        raise TicketUnavailable("another buyer was faster: choose another ticket") from error
     except sqlstates.TooManyTicketsOfShow as error:
         PLACED.labels("too_many_tickets_of_show").inc()
         most = settings.max_tickets_per_show
         raise TooManyTicketsOfShow(
-            f"you may have {most} tickets of a show", max_tickets_per_show=most
+            f"you may have {most} tickets of a show: choose fewer", max_tickets_per_show=most
         ) from error
     PLACED.labels(placed.outcome).inc()
     if placed.outcome not in {"placed", "replayed"}:
@@ -110,7 +111,7 @@ def _keyed_reply(keyed: KeyedRequest) -> KeyedReply:
 
 
 def placed_order(placed: Placed) -> Order:
-    """The order of the outcome placed, or replayed with its status, as of the time it was placed."""
+    """The order in `body`, at the time when it was placed."""
     assert placed.body is not None
     state = queries.read_state(placed.body)
     return order_at(state, state.created_at)
@@ -174,15 +175,17 @@ def _point(at: datetime, rows: Sequence[Counted]) -> SalesPoint:
 
 def _ticket_ids(new: NewOrder, most: int) -> list[UUID]:
     if (new.ticket_id is None) == (new.ticket_ids is None):
-        raise Invalid("give either ticket_id or ticket_ids")
+        raise Invalid("the order needs either ticket_id or ticket_ids: give exactly one")
     wanted: Sequence[UUID] = (
         new.ticket_ids if new.ticket_ids is not None else [new.ticket_id] if new.ticket_id else []
     )
     distinct = sorted(set(wanted))
     if len(distinct) != len(wanted):
-        raise Invalid("the same ticket is named twice", code="duplicate_ticket")
+        raise Invalid(
+            "a ticket is in the order twice: name each ticket once", code="duplicate_ticket"
+        )
     if len(distinct) > most:
-        raise TooManyTickets(f"an order may have {most} tickets", max_tickets=most)
+        raise TooManyTickets(f"an order may have {most} tickets: choose fewer", max_tickets=most)
     return distinct
 
 
@@ -190,18 +193,18 @@ def _refusal(placed: Placed, settings: Settings) -> Problem:
     match placed.outcome:
         case "ticket_unavailable":
             return TicketUnavailable(
-                "somebody else has it"
+                "another buyer has the ticket: choose another one"
                 if placed.refused_until is None
-                else "it is in someone's hands",
+                else "another buyer holds the ticket: try again when the hold ends",
                 ticket_id=placed.refused,
                 held_until=placed.refused_until,
             )
         case "ticket_not_found":
             return TicketNotFound()
         case "own_ticket":
-            return OwnTicket("you are selling this ticket", ticket_id=placed.refused)
+            return OwnTicket("this ticket is yours: choose another one", ticket_id=placed.refused)
         case "mixed_currency":
-            return MixedCurrency("an order has one currency; order the others apart")
+            return MixedCurrency("an order has one currency: order the other tickets separately")
         case "too_many_open_orders":
             most = settings.max_open_orders
             return TooManyOpenOrders(
@@ -212,7 +215,7 @@ def _refusal(placed: Placed, settings: Settings) -> Problem:
             assert placed.decided_at
             wait = math.ceil((placed.refused_until - placed.decided_at).total_seconds())
             return CoolingDown(
-                "too many of your holds ended unpaid; others would like these tickets too",
+                "too many of your holds ended unpaid: wait until `retry_at`",
                 retry_at=placed.refused_until,
                 headers={"Retry-After": str(wait)},
             )

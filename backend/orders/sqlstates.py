@@ -20,12 +20,12 @@ class TooManyTicketsOfShow(asyncpg.PostgresError):
 
 
 class BuyerBusy(asyncpg.LockNotAvailableError):
-    """Another order of the buyer did not end in time; the caller may try again."""
+    """The buyer's lock stayed taken; the caller may try again."""
 
     sqlstate = "GT003"
 
 
 class DisplacedBusy(asyncpg.LockNotAvailableError):
-    """A transaction on an order whose hold has expired did not end in time; try again."""
+    """The order of an expired hold stayed locked; the caller may try again."""
 
     sqlstate = "GT004"

@@ -1,1 +1,1 @@
-"""Shows and the tickets listed for them. The one owner of a ticket's row."""
+"""Shows and the tickets listed for them. The only service that owns ticket rows."""

@@ -1,4 +1,4 @@
-"""Why a show or a ticket can't be had or changed."""
+"""The errors of reading and changing shows and tickets."""
 
 from backend.kernel.problems import Conflict, Forbidden, NotFound, PreconditionFailed
 
@@ -20,7 +20,7 @@ class NotYourTicket(Forbidden):
 
 
 class TicketTaken(Conflict):
-    """Held, reserved or sold: the seller can't change what a buyer relies on."""
+    """The ticket is held, reserved or sold; the seller cannot change it for the buyer."""
 
     code = "ticket_taken"
 
@@ -30,6 +30,6 @@ class TicketWithdrawn(Conflict):
 
 
 class VersionMismatch(PreconditionFailed):
-    """It was changed since the version that If-Match names."""
+    """The row has another version than the one in If-Match."""
 
     code = "version_mismatch"

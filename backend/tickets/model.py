@@ -1,4 +1,4 @@
-"""Shows and tickets as the API takes and gives them. Money is minor units; times are UTC."""
+"""Shows and tickets in requests and replies. Money is minor units; times are UTC."""
 
 from datetime import datetime
 from typing import Annotated, Literal
@@ -21,7 +21,7 @@ MAX_TICKETS_AT_ONCE = 500
 
 
 class NewShow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`timezone` is the venue's, by its IANA name; `starts_at` needs an offset."""
+    """`timezone` is the IANA name of the venue's zone; `starts_at` needs an offset."""
 
     title: Title
     venue: Title
@@ -32,7 +32,7 @@ class NewShow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ShowChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What is left out stays as it is."""
+    """A field that is left out keeps its value."""
 
     title: Title | UnsetType = UNSET
     venue: Title | UnsetType = UNSET
@@ -43,11 +43,11 @@ class ShowChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Show(msgspec.Struct, frozen=True):
-    """A show with live counts. `held` counts tickets in someone's hands or being paid.
+    """A show with live counts. `held` counts the tickets that are held or reserved.
 
-    `from_price` is the lowest free price, in `currency`; `next_free_at` is when the first of its holds ends, should it
-    end unpaid. `version` grows with each change of the show or of any of its
-    tickets; the ETag is the version of the show alone.
+    `from_price` is the lowest price of a free ticket, in `currency`; `next_free_at` is the earliest
+    end of a hold. `version` grows with each change of the show or of any of its tickets; the ETag
+    is the version of the show alone.
     """
 
     id: UUID
@@ -70,7 +70,7 @@ class Show(msgspec.Struct, frozen=True):
 
 
 class ShowRow(msgspec.Struct, frozen=True):
-    """A show as it is stored, and as its events tell it."""
+    """A show's row, which is also the data of its events."""
 
     id: UUID
     owner_id: UUID
@@ -86,10 +86,11 @@ class ShowRow(msgspec.Struct, frozen=True):
 
 
 class ShowQuery(msgspec.Struct, frozen=True, rename={"starts_from": "from", "starts_to": "to"}):
-    """`q` searches title, venue and city by word beginnings. `ids` are up to 100, with commas between them.
-    `owner` made the show, `seller` listed tickets for it; each is a user's id, or `me`.
+    """`q` searches title, venue and city by the beginnings of words. `ids` has up to 100 ids,
+    separated by commas. `owner` created the show, `seller` listed tickets for it; each is a user's
+    id or `me`.
 
-    Without `from`, `owner`, `seller` or `ids`, shows of the past are left out.
+    Without `from`, `owner`, `seller` and `ids`, past shows are left out.
     """
 
     ids: Annotated[str, Meta(max_length=3_700)] | None = None
@@ -106,14 +107,14 @@ class ShowQuery(msgspec.Struct, frozen=True, rename={"starts_from": "from", "sta
 
 
 class Facet(msgspec.Struct, frozen=True):
-    """A word to choose shows by, and how many shows it finds."""
+    """A city or category, and the number of its shows."""
 
     name: str
     shows: int
 
 
 class Facets(msgspec.Struct, frozen=True):
-    """What the shows to come can be chosen by, the commonest first."""
+    """The cities and categories of upcoming shows, the most frequent first."""
 
     cities: list[Facet]
     categories: list[Facet]
@@ -121,7 +122,7 @@ class Facets(msgspec.Struct, frozen=True):
 
 
 class TicketSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One ticket of a show, as its seller offers it."""
+    """One ticket of a show, in the request that lists it."""
 
     price: Price
     currency: Currency
@@ -141,7 +142,7 @@ class NewTickets(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class TicketChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What is left out stays as it is; null empties an optional field."""
+    """A field that is left out keeps its value; null empties an optional field."""
 
     price: Price | UnsetType = UNSET
     currency: Currency | UnsetType = UNSET
@@ -153,7 +154,9 @@ class TicketChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Ticket(msgspec.Struct, frozen=True, kw_only=True):
-    """`status` is effective: a hold past its time reads as available. `seconds_left` counts from this reply."""
+    """`status` is effective: a ticket with an ended hold is available. `seconds_left` counts from
+    the time of this reply.
+    """
 
     id: UUID
     show_id: UUID
@@ -179,7 +182,7 @@ class Tickets(msgspec.Struct, frozen=True):
 
 
 class TicketQuery(msgspec.Struct, frozen=True):
-    """`seller` is a user's id, or `me`. Withdrawn tickets come only when `status` asks for them."""
+    """`seller` is a user's id, or `me`. Withdrawn tickets are listed only with that `status`."""
 
     q: Annotated[str, Meta(max_length=100)] = ""
     show_id: UUID | None = None

@@ -1,4 +1,4 @@
-"""The SQL of shows and tickets. Holds are written by the functions of migration 0004 alone."""
+"""The SQL of shows and tickets. Only the functions in `migrations/functions/` write holds."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -19,26 +19,29 @@ from backend.tickets.model import (
     TicketSpec,
 )
 
-# A show that began this long ago still counts as upcoming: people sell and buy at the door.
+# A show that started this long ago still counts as upcoming: tickets are sold until then.
 UPCOMING_MARGIN = timedelta(hours=12)
-# More words of a kind than this are no choice to a person; the search finds the others.
+# The most cities and categories in a reply; the search finds the shows of the others.
 MOST_FACETS = 200
 
 _SHOW = """
-    s.id, s.owner_id, s.title, s.venue, s.city, s.starts_at, s.timezone, s.category, s.created_at, s.updated_at
+    s.id, s.owner_id, s.title, s.venue, s.city, s.starts_at, s.timezone, s.category, s.created_at,
+    s.updated_at
 """
 
 _TICKET = """
-    t.id, t.show_id, t.seller_id, t.seller_name, t.title, t.section, t."row", t.seat, t.price, t.face_value, t.currency,
-    t.version, t.created_at, t.updated_at,
+    t.id, t.show_id, t.seller_id, t.seller_name, t.title, t.section, t."row", t.seat, t.price,
+    t.face_value, t.currency, t.version, t.created_at, t.updated_at,
     tickets.effective_status(t.status, t.held_until, now()) as status,
     case when t.held_until > now() then t.held_until end as held_until,
-    case when t.held_until > now() then extract(epoch from t.held_until - now())::float8 end as seconds_left
+    case
+        when t.held_until > now() then extract(epoch from t.held_until - now())::float8
+    end as seconds_left
 """
 
 
 class TicketRow(NamedTuple):
-    """What decides whether a seller may change a ticket."""
+    """The columns that decide whether a seller may change a ticket."""
 
     seller_id: UUID
     status: str
@@ -102,7 +105,10 @@ async def show_version(connection: Connection, show_id: UUID) -> int | None:
 async def shows(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, Show]:
     """These shows with their live counts."""
     rows = await connection.fetch(
-        f"select {_SHOW}, a.* from tickets.shows s, tickets.availability(s.id) a where s.id = any ($1)",
+        f"""
+        select {_SHOW}, a.*
+        from tickets.shows s, tickets.availability(s.id) a where s.id = any ($1)
+        """,
         ids,
     )
     return {row["id"]: Show(**row) for row in rows}
@@ -146,7 +152,8 @@ async def list_shows(
         f"""
         select {_SHOW}, a.*
         from (
-            select * from tickets.shows s where {found} order by s.starts_at {direction}, s.id {direction}
+            select * from tickets.shows s where {found}
+            order by s.starts_at {direction}, s.id {direction}
             limit {found.parameter(query.limit + 1)}
         ) s, tickets.availability(s.id) a
         order by s.starts_at {direction}, s.id {direction}
@@ -157,10 +164,14 @@ async def list_shows(
 
 
 async def facets(connection: Connection) -> Facets:
-    """One pass over the shows to come. A city written in several ways counts as one, under its commonest spelling."""
+    """The cities and categories of upcoming shows, in one pass.
+
+    Spellings of a city that differ in case count as one city, under the most frequent spelling.
+    """
     rows = await connection.fetch(
         """
-        select grouping(s.category) = 1 as is_city, mode() within group (order by s.city) as city, s.category,
+        select grouping(s.category) = 1 as is_city,
+               mode() within group (order by s.city) as city, s.category,
                count(*) as shows, max(s.starts_at) as last
         from tickets.shows s
         where s.starts_at >= now() - $1::interval
@@ -183,15 +194,19 @@ async def insert_tickets(
     seller_name: str,
     specs: Sequence[TicketSpec],
 ) -> list[Ticket]:
-    """The new tickets in the order given; each with its `ticket.listed` in the outbox beside it."""
+    """Insert the tickets of a show. Returns them in the order of `specs`."""
     rows = await connection.fetch(
         f"""
         with listed as (
             insert into tickets.tickets (
-                show_id, seller_id, seller_name, price, currency, title, section, "row", seat, face_value
+                show_id, seller_id, seller_name, price, currency, title, section, "row", seat,
+                face_value
             )
             select $1, $2, $3, n.*
-            from unnest($4::bigint[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::bigint[]) as n
+            from unnest(
+                $4::bigint[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[],
+                $10::bigint[]
+            ) as n
             returning *
         )
         select {_TICKET} from listed t order by t.id
@@ -210,8 +225,8 @@ async def insert_tickets(
     return [Ticket(**row) for row in rows]
 
 
-async def announce(connection: Connection, type: str, ids: Sequence[UUID]) -> None:
-    """Append an event of this type for each of these tickets, with its state as it is now."""
+async def append_events(connection: Connection, type: str, ids: Sequence[UUID]) -> None:
+    """Append an event of this type for each of these tickets, with its present state."""
     await connection.execute(
         """
         select events.append($1, t.id, t.version, tickets.state(t))
@@ -234,7 +249,8 @@ async def ticket(connection: Connection, ticket_id: UUID) -> Ticket | None:
 async def lock_ticket(connection: Connection, ticket_id: UUID) -> TicketRow | None:
     row = await connection.fetchrow(
         """
-        select seller_id, tickets.effective_status(status, held_until, clock_timestamp()) as status, version
+        select seller_id, version,
+               tickets.effective_status(status, held_until, clock_timestamp()) as status
         from tickets.tickets where id = $1 for no key update
         """,
         ticket_id,
@@ -243,9 +259,9 @@ async def lock_ticket(connection: Connection, ticket_id: UUID) -> TicketRow | No
 
 
 async def update_ticket(connection: Connection, ticket_id: UUID, columns: dict[str, Any]) -> bool:
-    """Change a ticket that nobody holds. False when somebody does.
+    """Change a free ticket. Returns False if it is not free.
 
-    A hold that ran out stays in the row: whoever takes the ticket over is told by it which order to expire.
+    An expired hold stays in the row: it names the order that expires when another takes the ticket.
     """
     sets = "".join(f'"{name}" = ${position}, ' for position, name in enumerate(columns, start=2))
     done = await connection.fetchval(
@@ -262,7 +278,7 @@ async def update_ticket(connection: Connection, ticket_id: UUID, columns: dict[s
 
 
 async def withdraw_ticket(connection: Connection, ticket_id: UUID, seller_id: UUID) -> bool:
-    """Take a ticket that nobody holds off sale. False when somebody does."""
+    """Withdraw a free ticket. Returns False if it is not free."""
     await connection.execute(
         "select events.act_for($1) from events.bind_correlation($2)",
         seller_id,
@@ -271,7 +287,8 @@ async def withdraw_ticket(connection: Connection, ticket_id: UUID, seller_id: UU
     done = await connection.fetchval(
         """
         update tickets.tickets t
-        set status = 'withdrawn', order_id = null, held_until = null, version = t.version + 1, updated_at = now()
+        set status = 'withdrawn', order_id = null, held_until = null, version = t.version + 1,
+            updated_at = now()
         where t.id = $1 and tickets.is_free(t.status, t.held_until, clock_timestamp())
         returning true
         """,
@@ -295,8 +312,13 @@ async def list_tickets(
         found.add("t.seller_id = {}", seller_id)
     if query.q.strip():
         found.add(
-            """(to_tsvector('simple', concat_ws(' ', t.title, t.section, t."row", t.seat)) @@ to_tsquery('simple', {0})
-            or t.show_id in (select s.id from tickets.shows s where s.search @@ to_tsquery('simple', {0})))""",
+            """(
+                to_tsvector('simple', concat_ws(' ', t.title, t.section, t."row", t.seat))
+                @@ to_tsquery('simple', {0})
+                or t.show_id in (
+                    select s.id from tickets.shows s where s.search @@ to_tsquery('simple', {0})
+                )
+            )""",
             words_query(query.q),
         )
     if query.status:
@@ -327,7 +349,10 @@ async def list_tickets(
 
 
 def words_query(text: str) -> str:
-    """A tsquery that wants every word, each as a beginning. Words are letters and digits, so nothing needs quoting."""
+    """A tsquery for rows with a word that begins with each of these words.
+
+    Words consist of letters and digits only, so they need no quotes.
+    """
     words = "".join(character if character.isalnum() else " " for character in text).split()
     return " & ".join(f"{word}:*" for word in words[:8])
 
@@ -336,7 +361,7 @@ _SORTS = {"newest": "id desc", "oldest": "id asc", "price": "price asc", "-price
 
 
 class _Conditions:
-    """A conjunction under construction: `{}` in a condition becomes a numbered parameter."""
+    """Conditions joined by `and`: `{}` in a condition becomes a numbered parameter."""
 
     def __init__(self) -> None:
         self.values: list[Any] = []

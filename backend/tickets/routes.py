@@ -30,7 +30,7 @@ from backend.tickets.model import (
 )
 
 KEYS = KeyTable("tickets")
-FACETS_KEPT = "public, max-age=60"
+FACETS_CACHE = "public, max-age=60"
 
 
 @describe(tag="shows", query=ShowQuery, public=True, ok=Page[Show])
@@ -43,9 +43,9 @@ async def list_shows(request: Request) -> Response:
 
 @describe(tag="shows", public=True, ok=Facets)
 async def facets(request: Request) -> Response:
-    """The cities and categories of the shows to come, for a visitor to choose from; up to a minute old."""
+    """The cities and categories of upcoming shows, up to a minute old."""
     async with database.connection(_state(request).pool) as connection:
-        return reply(await service.facets(connection), headers={"Cache-Control": FACETS_KEPT})
+        return reply(await service.facets(connection), headers={"Cache-Control": FACETS_CACHE})
 
 
 @describe(tag="shows", body=NewShow, created=Show)
@@ -147,7 +147,7 @@ async def change_ticket(request: Request) -> Response:
 
 @describe(tag="tickets", no_content=None, refusals=(403, 404, 409, 412))
 async def withdraw_ticket(request: Request) -> Response:
-    """Take a ticket of yours that nobody holds off sale."""
+    """Withdraw a free ticket of yours."""
     seller = principal.require(request)
     ticket_id = path_id(request, TicketNotFound)
 

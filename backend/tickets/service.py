@@ -1,4 +1,4 @@
-"""What can be done with shows and tickets. Each function is one unit of work on the caller's connection."""
+"""The operations on shows and tickets. Each is one unit of work on the caller's connection."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -82,7 +82,7 @@ async def show(connection: Connection, show_id: UUID) -> Show:
 
 
 async def show_version(connection: Connection, show_id: UUID) -> int:
-    """The version of the show alone, without its tickets'. Raises ShowNotFound."""
+    """The version of the show without those of its tickets. Raises ShowNotFound."""
     version = await queries.show_version(connection, show_id)
     if version is None:
         raise ShowNotFound
@@ -118,7 +118,7 @@ async def list_for_sale(
     ]
     await show_version(connection, show_id)
     listed = await queries.insert_tickets(connection, show_id, seller.user_id, seller.name, cleaned)
-    await queries.announce(connection, "ticket.listed", [ticket.id for ticket in listed])
+    await queries.append_events(connection, "ticket.listed", [ticket.id for ticket in listed])
     return listed
 
 
@@ -137,7 +137,7 @@ async def list_tickets(
     after = decode_cursor(query.cursor, tuple[int | None, UUID])
     by_price = query.sort.endswith("price")
     if after and by_price != (after[0] is not None):
-        raise invalid("cursor", "belongs to another sort order")
+        raise invalid("cursor", "belongs to another sort order: start without a cursor")
     rows = await queries.list_tickets(
         connection, query, _user(query.seller, viewer, "seller"), after
     )
@@ -154,8 +154,8 @@ async def change_ticket(
     """Raises TicketNotFound, NotYourTicket, TicketTaken, TicketWithdrawn, VersionMismatch."""
     await _own_free_ticket(connection, seller, ticket_id, expected)
     if not await queries.update_ticket(connection, ticket_id, _columns(change)):
-        raise TicketTaken("the ticket was taken just now")
-    await queries.announce(connection, "ticket.updated", [ticket_id])
+        raise TicketTaken("a buyer has just taken the ticket")
+    await queries.append_events(connection, "ticket.updated", [ticket_id])
     return await ticket(connection, ticket_id)
 
 
@@ -168,8 +168,8 @@ async def withdraw(
     """Raises TicketNotFound, NotYourTicket, TicketTaken, TicketWithdrawn, VersionMismatch."""
     await _own_free_ticket(connection, seller, ticket_id, expected)
     if not await queries.withdraw_ticket(connection, ticket_id, seller.user_id):
-        raise TicketTaken("the ticket was taken just now")
-    await queries.announce(connection, "ticket.withdrawn", [ticket_id])
+        raise TicketTaken("a buyer has just taken the ticket")
+    await queries.append_events(connection, "ticket.withdrawn", [ticket_id])
 
 
 async def _own_free_ticket(
@@ -193,7 +193,7 @@ async def _append_show(connection: Connection, type: str, row: ShowRow) -> None:
 
 def _check_version(expected: int | None, version: int) -> None:
     if expected is not None and expected != version:
-        raise VersionMismatch(f"it is at version {version}", version=version)
+        raise VersionMismatch(f"the version is {version} now: read it again", version=version)
 
 
 def _check_words(text: str) -> None:
@@ -206,7 +206,7 @@ def _user(given: str | None, viewer: Principal | None, field: str) -> UUID | Non
         return None
     if given == "me":
         if viewer is None:
-            raise Unauthorized("sign in to list what is yours")
+            raise Unauthorized("`me` needs a user: sign in first")
         return viewer.user_id
     try:
         return UUID(given)

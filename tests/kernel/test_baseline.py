@@ -119,7 +119,7 @@ def dumped(url: str) -> str:
 
 
 async def insert_rows(owner: Any) -> None:
-    """Insert a sale whose money has been captured, in the columns that this version has."""
+    """Insert a sale with a captured payment, in the columns that this version has."""
     for table, values in ROWS:
         schema, _, name = table.partition(".")
         columns = {
@@ -133,9 +133,12 @@ async def insert_rows(owner: Any) -> None:
         }
         row = {column: value for column, value in values.items() if column in columns}
         times = [column for column in TIMES if column in columns]
+        values_of = [
+            *(f"${number}" for number in range(1, len(row) + 1)),
+            *("now()" for _ in times),
+        ]
         await owner.execute(
-            f"insert into {table} ({', '.join([*row, *times])}) values"
-            f" ({', '.join([f'${number + 1}' for number in range(len(row))] + ['now()'] * len(times))})",
+            f"insert into {table} ({', '.join([*row, *times])}) values ({', '.join(values_of)})",
             *row.values(),
         )
     # Updates run the version's own triggers.

@@ -1,4 +1,4 @@
-"""Migrations: forward only, all or none, one runner at a time."""
+"""Migrations run forward only, all or none, and one runner at a time."""
 
 import asyncio
 import os
@@ -62,7 +62,7 @@ async def test_a_second_run_does_nothing(url: str, shelf: Any) -> None:
     assert await shelf.fetchval("select count(*) from shelf") == 1
 
 
-async def test_only_what_is_new_is_applied(url: str, shelf: Any) -> None:
+async def test_only_new_migrations_are_applied(url: str, shelf: Any) -> None:
     await migrate(url, [FIRST])
     assert await migrate(url, [FIRST, SECOND]) == [SECOND]
     assert await applied(shelf) == [(1, "first"), (2, "second")]
@@ -82,7 +82,7 @@ async def test_a_migration_that_was_changed_is_refused(url: str, shelf: Any) -> 
     assert await applied(shelf) == [(1, "first")]
 
 
-async def test_functions_that_were_changed_are_defined_anew(url: str, shelf: Any) -> None:
+async def test_changed_functions_are_defined_again(url: str, shelf: Any) -> None:
     await migrate(url, [FIRST, FUNCTIONS])
     assert await migrate(url, [FIRST, FUNCTIONS]) == []
     deeper = FUNCTIONS._replace(sql=FUNCTIONS.sql.replace("1", "2"))
@@ -90,14 +90,14 @@ async def test_functions_that_were_changed_are_defined_anew(url: str, shelf: Any
     assert await shelf.fetchval("select depth()") == 2
 
 
-async def test_a_database_that_is_ahead_is_refused(url: str, shelf: Any) -> None:
+async def test_a_database_ahead_of_the_code_is_refused(url: str, shelf: Any) -> None:
     await migrate(url, [FIRST, SECOND])
     with pytest.raises(MigrationError, match="ahead of this code: it has migration 0002"):
         await migrate(url, [FIRST])
     assert await applied(shelf) == [(1, "first"), (2, "second")]
 
 
-async def test_a_migration_that_fails_leaves_nothing(url: str, shelf: Any) -> None:
+async def test_a_failing_migration_leaves_the_database_unchanged(url: str, shelf: Any) -> None:
     with pytest.raises(asyncpg.DivisionByZeroError):
         await migrate(url, [FIRST, SECOND, BROKEN])
     assert await shelf.fetchval("select to_regclass('shelf')") is None
@@ -180,21 +180,21 @@ async def test_a_role_gets_the_password_of_its_url(
         await shelf.execute("drop role shelf_keeper")
 
 
-async def test_the_lock_is_a_transactions_own(url: str, shelf: Any) -> None:
+async def test_the_lock_ends_with_the_transaction(url: str, shelf: Any) -> None:
     await migrate(url, [FIRST])
     assert await shelf.fetchval(f"select pg_try_advisory_lock({migrations.LOCK})") is True
 
 
-async def told(urls: list[str], known: list[Migration], seconds: float = 0.0) -> list[str]:
-    """What somebody who waits for these migrations hears before the database is there."""
-    heard: list[str] = []
-    await schema_version.wait(urls, state(known), seconds=seconds, waiting=heard.append)
-    return heard
+async def wait_for(urls: list[str], known: list[Migration], seconds: float = 0.0) -> list[str]:
+    """Wait for these migrations. Returns the reported reasons."""
+    reasons: list[str] = []
+    await schema_version.wait(urls, state(known), seconds=seconds, waiting=reasons.append)
+    return reasons
 
 
 async def test_a_service_waits_until_the_database_is_at_its_version(url: str, shelf: Any) -> None:
     await migrate(url, [FIRST])
-    waiting = asyncio.create_task(told([url], [FIRST, SECOND], seconds=10))
+    waiting = asyncio.create_task(wait_for([url], [FIRST, SECOND], seconds=10))
     await asyncio.sleep(2 * schema_version.POLL_SECONDS)
     assert not waiting.done()
     await migrate(url, [FIRST, SECOND])
@@ -204,19 +204,19 @@ async def test_a_service_waits_until_the_database_is_at_its_version(url: str, sh
 async def test_a_service_of_an_older_version_still_starts(url: str, shelf: Any) -> None:
     await migrate(url, [FIRST, FUNCTIONS])
     await migrate(url, [FIRST, SECOND, FUNCTIONS._replace(sql=f"{FUNCTIONS.sql} + 1")])
-    assert await told([url], [FIRST, FUNCTIONS]) == []
+    assert await wait_for([url], [FIRST, FUNCTIONS]) == []
 
 
-async def test_waiting_ends_with_what_to_do(url: str) -> None:
+async def test_a_wait_that_times_out_names_the_remedy(url: str) -> None:
     with pytest.raises(NotMigrated, match="run `gittix migrate`"):
-        await told([url], [FIRST])
+        await wait_for([url], [FIRST])
 
 
-async def test_a_login_that_is_not_there_yet_is_waited_for(url: str) -> None:
+async def test_a_missing_role_is_waited_for(url: str) -> None:
     with pytest.raises(NotMigrated, match="does not know this login"):
-        await told([with_role(url, "gittix_stranger")], [FIRST])
+        await wait_for([with_role(url, "gittix_stranger")], [FIRST])
 
 
-async def test_every_role_sees_how_far_the_database_is(system: System) -> None:
+async def test_every_role_can_read_the_state_of_the_database(system: System) -> None:
     urls = [system.settings.noun_database_url(noun) for noun in NOUNS]
-    assert await told(urls, read()) == []
+    assert await wait_for(urls, read()) == []

@@ -1,4 +1,4 @@
-"""What tests of orders look at and move: rows as the database's owner, and time by moving deadlines."""
+"""Reads of rows as the database's owner, and expiry of holds by moving their deadlines."""
 
 from typing import Any
 from uuid import UUID
@@ -7,9 +7,10 @@ from tests.factories import Json
 
 
 async def lapse(owner: Any, order: Json, *, seconds: int = 2) -> None:
-    """Let an order's time be up, `seconds` ago, as if nobody had looked since."""
+    """Move the end of an order's hold to `seconds` ago, without expiring the order."""
     await owner.execute(
-        "update tickets.tickets set held_until = now() - make_interval(secs => $2) where order_id = $1",
+        "update tickets.tickets set held_until = now() - make_interval(secs => $2)"
+        " where order_id = $1",
         UUID(order["id"]),
         seconds,
     )
@@ -21,7 +22,7 @@ async def lapse(owner: Any, order: Json, *, seconds: int = 2) -> None:
 
 
 async def status(owner: Any, order: Json) -> str:
-    """The order's status as it is stored."""
+    """The stored status of the order."""
     found: str = await owner.fetchval(
         "select status from orders.orders where id = $1", UUID(order["id"])
     )
@@ -29,7 +30,7 @@ async def status(owner: Any, order: Json) -> str:
 
 
 async def holder(owner: Any, ticket: Json) -> tuple[str, str | None]:
-    """The ticket's status as it is stored, and the order that has it."""
+    """The stored status of the ticket, and the order that has it."""
     row = await owner.fetchrow(
         "select status, order_id from tickets.tickets where id = $1", UUID(ticket["id"])
     )
@@ -45,13 +46,18 @@ async def live_orders(owner: Any, ticket: Json) -> list[str]:
 
 
 async def snapshot(owner: Any) -> Any:
-    """Everything that a stale write must leave alone: tickets, orders, lines and the outbox."""
+    """The rows that a stale call must not change: tickets, orders, lines and the outbox."""
     return await owner.fetch(
         """
-        select 'ticket', id::text, status || version, order_id::text, held_until from tickets.tickets
-        union all select 'order', id::text, status || version, payment_id::text, expires_at from orders.orders
-        union all select 'line', order_id::text, ticket_id::text, live::text, null from orders.lines
-        union all select 'event', id::text, type, subject::text, occurred_at from events.outbox
+        select 'ticket', id::text, status || version, order_id::text, held_until
+        from tickets.tickets
+        union all
+        select 'order', id::text, status || version, payment_id::text, expires_at
+        from orders.orders
+        union all
+        select 'line', order_id::text, ticket_id::text, live::text, null from orders.lines
+        union all
+        select 'event', id::text, type, subject::text, occurred_at from events.outbox
         order by 1, 2, 3
         """
     )

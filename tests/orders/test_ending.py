@@ -1,4 +1,4 @@
-"""How an unpaid order ends: given up, out of time, or displaced; and what a stale end must not do."""
+"""An unpaid order is cancelled, expires or is displaced; stale calls change nothing."""
 
 import asyncio
 from uuid import UUID, uuid4
@@ -62,7 +62,7 @@ async def test_parallel_cancels_of_an_order_cancel_it_once(system: System) -> No
     assert [event for event, _ in events].count("ticket.released") == len(tickets)
 
 
-async def test_an_expired_order_cannot_be_cancelled_even_before_anyone_noticed(
+async def test_an_expired_order_cannot_be_cancelled_before_the_worker_expires_it(
     system: System,
 ) -> None:
     await system.start("api")
@@ -102,7 +102,7 @@ async def test_a_paid_order_cannot_be_cancelled(state: str, system: System) -> N
     assert [await holder(owner, ticket) for ticket in tickets] == [(taken, order["id"])] * 2
 
 
-async def test_an_order_being_paid_can_still_be_given_up(system: System) -> None:
+async def test_an_order_whose_payment_has_started_can_be_cancelled(system: System) -> None:
     await system.start("api")
     buyer = system.person("buyer")
     order, tickets = await cart(system, buyer)
@@ -120,7 +120,7 @@ async def test_an_order_being_paid_can_still_be_given_up(system: System) -> None
     assert await holder(owner, tickets[0]) == ("available", None)
 
 
-async def test_a_buyer_takes_over_what_ran_out_while_every_worker_is_stopped(
+async def test_an_order_takes_over_an_expired_hold_while_every_worker_is_stopped(
     system: System,
 ) -> None:
     await system.start("api")
@@ -191,8 +191,8 @@ async def test_a_hold_is_not_taken_over_when_another_ticket_of_the_cart_is_taken
     assert await snapshot(owner) == before
 
 
-async def test_stale_ends_of_the_first_order_leave_the_second_alone(system: System) -> None:
-    """What the original got wrong: order 1's expiry cleared whichever order held the ticket by then."""
+async def test_stale_calls_for_the_first_order_do_not_change_the_second(system: System) -> None:
+    """The fault of the original: order 1's expiry released the ticket of order 2."""
     await system.start("api")
     first = system.person("first")
     order_1, [ticket] = await cart(system, first, 1)
@@ -237,8 +237,8 @@ async def test_stale_ends_of_the_first_order_leave_the_second_alone(system: Syst
     assert await holder(owner, ticket) == ("held", order_2["id"])
 
 
-async def test_a_cancel_does_not_free_what_the_order_was_refused_or_lost(system: System) -> None:
-    """Order 1 lost its ticket to a takeover: whatever it still asks for is refused."""
+async def test_a_cancel_does_not_free_a_ticket_that_the_order_lost(system: System) -> None:
+    """Order 1 lost its ticket to a takeover: each later call for it is refused."""
     await system.start("api")
     first = system.person("first")
     old, [ticket] = await cart(system, first, 1)
@@ -249,7 +249,7 @@ async def test_a_cancel_does_not_free_what_the_order_was_refused_or_lost(system:
     assert await holder(owner, ticket) == ("held", new["id"])
 
 
-async def test_expiry_frees_what_is_due_and_nothing_else(system: System) -> None:
+async def test_expiry_releases_due_orders_only(system: System) -> None:
     await system.start("api")
     due, tickets = await cart(system, system.person("late"), 3)
     running, others = await cart(system, system.person("punctual"), 2)
@@ -269,7 +269,7 @@ async def test_expiry_frees_what_is_due_and_nothing_else(system: System) -> None
     assert len(await system.events(owner)) == told + 4
 
 
-async def test_expiry_takes_whole_orders_only(system: System) -> None:
+async def test_expiry_releases_whole_orders_only(system: System) -> None:
     await system.start("api")
     order, tickets = await cart(system, system.person(), 3)
     owner, orders = await system.connect(), await system.connect("orders")
@@ -278,7 +278,7 @@ async def test_expiry_takes_whole_orders_only(system: System) -> None:
     assert [await holder(owner, ticket) for ticket in tickets] == [("available", None)] * 3
 
 
-async def test_expiry_leaves_an_order_that_somebody_is_deciding_about(system: System) -> None:
+async def test_expiry_skips_an_order_with_a_locked_ticket(system: System) -> None:
     await system.start("api")
     order, tickets = await cart(system, system.person(), 2)
     owner, orders, rival = (
@@ -350,7 +350,7 @@ async def test_a_sellers_change_after_the_hold_ended_keeps_the_ticket_for_sale(
     assert await status(owner, old) == "expired"
 
 
-async def test_an_order_whose_ticket_was_withdrawn_after_its_time_still_ends(
+async def test_an_order_whose_ticket_was_withdrawn_after_the_hold_expires(
     system: System,
 ) -> None:
     await system.start("api")

@@ -1,4 +1,4 @@
-"""How much one buyer may have: the limits hold when requests come together, and each has its way out."""
+"""The limits of one buyer, also with parallel requests, and the end of each limit."""
 
 import asyncio
 from collections import Counter
@@ -20,7 +20,7 @@ async def tickets_of_a_show(seller: Person, count: int) -> list[str]:
     return [ticket["id"] for ticket in made.json()["items"]]
 
 
-async def together(buyer: Person, *carts: list[str]) -> Counter[Any]:
+async def order_in_parallel(buyer: Person, *carts: list[str]) -> Counter[Any]:
     replies = await asyncio.gather(
         *(buyer.post("/api/orders", {"ticket_ids": cart}) for cart in carts)
     )
@@ -63,8 +63,8 @@ async def test_of_two_parallel_orders_at_the_limit_one_is_placed(
     seller = system.person("seller")
     for number in range(5):
         buyer, ids = system.person(f"buyer-{number}"), await tickets_of_a_show(seller, 4)
-        assert await together(buyer, ids[:1], ids[1:2]) == {201: 2}
-        assert await together(buyer, ids[2:3], ids[3:]) == {201: 1, (409, refusal): 1}
+        assert await order_in_parallel(buyer, ids[:1], ids[1:2]) == {201: 2}
+        assert await order_in_parallel(buyer, ids[2:3], ids[3:]) == {201: 1, (409, refusal): 1}
 
 
 @pytest.mark.parametrize("setting", ["MAX_OPEN_ORDERS", "MAX_TICKETS_PER_SHOW"])
@@ -76,11 +76,11 @@ async def test_without_the_buyers_lock_two_parallel_orders_pass_the_limit(
     await without_the_buyers_lock(await system.connect())
     await system.start("api")
     buyer, ids = system.person("buyer"), await tickets_of_a_show(system.person("seller"), 4)
-    await together(buyer, ids[:1], ids[1:2])
-    assert await together(buyer, ids[2:3], ids[3:]) == {201: 2}
+    await order_in_parallel(buyer, ids[:1], ids[1:2])
+    assert await order_in_parallel(buyer, ids[2:3], ids[3:]) == {201: 2}
 
 
-async def test_the_limit_of_a_show_counts_what_is_held_and_what_is_bought(system: System) -> None:
+async def test_the_limit_of_a_show_counts_held_and_bought_tickets(system: System) -> None:
     system.configure(MAX_TICKETS_PER_SHOW="3")
     await system.start("api")
     seller, buyer = system.person("seller"), system.person("buyer")
@@ -107,25 +107,27 @@ async def test_the_limit_of_a_show_counts_what_is_held_and_what_is_bought(system
     await factories.order(buyer, ids[3])
 
 
-async def test_who_lets_hold_after_hold_lapse_waits_for_a_while(system: System) -> None:
+async def test_a_buyer_with_several_unpaid_holds_cools_down(system: System) -> None:
     system.configure(RATE_LIMITS="on", MAX_UNPAID_HOLDS="2", COOLDOWN_SECONDS="300")
     await system.start("api")
     ids, buyer = await tickets_of_a_show(system.person("seller"), 4), system.person("buyer")
     owner = await system.connect()
-    await let_go(owner, await factories.order(buyer, ids[0]), seconds_ago=100)
+    await end_hold(owner, await factories.order(buyer, ids[0]), seconds_ago=100)
     second = await factories.order(buyer, ids[1])
-    await let_go(owner, second, seconds_ago=40)
+    await end_hold(owner, second, seconds_ago=40)
     refused = await buyer.post("/api/orders", {"ticket_id": ids[2]})
     assert code(refused) == (429, "cooling_down")
     assert 195 <= int(refused.headers["Retry-After"]) <= 200
     assert refused.json()["retry_at"]
     await factories.order(system.person("another"), ids[2])
-    # When the first of the two is old enough, one more is possible.
+    # When the first of the two is old enough, the buyer may order again.
     await owner.execute("update orders.orders set expires_at = expires_at - interval '200 seconds'")
     await factories.order(buyer, ids[3])
 
 
-async def test_a_hold_that_was_given_back_soon_or_paid_for_costs_nothing(system: System) -> None:
+async def test_a_hold_that_is_cancelled_early_or_paid_does_not_count_as_unpaid(
+    system: System,
+) -> None:
     system.configure(RATE_LIMITS="on", MAX_UNPAID_HOLDS="1", COOLDOWN_SECONDS="300")
     await system.start("api")
     ids, buyer = await tickets_of_a_show(system.person("seller"), 3), system.person("buyer")
@@ -139,7 +141,7 @@ async def test_a_hold_that_was_given_back_soon_or_paid_for_costs_nothing(system:
     await factories.order(buyer, ids[0])
 
 
-async def test_to_hold_for_long_and_cancel_at_the_end_is_a_hold_unpaid(system: System) -> None:
+async def test_a_hold_that_is_cancelled_at_its_end_counts_as_unpaid(system: System) -> None:
     system.configure(RATE_LIMITS="on", MAX_UNPAID_HOLDS="1", COOLDOWN_SECONDS="300")
     await system.start("api")
     ids, buyer = await tickets_of_a_show(system.person("seller"), 2), system.person("buyer")
@@ -150,8 +152,8 @@ async def test_to_hold_for_long_and_cancel_at_the_end_is_a_hold_unpaid(system: S
     assert code(await buyer.post("/api/orders", {"ticket_id": ids[1]})) == (429, "cooling_down")
 
 
-async def let_go(owner: Any, order: Json, *, seconds_ago: int) -> None:
-    """A hold that began a minute before its end, which is so long ago."""
+async def end_hold(owner: Any, order: Json, *, seconds_ago: int) -> None:
+    """Let a hold of one minute end `seconds_ago`."""
     await lapse(owner, order, seconds=seconds_ago)
     await owner.execute(
         "update orders.orders set created_at = expires_at - interval '60 seconds' where id = $1",

@@ -1,4 +1,4 @@
-"""What payments may do to an order: begin, settle, finish, fail. The order's row decides; each can be said twice."""
+"""The functions for payments: begin, settle, finish, fail. Each may be called again."""
 
 import asyncio
 from typing import Any, NamedTuple
@@ -13,8 +13,8 @@ from tests.orders.rows import holder, lapse, live_orders, snapshot, status
 from tests.system import Person, System
 
 
-class Desk(NamedTuple):
-    """An order of two tickets, and payments' own connection to decide about it."""
+class Scenario(NamedTuple):
+    """An order of two tickets, and a connection with the role of payments."""
 
     buyer: Person
     order: Json
@@ -64,32 +64,37 @@ class Desk(NamedTuple):
 
 
 @pytest.fixture
-async def desk(system: System) -> Desk:
+async def scenario(system: System) -> Scenario:
     await system.start("api")
     seller, buyer = system.person("seller"), system.person("buyer")
     show = await factories.show(seller)
     tickets = [await factories.ticket(seller, show["id"]) for _ in range(2)]
     order = await factories.order(buyer, *(ticket["id"] for ticket in tickets))
-    return Desk(buyer, order, tickets, await system.connect(), await system.connect("payments"))
+    return Scenario(buyer, order, tickets, await system.connect(), await system.connect("payments"))
 
 
-async def test_a_payment_begins_with_the_frozen_amount_and_a_longer_hold(desk: Desk) -> None:
-    begun = await desk.begin()
+async def test_a_payment_begins_with_the_frozen_amount_and_a_longer_hold(
+    scenario: Scenario,
+) -> None:
+    begun = await scenario.begin()
     assert (begun["outcome"], begun["amount"], begun["currency"]) == ("ok", 9450, "EUR")
-    assert await status(desk.owner, desk.order) == "awaiting_payment"
-    row = await desk.owner.fetchrow(
+    assert await status(scenario.owner, scenario.order) == "awaiting_payment"
+    row = await scenario.owner.fetchrow(
         """
-        select o.expires_at, o.latest_expiry, o.created_at, extract(epoch from o.expires_at - clock_timestamp()) as left,
-               (select array_agg(t.held_until = o.expires_at) from tickets.tickets t where t.order_id = o.id) as same
+        select o.expires_at, o.latest_expiry, o.created_at,
+               extract(epoch from o.expires_at - clock_timestamp()) as left,
+               array(
+                   select t.held_until = o.expires_at from tickets.tickets t where t.order_id = o.id
+               ) as same
         from orders.orders o where o.id = $1
         """,
-        desk.order_id,
+        scenario.order_id,
     )
     assert begun["deadline"] == row["expires_at"]
     assert row["same"] == [True, True]
     assert 59 < row["left"] <= 60.5
     assert (row["latest_expiry"] - row["created_at"]).total_seconds() == 120
-    types = await desk.owner.fetch("select type from events.outbox order by id desc limit 3")
+    types = await scenario.owner.fetch("select type from events.outbox order by id desc limit 3")
     assert [each["type"] for each in types] == [
         "order.updated",
         "ticket.extended",
@@ -97,206 +102,218 @@ async def test_a_payment_begins_with_the_frozen_amount_and_a_longer_hold(desk: D
     ]
 
 
-async def test_a_hold_is_extended_once(desk: Desk) -> None:
-    first = await desk.begin()
-    second = await desk.begin(uuid4())
+async def test_a_hold_is_extended_once(scenario: Scenario) -> None:
+    first = await scenario.begin()
+    second = await scenario.begin(uuid4())
     assert (second["outcome"], second["deadline"]) == ("ok", first["deadline"])
-    extended = await desk.owner.fetchval(
+    extended = await scenario.owner.fetchval(
         "select count(*) from events.outbox where type = 'ticket.extended'"
     )
     assert extended == 2
 
 
-async def test_an_extension_ends_at_the_absolute_cap(desk: Desk) -> None:
-    await desk.owner.execute(
+async def test_an_extension_ends_at_the_absolute_cap(scenario: Scenario) -> None:
+    await scenario.owner.execute(
         "update orders.orders set latest_expiry = expires_at + interval '1 second' where id = $1",
-        desk.order_id,
+        scenario.order_id,
     )
-    begun = await desk.begin()
-    cap = await desk.owner.fetchval(
-        "select latest_expiry from orders.orders where id = $1", desk.order_id
+    begun = await scenario.begin()
+    cap = await scenario.owner.fetchval(
+        "select latest_expiry from orders.orders where id = $1", scenario.order_id
     )
     assert begun["deadline"] <= cap
 
 
-async def test_an_extension_never_shortens_a_hold(desk: Desk) -> None:
-    await desk.owner.execute(
-        "update orders.orders set latest_expiry = expires_at where id = $1", desk.order_id
+async def test_an_extension_never_shortens_a_hold(scenario: Scenario) -> None:
+    await scenario.owner.execute(
+        "update orders.orders set latest_expiry = expires_at where id = $1", scenario.order_id
     )
-    before = await desk.owner.fetchval(
-        "select expires_at from orders.orders where id = $1", desk.order_id
+    before = await scenario.owner.fetchval(
+        "select expires_at from orders.orders where id = $1", scenario.order_id
     )
-    assert (await desk.begin())["deadline"] == before
+    assert (await scenario.begin())["deadline"] == before
 
 
-async def test_no_payment_begins_for_a_stranger_or_after_the_time(desk: Desk) -> None:
-    stranger = await desk.begin(buyer=uuid4())
+async def test_no_payment_begins_for_another_user_or_after_the_hold(scenario: Scenario) -> None:
+    stranger = await scenario.begin(buyer=uuid4())
     assert tuple(stranger) == ("not_found", None, None, None)
-    await lapse(desk.owner, desk.order)
-    before = await snapshot(desk.owner)
-    assert (await desk.begin())["outcome"] == "expired"
-    assert await snapshot(desk.owner) == before
+    await lapse(scenario.owner, scenario.order)
+    before = await snapshot(scenario.owner)
+    assert (await scenario.begin())["outcome"] == "expired"
+    assert await snapshot(scenario.owner) == before
 
 
-async def test_no_payment_begins_when_the_time_ends_while_it_waits(
-    desk: Desk, system: System
+async def test_no_payment_begins_when_the_hold_ends_while_it_waits_for_the_lock(
+    scenario: Scenario, system: System
 ) -> None:
-    await desk.owner.execute("update tickets.tickets set held_until = now() + interval '300 ms'")
-    await desk.owner.execute(
+    await scenario.owner.execute(
+        "update tickets.tickets set held_until = now() + interval '300 ms'"
+    )
+    await scenario.owner.execute(
         "update orders.orders o set expires_at = t.held_until from tickets.tickets t"
     )
-    before = await snapshot(desk.owner)
+    before = await snapshot(scenario.owner)
     rival = await system.connect()
     async with rival.transaction():
         await rival.execute("select 1 from tickets.tickets for no key update")
-        begun = asyncio.create_task(desk.begin())
+        begun = asyncio.create_task(scenario.begin())
         await asyncio.sleep(0.4)
     assert (await begun)["outcome"] == "expired"
-    assert await snapshot(desk.owner) == before
+    assert await snapshot(scenario.owner) == before
 
 
-async def test_no_payment_begins_for_an_order_that_is_decided(desk: Desk) -> None:
-    await desk.begin()
-    await desk.settle()
-    assert (await desk.begin(uuid4()))["outcome"] == "in_progress"
-    await desk.finish()
-    assert (await desk.begin(uuid4()))["outcome"] == "paid"
+async def test_no_payment_begins_for_a_completed_or_cancelled_order(scenario: Scenario) -> None:
+    await scenario.begin()
+    await scenario.settle()
+    assert (await scenario.begin(uuid4()))["outcome"] == "in_progress"
+    await scenario.finish()
+    assert (await scenario.begin(uuid4()))["outcome"] == "paid"
 
 
-async def test_an_authorised_payment_takes_the_tickets_off_the_clock(desk: Desk) -> None:
-    await desk.begin()
-    assert await desk.settle() == "won"
-    assert await status(desk.owner, desk.order) == "confirmed"
-    assert await desk.holders() == [("reserved", desk.order["id"])] * 2
-    before = await snapshot(desk.owner)
-    assert await desk.settle() == "won"
-    assert await snapshot(desk.owner) == before
+async def test_an_authorised_payment_reserves_the_tickets(scenario: Scenario) -> None:
+    await scenario.begin()
+    assert await scenario.settle() == "won"
+    assert await status(scenario.owner, scenario.order) == "confirmed"
+    assert await scenario.holders() == [("reserved", scenario.order["id"])] * 2
+    before = await snapshot(scenario.owner)
+    assert await scenario.settle() == "won"
+    assert await snapshot(scenario.owner) == before
 
 
-async def test_one_of_many_simultaneous_payments_wins(desk: Desk, system: System) -> None:
-    await desk.begin()
+async def test_one_of_many_simultaneous_payments_wins(scenario: Scenario, system: System) -> None:
+    await scenario.begin()
     rivals = [
-        desk._replace(payments=await system.connect("payments"), payment=uuid4()) for _ in range(8)
+        scenario._replace(payments=await system.connect("payments"), payment=uuid4())
+        for _ in range(8)
     ]
     outcomes = await asyncio.gather(*(rival.settle() for rival in rivals))
     assert sorted(outcomes) == ["refused"] * 7 + ["won"]
     winner = rivals[outcomes.index("won")]
-    paid = await desk.owner.fetchval(
-        "select payment_id from orders.orders where id = $1", desk.order_id
+    paid = await scenario.owner.fetchval(
+        "select payment_id from orders.orders where id = $1", scenario.order_id
     )
     assert paid == winner.payment
 
 
-async def test_late_money_wins_tickets_that_are_still_free(desk: Desk, system: System) -> None:
-    await desk.begin()
-    await lapse(desk.owner, desk.order)
+async def test_a_late_payment_wins_tickets_that_are_still_free(
+    scenario: Scenario, system: System
+) -> None:
+    await scenario.begin()
+    await lapse(scenario.owner, scenario.order)
     orders = await system.connect("orders")
     assert await orders.fetchval("select orders.expire_due(1000)") == 1
-    assert await desk.holders() == [("available", None)] * 2
-    assert await desk.settle() == "won"
-    assert await desk.holders() == [("reserved", desk.order["id"])] * 2
-    assert [await live_orders(desk.owner, ticket) for ticket in desk.tickets] == [
-        [desk.order["id"]]
+    assert await scenario.holders() == [("available", None)] * 2
+    assert await scenario.settle() == "won"
+    assert await scenario.holders() == [("reserved", scenario.order["id"])] * 2
+    assert [await live_orders(scenario.owner, ticket) for ticket in scenario.tickets] == [
+        [scenario.order["id"]]
     ] * 2
-    assert await desk.finish() is True
-    assert await status(desk.owner, desk.order) == "completed"
+    assert await scenario.finish() is True
+    assert await status(scenario.owner, scenario.order) == "completed"
 
 
-async def test_late_money_wins_a_hold_that_nobody_swept(desk: Desk) -> None:
-    await desk.begin()
-    await lapse(desk.owner, desk.order)
-    assert await desk.settle() == "won"
-    assert await desk.holders() == [("reserved", desk.order["id"])] * 2
+async def test_a_late_payment_wins_an_expired_hold_that_no_worker_released(
+    scenario: Scenario,
+) -> None:
+    await scenario.begin()
+    await lapse(scenario.owner, scenario.order)
+    assert await scenario.settle() == "won"
+    assert await scenario.holders() == [("reserved", scenario.order["id"])] * 2
 
 
-async def test_late_money_is_refused_when_one_ticket_is_taken(desk: Desk, system: System) -> None:
-    await desk.begin()
-    await lapse(desk.owner, desk.order)
-    new = await factories.order(system.person("next"), desk.tickets[0]["id"])
-    before = await snapshot(desk.owner)
-    assert await desk.settle() == "refused"
-    assert await snapshot(desk.owner) == before
-    assert await desk.holders() == [("held", new["id"]), ("available", None)]
+async def test_a_late_payment_is_refused_when_one_ticket_is_taken(
+    scenario: Scenario, system: System
+) -> None:
+    await scenario.begin()
+    await lapse(scenario.owner, scenario.order)
+    new = await factories.order(system.person("next"), scenario.tickets[0]["id"])
+    before = await snapshot(scenario.owner)
+    assert await scenario.settle() == "refused"
+    assert await snapshot(scenario.owner) == before
+    assert await scenario.holders() == [("held", new["id"]), ("available", None)]
 
 
-async def test_late_money_does_not_win_a_withdrawn_ticket(desk: Desk) -> None:
-    await desk.begin()
-    await lapse(desk.owner, desk.order)
-    await desk.owner.execute(
-        "update tickets.tickets set status = 'withdrawn', order_id = null, held_until = null where id = $1",
-        UUID(desk.tickets[0]["id"]),
+async def test_a_late_payment_does_not_win_a_withdrawn_ticket(scenario: Scenario) -> None:
+    await scenario.begin()
+    await lapse(scenario.owner, scenario.order)
+    await scenario.owner.execute(
+        "update tickets.tickets set status = 'withdrawn', order_id = null, held_until = null"
+        " where id = $1",
+        UUID(scenario.tickets[0]["id"]),
     )
-    assert await desk.settle() == "refused"
+    assert await scenario.settle() == "refused"
 
 
-async def test_a_payment_event_never_completes_a_cancelled_order(desk: Desk) -> None:
-    """What the original got wrong: a payment completed an order without looking at it."""
-    await desk.begin()
-    assert (await desk.buyer.delete(f"/api/orders/{desk.order['id']}")).status_code == 204
-    before = await snapshot(desk.owner)
-    assert await desk.settle() == "refused"
-    assert await desk.finish() is False
-    assert await desk.fail() is False
-    assert await snapshot(desk.owner) == before
-    assert await status(desk.owner, desk.order) == "cancelled"
+async def test_a_payment_event_never_completes_a_cancelled_order(scenario: Scenario) -> None:
+    """The fault of the original: a payment completed an order in any status."""
+    await scenario.begin()
+    assert (await scenario.buyer.delete(f"/api/orders/{scenario.order['id']}")).status_code == 204
+    before = await snapshot(scenario.owner)
+    assert await scenario.settle() == "refused"
+    assert await scenario.finish() is False
+    assert await scenario.fail() is False
+    assert await snapshot(scenario.owner) == before
+    assert await status(scenario.owner, scenario.order) == "cancelled"
 
 
 @pytest.mark.parametrize(
     ("amount", "currency"), [(9449, "EUR"), (9451, "EUR"), (945000, "EUR"), (9450, "USD")]
 )
 async def test_another_amount_or_currency_wins_nothing(
-    amount: int, currency: str, desk: Desk
+    amount: int, currency: str, scenario: Scenario
 ) -> None:
-    await desk.begin()
-    before = await snapshot(desk.owner)
-    assert await desk.settle(amount=amount, currency=currency) == "refused"
-    assert await snapshot(desk.owner) == before
+    await scenario.begin()
+    before = await snapshot(scenario.owner)
+    assert await scenario.settle(amount=amount, currency=currency) == "refused"
+    assert await snapshot(scenario.owner) == before
 
 
-async def test_a_captured_payment_sells_the_tickets_once(desk: Desk) -> None:
-    await desk.begin()
-    await desk.settle()
-    assert await desk.finish(uuid4()) is False
-    assert await desk.finish() is True
-    assert await desk.holders() == [("sold", desk.order["id"])] * 2
-    before = await snapshot(desk.owner)
-    assert await desk.finish() is True
-    assert await desk.finish(uuid4()) is False
-    assert await desk.fail() is False
-    assert await desk.settle() == "won"
-    assert await desk.settle(uuid4()) == "refused"
-    assert await snapshot(desk.owner) == before
-    types = await desk.owner.fetch("select type from events.outbox order by id desc limit 3")
+async def test_a_captured_payment_sells_the_tickets_once(scenario: Scenario) -> None:
+    await scenario.begin()
+    await scenario.settle()
+    assert await scenario.finish(uuid4()) is False
+    assert await scenario.finish() is True
+    assert await scenario.holders() == [("sold", scenario.order["id"])] * 2
+    before = await snapshot(scenario.owner)
+    assert await scenario.finish() is True
+    assert await scenario.finish(uuid4()) is False
+    assert await scenario.fail() is False
+    assert await scenario.settle() == "won"
+    assert await scenario.settle(uuid4()) == "refused"
+    assert await snapshot(scenario.owner) == before
+    types = await scenario.owner.fetch("select type from events.outbox order by id desc limit 3")
     assert [each["type"] for each in types] == ["order.completed", "ticket.sold", "ticket.sold"]
 
 
-async def test_a_payment_that_cannot_be_captured_frees_the_tickets(desk: Desk) -> None:
-    await desk.begin()
-    await desk.settle()
-    assert await desk.fail(uuid4()) is False
-    assert await desk.fail() is True
-    assert await status(desk.owner, desk.order) == "cancelled"
-    assert await desk.holders() == [("available", None)] * 2
-    assert [await live_orders(desk.owner, ticket) for ticket in desk.tickets] == [[], []]
-    before = await snapshot(desk.owner)
-    assert await desk.fail() is False
-    assert await desk.finish() is False
-    assert await snapshot(desk.owner) == before
-    assert not await desk.owner.fetchval(
+async def test_a_payment_that_cannot_be_captured_frees_the_tickets(scenario: Scenario) -> None:
+    await scenario.begin()
+    await scenario.settle()
+    assert await scenario.fail(uuid4()) is False
+    assert await scenario.fail() is True
+    assert await status(scenario.owner, scenario.order) == "cancelled"
+    assert await scenario.holders() == [("available", None)] * 2
+    assert [await live_orders(scenario.owner, ticket) for ticket in scenario.tickets] == [[], []]
+    before = await snapshot(scenario.owner)
+    assert await scenario.fail() is False
+    assert await scenario.finish() is False
+    assert await snapshot(scenario.owner) == before
+    assert not await scenario.owner.fetchval(
         "select count(*) from events.outbox where type = 'ticket.sold'"
     )
 
 
-async def test_a_reserved_ticket_never_expires(desk: Desk, system: System) -> None:
-    await desk.begin()
-    await desk.settle()
-    await desk.owner.execute("update orders.orders set expires_at = now() - interval '1 hour'")
+async def test_a_reserved_ticket_never_expires(scenario: Scenario, system: System) -> None:
+    await scenario.begin()
+    await scenario.settle()
+    await scenario.owner.execute("update orders.orders set expires_at = now() - interval '1 hour'")
     orders = await system.connect("orders")
     assert await orders.fetchval("select orders.expire_due(1000)") == 0
-    assert await desk.holders() == [("reserved", desk.order["id"])] * 2
+    assert await scenario.holders() == [("reserved", scenario.order["id"])] * 2
 
 
-async def test_payments_cannot_write_orders_and_tickets_but_by_these_functions(desk: Desk) -> None:
+async def test_payments_changes_orders_and_tickets_by_these_functions_only(
+    scenario: Scenario,
+) -> None:
     for statement in (
         "update orders.orders set status = 'completed'",
         "update tickets.tickets set status = 'sold'",
@@ -304,18 +321,21 @@ async def test_payments_cannot_write_orders_and_tickets_but_by_these_functions(d
         "select tickets.sell(gen_random_uuid(), '{}')",
     ):
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
-            await desk.payments.execute(statement)
+            await scenario.payments.execute(statement)
 
 
-async def test_each_change_of_an_order_and_a_ticket_raises_its_version_by_one(desk: Desk) -> None:
-    await desk.begin()
-    await desk.settle()
-    await desk.finish()
-    rows = await desk.owner.fetch(
-        "select subject, array_agg(version order by id) as versions from events.outbox group by subject"
+async def test_each_change_of_an_order_and_a_ticket_raises_its_version_by_one(
+    scenario: Scenario,
+) -> None:
+    await scenario.begin()
+    await scenario.settle()
+    await scenario.finish()
+    rows = await scenario.owner.fetch(
+        "select subject, array_agg(version order by id) as versions"
+        " from events.outbox group by subject"
     )
     assert all(row["versions"] == list(range(1, len(row["versions"]) + 1)) for row in rows)
-    final = await desk.owner.fetchval(
-        "select version from orders.orders where id = $1", desk.order_id
+    final = await scenario.owner.fetchval(
+        "select version from orders.orders where id = $1", scenario.order_id
     )
     assert final == 4

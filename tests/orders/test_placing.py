@@ -12,7 +12,7 @@ from tests.replies import code
 from tests.system import System
 
 
-async def test_an_order_holds_its_ticket_for_a_minute_and_tells_of_it(system: System) -> None:
+async def test_an_order_holds_its_ticket_for_a_minute_and_appends_events(system: System) -> None:
     await system.start("api")
     seller, buyer = system.person("seller"), system.person("buyer")
     ticket = await factories.ticket(seller, title="Stalls", seat="7")
@@ -34,14 +34,15 @@ async def test_an_order_holds_its_ticket_for_a_minute_and_tells_of_it(system: Sy
         ("order.created", order["id"]),
     ]
     correlations = await owner.fetch(
-        "select distinct correlation_id from events.outbox where subject = any ($1) and type <> 'ticket.listed'",
+        "select distinct correlation_id from events.outbox"
+        " where subject = any ($1) and type <> 'ticket.listed'",
         [UUID(ticket["id"]), UUID(order["id"])],
     )
     assert [str(row["correlation_id"]) for row in correlations] == [reply.headers["x-request-id"]]
     assert (await buyer.get(f"/api/orders/{order['id']}")).json()["tickets"] == order["tickets"]
 
 
-async def test_nobody_orders_without_a_session(system: System) -> None:
+async def test_an_order_needs_a_session(system: System) -> None:
     await system.start("api")
     ticket = await factories.ticket(system.person())
     anonymous = system.anonymous()
@@ -54,7 +55,7 @@ async def test_nobody_orders_without_a_session(system: System) -> None:
     assert code(await anonymous.delete(f"/api/orders/{uuid4()}")) == (401, "unauthorized")
 
 
-async def test_a_held_ticket_is_refused_with_the_time_that_it_may_be_free(system: System) -> None:
+async def test_a_held_ticket_is_refused_with_the_end_of_its_hold(system: System) -> None:
     await system.start("api")
     ticket = await factories.ticket(system.person("seller"))
     order = await factories.order(system.person("first"), ticket["id"])
@@ -67,7 +68,7 @@ async def test_a_held_ticket_is_refused_with_the_time_that_it_may_be_free(system
     assert await snapshot(owner) == before
 
 
-async def test_a_cart_is_held_whole_or_not_at_all(system: System) -> None:
+async def test_a_cart_is_held_all_or_none(system: System) -> None:
     await system.start("api")
     seller = system.person("seller")
     show = await factories.show(seller)
@@ -110,7 +111,7 @@ async def test_a_seller_cannot_hold_its_own_ticket(system: System) -> None:
     assert await holder(await system.connect(), foreign) == ("available", None)
 
 
-async def test_a_withdrawn_ticket_is_not_to_be_had(system: System) -> None:
+async def test_a_withdrawn_ticket_cannot_be_ordered(system: System) -> None:
     await system.start("api")
     seller = system.person("seller")
     ticket = await factories.ticket(seller)
@@ -120,7 +121,7 @@ async def test_a_withdrawn_ticket_is_not_to_be_had(system: System) -> None:
     assert reply.json()["held_until"] is None
 
 
-async def test_unknown_and_doubled_and_too_many_tickets_are_refused(system: System) -> None:
+async def test_unknown_duplicate_and_too_many_tickets_are_refused(system: System) -> None:
     await system.start("api")
     seller, buyer = system.person("seller"), system.person("buyer")
     ticket = await factories.ticket(seller)
@@ -144,7 +145,7 @@ async def test_unknown_and_doubled_and_too_many_tickets_are_refused(system: Syst
     assert await snapshot(owner) == before
 
 
-async def test_a_buyer_has_five_open_orders_at_the_most(system: System) -> None:
+async def test_a_buyer_has_at_most_five_open_orders(system: System) -> None:
     await system.start("api")
     seller, buyer = system.person("seller"), system.person("buyer")
     show = await factories.show(seller)
@@ -252,7 +253,7 @@ async def test_my_orders_come_newest_first_page_by_page(system: System) -> None:
     }
 
 
-async def test_a_strangers_order_and_a_missing_one_answer_alike(system: System) -> None:
+async def test_another_users_order_and_a_missing_one_get_the_same_reply(system: System) -> None:
     await system.start("api")
     ticket = await factories.ticket(system.person("seller"))
     order = await factories.order(system.person("buyer"), ticket["id"])

@@ -1,4 +1,4 @@
-"""Many buyers, one ticket: one winner. And what happens with either of the two locks taken away."""
+"""Many buyers of one ticket have one winner; negative controls without each guard."""
 
 import asyncio
 import random
@@ -12,17 +12,19 @@ from tests.orders.rows import live_orders
 from tests.replies import code
 from tests.system import Person, System
 
-# `tickets.hold` as somebody might have written it: it takes the tickets without looking whether they are free.
+# `tickets.hold` without its guard: it holds the tickets whether they are free or not.
 UNGUARDED_HOLD = """
     create or replace function tickets.hold(
-        p_order uuid, p_buyer uuid, p_tickets uuid[], p_until timestamptz, p_displaced uuid[], p_beside uuid[],
-        out outcome text, out refused uuid, out refused_until timestamptz, out displaced uuid[], out held tickets.tickets[]
+        p_order uuid, p_buyer uuid, p_tickets uuid[], p_until timestamptz, p_displaced uuid[],
+        p_beside uuid[], out outcome text, out refused uuid, out refused_until timestamptz,
+        out displaced uuid[], out held tickets.tickets[]
     )
     language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
     as $$
     begin
         with taken as (
-            update tickets.tickets t set status = 'held', order_id = p_order, held_until = p_until, version = version + 1
+            update tickets.tickets t
+            set status = 'held', order_id = p_order, held_until = p_until, version = version + 1
             where t.id = any (p_tickets) returning t as ticket
         )
         select array_agg(taken.ticket) into held from taken;
@@ -34,7 +36,7 @@ NO_INDEX = "drop index orders.lines_one_live_per_ticket"
 
 
 async def outcomes(buyers: list[Person], *ticket_ids: str) -> Counter[Any]:
-    """What each gets who orders these tickets at the same time."""
+    """The numbers of each reply when all buyers order these tickets at the same time."""
     replies = await asyncio.gather(
         *(buyer.post("/api/orders", {"ticket_ids": list(ticket_ids)}) for buyer in buyers)
     )
@@ -88,7 +90,7 @@ async def test_carts_in_opposite_orders_neither_deadlock_nor_share_a_ticket(syst
     assert deadlocks == 0
 
 
-async def test_a_lapsed_hold_is_taken_over_by_one(system: System) -> None:
+async def test_one_order_takes_over_an_expired_hold(system: System) -> None:
     await system.start("api")
     ticket = await factories.ticket(system.person("seller"))
     await factories.order(system.person("late"), ticket["id"])
@@ -127,10 +129,11 @@ async def test_holds_cancels_and_expiries_at_random_keep_one_live_order_a_ticket
     async def time_passes() -> None:
         for _ in range(15):
             async with owner.transaction():
-                # Tickets before orders, as everyone locks them.
+                # Tickets are locked before orders, as in every transaction.
                 await owner.execute(
                     "update tickets.tickets set held_until = clock_timestamp() where id in"
-                    " (select id from tickets.tickets where status = 'held' order by id for no key update)"
+                    " (select id from tickets.tickets"
+                    " where status = 'held' order by id for no key update)"
                 )
                 await owner.execute("update orders.orders set expires_at = clock_timestamp()")
             await sweeper.fetchval("select orders.expire_due(3)")
@@ -159,10 +162,10 @@ async def test_holds_cancels_and_expiries_at_random_keep_one_live_order_a_ticket
     [([UNGUARDED_HOLD], 1), ([UNGUARDED_HOLD, NO_INDEX], 20)],
     ids=["the index refuses what the guard lets through", "without both the ticket is sold twice"],
 )
-async def test_the_guard_and_the_index_are_each_a_lock(
+async def test_the_guard_and_the_index_each_prevent_a_double_sale(
     changes: list[str], live: int, system: System
 ) -> None:
-    """The negative control of this file: with both locks off, the races above are lost."""
+    """The negative control of this file: without both guards, the races above are lost."""
     owner = await system.connect()
     for change in changes:
         await owner.execute(change)

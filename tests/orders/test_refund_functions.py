@@ -1,4 +1,4 @@
-"""What payments may do to a completed order: begin, finish or fail a refund. A stale one changes nothing."""
+"""The functions for refunds: begin, finish, fail. A stale call changes nothing."""
 
 import asyncio
 from typing import Any, NamedTuple
@@ -11,7 +11,7 @@ from tests.factories import Json
 from tests.orders.rows import holder, live_orders, snapshot, status
 from tests.system import Person, System
 
-# `tickets.unsell` as somebody might have written it: it goes by the tickets' ids and not by who has them.
+# `tickets.unsell` without its guard: it finds tickets by id alone, whichever order has them.
 UNGUARDED_UNSELL = """
     create or replace function tickets.unsell(
         p_order uuid, p_tickets uuid[], p_relist boolean
@@ -28,8 +28,8 @@ UNGUARDED_UNSELL = """
 """
 
 
-class Desk(NamedTuple):
-    """A completed order of two tickets, and payments' own connection to decide about it."""
+class Scenario(NamedTuple):
+    """A completed order of two tickets, and a connection with the role of payments."""
 
     seller: Person
     buyer: Person
@@ -84,7 +84,7 @@ class Desk(NamedTuple):
 
 
 @pytest.fixture
-async def desk(system: System) -> Desk:
+async def scenario(system: System) -> Scenario:
     await system.start("api")
     seller, buyer = system.person("seller"), system.person("buyer")
     show = await factories.show(seller)
@@ -92,7 +92,7 @@ async def desk(system: System) -> Desk:
     order = await factories.order(buyer, *(ticket["id"] for ticket in tickets))
     payments, payment = await system.connect("payments"), uuid4()
     await complete(payments, order, buyer, payment)
-    return Desk(seller, buyer, order, tickets, await system.connect(), payments, payment)
+    return Scenario(seller, buyer, order, tickets, await system.connect(), payments, payment)
 
 
 async def complete(payments: Any, order: Json, buyer: Person, payment: UUID) -> None:
@@ -102,16 +102,18 @@ async def complete(payments: Any, order: Json, buyer: Person, payment: UUID) -> 
     assert await payments.fetchval("select orders.finish($1, $2)", order_id, payment)
 
 
-async def test_a_refund_begins_with_what_was_paid_and_leaves_the_tickets_sold(desk: Desk) -> None:
-    begun = await desk.begin(uuid4())
-    assert (begun["outcome"], begun["payment"]) == ("ok", desk.payment)
+async def test_a_refund_begins_with_the_paid_amount_and_leaves_the_tickets_sold(
+    scenario: Scenario,
+) -> None:
+    begun = await scenario.begin(uuid4())
+    assert (begun["outcome"], begun["payment"]) == ("ok", scenario.payment)
     assert (begun["amount"], begun["currency"]) == (9450, "EUR")
-    assert await status(desk.owner, desk.order) == "refund_pending"
-    assert await desk.holders() == [("sold", desk.order["id"])] * 2
-    assert [await live_orders(desk.owner, ticket) for ticket in desk.tickets] == [
-        [desk.order["id"]]
+    assert await status(scenario.owner, scenario.order) == "refund_pending"
+    assert await scenario.holders() == [("sold", scenario.order["id"])] * 2
+    assert [await live_orders(scenario.owner, ticket) for ticket in scenario.tickets] == [
+        [scenario.order["id"]]
     ] * 2
-    assert await desk.told(1) == ["order.updated"]
+    assert await scenario.told(1) == ["order.updated"]
 
 
 @pytest.mark.parametrize(
@@ -119,161 +121,168 @@ async def test_a_refund_begins_with_what_was_paid_and_leaves_the_tickets_sold(de
     [(True, "available", "ticket.released"), (False, "withdrawn", "ticket.withdrawn")],
 )
 async def test_a_finished_refund_takes_the_tickets_off_the_order_once(
-    relist: bool, becomes: str, tells: str, desk: Desk
+    relist: bool, becomes: str, tells: str, scenario: Scenario
 ) -> None:
     refund = uuid4()
-    await desk.begin(refund)
-    assert await desk.finish(refund, relist=relist) is True
-    assert await status(desk.owner, desk.order) == "refunded"
-    assert await desk.holders() == [(becomes, None)] * 2
-    assert [await live_orders(desk.owner, ticket) for ticket in desk.tickets] == [[], []]
-    assert await desk.told(3) == ["order.refunded", tells, tells]
-    before = await snapshot(desk.owner)
-    assert await desk.finish(refund, relist=not relist) is True
-    assert await desk.fail(refund) is False
-    assert (await desk.begin(uuid4()))["outcome"] == "refunded"
-    assert await snapshot(desk.owner) == before
+    await scenario.begin(refund)
+    assert await scenario.finish(refund, relist=relist) is True
+    assert await status(scenario.owner, scenario.order) == "refunded"
+    assert await scenario.holders() == [(becomes, None)] * 2
+    assert [await live_orders(scenario.owner, ticket) for ticket in scenario.tickets] == [[], []]
+    assert await scenario.told(3) == ["order.refunded", tells, tells]
+    before = await snapshot(scenario.owner)
+    assert await scenario.finish(refund, relist=not relist) is True
+    assert await scenario.fail(refund) is False
+    assert (await scenario.begin(uuid4()))["outcome"] == "refunded"
+    assert await snapshot(scenario.owner) == before
 
 
-async def test_a_failed_refund_leaves_the_order_completed_and_it_may_be_asked_for_again(
-    desk: Desk,
+async def test_after_a_failed_refund_the_order_is_completed_and_refundable_again(
+    scenario: Scenario,
 ) -> None:
     first, second = uuid4(), uuid4()
-    await desk.begin(first)
-    assert await desk.fail(first) is True
-    assert await status(desk.owner, desk.order) == "completed"
-    assert await desk.holders() == [("sold", desk.order["id"])] * 2
-    before = await snapshot(desk.owner)
-    assert await desk.fail(first) is False
-    assert await desk.finish(first) is False
-    assert await snapshot(desk.owner) == before
-    assert (await desk.begin(second))["outcome"] == "ok"
-    assert await desk.finish(second) is True
+    await scenario.begin(first)
+    assert await scenario.fail(first) is True
+    assert await status(scenario.owner, scenario.order) == "completed"
+    assert await scenario.holders() == [("sold", scenario.order["id"])] * 2
+    before = await snapshot(scenario.owner)
+    assert await scenario.fail(first) is False
+    assert await scenario.finish(first) is False
+    assert await snapshot(scenario.owner) == before
+    assert (await scenario.begin(second))["outcome"] == "ok"
+    assert await scenario.finish(second) is True
 
 
-async def test_only_the_refund_that_an_order_waits_for_ends_it(desk: Desk) -> None:
+async def test_only_the_pending_refund_of_an_order_ends_it(scenario: Scenario) -> None:
     stale, current = uuid4(), uuid4()
-    await desk.begin(stale)
-    await desk.fail(stale)
-    await desk.begin(current)
-    before = await snapshot(desk.owner)
+    await scenario.begin(stale)
+    await scenario.fail(stale)
+    await scenario.begin(current)
+    before = await snapshot(scenario.owner)
     for other in (stale, uuid4()):
-        assert await desk.finish(other) is False
-        assert await desk.fail(other) is False
-    assert await snapshot(desk.owner) == before
-    assert await desk.finish(current) is True
+        assert await scenario.finish(other) is False
+        assert await scenario.fail(other) is False
+    assert await snapshot(scenario.owner) == before
+    assert await scenario.finish(current) is True
 
 
 @pytest.mark.parametrize("other", ["held", "sold"])
-async def test_a_stale_refund_leaves_the_next_orders_ticket_alone(
-    other: str, desk: Desk, system: System
+async def test_a_stale_refund_does_not_change_the_next_orders_ticket(
+    other: str, scenario: Scenario, system: System
 ) -> None:
     first = uuid4()
-    await desk.begin(first)
-    await desk.finish(first, relist=True)
+    await scenario.begin(first)
+    await scenario.finish(first, relist=True)
     rival = system.person("rival")
-    order = await factories.order(rival, *(ticket["id"] for ticket in desk.tickets))
+    order = await factories.order(rival, *(ticket["id"] for ticket in scenario.tickets))
     if other == "sold":
-        await complete(desk.payments, order, rival, uuid4())
-    before = await snapshot(desk.owner)
+        await complete(scenario.payments, order, rival, uuid4())
+    before = await snapshot(scenario.owner)
     for refund in (first, uuid4()):
-        await desk.finish(refund, relist=True)
-        await desk.finish(refund, relist=False)
-        assert await desk.fail(refund) is False
-        assert (await desk.begin(refund))["outcome"] == "refunded"
+        await scenario.finish(refund, relist=True)
+        await scenario.finish(refund, relist=False)
+        assert await scenario.fail(refund) is False
+        assert (await scenario.begin(refund))["outcome"] == "refunded"
     assert (
-        await desk.owner.fetchval(
-            "select tickets.unsell($1, orders.tickets_of($1), true)", desk.order_id
+        await scenario.owner.fetchval(
+            "select tickets.unsell($1, orders.tickets_of($1), true)", scenario.order_id
         )
         == 0
     )
-    assert await snapshot(desk.owner) == before
-    assert await desk.holders() == [(other, order["id"])] * 2
+    assert await snapshot(scenario.owner) == before
+    assert await scenario.holders() == [(other, order["id"])] * 2
 
 
 async def test_without_its_guard_a_stale_refund_takes_the_next_orders_ticket(
-    desk: Desk, system: System
+    scenario: Scenario, system: System
 ) -> None:
     """The negative control of the test above."""
     refund = uuid4()
-    await desk.begin(refund)
-    await desk.finish(refund, relist=True)
+    await scenario.begin(refund)
+    await scenario.finish(refund, relist=True)
     order = await factories.order(
-        system.person("rival"), *(ticket["id"] for ticket in desk.tickets)
+        system.person("rival"), *(ticket["id"] for ticket in scenario.tickets)
     )
-    assert await desk.holders() == [("held", order["id"])] * 2
-    await desk.owner.execute(UNGUARDED_UNSELL)
-    await desk.owner.fetchval(
-        "select tickets.unsell($1, orders.tickets_of($1), true)", desk.order_id
+    assert await scenario.holders() == [("held", order["id"])] * 2
+    await scenario.owner.execute(UNGUARDED_UNSELL)
+    await scenario.owner.fetchval(
+        "select tickets.unsell($1, orders.tickets_of($1), true)", scenario.order_id
     )
-    assert await desk.holders() == [("available", None)] * 2
+    assert await scenario.holders() == [("available", None)] * 2
 
 
-async def test_no_ticket_leaves_an_order_whose_refund_is_not_recorded(desk: Desk) -> None:
-    """A finish that finds its order elsewhere undoes what it did to the tickets."""
-    before = await snapshot(desk.owner)
-    assert await desk.finish(uuid4()) is False
-    assert await snapshot(desk.owner) == before
-    assert await desk.holders() == [("sold", desk.order["id"])] * 2
+async def test_a_refund_that_cannot_be_recorded_releases_no_ticket(scenario: Scenario) -> None:
+    """A finish that cannot update its order undoes its changes of the tickets."""
+    before = await snapshot(scenario.owner)
+    assert await scenario.finish(uuid4()) is False
+    assert await snapshot(scenario.owner) == before
+    assert await scenario.holders() == [("sold", scenario.order["id"])] * 2
 
 
-async def test_who_may_begin_a_refund(desk: Desk, system: System) -> None:
-    before = await snapshot(desk.owner)
-    stranger, buyer = system.person("stranger").id, desk.buyer.id
+async def test_only_the_buyer_and_a_sole_seller_may_begin_a_refund(
+    scenario: Scenario, system: System
+) -> None:
+    before = await snapshot(scenario.owner)
+    stranger, buyer = system.person("stranger").id, scenario.buyer.id
     outcomes = {
-        "a stranger": await desk.begin(uuid4(), by=stranger, buyer_may=True),
-        "a buyer": await desk.begin(uuid4(), by=buyer),
-        "a buyer who relists": await desk.begin(uuid4(), by=buyer, buyer_may=True, relist=True),
+        "a stranger": await scenario.begin(uuid4(), by=stranger, buyer_may=True),
+        "a buyer": await scenario.begin(uuid4(), by=buyer),
+        "a buyer who relists": await scenario.begin(uuid4(), by=buyer, buyer_may=True, relist=True),
     }
     assert {who: row["outcome"] for who, row in outcomes.items()} == {
         "a stranger": "not_found",
         "a buyer": "not_allowed",
         "a buyer who relists": "relist_not_allowed",
     }
-    # What a stranger is not told of is not in the row either.
+    # The result for another user has no other column.
     assert [*outcomes["a stranger"].values()] == ["not_found", None, None, None, None]
-    assert await snapshot(desk.owner) == before
-    assert (await desk.begin(uuid4(), by=buyer, buyer_may=True))["outcome"] == "ok"
+    assert await snapshot(scenario.owner) == before
+    assert (await scenario.begin(uuid4(), by=buyer, buyer_may=True))["outcome"] == "ok"
 
 
-async def test_of_many_simultaneous_refunds_one_begins(desk: Desk, system: System) -> None:
+async def test_of_many_simultaneous_refunds_one_begins(scenario: Scenario, system: System) -> None:
     rivals = [await system.connect("payments") for _ in range(8)]
-    outcomes = await asyncio.gather(*(desk.begin(uuid4(), connection=rival) for rival in rivals))
+    outcomes = await asyncio.gather(
+        *(scenario.begin(uuid4(), connection=rival) for rival in rivals)
+    )
     assert sorted(row["outcome"] for row in outcomes) == ["in_progress"] * 7 + ["ok"]
-    assert (await desk.told(2)).count("order.updated") == 1
+    assert (await scenario.told(2)).count("order.updated") == 1
 
 
-async def test_of_a_simultaneous_success_and_failure_one_decides(
-    desk: Desk, system: System
+async def test_of_a_simultaneous_success_and_failure_one_wins(
+    scenario: Scenario, system: System
 ) -> None:
     for _ in range(5):
         refund = uuid4()
-        await desk.begin(refund)
-        rival = desk._replace(payments=await system.connect("payments"))
-        finished, failed = await asyncio.gather(desk.finish(refund), rival.fail(refund))
+        await scenario.begin(refund)
+        rival = scenario._replace(payments=await system.connect("payments"))
+        finished, failed = await asyncio.gather(scenario.finish(refund), rival.fail(refund))
         assert finished is not failed
         wanted = ("refunded", "available") if finished else ("completed", "sold")
-        assert (await status(desk.owner, desk.order), (await desk.holders())[0][0]) == wanted
+        assert (
+            await status(scenario.owner, scenario.order),
+            (await scenario.holders())[0][0],
+        ) == wanted
         if finished:
             break
 
 
 async def test_a_refund_waits_for_no_lock_that_a_buyer_of_the_relisted_ticket_has(
-    desk: Desk, system: System
+    scenario: Scenario, system: System
 ) -> None:
-    """Tickets before orders: finishing and holding at the same time end in no deadlock."""
+    """Both lock tickets before orders, so a parallel finish and hold do not deadlock."""
     refund = uuid4()
-    await desk.begin(refund)
+    await scenario.begin(refund)
     rivals = [system.person(f"rival-{number}") for number in range(8)]
-    ids = [ticket["id"] for ticket in desk.tickets]
-    finishing = asyncio.create_task(desk.finish(refund))
+    ids = [ticket["id"] for ticket in scenario.tickets]
+    finishing = asyncio.create_task(scenario.finish(refund))
     replies = await asyncio.gather(
         *(rival.post("/api/orders", {"ticket_ids": ids}) for rival in rivals)
     )
     assert await finishing is True
     assert {reply.status_code for reply in replies} <= {201, 409}
     assert [reply.status_code for reply in replies].count(201) <= 1
-    deadlocks = await desk.owner.fetchval(
+    deadlocks = await scenario.owner.fetchval(
         "select deadlocks from pg_stat_database where datname = current_database()"
     )
     assert deadlocks == 0

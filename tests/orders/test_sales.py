@@ -1,4 +1,4 @@
-"""A seller's side of orders: what became of each of its tickets, page by page and day by day, and nothing of the buyer."""
+"""A seller's sales: the status of each ticket in pages, counts by day, and nothing of the buyer."""
 
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -32,7 +32,7 @@ async def summary(seller: Person, **query: Any) -> Json:
 
 
 async def pay(system: System, order: Json, *, until: str = "finish") -> None:
-    """The payment's steps up to `begin_payment`, `settle` or `finish`."""
+    """Run the payment's steps up to `begin_payment`, `settle` or `finish`."""
     payments, payment, order_id = await system.connect("payments"), uuid4(), UUID(order["id"])
     await payments.execute(
         "select orders.begin_payment($1, $2, $3)", order_id, UUID(order["buyer_id"]), payment
@@ -60,7 +60,7 @@ async def refund(system: System, order: Json) -> None:
     await payments.execute("select orders.finish_refund($1, $2, false)", order_id, refund_id)
 
 
-async def test_a_hold_is_the_sellers_to_see_with_its_time_and_without_its_buyer(
+async def test_a_seller_reads_a_hold_with_its_end_and_without_its_buyer(
     system: System,
 ) -> None:
     await system.start("api")
@@ -86,7 +86,7 @@ async def test_a_hold_is_the_sellers_to_see_with_its_time_and_without_its_buyer(
     assert str(buyer.id) not in (await seller.get("/api/sales")).text
 
 
-async def test_a_sale_follows_its_order(system: System) -> None:
+async def test_the_status_of_a_sale_follows_its_order(system: System) -> None:
     await system.start("api")
     seller, buyer = system.person("seller"), system.person("buyer")
     owner = await system.connect()
@@ -120,7 +120,7 @@ async def test_a_sale_follows_its_order(system: System) -> None:
     assert all((sale["held_until"] is not None) == (sale["status"] == "held") for sale in found)
 
 
-async def test_of_an_order_with_tickets_of_two_each_seller_sees_its_own(system: System) -> None:
+async def test_each_seller_reads_only_its_own_lines_of_a_shared_order(system: System) -> None:
     await system.start("api")
     one, two, buyer = system.person("one"), system.person("two"), system.person("buyer")
     mine, other = await factories.ticket(one), await factories.ticket(two)
@@ -136,7 +136,7 @@ async def test_of_an_order_with_tickets_of_two_each_seller_sees_its_own(system: 
     assert all(point == NOTHING | {"at": point["at"]} for point in (await summary(buyer))["points"])
 
 
-async def test_pages_of_sales_are_complete_and_without_doubles(system: System) -> None:
+async def test_pages_of_sales_are_complete_and_without_duplicates(system: System) -> None:
     await system.start("api")
     seller, buyer = system.person("seller"), system.person("buyer")
     show = await factories.show(seller)
@@ -158,7 +158,7 @@ async def test_pages_of_sales_are_complete_and_without_doubles(system: System) -
     assert sorted(sale["ticket_id"] for sale in seen) == sorted(tickets)
 
 
-async def test_a_summary_has_every_day_and_counts_what_became_of_the_holds(system: System) -> None:
+async def test_a_summary_has_every_day_and_counts_sales_by_status(system: System) -> None:
     await system.start("api")
     seller, buyer = system.person("seller"), system.person("buyer")
     owner = await system.connect()
@@ -188,9 +188,7 @@ async def test_a_summary_has_every_day_and_counts_what_became_of_the_holds(syste
 
 
 @pytest.mark.parametrize("zone", ["UTC", "Europe/Amsterdam", "Asia/Kolkata", "Pacific/Kiritimati"])
-async def test_a_days_sales_are_those_of_the_sellers_own_midnights(
-    zone: str, system: System
-) -> None:
+async def test_a_day_begins_at_midnight_in_the_sellers_time_zone(zone: str, system: System) -> None:
     await system.start("api")
     seller, buyer = system.person("seller"), system.person("buyer")
     owner = await system.connect()
@@ -204,7 +202,7 @@ async def test_a_days_sales_are_those_of_the_sellers_own_midnights(
         assert [point["held"] + point["released"] for point in points] == expected
 
 
-async def test_by_the_hour_there_is_a_point_for_each_since_midnight(system: System) -> None:
+async def test_a_summary_by_hour_has_a_point_for_each_hour_since_midnight(system: System) -> None:
     await system.start("api")
     seller, buyer = system.person("seller"), system.person("buyer")
     await factories.order(buyer, (await factories.ticket(seller))["id"])
@@ -223,7 +221,7 @@ async def test_sales_need_a_session(system: System) -> None:
 
 
 async def test_sales_are_found_by_their_index(system: System) -> None:
-    """The plan for a seller among many, when sequential reading is possible but dear."""
+    """The plan for one seller among many, when a sequential scan is possible but expensive."""
     await system.start("api")
     owner = await system.connect()
     indexed: str = await owner.fetchval(
@@ -232,7 +230,8 @@ async def test_sales_are_found_by_their_index(system: System) -> None:
     assert "(seller_id, order_id, ticket_id)" in indexed
     await owner.execute("set enable_seqscan = off")
     plan = await owner.fetch(
-        "explain select * from orders.lines l where l.seller_id = $1 and (l.order_id, l.ticket_id) < ($2, $2)"
+        "explain select * from orders.lines l"
+        " where l.seller_id = $1 and (l.order_id, l.ticket_id) < ($2, $2)"
         " order by l.order_id desc, l.ticket_id desc limit 21",
         uuid4(),
         uuid4(),
@@ -241,7 +240,7 @@ async def test_sales_are_found_by_their_index(system: System) -> None:
 
 
 async def move(owner: Any, order: Json, held_at: datetime) -> None:
-    """As if the order had been placed then: its id begins with its time."""
+    """Move the order to another time, with an id that begins with that time."""
     milliseconds = f"{int(held_at.timestamp() * 1000):012x}"
     [old] = await owner.fetch(
         "select id from orders.orders where buyer_id = $1", UUID(order["buyer_id"])

@@ -1,4 +1,4 @@
-"""Everything that locks tickets and orders, at once and at random, on few tickets: nobody waits for each other."""
+"""All functions that lock tickets and orders run in parallel on few tickets without a deadlock."""
 
 import asyncio
 import random
@@ -21,10 +21,11 @@ TICKETS = 40
 CONNECTIONS = 16
 SECONDS = 6.0
 
-# What was sold goes back, as a refund that relists will do it: tickets first, in id order, then orders.
+# List sold tickets again, as a refund does: lock tickets in id order, then orders.
 RELIST = """
 with back as (
-    select t.id, t.order_id from tickets.tickets t where t.status = 'sold' order by t.id for no key update skip locked
+    select t.id, t.order_id from tickets.tickets t
+    where t.status = 'sold' order by t.id for no key update skip locked
 ), freed as (
     update tickets.tickets t
     set status = 'available', order_id = null, version = t.version + 1
@@ -33,13 +34,16 @@ with back as (
 update orders.lines l set live = false from back where l.ticket_id = back.id
 """
 
-# The order's row before its tickets': the other way round than everybody else, and with time to be met on the way.
+# Lock the order before its tickets, against the lock order, and wait so that others meet it.
 TICKETS_FIRST = "perform tickets.release(p_order, orders.tickets_of(p_order));"
-ORDER_FIRST = f"perform 1 from orders.orders o where o.id = p_order for no key update; perform pg_sleep(0.02); {TICKETS_FIRST}"
+ORDER_FIRST = (
+    "perform 1 from orders.orders o where o.id = p_order for no key update;"
+    f" perform pg_sleep(0.02); {TICKETS_FIRST}"
+)
 
 
 class Crowd:
-    """Connections that each do one thing after another, for a while."""
+    """Connections that each run one operation after another, for SECONDS."""
 
     def __init__(self, system: System, owner: Any, ticket_ids: list[UUID]) -> None:
         self._system = system
@@ -67,7 +71,7 @@ class Crowd:
                 self.seen["deadlock"] += 1
 
     async def _shop(self, connection: Any, chance: random.Random) -> str:
-        """Hold a cart, often past somebody's time; give up some, and end what is due."""
+        """Hold a cart, often over an expired hold; cancel some orders, and expire due ones."""
         if chance.random() < 0.1:
             return f"expired {bool(await queries.expire_due(connection, 5))}"
         placing = Placing(
@@ -91,7 +95,7 @@ class Crowd:
         return placed.outcome
 
     async def _pay(self, connection: Any, chance: random.Random) -> str:
-        """Take an order that somebody placed through its payment, or give up after the authorisation."""
+        """Take an order through its payment, or fail it after the authorisation."""
         order = await self._order(chance)
         if order is None:
             return "nothing to pay"
@@ -120,7 +124,7 @@ class Crowd:
         return "relisted"
 
     async def _order(self, chance: random.Random) -> Any:
-        """One of the newest orders, paid or not, ended or not."""
+        """One of the newest orders, in any status."""
         async with self._asking:
             return await self._owner.fetchrow(
                 "select id, buyer_id, total from orders.orders order by id desc offset $1 limit 1",
@@ -152,7 +156,7 @@ async def test_carts_payments_cancels_expiries_and_takeovers_never_deadlock(syst
     seen = await people.run()
     owner = await system.connect()
     assert (seen["deadlock"], await deadlocks(owner)) == (0, 0)
-    # All of it did happen.
+    # Each operation did happen.
     happened = {outcome for outcome, count in seen.items() if count >= 3}
     assert happened >= {
         "placed",
@@ -170,7 +174,7 @@ async def test_carts_payments_cancels_expiries_and_takeovers_never_deadlock(syst
 
 
 async def assert_nothing_is_shared(owner: Any) -> None:
-    """Whoever has a ticket has it on its one live line, and every version was told once."""
+    """The order of a taken ticket has its one live line, and each version has one event."""
     assert (
         await owner.fetch(
             """
@@ -192,13 +196,11 @@ async def assert_nothing_is_shared(owner: Any) -> None:
     )
 
 
-async def test_who_locks_the_order_first_deadlocks(system: System) -> None:
-    """The negative control: the same crowd, and one function that locks the other way round."""
+async def test_a_function_that_locks_the_order_first_deadlocks(system: System) -> None:
+    """The negative control: the same operations, with one function in the other lock order."""
     people = await crowd(system)
     owner = await system.connect()
-    defined = await owner.fetchval(
-        "select pg_get_functiondef(oid) from pg_proc where proname = 'cancel' and pronamespace = 'orders'::regnamespace"
-    )
+    defined = await owner.fetchval("select pg_get_functiondef('orders.cancel'::regproc)")
     assert TICKETS_FIRST in defined
     await owner.execute(defined.replace(TICKETS_FIRST, ORDER_FIRST))
     seen = await people.run()

@@ -1,4 +1,4 @@
-"""What comes late for one order while the next one holds its ticket: nothing changes, and it is counted."""
+"""A late call for an order that lost its ticket changes nothing and is counted."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -30,7 +30,7 @@ async def pay(shop: Shop, first: Json) -> Any:
 
 
 async def settle(shop: Shop, first: Json) -> Any:
-    """The bank's yes, to a payment that began in time."""
+    """The authorisation of a payment that began in time."""
     await shop.stripe.authenticate(first["id"])
     intent = await shop.stripe.intent(first["id"])
     async with worker_context(shop.system) as context:
@@ -40,7 +40,7 @@ async def settle(shop: Shop, first: Json) -> Any:
 
 
 async def finish(shop: Shop, first: Json) -> Any:
-    """A capture that nothing was won for, told of as if it had been."""
+    """The capture of a payment that did not win its order."""
     (payment,) = await shop.rows.fetch(
         "select id from payments.payments where order_id = $1", UUID(first["id"])
     )
@@ -65,7 +65,7 @@ async def expire(shop: Shop, _first: Json) -> Any:
         (expire, 0, "expire"),
     ],
 )
-async def test_a_late_word_for_one_order_leaves_the_next_one_alone(
+async def test_a_late_call_for_one_order_does_not_change_the_next(
     late: Late, answer: Any, counted: str | None, system: System
 ) -> None:
     await system.start("stripe", "api")
@@ -84,7 +84,7 @@ async def test_a_late_word_for_one_order_leaves_the_next_one_alone(
 
 
 async def of_order(shop: Shop, order: Json) -> Any:
-    """The order's row, its ticket and its lines, and what was told of them."""
+    """The order's row, its ticket, its lines and their events."""
     names = {order["id"], order["tickets"][0]["id"]}
     return [row for row in await snapshot(shop.rows) if names & set(row)]
 

@@ -1,4 +1,4 @@
-"""Which status may follow which, and what is recorded when one does."""
+"""The allowed transitions of tickets and orders, and their audit rows."""
 
 from itertools import product
 from typing import Any
@@ -30,7 +30,7 @@ ORDERS = {
 }
 
 
-async def test_a_ticket_goes_only_where_the_table_lets_it(system: System) -> None:
+async def test_a_ticket_follows_only_allowed_transitions(system: System) -> None:
     await system.start("api")
     ticket = await factories.ticket(system.person("seller"))
     owner = await system.connect()
@@ -40,7 +40,8 @@ async def test_a_ticket_goes_only_where_the_table_lets_it(system: System) -> Non
         await owner.execute(
             """
             update tickets.tickets
-            set status = $2, order_id = $3, held_until = case when $2 = 'held' then now() end, version = version + 1
+            set status = $2, order_id = $3, version = version + 1,
+                held_until = case when $2 = 'held' then now() end
             where id = $1
             """,
             UUID(ticket["id"]),
@@ -50,15 +51,15 @@ async def test_a_ticket_goes_only_where_the_table_lets_it(system: System) -> Non
 
     allowed: dict[str, set[str]] = {status: set() for status in TICKETS}
     for before, after in product(TICKETS, repeat=2):
-        # The same status is a change when it is for another order.
+        # The same status with another order is a transition.
         if before != after or before == "held":
-            await at_will(owner, put(before, uuid4()))
+            await without_triggers(owner, put(before, uuid4()))
             if await succeeds(owner, put(after, uuid4())):
                 allowed[before].add(after)
     assert allowed == TICKETS
 
 
-async def test_an_order_goes_only_where_the_table_lets_it(system: System) -> None:
+async def test_an_order_follows_only_allowed_transitions(system: System) -> None:
     await system.start("api")
     ticket = await factories.ticket(system.person("seller"))
     order = await factories.order(system.person("buyer"), ticket["id"])
@@ -66,7 +67,8 @@ async def test_an_order_goes_only_where_the_table_lets_it(system: System) -> Non
 
     async def put(status: str) -> None:
         await owner.execute(
-            "update orders.orders set status = $2, payment_id = id, version = version + 1 where id = $1",
+            "update orders.orders set status = $2, payment_id = id, version = version + 1"
+            " where id = $1",
             UUID(order["id"]),
             status,
         )
@@ -74,14 +76,14 @@ async def test_an_order_goes_only_where_the_table_lets_it(system: System) -> Non
     allowed: dict[str, set[str]] = {status: set() for status in ORDERS}
     for before, after in product(ORDERS, repeat=2):
         if before != after:
-            await at_will(owner, put(before))
+            await without_triggers(owner, put(before))
             if await succeeds(owner, put(after)):
                 allowed[before].add(after)
     assert allowed == ORDERS
 
 
-async def at_will(owner: Any, change: Any) -> None:
-    """Make a change that no trigger looks at."""
+async def without_triggers(owner: Any, change: Any) -> None:
+    """Make a change without triggers."""
     await owner.execute("set session_replication_role = replica")
     await change
     await owner.execute("set session_replication_role = origin")
@@ -95,7 +97,7 @@ async def succeeds(owner: Any, change: Any) -> bool:
     return True
 
 
-async def test_what_happened_to_a_ticket_and_its_orders_is_told_by_their_rows(
+async def test_the_audit_records_each_transition_of_a_ticket_and_its_orders(
     system: System,
 ) -> None:
     await system.start("api")
@@ -118,7 +120,7 @@ async def test_what_happened_to_a_ticket_and_its_orders_is_told_by_their_rows(
     )
     await payments.execute("select orders.finish($1, $2)", third["id"], payment)
 
-    assert await told(owner, "tickets", ticket["id"]) == [
+    assert await audited(owner, "tickets", ticket["id"]) == [
         ("available", "held", None, first["id"], "gittix_orders", late.id),
         ("held", "held", first["id"], second["id"], "gittix_orders", buyer.id),
         ("held", "available", second["id"], None, "gittix_orders", buyer.id),
@@ -126,13 +128,13 @@ async def test_what_happened_to_a_ticket_and_its_orders_is_told_by_their_rows(
         ("held", "reserved", third["id"], third["id"], "gittix_payments", buyer.id),
         ("reserved", "sold", third["id"], third["id"], "gittix_payments", None),
     ]
-    assert await told(owner, "orders", first["id"]) == [
+    assert await audited(owner, "orders", first["id"]) == [
         ("pending", "expired", None, "gittix_orders", buyer.id)
     ]
-    assert await told(owner, "orders", second["id"]) == [
+    assert await audited(owner, "orders", second["id"]) == [
         ("pending", "cancelled", None, "gittix_orders", buyer.id)
     ]
-    assert await told(owner, "orders", third["id"]) == [
+    assert await audited(owner, "orders", third["id"]) == [
         ("pending", "awaiting_payment", str(payment), "gittix_payments", buyer.id),
         ("awaiting_payment", "confirmed", str(payment), "gittix_payments", buyer.id),
         ("confirmed", "completed", str(payment), "gittix_payments", None),
@@ -142,21 +144,22 @@ async def test_what_happened_to_a_ticket_and_its_orders_is_told_by_their_rows(
         reply.headers["x-request-id"],
         cancelled.headers["x-request-id"],
     ]
-    # The version of the row is the version of the event that tells the same.
+    # An audit row has the version of the event of the same change.
     events = await owner.fetch(
         "select version from events.outbox where subject = $1 order by id", UUID(ticket["id"])
     )
     assert {row["version"] for row in causes} <= {row["version"] for row in events}
 
 
-async def told(owner: Any, noun: str, subject: str) -> list[tuple[Any, ...]]:
+async def audited(owner: Any, noun: str, subject: str) -> list[tuple[Any, ...]]:
     columns, name = (
         ("from_order_id, to_order_id", "ticket_id")
         if noun == "tickets"
         else ("payment_id", "order_id")
     )
     rows = await owner.fetch(
-        f"select from_status, to_status, {columns}, role, actor_id from {noun}.audit where {name} = $1 order by at",
+        f"select from_status, to_status, {columns}, role, actor_id"
+        f" from {noun}.audit where {name} = $1 order by at",
         UUID(subject),
     )
     return [tuple(_plain(name, value) for name, value in row.items()) for row in rows]
@@ -166,7 +169,7 @@ def _plain(name: str, value: Any) -> Any:
     return str(value) if value is not None and name != "actor_id" else value
 
 
-async def test_who_withdraws_a_ticket_is_its_seller(system: System) -> None:
+async def test_the_audit_names_the_seller_that_withdrew_a_ticket(system: System) -> None:
     await system.start("api")
     seller = system.person("seller")
     ticket = await factories.ticket(seller)
@@ -184,7 +187,7 @@ async def test_who_withdraws_a_ticket_is_its_seller(system: System) -> None:
     )
 
 
-async def test_an_edit_is_no_transition(system: System) -> None:
+async def test_a_price_change_is_no_transition(system: System) -> None:
     await system.start("api")
     seller = system.person("seller")
     ticket = await factories.ticket(seller)
@@ -192,7 +195,7 @@ async def test_an_edit_is_no_transition(system: System) -> None:
     assert await (await system.connect()).fetchval("select count(*) from tickets.audit") == 0
 
 
-async def test_nobody_is_the_actor_when_the_clock_decides(system: System) -> None:
+async def test_an_expiry_has_no_actor(system: System) -> None:
     await system.start("api")
     ticket = await factories.ticket(system.person("seller"))
     order = await factories.order(system.person("buyer"), ticket["id"])
@@ -200,12 +203,12 @@ async def test_nobody_is_the_actor_when_the_clock_decides(system: System) -> Non
     await lapse(owner, order)
     worker = await system.connect("orders")
     await worker.execute("select orders.expire_due(10)")
-    (*_, last) = await told(owner, "tickets", ticket["id"])
+    (*_, last) = await audited(owner, "tickets", ticket["id"])
     assert last == ("held", "available", order["id"], None, "gittix_orders", None)
 
 
-async def test_a_version_is_told_of_once(system: System) -> None:
-    """A writer that does not count its change fails, since another change has that number."""
+async def test_a_version_is_recorded_once(system: System) -> None:
+    """A writer that does not increment the version fails: an audit row has that version."""
     await system.start("api")
     ticket = await factories.ticket(system.person("seller"))
     await factories.order(system.person("buyer"), ticket["id"])

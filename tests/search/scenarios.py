@@ -213,7 +213,7 @@ def withdraw(scenario: Scenario) -> Script:
     async def write(connection: Connection) -> str:
         if not await ticket_queries.withdraw_ticket(connection, scenario.ids[0], SELLER.user_id):
             raise TicketTaken
-        await ticket_queries.announce(connection, "ticket.withdrawn", scenario.ids[:1])
+        await ticket_queries.append_events(connection, "ticket.withdrawn", scenario.ids[:1])
         return "withdrawn"
 
     return Script("withdraw", "tickets", (_lock_first(scenario), write))
@@ -227,7 +227,7 @@ def edit(scenario: Scenario) -> Script:
             connection, scenario.ids[0], {"price": NEW_PRICE}
         ):
             raise TicketTaken
-        await ticket_queries.announce(connection, "ticket.updated", scenario.ids[:1])
+        await ticket_queries.append_events(connection, "ticket.updated", scenario.ids[:1])
         return "edited"
 
     return Script("edit", "tickets", (_lock_first(scenario), write))

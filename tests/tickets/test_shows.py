@@ -1,4 +1,4 @@
-"""Shows: made, changed by their owner, found; with live counts."""
+"""Shows: created, changed by their owner, searched; with live counts."""
 
 from typing import Any
 from uuid import UUID, uuid4
@@ -17,7 +17,7 @@ async def titles(person: Person, **query: Any) -> list[str]:
     return [show["title"] for show in reply.json()["items"]]
 
 
-async def test_a_show_is_made_and_told_of(system: System) -> None:
+async def test_a_new_show_is_returned_and_published(system: System) -> None:
     await system.start("api")
     owner_person = system.person("owner")
     body = {
@@ -60,7 +60,7 @@ async def test_a_show_needs_a_session_and_a_missing_one_is_404(system: System) -
     assert code(await anonymous.get("/api/shows/nonsense")) == (404, "show_not_found")
 
 
-async def test_the_owner_changes_what_it_names_and_nothing_else(system: System) -> None:
+async def test_a_change_of_a_show_changes_only_the_given_fields(system: System) -> None:
     await system.start("api")
     person = system.person()
     show = await factories.show(person)
@@ -77,7 +77,7 @@ async def test_the_owner_changes_what_it_names_and_nothing_else(system: System) 
     assert (data["title"], data["version"]) == ("Harbour Nights", 2)
 
 
-async def test_another_persons_show_is_not_yours_to_change(system: System) -> None:
+async def test_another_users_show_cannot_be_changed(system: System) -> None:
     await system.start("api")
     show = await factories.show(system.person("owner"))
     other = system.person("other")
@@ -89,7 +89,7 @@ async def test_another_persons_show_is_not_yours_to_change(system: System) -> No
     assert (await other.get(f"/api/shows/{show['id']}")).json() == show
 
 
-async def test_if_match_names_the_version_of_the_show_alone(system: System) -> None:
+async def test_if_match_compares_the_version_of_the_show_alone(system: System) -> None:
     await system.start("api")
     person = system.person()
     show = await factories.show(person)
@@ -138,7 +138,7 @@ async def test_a_shows_counts_follow_its_tickets(system: System) -> None:
     assert await counts() == (3, 0, 1, 300, "EUR")
 
 
-async def test_a_show_tells_when_the_first_of_its_holds_ends(system: System) -> None:
+async def test_a_show_has_the_earliest_end_of_its_holds(system: System) -> None:
     await system.start("api")
     seller, buyer = system.person("seller"), system.person("buyer")
     show = await factories.show(seller)
@@ -157,7 +157,7 @@ async def test_a_show_tells_when_the_first_of_its_holds_ends(system: System) -> 
     assert await next_free_at() is None
 
 
-async def test_facets_name_every_city_and_category_of_the_shows_to_come(system: System) -> None:
+async def test_facets_have_every_city_and_category_of_upcoming_shows(system: System) -> None:
     await system.start("api")
     person, anyone = system.person(), system.anonymous()
     assert (await anyone.get("/api/shows/facets")).json() == {
@@ -189,13 +189,14 @@ async def test_facets_name_every_city_and_category_of_the_shows_to_come(system: 
         assert len(await titles(person, city=city["name"])) == city["shows"]
 
 
-async def test_facets_are_as_many_as_a_person_can_choose_from(system: System) -> None:
+async def test_facets_have_an_upper_bound(system: System) -> None:
     await system.start("api")
     owner = await system.connect()
     await owner.execute(
         """
         insert into tickets.shows (owner_id, title, venue, city, starts_at, timezone, category)
-        select gen_random_uuid(), 'Show', 'Hall', 'City ' || n % 300, now() + n * interval '1 minute', 'UTC', 'other'
+        select gen_random_uuid(), 'Show', 'Hall', 'City ' || n % 300,
+               now() + n * interval '1 minute', 'UTC', 'other'
         from generate_series(1, 700) n
         """
     )
@@ -262,7 +263,9 @@ async def test_shows_are_found_by_words_city_category_date_and_owner(system: Sys
 
 
 @pytest.mark.parametrize("sort", ["starts_at", "-starts_at"])
-async def test_pages_of_shows_are_complete_and_without_doubles(sort: str, system: System) -> None:
+async def test_pages_of_shows_are_complete_and_without_duplicates(
+    sort: str, system: System
+) -> None:
     await system.start("api")
     person = system.person()
     made = [

@@ -1,4 +1,4 @@
-"""Ticket listings: made, changed and withdrawn by their seller while nobody has them; found by everyone."""
+"""Tickets: listed, changed and withdrawn by their seller while they are free; searched by all."""
 
 from typing import Any
 from uuid import UUID, uuid4
@@ -38,7 +38,7 @@ async def taken(system: System, buyer: Person, ticket: Json, status: str) -> Jso
     return order
 
 
-async def test_a_ticket_is_listed_and_told_of(system: System) -> None:
+async def test_a_listed_ticket_is_returned_and_published(system: System) -> None:
     await system.start("api")
     seller = system.person("Ada")
     show = await factories.show(seller)
@@ -81,7 +81,7 @@ async def test_a_ticket_is_listed_and_told_of(system: System) -> None:
     assert (data["price"], data["currency"], data["status"]) == (4500, "EUR", "available")
 
 
-async def test_anyone_may_list_a_ticket_for_anyones_show(system: System) -> None:
+async def test_any_user_may_list_a_ticket_for_any_show(system: System) -> None:
     await system.start("api")
     show = await factories.show(system.person("owner"))
     seller = system.person("seller")
@@ -114,7 +114,7 @@ async def test_tickets_need_a_session_and_an_existing_show(system: System) -> No
     )
 
 
-async def test_the_seller_changes_what_it_names_and_nothing_else(system: System) -> None:
+async def test_a_change_of_a_ticket_changes_only_the_given_fields(system: System) -> None:
     await system.start("api")
     seller = system.person()
     ticket = await factories.ticket(seller, title="Stalls", seat="7")
@@ -131,7 +131,7 @@ async def test_the_seller_changes_what_it_names_and_nothing_else(system: System)
     assert (version, price) == (2, "9900")
 
 
-async def test_another_persons_ticket_is_not_yours_to_change(system: System) -> None:
+async def test_another_users_ticket_cannot_be_changed(system: System) -> None:
     await system.start("api")
     ticket, other = await factories.ticket(system.person("seller")), system.person("other")
     path = f"/api/tickets/{ticket['id']}"
@@ -146,7 +146,7 @@ async def test_another_persons_ticket_is_not_yours_to_change(system: System) -> 
 
 
 @pytest.mark.parametrize("status", ["held", "reserved", "sold"])
-async def test_a_ticket_that_somebody_has_cannot_be_changed(status: str, system: System) -> None:
+async def test_a_taken_ticket_cannot_be_changed(status: str, system: System) -> None:
     await system.start("api")
     seller = system.person("seller")
     ticket = await factories.ticket(seller)
@@ -162,7 +162,7 @@ async def test_a_ticket_that_somebody_has_cannot_be_changed(status: str, system:
     assert await holder(owner, ticket) == (status, order["id"])
 
 
-async def test_if_match_names_the_tickets_version(system: System) -> None:
+async def test_if_match_compares_the_tickets_version(system: System) -> None:
     await system.start("api")
     seller = system.person()
     ticket = await factories.ticket(seller)
@@ -195,7 +195,7 @@ async def test_a_withdrawn_ticket_leaves_the_lists_and_stays_withdrawn(system: S
     ]
 
 
-async def test_many_tickets_are_listed_in_the_order_given(system: System) -> None:
+async def test_many_tickets_are_listed_in_the_given_order(system: System) -> None:
     await system.start("api")
     seller = system.person()
     show = await factories.show(seller)
@@ -263,7 +263,9 @@ async def test_tickets_are_found_by_their_filters(system: System) -> None:
 
 
 @pytest.mark.parametrize("sort", ["newest", "oldest", "price", "-price"])
-async def test_pages_of_tickets_are_complete_and_without_doubles(sort: str, system: System) -> None:
+async def test_pages_of_tickets_are_complete_and_without_duplicates(
+    sort: str, system: System
+) -> None:
     await system.start("api")
     seller = system.person()
     show = await factories.show(seller)
@@ -289,7 +291,7 @@ async def test_pages_of_tickets_are_complete_and_without_doubles(sort: str, syst
         cursor = page["next_cursor"]
         if cursor is None:
             break
-        # A ticket that is listed meanwhile moves no other to another page.
+        # A ticket that is listed meanwhile does not move another one to another page.
         await factories.ticket(seller, show["id"], price=1 if sort == "price" else 10**6)
     assert [each for each in seen if each in {ticket["id"] for ticket in made}] == [
         each["id"] for each in expected
@@ -310,7 +312,7 @@ async def test_a_cursor_belongs_to_its_sort_order(system: System) -> None:
     )
 
 
-async def test_a_hold_past_its_time_reads_as_available_with_every_worker_stopped(
+async def test_an_expired_hold_reads_as_available_while_every_worker_is_stopped(
     system: System,
 ) -> None:
     await system.start("api")
@@ -334,8 +336,10 @@ async def test_a_hold_past_its_time_reads_as_available_with_every_worker_stopped
     assert (await seller.delete(path)).status_code == 204
 
 
-async def test_changes_leave_no_gap_that_would_block_a_later_one(system: System) -> None:
-    """What the original got wrong: lock and unlock moved one copy's version only, so every later update was refused."""
+async def test_holds_and_releases_leave_no_version_gap_that_blocks_an_update(
+    system: System,
+) -> None:
+    """The fault of the original: only one copy's version changed, so later updates were refused."""
     await system.start("api")
     seller, buyer = system.person("seller"), system.person("buyer")
     ticket = await factories.ticket(seller)
@@ -353,8 +357,8 @@ async def test_changes_leave_no_gap_that_would_block_a_later_one(system: System)
     assert (await seller.get(path)).json()["version"] == 10
 
 
-async def test_an_event_is_in_the_outbox_iff_its_change_is(system: System) -> None:
-    """What the original got wrong: save, then publish. Here an outbox that cannot be written refuses the change."""
+async def test_an_event_is_in_the_outbox_iff_its_change_is_committed(system: System) -> None:
+    """The fault of the original: save, then publish. Here a failing outbox undoes the change."""
     await system.start("api")
     seller = system.person()
     show = await factories.show(seller)

@@ -1,4 +1,4 @@
--- What a transaction knows about the request that it belongs to: the correlation id and the user.
+-- The request of a transaction: its correlation id and its user.
 -- Both are settings that are local to the transaction. A caller binds the correlation id in the
 -- statement that calls a function, so that it costs no round trip:
 --
@@ -23,7 +23,7 @@ return coalesce(
     nullif(current_setting('gittix.correlation', true), '')::uuid, events.refuse_unbound()
 );
 
--- Bind the user for whom the transaction acts, or null; the audit triggers read it.
+-- Bind the acting user of the transaction, or null; the audit triggers read it.
 create function events.act_for(p_actor uuid) returns text
 language sql volatile
 return set_config('gittix.actor', coalesce(p_actor::text, ''), true);

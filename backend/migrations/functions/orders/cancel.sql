@@ -1,5 +1,5 @@
--- Cancel an unpaid order of this buyer whose hold still runs. Returns done, not_found, or the
--- status that forbids it.
+-- Cancel an unpaid order of this buyer before its hold ends. Returns done, not_found, or the status
+-- that forbids it.
 create function orders.cancel(p_order uuid, p_buyer uuid) returns text
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp

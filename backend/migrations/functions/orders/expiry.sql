@@ -1,4 +1,4 @@
--- Expire at most `p_limit` orders whose hold has ended. Returns the number of expired orders.
+-- Expire at most `p_limit` orders with an ended hold. Returns the number of expired orders.
 --
 -- An order may have no ticket left, because its seller withdrew it. It is expired only by a call
 -- that has released no ticket, so that every transaction locks tickets before orders. A locked
@@ -22,7 +22,7 @@ begin
     -- of the relay or of the next buyer, commits later and so writes it to disk too.
     perform set_config('synchronous_commit', 'off', true);
     perform events.act_for(null);
-    -- Arrays between the steps: each step finds its rows by id, whatever the planner's estimate.
+    -- Arrays between the steps: each step finds its rows by id, with any estimate of the planner.
     v_due := array(
         select o.id from orders.orders o
         where o.status in ('pending', 'awaiting_payment') and o.expires_at <= v_now

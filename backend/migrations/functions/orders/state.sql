@@ -1,5 +1,5 @@
 -- The JSON of an order and of its lines, in the API and in the events of orders. It is built here
--- only; the API adds what depends on the time of the reply (`backend/orders/model.py`).
+-- only; the API adds the fields that depend on the time of the reply (`backend/orders/model.py`).
 
 create function orders.line(l orders.lines) returns json
 language sql stable

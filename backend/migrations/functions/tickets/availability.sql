@@ -1,5 +1,5 @@
--- A hold ends with `held_until`: from then on the ticket reads as available, whatever the row's
--- status.
+-- A hold ends with `held_until`: from then on the ticket reads as available, although its row has
+-- the status held.
 create function tickets.effective_status(p_status text, p_held_until timestamptz, p_now timestamptz)
 returns text
 language sql immutable parallel safe

@@ -4,9 +4,7 @@
 -- passes the tickets of an order, which are on its lines, because no index leads from an order to
 -- its tickets (decision 22).
 --
--- The planner settings: these functions find rows by id, in arrays whose length a generic plan does
--- not know. Without them Postgres plans again at each call, which costs twice the execution, or
--- keeps a plan that it made while a table was small.
+-- Decision 28 gives the reasons of the planner settings.
 
 -- Hold all tickets of `p_tickets` for an order until `p_until`, or none of them.
 --
@@ -16,7 +14,7 @@
 -- orders as `p_displaced` and all their tickets as `p_beside`, which this function then locks in
 -- id order with the others, so that the caller can release them.
 --
--- A refusal is decided by a read without locks, so a buyer who cannot win never waits. Another
+-- A refusal is decided by a read without locks, so a losing buyer never waits. Another
 -- buyer waits at most 100 ms (lock_not_available), since the transaction that has the lock takes
 -- the ticket. SKIP LOCKED would refuse although that transaction may still roll back.
 create function tickets.hold(

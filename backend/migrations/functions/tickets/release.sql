@@ -30,12 +30,12 @@ begin
 end
 $$;
 
--- Release the tickets of these orders whose holds have ended, whole orders only. `p_orders` has
--- an order for each of `p_tickets`. `released` has the orders whose tickets were released; `bare`
--- those that had no ticket.
+-- Release the tickets of those of these orders that have only expired holds. `p_orders` has an order
+-- for each of `p_tickets`. `released` has the orders that lost their tickets; `bare` has the orders
+-- that had no ticket.
 --
 -- An order is skipped when another transaction has locked one of its tickets: that transaction
--- decides about it, and the next call finds what it left.
+-- decides about it, and the next call finds the rest.
 create function tickets.release_due(
     p_orders uuid[], p_tickets uuid[], out released uuid[], out bare uuid[]
 )
