@@ -59,9 +59,7 @@ class ModelledSystem:
             "cardinality(orders.close(array[$1::uuid], 'cancelled'))",
             "cardinality(orders.close(array[$1::uuid], 'expired'))",
         ):
-            assert (
-                await self._running.as_orders.fetchval(f"select {call}", order_id) == 0
-            ), call
+            assert await self._running.as_orders.fetchval(f"select {call}", order_id) == 0, call
         for call, answer in {
             "orders.finish($1, $2)": False,
             "orders.fail($1, $2)": False,
