@@ -32,8 +32,8 @@ from backend.events.stream import (
     REDRIVE_PREFIX,
     START,
     STREAM,
+    EntryId,
     EventStream,
-    Position,
     add_dead_letter,
     read_event,
 )
@@ -114,7 +114,7 @@ class Notifier:
                 cursor = await self._turn(connection, cursor)
                 heartbeat(READER, "active")
 
-    async def _start(self, connection: Connection) -> Position:
+    async def _start(self, connection: Connection) -> EntryId:
         row = await connection.fetchrow("select position, appended from push.notifier")
         assert row is not None
         state = await self._publisher.state()
@@ -130,7 +130,7 @@ class Notifier:
         # The previous notifier may have died after publishing and before saving; save now, since
         # Redis may be emptied before the next event.
         self._is_saved = (self._push_position, self._appended) == (row["position"], row["appended"])
-        cursor = log_position_of(self._push_position)
+        cursor = entry_id_of(self._push_position)
         await self._report(cursor)
         return cursor
 
@@ -142,7 +142,7 @@ class Notifier:
             if (event := read_event(entry_id, fields)) is not None
         ]
 
-    async def _turn(self, connection: Connection, cursor: Position) -> Position:
+    async def _turn(self, connection: Connection, cursor: EntryId) -> EntryId:
         """Read the streams once and publish new events. Returns the cursor for the next read."""
         clock = asyncio.get_running_loop().time
         wait = (
@@ -157,7 +157,7 @@ class Notifier:
         epoch = self._epoch
         if entries:
             await self._publish_entries(entries)
-            cursor = Position.parse(entries[-1][0])
+            cursor = EntryId.parse(entries[-1][0])
         if entries or not self._is_saved:
             await self._save_position(connection)
         await self._publish_availability()
@@ -178,7 +178,7 @@ class Notifier:
             await asyncio.sleep(max(0.0, spaced_at - clock()))
         return cursor
 
-    async def _report(self, cursor: Position) -> None:
+    async def _report(self, cursor: EntryId) -> None:
         await self._stream.report_progress(READER, cursor)
         self._reported_at = asyncio.get_running_loop().time()
 
@@ -203,7 +203,7 @@ class Notifier:
             if event is None:
                 await add_dead_letter(self._redis, READER, entry_id, fields, "not an event")
                 continue
-            position = push_position_of(Position(event.epoch, event.position))
+            position = push_position_of(EntryId(event.epoch, event.position))
             if position <= self._push_position:
                 continue
             batch.append(
@@ -321,11 +321,11 @@ def _log_events(events: Sequence[Event]) -> None:
             log.debug("event notified", **log_fields(event))
 
 
-def push_position_of(position: Position) -> int:
+def push_position_of(entry_id: EntryId) -> int:
     """Return an event's push position: an even number that grows with epoch and position."""
-    return (position.epoch << 40 | position.position) << 1
+    return (entry_id.epoch << 40 | entry_id.position) << 1
 
 
-def log_position_of(push_position: int) -> Position:
-    """Return the position of the event at a push position, or of the last event before it."""
-    return Position(push_position >> 41, (push_position >> 1) & ((1 << 40) - 1))
+def entry_id_of(push_position: int) -> EntryId:
+    """Return the entry id of the event at a push position, or of the last event before it."""
+    return EntryId(push_position >> 41, (push_position >> 1) & ((1 << 40) - 1))

@@ -12,8 +12,8 @@ from uuid import UUID
 from backend.check.push_log import Message, PushLog, messages
 from backend.check.result import LATE, MAX_VIOLATIONS, QUERY_SECONDS, Result, Unchecked
 from backend.check.snapshot import Snapshot
-from backend.events.stream import Position
-from workers.notifier import READER, log_position_of
+from backend.events.stream import EntryId
+from workers.notifier import READER, entry_id_of
 
 State = dict[str, Any]
 
@@ -72,7 +72,7 @@ async def check(snapshot: Snapshot, result: Result) -> None:
 
 
 async def _late_event(
-    snapshot: Snapshot, dead_lettered: frozenset[tuple[str, Position]]
+    snapshot: Snapshot, dead_lettered: frozenset[tuple[str, EntryId]]
 ) -> list[str]:
     """Return a sentence for the oldest late event that is not a dead letter of the notifier."""
     state = await snapshot.connection.fetchrow(
@@ -82,7 +82,7 @@ async def _late_event(
         """
     )
     assert state is not None
-    reached = log_position_of(state["push_position"])
+    reached = entry_id_of(state["push_position"])
     after = reached.position if reached.epoch == state["epoch"] else state["epoch_start"]
     if reached.epoch > state["epoch"]:
         return []
@@ -93,7 +93,7 @@ async def _late_event(
         f"the notifier is at {reached} and has not published event {row['event_id']}"
         f" ({row['type']}) of {row['occurred_at']}"
         for row in waiting
-        if (READER, Position(state["epoch"], row["position"])) not in dead_lettered
+        if (READER, EntryId(state["epoch"], row["position"])) not in dead_lettered
     ][:1]
 
 

@@ -17,8 +17,8 @@ from backend.events.stream import (
     FIELD,
     REDRIVE_PREFIX,
     STREAM,
+    EntryId,
     EventStream,
-    Position,
 )
 
 PAGE = 1_000
@@ -36,8 +36,8 @@ class EventSummary(msgspec.Struct, frozen=True):
 class Group(NamedTuple):
     """A consumer group: all entries up to `delivered` but `pending` were acknowledged."""
 
-    delivered: Position
-    pending: frozenset[Position]
+    delivered: EntryId
+    pending: frozenset[EntryId]
 
 
 class EventLog(NamedTuple):
@@ -46,10 +46,10 @@ class EventLog(NamedTuple):
     `dead_lettered` has the consumer and the entry id of each dead letter.
     """
 
-    last: Position
-    entries: dict[Position, EventSummary | None]
+    last: EntryId
+    entries: dict[EntryId, EventSummary | None]
     groups: dict[str, Group]
-    dead_lettered: frozenset[tuple[str, Position]]
+    dead_lettered: frozenset[tuple[str, EntryId]]
 
 
 _decode = msgspec.json.Decoder(EventSummary).decode
@@ -66,13 +66,13 @@ async def read(redis: Redis) -> EventLog:
     return EventLog(max([last, *entries]), entries, groups, await _dead_lettered(redis))
 
 
-async def _entries(redis: Redis) -> dict[Position, EventSummary | None]:
-    newest_first: dict[Position, EventSummary | None] = {}
+async def _entries(redis: Redis) -> dict[EntryId, EventSummary | None]:
+    newest_first: dict[EntryId, EventSummary | None] = {}
     end = "+"
     while len(newest_first) < MAX_EVENTS:
         page = await redis.xrevrange(STREAM, max=end, count=PAGE)
         for entry_id, fields in page:
-            newest_first[Position.parse(entry_id)] = _summary(fields)
+            newest_first[EntryId.parse(entry_id)] = _summary(fields)
         if len(page) < PAGE:
             break
         end = f"({page[-1][0].decode()}"
@@ -94,24 +94,24 @@ async def _groups(redis: Redis) -> dict[str, Group]:
         return {}
     return {
         group["name"].decode(): Group(
-            Position.parse(group["last-delivered-id"]), await _pending(redis, group["name"])
+            EntryId.parse(group["last-delivered-id"]), await _pending(redis, group["name"])
         )
         for group in found
     }
 
 
-async def _pending(redis: Redis, group: bytes) -> frozenset[Position]:
-    pending: set[Position] = set()
+async def _pending(redis: Redis, group: bytes) -> frozenset[EntryId]:
+    pending: set[EntryId] = set()
     start = "-"
     while True:
         page: list[Any] = await redis.xpending_range(STREAM, group, min=start, max="+", count=PAGE)
-        pending.update(Position.parse(entry["message_id"]) for entry in page)
+        pending.update(EntryId.parse(entry["message_id"]) for entry in page)
         if len(page) < PAGE or len(pending) >= MAX_PENDING:
             return frozenset(pending)
         start = f"({page[-1]['message_id'].decode()}"
 
 
-async def _dead_lettered(redis: Redis) -> frozenset[tuple[str, Position]]:
+async def _dead_lettered(redis: Redis) -> frozenset[tuple[str, EntryId]]:
     """Return the dead letters and the redriven entries.
 
     The dead letters are read before and after the redriven entries: one may be redriven and fail
@@ -120,21 +120,21 @@ async def _dead_lettered(redis: Redis) -> frozenset[tuple[str, Position]]:
     return await _dead_letters(redis) | await _redriven(redis) | await _dead_letters(redis)
 
 
-async def _dead_letters(redis: Redis) -> frozenset[tuple[str, Position]]:
+async def _dead_letters(redis: Redis) -> frozenset[tuple[str, EntryId]]:
     dead_letters = await redis.xrevrange(DEAD_LETTERS, count=2 * DEAD_LETTERS_KEPT)
     return frozenset(
-        (fields[b"consumer"].decode(), Position.parse(fields[b"entry"]))
+        (fields[b"consumer"].decode(), EntryId.parse(fields[b"entry"]))
         for _, fields in dead_letters
         if fields.keys() >= {b"consumer", b"entry"}
     )
 
 
-async def _redriven(redis: Redis) -> frozenset[tuple[str, Position]]:
+async def _redriven(redis: Redis) -> frozenset[tuple[str, EntryId]]:
     """Return the entries of the redrive streams that are not handled yet."""
     found = set()
     async for name in redis.scan_iter(match=f"{REDRIVE_PREFIX}*", count=PAGE):
         reader = name.decode().removeprefix(REDRIVE_PREFIX)
         for _, fields in await redis.xrevrange(name, count=2 * DEAD_LETTERS_KEPT):
             if b"entry" in fields:
-                found.add((reader, Position.parse(fields[b"entry"])))
+                found.add((reader, EntryId.parse(fields[b"entry"])))
     return frozenset(found)

@@ -20,7 +20,7 @@ from backend.check.result import (
     find_violations,
 )
 from backend.check.snapshot import Snapshot
-from backend.events.stream import START, Position
+from backend.events.stream import START, EntryId
 
 DESCRIPTION = (
     "committed events are on the stream within seconds, without gaps, and the stream has no others"
@@ -91,9 +91,9 @@ async def _compare(snapshot: Snapshot, log: EventLog) -> list[str]:
             sentence
             for position, event in here.items()
             if event is not None
-            and (sentence := _unexpected_entry(Position(epoch, position), event, rows))
+            and (sentence := _unexpected_entry(EntryId(epoch, position), event, rows))
         ),
-        *_missing_rows(rows, here, log.last, Position(epoch, start)),
+        *_missing_rows(rows, here, log.last, EntryId(epoch, start)),
     ][:MAX_VIOLATIONS]
 
 
@@ -114,7 +114,7 @@ async def _rows(snapshot: Snapshot, first: int | None) -> list[Row]:
     return [Row(**row) for row in found]
 
 
-def _unexpected_entry(at: Position, event: Any, rows: dict[int, Row]) -> str | None:
+def _unexpected_entry(at: EntryId, event: Any, rows: dict[int, Row]) -> str | None:
     """Return a sentence when an entry must not be on the stream, else None."""
     row = rows.get(at.position)
     if row is None:
@@ -133,7 +133,7 @@ def _unexpected_entry(at: Position, event: Any, rows: dict[int, Row]) -> str | N
 
 
 def _missing_rows(
-    rows: dict[int, Row], here: dict[int, Any], last: Position, start: Position
+    rows: dict[int, Row], here: dict[int, Any], last: EntryId, start: EntryId
 ) -> list[str]:
     """Return a sentence for each row that is missing on the stream.
 

@@ -14,7 +14,7 @@ from backend.check.event_stream import EventLog, EventSummary
 from backend.check.publication import KEPT_INTERVAL
 from backend.check.result import MAX_EVENTS, MAX_VIOLATIONS, QUERY_SECONDS, Result, Unchecked
 from backend.check.snapshot import Snapshot
-from backend.events.stream import Position
+from backend.events.stream import EntryId
 from workers import expiration, payments
 
 DESCRIPTION = (
@@ -80,7 +80,7 @@ async def check(snapshot: Snapshot, result: Result) -> None:
 
 def _acknowledged(
     log: EventLog, reader: Reader, epoch: int
-) -> dict[UUID, tuple[Position, EventSummary]]:
+) -> dict[UUID, tuple[EntryId, EventSummary]]:
     """Return the events of the reader's types, by id, that it acknowledged and did not dead-letter.
 
     Only events of this epoch: inbox rows from before a database restore may be lost.
@@ -101,7 +101,7 @@ def _acknowledged(
 
 
 async def _early(
-    snapshot: Snapshot, reader: Reader, acknowledged: dict[UUID, tuple[Position, EventSummary]]
+    snapshot: Snapshot, reader: Reader, acknowledged: dict[UUID, tuple[EntryId, EventSummary]]
 ) -> list[str]:
     rows = await snapshot.connection.fetch(
         f"""

@@ -34,7 +34,7 @@ from backend.events.metrics import (
     update_gauges,
 )
 from backend.events.outbox import WAKE_CHANNEL
-from backend.events.stream import START, EventStream, Position
+from backend.events.stream import START, EntryId, EventStream
 from backend.kernel import database, tracing
 from backend.kernel.database import Connection
 from backend.kernel.health import Check
@@ -198,7 +198,7 @@ class Relay:
         """Append rows if the stream's last id is as expected; else the next turn reads it again."""
         published = self._published
         assert published is not None
-        entries = [(Position(published.epoch, row["position"]), _encode(row)) for row in rows]
+        entries = [(EntryId(published.epoch, row["position"]), _encode(row)) for row in rows]
         last, appended = await self._stream.append(published.last_id, entries)
         if not appended:
             self._rewind(published.last_id, last)
@@ -228,7 +228,7 @@ class Relay:
         OUTBOX_DEPTH.set(depth)
         OUTBOX_AGE.set(age)
 
-    def _rewind(self, expected: Position, found: Position) -> None:
+    def _rewind(self, expected: EntryId, found: EntryId) -> None:
         log.warning("stream position changed", expected=str(expected), found=str(found))
         REWINDS.inc()
         self._published, self._next_batch = None, []
@@ -252,13 +252,13 @@ class Published(NamedTuple):
     `numbered` is the last position that this relay knows to be assigned.
     """
 
-    last_id: Position
+    last_id: EntryId
     epoch: int
     log_position: int
     numbered: int
 
 
-async def reconcile(connection: Connection, last: Position) -> Published:
+async def reconcile(connection: Connection, last: EntryId) -> Published:
     """Return where to continue, from the stream's last id.
 
     A stream ahead of the database means that the database was restored from a backup. The positions
@@ -272,7 +272,7 @@ async def reconcile(connection: Connection, last: Position) -> Published:
         assert row is not None
         epoch: int = row["epoch"]
         start: int = row["epoch_start"]
-        if last > Position(epoch, row["position"]):
+        if last > EntryId(epoch, row["position"]):
             epoch, start = last.epoch + 1, row["position"]
             await connection.execute(
                 "update events.relay set epoch = $1, epoch_start = $2", epoch, start

@@ -45,8 +45,8 @@ return {last, 1}
 """
 
 
-class Position(NamedTuple):
-    """An entry id. Positions compare in stream order."""
+class EntryId(NamedTuple):
+    """The id of an entry on the event stream. Ids compare in stream order."""
 
     epoch: int
     position: int
@@ -55,24 +55,24 @@ class Position(NamedTuple):
         return f"{self.epoch}-{self.position}"
 
     @classmethod
-    def parse(cls, entry_id: str | bytes) -> "Position":
+    def parse(cls, entry_id: str | bytes) -> "EntryId":
         text = entry_id.decode() if isinstance(entry_id, bytes) else entry_id
         epoch, _, position = text.partition("-")
         return cls(int(epoch), int(position))
 
 
-START = Position(0, 0)
+START = EntryId(0, 0)
 
 
 class Progress(NamedTuple):
     """A reader's last delivered entry, the number of pending entries, and the oldest of these."""
 
-    delivered: Position
+    delivered: EntryId
     pending: int = 0
-    oldest_pending: Position | None = None
+    oldest_pending: EntryId | None = None
 
     @property
-    def first_needed(self) -> Position:
+    def first_needed(self) -> EntryId:
         """The first entry that must not be trimmed."""
         if self.oldest_pending is None:
             return self.delivered
@@ -121,26 +121,26 @@ class EventStream:
         self._append = redis.register_script(_APPEND)
 
     async def append(
-        self, expected: Position, entries: Sequence[tuple[Position, bytes]]
-    ) -> tuple[Position, bool]:
+        self, expected: EntryId, entries: Sequence[tuple[EntryId, bytes]]
+    ) -> tuple[EntryId, bool]:
         """Append all entries if the last id is `expected`, else none.
 
         Returns the last id, and whether it appended.
         """
         arguments: list[str | bytes] = [str(expected)]
-        for position, body in entries:
-            arguments += [str(position), body]
+        for entry_id, body in entries:
+            arguments += [str(entry_id), body]
         last, appended = await self._append(keys=[STREAM], args=arguments)
-        return Position.parse(last), bool(appended)
+        return EntryId.parse(last), bool(appended)
 
-    async def last(self) -> Position:
+    async def last(self) -> EntryId:
         """Return the last id ever appended, also of trimmed entries; START without a stream."""
         last, _ = await self._append(keys=[STREAM], args=["never"])
-        return Position.parse(last)
+        return EntryId.parse(last)
 
-    async def report_progress(self, reader: str, position: Position) -> None:
+    async def report_progress(self, reader: str, entry_id: EntryId) -> None:
         """Record the progress of a reader without a consumer group, for `trim`."""
-        await self._redis.hset(READERS, reader, str(position))  # type: ignore[misc]
+        await self._redis.hset(READERS, reader, str(entry_id))  # type: ignore[misc]
 
     async def trim(self, keep: int) -> int:
         """Trim entries that every reader has handled, except the newest `keep`.
@@ -152,13 +152,13 @@ class EventStream:
         if last == START or not await self._reported_progress():
             return 0
         floor = min(reader.first_needed for reader in (await self.readers()).values())
-        floor = min(floor, Position(last.epoch, max(0, last.position - keep)))
+        floor = min(floor, EntryId(last.epoch, max(0, last.position - keep)))
         return int(await self._redis.xtrim(STREAM, minid=str(floor), approximate=True))
 
     async def readers(self) -> dict[str, Progress]:
         """Return the progress of each consumer group and of each reader that recorded its own."""
         found = {
-            name.decode(): Progress(Position.parse(at))
+            name.decode(): Progress(EntryId.parse(at))
             for name, at in (await self._reported_progress()).items()
         }
         try:
@@ -170,9 +170,9 @@ class EventStream:
             if group["pending"]:
                 oldest = (await self._redis.xpending(STREAM, group["name"]))["min"]
             found[group["name"].decode()] = Progress(
-                Position.parse(group["last-delivered-id"]),
+                EntryId.parse(group["last-delivered-id"]),
                 group["pending"],
-                Position.parse(oldest) if oldest else None,
+                EntryId.parse(oldest) if oldest else None,
             )
         return found
 

@@ -58,7 +58,7 @@ class Batch(Event):
 
 
 @dataclass
-class Position:
+class ReadPosition:
     """The last entry's id, the last message's number, and the log's creation time (`born`)."""
 
     id: str
@@ -74,7 +74,7 @@ class PushLogBackend(BroadcastBackend):
         self._append = self._writer.register_script(pushlog.APPEND)
         self._batches: asyncio.Queue[Batch] = asyncio.Queue()
         self._room = asyncio.BoundedSemaphore(MAX_BATCHES)
-        self._position: Position | None = None
+        self._position: ReadPosition | None = None
         self._read_at = float("-inf")
 
     @property
@@ -163,7 +163,7 @@ class PushLogBackend(BroadcastBackend):
             await self._check_for_rewind(self._position)
 
     async def _queue_batch(
-        self, position: Position, raw: Sequence[tuple[bytes, dict[bytes, bytes]]]
+        self, position: ReadPosition, raw: Sequence[tuple[bytes, dict[bytes, bytes]]]
     ) -> None:
         entries = [
             entry for entry_id, fields in raw if (entry := _entry(entry_id, fields)) is not None
@@ -178,7 +178,7 @@ class PushLogBackend(BroadcastBackend):
         position.id = raw[-1][0].decode()
         self._batches.put_nowait(Batch(position.id, entries, gap=gap, done=self._room.release))
 
-    async def _check_for_rewind(self, position: Position) -> None:
+    async def _check_for_rewind(self, position: ReadPosition) -> None:
         """Reset the position when the log now ends before it; otherwise XREAD would wait forever.
 
         After FLUSHALL the log is a new one and is read from its start. A log that lost its tail has
@@ -196,7 +196,7 @@ class PushLogBackend(BroadcastBackend):
             position.number = found.number if found.born == position.born else 0
         position.born = found.born
 
-    async def _find_position(self) -> Position:
+    async def _find_position(self) -> ReadPosition:
         """Return the end of the log."""
         async with (
             asyncio.timeout(self._timeout),
@@ -210,8 +210,8 @@ class PushLogBackend(BroadcastBackend):
             _, info, (number, born) = await pipeline.execute(raise_on_error=False)
         if isinstance(info, ResponseError):
             # XINFO fails for a missing stream.
-            return Position("0-0", int(number or 0), born)
-        return Position(info["last-generated-id"].decode(), int(number or 0), born)
+            return ReadPosition("0-0", int(number or 0), born)
+        return ReadPosition(info["last-generated-id"].decode(), int(number or 0), born)
 
 
 def _entry(id: bytes, fields: dict[bytes, bytes]) -> Entry | None:

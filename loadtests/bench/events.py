@@ -19,7 +19,7 @@ from backend.events.catalogue import Event
 from backend.events.consumer import Consumer
 from backend.events.relay import Relay
 from backend.events.resources import open_resources
-from backend.events.stream import FIELD, STREAM, Position
+from backend.events.stream import FIELD, STREAM, EntryId
 from backend.kernel import database, garbage_collection
 from backend.kernel.database import Connection
 from backend.kernel.redis import open_redis
@@ -142,7 +142,7 @@ async def _notifier(settings: Settings, redis: Redis) -> tuple[float, float]:
 
     async def done() -> bool:
         published = await redis.hget(push.STATE, "position")  # type: ignore[misc]
-        return int(published or 0) >= push_position_of(Position(1, EVENTS))
+        return int(published or 0) >= push_position_of(EntryId(1, EVENTS))
 
     log = push.connect(settings.redis_url, timeout_seconds=2)
     async with open_resources(settings, "tickets") as tickets:

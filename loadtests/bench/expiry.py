@@ -17,7 +17,7 @@ import asyncpg
 import msgspec
 
 from backend.embedded.demo import seed
-from backend.events.stream import STREAM, EventStream, Position, read_event
+from backend.events.stream import STREAM, EntryId, EventStream, read_event
 from backend.kernel import correlation, database
 from backend.kernel.redis import open_redis
 from backend.kernel.settings import Settings, load
@@ -119,7 +119,7 @@ async def _announcements(
     stream = EventStream(redis)
     try:
         began = await stream.last()
-        ends: list[tuple[Position, float]] = []
+        ends: list[tuple[EntryId, float]] = []
         quiet_at = last_end + QUIET_SECONDS
         while time.time() < quiet_at:
             last = await stream.last()
@@ -131,7 +131,7 @@ async def _announcements(
         for entry_id, fields in await redis.xrange(STREAM, min=f"({began}"):
             event = read_event(entry_id, fields)
             if event is not None and event.type == "ticket.released":
-                reached = bisect_left(ends, (Position(event.epoch, event.position), 0.0))
+                reached = bisect_left(ends, (EntryId(event.epoch, event.position), 0.0))
                 told[event.envelope.subject] = ends[reached][1]
         await drain(environment)
         pushed: dict[UUID, float] = {}

@@ -19,7 +19,7 @@ from tests.factories import Json
 from tests.payments.shop import Shop, opened, until
 from tests.system import PLAIN, STRIPE_KEY, System
 from workers import payments
-from workers.notifier import log_position_of
+from workers.notifier import entry_id_of
 
 AGE_SECONDS = 600
 AGE = f"interval '{AGE_SECONDS} seconds'"
@@ -229,7 +229,7 @@ async def _is_at_rest(shop: Shop) -> bool:
     counted = int(state[b"position"]) & 1
     return (
         waiting == 0
-        and log_position_of(told).position == last
+        and entry_id_of(told).position == last
         and bool(counted)
         and len(groups) == 2
         and all(group["pending"] == 0 for group in groups)

@@ -11,7 +11,7 @@ from typing import Any
 from backend.auth import queries as accounts
 from backend.auth.model import Account
 from backend.events.consumer import Consumer, Entry
-from backend.events.stream import START, STREAM, EventStream, Position
+from backend.events.stream import START, STREAM, EntryId, EventStream
 from backend.kernel import database, idempotency
 from backend.kernel.database import Connection, Pool
 from backend.payments import payment_steps
@@ -71,14 +71,14 @@ def mark_before_append() -> None:
     append, last = EventStream.append, EventStream.last
 
     async def marked(
-        self: EventStream, _expected: Position, entries: Sequence[tuple[Position, bytes]]
-    ) -> tuple[Position, bool]:
+        self: EventStream, _expected: EntryId, entries: Sequence[tuple[EntryId, bytes]]
+    ) -> tuple[EntryId, bool]:
         await self._redis.set("planted:published", str(entries[-1][0]))
         return await append(self, await last(self), entries)
 
-    async def mark(self: EventStream) -> Position:
+    async def mark(self: EventStream) -> EntryId:
         found = await self._redis.get("planted:published")
-        return Position.parse(found) if found else START
+        return EntryId.parse(found) if found else START
 
     setattr(EventStream, "append", marked)  # noqa: B010
     setattr(EventStream, "last", mark)  # noqa: B010

@@ -15,7 +15,7 @@ from tests.payments import shop as shops
 from tests.races.cluster import opened, outcome
 from tests.races.test_races import IN_FLIGHT, REQUESTS, many_payments
 from tests.system import System, until
-from workers.notifier import log_position_of
+from workers.notifier import entry_id_of
 
 
 async def test_a_concurrent_payment_with_the_same_key_is_in_flight(
@@ -49,7 +49,7 @@ async def test_a_restarted_notifier_saves_an_unsaved_position(
 
         async def all_recorded() -> bool:
             written, told = await rows.fetchrow(recorded)
-            return bool(log_position_of(told).position == written)
+            return bool(entry_id_of(told).position == written)
 
         await until(all_recorded)
     # Reset the position, as if it was never saved.

@@ -12,12 +12,12 @@ from typing import Any
 from uuid import UUID
 
 from backend.check import check_invariants
-from backend.events.stream import DEAD_LETTERS, STREAM, EventStream, Position
+from backend.events.stream import DEAD_LETTERS, STREAM, EntryId, EventStream
 from backend.push import push_log as push
 from tests.crash.processes import Processes
 from tests.crash.scenario import PASSWORD, Promise, World
 from workers import expiration, payments
-from workers.notifier import log_position_of
+from workers.notifier import entry_id_of
 
 IDLE_SECONDS = 20.0
 NUDGE_SECONDS = 0.7
@@ -71,7 +71,7 @@ async def unfinished_work(world: World) -> list[str]:
         return waiting
     # The push position is recorded twice, and the higher counts.
     recorded = await world.redis.hget(push.STATE, "position")  # type: ignore[misc]
-    notified = log_position_of(max(row["told"], int(recorded or 0)))
+    notified = entry_id_of(max(row["told"], int(recorded or 0)))
     if notified != last:
         waiting.append(f"the notifier is at {notified} of {last}")
     counted = await _counted(world)
@@ -86,7 +86,7 @@ async def unfinished_work(world: World) -> list[str]:
     return waiting + [
         f"{group['name']} has {group['pending']} pending and read {group['last-delivered-id']}"
         for group in await world.redis.xinfo_groups(STREAM)
-        if group["pending"] or Position.parse(group["last-delivered-id"]) != last
+        if group["pending"] or EntryId.parse(group["last-delivered-id"]) != last
     ]
 
 

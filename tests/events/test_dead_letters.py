@@ -21,7 +21,7 @@ from backend.events.dead_letters import (
     redrive,
 )
 from backend.events.resources import Resources, open_resources
-from backend.events.stream import REDRIVE_PREFIX, STREAM, EventStream, Position, add_dead_letter
+from backend.events.stream import REDRIVE_PREFIX, STREAM, EntryId, EventStream, add_dead_letter
 from backend.kernel.database import Connection
 from backend.kernel.supervisor import running
 from tests.embedded.running import gittix
@@ -270,6 +270,6 @@ async def test_trimming_keeps_redriven_events(pair: TwoConsumers) -> None:
     await pair.fail_on(1)
     await redrive(pair.redis, await dead_letters_of(pair.redis, None))
     events = EventStream(pair.redis)
-    await events.report_progress("notifier", Position(1, 1))
+    await events.report_progress("notifier", EntryId(1, 1))
     await events.trim(0)
     assert await pair.redriven_count("first") == 1

@@ -13,7 +13,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from backend.events import queries
 from backend.events import relay as relays
-from backend.events.stream import STREAM, EventStream, Position
+from backend.events.stream import STREAM, EntryId, EventStream
 from backend.kernel import database
 from backend.kernel import lease as leases
 from tests.events.log import event_ids, ids, numbers, publish, record, stream, turning
@@ -312,7 +312,7 @@ async def test_a_restored_database_and_a_lost_tail_leave_no_gap(system: System, 
     await rows.execute("delete from events.outbox where position > 2")
     await rows.execute("update events.relay set position = 2")
     async with turning(system) as (_, connection):
-        await relays.reconcile(connection, Position(1, 3))
+        await relays.reconcile(connection, EntryId(1, 3))
     await redis.delete(STREAM)
     await redis.xadd(STREAM, first[1], id=first[0])
     await record(rows, 4)
@@ -361,10 +361,10 @@ async def test_a_relay_that_lost_its_lease_repeats_no_append(system: System, row
 
 async def test_an_append_that_expects_another_last_id_is_refused(system: System) -> None:
     events = EventStream(system.redis())
-    nothing, first = Position(0, 0), Position(1, 1)
+    nothing, first = EntryId(0, 0), EntryId(1, 1)
     assert await events.append(nothing, [(first, b"{}")]) == (first, True)
-    assert await events.append(nothing, [(Position(1, 2), b"{}")]) == (first, False)
-    assert await events.append(Position(1, 7), [(Position(1, 8), b"{}")]) == (first, False)
+    assert await events.append(nothing, [(EntryId(1, 2), b"{}")]) == (first, False)
+    assert await events.append(EntryId(1, 7), [(EntryId(1, 8), b"{}")]) == (first, False)
     assert await ids(system.redis()) == ["1-1"]
 
 

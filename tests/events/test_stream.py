@@ -5,7 +5,7 @@ from math import isnan
 from prometheus_client import REGISTRY
 
 from backend.events.metrics import reset_gauges, update_gauges
-from backend.events.stream import START, STREAM, EventStream, Position, add_dead_letter
+from backend.events.stream import START, STREAM, EntryId, EventStream, add_dead_letter
 from tests.events.log import ids
 from tests.system import System
 
@@ -15,16 +15,16 @@ COUNT = 450
 
 async def _filled(system: System) -> EventStream:
     events = EventStream(system.redis())
-    entries = [(Position(1, number), b"{}") for number in range(1, COUNT + 1)]
+    entries = [(EntryId(1, number), b"{}") for number in range(1, COUNT + 1)]
     assert (await events.append(START, entries))[1]
     return events
 
 
 async def test_the_last_id_survives_trimming_all_entries(system: System) -> None:
     events = await _filled(system)
-    assert await events.last() == Position(1, COUNT)
+    assert await events.last() == EntryId(1, COUNT)
     await system.redis().xtrim(STREAM, maxlen=0)
-    assert await events.last() == Position(1, COUNT)
+    assert await events.last() == EntryId(1, COUNT)
     await system.redis().delete(STREAM)
     assert await events.last() == START
 
@@ -34,13 +34,13 @@ async def test_nothing_is_trimmed_before_the_notifier_recorded_its_progress(syst
     redis = system.redis()
     await redis.xgroup_create(STREAM, "expiration", id="$")
     assert await events.trim(0) == 0
-    await events.report_progress("notifier", Position(1, COUNT))
+    await events.report_progress("notifier", EntryId(1, COUNT))
     assert await events.trim(0) > 0
 
 
 async def test_trimming_stops_at_the_notifier(system: System) -> None:
     events = await _filled(system)
-    await events.report_progress("notifier", Position(1, 250))
+    await events.report_progress("notifier", EntryId(1, 250))
     assert await events.trim(0) > 0
     left = await ids(system.redis())
     assert "1-250" in left
@@ -50,7 +50,7 @@ async def test_trimming_stops_at_the_notifier(system: System) -> None:
 async def test_trimming_stops_at_a_groups_oldest_pending_entry(system: System) -> None:
     events = await _filled(system)
     redis = system.redis()
-    await events.report_progress("notifier", Position(1, COUNT))
+    await events.report_progress("notifier", EntryId(1, COUNT))
     await redis.xgroup_create(STREAM, "payments", id="1-149")
     pending = await redis.xreadgroup("payments", "member", {STREAM: ">"}, count=COUNT)
     # All entries except 1-150 are acknowledged.
@@ -61,14 +61,14 @@ async def test_trimming_stops_at_a_groups_oldest_pending_entry(system: System) -
 
 async def test_trimming_stops_at_a_group_that_has_not_read(system: System) -> None:
     events = await _filled(system)
-    await events.report_progress("notifier", Position(1, COUNT))
+    await events.report_progress("notifier", EntryId(1, COUNT))
     await system.redis().xgroup_create(STREAM, "payments", id="0")
     assert await events.trim(0) == 0
 
 
 async def test_the_newest_entries_are_kept(system: System) -> None:
     events = await _filled(system)
-    await events.report_progress("notifier", Position(1, COUNT))
+    await events.report_progress("notifier", EntryId(1, COUNT))
     assert await events.trim(COUNT) == 0
     await events.trim(200)
     assert len(await ids(system.redis())) >= 200
@@ -81,7 +81,7 @@ async def test_an_absent_stream_is_not_trimmed(system: System) -> None:
 async def test_the_lag_of_readers_is_exported(system: System) -> None:
     events = await _filled(system)
     redis = system.redis()
-    await events.report_progress("notifier", Position(1, 250))
+    await events.report_progress("notifier", EntryId(1, 250))
     await redis.xgroup_create(STREAM, "payments", id="0")
     await redis.xreadgroup("payments", "member", {STREAM: ">"}, count=100)
     await add_dead_letter(redis, "payments", b"1-1", {}, "no reason")

@@ -14,7 +14,7 @@ import workers.notifier
 from backend.events.catalogue import Event, decode_data
 from backend.events.dead_letters import all_dead_letters, find_dead_letters, redrive
 from backend.events.resources import open_resources
-from backend.events.stream import DEAD_LETTERS, Position
+from backend.events.stream import DEAD_LETTERS, EntryId
 from backend.kernel import lease as leases
 from backend.kernel.supervisor import running
 from backend.push import push_log as push
@@ -24,7 +24,7 @@ from tests.events.log import record_orders
 from tests.factories import Json
 from tests.system import System, until
 from workers import push_messages
-from workers.notifier import REDRIVE_STREAM, Notifier, log_position_of, push_position_of
+from workers.notifier import REDRIVE_STREAM, Notifier, entry_id_of, push_position_of
 from workers.push_messages import EventMessages, UnknownEventType
 
 
@@ -432,11 +432,11 @@ async def test_the_notifier_records_its_progress_for_trimming(system: System) ->
 
 
 def test_push_positions_grow_with_epoch_and_position_and_leave_one_free_for_counts() -> None:
-    log = [Position(1, 1), Position(1, 2), Position(2, 1), Position(3, 9)]
+    log = [EntryId(1, 1), EntryId(1, 2), EntryId(2, 1), EntryId(3, 9)]
     positions = [push_position_of(position) for position in log]
     assert positions == sorted(positions)
     assert all(later - earlier >= 2 for earlier, later in itertools.pairwise(positions))
-    assert [log_position_of(position) for position in positions] == log
-    assert [log_position_of(position | 1) for position in positions] == log
+    assert [entry_id_of(position) for position in positions] == log
+    assert [entry_id_of(position | 1) for position in positions] == log
     # Lua numbers are doubles, so a push position must stay below 2**53.
-    assert push_position_of(Position(4000, 1 << 39)) < 2**53
+    assert push_position_of(EntryId(4000, 1 << 39)) < 2**53

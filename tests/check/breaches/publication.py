@@ -2,7 +2,7 @@
 
 from uuid import uuid4
 
-from backend.events.stream import STREAM, EventStream, Position
+from backend.events.stream import STREAM, EntryId, EventStream
 from tests.check.breaches.breach import Breach, sql
 from tests.check.seeded_system import SeededSystem
 from workers import expiration
@@ -32,13 +32,13 @@ async def append_an_uncommitted_event(seeded: SeededSystem) -> None:
         b'{"id":"%s","type":"user.registered","occurred_at":"2999-01-01T00:00:00Z"}'
         % str(uuid4()).encode()
     )
-    await stream.append(last, [(Position(last.epoch, last.position + 1), body)])
+    await stream.append(last, [(EntryId(last.epoch, last.position + 1), body)])
 
 
 async def append_a_malformed_entry(seeded: SeededSystem) -> None:
     stream = EventStream(seeded.redis)
     last = await stream.last()
-    await stream.append(last, [(Position(last.epoch, last.position + 1), b"[")])
+    await stream.append(last, [(EntryId(last.epoch, last.position + 1), b"[")])
 
 
 async def trim_a_pending_entry(seeded: SeededSystem) -> None:
