@@ -41,7 +41,7 @@ from backend.push.settings import GatewaySettings
 from backend.tickets import app as tickets
 from backend.tickets import routes as ticket_routes
 
-NOUNS = ("auth", "tickets", "orders", "payments", "push")
+SERVICES = ("auth", "tickets", "orders", "payments", "push")
 # The routes of the OpenAPI document, in its order.
 ROUTES = (
     *auth_routes.ROUTES,
@@ -64,8 +64,8 @@ WRITES_PER_MINUTE = 600
 
 def settings_for(name: str, environ: Mapping[str, str]) -> Settings:
     """Settings of one service; `api` needs those of all services. Raises SettingsError."""
-    nouns = NOUNS if name == "api" else (name,)
-    needs = dict.fromkeys(need for noun in nouns for need in NEEDS[noun])
+    services = SERVICES if name == "api" else (name,)
+    needs = dict.fromkeys(need for service in services for need in NEEDS[service])
     if environ.get("PUSH_BACKEND") == "pusher":
         # The host of hosted Pusher is derived from PUSHER_CLUSTER.
         needs.pop("pusher_host", None)

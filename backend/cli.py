@@ -14,8 +14,7 @@ import typer
 from backend.embedded.instance import DEFAULT_FOLDER, InstanceError, environment_of
 from backend.kernel import logs, tracing
 from backend.kernel.schema_version import NotMigrated
-from backend.kernel.settings import NOUNS as ROLES
-from backend.kernel.settings import Settings, SettingsError, load
+from backend.kernel.settings import ROLES, Settings, SettingsError, load
 from backend.kernel.shutdown import stop_event
 
 cli = typer.Typer(
@@ -161,7 +160,7 @@ def relay() -> None:
     async def work() -> None:
         garbage_collection.tune(settings)
         redis = open_redis(settings.redis_url, name="gittix-relay")
-        publisher = Relay(settings.noun_database_url("relay"), redis)
+        publisher = Relay(settings.role_database_url("relay"), redis)
         try:
             with stop_event() as stop:
                 async with health.served(settings) as readiness, running(("relay", publisher.run)):
@@ -383,7 +382,7 @@ def _environment(data: Path | None) -> Mapping[str, str]:
 
 
 def _role_urls(settings: Settings) -> list[str]:
-    return [url for role in ROLES if (url := settings.noun_database_url(role))]
+    return [url for role in ROLES if (url := settings.role_database_url(role))]
 
 
 def _await_migration() -> None:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 
 from backend.bootstrap import NEEDS as SERVICE_NEEDS
-from backend.kernel.settings import NOUNS, Settings
+from backend.kernel.settings import ROLES, Settings
 from workers.main import NEEDS as WORKER_NEEDS
 
 SETTINGS = frozenset(name.upper() for name in Settings.__struct_fields__)
@@ -25,7 +25,7 @@ def needs(arguments: Sequence[str]) -> tuple[str, ...]:
         case ["relay"]:
             return ("database:relay", "redis_url")
         case ["migrate"]:
-            return ("database_url", *(f"database:{noun}" for noun in NOUNS))
+            return ("database_url", *(f"database:{role}" for role in ROLES))
         case ["check", *_]:
             return ("database_url", "redis_url")
         case ["sandbox", *_]:

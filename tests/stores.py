@@ -18,7 +18,7 @@ from backend.embedded.system_user import credentials
 from backend.kernel import database, migrations
 from backend.kernel.database import Connection
 from backend.kernel.redis import open_redis
-from backend.kernel.settings import NOUNS
+from backend.kernel.settings import ROLES
 from tests.system import System
 
 TEMPLATE = "gittix_template"
@@ -111,7 +111,7 @@ async def clone(admin: Connection, name: str, template: str = TEMPLATE) -> None:
 async def create_migrated(postgres: Postgres, name: str) -> None:
     async with admin_of(postgres) as admin:
         await admin.execute(f"create database {name}")
-    role_urls = [postgres.url(role=f"gittix_{noun}") for noun in NOUNS]
+    role_urls = [postgres.url(role=f"gittix_{role}") for role in ROLES]
     await migrations.migrate(postgres.url(database=name), migrations.read(), role_urls=role_urls)
 
 

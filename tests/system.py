@@ -101,7 +101,7 @@ class System:
 
     async def connect(self, role: str | None = None) -> Any:
         """A connection of the owner, or of a service's role."""
-        url = self.settings.noun_database_url(role) if role else self.settings.database_url
+        url = self.settings.role_database_url(role) if role else self.settings.database_url
         connection = await database.connect(url, name="tests")
         self._stack.push_async_callback(connection.close)
         # For calls of SQL functions; a service binds the id of its request instead.
@@ -187,7 +187,7 @@ class System:
         redis = open_redis(self.settings.redis_url, name="tests-relay")
         try:
             async with running(
-                ("relay", Relay(self.settings.noun_database_url("relay"), redis).run)
+                ("relay", Relay(self.settings.role_database_url("relay"), redis).run)
             ):
                 yield
         finally:
@@ -203,10 +203,10 @@ class System:
         return {
             "DATABASE_URL": self._postgres.url(database=self._name),
             **{
-                f"{noun.upper()}_DATABASE_URL": self._postgres.url(
-                    role=f"gittix_{noun}", database=self._name
+                f"{role.upper()}_DATABASE_URL": self._postgres.url(
+                    role=f"gittix_{role}", database=self._name
                 )
-                for noun in ("auth", "tickets", "orders", "payments", "push", "relay")
+                for role in ("auth", "tickets", "orders", "payments", "push", "relay")
             },
             "DATABASE_POOL_SIZE": "8",
             "REDIS_URL": redis_url,

@@ -9,7 +9,7 @@ import pytest
 from tests.stores import TEMPLATE
 from tests.system import System
 
-NOUNS = ("auth", "tickets", "orders", "payments", "push", "relay")
+ROLES = ("auth", "tickets", "orders", "payments", "push", "relay")
 SCHEMAS = ("auth", "tickets", "orders", "payments", "push", "events")
 WRITES = ("SELECT", "INSERT", "UPDATE", "DELETE")
 OTHERS = ("TRUNCATE", "REFERENCES", "TRIGGER", "MAINTAIN")
@@ -21,7 +21,11 @@ RELAY_TABLES = {
 }
 # Only triggers write these.
 READ_ONLY = {
-    *(f"{noun}.{table}" for noun in ("tickets", "orders") for table in ("audit", "transitions")),
+    *(
+        f"{schema}.{table}"
+        for schema in ("tickets", "orders")
+        for table in ("audit", "transitions")
+    ),
     "payments.transitions",
     "payments.refund_transitions",
 }
@@ -83,17 +87,17 @@ USAGE = {
 }
 
 
-def table_rights(noun: str, table: str) -> set[str]:
+def table_rights(role: str, table: str) -> set[str]:
     schema = table.partition(".")[0]
-    if noun == "relay":
+    if role == "relay":
         return RELAY_TABLES.get(table, set())
-    if schema != noun:
+    if schema != role:
         return set()
     return {"SELECT"} if table in READ_ONLY else set(WRITES)
 
 
-@pytest.mark.parametrize("noun", NOUNS)
-async def test_a_role_has_rights_on_its_own_tables_only(noun: str, system: System) -> None:
+@pytest.mark.parametrize("role", ROLES)
+async def test_a_role_has_rights_on_its_own_tables_only(role: str, system: System) -> None:
     owner = await system.connect()
     rows = await owner.fetch(
         """
@@ -105,17 +109,17 @@ async def test_a_role_has_rights_on_its_own_tables_only(noun: str, system: Syste
           and c.relnamespace::regnamespace::text not like 'pg_toast%'
         group by c.oid
         """,
-        f"gittix_{noun}",
+        f"gittix_{role}",
         [*WRITES, *OTHERS],
     )
     rights = {row["name"]: set(row["rights"] or ()) for row in rows}
     assert {name.partition(".")[0] for name in rights} >= {*SCHEMAS}
-    assert rights == {name: table_rights(noun, name) for name in rights}
+    assert rights == {name: table_rights(role, name) for name in rights}
 
 
-@pytest.mark.parametrize("noun", NOUNS)
+@pytest.mark.parametrize("role", ROLES)
 async def test_a_role_may_call_its_own_functions_and_the_granted_ones(
-    noun: str, system: System
+    role: str, system: System
 ) -> None:
     owner = await system.connect()
     rows = await owner.fetch(
@@ -125,16 +129,16 @@ async def test_a_role_may_call_its_own_functions_and_the_granted_ones(
         from pg_proc p join pg_namespace n on n.oid = p.pronamespace
         where n.nspname <> 'pg_catalog' and n.nspname <> 'information_schema'
         """,
-        f"gittix_{noun}",
+        f"gittix_{role}",
     )
     every = {row["name"] for row in rows}
     assert every >= set().union(*GRANTED.values(), *OWN.values(), {"events.act_for"})
-    assert {row["name"] for row in rows if row["may"]} == GRANTED[noun] | OWN.get(noun, set())
+    assert {row["name"] for row in rows if row["may"]} == GRANTED[role] | OWN.get(role, set())
 
 
-@pytest.mark.parametrize("noun", NOUNS)
+@pytest.mark.parametrize("role", ROLES)
 async def test_a_role_uses_only_the_schemas_that_it_calls_and_creates_nothing_in_them(
-    noun: str, system: System
+    role: str, system: System
 ) -> None:
     owner = await system.connect()
     rows = await owner.fetch(
@@ -143,10 +147,10 @@ async def test_a_role_uses_only_the_schemas_that_it_calls_and_creates_nothing_in
                has_schema_privilege($1, oid, 'CREATE') as creates
         from pg_namespace where nspname = any ($2)
         """,
-        f"gittix_{noun}",
+        f"gittix_{role}",
         [*SCHEMAS, "public"],
     )
-    assert {row["nspname"] for row in rows if row["uses"]} == USAGE[noun]
+    assert {row["nspname"] for row in rows if row["uses"]} == USAGE[role]
     assert not any(row["creates"] for row in rows)
 
 
@@ -184,7 +188,7 @@ async def test_each_role_is_a_login_without_other_attributes(system: System) -> 
         " rolcanlogin, exists (select from pg_auth_members m where m.member = r.oid) as member"
         " from pg_roles r where rolname like 'gittix\\_%'"
     )
-    assert {row["rolname"] for row in rows} == {f"gittix_{noun}" for noun in NOUNS}
+    assert {row["rolname"] for row in rows} == {f"gittix_{role}" for role in ROLES}
     assert all(row["rolcanlogin"] and not row["privileged"] and not row["member"] for row in rows)
 
 
@@ -239,11 +243,11 @@ ATTEMPTS = [
 ]
 
 
-@pytest.mark.parametrize(("noun", "statement"), ATTEMPTS)
+@pytest.mark.parametrize(("role", "statement"), ATTEMPTS)
 async def test_a_statement_without_a_grant_is_refused(
-    noun: str, statement: str, system: System
+    role: str, statement: str, system: System
 ) -> None:
-    connection = await system.connect(noun)
+    connection = await system.connect(role)
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         await connection.execute(statement)
 
@@ -253,7 +257,7 @@ async def append(connection: Any, type: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("noun", "own"),
+    ("role", "own"),
     [
         ("auth", {"user"}),
         ("tickets", {"show", "ticket"}),
@@ -261,8 +265,8 @@ async def append(connection: Any, type: str) -> None:
         ("payments", {"payment"}),
     ],
 )
-async def test_a_role_appends_only_its_own_events(noun: str, own: set[str], system: System) -> None:
-    connection, owner = await system.connect(noun), await system.connect()
+async def test_a_role_appends_only_its_own_events(role: str, own: set[str], system: System) -> None:
+    connection, owner = await system.connect(role), await system.connect()
     for prefix in ("user", "show", "ticket", "order", "payment", "", "sale"):
         if prefix in own:
             await append(connection, f"{prefix}.created")
@@ -274,9 +278,9 @@ async def test_a_role_appends_only_its_own_events(noun: str, own: set[str], syst
     }
 
 
-@pytest.mark.parametrize("noun", NOUNS)
-async def test_no_role_writes_to_the_outbox_past_the_check(noun: str, system: System) -> None:
-    connection = await system.connect(noun)
+@pytest.mark.parametrize("role", ROLES)
+async def test_no_role_writes_to_the_outbox_past_the_check(role: str, system: System) -> None:
+    connection = await system.connect(role)
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         await connection.execute(
             "insert into events.outbox (type, subject, version, data)"
@@ -284,12 +288,12 @@ async def test_no_role_writes_to_the_outbox_past_the_check(noun: str, system: Sy
         )
 
 
-@pytest.mark.parametrize("noun", ["tickets", "orders"])
+@pytest.mark.parametrize("role", ["tickets", "orders"])
 @pytest.mark.parametrize(
     "write",
     ["update {0}.audit set version = 1", "delete from {0}.audit", "delete from {0}.transitions"],
 )
-async def test_no_role_changes_the_audit(noun: str, write: str, system: System) -> None:
-    connection = await system.connect(noun)
+async def test_no_role_changes_the_audit(role: str, write: str, system: System) -> None:
+    connection = await system.connect(role)
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
-        await connection.execute(write.format(noun))
+        await connection.execute(write.format(role))

@@ -107,7 +107,7 @@ async def _jobs(settings: Settings) -> AsyncIterator[Mapping[str, Check]]:
                 "payment_flow": payment_flow,
                 "expiring": asyncio.Lock(),
             }
-            url = settings.noun_database_url("payments")
+            url = settings.role_database_url("payments")
             backlog_gauges = Backlog(url, Pools(orders.pool, payment_resources.pool), jobs)
             async with running(
                 (ARQ, lambda: _run_arq(jobs, context)), (backlog.TASK, backlog_gauges.run)
@@ -149,7 +149,7 @@ async def _notifier(settings: Settings) -> AsyncIterator[Mapping[str, Check]]:
     """Run the notifier."""
     redis = open_redis(settings.redis_url, name="gittix-notifier")
     push_log = push.connect(settings.redis_url, timeout_seconds=2.0)
-    url, publisher = settings.noun_database_url("push"), _publisher(settings, push_log)
+    url, publisher = settings.role_database_url("push"), _publisher(settings, push_log)
     try:
         async with (
             open_resources(settings, "tickets") as tickets,
@@ -164,10 +164,10 @@ async def _notifier(settings: Settings) -> AsyncIterator[Mapping[str, Check]]:
 _PARTS = {"jobs": _jobs, "consumers": _consumers, "notifier": _notifier}
 
 
-def _checks(**nouns: Resources) -> dict[str, Check]:
+def _checks(**services: Resources) -> dict[str, Check]:
     return {
-        f"{noun}.{name}": check
-        for noun, resources in nouns.items()
+        f"{service}.{name}": check
+        for service, resources in services.items()
         for name, check in resources.checks().items()
     }
 

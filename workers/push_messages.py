@@ -65,9 +65,9 @@ def messages_of(event: Event) -> EventMessages:
     """
     if event.type not in TYPES:
         raise UnknownEventType(event.type)
-    noun, _, _ = event.type.partition(".")
+    subject_kind, _, _ = event.type.partition(".")
     data = event.envelope.data
-    match noun:
+    match subject_kind:
         case "ticket":
             return _ticket_messages(event, _decode_ticket(data), _decode_ticket_order(data))
         case "order":

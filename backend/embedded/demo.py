@@ -86,7 +86,7 @@ async def load(settings: Settings) -> None:
     people = await _accounts(settings, ACCOUNTS)
     sellers = [people[account.email] for account in ACCOUNTS if account.role == "Seller"]
     pool = await database.open_pool(
-        settings.noun_database_url("tickets"), name="gittix-demo", size=1
+        settings.role_database_url("tickets"), name="gittix-demo", size=1
     )
     try:
         async with database.transaction(pool) as connection:
@@ -107,7 +107,7 @@ async def seed(settings: Settings, *, shows: int, tickets: int) -> None:
         )
     ).popitem()[1]
     pool = await database.open_pool(
-        settings.noun_database_url("tickets"), name="gittix-seed", size=1
+        settings.role_database_url("tickets"), name="gittix-seed", size=1
     )
     try:
         counts = [tickets // shows + (number < tickets % shows) for number in range(shows)]
@@ -177,7 +177,7 @@ def _seats(demo: Show) -> Iterator[TicketSpec]:
 
 async def _accounts(settings: Settings, accounts: Sequence[Account]) -> dict[str, Principal]:
     """Create the missing accounts. Returns the principal of each, by email address."""
-    pool = await database.open_pool(settings.noun_database_url("auth"), name="gittix-demo", size=1)
+    pool = await database.open_pool(settings.role_database_url("auth"), name="gittix-demo", size=1)
     passwords = Passwords()
     people = {}
     try:

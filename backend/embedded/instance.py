@@ -19,12 +19,12 @@ from backend.embedded.postgres import Postgres
 from backend.embedded.redis import Redis
 from backend.embedded.secrets import Secrets, new_secrets, one_word
 from backend.embedded.sockets import socket_folder
-from backend.kernel.settings import NOUNS, Settings
+from backend.kernel.settings import ROLES, Settings
 
 DEFAULT_FOLDER = Path(".gittix")
 # An embedded instance has its own stores: the shell's URLs of others do not count.
 NOT_OVERRIDDEN = frozenset(
-    {"DATABASE_URL", "REDIS_URL", *(f"{noun.upper()}_DATABASE_URL" for noun in NOUNS)}
+    {"DATABASE_URL", "REDIS_URL", *(f"{role.upper()}_DATABASE_URL" for role in ROLES)}
 )
 
 
@@ -74,10 +74,10 @@ class Instance(NamedTuple):
         derived = {
             "DATABASE_URL": self.postgres.url(),
             **{
-                f"{noun.upper()}_DATABASE_URL": self.postgres.url(
-                    role=f"gittix_{noun}", password=self.secrets.role_passwords[noun]
+                f"{role.upper()}_DATABASE_URL": self.postgres.url(
+                    role=f"gittix_{role}", password=self.secrets.role_passwords[role]
                 )
-                for noun in NOUNS
+                for role in ROLES
             },
             "REDIS_URL": self.redis.url,
             "JWT_PRIVATE_KEY": one_word(self.secrets.jwt_private_key),

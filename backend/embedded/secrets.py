@@ -7,7 +7,7 @@ from string import Template
 import msgspec
 
 from backend.auth.tokens import generate_keys
-from backend.kernel.settings import NOUNS
+from backend.kernel.settings import ROLES
 
 EMPTY = re.compile(r"^(\w+)=[ \t]*$", re.MULTILINE)
 
@@ -31,7 +31,7 @@ def new_secrets() -> Secrets:
     private, public = generate_keys()
     return Secrets(
         postgres_password=secrets.token_urlsafe(24),
-        role_passwords={noun: secrets.token_urlsafe(24) for noun in NOUNS},
+        role_passwords={role: secrets.token_urlsafe(24) for role in ROLES},
         jwt_private_key=private,
         jwt_public_keys=public,
         stripe_api_key=f"sk_test_{secrets.token_hex(16)}",
@@ -67,7 +67,7 @@ def fill(template: str, *, expand: bool = False) -> str:
 def _by_variable(made: Secrets) -> dict[str, str]:
     return {
         "POSTGRES_PASSWORD": made.postgres_password,
-        **{f"{noun.upper()}_DATABASE_PASSWORD": made.role_passwords[noun] for noun in NOUNS},
+        **{f"{role.upper()}_DATABASE_PASSWORD": made.role_passwords[role] for role in ROLES},
         "REDIS_PASSWORD": secrets.token_urlsafe(24),
         "JWT_PRIVATE_KEY": one_word(made.jwt_private_key),
         "JWT_PUBLIC_KEYS": one_word(made.jwt_public_keys),

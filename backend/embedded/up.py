@@ -31,7 +31,7 @@ from backend.embedded.system_user import SystemUserError
 from backend.embedded.welcome import moved_ports, welcome
 from backend.kernel import database, logs, migrations
 from backend.kernel.redis import open_redis
-from backend.kernel.settings import NOUNS, Settings, SettingsError, load
+from backend.kernel.settings import ROLES, Settings, SettingsError, load
 from backend.kernel.supervisor import running
 
 START_SECONDS = 60.0
@@ -242,7 +242,7 @@ class Up:
         return True
 
     async def _migrate(self) -> None:
-        role_urls = [self._settings.noun_database_url(noun) for noun in NOUNS]
+        role_urls = [self._settings.role_database_url(role) for role in ROLES]
         await migrations.migrate(
             self._settings.database_url, migrations.read(), role_urls=role_urls
         )

@@ -34,12 +34,12 @@ class Resources(NamedTuple):
 
 
 @asynccontextmanager
-async def open_resources(settings: Settings, noun: str) -> AsyncIterator[Resources]:
-    """Open the resources under the noun's own database role, and close them when the block ends."""
-    name = f"gittix-{noun}"
+async def open_resources(settings: Settings, service: str) -> AsyncIterator[Resources]:
+    """Open the resources with the service's own database role; close them when the block ends."""
+    name = f"gittix-{service}"
     redis = open_redis(settings.redis_url, name=name)
     pool = await database.open_pool(
-        settings.noun_database_url(noun),
+        settings.role_database_url(service),
         name=name,
         size=settings.database_pool_size,
         handoff=settings.database_pool_handoff == "on",

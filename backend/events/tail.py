@@ -48,7 +48,7 @@ def show(console: Console, entry_id: bytes, fields: dict[bytes, bytes]) -> None:
 
 def _line(entry_id: str, event: Event) -> Text:
     envelope = event.envelope
-    noun, _, _ = envelope.type.partition(".")
+    subject_kind, _, _ = envelope.type.partition(".")
     data = decode_data(event)
     about = " ".join(
         f"{name}={data[name]}"
@@ -60,6 +60,6 @@ def _line(entry_id: str, event: Event) -> Text:
         "  ",
         (f"{entry_id:<10}", "dim"),
         "  ",
-        (f"{envelope.type:<18}", COLOURS.get(noun, "")),
+        (f"{envelope.type:<18}", COLOURS.get(subject_kind, "")),
         f"  {envelope.subject}  v{envelope.version}  {about}",
     )

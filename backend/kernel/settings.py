@@ -17,7 +17,8 @@ Count = Annotated[int, msgspec.Meta(ge=1, le=10_000)]
 Pause = Annotated[float, msgspec.Meta(ge=0, le=600)]
 
 STRIPE = "https://api.stripe.com"
-NOUNS = ("auth", "tickets", "orders", "payments", "push", "relay")
+# The database roles, without their prefix `gittix_`.
+ROLES = ("auth", "tickets", "orders", "payments", "push", "relay")
 
 
 class SettingsError(Exception):
@@ -104,10 +105,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["console", "json"] = "json"
 
-    def noun_database_url(self, noun: str) -> str:
-        """The URL of one service's database, or `DATABASE_URL` with the role of the service."""
-        own: str = getattr(self, f"{noun}_database_url")
-        return own or (with_role(self.database_url, f"gittix_{noun}") if self.database_url else "")
+    def role_database_url(self, role: str) -> str:
+        """The role's own database URL, else `DATABASE_URL` with this role; empty without both."""
+        own: str = getattr(self, f"{role}_database_url")
+        return own or (with_role(self.database_url, f"gittix_{role}") if self.database_url else "")
 
     @property
     def pusher_address(self) -> str:
@@ -132,7 +133,7 @@ def load(environ: Mapping[str, str], *, needs: Iterable[str] = ()) -> Settings:
     """Read the settings. Raises SettingsError for a malformed value, and for a field of `needs`
     without a value.
 
-    A need is the name of a field, or `database:<service>` for the database of a service.
+    A need is the name of a field, or `database:<role>` for the database URL of a role.
     """
     known = {
         name: environ[name.upper()]
@@ -186,10 +187,10 @@ def _expected(annotation: Any) -> str:
 
 def _missing(settings: Settings, needs: Iterable[str]) -> Iterable[str]:
     for need in needs:
-        _, _, noun = need.partition("database:")
-        if noun:
-            if not settings.noun_database_url(noun):
-                yield f"{noun.upper()}_DATABASE_URL (or DATABASE_URL)"
+        _, _, role = need.partition("database:")
+        if role:
+            if not settings.role_database_url(role):
+                yield f"{role.upper()}_DATABASE_URL (or DATABASE_URL)"
         elif not getattr(settings, need):
             yield need.upper()
 

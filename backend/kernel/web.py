@@ -98,9 +98,9 @@ def build(
                 }
             yield state
 
-    nouns = [route for component in components for route in component.routes]
+    api = [route for component in components for route in component.routes]
     app = Starlette(
-        routes=[*nouns, *openapi_routes(described or nouns), *health.routes(peers), *routes],
+        routes=[*api, *openapi_routes(described or api), *health.routes(peers), *routes],
         middleware=[
             Middleware(RequestLog),
             Middleware(SecurityHeaders, secure=secure),

@@ -104,7 +104,7 @@ async def _round(settings: Settings, owner: Connection, redis: Redis) -> dict[st
 
 
 async def _relay(settings: Settings, redis: Redis) -> float:
-    url = settings.noun_database_url("relay")
+    url = settings.role_database_url("relay")
     connection = await database.connect(url, name="bench", plan_cache_mode="force_custom_plan")
     relay = Relay(url, redis)
     began = time.perf_counter()
@@ -146,7 +146,7 @@ async def _notifier(settings: Settings, redis: Redis) -> tuple[float, float]:
 
     log = push.connect(settings.redis_url, timeout_seconds=2)
     async with open_resources(settings, "tickets") as tickets:
-        url = settings.noun_database_url("push")
+        url = settings.role_database_url("push")
         notifier = Notifier(url, tickets.pool, tickets.redis, Publisher(log))
         began = time.perf_counter()
         async with running(("notifier", notifier.run)):

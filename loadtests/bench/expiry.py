@@ -70,7 +70,7 @@ def _lateness(held: dict[UUID, float], at: dict[UUID, float]) -> dict[str, float
 
 async def _hold(settings: Settings, ticket_ids: list[UUID]) -> dict[UUID, float]:
     """Place an order for each ticket, ending at random within one second. Returns the ends."""
-    pool = await database.open_pool(settings.noun_database_url("orders"), name="bench", size=4)
+    pool = await database.open_pool(settings.role_database_url("orders"), name="bench", size=4)
     second = time.time() + LEAD_SECONDS
     ends = {ticket_id: second + random.random() for ticket_id in ticket_ids}
     waiting = iter(ends.items())

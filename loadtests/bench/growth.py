@@ -121,7 +121,7 @@ async def _expire(environment: Mapping[str, str]) -> float:
     """Return the time to expire each hold of a batch. The worker's sweep may expire some first."""
     settings = load(environment)
     owner = await asyncpg.connect(environment["DATABASE_URL"])
-    orders = await database.connect(settings.noun_database_url("orders"), name="bench")
+    orders = await database.connect(settings.role_database_url("orders"), name="bench")
     taken = []
     try:
         for _ in range(REQUESTS // EXPIRED):

@@ -14,7 +14,7 @@ from backend.embedded.redis import Redis
 from backend.embedded.system_user import credentials
 from backend.kernel import database, migrations
 from backend.kernel.database import Connection
-from backend.kernel.settings import NOUNS, Settings, load
+from backend.kernel.settings import ROLES, Settings, load
 
 DATABASE = "bench"
 START_SECONDS = 30
@@ -29,9 +29,9 @@ async def bare_stores() -> AsyncIterator[tuple[Settings, Connection]]:
         await admin.execute(f"create database {DATABASE}")
         await admin.close()
         url = postgres.url(database=DATABASE)
-        roles = {noun: postgres.url(role=f"gittix_{noun}", database=DATABASE) for noun in NOUNS}
-        await migrations.migrate(url, migrations.read(), role_urls=list(roles.values()))
-        environment = {f"{noun.upper()}_DATABASE_URL": role for noun, role in roles.items()}
+        urls = {role: postgres.url(role=f"gittix_{role}", database=DATABASE) for role in ROLES}
+        await migrations.migrate(url, migrations.read(), role_urls=list(urls.values()))
+        environment = {f"{role.upper()}_DATABASE_URL": own for role, own in urls.items()}
         owner = await database.connect(url, name="bench", statement_timeout="120s")
         try:
             yield load(environment | {"DATABASE_URL": url, "REDIS_URL": redis.url}), owner

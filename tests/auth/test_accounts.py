@@ -287,7 +287,7 @@ async def test_the_service_reaches_only_its_own_schema(
 ) -> None:
     import asyncpg
 
-    own = await asyncpg.connect(settings.noun_database_url("auth"))
+    own = await asyncpg.connect(settings.role_database_url("auth"))
     try:
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await own.execute("select * from events.outbox")

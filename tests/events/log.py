@@ -61,10 +61,10 @@ async def record_orders(connection: Any, *numbers: int) -> None:
 async def turning(system: System) -> AsyncIterator[tuple[Relay, Connection]]:
     """Open a relay and its connection; the test calls `turn`."""
     connection = await database.connect(
-        system.settings.noun_database_url("relay"), name="tests-relay"
+        system.settings.role_database_url("relay"), name="tests-relay"
     )
     try:
-        yield Relay(system.settings.noun_database_url("relay"), system.redis()), connection
+        yield Relay(system.settings.role_database_url("relay"), system.redis()), connection
     finally:
         await connection.close()
 

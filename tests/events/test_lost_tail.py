@@ -110,7 +110,7 @@ class Cut:
             self.system.part("relay"),
             open_resources(self.system.settings, "tickets") as tickets,
         ):
-            url = self.system.settings.noun_database_url("push")
+            url = self.system.settings.role_database_url("push")
             notifier = Notifier(url, tickets.pool, tickets.redis, Publisher(log))
             async with running(("notifier", notifier.run)):
                 yield

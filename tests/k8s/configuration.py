@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from backend.kernel.settings import NOUNS, SettingsError, load
+from backend.kernel.settings import ROLES, SettingsError, load
 from tests import processes
 from tests.k8s.rendered import (
     ROOT,
@@ -60,7 +60,7 @@ def secrets_go_where_they_are_needed(rendered: Rendered) -> Iterator[str]:
             continue
         allowed = {_variable(need) for need in needs(container)} | ALSO_TOLD.get(name, frozenset())
         if container["name"] == "migrated":
-            allowed |= {f"{noun.upper()}_DATABASE_URL" for noun in NOUNS}
+            allowed |= {f"{role.upper()}_DATABASE_URL" for role in ROLES}
         for variable in secret_variables(container).keys() - allowed:
             yield f"{name}, container {container['name']}: it does not need {variable}"
 
@@ -121,8 +121,8 @@ def _is_ours(container: Document) -> bool:
 
 
 def _variable(need: str) -> str:
-    _, _, noun = need.partition("database:")
-    return f"{noun.upper()}_DATABASE_URL" if noun else need.upper()
+    _, _, role = need.partition("database:")
+    return f"{role.upper()}_DATABASE_URL" if role else need.upper()
 
 
 def _asked_by_the_ingress() -> set[str]:

@@ -146,7 +146,7 @@ async def test_a_task_without_a_recent_heartbeat_is_not_ready(
 
 
 async def test_a_relay_is_ready_on_standby_and_when_active(system: System) -> None:
-    url = system.settings.noun_database_url("relay")
+    url = system.settings.role_database_url("relay")
     redis = open_redis(system.settings.redis_url, name="readiness")
     relay = Relay(url, redis)
     try:

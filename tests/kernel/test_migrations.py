@@ -15,7 +15,7 @@ from backend.kernel import database, migrations, schema_version
 from backend.kernel.migration_files import project_folder, read_digests, read_numbered
 from backend.kernel.migrations import Migration, MigrationError, migrate, read, state
 from backend.kernel.schema_version import NotMigrated
-from backend.kernel.settings import NOUNS, with_role
+from backend.kernel.settings import ROLES, with_role
 from tests.system import System
 
 FIRST = Migration(1, "first", "create table shelf (id int primary key)")
@@ -218,5 +218,5 @@ async def test_a_missing_role_is_waited_for(url: str) -> None:
 
 
 async def test_every_role_can_read_the_state_of_the_database(system: System) -> None:
-    urls = [system.settings.noun_database_url(noun) for noun in NOUNS]
+    urls = [system.settings.role_database_url(role) for role in ROLES]
     assert await wait_for(urls, read()) == []

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from backend.kernel.settings import NOUNS, SettingsError, load, with_role
+from backend.kernel.settings import ROLES, SettingsError, load, with_role
 
 DATABASE = "postgresql://owner:s3cret@db.internal:5432/gittix?sslmode=require"
 
@@ -85,12 +85,12 @@ def test_values_are_converted_to_their_types_and_others_keep_their_default() -> 
     assert (settings.payment_grace_seconds, settings.max_tickets_per_order) == (60, 8)
 
 
-@pytest.mark.parametrize("noun", NOUNS)
-def test_a_service_uses_the_common_database_with_its_own_role(noun: str) -> None:
-    settings = load({"DATABASE_URL": DATABASE}, needs=[f"database:{noun}"])
+@pytest.mark.parametrize("role", ROLES)
+def test_a_service_uses_the_common_database_with_its_own_role(role: str) -> None:
+    settings = load({"DATABASE_URL": DATABASE}, needs=[f"database:{role}"])
     assert (
-        settings.noun_database_url(noun)
-        == f"postgresql://gittix_{noun}:s3cret@db.internal:5432/gittix?sslmode=require"
+        settings.role_database_url(role)
+        == f"postgresql://gittix_{role}:s3cret@db.internal:5432/gittix?sslmode=require"
     )
 
 
@@ -99,8 +99,8 @@ def test_a_services_own_database_url_takes_precedence() -> None:
     settings = load(
         {"DATABASE_URL": DATABASE, "ORDERS_DATABASE_URL": own}, needs=["database:orders"]
     )
-    assert settings.noun_database_url("orders") == own
-    assert settings.noun_database_url("tickets") != own
+    assert settings.role_database_url("orders") == own
+    assert settings.role_database_url("tickets") != own
 
 
 def test_a_socket_url_without_a_password_keeps_its_host_parameter() -> None:

@@ -32,7 +32,7 @@ async def backlog_gauges(system: System) -> Any:
         open_resources(system.settings, "orders") as orders,
         open_resources(system.settings, "payments") as paying,
     ):
-        url = system.settings.noun_database_url("payments")
+        url = system.settings.role_database_url("payments")
         yield Backlog(url, Pools(orders.pool, paying.pool), jobs)
     await jobs.aclose()
     backlog.clear_gauges()
@@ -115,7 +115,7 @@ async def test_a_process_without_the_lease_clears_its_gauges(
         return gauges("jobs") == (0, 0)
 
     await backlog_gauges.measure()
-    rival = lease(system.settings.noun_database_url("payments"), backlog.LEASE, name="rival")
+    rival = lease(system.settings.role_database_url("payments"), backlog.LEASE, name="rival")
     async with rival, running((backlog.TASK, backlog_gauges.run)):
         await until(gauges_are_cleared)
     async with running((backlog.TASK, backlog_gauges.run)):

@@ -47,7 +47,7 @@ def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
 async def notifying(system: System) -> AsyncIterator[Notifier]:
     log = push.connect(system.settings.redis_url, timeout_seconds=2)
     async with open_resources(system.settings, "tickets") as tickets:
-        url = system.settings.noun_database_url("push")
+        url = system.settings.role_database_url("push")
         notifier = Notifier(url, tickets.pool, tickets.redis, Publisher(log))
         async with running(("notifier", notifier.run)):
             yield notifier
