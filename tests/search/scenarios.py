@@ -10,7 +10,6 @@ from typing import NamedTuple
 from uuid import UUID, uuid4
 
 import asyncpg
-import msgspec
 
 from backend.kernel import correlation
 from backend.kernel.database import Connection
@@ -19,7 +18,7 @@ from backend.kernel.principal import Principal
 from backend.kernel.settings import Settings
 from backend.orders import queries as order_queries
 from backend.orders import service as orders
-from backend.orders.model import NewOrder, Order
+from backend.orders.model import NewOrder
 from backend.payments import queries as payments
 from backend.payments.errors import PaymentInProgress
 from backend.payments.model import NewPayment, Payment
@@ -101,8 +100,7 @@ class Scenario:
         placed = await orders.place(
             self.orders, self.settings, FIRST, NewOrder(ticket_ids=list(ids)), None
         )
-        assert placed.body is not None
-        order = msgspec.json.decode(placed.body, type=Order)
+        order = orders.placed_order(placed)
         self.order_id, self.total = order.id, order.total
 
     async def _begin(self) -> None:
