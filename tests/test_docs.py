@@ -17,6 +17,10 @@ DESIGN = (ROOT / "docs/design.md").read_text()
 LINK = re.compile(r"\]\(([^)\s]+)\)|\bsrc=\"([^\"]+)\"")
 REQUIREMENT = re.compile(r"^- \*\*(\d[\d., ]*)\*\* (.*(?:\n  .*)*)", re.MULTILINE)
 PROOF = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
+FOLDERS = "backend|workers|frontend|loadtests|tests|docs|k8s|ingress"
+PATH = re.compile(rf"`((?:{FOLDERS})/[\w./-]+)`")
+# Names of files that a reader will create, and folders of installed packages.
+ABSENT = re.compile(r"/NNNN_\w+\.sql$|/node_modules$")
 CODE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 HEADING = re.compile(r"^#+ +(.+)$", re.MULTILINE)
 DIAGRAM = re.compile(r"^`(\w+\.\w+)`\n\n```mermaid\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -50,6 +54,12 @@ def test_every_link_resolves(page: str) -> None:
 @pytest.mark.parametrize("page", pages())
 def test_every_named_test_exists(page: str) -> None:
     assert list(missing_tests((ROOT / page).read_text(), ROOT)) == []
+
+
+@pytest.mark.parametrize("page", pages())
+def test_every_named_file_exists(page: str) -> None:
+    named = {path for path in PATH.findall((ROOT / page).read_text()) if not ABSENT.search(path)}
+    assert sorted(path for path in named if not (ROOT / path).exists()) == []
 
 
 def test_each_security_requirement_names_a_test_or_is_marked_as_not_met() -> None:
