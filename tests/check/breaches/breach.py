@@ -7,6 +7,8 @@ from tests.check.seeded_system import SeededSystem
 
 Plant = Callable[[SeededSystem], Awaitable[None]]
 
+# Disables triggers and foreign keys, as in a manual restore.
+UNGUARDED = "set session_replication_role = replica"
 FREE_TICKET = "id = (select id from tickets.tickets where status = 'available' order by id limit 1)"
 
 

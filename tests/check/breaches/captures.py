@@ -2,7 +2,7 @@
 
 from uuid import uuid4
 
-from tests.check.breaches.breach import Breach, change, of_order, sql
+from tests.check.breaches.breach import UNGUARDED, Breach, change, of_order, sql, together
 from tests.check.seeded_system import SeededSystem
 
 
@@ -42,22 +42,28 @@ BREACHES = [
     Breach(
         "I2",
         "a payment of a cancelled order is captured",
-        change(
-            "payment",
-            "status = 'captured', updated_at = now()",
-            f"order_id = {of_order('cancelled')}",
-            event="payment.failed",
+        together(
+            sql(UNGUARDED),
+            change(
+                "payment",
+                "status = 'captured', updated_at = now()",
+                f"order_id = {of_order('cancelled')}",
+                event="payment.failed",
+            ),
         ),
         "is captured, but order",
     ),
     Breach(
         "I2",
         "the payment of a completed order is not captured",
-        change(
-            "payment",
-            "status = 'voided', updated_at = now()",
-            f"order_id = {of_order('completed')}",
-            event="payment.voided",
+        together(
+            sql(UNGUARDED),
+            change(
+                "payment",
+                "status = 'voided', updated_at = now()",
+                f"order_id = {of_order('completed')}",
+                event="payment.voided",
+            ),
         ),
         "is completed by 0 captured payments",
     ),

@@ -1,10 +1,14 @@
 """I4: versions and audit steps that do not follow one another."""
 
-from tests.check.breaches.breach import FREE_TICKET, Breach, change, of_order, sql, together
-
-# Disables triggers and foreign keys, as in a manual restore.
-UNGUARDED = "set session_replication_role = replica"
-
+from tests.check.breaches.breach import (
+    FREE_TICKET,
+    UNGUARDED,
+    Breach,
+    change,
+    of_order,
+    sql,
+    together,
+)
 
 BREACHES = [
     Breach(
