@@ -219,7 +219,7 @@ class Notifier:
         DELAY.observe(max(0.0, time.time() - published[0].envelope.occurred_at.timestamp()))
         _log_events(published)
         for event in published if tracing.enabled() else ():
-            tracing.passed("notifier " + event.type, event.envelope.correlation_id, began)
+            tracing.record_span("notifier " + event.type, event.envelope.correlation_id, began)
 
     async def _messages(
         self, entry_id: bytes, fields: dict[bytes, bytes], event: Event

@@ -274,7 +274,7 @@ class Consumer:
         began = time.time()
         await self._handler(connection, event)
         if tracing.enabled():
-            tracing.passed(
+            tracing.record_span(
                 f"consumer {self.name} {event.type}", event.envelope.correlation_id, began
             )
         if log.is_enabled_for(logging.DEBUG):

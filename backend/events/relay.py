@@ -302,7 +302,7 @@ def _log_and_trace(rows: Sequence[database.Record]) -> None:
     if tracing.enabled():
         for row in rows:
             # The span lasts from the change to its publication.
-            tracing.passed(
+            tracing.record_span(
                 "relay " + row["type"], row["correlation_id"], row["occurred_at"].timestamp()
             )
 

@@ -1,5 +1,5 @@
-"""Traces for an OpenTelemetry collector. Without its endpoint, nothing is imported and nothing
-costs.
+"""Traces for an OpenTelemetry collector. Without an endpoint, OpenTelemetry is not imported and no
+span is recorded.
 
 A trace's id is the correlation id. All work that one request causes in every process is therefore
 one trace, and no envelope, queue or table has a second id. The spans of a process nest; the first
@@ -38,16 +38,16 @@ def configure(settings: Settings, *, service: str) -> None:
         from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
         from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
         from opentelemetry.sdk.trace.id_generator import RandomIdGenerator  # noqa: PLC0415
-    except ImportError as fault:
+    except ImportError as error:
         raise SettingsError(
             "OTEL_EXPORTER_OTLP_ENDPOINT is set, but OpenTelemetry is not installed:"
             " install gittix[tracing], or unset it"
-        ) from fault
+        ) from error
 
     class ByCorrelation(RandomIdGenerator):
         def generate_trace_id(self) -> int:
-            # A background loop has no correlation id; the nil UUID of a caller is no valid trace
-            # id.
+            # A background loop has no correlation id, and the nil UUID, which a client may send as
+            # its X-Request-Id, is no valid trace id.
             found = correlation.find()
             return (found.int if found else 0) or super().generate_trace_id()
 
@@ -75,7 +75,10 @@ def stop() -> None:
 
 
 def span(name: str) -> "AbstractContextManager[Span | None]":
-    """A span of the block, child of the enclosing span. Names are few and contain no values."""
+    """A context manager that records the block as a span, the child of the enclosing span.
+
+    The collector groups spans by their names, so a name contains no values.
+    """
     if _tracer is None:
         return _NOTHING
     # The text of an exception may contain secrets.
@@ -84,8 +87,8 @@ def span(name: str) -> "AbstractContextManager[Span | None]":
     )
 
 
-def passed(name: str, correlation_id: UUID | None, since: float) -> None:
-    """Record a span of an event from `since` (epoch seconds) until now, without a parent."""
+def record_span(name: str, correlation_id: UUID | None, since: float) -> None:
+    """Record a span without a parent, from `since` (seconds of Unix time) until now."""
     if _tracer is None or correlation_id is None:
         return
     from opentelemetry.context import Context  # noqa: PLC0415

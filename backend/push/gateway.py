@@ -174,7 +174,7 @@ class Gateway:
         for message in entry.messages if tracing.enabled() else ():
             if message.correlation_id is not None:
                 appended_at = entry.appended_ms / 1_000
-                tracing.passed("gateway " + message.event, message.correlation_id, appended_at)
+                tracing.record_span("gateway " + message.event, message.correlation_id, appended_at)
 
     async def _disconnect_all(self, reason: str, window_seconds: float) -> None:
         leaving = list(self._connections)
