@@ -127,7 +127,7 @@ def _web(
         verifier=_verifier(settings),
         origins=settings.origins,
         secure=settings.secure_cookies,
-        bounds=_bounds(settings),
+        limits=_limits(settings),
         routes=pages,
         described=described,
         peers=parse_peers("api", settings.ops_peers),
@@ -157,7 +157,7 @@ async def _to_docs(_request: Request) -> Response:
     return RedirectResponse("/api/docs")
 
 
-def _bounds(settings: Settings) -> list[Middleware]:
+def _limits(settings: Settings) -> list[Middleware]:
     if settings.rate_limits == "off":
         return []
     return [

@@ -63,8 +63,8 @@ _connection_pools: dict[Pool, connection_pool.ConnectionPool] = {}
 
 
 class _PlainConnection(asyncpg.Connection):
-    """Skips the reset query on release, a round trip a request: nothing here leaves session state
-    behind.
+    """Skips the reset query on release, which costs a round trip for each request: no statement on
+    a pooled connection changes the state of its session.
     """
 
     def get_reset_query(self) -> str:
@@ -72,20 +72,22 @@ class _PlainConnection(asyncpg.Connection):
 
 
 async def connect(url: str, *, name: str, **settings: str) -> Connection:
-    """Opens one connection outside any pool, for a lease or a tool."""
+    """Open one connection outside any pool, for a lease or a tool. Raises one of UNAVAILABLE."""
     connection = await asyncpg.connect(
         url,
         timeout=ACQUIRE_SECONDS,
         command_timeout=COMMAND_SECONDS,
         server_settings=SESSION | {"application_name": name} | settings,
     )
-    await _codecs(connection)
+    await _set_codecs(connection)
     return connection
 
 
 async def open_pool(url: str, *, name: str, size: int, handoff: bool = True) -> Pool:
-    """Opens a pool of at most `size` connections; `name` is their application_name in
-    pg_stat_activity.
+    """Open a pool of at most `size` connections. Raises one of UNAVAILABLE.
+
+    `name` is their application_name in pg_stat_activity. With `handoff`, a released connection
+    passes directly to the next waiting task (decision 26).
     """
     pool: Pool = await asyncpg.create_pool(
         url,
@@ -94,7 +96,7 @@ async def open_pool(url: str, *, name: str, size: int, handoff: bool = True) -> 
         timeout=ACQUIRE_SECONDS,
         command_timeout=COMMAND_SECONDS,
         connection_class=_PlainConnection,
-        init=_codecs,
+        init=_set_codecs,
         server_settings=SESSION | {"application_name": name},
     )
     _register(pool, name, handoff=handoff)
@@ -115,7 +117,7 @@ async def close_pool(pool: Pool) -> None:
 
 @asynccontextmanager
 async def connection(pool: Pool) -> AsyncIterator[Connection]:
-    """A connection for single statements, each its own transaction."""
+    """A connection for single statements, each its own transaction. Raises one of UNAVAILABLE."""
     with tracing.span("postgres statements"):
         async with _Acquired(pool) as taken:
             yield taken
@@ -123,7 +125,10 @@ async def connection(pool: Pool) -> AsyncIterator[Connection]:
 
 @asynccontextmanager
 async def transaction(pool: Pool) -> AsyncIterator[Connection]:
-    """A transaction: committed when the block ends, rolled back when it raises."""
+    """A connection in a transaction: committed when the block ends, rolled back when it raises.
+
+    Raises one of UNAVAILABLE.
+    """
     with tracing.span("postgres transaction"):
         async with _Acquired(pool) as taken, taken.transaction():
             yield taken
@@ -151,7 +156,7 @@ class _Acquired:
 
 
 def _register(pool: Pool, name: str, *, handoff: bool) -> None:
-    """Metrics of a pool; pools of one name share them, since they serve the same tables."""
+    """Register a pool and its metrics. Pools of one name share the metrics."""
     pools = _open[name]
     pools.add(pool)
     _connection_pools[pool] = connection_pool.ConnectionPool(
@@ -163,7 +168,7 @@ def _register(pool: Pool, name: str, *, handoff: bool) -> None:
     )
 
 
-async def _codecs(taken: Any) -> None:
+async def _set_codecs(taken: Any) -> None:
     for name in ("json", "jsonb"):
         await taken.set_type_codec(
             name,

@@ -4,13 +4,13 @@ import gc
 
 from backend.kernel.settings import Settings
 
-# Python's default is (700, 10, 10). A rush has some 300,000 live objects, and a full collection
-# traverses all of them.
+# Python's default is (700, 10, 10). In a rush of buyers, a process has about 300,000 live objects,
+# and a full collection traverses all of them.
 THRESHOLDS = (500_000, 20, 50)
 
 
 def tune(settings: Settings) -> None:
-    """Exempt the objects that exist now from collections, and collect less often."""
+    """With `GC_TUNING=on`, exempt the present objects from collections, and collect less often."""
     if settings.gc_tuning == "on":
         gc.freeze()
         gc.set_threshold(*THRESHOLDS)

@@ -84,8 +84,8 @@ def routes(peers: PeerProcesses | None = None) -> list[BaseRoute]:
 
 @asynccontextmanager
 async def served(settings: Settings) -> AsyncIterator[Readiness]:
-    """Serve only these routes at `OPS_HOST:OPS_PORT` while the block runs. Raises SettingsError
-    for an address in use.
+    """Serve only these routes at `OPS_HOST:OPS_PORT` while the block runs; without an address,
+    serve nothing. Raises SettingsError when it cannot listen at the address.
     """
     readiness = Readiness()
     if not settings.ops_port and not settings.ops_host.startswith("/"):

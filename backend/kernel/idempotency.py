@@ -132,7 +132,11 @@ async def fingerprint(request: Request) -> bytes:
 
 
 def is_stored(status: int) -> bool:
-    """Whether a repeat gets a reply of this status again. Conflicts, limits and faults may pass."""
+    """Whether a reply of this status is stored, so that a repeat gets it again.
+
+    Conflicts (409), exceeded limits (429) and server errors (5xx) are not: a repeat may
+    succeed.
+    """
     return status not in UNSTORED and status < 500
 
 

@@ -6,7 +6,10 @@ from uuid import UUID
 
 
 def new_id() -> UUID:
-    """48 bits of Unix milliseconds, then version, 12 random bits, variant, 62 random bits."""
+    """A new UUIDv7.
+
+    Its bits: 48 of Unix milliseconds, the version, 12 random ones, the variant, 62 random ones.
+    """
     milliseconds = time.time_ns() // 1_000_000
     random = secrets.randbits(74)
     return UUID(

@@ -1,7 +1,7 @@
 """The arq queue, shared by the services that enqueue jobs and the worker.
 
-Jobs are JSON, not pickles, so that write access to the queue does not mean running code. A lost
-job is only late: a sweep over Postgres finds the rows that it should have handled.
+Jobs are JSON, not pickles, so write access to Redis does not allow running code in a worker.
+A lost job is only late: a sweep over Postgres finds the rows that it should have handled.
 """
 
 from datetime import datetime
@@ -51,8 +51,9 @@ def open_jobs(url: str, *, name: str) -> ArqRedis:
 async def enqueue(
     jobs: ArqRedis, name: str, *arguments: Any, job_id: str, at: datetime | None = None
 ) -> None:
-    """Enqueue a job unless one with this id exists. The job runs under the caller's correlation
-    id.
+    """Enqueue a job for the time `at`, by default now, unless a job with this id is queued.
+
+    The job runs under the caller's correlation id. Raises correlation.Unbound without one.
     """
     await jobs.enqueue_job(
         name, *arguments, _job_id=job_id, _defer_until=at, correlation_id=str(correlation.current())

@@ -29,7 +29,8 @@ async def lease(
 ) -> AsyncIterator[Connection]:
     """Wait for the lock `number`, and hold it on the yielded connection while the block runs.
 
-    `standby` is called at each poll while another process holds the lock.
+    `standby` is called at each poll while another process holds the lock; `settings` are Postgres
+    settings of the connection. Raises one of database.UNAVAILABLE.
     """
     connection = await database.connect(url, name=f"gittix-{name}", **settings)
     try:

@@ -19,6 +19,7 @@ URL_PASSWORD = re.compile(r"(?<=://)([^\s:/@]*):[^\s/@]+@")
 
 
 def configure(*, level: str, style: Literal["console", "json"], service: str = "gittix") -> None:
+    """Configure structlog and the standard library's logging for this process."""
     renderer: Processor = (
         structlog.processors.JSONRenderer()
         if style == "json"

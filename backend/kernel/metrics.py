@@ -13,7 +13,7 @@ REQUESTS = Histogram(
 )
 STALE = Counter(
     "gittix_stale_attempts",
-    "Attempts to end, pay or complete something that had gone on meanwhile; they changed nothing",
+    "Operations that changed nothing, because the expected state no longer existed",
     ["operation"],
 )
 TASK_RESTARTS = Counter(
@@ -21,12 +21,12 @@ TASK_RESTARTS = Counter(
 )
 TASK_HEARTBEAT = Gauge(
     "gittix_task_heartbeat_timestamp_seconds",
-    "When a background task last said it was alive",
+    "Time of the last heartbeat of a background task",
     ["task"],
 )
 LEASE_HELD = Gauge(
     "gittix_lease_held",
-    "Whether this process is the active one of its kind, by Postgres's lock",
+    "1 while this process holds the lease, else 0",
     ["lease"],
 )
 IDEMPOTENCY = Counter(
@@ -35,12 +35,10 @@ IDEMPOTENCY = Counter(
     ["outcome"],
 )
 POOL_MAX = Gauge("gittix_pool_connections_max", "Connections that a pool may have", ["pool"])
-POOL_USED = Gauge(
-    "gittix_pool_connections_used", "Connections of a pool that are at work", ["pool"]
-)
+POOL_USED = Gauge("gittix_pool_connections_used", "Connections of a pool that are in use", ["pool"])
 POOL_WAIT = Histogram(
     "gittix_pool_wait_seconds",
-    "Time to get a connection from a pool; those that never got one are in the last bucket",
+    "Time to acquire a connection from a pool; timeouts are in the last bucket",
     ["pool"],
     buckets=(0.001, 0.005, 0.025, 0.1, 0.5, 1, 2.5),
 )

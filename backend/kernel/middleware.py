@@ -115,8 +115,8 @@ class SecurityHeaders:
 
 
 class UnexpectedErrors:
-    """Answers 500 for an exception without a handler. It runs inside the others, which add their
-    headers to the reply.
+    """Answers 500 for an exception without a handler. It is inside RequestLog and SecurityHeaders,
+    so the reply has their headers too.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -166,14 +166,14 @@ class BodyLimit:
             message = await receive()
             received += len(message.get("body", b""))
             if received > self.limit:
-                raise TooLarge(f"a body may have {self.limit} bytes")
+                raise TooLarge(f"a body may have at most {self.limit} bytes")
             return message
 
         await self.app(scope, bounded, send)
 
     def _refusal(self) -> ASGIApp:
         return TooLarge(
-            f"a body may have {self.limit} bytes", headers={"Connection": "close"}
+            f"a body may have at most {self.limit} bytes", headers={"Connection": "close"}
         ).response()
 
 
@@ -194,7 +194,8 @@ class SameOriginWrites:
             bearer = _header(scope, b"authorization") is not None
             if not bearer and has_session_cookie(headers) and not self._same_origin(headers):
                 refusal = Forbidden(
-                    "this page's origin may not act for you", code="origin_refused"
+                    "a page of this origin may not send writes with your session",
+                    code="origin_refused",
                 ).response()
                 await refusal(scope, receive, send)
                 return

@@ -5,8 +5,8 @@ cannot interleave, and a failing file leaves the database as it was. The digest 
 numbered file is recorded; a file that was changed afterwards is refused.
 
 When a file of functions has changed since the last run, all functions are dropped and created
-again. A changed signature or a deleted function needs no migration, and a function that is defined in two
-files is an error.
+again. A changed signature or a deleted function needs no migration, and a function that is defined
+in two files is an error.
 """
 
 from collections.abc import Iterable

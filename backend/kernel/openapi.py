@@ -28,7 +28,7 @@ REFERENCE = "#/components/schemas/{name}"
 INFO = {
     "title": "GitTix",
     "description": "A real-time marketplace for one-time tickets. "
-    "Refusals are RFC 9457 problems with a stable `code`.",
+    "Errors are RFC 9457 problems with a stable `code`.",
     "version": "0.1.0",
 }
 SECURITY_SCHEMES = {

@@ -1,4 +1,4 @@
-"""Pages lists by cursor: the sort key of the last row. A page costs the same at any position."""
+"""Pages of a list. The cursor is the sort key of a page's last row: every page costs the same."""
 
 import binascii
 from base64 import urlsafe_b64decode, urlsafe_b64encode
@@ -37,7 +37,7 @@ def decode_cursor(cursor: str | None, key: type[Key]) -> Key | None:
 
 
 def page_of(rows: Sequence[T], limit: int, key: Callable[[T], object]) -> Page[T]:
-    """A page of up to `limit + 1` rows; the additional row means that there is a next page."""
+    """The first `limit` rows as a page. The caller reads one row more: it proves a next page."""
     more = len(rows) > limit
     items = list(rows[:limit])
     return Page(items, encode_cursor(key(items[-1])) if more and items else None)

@@ -12,7 +12,7 @@ from prometheus_client import Gauge, generate_latest
 
 SECONDS = 1.5
 
-UP = Gauge("gittix_process_up", "Whether a process of this instance answers", ["name"])
+UP = Gauge("gittix_process_up", "1 while a process of this instance answers, else 0", ["name"])
 
 
 class PeerProcesses(NamedTuple):
@@ -54,7 +54,7 @@ class PeerProcesses(NamedTuple):
 
 
 def parse_peers(own: str, text: str) -> PeerProcesses | None:
-    """Parses lines of `name=address`."""
+    """Parses lines of `name=address`. Returns None for an empty text."""
     return (
         PeerProcesses(own, dict(line.split("=", 1) for line in text.splitlines())) if text else None
     )

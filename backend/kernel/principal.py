@@ -59,7 +59,7 @@ class TokenVerifier:
         self._cache: OrderedDict[str, tuple[Principal, float]] = OrderedDict()
 
     def verify(self, token: str) -> Principal | None:
-        """The token's principal, or None for a token that is invalid, expired or foreign."""
+        """The token's principal, or None for a token that is malformed, expired or not ours."""
         cached = self._cache.get(token)
         if cached is not None:
             principal, expires_at = cached

@@ -28,7 +28,7 @@ class FieldError(msgspec.Struct, frozen=True):
 
 
 class ProblemBody(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The body of every 4xx and 5xx; a refusal may carry further members."""
+    """The body of every 4xx and 5xx; a problem may have further members."""
 
     title: str
     status: int

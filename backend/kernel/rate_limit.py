@@ -19,7 +19,7 @@ from backend.kernel.principal import SESSION_COOKIE
 from backend.kernel.problems import TooMany
 
 WINDOW_SECONDS = 60
-# A bound on memory: more callers than this in a minute are forged.
+# A bound on memory: so many callers in one minute are an attack, and all counts start again.
 MAX_CALLERS = 100_000
 READS = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -54,7 +54,8 @@ class WriteLimit:
             if not self._admits(self._caller(Request(scope)), now):
                 wait = WINDOW_SECONDS - int(now) % WINDOW_SECONDS
                 refusal = TooMany(
-                    "slow down a little", headers={"Retry-After": str(wait)}
+                    "too many writes in this minute; try again later",
+                    headers={"Retry-After": str(wait)},
                 ).response()
                 await refusal(scope, receive, send)
                 return

@@ -81,8 +81,8 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
     async def drain(self) -> None:
-        """Refuse readiness and end each connection with its reply for the delay, then stop
-        listening.
+        """During the delay, answer `/readyz` with 503 and close each connection after its reply;
+        then stop listening.
         """
         self._app.draining = True
         log.info("draining", seconds=self._delay_seconds)

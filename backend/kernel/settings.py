@@ -47,7 +47,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_tickets_per_show: Count = 16
     max_unpaid_holds: Count = 8
     cooldown_seconds: Seconds = 600
-    # For so long after its completion an order can be refunded by its buyer; 0 disables refunds.
+    # A buyer may refund an order for this long after its completion; 0 disables refunds.
     refund_window_seconds: Annotated[int, msgspec.Meta(ge=0, le=31_536_000)] = 0
     fee_percent: Annotated[Decimal, msgspec.Meta()] = Decimal(5)
 
@@ -112,7 +112,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def pusher_address(self) -> str:
-        """The host of the WebSockets of browsers."""
+        """The host to which browsers open their WebSockets."""
         return self.pusher_host or f"ws-{self.pusher_cluster}.pusher.com"
 
     @property

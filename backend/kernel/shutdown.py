@@ -1,4 +1,5 @@
-"""Graceful shutdown: the first signal asks the process to stop, the second one ends it at once.
+"""Graceful shutdown: the first signal stops the process in order, the second one ends it at
+once.
 
 A unit of work that must not stop halfway runs in `finish_before_cancel`.
 """

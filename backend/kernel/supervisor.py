@@ -62,8 +62,9 @@ async def supervise(
 
 
 def heartbeat(name: str, role: str | None = None) -> None:
-    """Record an iteration of the task `name`, whose waits are bounded. `/readyz` returns the
-    `role`.
+    """Record that the task `name` completed an iteration, shorter than SILENT_SECONDS.
+
+    `/readyz` returns `role` as the task's status, or "ok" without one.
     """
     TASK_HEARTBEAT.labels(task=name).set_to_current_time()
     _statuses[name] = TaskStatus(time.monotonic(), role)

@@ -74,13 +74,13 @@ def build(
     secure: bool = False,
     routes: Sequence[BaseRoute] = (),
     described: Sequence[BaseRoute] = (),
-    bounds: Sequence[Middleware] = (),
+    limits: Sequence[Middleware] = (),
     max_body_bytes: int = 256 * 1024,
     peers: PeerProcesses | None = None,
 ) -> Starlette:
     """One application of these components.
 
-    Pages of `origins` may send cookie-authenticated writes; `secure` adds HSTS; `bounds` is
+    Pages of `origins` may send cookie-authenticated writes; `secure` adds HSTS; `limits` is
     middleware that runs before the body is read; `described` are the routes of the OpenAPI
     document, by default those of the components; `peers` are processes whose readiness and
     metrics are included.
@@ -105,7 +105,7 @@ def build(
             Middleware(RequestLog),
             Middleware(SecurityHeaders, secure=secure),
             Middleware(UnexpectedErrors),
-            *bounds,
+            *limits,
             Middleware(BodyLimit, limit=max_body_bytes),
             Middleware(SameOriginWrites, origins=origins),
         ],
@@ -222,7 +222,7 @@ async def _http_exception(_request: Request, error: Exception) -> Response:
     return problem.response()
 
 
-async def _disconnected(_request: Request, _fault: Exception) -> Response:
+async def _disconnected(_request: Request, _error: Exception) -> Response:
     return BadRequest("the request ended before its body did", code="incomplete_body").response()
 
 

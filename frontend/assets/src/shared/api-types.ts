@@ -996,7 +996,7 @@ export interface components {
         };
         /**
          * ProblemBody
-         * @description The body of every 4xx and 5xx; a refusal may carry further members.
+         * @description The body of every 4xx and 5xx; a problem may have further members.
          */
         ProblemBody: {
             title: string;
