@@ -129,7 +129,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The cities and categories of the shows to come, for a visitor to choose from; up to a minute old. */
+        /** The cities and categories of upcoming shows, up to a minute old. */
         get: operations["get__api_shows_facets"];
         put?: never;
         post?: never;
@@ -204,7 +204,7 @@ export interface paths {
         /** Change a ticket of yours that nobody holds. With If-Match, only the version that it names. */
         put: operations["put__api_tickets_{id}"];
         post?: never;
-        /** Take a ticket of yours that nobody holds off sale. */
+        /** Withdraw a free ticket of yours. */
         delete: operations["delete__api_tickets_{id}"];
         options?: never;
         head?: never;
@@ -240,7 +240,7 @@ export interface paths {
         get: operations["get__api_orders_{id}"];
         put?: never;
         post?: never;
-        /** Give up an unpaid order of yours; its tickets are free at once. */
+        /** Cancel an unpaid order of yours; its tickets are free at once. */
         delete: operations["delete__api_orders_{id}"];
         options?: never;
         head?: never;
@@ -254,7 +254,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Your tickets on the orders of others, newest first: held, being paid, sold, released or refunded. */
+        /** Your tickets on the orders of others, newest first, with the status of each sale. */
         get: operations["get__api_sales"];
         put?: never;
         post?: never;
@@ -271,7 +271,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** How your sales went, by day or by hour: counts by what became of each hold, and revenue by currency. */
+        /** Your sales by day or hour: the number in each status, and the revenue by currency. */
         get: operations["get__api_sales_summary"];
         put?: never;
         post?: never;
@@ -460,10 +460,11 @@ export interface components {
         };
         /**
          * ShowQuery
-         * @description `q` searches title, venue and city by word beginnings. `ids` are up to 100, with commas between them.
-         *     `owner` made the show, `seller` listed tickets for it; each is a user's id, or `me`.
+         * @description `q` searches title, venue and city by the beginnings of words. `ids` has up to 100 ids,
+         *     separated by commas. `owner` created the show, `seller` listed tickets for it; each is a user's
+         *     id or `me`.
          *
-         *     Without `from`, `owner`, `seller` or `ids`, shows of the past are left out.
+         *     Without `from`, `owner`, `seller` and `ids`, past shows are left out.
          */
         ShowQuery: {
             /** @default null */
@@ -502,11 +503,11 @@ export interface components {
         };
         /**
          * Show
-         * @description A show with live counts. `held` counts tickets in someone's hands or being paid.
+         * @description A show with live counts. `held` counts the tickets that are held or reserved.
          *
-         *     `from_price` is the lowest free price, in `currency`; `next_free_at` is when the first of its holds ends, should it
-         *     end unpaid. `version` grows with each change of the show or of any of its
-         *     tickets; the ETag is the version of the show alone.
+         *     `from_price` is the lowest price of a free ticket, in `currency`; `next_free_at` is the earliest
+         *     end of a hold. `version` grows with each change of the show or of any of its tickets; the ETag
+         *     is the version of the show alone.
          */
         Show: {
             /** Format: uuid */
@@ -531,7 +532,7 @@ export interface components {
         };
         /**
          * NewShow
-         * @description `timezone` is the venue's, by its IANA name; `starts_at` needs an offset.
+         * @description `timezone` is the IANA name of the venue's zone; `starts_at` needs an offset.
          */
         NewShow: {
             title: string;
@@ -545,7 +546,7 @@ export interface components {
         };
         /**
          * Facets
-         * @description What the shows to come can be chosen by, the commonest first.
+         * @description The cities and categories of upcoming shows, the most frequent first.
          */
         Facets: {
             cities: components["schemas"]["Facet"][];
@@ -554,7 +555,7 @@ export interface components {
         };
         /**
          * Facet
-         * @description A word to choose shows by, and how many shows it finds.
+         * @description A city or category, and the number of its shows.
          */
         Facet: {
             name: string;
@@ -562,7 +563,7 @@ export interface components {
         };
         /**
          * ShowChange
-         * @description What is left out stays as it is.
+         * @description A field that is left out keeps its value.
          */
         ShowChange: {
             title?: string;
@@ -579,7 +580,7 @@ export interface components {
         };
         /**
          * TicketSpec
-         * @description One ticket of a show, as its seller offers it.
+         * @description One ticket of a show, in the request that lists it.
          */
         TicketSpec: {
             /** @description Minor units of the currency */
@@ -606,7 +607,8 @@ export interface components {
         };
         /**
          * Ticket
-         * @description `status` is effective: a hold past its time reads as available. `seconds_left` counts from this reply.
+         * @description `status` is effective: a ticket with an ended hold is available. `seconds_left` counts from
+         *     the time of this reply.
          */
         Ticket: {
             /** Format: uuid */
@@ -633,7 +635,7 @@ export interface components {
         };
         /**
          * TicketQuery
-         * @description `seller` is a user's id, or `me`. Withdrawn tickets come only when `status` asks for them.
+         * @description `seller` is a user's id, or `me`. Withdrawn tickets are listed only with that `status`.
          */
         TicketQuery: {
             /** @default  */
@@ -692,7 +694,7 @@ export interface components {
         };
         /**
          * TicketChange
-         * @description What is left out stays as it is; null empties an optional field.
+         * @description A field that is left out keeps its value; null empties an optional field.
          */
         TicketChange: {
             /** @description Minor units of the currency */
@@ -710,7 +712,7 @@ export interface components {
         };
         /**
          * NewOrder
-         * @description One ticket, or a cart of them: all or none. Give one of the two.
+         * @description One ticket or a cart of tickets, all or none. Exactly one of the two fields is required.
          */
         NewOrder: {
             /** @default null */
@@ -720,7 +722,10 @@ export interface components {
         };
         /**
          * Order
-         * @description `status` is effective: an unpaid order past `expires_at` reads as expired. `seconds_left` counts from this reply.
+         * @description An order at the time `server_now`.
+         *
+         *     `status` is effective: an unpaid order past `expires_at` is expired. `seconds_left` is the time
+         *     until then, or 0.
          */
         Order: {
             /** Format: uuid */
@@ -735,15 +740,15 @@ export interface components {
             total: number;
             currency: string;
             expires_at: string;
-            server_now: string;
-            seconds_left: number;
             payment_id: string | null;
             version: number;
             created_at: string;
+            server_now: string;
+            seconds_left: number;
         };
         /**
          * OrderLine
-         * @description A ticket as it was when it was ordered; `price` is frozen.
+         * @description A ticket as it was when the order was placed; `price` does not change afterwards.
          */
         OrderLine: {
             /** Format: uuid */
@@ -794,9 +799,10 @@ export interface components {
         };
         /**
          * Sale
-         * @description A ticket of yours on an order of somebody, whose name stays untold; `price` is frozen, without the buyer's fee.
+         * @description A seller's ticket on an order; the buyer stays anonymous, and `price` excludes the fee.
          *
-         *     `status` is effective: a hold past `held_until` reads as released. `seconds_left` counts from this reply.
+         *     `status` is effective: a hold past `held_until` is released. `seconds_left` counts from the time
+         *     of this reply.
          */
         Sale: {
             /** Format: uuid */
@@ -835,7 +841,7 @@ export interface components {
         };
         /**
          * SalesSummary
-         * @description A point for every day or hour from `since` to now, with nothing in it as well.
+         * @description A point for each day or hour from `since` to now, also without sales.
          */
         SalesSummary: {
             timezone: string;
@@ -844,7 +850,7 @@ export interface components {
         };
         /**
          * SalesPoint
-         * @description The sales whose hold began in the day or hour from `at` on, by what became of them.
+         * @description The sales of the holds that started in the day or hour from `at` on, by status.
          */
         SalesPoint: {
             at: string;
@@ -857,7 +863,7 @@ export interface components {
         };
         /**
          * Takings
-         * @description What so many tickets were sold for.
+         * @description The number of sold tickets and the sum of their prices, in one currency.
          */
         Takings: {
             currency: string;
@@ -875,9 +881,9 @@ export interface components {
         };
         /**
          * PaymentReply
-         * @description `requires_action` comes with the client secret, for 3-D Secure in the browser.
+         * @description `requires_action` has the client secret, for 3-D Secure in the browser.
          *
-         *     `started` and `authorised` mean that the outcome is still coming: follow the order. A `failed` one has Stripe's codes.
+         *     `started` and `authorised` have no outcome yet: follow the order. `failed` has Stripe's codes.
          */
         PaymentReply: {
             /** Format: uuid */
@@ -899,7 +905,8 @@ export interface components {
         };
         /**
          * NewRefund
-         * @description `relist` puts the tickets on sale again at their price; a seller's choice. Else they are withdrawn.
+         * @description `relist` puts the tickets on sale again at their price, for sellers only; without it they are
+         *     withdrawn.
          */
         NewRefund: {
             /** @default false */
@@ -907,7 +914,7 @@ export interface components {
         };
         /**
          * RefundReply
-         * @description The order, without who bought it, and its refund.
+         * @description The order without its buyer, and its refund.
          */
         RefundReply: {
             /** Format: uuid */
@@ -924,7 +931,7 @@ export interface components {
         };
         /**
          * RefundLine
-         * @description A ticket as it was when it was ordered.
+         * @description A ticket as it was when the order was placed.
          */
         RefundLine: {
             /** Format: uuid */
@@ -941,7 +948,7 @@ export interface components {
         };
         /**
          * RefundState
-         * @description `requested` and `pending` mean that the outcome is still coming: by `order.refunded` and `sale.refunded`.
+         * @description `requested` and `pending` have no outcome yet: the event `order.refunded` follows.
          */
         RefundState: {
             /** Format: uuid */
@@ -954,7 +961,7 @@ export interface components {
         };
         /**
          * Received
-         * @description The answer to Stripe's webhook.
+         * @description The reply to Stripe's webhook.
          */
         Received: {
             /** @default true */
