@@ -28,7 +28,7 @@ WITHOUT_COMMENTS := grep -v '^ *\(/\*\*\|\*\)'
 # `make test` without ARGS runs these as well.
 ALL_TESTS := $(if $(ARGS),,test-frontend)
 
-.PHONY: help setup up test test-deploy test-frontend chromium nginx screenshots lock check \
+.PHONY: help setup up test test-deploy test-frontend chromium nginx pages screenshots lock check \
   check-frontend api-types format k8s-check schema bench env load
 
 help: ## Show this list
@@ -60,13 +60,13 @@ $(FRONTEND_TOOLS): frontend/package-lock.json | setup
 	    "reachable."; exit 1; }
 	@touch $@
 
-test: setup chromium $(ALL_TESTS) ## Run the tests on real stores and browsers. ARGS="tests/orders"
+test: setup chromium pages $(ALL_TESTS) ## Run the tests on real stores and browsers. ARGS="tests/orders"
 	@$(RUN)/pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-frontend: $(FRONTEND_TOOLS) ## Run the unit tests of the front end
 	@$(NPM) run --silent test
 
-test-deploy: setup chromium nginx ## Run the tests of ingress, images, compose and pods
+test-deploy: setup chromium nginx pages ## Run the tests of ingress, images, compose and pods
 	@$(RUN)/pytest $(or $(ARGS),tests/deploy)
 
 chromium: setup
@@ -74,6 +74,11 @@ chromium: setup
 
 nginx: setup
 	@$(RUN)/python -m tests.deploy.nginx
+
+# A test that finds them missing builds them within its own time limit.
+pages: setup
+	@echo "Building the shop's pages unless they are built (half a minute the first time) …"
+	@$(RUN)/python -m backend.embedded.frontend cache .cache/frontend
 
 screenshots: setup chromium ## Write a screenshot of every page to docs/screenshots
 	@$(RUN)/python -m tests.shop.screenshots

@@ -35,7 +35,6 @@ FAST = {
 
 # The folders with the longest files, longest first. If a long file starts last, one process runs it
 # while the other is idle. `make test ARGS=--durations=40` lists the slowest tests.
-# The shop is first also because its fixture may build the pages, which the others find built.
 LONG_FOLDERS = ("shop", "embedded", "loadtests", "search", "crash", "payments", "races", "check")
 
 # A traceback with its local variables takes longer to print than the test that raises it takes.
