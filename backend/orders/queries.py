@@ -139,7 +139,7 @@ async def expire_due(connection: Connection, limit: int) -> int:
 
 
 async def expire_batches(connection: Connection, limit: int, batches: int) -> int:
-    """Expire due orders in at most `batches` transactions of `limit` orders. Returns their number."""
+    """Expire due orders in up to `batches` transactions of `limit` orders. Returns their number."""
     count: int = await connection.fetchval(
         "call orders.expire_batches($1, $2, $3)", limit, batches, correlation.current()
     )
@@ -147,7 +147,7 @@ async def expire_batches(connection: Connection, limit: int, batches: int) -> in
 
 
 async def overdue(connection: Connection) -> tuple[int, float]:
-    """The number of overdue orders, at most COUNTED, and by how many seconds the first is overdue."""
+    """The number of overdue orders, at most COUNTED, and the seconds since the first was due."""
     row = await connection.fetchrow(
         f"""
         select count(*), coalesce(extract(epoch from now() - min(expires_at)), 0)::float8 as oldest

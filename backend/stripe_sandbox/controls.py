@@ -23,12 +23,17 @@ from backend.stripe_sandbox.serving import check_key, origin_of, read_body, sand
 _LEDGER_PAGE = 1_000
 _PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>3-D Secure test page</title>
 <meta name="viewport" content="width=device-width"><style>
-html{{color-scheme:light dark}}body{{font:15px/1.5 system-ui,sans-serif;max-width:26rem;margin:10vh auto;padding:0 1rem;text-align:center}}
-h1{{font-size:1.25rem}}button{{font:inherit;font-weight:600;padding:.7rem 1.4rem;margin:.5rem;border:0;border-radius:.6rem;color:#fff;background:#0a7d4f}}
+html{{color-scheme:light dark}}
+body{{font:15px/1.5 system-ui,sans-serif;
+  max-width:26rem;margin:10vh auto;padding:0 1rem;text-align:center}}
+h1{{font-size:1.25rem}}
+button{{font:inherit;font-weight:600;padding:.7rem 1.4rem;
+  margin:.5rem;border:0;border-radius:.6rem;color:#fff;background:#0a7d4f}}
 button[value=fail]{{background:#b3261e}}</style><main><h1>3-D Secure test page</h1>{body}</main></html>"""
 _FORM = """<p>A payment of <strong>{amount}</strong> asks for your approval. No money moves.</p>
 <form method="post" action="/sandbox/payment_intents/{id}/authenticate"><input type="hidden" name="page" value="1">
-<button name="outcome" value="succeed">Approve</button><button name="outcome" value="fail">Decline</button></form>"""
+<button name="outcome" value="succeed">Approve</button>
+<button name="outcome" value="fail">Decline</button></form>"""
 
 
 async def show_challenge(request: Request) -> Response:

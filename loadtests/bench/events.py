@@ -1,4 +1,4 @@
-"""The throughput of each part of the event backbone, alone and from a full queue, in events a second.
+"""Throughput of each part of the event backbone, alone, from a full queue, in events a second.
 
 Floors, of the same events in the same minute: for the relay, the XADDs of its bodies; for a
 consumer, its loop without handler and inbox; for the notifier, the XADDs of its entries, each of
@@ -40,8 +40,9 @@ HELD = frozenset({"ticket.held"})
 FILL = """
 insert into events.outbox (type, subject, version, data, correlation_id)
 select 'ticket.held', id, 2, jsonb_build_object(
-    'id', id, 'show_id', shows[1 + n % 100], 'seller_id', gen_random_uuid(), 'seller_name', 'Sam', 'status', 'held',
-    'title', null, 'section', 'Floor', 'row', '12', 'seat', '34', 'price', 4500, 'face_value', 5000, 'currency', 'EUR',
+    'id', id, 'show_id', shows[1 + n % 100], 'seller_id', gen_random_uuid(), 'seller_name', 'Sam',
+    'status', 'held', 'title', null, 'section', 'Floor', 'row', '12', 'seat', '34',
+    'price', 4500, 'face_value', 5000, 'currency', 'EUR',
     'order_id', gen_random_uuid(), 'held_until', now(), 'version', 2, 'created_at', now()
 ), gen_random_uuid()
 from (select array_agg(gen_random_uuid()) as shows from generate_series(1, 100)) s,
@@ -153,7 +154,8 @@ async def _notifier(settings: Settings, redis: Redis) -> tuple[float, float]:
             await _until(done)
             seconds = time.perf_counter() - began
     await log.aclose()
-    return EVENTS / seconds, int(await redis.hget(push.STATE, "appended")) / seconds  # type: ignore[misc]
+    appended = int(await redis.hget(push.STATE, "appended"))  # type: ignore[misc]
+    return EVENTS / seconds, appended / seconds
 
 
 async def _until(done: Callable[[], Awaitable[bool]]) -> None:

@@ -128,11 +128,14 @@ async def _expire(environment: Mapping[str, str]) -> float:
             rows = await owner.fetch(
                 """
                 with ended as (
-                    select id, order_id from tickets.tickets where status = 'held' order by id limit $1
+                    select id, order_id from tickets.tickets
+                    where status = 'held' order by id limit $1
                 ), orders as (
-                    update orders.orders o set expires_at = now() from ended where o.id = ended.order_id
+                    update orders.orders o set expires_at = now() from ended
+                    where o.id = ended.order_id
                 )
-                update tickets.tickets t set held_until = now() from ended where t.id = ended.id returning t.id
+                update tickets.tickets t set held_until = now() from ended
+                where t.id = ended.id returning t.id
                 """,
                 EXPIRED,
             )

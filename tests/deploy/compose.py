@@ -25,8 +25,9 @@ BUILD_SECONDS = 900
 CALL_SECONDS = 300
 HEALTHY_SECONDS = 90.0
 WITHOUT_DOCKER = (
-    "the tests of compose.yaml need Docker: install docker and its compose plugin, start the daemon, "
-    "and see that `docker info` and `docker compose version` (or `docker-compose version`) answer"
+    "the tests of compose.yaml need Docker: install docker and its compose plugin, start the"
+    " daemon, and see that `docker info` and `docker compose version` (or `docker-compose"
+    " version`) answer"
 )
 # The classic builder would build unused stages.
 BUILDKIT = {"DOCKER_BUILDKIT": "1", "COMPOSE_DOCKER_CLI_BUILD": "1"}

@@ -142,7 +142,8 @@ def executable() -> str:
     found = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
     if found is None or shutil.which("envsubst") is None:
         raise NoNginx(
-            "The ingress's tests need nginx and envsubst: run make nginx, or install your system's packages."
+            "The ingress's tests need nginx and envsubst: run make nginx, or install your"
+            " system's packages."
         )
     return found
 
@@ -166,7 +167,8 @@ def install() -> None:
             subprocess.run(command, check=True, timeout=INSTALL_SECONDS, stdout=subprocess.DEVNULL)
     except (OSError, subprocess.SubprocessError) as fault:
         raise NoNginx(
-            f"nginx could not be installed ({fault}). Install nginx and envsubst by hand, then run the tests again."
+            f"nginx could not be installed ({fault}). Install nginx and envsubst by hand, then"
+            " run the tests again."
         ) from fault
 
 

@@ -57,7 +57,8 @@ async def test_pages_satisfy_their_content_security_policy_in_a_browser(fleet: F
         await ana.sign_up("ana")
         # Installed before any script of the page, so that no violation is missed.
         await ana.context.add_init_script(
-            "addEventListener('securitypolicyviolation', (it) => console.error(`violates ${it.violatedDirective}: ${it.blockedURI}`))"
+            "addEventListener('securitypolicyviolation', (it) =>"
+            " console.error(`violates ${it.violatedDirective}: ${it.blockedURI}`))"
         )
         for path in ("/", "/signin", "/signup", "/orders", "/sell", "/desk"):
             await ana.open(path)

@@ -47,7 +47,7 @@ def service_ports_exist(rendered: Rendered) -> Iterator[str]:
                 if number is None:
                     yield f"Service {name_of(service)}: its pods have no port {port['targetPort']}"
                 elif service["spec"].get("clusterIP") == "None" and number != port["port"]:
-                    yield f"Service {name_of(service)}: it is headless and needs its pods' port {number}"
+                    yield f"Service {name_of(service)}: headless, so needs its pods' port {number}"
 
 
 def probes_ask_ports_that_exist(rendered: Rendered) -> Iterator[str]:
@@ -78,7 +78,8 @@ def ports_are_those_listened_on(rendered: Rendered) -> Iterator[str]:
         }
         declared = {str(port["containerPort"]) for port in container["ports"]}
         if configured and configured != declared:
-            yield f"{name_of(workload)}: listens on {sorted(configured)}, declares {sorted(declared)}"
+            ports = f"listens on {sorted(configured)}, declares {sorted(declared)}"
+            yield f"{name_of(workload)}: {ports}"
 
 
 def references_resolve(rendered: Rendered) -> Iterator[str]:

@@ -301,7 +301,8 @@ async def violations(scenario: Scenario) -> list[str]:
     rows = await scenario.owner.fetch(
         """
         select 'ticket ' || t.id || ' of ' || coalesce(t.order_id::text, 'nobody')
-               || ' is on live lines of ' || coalesce(string_agg(l.order_id::text, ', '), 'nobody') as fault
+               || ' is on live lines of '
+               || coalesce(string_agg(l.order_id::text, ', '), 'nobody') as fault
         from tickets.tickets t left join orders.lines l on l.ticket_id = t.id and l.live
         group by t.id
         having count(l.order_id) > 1 or (array_agg(l.order_id))[1] is distinct from t.order_id

@@ -62,7 +62,8 @@ async def search(system: System, pauses: Pauses, kind: type[ShopMachine], chosen
     """Raises the exception of a rule or a comparison, when a history leads to one."""
     async with running_system(system, pauses) as running:
         machine = partial(kind, running, asyncio.get_running_loop())
-        await asyncio.to_thread(run_state_machine_as_test, machine, settings=chosen)  # type: ignore[arg-type]
+        run = partial(run_state_machine_as_test, machine, settings=chosen)  # type: ignore[arg-type]
+        await asyncio.to_thread(run)
 
 
 @pytest.mark.timeout(3600 if EXAMPLES else 420)
