@@ -30,8 +30,8 @@ begin
 end
 $$;
 
--- Release the tickets of those orders whose holds have all expired. `p_orders` has an order for
--- each of `p_tickets`. `released` has the orders that lost their tickets; `bare` has the orders that had
+-- Release the tickets of the orders whose holds have all expired. `p_orders` has an order for each
+-- of `p_tickets`. `released` has the orders that lost their tickets; `bare` has the orders that had
 -- no ticket.
 --
 -- An order is skipped when another transaction has locked one of its tickets: that transaction
