@@ -86,7 +86,7 @@ screenshots: setup chromium ## Write a screenshot of every page to docs/screensh
 lock: setup ## Update the lock of the shop's npm packages
 	@$(RUN)/python -m backend.embedded.frontend lock
 
-check: setup k8s-check check-frontend ## Check format, lint, types, imports, containers, SQL, k8s/
+check: setup k8s-check check-frontend ## Check format, lint, types, imports, words, SQL, k8s/
 	@$(RUN)/ruff format --check .
 	@$(RUN)/ruff check .
 	@$(RUN)/mypy
@@ -94,6 +94,7 @@ check: setup k8s-check check-frontend ## Check format, lint, types, imports, con
 	@$(RUN)/pytest -q tests/test_compose_file.py
 	@$(RUN)/squawk --pg-version 18.0 --assume-in-transaction $(SQUAWK_EXCLUDES) $(MIGRATIONS)
 	@$(RUN)/python -m backend.embedded.schema --check
+	@$(RUN)/python -m tests.style.figures
 
 check-frontend: $(FRONTEND_TOOLS) ## Check types, lint, format and API types of the front end
 	@$(NPM) run --silent check

@@ -151,9 +151,26 @@ def _print_counts(counts: dict[str, Count]) -> bool:
     for name, count in [*counts.items(), ("all", total)]:
         vague, exact = count.per_thousand(count.vague), count.per_thousand(count.exact)
         print(f"{name:12}{count.words:>9,}{vague:>12.1f}{exact:>12.1f}")
-    return (
-        total.per_thousand(total.vague) < MAX_VAGUE and total.per_thousand(total.exact) > MIN_EXACT
-    )
+    vague, exact = total.per_thousand(total.vague), total.per_thousand(total.exact)
+    return vague < MAX_VAGUE and exact > MIN_EXACT
+
+
+def print_figures(files: list[Path]) -> bool:
+    """Print the words and the number of wide lines. Returns whether they are within the limits."""
+    wide = sum(1 for path in files for _ in too_long(path))
+    are_words_within = _print_counts(count_by_folder(files))
+    print(f"lines over {MAX_COLUMNS} columns: {wide}")
+    return are_words_within and not wide
+
+
+def _print_lines(files: list[Path]) -> None:
+    for path in files:
+        for line in prose(path):
+            if any(VAGUE.fullmatch(word) for word in WORD.findall(line.text)):
+                print(f"vague  {line}")
+    for path in files:
+        for line in too_long(path):
+            print(f"wide   {line}")
 
 
 def main() -> int:
@@ -162,17 +179,9 @@ def main() -> int:
     parser.add_argument("paths", nargs="*", help="files or folders; by default the repository")
     arguments = parser.parse_args()
     files = tracked_files(arguments.paths)
-    wide = [line for path in files for line in too_long(path)]
     if arguments.list:
-        for path in files:
-            for line in prose(path):
-                if any(VAGUE.fullmatch(word) for word in WORD.findall(line.text)):
-                    print(f"vague  {line}")
-        for line in wide:
-            print(f"wide   {line}")
-    is_within = _print_counts(count_by_folder(files))
-    print(f"lines over {MAX_COLUMNS} columns: {len(wide)}")
-    return 0 if is_within and not wide else 1
+        _print_lines(files)
+    return 0 if print_figures(files) else 1
 
 
 if __name__ == "__main__":
