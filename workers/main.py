@@ -29,7 +29,7 @@ from backend.payments.payment_flow import PaymentFlow
 from backend.payments.provider import Provider
 from backend.payments.queries import purge_webhooks
 from backend.payments.webhooks import HANDLE_WEBHOOK
-from backend.push import push_log as push
+from backend.push import push_log as pushlog
 from backend.push.client import pusher_client
 from backend.push.publisher import HostedPublisher, MessagePublisher, Publisher
 from workers import backlog, expiration, payments
@@ -148,7 +148,7 @@ async def _consumers(settings: Settings) -> AsyncIterator[Mapping[str, Check]]:
 async def _notifier(settings: Settings) -> AsyncIterator[Mapping[str, Check]]:
     """Run the notifier."""
     redis = open_redis(settings.redis_url, name="gittix-notifier")
-    push_log = push.connect(settings.redis_url, timeout_seconds=2.0)
+    push_log = pushlog.connect(settings.redis_url, timeout_seconds=2.0)
     url, publisher = settings.role_database_url("push"), _publisher(settings, push_log)
     try:
         async with (

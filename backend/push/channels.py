@@ -1,8 +1,8 @@
-"""The channels of this node: subscribers, presence members and subscription counts.
+"""The channels of this gateway: subscribers, presence members and subscription counts.
 
 Invariants: a channel exists exactly while it has a subscriber. `member_added` is sent at a user's
 first subscription and `member_removed` after the last one ends, never to the user's own connection
-that caused it. Rosters and counts cover only this node.
+that caused it. Rosters and counts cover only this gateway.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from backend.push.settings import SLICE_BYTES
 # Up to this many subscribers a count is sent at once; above, at most once in the interval.
 COUNT_AT_ONCE: Final = 100
 COUNT_INTERVAL_SECONDS: Final = 5.0
-# 1,000 appends keep the loop for about 0.2 ms.
+# 1,000 appends occupy the event loop for about 0.2 ms.
 SUBSCRIBERS_PER_TURN: Final = 1_000
 # A broadcast waits for the flusher after so many deliveries: enough to join several frames into one
 # write.
@@ -87,16 +87,17 @@ class Channel:
     kind: Kind
     subscribers: dict[Subscriber, Member | None] = field(default_factory=dict)
     roster: Roster = field(default_factory=Roster)
-    # The subscribers as a tuple, built again after a change: a busy channel has far more broadcasts
-    # than changes.
-    snapshot: tuple[Subscriber, ...] | None = None
+    # The subscribers as a tuple, None after a change: a busy channel has far more broadcasts than
+    # changes.
+    cached_recipients: tuple[Subscriber, ...] | None = None
     count_timer: asyncio.TimerHandle | None = None
     count_sent_at: float = float("-inf")
 
-    def listeners(self) -> tuple[Subscriber, ...]:
-        if self.snapshot is None:
-            self.snapshot = tuple(self.subscribers)
-        return self.snapshot
+    def recipients(self) -> tuple[Subscriber, ...]:
+        """Return the present subscribers, as a tuple that later changes do not affect."""
+        if self.cached_recipients is None:
+            self.cached_recipients = tuple(self.subscribers)
+        return self.cached_recipients
 
 
 class ChannelRegistry:
@@ -127,7 +128,7 @@ class ChannelRegistry:
         if fresh:
             joined = member is not None and channel.roster.join(member)
             channel.subscribers[subscriber] = member
-            channel.snapshot = None
+            channel.cached_recipients = None
             subscriber.channels.add(name)
             SUBSCRIPTIONS.inc()
         subscriber.send(protocol.subscription_succeeded(name, self._subscription_data(channel)))
@@ -144,7 +145,7 @@ class ChannelRegistry:
         if channel is None or subscriber not in channel.subscribers:
             return
         member = channel.subscribers.pop(subscriber)
-        channel.snapshot = None
+        channel.cached_recipients = None
         subscriber.channels.discard(name)
         SUBSCRIPTIONS.dec()
         if member is not None and channel.roster.leave(member.user_id):
@@ -199,18 +200,18 @@ class ChannelRegistry:
         the calls.
         """
         channel = self._channels.get(name)
-        listeners = channel.listeners() if channel else ()
+        recipients = channel.recipients() if channel else ()
         self._slice_bytes += len(frame)
-        for start in range(0, len(listeners), SUBSCRIBERS_PER_TURN):
+        for start in range(0, len(recipients), SUBSCRIBERS_PER_TURN):
             if self._slice_bytes > SLICE_BYTES or self._slice_deliveries >= SLICE_DELIVERIES:
                 await self.flusher.drained()
                 self._slice_bytes, self._slice_deliveries = len(frame), 0
-            reached = listeners[start : start + SUBSCRIBERS_PER_TURN]
+            reached = recipients[start : start + SUBSCRIBERS_PER_TURN]
             self._slice_deliveries += len(reached)
             for subscriber in reached:
                 if subscriber.socket_id != exclude:
                     subscriber.send(frame)
-        return len(listeners)
+        return len(recipients)
 
     def _subscription_data(self, channel: Channel) -> dict[str, Any]:
         return channel.roster.as_presence() if channel.kind is Kind.PRESENCE else {}
@@ -219,7 +220,7 @@ class ChannelRegistry:
         self, channel: Channel, event: str, content: Any, exclude: Subscriber | None = None
     ) -> None:
         frame = protocol.json_frame(event, content, channel.name)
-        for subscriber in channel.listeners():
+        for subscriber in channel.recipients():
             if subscriber is not exclude:
                 subscriber.send(frame)
 

@@ -25,8 +25,8 @@ REFUSED_STATUS: Final = 400
 LIMIT_STATUS: Final = 4100
 
 
-class Rate:
-    """At most `per_second` events a second, with bursts of `burst`."""
+class TokenBucket:
+    """Allows `per_second` events a second on average, and bursts of at most `burst` events."""
 
     __slots__ = ("_at", "_burst", "_per_second", "_tokens")
 
@@ -77,9 +77,9 @@ class Connection(Subscriber):
         self._loop = asyncio.get_running_loop()
         now = self._loop.time()
         rate = settings.client_events_per_second
-        self._client_events = Rate(rate, rate, now)
+        self._client_events = TokenBucket(rate, rate, now)
         # A page that reconnects subscribes to all its channels at once.
-        self._messages = Rate(
+        self._messages = TokenBucket(
             settings.messages_per_second,
             settings.messages_per_second + settings.max_channels_per_connection,
             now,

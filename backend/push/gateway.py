@@ -1,8 +1,8 @@
 """The gateway of one process: accepts connections, delivers the push log to them, and drains before
 it stops.
 
-Invariant: no connection stays open after a missed message. When this node cannot deliver a message
-to a client, it closes the socket with a code that makes the client reconnect.
+Invariant: no connection stays open after a missed message. When this gateway cannot deliver a
+message to a client, it closes the socket with a code that makes the client reconnect.
 """
 
 import asyncio
@@ -86,7 +86,7 @@ class Gateway:
             try:
                 await self._deliver(batch)
             except Exception:
-                # The rest of the batch is not delivered, so all clients of this node must
+                # The rest of the batch is not delivered, so all clients of this gateway must
                 # reconnect.
                 await self._disconnect_all("delivery failed", 0)
                 raise
@@ -102,7 +102,7 @@ class Gateway:
         await self._disconnect_all("going away", self.settings.drain_seconds)
 
     def checks(self) -> Mapping[str, Check]:
-        """Return the checks for /readyz: whether this node can accept clients."""
+        """Return the checks for /readyz: whether this gateway can accept clients."""
         return {
             "gateway.open": self._is_open,
             "gateway.redis": self._redis_answers,
@@ -168,9 +168,9 @@ class Gateway:
             if self.registry.channel(name) is not None:
                 data = entry.numbered_data(message, seq)
                 frame = protocol.frame(message.event, data, name, message.user_id)
-                listeners = await self.registry.broadcast(name, frame, message.excluded)
+                subscribers = await self.registry.broadcast(name, frame, message.excluded)
                 if is_debug:
-                    _log_delivery(message, name, listeners)
+                    _log_delivery(message, name, subscribers)
         for message in entry.messages if tracing.enabled() else ():
             if message.correlation_id is not None:
                 appended_at = entry.appended_ms / 1_000
@@ -188,12 +188,12 @@ class Gateway:
                 await asyncio.sleep(window_seconds / steps)
 
 
-def _log_delivery(message: Message, channel: str, listeners: int) -> None:
+def _log_delivery(message: Message, channel: str, subscribers: int) -> None:
     log.debug(
         "message delivered",
         event_name=message.event,
         channel=channel,
-        listeners=listeners,
+        subscribers=subscribers,
         correlation_id=str(message.correlation_id or ""),
     )
 

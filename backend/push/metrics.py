@@ -11,10 +11,10 @@ SUBSCRIPTIONS: Final = Gauge(
 FRAMES: Final = Counter("gittix_push_frames", "Frames written to sockets")
 OPENED: Final = Counter("gittix_push_opened", "Sockets accepted")
 CLOSES: Final = Counter(
-    "gittix_push_closes", "Sockets that this node closed or refused", ["code", "reason"]
+    "gittix_push_closes", "Sockets that this gateway closed or refused", ["code", "reason"]
 )
 GAPS: Final = Counter(
-    "gittix_push_log_gaps", "Times the push log was trimmed before this node had read it"
+    "gittix_push_log_gaps", "Times the push log was trimmed before this gateway had read it"
 )
 MALFORMED: Final = Counter("gittix_push_log_malformed", "Push log entries that could not be read")
 LAG: Final = Histogram(

@@ -23,12 +23,10 @@ T = TypeVar("T")
 
 
 class Close(IntEnum):
-    """Close codes.
+    """The close codes of the gateway.
 
     After 40xx a client must not reconnect, after 41xx it waits a second, after 42xx it reconnects
     at once.
-
-    43xx codes appear only inside `pusher:error`.
     """
 
     UNKNOWN_APP = 4001
@@ -43,6 +41,8 @@ class Close(IntEnum):
 
 
 class ErrorCode(IntEnum):
+    """The codes inside `pusher:error`; those of 43xx appear only there."""
+
     UNAUTHORIZED = 4009
     OVER_CAPACITY = 4100
     CLIENT_EVENT_REFUSED = 4301

@@ -125,7 +125,7 @@ class Publisher:
         Returns None and appends nothing when Redis lost its tail, since the mark may have been lost
         with it.
         """
-        assert len(messages) <= MAX_MESSAGES, "one mark can't carry that many messages"
+        assert len(messages) <= MAX_MESSAGES, "one mark can't have that many messages"
         keys = [STREAM, STATE, ONCE_PREFIX + mark]
         arguments = [*self._arguments(expected_appended, messages), ONCE_SECONDS]
         *state, known = await self._call(self._publish_once, keys, arguments)
@@ -226,7 +226,7 @@ def _split_into_calls(batch: Sequence[PositionedMessages]) -> Iterator[list[Posi
     call: list[PositionedMessages] = []
     messages = 0
     for item in batch:
-        assert len(item.messages) <= MAX_MESSAGES, "one position can't carry that many messages"
+        assert len(item.messages) <= MAX_MESSAGES, "one position can't have that many messages"
         if call and (messages + len(item.messages) > CALL_MESSAGES or len(call) >= CALL_MESSAGES):
             yield call
             call, messages = [], 0

@@ -25,8 +25,8 @@ from backend.push.push_log import STATE, STREAM, Entry, Message
 
 TASK: Final = "push-log-reader"
 CHANNEL: Final = "push-log"
-# An entry may have hundreds of messages. After an outage, handling one read must keep the event
-# loop for only a few milliseconds.
+# An entry may have hundreds of messages. After an outage, handling one read must occupy the
+# event loop for only a few milliseconds.
 BATCH: Final = 16
 BLOCK_MS: Final = 1_000
 READ_TIMEOUT_SECONDS: Final = 3.0
@@ -188,8 +188,8 @@ class PushLogBackend(BroadcastBackend):
         if pushlog.is_before(found.id, position.id):
             log.warning(
                 "push log rewound",
-                ours=position.id,
-                now=found.id,
+                expected=position.id,
+                found=found.id,
                 same_log=found.born == position.born,
             )
             position.id = found.id if found.born == position.born else "0-0"

@@ -12,7 +12,7 @@ from typing import Final, Protocol
 
 from backend.push.metrics import FRAMES
 
-# 500 writes of 4 µs keep the event loop for 2 ms.
+# 500 writes of 4 µs occupy the event loop for 2 ms.
 SOCKETS_PER_TURN: Final = 500
 
 
