@@ -69,8 +69,8 @@ USED = (
     "relay events",
 )
 
-# Tables that triggers write; the noun's role may only read them.
-RECORDS = r"\.(audit|(refund_)?transitions)$"
+# Tables that triggers write; the role of their schema may only read them.
+TRIGGER_WRITTEN = r"\.(audit|(refund_)?transitions)$"
 
 RELATIONS = (
     "c.relkind in ('r', 'p', 'v', 'm', 'f') and c.relnamespace::regnamespace::text = any ($1)"
@@ -108,7 +108,7 @@ GRANTS = f"""
     select format('role %s may %s %s', rolname, privilege, name)
     from rights
     where not (noun = space and privilege in ('SELECT', 'INSERT', 'UPDATE', 'DELETE')
-        and not (name ~ '{RECORDS}' and privilege <> 'SELECT'))
+        and not (name ~ '{TRIGGER_WRITTEN}' and privilege <> 'SELECT'))
       and not (noun = 'relay' and name || ' ' || privilege = any ($2))
     union all
     select format('role gittix_relay may UPDATE column %s of events.outbox', a.attname)

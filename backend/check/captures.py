@@ -40,7 +40,7 @@ VIOLATIONS_SQL = f"""
         and p.status = 'captured'
     where o.status = 'completed' group by o.id having count(p.id) <> 1
     union all
-    select format('payment %s pays order %s, which is not there', p.id, p.order_id)
+    select format('payment %s pays order %s, which does not exist', p.id, p.order_id)
     from payments.payments p where not exists (select from orders.orders o where o.id = p.order_id)
     union all
     select format('payment %s of order %s is %s since %s', p.id, p.order_id, p.status, p.updated_at)
@@ -78,10 +78,10 @@ async def check(snapshot: Snapshot, result: Result) -> None:
     if snapshot.ledger.note:
         result.unchecked.append(Unchecked(snapshot.ledger.note, is_error=False))
     result.examined += len(snapshot.ledger.intents)
-    result.violations += await _by_the_ledger(snapshot, snapshot.ledger)
+    result.violations += await _compare_with_ledger(snapshot, snapshot.ledger)
 
 
-async def _by_the_ledger(snapshot: Snapshot, ledger: Ledger) -> list[str]:
+async def _compare_with_ledger(snapshot: Snapshot, ledger: Ledger) -> list[str]:
     of_order: dict[UUID, list[Intent]] = {}
     for intent in ledger.intents:
         if intent.order_id is not None:
@@ -100,7 +100,7 @@ async def _by_the_ledger(snapshot: Snapshot, ledger: Ledger) -> list[str]:
     )
     for order_id in of_order.keys() - {order["id"] for order in orders}:
         found += [
-            f"intent {intent.id} has {_amount(intent)} for order {order_id}, which is not there"
+            f"intent {intent.id} has {_amount(intent)} for order {order_id}, which does not exist"
             for intent in of_order[order_id]
             if (intent.taken or intent.capturable) and intent.created_at < quiet_since
         ]
@@ -120,7 +120,7 @@ def _ledger_differs(order: Any, intents: list[Intent]) -> list[str]:
         case "completed" if len(taken) != 1:
             found.append(f"{name}, but the ledger has {len(taken)} captured intents for it")
         case "completed":
-            found += _captured_otherwise(order, taken[0])
+            found += _capture_differs(order, taken[0])
         case "refund_pending" | "confirmed":
             # These are in progress, and other invariants limit their time.
             pass
@@ -129,7 +129,7 @@ def _ledger_differs(order: Any, intents: list[Intent]) -> list[str]:
     return found
 
 
-def _captured_otherwise(order: Any, intent: Intent) -> list[str]:
+def _capture_differs(order: Any, intent: Intent) -> list[str]:
     found = []
     if (intent.taken, intent.currency) != (order["total"], order["currency"]):
         price = f"{order['total']} {order['currency']}"
@@ -146,6 +146,6 @@ def _captured_otherwise(order: Any, intent: Intent) -> list[str]:
 
 
 def _amount(intent: Intent) -> str:
-    returned = f" ({intent.returned} given back)" if intent.returned else ""
+    refunded = f" ({intent.refunded} refunded)" if intent.refunded else ""
     held = f" and holds {intent.capturable}" if intent.capturable else ""
-    return f"{intent.taken} {intent.currency}{returned}{held}"
+    return f"{intent.taken} {intent.currency}{refunded}{held}"

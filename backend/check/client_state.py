@@ -41,13 +41,13 @@ TICKETS = f"""
 SHOWS = f"""
     select s.id, a.version, a.available, a.held, a.sold,
            changed.at between $2::timestamptz + {LATE} and $3::timestamptz - {LATE} as is_stale,
-           changed.lapsed > 0 as is_lapsing
+           changed.ending > 0 as has_ending_holds
     from tickets.shows s,
          lateral tickets.availability(s.id) a,
          lateral (
              select greatest(max(t.updated_at), s.updated_at) as at,
                     count(*) filter (where t.status = 'held'
-                        and t.held_until < now() + {LATE}) as lapsed
+                        and t.held_until < now() + {LATE}) as ending
              from tickets.tickets t where t.show_id = s.id
          ) changed
     where s.id = any ($1)
@@ -107,10 +107,10 @@ def _newest(states: Iterable[State]) -> dict[UUID, State]:
     return newest
 
 
-async def _tickets(snapshot: Snapshot, log: PushLog, told: list[Message]) -> list[str]:
+async def _tickets(snapshot: Snapshot, log: PushLog, published: list[Message]) -> list[str]:
     newest = _newest(
         message.body["ticket"]
-        for message in told
+        for message in published
         if message.channel.startswith("show-") and "ticket" in message.body
     )
     rows = await snapshot.connection.fetch(
@@ -145,10 +145,10 @@ def _ticket_differs(row: Any, message: State | None) -> str | None:
     return None
 
 
-async def _shows(snapshot: Snapshot, log: PushLog, told: list[Message]) -> list[str]:
+async def _shows(snapshot: Snapshot, log: PushLog, published: list[Message]) -> list[str]:
     newest = _newest(
         message.body["show"]
-        for message in told
+        for message in published
         if message.channel == "shows" and "show" in message.body
     )
     wanted = list(newest)[:MAX_SHOWS]
@@ -167,7 +167,7 @@ def _show_differs(row: Any, message: State) -> str | None:
             f" but the show has {row['version']}"
         )
     counts = {name: row[name] for name in ("available", "held", "sold")}
-    if not row["is_lapsing"] and counts != {name: message[name] for name in counts}:
+    if not row["has_ending_holds"] and counts != {name: message[name] for name in counts}:
         shown = ", ".join(f"{message[name]} {name}" for name in counts)
         found = ", ".join(f"{count} {name}" for name, count in counts.items())
         return f"the newest message of show {row['id']} has {shown}, but the rows have {found}"

@@ -35,7 +35,10 @@ NEWEST = f"""
 
 
 class LedgerError(Exception):
-    """The ledger was not read; the message is a sentence."""
+    """The ledger was not read; the message is a sentence.
+
+    `is_error` is false when the settings name no ledger.
+    """
 
     def __init__(self, reason: str, *, is_error: bool = True) -> None:
         super().__init__(reason)
@@ -43,19 +46,22 @@ class LedgerError(Exception):
 
 
 class Intent(NamedTuple):
-    """The amounts of an intent in minor units; `order_id` is from its metadata."""
+    """The amounts of an intent in minor units; `order_id` is from its metadata.
+
+    `refunded` includes refunds under way. `taken` is the money that we keep.
+    """
 
     id: str
     order_id: UUID | None
     currency: str
     received: int
     capturable: int
-    returned: int
+    refunded: int
     created_at: datetime
 
     @property
     def taken(self) -> int:
-        return self.received - self.returned
+        return self.received - self.refunded
 
 
 class Ledger(NamedTuple):
@@ -129,8 +135,8 @@ async def read_stripe(rows: Connection, settings: Settings) -> Ledger:
                 intent_id, {"expand": ["latest_charge"]}
             )
             charge: Any = intent.latest_charge
-            returned = charge.amount_refunded if charge else 0
-            return _intent(intent.to_dict(), returned)
+            refunded = charge.amount_refunded if charge else 0
+            return _intent(intent.to_dict(), refunded)
 
     try:
         intents = await asyncio.gather(
@@ -147,14 +153,14 @@ async def read_stripe(rows: Connection, settings: Settings) -> Ledger:
     )
 
 
-def _intent(line: dict[str, Any], returned: int) -> Intent:
+def _intent(line: dict[str, Any], refunded: int) -> Intent:
     return Intent(
         line["id"],
         _order_id(line.get("metadata") or {}),
         line["currency"].upper(),
         line["amount_received"],
         line["amount_capturable"],
-        returned,
+        refunded,
         datetime.fromtimestamp(line["created"], UTC),
     )
 

@@ -1,10 +1,9 @@
 """Invariant I6: a single effect of each event.
 
-A consumer writes its effect and its inbox row in one transaction, before the
-acknowledgement. An event that is acknowledged, and neither in the inbox nor dead-lettered, was
-therefore acknowledged too early. A repeated effect shows when an irreversible step was published
-twice. A webhook that was handled twice cannot be detected by itself: it changes nothing, or repeats
-such a step.
+A consumer writes its effect and its inbox row in one transaction, before the acknowledgement. An
+event that is acknowledged, and neither in the inbox nor dead-lettered, was therefore acknowledged
+too early. A repeated effect shows when an irreversible step was published twice. A webhook that was
+handled twice cannot be detected by itself: it changes nothing, or repeats such a step.
 """
 
 from typing import NamedTuple
@@ -23,7 +22,7 @@ DESCRIPTION = (
 )
 
 
-class Reader(NamedTuple):
+class CheckedConsumer(NamedTuple):
     """A consumer, the schema of its inbox, and the event types that it handles."""
 
     name: str
@@ -31,9 +30,9 @@ class Reader(NamedTuple):
     types: frozenset[str]
 
 
-READERS = (
-    Reader(expiration.CONSUMER, "orders", expiration.TYPES),
-    Reader(payments.CONSUMER, "payments", payments.TYPES),
+CONSUMERS = (
+    CheckedConsumer(expiration.CONSUMER, "orders", expiration.TYPES),
+    CheckedConsumer(payments.CONSUMER, "payments", payments.TYPES),
 )
 ONCE = (
     "user.registered",
@@ -72,53 +71,56 @@ async def check(snapshot: Snapshot, result: Result) -> None:
         result.unchecked.append(snapshot.event_stream)
         return
     epoch: int = await snapshot.connection.fetchval("select epoch from events.relay")
-    for reader in READERS:
-        acknowledged = _acknowledged(snapshot.event_stream, reader, epoch)
+    for consumer in CONSUMERS:
+        acknowledged = _acknowledged(snapshot.event_stream, consumer, epoch)
         result.examined += len(acknowledged)
-        result.violations += await _early(snapshot, reader, acknowledged)
+        result.violations += await _acknowledged_early(snapshot, consumer, acknowledged)
 
 
 def _acknowledged(
-    log: EventLog, reader: Reader, epoch: int
+    log: EventLog, consumer: CheckedConsumer, epoch: int
 ) -> dict[UUID, tuple[EntryId, EventSummary]]:
-    """Return the events of the reader's types, by id, that it acknowledged and did not dead-letter.
+    """Return the events, by id, that the consumer acknowledged and did not dead-letter.
 
     Only events of this epoch: inbox rows from before a database restore may be lost.
     """
-    group = log.groups.get(reader.name)
+    group = log.groups.get(consumer.name)
     if group is None:
         return {}
     return {
         event.id: (at, event)
         for at, event in log.entries.items()
         if event is not None
-        and event.type in reader.types
+        and event.type in consumer.types
         and at.epoch == epoch
         and at <= group.delivered
         and at not in group.pending
-        and (reader.name, at) not in log.dead_lettered
+        and (consumer.name, at) not in log.dead_lettered
     }
 
 
-async def _early(
-    snapshot: Snapshot, reader: Reader, acknowledged: dict[UUID, tuple[EntryId, EventSummary]]
+async def _acknowledged_early(
+    snapshot: Snapshot,
+    consumer: CheckedConsumer,
+    acknowledged: dict[UUID, tuple[EntryId, EventSummary]],
 ) -> list[str]:
     rows = await snapshot.connection.fetch(
         f"""
         select a.event_id from unnest($2::uuid[], $3::timestamptz[]) as a (event_id, occurred_at)
         where a.occurred_at > now() - {KEPT_INTERVAL}
           and not exists (
-              select from {reader.schema}.inbox i where i.consumer = $1 and i.event_id = a.event_id
+              select from {consumer.schema}.inbox i
+              where i.consumer = $1 and i.event_id = a.event_id
           )
         limit {MAX_VIOLATIONS}
         """,
-        reader.name,
+        consumer.name,
         list(acknowledged),
         [event.occurred_at for _, event in acknowledged.values()],
         timeout=QUERY_SECONDS,
     )
     return [
-        f"consumer {reader.name} acknowledged entry {at}, event {event.id} ({event.type}),"
+        f"consumer {consumer.name} acknowledged entry {at}, event {event.id} ({event.type}),"
         " which is not in its inbox"
         for at, event in (acknowledged[row["event_id"]] for row in rows)
     ]

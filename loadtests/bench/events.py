@@ -25,7 +25,7 @@ from backend.kernel.database import Connection
 from backend.kernel.redis import open_redis
 from backend.kernel.settings import Settings
 from backend.kernel.supervisor import running
-from backend.push import push_log as push
+from backend.push import push_log as pushlog
 from backend.push.publisher import Publisher
 from loadtests.bench.results import publish
 from loadtests.bench.stores import bare_stores
@@ -97,8 +97,8 @@ async def _round(settings: Settings, owner: Connection, redis: Redis) -> dict[st
     )
     events, messages = await _notifier(settings, redis)
     found |= {"notifier, events": events, "notifier, messages": messages}
-    entries = await redis.xrange(push.STREAM)
-    told = sum(len(push.read_entry(*entry).messages) for entry in entries)
+    entries = await redis.xrange(pushlog.STREAM)
+    told = sum(len(pushlog.read_entry(*entry).messages) for entry in entries)
     a_second = await _xadd(redis, [fields for _, fields in entries])
     found["floor: XADD of the notifier's entries, messages"] = a_second * told / len(entries)
     return found
@@ -142,10 +142,10 @@ async def _notifier(settings: Settings, redis: Redis) -> tuple[float, float]:
     """Events a second, and messages."""
 
     async def done() -> bool:
-        published = await redis.hget(push.STATE, "position")  # type: ignore[misc]
+        published = await redis.hget(pushlog.STATE, "position")  # type: ignore[misc]
         return int(published or 0) >= push_position_of(EntryId(1, EVENTS))
 
-    log = push.connect(settings.redis_url, timeout_seconds=2)
+    log = pushlog.connect(settings.redis_url, timeout_seconds=2)
     async with open_resources(settings, "tickets") as tickets:
         url = settings.role_database_url("push")
         notifier = Notifier(url, tickets.pool, tickets.redis, Publisher(log))
@@ -154,7 +154,7 @@ async def _notifier(settings: Settings, redis: Redis) -> tuple[float, float]:
             await _until(done)
             seconds = time.perf_counter() - began
     await log.aclose()
-    appended = int(await redis.hget(push.STATE, "appended"))  # type: ignore[misc]
+    appended = int(await redis.hget(pushlog.STATE, "appended"))  # type: ignore[misc]
     return EVENTS / seconds, appended / seconds
 
 

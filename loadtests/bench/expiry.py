@@ -23,7 +23,7 @@ from backend.kernel.redis import open_redis
 from backend.kernel.settings import Settings, load
 from backend.orders import queries
 from backend.orders.queries import Placing
-from backend.push import push_log as push
+from backend.push import push_log as pushlog
 from loadtests.bench.results import milliseconds, publish
 from loadtests.bench.setup import drain, free_tickets
 from loadtests.instance import instance
@@ -135,8 +135,8 @@ async def _announcements(
                 told[event.envelope.subject] = ends[reached][1]
         await drain(environment)
         pushed: dict[UUID, float] = {}
-        for entry_id, fields in await redis.xrange(push.STREAM):
-            entry = push.read_entry(entry_id, fields)
+        for entry_id, fields in await redis.xrange(pushlog.STREAM):
+            entry = pushlog.read_entry(entry_id, fields)
             for message in entry.messages:
                 if message.event == "ticket.released":
                     ticket_id = UUID(msgspec.json.decode(message.data)["ticket"]["id"])

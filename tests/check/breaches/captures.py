@@ -108,7 +108,7 @@ BREACHES = [
             " deadline_at) values (gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), 1,"
             " 'failed', 1, 'EUR', '', now())"
         ),
-        "which is not there",
+        "which does not exist",
     ),
     Breach(
         "I2", "the ledger has an order captured twice", captured_twice, "has 2 captured intents"
@@ -120,7 +120,10 @@ BREACHES = [
         "kept 4725 EUR",
     ),
     Breach(
-        "I2", "the ledger has money of no order", captured_for_a_missing_order, "which is not there"
+        "I2",
+        "the ledger has money of no order",
+        captured_for_a_missing_order,
+        "which does not exist",
     ),
     Breach(
         "I2",
@@ -132,7 +135,7 @@ BREACHES = [
         "I2", "a completed order was refunded", refunded_behind_our_back, "has 0 captured intents"
     ),
     Breach(
-        "I2", "a completed order was refunded in part", partly_refunded, "4625 EUR (100 given back)"
+        "I2", "a completed order was refunded in part", partly_refunded, "4625 EUR (100 refunded)"
     ),
     Breach(
         "I2", "another intent was captured", captured_on_another_intent, "our captured payment has"
