@@ -65,4 +65,7 @@ class Busy(Unavailable):
     code = "busy"
 
     def __init__(self) -> None:
-        super().__init__("too many people are signing in right now", headers={"Retry-After": "2"})
+        super().__init__(
+            "too many people are signing in right now; try again in a moment",
+            headers={"Retry-After": "2"},
+        )

@@ -82,7 +82,7 @@ class TokenState(msgspec.Struct, frozen=True):
 
     expired: bool
     used: bool
-    in_grace: bool
+    in_reuse_interval: bool
 
 
 class Issued(msgspec.Struct, frozen=True):

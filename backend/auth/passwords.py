@@ -40,12 +40,15 @@ class Passwords:
         self.decoy = _decoy()
 
     async def hash(self, password: str) -> str:
-        """Raises Busy when the queue is full or the wait is too long."""
-        return await self._run(lambda: HASHER.hash(_normal(password)))
+        """The Argon2id hash. Raises Busy when the queue is full or the wait is too long."""
+        return await self._run(lambda: HASHER.hash(_normalised(password)))
 
     async def verify(self, password_hash: str, password: str) -> bool:
-        """Raises Busy when the queue is full or the wait is too long."""
-        return await self._run(lambda: self._matches(password_hash, _normal(password)))
+        """Whether the password has this hash.
+
+        Raises Busy when the queue is full or the wait is too long.
+        """
+        return await self._run(lambda: self._matches(password_hash, _normalised(password)))
 
     def outdated(self, password_hash: str) -> bool:
         """Whether the hash was made with other parameters than the current ones."""
@@ -80,6 +83,6 @@ def _decoy() -> str:
     return HASHER.hash(secrets.token_urlsafe())
 
 
-def _normal(password: str) -> str:
+def _normalised(password: str) -> str:
     """Unicode NFKC, since keyboards compose accents differently (NIST SP 800-63B, 3.1.1.2)."""
     return unicodedata.normalize("NFKC", password)

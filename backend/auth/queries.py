@@ -74,7 +74,7 @@ async def lock_session(connection: Connection, token_hash: bytes) -> Session | N
 
 
 async def token_state(
-    connection: Connection, token_hash: bytes, grace: timedelta
+    connection: Connection, token_hash: bytes, reuse_interval: timedelta
 ) -> TokenState | None:
     """The state of a refresh token, or None for a purged one.
 
@@ -85,11 +85,12 @@ async def token_state(
         """
         select expires_at <= clock_timestamp() as expired,
                used_at is not null as used,
-               coalesce(used_at > clock_timestamp() - $2::interval, false) as in_grace
+               coalesce(used_at > clock_timestamp() - $2::interval, false)
+                   as in_reuse_interval
         from auth.refresh_tokens where hash = $1
         """,
         token_hash,
-        grace,
+        reuse_interval,
     )
     return TokenState(**dict(row)) if row else None
 

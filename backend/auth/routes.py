@@ -212,19 +212,23 @@ async def _close_sockets(auth: Auth, user_id: UUID) -> None:
 def _signed_in(auth: Auth, issued: Issued, status: int) -> Response:
     response = reply(CurrentUser(issued.user), status)
     access_token = auth.signer.access_token(issued.user, issued.session_id, issued.issued_at)
-    _set(auth, response, principal.SESSION_COOKIE, access_token, "/", auth.signer.access_seconds)
+    _set_cookie(
+        auth, response, principal.SESSION_COOKIE, access_token, "/", auth.signer.access_seconds
+    )
     lifetime = int(auth.refresh_lifetime.total_seconds())
-    _set(auth, response, REFRESH_COOKIE, issued.refresh_token, REFRESH_PATH, lifetime)
+    _set_cookie(auth, response, REFRESH_COOKIE, issued.refresh_token, REFRESH_PATH, lifetime)
     return response
 
 
 def _without_cookies(auth: Auth, response: Response) -> Response:
-    _set(auth, response, principal.SESSION_COOKIE, "", "/", 0)
-    _set(auth, response, REFRESH_COOKIE, "", REFRESH_PATH, 0)
+    _set_cookie(auth, response, principal.SESSION_COOKIE, "", "/", 0)
+    _set_cookie(auth, response, REFRESH_COOKIE, "", REFRESH_PATH, 0)
     return response
 
 
-def _set(auth: Auth, response: Response, name: str, value: str, path: str, max_age: int) -> None:
+def _set_cookie(
+    auth: Auth, response: Response, name: str, value: str, path: str, max_age: int
+) -> None:
     response.set_cookie(
         name,
         value,

@@ -1,10 +1,10 @@
 """Accounts, and sessions with rotating refresh tokens.
 
 A session is a family of refresh tokens, of which the newest is valid. Using a token marks every
-unused token of the family as used. A used token that is presented again within 20 s comes from a
-second tab or after a lost reply, and returns a fresh token. Presented later, it is a copy, and
+unused token of the family as used. A used token that is presented again within REUSE_INTERVAL comes
+from a second tab or follows a lost reply, and gets a new token. Presented later, it is a copy, and
 the session ends for both holders. Because each use retires its siblings, a token that was stolen
-within the 20 s is detected at the next rotation.
+within the interval is detected at the next rotation.
 
 Access tokens are verified without a query: those of an ended session stay valid until they
 expire, at most JWT_ACCESS_SECONDS (300).
@@ -24,7 +24,7 @@ from backend.kernel.principal import Principal
 from backend.kernel.problems import invalid
 from backend.kernel.text import clean_optional
 
-GRACE = timedelta(seconds=20)
+REUSE_INTERVAL = timedelta(seconds=20)
 PURGE_BATCH = 2_000
 MAX_USER_AGENT_LENGTH = 200
 
@@ -123,10 +123,10 @@ async def refresh(
     session = await queries.lock_session(connection, token_hash)
     if session is None or session.revoked:
         return SessionEnded()
-    state = await queries.token_state(connection, token_hash, GRACE)
+    state = await queries.token_state(connection, token_hash, REUSE_INTERVAL)
     if state is None or state.expired:
         return SessionEnded()
-    if state.used and not state.in_grace:
+    if state.used and not state.in_reuse_interval:
         await queries.revoke_sessions(connection, [session.id])
         return RefreshReused(session.user.id)
     successor = tokens.new_refresh_token()

@@ -52,7 +52,7 @@ class Signer:
         return self._key.public_key()
 
     def access_token(self, user: User, session_id: UUID, issued_at: datetime) -> str:
-        """Valid for `access_seconds` from `issued_at`, a time of Postgres."""
+        """A signed token, valid for `access_seconds` from `issued_at`, a time of Postgres."""
         issued = int(issued_at.timestamp())
         claims = {
             "iss": self._issuer,
