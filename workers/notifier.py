@@ -2,16 +2,16 @@
 
 One notifier is active. It holds a session advisory lock on a connection of its own. How far it has
 published is recorded twice: by the publisher's script in one step with the messages, which prevents
-a repetition, and then in Postgres, which survives an emptied Redis. The higher of the two counts,
-so users never receive an old notice again. The recorded number, the push position, combines the
-event's epoch and position into one growing integer. It leaves an odd number free after each event,
-for the availability counts that are published at a bounded rate.
+a repetition, and then in Postgres, which survives an emptied Redis. A new notifier continues after
+the higher of the two, so clients never receive an old message again. The recorded number, the push
+position, combines the event's epoch and position into one growing integer. It leaves an odd number
+free after each event, for the availability counts that are published at a bounded rate.
 
 A redriven event was passed long ago and has no push position left. Its messages are published at
 once with the event's id as their mark: the publisher's script appends them and sets the mark in one
 step, so a repetition appends nothing. When Redis lost its tail, the mark may be lost as well, and
-whether the messages were published is unknown. The redriven events then return to the dead letters
-with that reason, for an operator to decide, and no old notice is repeated automatically.
+whether the messages were published is unknown. The notifier then returns the redriven events to the
+dead letters with that reason, and an operator decides whether to repeat them.
 """
 
 import asyncio
@@ -145,9 +145,9 @@ class Notifier:
     async def _turn(self, connection: Connection, cursor: EntryId) -> EntryId:
         """Read the streams once and publish new events. Returns the cursor for the next read."""
         clock = asyncio.get_running_loop().time
-        wait = (
-            BLOCK_MS if not self._changed or self._has_counts() else int(AVAILABILITY_SECONDS * 500)
-        )
+        # With counts to publish, wait for half of their interval.
+        counts_wait = self._changed and not self._has_counts()
+        wait = int(AVAILABILITY_SECONDS / 2 * 1000) if counts_wait else BLOCK_MS
         spaced_at = clock() + SPACING_SECONDS
         streams = await self._redis.xread(
             {STREAM: str(cursor), REDRIVE_STREAM: "0"}, count=BATCH, block=wait

@@ -21,7 +21,7 @@ from backend.kernel import database
 
 PUBLISHED: Final = Counter("gittix_events_published", "Events appended to the stream", ["type"])
 REWINDS: Final = Counter(
-    "gittix_relay_rewinds", "Times the stream was not where the relay expected it"
+    "gittix_relay_rewinds", "Times that the stream did not end with the entry last appended"
 )
 OUTBOX_AGE: Final = Gauge(
     "gittix_outbox_oldest_unpublished_seconds", "Age of the oldest event that is not on the stream"

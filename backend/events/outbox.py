@@ -35,7 +35,7 @@ async def append(
     """Append one event, published if and only if this transaction commits.
 
     Call it after the transaction has taken its row locks: the relay relies on this order (see
-    `backend.events.relay`).
+    `backend.events.relay`). Raises correlation.Unbound without a correlation id.
     """
     await connection.execute(
         "select events.append($1, $2, $3, $4, $6) from events.bind_correlation($5)",
@@ -49,10 +49,10 @@ async def append(
 
 
 class RelayWaker:
-    """Wakes the relay after a commit.
+    """Wakes the relay: call it after a commit.
 
-    The first call is sent at once; further calls within SPACING_SECONDS are coalesced into one
-    message.
+    The first call sends a wake-up at once; further calls within SPACING_SECONDS are coalesced into
+    one.
     """
 
     def __init__(self, redis: Redis) -> None:
@@ -63,6 +63,7 @@ class RelayWaker:
         self._wanted.set()
 
     async def send(self) -> None:
+        """Send the wake-ups of the calls, forever. Raises RedisError or TimeoutError."""
         while True:
             await self._wanted.wait()
             self._wanted.clear()

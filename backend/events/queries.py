@@ -50,6 +50,7 @@ async def assign_positions(connection: Connection, limit: int) -> list[database.
 async def unpublished_rows(
     connection: Connection, position: int, limit: int
 ) -> list[database.Record]:
+    """Return up to `limit` rows after `position`, in order."""
     return await connection.fetch(
         f"select {COLUMNS} from events.outbox where position > $1 order by position limit $2",
         position,
