@@ -57,17 +57,16 @@ class Person:
     async def get(self, path: str, **parameters: Any) -> httpx.Response:
         return await self.http.get(path, params=parameters)
 
-    async def post(self, path: str, body: Any = None, *, key: str | None = None) -> httpx.Response:
-        return await self.http.post(path, json=body, headers=_keyed(key))
+    async def post(
+        self, path: str, body: Any = None, *, key: str | None = None, **headers: str
+    ) -> httpx.Response:
+        return await self.http.post(path, json=body, headers=_keyed(key) | _named(headers))
 
     async def put(self, path: str, body: Any, **headers: str) -> httpx.Response:
-        return await self.http.put(
-            path, json=body, headers={n.replace("_", "-"): v for n, v in headers.items()}
-        )
+        return await self.http.put(path, json=body, headers=_named(headers))
 
     async def delete(self, path: str, *, key: str | None = None, **headers: str) -> httpx.Response:
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
-        return await self.http.delete(path, headers=_keyed(key) | named)
+        return await self.http.delete(path, headers=_keyed(key) | _named(headers))
 
 
 class System:
@@ -286,3 +285,8 @@ async def until(condition: Any, *, seconds: float = 5.0) -> Any:
 
 def _keyed(key: str | None) -> dict[str, str]:
     return {"Idempotency-Key": key} if key else {}
+
+
+def _named(headers: dict[str, str]) -> dict[str, str]:
+    """Keyword arguments as headers: `If_Match` is `If-Match`."""
+    return {name.replace("_", "-"): value for name, value in headers.items()}

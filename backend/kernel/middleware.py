@@ -15,8 +15,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from backend.kernel import correlation, tracing
 from backend.kernel.metrics import REQUESTS
-from backend.kernel.principal import COOKIE_PREFIX
-from backend.kernel.problems import Forbidden, Problem, TooLarge
+from backend.kernel.principal import COOKIE_PREFIX, USER_ID
+from backend.kernel.problems import PROBLEM_CODE, Forbidden, Problem, TooLarge
 
 log = structlog.get_logger()
 
@@ -79,6 +79,7 @@ class RequestLog:
                     path=scope["path"],
                     status=status,
                     milliseconds=round(seconds * 1000, 2),
+                    **_outcome(scope),
                 )
 
 
@@ -226,6 +227,12 @@ def _describe(span: Any, scope: Scope, status: int) -> None:
     route = getattr(scope.get("route"), "path", "unmatched")
     span.update_name(f"{scope['method']} {route}")
     span.set_attribute("http.response.status_code", status)
+
+
+def _outcome(scope: Scope) -> dict[str, str]:
+    """The problem's code and the user's id, as far as the handling of the request set them."""
+    found = {"code": scope.get(PROBLEM_CODE), "user_id": scope.get(USER_ID)}
+    return {name: str(value) for name, value in found.items() if value is not None}
 
 
 def _correlation_id(scope: Scope) -> uuid.UUID:

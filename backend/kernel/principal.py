@@ -28,6 +28,8 @@ from backend.kernel.problems import Unauthorized
 
 COOKIE_PREFIX = "gittix_"
 SESSION_COOKIE = COOKIE_PREFIX + "session"
+# The key of a request's scope that holds the id of its user, for the request log.
+USER_ID = "gittix.user_id"
 ALGORITHM = "EdDSA"
 TOKEN_TYPE = "at+jwt"  # noqa: S105 - RFC 9068's media type for access tokens
 MAX_CACHED_TOKENS = 20_000
@@ -134,7 +136,10 @@ def current(request: Request) -> Principal | None:
     elif scheme.lower() != "bearer":
         return None
     verifier: TokenVerifier = request.state.verifier
-    return verifier.verify(token.strip()) if token else None
+    principal = verifier.verify(token.strip()) if token else None
+    if principal is not None:
+        request.scope[USER_ID] = principal.user_id
+    return principal
 
 
 def require(request: Request) -> Principal:

@@ -16,8 +16,11 @@ from typing import Any, ClassVar
 
 import msgspec
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 PROBLEM_TYPE = "application/problem+json"
+# The key of a request's scope that holds the code of its problem, for the request log.
+PROBLEM_CODE = "gittix.problem_code"
 
 
 class FieldError(msgspec.Struct, frozen=True):
@@ -74,12 +77,23 @@ class Problem(Exception):
             body["detail"] = self.detail
         if self.errors:
             body["errors"] = self.errors
-        return Response(
-            msgspec.json.encode(body | self.extra),
-            self.status,
-            headers=self.headers,
-            media_type=PROBLEM_TYPE,
+        return _ProblemResponse(
+            self.problem_code, msgspec.json.encode(body | self.extra), self.status, self.headers
         )
+
+
+class _ProblemResponse(Response):
+    """A response that sets the problem's code in the scope of the request."""
+
+    media_type = PROBLEM_TYPE
+
+    def __init__(self, code: str, body: bytes, status: int, headers: Mapping[str, str]) -> None:
+        super().__init__(body, status, headers)
+        self._code = code
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope[PROBLEM_CODE] = self._code
+        await super().__call__(scope, receive, send)
 
 
 class BadRequest(Problem):

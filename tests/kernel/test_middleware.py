@@ -11,11 +11,13 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from structlog.testing import CapturingLogger
 
-from backend.kernel import correlation
+from backend.kernel import correlation, middleware
 from backend.kernel.principal import SESSION_COOKIE
 from backend.kernel.web import build
 from tests.replies import code
+from tests.system import System
 
 OURS = "https://shop.test"
 LIMIT = 1000
@@ -192,3 +194,25 @@ async def test_unknown_paths_and_methods_are_problems(client: httpx.AsyncClient)
     wrong = await client.request("OPTIONS", "/api/echo")
     assert code(wrong) == (405, "method_not_allowed")
     assert "GET" in wrong.headers["allow"]
+
+
+async def test_the_request_log_has_the_code_of_a_problem_and_the_user(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await system.start("api")
+    log, ada = CapturingLogger(), system.person("ada")
+    monkeypatch.setattr(middleware, "log", log)
+    path = f"/api/orders/{uuid4()}"
+    await ada.get(path)
+    await system.anonymous().get(path)
+    await ada.get("/api/orders")
+    await system.anonymous().post("/api/orders", headers=REFUSED["foreign page"])
+    assert [
+        (line.kwargs["status"], line.kwargs.get("code"), line.kwargs.get("user_id"))
+        for line in log.calls
+    ] == [
+        (404, "order_not_found", str(ada.id)),
+        (401, "unauthorized", None),
+        (200, None, str(ada.id)),
+        (403, "origin_refused", None),
+    ]
