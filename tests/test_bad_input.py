@@ -1,6 +1,7 @@
 """Bad requests to every route return a 4xx problem with its code and change no row."""
 
 import json
+import re
 from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
 
@@ -9,13 +10,15 @@ import pytest
 import pytest_asyncio
 
 from backend.embedded.postgres import Postgres
+from backend.kernel.openapi import openapi_document
 from tests import factories, stores
-from tests.bad_input.any_route import ANY_ROUTE
-from tests.bad_input.definitions import BadRequest
+from tests.bad_input.any_route import ANY_ROUTE, PROTECTED, WITH_ID
+from tests.bad_input.definitions import NOWHERE, WRITES, BadRequest
 from tests.bad_input.fields import FIELDS
 from tests.bad_input.queries import QUERIES
 from tests.replies import code
 from tests.system import Person, System
+from tests.test_openapi import app_of, operations
 
 BAD = FIELDS | ANY_ROUTE | QUERIES
 
@@ -73,6 +76,28 @@ async def test_a_bad_request_is_refused_and_changes_nothing(case: str, market: M
     assert reply.headers["x-request-id"]
     assert "Traceback" not in reply.text
     assert await market.owner.fetchrow(market.tally) == before
+
+
+async def test_every_route_is_in_the_lists_of_bad_requests(system: System) -> None:
+    routes = {
+        (method.upper(), path): operation
+        for method, path, operation in operations(openapi_document(app_of(system).routes))
+    }
+    assert {route for route in routes if "{id}" in route[1]} == {
+        (method, path) for method, path, _, _ in WITH_ID
+    }
+    protected = {route for route, operation in routes.items() if operation["security"]}
+    assert protected - {(method, template(path)) for method, path in PROTECTED} == set()
+    assert {
+        route
+        for route, operation in routes.items()
+        if "application/json" in operation.get("requestBody", {}).get("content", {})
+    } == {(method, template(path)) for method, path, _ in WRITES.values()}
+
+
+def template(path: str) -> str:
+    """The path as its route declares it."""
+    return re.sub(rf"\{{\w+\}}|{NOWHERE}", "{id}", path.partition("?")[0])
 
 
 async def send(market: Market, bad: BadRequest) -> httpx.Response:

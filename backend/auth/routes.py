@@ -105,7 +105,7 @@ async def sign_in(request: Request) -> Response:
     return _signed_in(auth, issued, 200)
 
 
-@describe(tag="users", ok=CurrentUser, refusals=(401, 429), public=True)
+@describe(tag="users", body=None, ok=CurrentUser, refusals=(401, 429), public=True)
 async def refresh(request: Request) -> Response:
     """Refresh the session
 
@@ -127,7 +127,7 @@ async def refresh(request: Request) -> Response:
     return _signed_in(auth, outcome, 200)
 
 
-@describe(tag="users", query=SignOut, no_content=None, refusals=(401,), public=True)
+@describe(tag="users", body=None, query=SignOut, no_content=None, refusals=(401,), public=True)
 async def sign_out(request: Request) -> Response:
     """Sign out
 

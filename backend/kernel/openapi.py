@@ -35,6 +35,8 @@ SECURITY_SCHEMES = {
     "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
     "cookie": {"type": "apiKey", "name": SESSION_COOKIE, "in": "cookie"},
 }
+# `describe` got no `body`. A write must state one, or None, so that none is forgotten.
+UNSTATED: Any = object()
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class Operation:
 
     def models(self) -> Iterator[Any]:
         models = (self.body, self.form, self.query, *self.replies.values())
-        return (model for model in models if model is not None)
+        return (model for model in models if model is not None and model is not UNSTATED)
 
 
 _operations: dict[Callable[..., Any], Operation] = {}
@@ -60,7 +62,7 @@ _operations: dict[Callable[..., Any], Operation] = {}
 def describe(
     *,
     tag: str,
-    body: Any = None,
+    body: Any = UNSTATED,
     form: Any = None,
     query: Any = None,
     refusals: Sequence[int] = (),
@@ -70,8 +72,9 @@ def describe(
     """Declare an endpoint's models for the document; the endpoint itself stays as it is.
 
     `replies` map a status, as `ok=`, `created=` or `no_content=`, to its model; `refusals` are
-    the statuses of its problems besides 422. `public` endpoints need no session. The endpoint's
-    docstring becomes its summary (the first paragraph) and its description.
+    the statuses of its problems besides 422. `public` endpoints need no session. A POST or PUT
+    without a `form` has a `body`; None means that it reads no body, or one that it verifies as raw
+    bytes. The endpoint's docstring becomes its summary (the first paragraph) and its description.
     """
     operation = Operation(
         tag=tag,
@@ -113,7 +116,7 @@ def openapi_routes(routes: Sequence[BaseRoute]) -> list[Route]:
 
 def openapi_document(routes: Sequence[BaseRoute]) -> Json:
     """The OpenAPI 3.1 document of these routes. Raises KeyError for an endpoint without
-    `describe`.
+    `describe`, ValueError for a POST or PUT that states no body.
     """
     described = [
         (route, _operations[route.endpoint])
@@ -157,6 +160,9 @@ def _schemas(operations: Sequence[Operation]) -> dict[str, Json]:
 def _operation(
     route: Route, method: str, operation: Operation, schemas: Mapping[str, Json]
 ) -> Json:
+    unstated = operation.body is UNSTATED and operation.form is None
+    if unstated and method in {"post", "put"}:
+        raise ValueError(f"{method.upper()} {route.path} needs describe(body=…), or body=None")
     summary, _, description = (getdoc(route.endpoint) or "").partition("\n\n")
     found: Json = {
         "summary": _unwrap(summary),
@@ -173,7 +179,7 @@ def _operation(
             ("application/json", operation.body),
             ("application/x-www-form-urlencoded", operation.form),
         )
-        if model is not None
+        if model is not None and model is not UNSTATED
     }
     return found | ({"requestBody": {"content": content, "required": True}} if content else {})
 

@@ -81,7 +81,7 @@ async def refund(request: Request) -> Response:
     return refunded.response()
 
 
-@describe(tag="payments", public=True, ok=Received, refusals=(400,))
+@describe(tag="payments", public=True, body=None, ok=Received, refusals=(400,))
 async def webhook(request: Request) -> Response:
     """Stripe's events: verified on their raw bytes, stored, answered, then handled."""
     state = _state(request)

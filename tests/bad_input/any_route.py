@@ -20,6 +20,38 @@ from tests.bad_input.definitions import (
     Refusal,
 )
 
+# Every route that needs a session: a test compares them with the API.
+PROTECTED: list[tuple[str, str]] = [
+    *((method, path) for method, path, _ in WRITES.values() if "/users/" not in path),
+    ("DELETE", "/api/tickets/{ticket}"),
+    ("DELETE", "/api/orders/{order}"),
+    ("GET", "/api/orders"),
+    ("GET", "/api/orders/{order}"),
+    ("GET", f"/api/payments/{NOWHERE}"),
+    ("GET", "/api/sales"),
+    ("GET", "/api/sales/summary"),
+    ("GET", "/api/tickets?seller=me"),
+    ("GET", "/api/shows?owner=me"),
+    ("GET", "/api/shows?seller=me"),
+    ("POST", "/api/push/auth"),
+    ("POST", "/api/push/user-auth"),
+    ("POST", "/api/users/signout?everywhere=true"),
+]
+
+# Every route with an id in its path, a body, and the problem of an unknown id.
+WITH_ID: list[tuple[str, str, Any, Refusal]] = [
+    ("GET", "/api/shows/{id}", None, NO_SHOW),
+    ("GET", "/api/tickets/{id}", None, NO_TICKET),
+    ("GET", "/api/orders/{id}", None, NO_ORDER),
+    ("GET", "/api/payments/{id}", None, NO_PAYMENT),
+    ("PUT", "/api/shows/{id}", {}, NO_SHOW),
+    ("PUT", "/api/tickets/{id}", {}, NO_TICKET),
+    ("DELETE", "/api/tickets/{id}", {}, NO_TICKET),
+    ("DELETE", "/api/orders/{id}", {}, NO_ORDER),
+    ("POST", "/api/orders/{id}/refund", {}, NO_ORDER),
+    ("POST", "/api/shows/{id}/tickets", WRITES["tickets"][2], NO_SHOW),
+]
+
 
 def malformed() -> dict[str, BadRequest]:
     """Bodies that no route accepts."""
@@ -51,25 +83,9 @@ def unknown_fields() -> dict[str, BadRequest]:
 
 
 def no_session() -> dict[str, BadRequest]:
-    wanted = [
-        *((method, path) for method, path, _ in WRITES.values() if "/users/" not in path),
-        ("DELETE", "/api/tickets/{ticket}"),
-        ("DELETE", "/api/orders/{order}"),
-        ("GET", "/api/orders"),
-        ("GET", "/api/orders/{order}"),
-        ("GET", f"/api/payments/{NOWHERE}"),
-        ("GET", "/api/sales"),
-        ("GET", "/api/sales/summary"),
-        ("GET", "/api/tickets?seller=me"),
-        ("GET", "/api/shows?owner=me"),
-        ("GET", "/api/shows?seller=me"),
-        ("POST", "/api/push/auth"),
-        ("POST", "/api/push/user-auth"),
-        ("POST", "/api/users/signout?everywhere=true"),
-    ]
     return {
         f"no session: {method} {path}": BadRequest(method, path, {}, UNAUTHORIZED, signed_in=False)
-        for method, path in wanted
+        for method, path in PROTECTED
     }
 
 
@@ -85,28 +101,11 @@ def bad_keys() -> dict[str, BadRequest]:
 
 
 def bad_ids() -> dict[str, BadRequest]:
-    paths = {
-        "/api/shows/{}": ("GET", NO_SHOW),
-        "/api/tickets/{}": ("GET", NO_TICKET),
-        "/api/orders/{}": ("GET", NO_ORDER),
-        "/api/payments/{}": ("GET", NO_PAYMENT),
-    }
-    more: list[tuple[str, str, Any, Refusal]] = [
-        ("PUT", "/api/shows/{}", {}, NO_SHOW),
-        ("PUT", "/api/tickets/{}", {}, NO_TICKET),
-    ]
-    more += [
-        ("DELETE", "/api/tickets/{}", {}, NO_TICKET),
-        ("DELETE", "/api/orders/{}", {}, NO_ORDER),
-    ]
-    more += [("POST", "/api/orders/{}/refund", {}, NO_ORDER)]
-    more += [("POST", "/api/shows/{}/tickets", WRITES["tickets"][2], NO_SHOW)]
-    every = [(method, path, None, refusal) for path, (method, refusal) in paths.items()] + more
     return {
-        f"{method} {path.format(each)}": BadRequest(
-            method, path.format(each), body, NOT_FOUND if "%2f" in each else refusal
+        f"{method} {path.format(id=each)}": BadRequest(
+            method, path.format(id=each), body, NOT_FOUND if "%2f" in each else refusal
         )
-        for method, path, body, refusal in every
+        for method, path, body, refusal in WITH_ID
         for each in (NOWHERE, "1", "%00", "..%2f", "0" * 31, "\u00e9", "null")
     }
 
