@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 
 import structlog
 
+from backend.events.catalogue import TYPES
 from tests import factories
 from tests.factories import Json
 from tests.payments.shop import Shop, opened, until
@@ -18,13 +19,7 @@ from tests.system import PUSHER_KEY, Person, System
 log = structlog.get_logger()
 
 PARTS = ("stripe", "push", "api", "worker", "relay")
-TICKET_EVENTS = (
-    "ticket.held",
-    "ticket.extended",
-    "ticket.reserved",
-    "ticket.released",
-    "ticket.sold",
-)
+TICKET_EVENTS = sorted(name for name in TYPES if name.startswith("ticket."))
 
 
 class Theatre:

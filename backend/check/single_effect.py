@@ -34,6 +34,7 @@ CONSUMERS = (
     CheckedConsumer(expiration.CONSUMER, "orders", expiration.TYPES),
     CheckedConsumer(payments.CONSUMER, "payments", payments.TYPES),
 )
+# The types of which each subject may have one event.
 ONCE = (
     "user.registered",
     "show.created",
