@@ -1,7 +1,8 @@
-"""The data folder: that it exists, belongs to this user and has room, or one sentence for the user.
+"""Creates the data folder, and checks its owner, its permissions and the free space.
 
-The checks precede every write, since Postgres, Redis and SQLite report a full or read-only file
-system in their own terms and in the middle of a start.
+A failed check raises an error with one sentence for the user. The checks precede every write, since
+Postgres, Redis and SQLite report a full or read-only file system in their own terms and in the
+middle of a start.
 """
 
 import errno
@@ -99,9 +100,9 @@ def _check_room(folder: Path) -> None:
 
 def _owner(path: Path) -> str:
     """The owner of the path, or of the nearest parent that this process may examine."""
-    for place in (path, *path.parents):
+    for ancestor in (path, *path.parents):
         try:
-            return _user_name(place.stat().st_uid)
+            return _user_name(ancestor.stat().st_uid)
         except OSError:
             continue
     return "another user"

@@ -36,7 +36,7 @@ PASSED = re.compile(
 
 
 class FrontendError(Exception):
-    """The pages could not be built. The message says why, and how to go on."""
+    """The pages could not be built; the message gives the problem and the remedy."""
 
 
 def cache_folder(data: Path) -> Path:
@@ -98,7 +98,7 @@ def digest() -> str:
 
 
 def _sources() -> Path:
-    """The `frontend` package, found without importing it: only the build itself needs Reflex."""
+    """The folder of the `frontend` package, found but not imported: only the build needs Reflex."""
     spec = importlib.util.find_spec("frontend")
     assert spec is not None
     assert spec.origin is not None

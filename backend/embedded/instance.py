@@ -22,7 +22,7 @@ from backend.embedded.sockets import socket_folder
 from backend.kernel.settings import ROLES, Settings
 
 DEFAULT_FOLDER = Path(".gittix")
-# An embedded instance has its own stores: the shell's URLs of others do not count.
+# An embedded instance has its own stores, so it ignores the URLs of others in the environment.
 NOT_OVERRIDDEN = frozenset(
     {"DATABASE_URL", "REDIS_URL", *(f"{role.upper()}_DATABASE_URL" for role in ROLES)}
 )
@@ -48,7 +48,7 @@ class Instance(NamedTuple):
 
     @property
     def ledger(self) -> Path:
-        """The Stripe sandbox's own database: like Stripe's, it is not part of our Postgres."""
+        """The Stripe sandbox's SQLite file: like Stripe's data, it is not in our Postgres."""
         return self.folder / "stripe-sandbox.sqlite"
 
     def operations(self, process: str) -> Path:

@@ -22,7 +22,7 @@ async def build(cache: Path) -> None:
     try:
         _, errors = await process.communicate()
     finally:
-        # Reflex and Node are in the session of their parent.
+        # Reflex and Node are in the process group of the build, so they end too.
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
     if process.returncode != 0:

@@ -69,7 +69,7 @@ def _next_free(first: int, excluded: set[int]) -> int:
 
 
 def _bind_error(port: int) -> int | None:
-    """The number of the error that a server on this port would meet, or None."""
+    """The errno of binding a server to this port, or None when the port is free."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -2,7 +2,7 @@
 
 Each child has its own session, so that a terminal's Ctrl-C reaches only the supervisor, which stops
 the children in an order that loses nothing. On Linux the kernel signals each child when the
-supervisor itself is gone.
+supervisor dies.
 """
 
 import asyncio
@@ -54,6 +54,7 @@ class Processes:
         logs.mkdir(parents=True, exist_ok=True)
 
     def start(self, program: Program) -> None:
+        """Start the program, and restart it whenever it ends until `stop`."""
         self._children.append(_Child(program, self._logs / f"{program.name}.log", self._notice))
 
     def check(self, name: str) -> None:
@@ -63,6 +64,7 @@ class Processes:
                 child.check()
 
     async def stop(self) -> None:
+        """Stop the programs one after the other, the last started first."""
         for child in reversed(self._children):
             await child.stop()
         self._children.clear()

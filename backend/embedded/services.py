@@ -10,13 +10,13 @@ from backend.embedded.processes import Program
 
 # Their health and metrics are at Unix sockets; the API's /readyz and /metrics include them.
 WITHOUT_HTTP = ("relay", "worker", "consumers", "notifier")
-# On few cores, requests come before messages, and messages before the consumers' housekeeping.
+# On few cores, requests go before push messages, and these before the work of the consumers.
 PUSH_NICENESS, CONSUMERS_NICENESS = 10, 19
 INHERITED = ("PATH", "HOME", "LANG", "VIRTUAL_ENV", "TMPDIR")
 
 
 def background_programs(instance: Instance, environment: Mapping[str, str]) -> list[Program]:
-    """Every process but the API's. They wait for each other, so they may all start at once."""
+    """Every process but the API's. Each waits for the others, so all may start at the same time."""
     ports = instance.ports
     sockets = {name: str(instance.operations(name)) for name in WITHOUT_HTTP}
 

@@ -81,10 +81,10 @@ def allow_search(folder: Path) -> list[Path]:
     if _may_search(folder):
         return []
     changed = []
-    for place in (*reversed(folder.parents), folder):
-        if not _may_search(place):
-            _grant(place, pwd.getpwnam(NAME).pw_uid)
-            changed.append(place)
+    for needed in (*reversed(folder.parents), folder):
+        if not _may_search(needed):
+            _grant(needed, pwd.getpwnam(NAME).pw_uid)
+            changed.append(needed)
     return changed
 
 
@@ -170,7 +170,7 @@ def _with_search(entries: Sequence[Entry], user_id: int) -> list[Entry]:
     group = named[ACL_GROUP_OBJ, ACL_NO_ID]
     named[ACL_MASK, ACL_NO_ID] = named.get((ACL_MASK, ACL_NO_ID), group) | SEARCH
     named[ACL_USER, user_id] = named.get((ACL_USER, user_id), 0) | SEARCH
-    # The kernel takes them by tag only.
+    # The kernel accepts the entries only in the order of their tags.
     return sorted((tag, permissions, id_) for (tag, id_), permissions in named.items())
 
 

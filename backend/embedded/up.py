@@ -36,7 +36,7 @@ from backend.kernel.supervisor import running
 
 START_SECONDS = 60.0
 POLL_SECONDS = 0.05
-# The relay and the notifier each lock one while they are active.
+# The relay and the notifier each hold one while they are active.
 LEASES = 2
 
 
