@@ -109,7 +109,7 @@ async def test_reuse_closes_the_users_sockets(
     assert closed_sockets.count(user_id) == 1
 
 
-async def test_a_token_stolen_within_the_grace_is_detected_at_the_next_rotation(
+async def test_a_token_stolen_within_the_reuse_interval_is_detected_at_the_next_rotation(
     browse: Browse, rows: Connection
 ) -> None:
     owner, thief = browse(), browse()
