@@ -33,7 +33,7 @@ from backend.orders import app as orders
 from backend.orders import routes as order_routes
 from backend.payments import app as payments
 from backend.payments import routes as payment_routes
-from backend.push import routes
+from backend.push import routes as push_routes
 from backend.push.app import build_gateway
 from backend.push.client import pusher_client
 from backend.push.server import GatewayServer, uvicorn_config
@@ -48,14 +48,14 @@ ROUTES = (
     *ticket_routes.routes,
     *order_routes.routes,
     *payment_routes.routes,
-    *routes.routes,
+    *push_routes.routes,
 )
 NEEDS: Mapping[str, tuple[str, ...]] = {
     "auth": auth.NEEDS,
     "tickets": tickets.NEEDS,
     "orders": orders.NEEDS,
     "payments": payments.NEEDS,
-    "push": (*routes.NEEDS, "redis_url"),
+    "push": (*push_routes.NEEDS, "redis_url"),
     "shop": ("frontend_folder", "pusher_key", "pusher_host"),
 }
 STOP_SECONDS = 10
@@ -81,14 +81,14 @@ def build(name: str, settings: Settings) -> Starlette:
     if name == "shop":
         return _shop(settings)
     makers: dict[str, Callable[[], web.Component]] = {
-        # Starlette matches routes in order; with orders first, a hold saves 8 µs of its 400.
+        # Starlette matches routes in order: with orders first, a hold takes 392 µs, not 400 µs.
         "orders": lambda: orders.component(settings),
         "tickets": lambda: tickets.component(settings),
-        "auth": lambda: auth.component(settings, close_sockets=_close_sockets(settings)),
+        "auth": lambda: auth.component(settings, close_sockets=_socket_closer(settings)),
         "payments": lambda: payments.component(settings),
     }
     if name == "api":
-        makers["push"] = lambda: routes.component(settings)
+        makers["push"] = lambda: push_routes.component(settings)
         return _web(
             [make() for make in makers.values()], settings, _pages(settings), described=ROUTES
         )
@@ -181,16 +181,16 @@ def _push(settings: Settings) -> Starlette:
             drain_seconds=settings.drain_seconds,
         )
     )
-    api = _web([routes.component(settings)], settings)
+    api = _web([push_routes.component(settings)], settings)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:
         async with (
-            api.router.lifespan_context(app) as ours,
-            gateway.router.lifespan_context(app) as theirs,
+            api.router.lifespan_context(app) as api_state,
+            gateway.router.lifespan_context(app) as gateway_state,
         ):
-            checks = {**(ours or {})["checks"], **(theirs or {})["checks"]}
-            yield {**(ours or {}), **(theirs or {}), "checks": checks}
+            checks = {**(api_state or {})["checks"], **(gateway_state or {})["checks"]}
+            yield {**(api_state or {}), **(gateway_state or {}), "checks": checks}
 
     both = Starlette(routes=[*gateway.routes, Mount("/", app=api)], lifespan=lifespan)
     both.state.settings = gateway.state.settings
@@ -207,7 +207,8 @@ def _verifier(settings: Settings) -> TokenVerifier:
     return TokenVerifier(keys, issuer=settings.jwt_issuer, audience=settings.jwt_audience)
 
 
-def _close_sockets(settings: Settings) -> Callable[[UUID], Any] | None:
+def _socket_closer(settings: Settings) -> Callable[[UUID], Any] | None:
+    """A function that closes a user's push connections, or None without the settings of push."""
     if not (settings.pusher_app_id and settings.pusher_key and settings.pusher_secret):
         return None
     client = pusher_client(settings)

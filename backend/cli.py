@@ -69,7 +69,7 @@ def up(
     ] = None,
     data: Annotated[Path, typer.Option(help="Where the instance keeps its data.")] = DEFAULT_FOLDER,
     demo: Annotated[
-        bool, typer.Option(help="Load demo shows and let a gentle crowd hold and buy.")
+        bool, typer.Option(help="Load demo shows, and simulate users that hold and buy.")
     ] = True,
     frontend: Annotated[
         bool, typer.Option(help="Build the shop's pages when they changed, and serve them.")
@@ -160,11 +160,14 @@ def relay() -> None:
     async def work() -> None:
         garbage_collection.tune(settings)
         redis = open_redis(settings.redis_url, name="gittix-relay")
-        publisher = Relay(settings.role_database_url("relay"), redis)
+        outbox_relay = Relay(settings.role_database_url("relay"), redis)
         try:
             with stop_event() as stop:
-                async with health.served(settings) as readiness, running(("relay", publisher.run)):
-                    with readiness.checking(publisher.checks()):
+                async with (
+                    health.served(settings) as readiness,
+                    running(("relay", outbox_relay.run)),
+                ):
+                    with readiness.checking(outbox_relay.checks()):
                         await stop.wait()
         finally:
             await redis.aclose()

@@ -39,6 +39,8 @@ STRIPE_JS = "https://js.stripe.com https://*.js.stripe.com"
 
 
 class File(NamedTuple):
+    """A file of the build; `compressed` is its content by gzip, if the build has it."""
+
     content: bytes
     compressed: bytes | None
     headers: dict[str, str]
@@ -101,7 +103,7 @@ def routes(folder: Path, settings: Settings) -> list[BaseRoute]:
     """The routes of the shop. They match every other path, so they must be the last routes of an
     application.
     """
-    facts = {
+    shop_settings = {
         "hold_seconds": settings.hold_seconds,
         "fee_percent": float(settings.fee_percent),
         "payment_grace_seconds": settings.payment_grace_seconds,
@@ -121,8 +123,8 @@ def routes(folder: Path, settings: Settings) -> list[BaseRoute]:
         },
     }
 
-    async def shop_facts(_request: Request) -> Response:
-        return reply(facts, headers={"Cache-Control": REVALIDATED})
+    async def shop_json(_request: Request) -> Response:
+        return reply(shop_settings, headers={"Cache-Control": REVALIDATED})
 
     shop = Shop(folder, _policy(settings))
 
@@ -130,7 +132,7 @@ def routes(folder: Path, settings: Settings) -> list[BaseRoute]:
         return await shop(request)
 
     return [
-        Route("/shop.json", shop_facts, include_in_schema=False),
+        Route("/shop.json", shop_json, include_in_schema=False),
         Route("/{path:page}", page, include_in_schema=False),
     ]
 
@@ -159,7 +161,7 @@ def _policy(settings: Settings) -> str:
 
 def _read(path: Path, folder: Path, policy: str) -> File:
     content = path.read_bytes()
-    beside = path.with_name(path.name + ".gz")
+    compressed = path.with_name(path.name + ".gz")
     media_type = TYPES.guess_type(path.name)[0] or "application/octet-stream"
     hashed = path.relative_to(folder).parts[0] == "assets"
     headers = {
@@ -172,7 +174,7 @@ def _read(path: Path, folder: Path, policy: str) -> File:
     }
     if path.suffix == ".html":
         headers["Content-Security-Policy"] = f"{policy}{_inline_scripts(content)}"
-    return File(content, beside.read_bytes() if beside.exists() else None, headers)
+    return File(content, compressed.read_bytes() if compressed.exists() else None, headers)
 
 
 def _inline_scripts(page: bytes) -> str:
