@@ -6,6 +6,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from backend.kernel.validation import invalid_input
+
 FOLDER = Path(__file__).parent / "scenarios"
 GATES_SUFFIX = ".gates.toml"
 
@@ -127,5 +129,8 @@ def _read(path: Path, shape: type[T]) -> T:
     try:
         found: dict[str, Any] = tomllib.loads(path.read_text())
         return msgspec.convert(found, shape)
-    except (OSError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+    except msgspec.ValidationError as error:
+        problem = invalid_input(error, shape)
+        raise ScenarioError(f"{path} can't be used: {problem.detail}") from error
+    except (OSError, tomllib.TOMLDecodeError) as error:
         raise ScenarioError(f"{path} can't be used: {error}") from error

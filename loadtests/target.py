@@ -85,7 +85,11 @@ def reach(url: str, push_url: str | None, environment: Mapping[str, str]) -> Tar
         answer = httpx.get(f"{url}/api/push/config", timeout=REACH_SECONDS)
         answer.raise_for_status()
         config = msgspec.json.decode(answer.content, type=PushConfig)
-    except (httpx.HTTPError, httpx.InvalidURL, msgspec.DecodeError) as error:
+    except msgspec.DecodeError as error:
+        raise TargetError(
+            f"{url}/api/push/config is not GitTix's. Check that GitTix runs at this address."
+        ) from error
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise TargetError(
             f"{url} does not answer as GitTix: {error}. Check that it runs at this address."
         ) from error

@@ -75,6 +75,8 @@ async def test_a_bad_request_is_refused_and_changes_nothing(case: str, market: M
     assert code(reply) == bad.refusal, reply.text
     assert reply.headers["x-request-id"]
     assert "Traceback" not in reply.text
+    assert "Expected" not in reply.text
+    assert "`" not in reply.text
     assert await market.owner.fetchrow(market.tally) == before
 
 

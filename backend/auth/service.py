@@ -38,7 +38,7 @@ def email_of(text: str) -> str:
     """The address in lower case, as it is stored. Raises Invalid."""
     email = text.strip()
     if len(email) > MAX_EMAIL_LENGTH or not EMAIL.fullmatch(email):
-        raise invalid("email", "not an email address")
+        raise invalid("email", "must be an email address, such as ada@example.com")
     return email.lower()
 
 
@@ -46,7 +46,7 @@ def name_of(text: str | None, email: str) -> str:
     """The display name; without one, the local part of the email. Raises Invalid."""
     name = clean_optional("name", text) or email.partition("@")[0]
     if len(name) > MAX_NAME_LENGTH:
-        raise invalid("name", f"at most {MAX_NAME_LENGTH} characters")
+        raise invalid("name", f"must have at most {MAX_NAME_LENGTH} characters")
     return name
 
 

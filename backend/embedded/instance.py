@@ -163,7 +163,7 @@ def _read_secrets(path: Path) -> Secrets:
         return msgspec.json.decode(path.read_bytes(), type=Secrets)
     except msgspec.DecodeError as error:
         raise InstanceError(
-            f"{path} is damaged ({error}), and the data can't be read without it. "
+            f"{path} is damaged, and the data can't be read without it. "
             "Restore it from a backup, or choose another folder with --data."
         ) from error
 

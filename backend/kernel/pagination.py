@@ -33,7 +33,9 @@ def decode_cursor(cursor: str | None, key: type[Key]) -> Key | None:
     try:
         return msgspec.json.decode(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)), type=key)
     except (msgspec.DecodeError, ValueError, binascii.Error) as error:
-        raise invalid("cursor", "not a cursor of this list") from error
+        raise invalid(
+            "cursor", "must be the next_cursor of an earlier page of this list"
+        ) from error
 
 
 def page_of(rows: Sequence[T], limit: int, key: Callable[[T], object]) -> Page[T]:

@@ -23,11 +23,16 @@ PROBLEM_TYPE = "application/problem+json"
 PROBLEM_CODE = "gittix.problem_code"
 
 
-class FieldError(msgspec.Struct, frozen=True):
-    """One rejected input: `field` is a path such as `ticket_ids[0]`."""
+class FieldError(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One rejected input. `field` is its path, such as `tickets[0].price`, or empty for the whole
+    body. `message` completes a sentence that begins with the field: "must be a UUID". `minimum`
+    and `maximum` are the bounds of an integer.
+    """
 
     field: str
     message: str
+    minimum: int | None = None
+    maximum: int | None = None
 
 
 class ProblemBody(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -147,5 +152,9 @@ class Unavailable(Problem):
 
 
 def invalid(field: str, message: str) -> Invalid:
-    """The error for one field of the input."""
-    return Invalid(f"{field}: {message}", errors=[FieldError(field, message)])
+    """The error for one field of the input. `message` is a predicate: "must not be empty"."""
+    return invalid_field(FieldError(field, message))
+
+
+def invalid_field(error: FieldError) -> Invalid:
+    return Invalid(f"{error.field or 'the body'} {error.message}", errors=[error])

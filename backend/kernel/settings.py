@@ -6,10 +6,12 @@ or malformed variable by name, never by value.
 
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from urllib.parse import quote, urlsplit, urlunsplit
 
 import msgspec
+
+from backend.kernel.value_descriptions import describe
 
 Seconds = Annotated[int, msgspec.Meta(ge=1, le=86_400)]
 Port = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
@@ -148,7 +150,8 @@ def load(environ: Mapping[str, str], *, needs: Iterable[str] = ()) -> Settings:
                 text.strip(), Settings.__annotations__[name], strict=False
             )
         except msgspec.ValidationError:
-            errors.append(f"{name.upper()} must be {_expected(Settings.__annotations__[name])}")
+            accepted = msgspec.inspect.type_info(Settings.__annotations__[name])
+            errors.append(f"{name.upper()} must be {describe(accepted)}")
     settings = Settings(**values) if not errors else Settings()
     errors += [] if errors else [f"{need} is not set" for need in _missing(settings, needs)]
     if settings.fee_percent.is_nan() or not 0 <= settings.fee_percent <= 50:
@@ -166,23 +169,6 @@ def with_role(url: str, role: str) -> str:
     _, _, host = parts.netloc.rpartition("@")
     password = f":{parts.password}" if parts.password else ""
     return urlunsplit(parts._replace(netloc=f"{quote(role)}{password}@{host}"))
-
-
-def _expected(annotation: Any) -> str:
-    """The values that a setting of this type accepts, for an error message."""
-    match msgspec.inspect.type_info(annotation):
-        case msgspec.inspect.IntType(ge=low, le=high):
-            return f"an integer from {low} to {high}"
-        case msgspec.inspect.FloatType(ge=low, le=high):
-            return f"a number from {low:g} to {high:g}"
-        case msgspec.inspect.LiteralType(values=values):
-            return " or ".join(map(str, values))
-        case msgspec.inspect.StrType(pattern=pattern):
-            return f"a text that matches {pattern}"
-        case msgspec.inspect.BoolType():
-            return "true or false"
-        case _:
-            return "a number"
 
 
 def _missing(settings: Settings, needs: Iterable[str]) -> Iterable[str]:

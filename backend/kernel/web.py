@@ -34,7 +34,6 @@ from backend.kernel.peer_processes import PeerProcesses
 from backend.kernel.principal import TokenVerifier
 from backend.kernel.problems import (
     BadRequest,
-    FieldError,
     Invalid,
     NotFound,
     Problem,
@@ -42,6 +41,7 @@ from backend.kernel.problems import (
     Unavailable,
     invalid,
 )
+from backend.kernel.validation import invalid_input, not_json
 
 log = structlog.get_logger()
 
@@ -134,9 +134,9 @@ async def read_json(request: Request, model: type[T]) -> T:
         if b"\\u0000" in body:
             _refuse_nul(msgspec.json.decode(body))
     except msgspec.ValidationError as error:
-        raise _invalid_field(error) from error
+        raise invalid_input(error, model) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BadRequest("the body is not valid JSON", code="not_json") from error
+        raise not_json(error) from error
     return decoded
 
 
@@ -151,7 +151,7 @@ def read_fields(fields: Mapping[str, str], model: type[T]) -> T:
         _refuse_nul(fields)
         return msgspec.convert(fields, model, strict=False)
     except msgspec.ValidationError as error:
-        raise _invalid_field(error) from error
+        raise invalid_input(error, model) from error
 
 
 def reply(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
@@ -192,14 +192,6 @@ def _refuse_nul(value: Any) -> None:
     elif isinstance(value, list):
         for item in value:
             _refuse_nul(item)
-
-
-def _invalid_field(error: msgspec.ValidationError) -> Invalid:
-    message, _, path = str(error).partition(" - at `")
-    field = path.rstrip("`").removeprefix("$").removeprefix(".")
-    if not field and "field `" in message:
-        field = message.split("field `", 1)[1].split("`", 1)[0]
-    return Invalid(message, errors=[FieldError(field, message)])
 
 
 async def _problem(_request: Request, problem: Exception) -> Response:

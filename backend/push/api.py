@@ -18,6 +18,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from backend.kernel.validation import invalid_input, not_json
 from backend.push import protocol, signature
 from backend.push import push_log as pushlog
 from backend.push.gateway import Gateway
@@ -74,8 +75,11 @@ class Call:
     def json(self, shape: type[Any]) -> Any:
         try:
             return msgspec.json.decode(self.body, type=shape)
-        except (msgspec.MsgspecError, UnicodeError) as error:
-            raise ApiError(400, f"malformed body: {error}") from error
+        except msgspec.ValidationError as error:
+            problem = invalid_input(error, shape)
+            raise ApiError(400, f"malformed body: {problem.detail}") from error
+        except (msgspec.DecodeError, UnicodeError) as error:
+            raise ApiError(400, f"malformed body: {not_json(error).detail}") from error
 
 
 async def trigger(call: Call) -> Any:

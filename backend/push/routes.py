@@ -81,7 +81,7 @@ async def authorize_channel(request: Request) -> Response:
     form = await _read_form(request, ChannelForm)
     _check_socket(form.socket_id)
     if not is_channel_name(form.channel_name):
-        raise Invalid("not a channel name", code="bad_channel_name")
+        raise Invalid("channel_name must be a valid Pusher channel name", code="bad_channel_name")
     channel_data = _channel_data(user, form.channel_name)
     state = _state(request)
     signature = sign(state.secret, channel_text(form.socket_id, form.channel_name, channel_data))
@@ -143,7 +143,7 @@ async def _read_form(request: Request, model: type[Form]) -> Form:
 
 def _check_socket(socket_id: str) -> None:
     if not is_socket_id(socket_id):
-        raise Invalid("not a socket id", code="bad_socket_id")
+        raise Invalid("socket_id must be the one that the gateway assigned", code="bad_socket_id")
 
 
 def _json(value: object) -> str:

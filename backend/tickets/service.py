@@ -198,7 +198,7 @@ def _check_version(expected: int | None, version: int) -> None:
 
 def _check_words(text: str) -> None:
     if text.strip() and not queries.words_query(text):
-        raise invalid("q", "has no letters or digits to search for")
+        raise invalid("q", "must contain a letter or a digit to search for")
 
 
 def _user(given: str | None, viewer: Principal | None, field: str) -> UUID | None:
@@ -211,7 +211,7 @@ def _user(given: str | None, viewer: Principal | None, field: str) -> UUID | Non
     try:
         return UUID(given)
     except ValueError as fault:
-        raise invalid(field, "must be a user's id or `me`") from fault
+        raise invalid(field, "must be the id of a user, or me") from fault
 
 
 def _ids(text: str) -> list[UUID]:
@@ -257,5 +257,7 @@ def _columns(change: TicketChange) -> dict[str, Any]:
 
 def _currency(code: str, path: str = "") -> str:
     if code.upper() not in CURRENCIES:
-        raise invalid(f"{path}currency", f"{code.upper()} is not a currency that can be charged")
+        raise invalid(
+            f"{path}currency", f"must be a currency that can be charged: {code.upper()} is not"
+        )
     return code.upper()

@@ -1,4 +1,5 @@
 // The price and the face value of a ticket in one currency.
+import type { FieldError } from "../shared/api-types";
 import { amountHint, minorUnits } from "../shared/amounts";
 import { CURRENCIES } from "../shared/currencies";
 import { type FieldMessages, type FieldProps, reword } from "../shared/form";
@@ -97,8 +98,8 @@ export function amountsOf({ price, face_value, currency }: PriceValues): {
 }
 
 /**
- * The result of `request`. A Problem about the bound of an amount is thrown again with the bound
- * in the currency's own units.
+ * The result of `request`. A Problem about an amount is thrown again with the amount's bounds in the
+ * currency's own units.
  */
 export async function withPriceMessages<T>(
   currency: string,
@@ -108,9 +109,10 @@ export async function withPriceMessages<T>(
     return await request();
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
-    throw reword(error, ({ field, message }) => ({
-      field: fieldOfTicket(field),
-      message: boundInMoney(message, currency),
+    throw reword(error, (rejected) => ({
+      ...rejected,
+      field: fieldOfTicket(rejected.field),
+      message: boundsInMoney(rejected, currency) ?? rejected.message,
     }));
   }
 }
@@ -120,8 +122,7 @@ function fieldOfTicket(path: string): string {
   return path.replace(/^tickets\[[^\]]*\]\.?/, "");
 }
 
-function boundInMoney(message: string, currency: string): string {
-  const [, relation, bound] = /^Expected `int.*` ([<>]=) (\d+)/.exec(message) ?? [];
-  if (!bound) return message;
-  return `${relation === ">=" ? "at least" : "at most"} ${money(Number(bound), currency)}`;
+function boundsInMoney({ minimum, maximum }: FieldError, currency: string): string | undefined {
+  if (typeof minimum !== "number" || typeof maximum !== "number") return undefined;
+  return `must be from ${money(minimum, currency)} to ${money(maximum, currency)}`;
 }

@@ -1018,11 +1018,17 @@ export interface components {
         };
         /**
          * FieldError
-         * @description One rejected input: `field` is a path such as `ticket_ids[0]`.
+         * @description One rejected input. `field` is its path, such as `tickets[0].price`, or empty for the whole
+         *     body. `message` completes a sentence that begins with the field: "must be a UUID". `minimum`
+         *     and `maximum` are the bounds of an integer.
          */
         FieldError: {
             field: string;
             message: string;
+            /** @default null */
+            minimum?: number | null;
+            /** @default null */
+            maximum?: number | null;
         };
     };
     responses: never;
