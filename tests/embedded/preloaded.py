@@ -36,26 +36,20 @@ def main() -> None:
         gittix()
 
 
-async def _create_process(
-    *command: str,
-    env: Mapping[str, str],
-    preexec_fn: Callable[[], None] | None = None,
-    **options: Any,
-) -> asyncio.subprocess.Process:
+async def _create_process(*command: str, **options: Any) -> asyncio.subprocess.Process:
     if command[:3] == COMMAND:
-        preexec_fn = _running_gittix(command[3:], env, preexec_fn)
-    return await create_process(*command, env=env, preexec_fn=preexec_fn, **options)
+        options["preexec_fn"] = _running_gittix(command[3:], options["env"], options["preexec_fn"])
+    return await create_process(*command, **options)
 
 
 def _running_gittix(
-    arguments: Sequence[str], environment: Mapping[str, str], prepare: Callable[[], None] | None
+    arguments: Sequence[str], environment: Mapping[str, str], prepare: Callable[[], None]
 ) -> Callable[[], NoReturn]:
     """Return the function that the child calls after the fork, and that never returns."""
 
     def run() -> NoReturn:
         gc.freeze()
-        if prepare is not None:
-            prepare()
+        prepare()
         # Among these is the pipe by which the parent waits for the exec.
         os.closerange(3, os.sysconf("SC_OPEN_MAX"))
         signal.set_wakeup_fd(-1)
