@@ -53,7 +53,7 @@ class Auth(NamedTuple):
     close_sockets: CloseSockets | None
 
 
-@describe(tag="users", body=SignUp, created=CurrentUser, refusals=(400, 409, 429, 503), public=True)
+@describe(tag="users", body=SignUp, created=CurrentUser, problems=(400, 409, 429, 503), public=True)
 async def sign_up(request: Request) -> Response:
     """Sign up
 
@@ -75,7 +75,7 @@ async def sign_up(request: Request) -> Response:
     return _signed_in(auth, issued, 201)
 
 
-@describe(tag="users", body=SignIn, ok=CurrentUser, refusals=(400, 401, 429, 503), public=True)
+@describe(tag="users", body=SignIn, ok=CurrentUser, problems=(400, 401, 429, 503), public=True)
 async def sign_in(request: Request) -> Response:
     """Sign in
 
@@ -105,7 +105,7 @@ async def sign_in(request: Request) -> Response:
     return _signed_in(auth, issued, 200)
 
 
-@describe(tag="users", body=None, ok=CurrentUser, refusals=(401, 429), public=True)
+@describe(tag="users", body=None, ok=CurrentUser, problems=(401, 429), public=True)
 async def refresh(request: Request) -> Response:
     """Refresh the session
 
@@ -127,7 +127,7 @@ async def refresh(request: Request) -> Response:
     return _signed_in(auth, outcome, 200)
 
 
-@describe(tag="users", body=None, query=SignOut, no_content=None, refusals=(401,), public=True)
+@describe(tag="users", body=None, query=SignOut, no_content=None, problems=(401,), public=True)
 async def sign_out(request: Request) -> Response:
     """Sign out
 

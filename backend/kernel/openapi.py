@@ -65,16 +65,17 @@ def describe(
     body: Any = UNSTATED,
     form: Any = None,
     query: Any = None,
-    refusals: Sequence[int] = (),
+    problems: Sequence[int] = (),
     public: bool = False,
     **replies: Any,
 ) -> Callable[[Endpoint], Endpoint]:
     """Declare an endpoint's models for the document; the endpoint itself stays as it is.
 
-    `replies` map a status, as `ok=`, `created=` or `no_content=`, to its model; `refusals` are
-    the statuses of its problems besides 422. `public` endpoints need no session. A POST or PUT
-    without a `form` has a `body`; None means that it reads no body, or one that it verifies as raw
-    bytes. The endpoint's docstring becomes its summary (the first paragraph) and its description.
+    `replies` map a status, as `ok=`, `created=` or `no_content=`, to its model; `problems` are
+    the statuses of its errors besides 422 and, unless it is `public`, 401. `public` endpoints need
+    no session. A POST or PUT without a `form` has a `body`; None means that it reads no body, or
+    one that it verifies as raw bytes. The endpoint's docstring becomes its summary (the first
+    paragraph) and its description.
     """
     operation = Operation(
         tag=tag,
@@ -82,7 +83,7 @@ def describe(
         form=form,
         query=query,
         replies={HTTPStatus[name.upper()].value: model for name, model in replies.items()},
-        problems=(*refusals, *(() if public else (401,)), 422),
+        problems=(*problems, *(() if public else (401,)), 422),
         public=public,
     )
 

@@ -36,7 +36,7 @@ class OrdersState(NamedTuple):
     resources: Resources
 
 
-@describe(tag="orders", body=NewOrder, created=Order, refusals=(404, 409))
+@describe(tag="orders", body=NewOrder, created=Order, problems=(404, 409))
 async def place(request: Request) -> Response:
     """Hold one ticket, or a cart of them, for 60 seconds: all or none."""
     buyer = principal.require(request)
@@ -66,7 +66,7 @@ async def list_orders(request: Request) -> Response:
         return reply(await service.list_orders(connection, buyer.user_id, query))
 
 
-@describe(tag="orders", ok=Order, refusals=(404,))
+@describe(tag="orders", ok=Order, problems=(404,))
 async def order(request: Request) -> Response:
     """One of your orders."""
     buyer = principal.require(request)
@@ -75,7 +75,7 @@ async def order(request: Request) -> Response:
         return reply(await service.order(connection, order_id, buyer.user_id))
 
 
-@describe(tag="orders", no_content=None, refusals=(404, 409))
+@describe(tag="orders", no_content=None, problems=(404, 409))
 async def cancel(request: Request) -> Response:
     """Cancel an unpaid order of yours; its tickets are free at once."""
     buyer = principal.require(request)

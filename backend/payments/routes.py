@@ -27,7 +27,7 @@ class PaymentsState(NamedTuple):
     buyer_window: timedelta
 
 
-@describe(tag="payments", body=NewPayment, created=PaymentReply, refusals=(402, 404, 409, 503))
+@describe(tag="payments", body=NewPayment, created=PaymentReply, problems=(402, 404, 409, 503))
 async def pay(request: Request) -> Response:
     """Pay an order of yours.
 
@@ -42,7 +42,7 @@ async def pay(request: Request) -> Response:
     return paid.response()
 
 
-@describe(tag="payments", ok=PaymentReply, refusals=(404,))
+@describe(tag="payments", ok=PaymentReply, problems=(404,))
 async def payment(request: Request) -> Response:
     """One of your payments, such as the `payment_id` of an order.
 
@@ -58,7 +58,7 @@ async def payment(request: Request) -> Response:
 
 
 @describe(
-    tag="orders", body=NewRefund, ok=RefundReply, accepted=RefundReply, refusals=(403, 404, 409)
+    tag="orders", body=NewRefund, ok=RefundReply, accepted=RefundReply, problems=(403, 404, 409)
 )
 async def refund(request: Request) -> Response:
     """Refund a whole order: its seller at any time, its buyer within the refund window.
@@ -81,7 +81,7 @@ async def refund(request: Request) -> Response:
     return refunded.response()
 
 
-@describe(tag="payments", public=True, body=None, ok=Received, refusals=(400,))
+@describe(tag="payments", public=True, body=None, ok=Received, problems=(400,))
 async def webhook(request: Request) -> Response:
     """Stripe's events: verified on their raw bytes, stored, answered, then handled."""
     state = _state(request)

@@ -74,7 +74,7 @@ class PushState(NamedTuple):
     config: PushConfig
 
 
-@describe(tag="push", form=ChannelForm, ok=ChannelAuth, refusals=(403,))
+@describe(tag="push", form=ChannelForm, ok=ChannelAuth, problems=(403,))
 async def authorize_channel(request: Request) -> Response:
     """Authorize a subscription to a private or presence channel of the caller."""
     user = principal.require(request)

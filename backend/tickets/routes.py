@@ -61,7 +61,7 @@ async def create_show(request: Request) -> Response:
     return await _write(request, owner.user_id, create)
 
 
-@describe(tag="shows", public=True, ok=Show, refusals=(404,))
+@describe(tag="shows", public=True, ok=Show, problems=(404,))
 async def show(request: Request) -> Response:
     """One show. The ETag is the version of the show itself, for If-Match."""
     show_id = path_id(request, ShowNotFound)
@@ -69,7 +69,7 @@ async def show(request: Request) -> Response:
         return await _show_reply(connection, show_id)
 
 
-@describe(tag="shows", body=ShowChange, ok=Show, refusals=(403, 404, 412))
+@describe(tag="shows", body=ShowChange, ok=Show, problems=(403, 404, 412))
 async def change_show(request: Request) -> Response:
     """Change a show of yours. With If-Match, only the version that it names."""
     owner = principal.require(request)
@@ -83,7 +83,7 @@ async def change_show(request: Request) -> Response:
     return await _write(request, owner.user_id, write)
 
 
-@describe(tag="tickets", body=NewTickets, created=Tickets, refusals=(404,))
+@describe(tag="tickets", body=NewTickets, created=Tickets, problems=(404,))
 async def create_tickets(request: Request) -> Response:
     """List many tickets of a show for sale, all or none."""
     seller = principal.require(request)
@@ -105,7 +105,7 @@ async def list_tickets(request: Request) -> Response:
         return reply(await service.list_tickets(connection, query, principal.current(request)))
 
 
-@describe(tag="tickets", body=NewTicket, created=Ticket, refusals=(404,))
+@describe(tag="tickets", body=NewTicket, created=Ticket, problems=(404,))
 async def create_ticket(request: Request) -> Response:
     """List a ticket for sale."""
     seller = principal.require(request)
@@ -120,7 +120,7 @@ async def create_ticket(request: Request) -> Response:
     return await _write(request, seller.user_id, create)
 
 
-@describe(tag="tickets", public=True, ok=Ticket, refusals=(404,))
+@describe(tag="tickets", public=True, ok=Ticket, problems=(404,))
 async def ticket(request: Request) -> Response:
     """One ticket; the ETag is its version."""
     ticket_id = path_id(request, TicketNotFound)
@@ -129,7 +129,7 @@ async def ticket(request: Request) -> Response:
     return reply(found, headers={"ETag": f'"{found.version}"'})
 
 
-@describe(tag="tickets", body=TicketChange, ok=Ticket, refusals=(403, 404, 409, 412))
+@describe(tag="tickets", body=TicketChange, ok=Ticket, problems=(403, 404, 409, 412))
 async def change_ticket(request: Request) -> Response:
     """Change a ticket of yours that nobody holds. With If-Match, only the version that it names."""
     seller = principal.require(request)
@@ -145,7 +145,7 @@ async def change_ticket(request: Request) -> Response:
     return await _write(request, seller.user_id, write)
 
 
-@describe(tag="tickets", no_content=None, refusals=(403, 404, 409, 412))
+@describe(tag="tickets", no_content=None, problems=(403, 404, 409, 412))
 async def withdraw_ticket(request: Request) -> Response:
     """Withdraw a free ticket of yours."""
     seller = principal.require(request)
