@@ -46,7 +46,7 @@ class RequestLog:
         started = time.perf_counter()
         status = 500
 
-        async def answer(message: Message) -> None:
+        async def send_with_id(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -59,7 +59,7 @@ class RequestLog:
         traced = tracing.span("request") if scope["path"] not in QUIET_PATHS else nullcontext()
         try:
             with traced as span:
-                await self.app(scope, receive, answer)
+                await self.app(scope, receive, send_with_id)
                 if span is not None:
                     _describe(span, scope, status)
         finally:
@@ -105,14 +105,14 @@ class SecurityHeaders:
             return
         uncached = scope["path"].startswith("/api/")
 
-        async def answer(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 message["headers"] = [*message["headers"], *self.headers]
                 if uncached and not any(name == b"cache-control" for name, _ in message["headers"]):
                     message["headers"].append((b"cache-control", b"no-store"))
             await send(message)
 
-        await self.app(scope, receive, answer)
+        await self.app(scope, receive, send_with_headers)
 
 
 class UnexpectedErrors:
@@ -129,13 +129,13 @@ class UnexpectedErrors:
             return
         started = False
 
-        async def answer(message: Message) -> None:
+        async def send_and_note(message: Message) -> None:
             nonlocal started
             started = True
             await send(message)
 
         try:
-            await self.app(scope, receive, answer)
+            await self.app(scope, receive, send_and_note)
         except Exception as error:  # the edge of a request
             log.exception("unexpected error", error=repr(error))
             if started:

@@ -210,15 +210,15 @@ def _user(given: str | None, viewer: Principal | None, field: str) -> UUID | Non
         return viewer.user_id
     try:
         return UUID(given)
-    except ValueError as fault:
-        raise invalid(field, "must be the id of a user, or me") from fault
+    except ValueError as error:
+        raise invalid(field, "must be the id of a user, or me") from error
 
 
 def _ids(text: str) -> list[UUID]:
     try:
         return [UUID(word) for word in text.split(",")]
-    except ValueError as fault:
-        raise invalid("ids", "must be ids with commas between them") from fault
+    except ValueError as error:
+        raise invalid("ids", "must be ids with commas between them") from error
 
 
 def _clean_show(show: NewShow) -> NewShow:
