@@ -80,8 +80,8 @@ class World:
             reply = await by.http.request(
                 method, path, json=body, headers={"Idempotency-Key": key} if key else {}
             )
-        except LOST as fault:
-            self._last = repr(fault)
+        except LOST as error:
+            self._last = repr(error)
             return None
         self._last = f"{reply.status_code} {reply.text}"
         if reply.status_code >= 500:

@@ -121,8 +121,8 @@ class Crowd:
         headers = {"Idempotency-Key": str(uuid4())} if method != "GET" else {}
         try:
             reply = await by.http.request(method, path, json=body, headers=headers)
-        except httpx.TransportError as fault:
-            self.failures.append(Failure(method, path, None, repr(fault)))
+        except httpx.TransportError as error:
+            self.failures.append(Failure(method, path, None, repr(error)))
             return None
         if reply.status_code not in ANSWERS:
             self.failures.append(Failure(method, path, reply.status_code, reply.text[:300]))

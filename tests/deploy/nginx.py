@@ -165,11 +165,11 @@ def install() -> None:
     try:
         for command in commands:
             subprocess.run(command, check=True, timeout=INSTALL_SECONDS, stdout=subprocess.DEVNULL)
-    except (OSError, subprocess.SubprocessError) as fault:
+    except (OSError, subprocess.SubprocessError) as error:
         raise NoNginx(
-            f"nginx could not be installed ({fault}). Install nginx and envsubst by hand, then"
+            f"nginx could not be installed ({error}). Install nginx and envsubst by hand, then"
             " run the tests again."
-        ) from fault
+        ) from error
 
 
 def _user() -> str | None:
@@ -208,8 +208,8 @@ def main() -> int:
         try:
             install()
             executable()
-        except NoNginx as fault:
-            print(fault, file=sys.stderr)
+        except NoNginx as error:
+            print(error, file=sys.stderr)
             return 1
     return 0
 

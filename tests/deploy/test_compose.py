@@ -43,8 +43,8 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Compose,
         with installed(tmp_path_factory.mktemp("compose")) as compose:
             compose.build()
             yield compose, compose.up()
-    except NoDocker as fault:
-        pytest.fail(str(fault))
+    except NoDocker as error:
+        pytest.fail(str(error))
 
 
 @pytest.fixture

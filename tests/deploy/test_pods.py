@@ -28,8 +28,8 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """Everything; the migration starts after the pods that wait for it."""
     try:
         compose_command()
-    except NoDocker as fault:
-        pytest.fail(str(fault))
+    except NoDocker as error:
+        pytest.fail(str(error))
     build_images()
     folder: Path = tmp_path_factory.mktemp("pods")
     # Postgres and nginx run as other users and read files that are mounted from here.

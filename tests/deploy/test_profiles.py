@@ -47,8 +47,8 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Started]:
             for service in ("check", "prometheus", "load"):
                 compose.healthy(service)
             yield Started(compose, f"http://127.0.0.1:{ports['PROMETHEUS_PORT']}")
-    except NoDocker as fault:
-        pytest.fail(str(fault))
+    except NoDocker as error:
+        pytest.fail(str(error))
 
 
 async def test_prometheus_scrapes_every_process_and_has_rules_and_dashboard(

@@ -50,8 +50,8 @@ def processes_have_what_they_need(rendered: Rendered) -> Iterator[str]:
             continue
         try:
             load(environment | _image_environment(container), needs=needs(container))
-        except SettingsError as fault:
-            yield f"{name}: {fault}"
+        except SettingsError as error:
+            yield f"{name}: {error}"
 
 
 def secrets_go_where_they_are_needed(rendered: Rendered) -> Iterator[str]:

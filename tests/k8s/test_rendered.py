@@ -31,8 +31,8 @@ def faults(document: dict[str, Any]) -> str:
         return gateway_faults(document)
     try:
         kubernetes_validate.validate(document, KUBERNETES, strict=True)
-    except (kubernetes_validate.ValidationError, kubernetes_validate.SchemaNotFoundError) as fault:
-        return f"{type(fault).__name__}: {fault.message}"
+    except (kubernetes_validate.ValidationError, kubernetes_validate.SchemaNotFoundError) as error:
+        return f"{type(error).__name__}: {error.message}"
     return ""
 
 

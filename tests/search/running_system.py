@@ -39,7 +39,7 @@ class Pauses:
 
     def __init__(self) -> None:
         self._waiting: dict[str, Meanwhile] = {}
-        self._fault: BaseException | None = None
+        self._error: BaseException | None = None
 
     def at(self, point: str, meanwhile: Meanwhile) -> None:
         self._waiting[point] = meanwhile
@@ -50,14 +50,14 @@ class Pauses:
             return
         try:
             await meanwhile()
-        except BaseException as fault:
+        except BaseException as error:
             # Raised here alone, it would only become a reply with status 500.
-            self._fault = fault
+            self._error = error
             raise
 
     def end(self) -> None:
         """End the request. Raises the exception that was raised in its pause."""
-        fault, self._fault = self._fault, None
+        fault, self._error = self._error, None
         self._waiting.clear()
         if fault is not None:
             raise fault

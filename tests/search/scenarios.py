@@ -157,8 +157,8 @@ def begin(scenario: Scenario) -> Script:
         try:
             new = NewPayment(order_id=scenario.order_id, payment_method="pm_card_visa")
             await payments.insert(connection, payment_id, new, FIRST, begun[0], None)
-        except asyncpg.UniqueViolationError as fault:
-            raise PaymentInProgress from fault
+        except asyncpg.UniqueViolationError as error:
+            raise PaymentInProgress from error
         return "begun"
 
     return Script("begin", "payments", (ask, insert))
