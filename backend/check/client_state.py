@@ -38,6 +38,8 @@ TICKETS = f"""
         and $3::timestamptz - {LATE}
 """
 
+# A hold that ends changes the counts by the clock, before its row changes and a message is
+# published. So a show with holds that end about now is not compared.
 SHOWS = f"""
     select s.id, a.version, a.available, a.held, a.sold,
            changed.at between $2::timestamptz + {LATE} and $3::timestamptz - {LATE} as is_stale,

@@ -156,7 +156,7 @@ class _Acquired:
 
 
 def _register(pool: Pool, name: str, *, handoff: bool) -> None:
-    """Register a pool and its metrics. Pools of one name share the metrics."""
+    """Register a pool and its metrics. Pools of one name do the same work and share the metrics."""
     pools = _open[name]
     pools.add(pool)
     _connection_pools[pool] = connection_pool.ConnectionPool(

@@ -208,8 +208,8 @@ class HostedPublisher:
             async with asyncio.timeout(self._timeout):
                 await loop.run_in_executor(self._thread, self._send, messages)
         except Exception as error:
-            # The library raises exceptions of requests, of six and its own. After each, delivery is
-            # unknown.
+            # The library raises exceptions of `requests`, its own PusherErrors and ValueErrors. Some
+            # of the messages may be delivered already.
             raise PublishError(repr(error)) from error
 
     def _send(self, messages: Sequence[Message]) -> None:

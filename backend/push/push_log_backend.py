@@ -133,6 +133,7 @@ class PushLogBackend(BroadcastBackend):
         await self.append(*message)
 
     async def next_published(self) -> Batch:
+        # Not a message: one pass of a batch through broadcaster's queue serves hundreds of them.
         return await self._batches.get()
 
     # The reader.
