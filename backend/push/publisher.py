@@ -208,8 +208,8 @@ class HostedPublisher:
             async with asyncio.timeout(self._timeout):
                 await loop.run_in_executor(self._thread, self._send, messages)
         except Exception as error:
-            # The library raises exceptions of `requests`, its own PusherErrors and ValueErrors. Some
-            # of the messages may be delivered already.
+            # The library raises exceptions of `requests`, its own PusherErrors and ValueErrors;
+            # some messages may be delivered by then.
             raise PublishError(repr(error)) from error
 
     def _send(self, messages: Sequence[Message]) -> None:
