@@ -56,7 +56,7 @@ async def test_i2_money_is_captured_if_and_only_if_its_order_completed(shop: Sho
     await shop.stripe.faults(match="/confirm", latency_ms=300)
     late = asyncio.create_task(shop.pay(lost))
     await until(lambda: shop.attempts(lost))
-    await shop.lapse(lost)
+    await shop.make_overdue(lost)
     await factories.order(shop.system.person("rival"), lost["tickets"][0]["id"])
     assert (await late).json()["code"] == "order_expired"
     await shop.assert_paid_once(won)
@@ -70,7 +70,7 @@ async def test_i3_a_hold_past_its_time_is_available_with_every_worker_stopped(sh
     """
     order = await shop.order()
     (line,) = order["tickets"]
-    await shop.lapse(order)
+    await shop.make_overdue(order)
     assert await shop.state(order) == ("expired", "available")
     show = (await shop.buyer.get(f"/api/shows/{line['show_id']}")).json()
     assert (show["available"], show["held"], show["from_price"]) == (1, 0, line["price"])

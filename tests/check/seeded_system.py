@@ -187,7 +187,7 @@ async def _trade(shop: Shop, tickets: list[str]) -> None:
     assert (await shop.pay(cancelled, "pm_card_authenticationRequired")).status_code == 201
     assert (await shop.buyer.delete(f"/api/orders/{cancelled['id']}")).status_code == 204
     await until(lambda: shop.is_attempt(cancelled, "voided"), seconds=15)
-    await shop.lapse(await order(tickets[6]))
+    await shop.make_overdue(await order(tickets[6]))
     assert (await shop.seller.put(f"/api/tickets/{tickets[7]}", {"price": 5000})).status_code == 200
     assert (await shop.seller.delete(f"/api/tickets/{tickets[8]}")).status_code == 204
 
@@ -206,7 +206,7 @@ async def _capture_late(shop: Shop, ticket: str) -> Json:
     assert (await shop.pay(late, "pm_card_authenticationRequired")).status_code == 201
     await shop.stripe.authenticate(late["id"])
     await shop.stripe.capture(late["id"])
-    await shop.lapse(late)
+    await shop.make_overdue(late)
     await factories.order(shop.system.person("rival"), ticket)
     return late
 

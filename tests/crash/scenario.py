@@ -135,7 +135,7 @@ class World:
             for _ in range(2)
         ]
         stories: list[tuple[Callable[[Person, Json], Coroutine[Any, Any, None]], Json]] = [
-            (self._lets_it_lapse, single),
+            (self._lets_the_hold_expire, single),
             (self._pays, listed[0]),
             (self._cancels, listed[1]),
             (self._is_declined_first, listed[2]),
@@ -150,7 +150,7 @@ class World:
     async def _pays(self, buyer: Person, ticket: Json) -> None:
         await self._buys(buyer, ticket, "pm_card_visa")
 
-    async def _lets_it_lapse(self, buyer: Person, ticket: Json) -> None:
+    async def _lets_the_hold_expire(self, buyer: Person, ticket: Json) -> None:
         order = await self._holds(buyer, ticket)
         self.ends[order["id"]] = "expired"
         await self._until_it_is(buyer, order, "expired")

@@ -6,7 +6,7 @@ from uuid import UUID
 from tests.factories import Json
 
 
-async def lapse(owner: Any, order: Json, *, seconds: int = 2) -> None:
+async def make_overdue(owner: Any, order: Json, *, seconds: int = 2) -> None:
     """Move the end of an order's hold to `seconds` ago, without expiring the order."""
     await owner.execute(
         "update tickets.tickets set held_until = now() - make_interval(secs => $2)"

@@ -7,7 +7,7 @@ import pytest
 
 from tests import factories
 from tests.factories import Json
-from tests.orders.rows import holder, lapse, live_orders, snapshot, status
+from tests.orders.rows import holder, live_orders, make_overdue, snapshot, status
 from tests.replies import code
 from tests.system import Person, System
 
@@ -69,7 +69,7 @@ async def test_an_expired_order_cannot_be_cancelled_before_the_worker_expires_it
     buyer = system.person("buyer")
     order, _ = await cart(system, buyer)
     owner = await system.connect()
-    await lapse(owner, order)
+    await make_overdue(owner, order)
     assert await status(owner, order) == "pending"
     before = await snapshot(owner)
     refused = await buyer.delete(f"/api/orders/{order['id']}")
@@ -127,7 +127,7 @@ async def test_an_order_takes_over_an_expired_hold_while_every_worker_is_stopped
     first, second = system.person("first"), system.person("second")
     old, tickets = await cart(system, first, 3)
     owner = await system.connect()
-    await lapse(owner, old)
+    await make_overdue(owner, old)
     told = len(await system.events(owner))
     new = await factories.order(second, tickets[1]["id"])
     assert await status(owner, old) == "expired"
@@ -163,7 +163,7 @@ async def test_one_cart_may_displace_several_orders(system: System) -> None:
     ]
     owner = await system.connect()
     for order in old:
-        await lapse(owner, order)
+        await make_overdue(owner, order)
     new = await factories.order(system.person("c"), ids[3], ids[1])
     assert [await status(owner, order) for order in old] == ["expired", "expired"]
     assert [await holder(owner, ticket) for ticket in tickets] == [
@@ -178,13 +178,13 @@ async def test_a_hold_is_not_taken_over_when_another_ticket_of_the_cart_is_taken
     system: System,
 ) -> None:
     await system.start("api")
-    old, [lapsed] = await cart(system, system.person("first"), 1)
+    old, [overdue] = await cart(system, system.person("first"), 1)
     _, [taken] = await cart(system, system.person("second"), 1)
     owner = await system.connect()
-    await lapse(owner, old)
+    await make_overdue(owner, old)
     before = await snapshot(owner)
     refused = await system.person("third").post(
-        "/api/orders", {"ticket_ids": [lapsed["id"], taken["id"]]}
+        "/api/orders", {"ticket_ids": [overdue["id"], taken["id"]]}
     )
     assert code(refused) == (409, "ticket_unavailable")
     assert refused.json()["ticket_id"] == taken["id"]
@@ -243,7 +243,7 @@ async def test_a_cancel_does_not_free_a_ticket_that_the_order_lost(system: Syste
     first = system.person("first")
     old, [ticket] = await cart(system, first, 1)
     owner = await system.connect()
-    await lapse(owner, old)
+    await make_overdue(owner, old)
     new = await factories.order(system.person("second"), ticket["id"])
     assert code(await first.delete(f"/api/orders/{old['id']}")) == (409, "order_not_cancellable")
     assert await holder(owner, ticket) == ("held", new["id"])
@@ -254,7 +254,7 @@ async def test_expiry_releases_due_orders_only(system: System) -> None:
     due, tickets = await cart(system, system.person("late"), 3)
     running, others = await cart(system, system.person("punctual"), 2)
     owner, orders = await system.connect(), await system.connect("orders")
-    await lapse(owner, due)
+    await make_overdue(owner, due)
     told = len(await system.events(owner))
     assert await orders.fetchval("select orders.expire_due(1000)") == 1
     assert await status(owner, due) == "expired"
@@ -273,7 +273,7 @@ async def test_expiry_releases_whole_orders_only(system: System) -> None:
     await system.start("api")
     order, tickets = await cart(system, system.person(), 3)
     owner, orders = await system.connect(), await system.connect("orders")
-    await lapse(owner, order)
+    await make_overdue(owner, order)
     assert await orders.fetchval("select orders.expire_due(1)") == 1
     assert [await holder(owner, ticket) for ticket in tickets] == [("available", None)] * 3
 
@@ -286,7 +286,7 @@ async def test_expiry_skips_an_order_with_a_locked_ticket(system: System) -> Non
         await system.connect("orders"),
         await system.connect(),
     )
-    await lapse(owner, order)
+    await make_overdue(owner, order)
     async with rival.transaction():
         await rival.execute(
             "select 1 from tickets.tickets where id = $1 for no key update", UUID(tickets[1]["id"])
@@ -342,7 +342,7 @@ async def test_a_sellers_change_after_the_hold_ended_keeps_the_ticket_for_sale(
     ticket = await factories.ticket(seller)
     old = await factories.order(buyer, ticket["id"])
     owner = await system.connect()
-    await lapse(owner, old)
+    await make_overdue(owner, old)
     changed = (await seller.put(f"/api/tickets/{ticket['id']}", {"price": 5000})).json()
     assert (changed["status"], changed["held_until"]) == ("available", None)
     new = await factories.order(system.person("next"), ticket["id"])
@@ -358,7 +358,7 @@ async def test_an_order_whose_ticket_was_withdrawn_after_the_hold_expires(
     ticket = await factories.ticket(seller)
     order = await factories.order(buyer, ticket["id"])
     owner, orders = await system.connect(), await system.connect("orders")
-    await lapse(owner, order)
+    await make_overdue(owner, order)
     assert (await seller.delete(f"/api/tickets/{ticket['id']}")).status_code == 204
     assert await orders.fetchval("select orders.expire_due(1000)") == 1
     assert await status(owner, order) == "expired"

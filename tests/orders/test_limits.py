@@ -8,7 +8,7 @@ import pytest
 
 from tests import factories
 from tests.factories import Json
-from tests.orders.rows import lapse
+from tests.orders.rows import make_overdue
 from tests.replies import code
 from tests.system import Person, System
 
@@ -154,7 +154,7 @@ async def test_a_hold_that_is_cancelled_at_its_end_counts_as_unpaid(system: Syst
 
 async def end_hold(owner: Any, order: Json, *, seconds_ago: int) -> None:
     """Let a hold of one minute end `seconds_ago`."""
-    await lapse(owner, order, seconds=seconds_ago)
+    await make_overdue(owner, order, seconds=seconds_ago)
     await owner.execute(
         "update orders.orders set created_at = expires_at - interval '60 seconds' where id = $1",
         order["id"],

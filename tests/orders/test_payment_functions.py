@@ -9,7 +9,7 @@ import pytest
 
 from tests import factories
 from tests.factories import Json
-from tests.orders.rows import holder, lapse, live_orders, snapshot, status
+from tests.orders.rows import holder, live_orders, make_overdue, snapshot, status
 from tests.system import Person, System
 
 
@@ -137,7 +137,7 @@ async def test_an_extension_never_shortens_a_hold(scenario: Scenario) -> None:
 async def test_no_payment_begins_for_another_user_or_after_the_hold(scenario: Scenario) -> None:
     stranger = await scenario.begin(buyer=uuid4())
     assert tuple(stranger) == ("not_found", None, None, None)
-    await lapse(scenario.owner, scenario.order)
+    await make_overdue(scenario.owner, scenario.order)
     before = await snapshot(scenario.owner)
     assert (await scenario.begin())["outcome"] == "expired"
     assert await snapshot(scenario.owner) == before
@@ -199,7 +199,7 @@ async def test_a_late_payment_wins_tickets_that_are_still_free(
     scenario: Scenario, system: System
 ) -> None:
     await scenario.begin()
-    await lapse(scenario.owner, scenario.order)
+    await make_overdue(scenario.owner, scenario.order)
     orders = await system.connect("orders")
     assert await orders.fetchval("select orders.expire_due(1000)") == 1
     assert await scenario.holders() == [("available", None)] * 2
@@ -216,7 +216,7 @@ async def test_a_late_payment_wins_an_expired_hold_that_no_worker_released(
     scenario: Scenario,
 ) -> None:
     await scenario.begin()
-    await lapse(scenario.owner, scenario.order)
+    await make_overdue(scenario.owner, scenario.order)
     assert await scenario.settle() == "won"
     assert await scenario.holders() == [("reserved", scenario.order["id"])] * 2
 
@@ -225,7 +225,7 @@ async def test_a_late_payment_is_refused_when_one_ticket_is_taken(
     scenario: Scenario, system: System
 ) -> None:
     await scenario.begin()
-    await lapse(scenario.owner, scenario.order)
+    await make_overdue(scenario.owner, scenario.order)
     new = await factories.order(system.person("next"), scenario.tickets[0]["id"])
     before = await snapshot(scenario.owner)
     assert await scenario.settle() == "refused"
@@ -235,7 +235,7 @@ async def test_a_late_payment_is_refused_when_one_ticket_is_taken(
 
 async def test_a_late_payment_does_not_win_a_withdrawn_ticket(scenario: Scenario) -> None:
     await scenario.begin()
-    await lapse(scenario.owner, scenario.order)
+    await make_overdue(scenario.owner, scenario.order)
     await scenario.owner.execute(
         "update tickets.tickets set status = 'withdrawn', order_id = null, held_until = null"
         " where id = $1",

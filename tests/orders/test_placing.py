@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from tests import factories
-from tests.orders.rows import holder, lapse, live_orders, snapshot, status
+from tests.orders.rows import holder, live_orders, make_overdue, snapshot, status
 from tests.replies import code
 from tests.system import System
 
@@ -159,7 +159,7 @@ async def test_a_buyer_has_at_most_five_open_orders(system: System) -> None:
     assert refused.json()["max_open_orders"] == 5
     first = next(reply for reply in replies if reply.status_code == 201).json()
     owner = await system.connect()
-    await lapse(owner, first)
+    await make_overdue(owner, first)
     assert (await buyer.post("/api/orders", {"ticket_id": tickets[7]["id"]})).status_code == 201
 
 
@@ -198,7 +198,7 @@ async def test_a_later_price_changes_no_earlier_order(system: System) -> None:
     ticket = await factories.ticket(seller, price=4500)
     order = await factories.order(buyer, ticket["id"])
     owner = await system.connect()
-    await lapse(owner, order)
+    await make_overdue(owner, order)
     changed = await seller.put(f"/api/tickets/{ticket['id']}", {"price": 9900})
     assert changed.status_code == 200
     kept = (await buyer.get(f"/api/orders/{order['id']}")).json()
@@ -227,7 +227,7 @@ async def test_my_orders_come_newest_first_page_by_page(system: System) -> None:
     )
     await buyer.delete(f"/api/orders/{made[1]}")
     owner = await system.connect()
-    await lapse(owner, {"id": made[2]})
+    await make_overdue(owner, {"id": made[2]})
     seen: list[str] = []
     cursor = None
     while True:

@@ -10,7 +10,7 @@ import pytest
 
 from tests import factories
 from tests.factories import Json
-from tests.orders.rows import lapse
+from tests.orders.rows import make_overdue
 from tests.replies import code
 from tests.system import Person, System
 
@@ -100,9 +100,9 @@ async def test_the_status_of_a_sale_follows_its_order(system: System) -> None:
         order = await one()
         await pay(system, order, until=until)
         expected[order["id"]] = status
-    lapsed = await one()
-    await lapse(owner, lapsed)
-    expected[lapsed["id"]] = "released"
+    overdue = await one()
+    await make_overdue(owner, overdue)
+    expected[overdue["id"]] = "released"
     cancelled = await one()
     assert (await buyer.delete(f"/api/orders/{cancelled['id']}")).status_code == 204
     expected[cancelled["id"]] = "released"
@@ -168,7 +168,7 @@ async def test_a_summary_has_every_day_and_counts_sales_by_status(system: System
     back = await factories.order(buyer, (await factories.ticket(seller))["id"])
     await pay(system, back)
     await refund(system, back)
-    await lapse(owner, await factories.order(buyer, (await factories.ticket(seller))["id"]))
+    await make_overdue(owner, await factories.order(buyer, (await factories.ticket(seller))["id"]))
     await factories.order(buyer, (await factories.ticket(seller))["id"])
     found = await summary(seller, days=3)
     *before, today = found["points"]

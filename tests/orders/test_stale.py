@@ -12,7 +12,7 @@ from backend.events.resources import open_resources
 from backend.kernel import correlation
 from tests import factories
 from tests.factories import Json
-from tests.orders.rows import lapse, snapshot
+from tests.orders.rows import make_overdue, snapshot
 from tests.payments.shop import Shop, opened, worker_context
 from tests.replies import code
 from tests.system import System
@@ -74,7 +74,7 @@ async def test_a_late_call_for_one_order_does_not_change_the_next(
         first = await shop.order()
         if late in {settle, finish}:
             assert (await shop.pay(first, "pm_card_authenticationRequired")).status_code == 201
-        await lapse(shop.rows, first)
+        await make_overdue(shop.rows, first)
         second = await factories.order(system.person("next"), first["tickets"][0]["id"])
         before, count = await of_order(shop, second), stale(counted)
         assert await late(shop, first) == answer

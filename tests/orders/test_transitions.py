@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 
 from tests import factories
-from tests.orders.rows import lapse
+from tests.orders.rows import make_overdue
 from tests.system import System
 
 TICKETS = {
@@ -105,7 +105,7 @@ async def test_the_audit_records_each_transition_of_a_ticket_and_its_orders(
     ticket = await factories.ticket(seller)
     owner = await system.connect()
     first = await factories.order(late, ticket["id"])
-    await lapse(owner, first)
+    await make_overdue(owner, first)
     reply = await buyer.post("/api/orders", {"ticket_id": ticket["id"]})
     second = reply.json()
     cancelled = await buyer.delete(f"/api/orders/{second['id']}")
@@ -200,7 +200,7 @@ async def test_an_expiry_has_no_actor(system: System) -> None:
     ticket = await factories.ticket(system.person("seller"))
     order = await factories.order(system.person("buyer"), ticket["id"])
     owner = await system.connect()
-    await lapse(owner, order)
+    await make_overdue(owner, order)
     worker = await system.connect("orders")
     await worker.execute("select orders.expire_due(10)")
     (*_, last) = await audited(owner, "tickets", ticket["id"])

@@ -101,7 +101,7 @@ async def test_a_conflict_after_an_attempt_is_not_remembered(shop: Shop) -> None
     await shop.stripe.faults(match="/confirm", latency_ms=300)
     first = asyncio.create_task(shop.pay(order, key="once"))
     await until(lambda: shop.attempts(order))
-    await shop.lapse(order)
+    await shop.make_overdue(order)
     await factories.order(shop.system.person("rival"), order["tickets"][0]["id"])
     again = [await first, await shop.pay(order, key="once")]
     assert [code(reply) for reply in again] == [(409, "order_expired")] * 2

@@ -44,7 +44,7 @@ async def test_an_authorisation_after_the_holds_end_wins_while_the_ticket_is_fre
 ) -> None:
     order = await shop.order()
     payment = await paying(shop, order, slow="/confirm")
-    await shop.lapse(order)
+    await shop.make_overdue(order)
     assert (await payment).json()["status"] == "captured"
     await shop.assert_paid_once(order)
 
@@ -54,7 +54,7 @@ async def test_an_authorisation_after_the_expiry_wins_while_all_tickets_are_free
 ) -> None:
     order = await shop.order(tickets=2)
     payment = await paying(shop, order, slow="/confirm")
-    await shop.lapse(order)
+    await shop.make_overdue(order)
     orders = await shop.system.connect("orders")
     assert await orders.fetchval("select orders.expire_due(100)") == 1
     assert (await payment).json()["status"] == "captured"
@@ -65,7 +65,7 @@ async def test_an_authorisation_after_the_expiry_wins_while_all_tickets_are_free
 async def test_an_authorisation_that_lost_its_ticket_is_voided(shop: Shop) -> None:
     order = await shop.order(tickets=2)
     payment = await paying(shop, order, slow="/confirm")
-    await shop.lapse(order)
+    await shop.make_overdue(order)
     rival = shop.system.person("rival")
     taken = await factories.order(rival, order["tickets"][0]["id"])
     refused = await payment

@@ -119,7 +119,7 @@ async def test_a_cancelled_order_is_not_payable(shop: Shop) -> None:
 
 async def test_an_expired_order_is_not_payable_and_stripe_is_not_called(shop: Shop) -> None:
     order = await shop.order()
-    await shop.lapse(order)
+    await shop.make_overdue(order)
     refused = await shop.pay(order)
     assert (refused.status_code, refused.json()["code"]) == (409, "order_expired")
     assert await shop.stripe.intents() == []
@@ -128,7 +128,7 @@ async def test_an_expired_order_is_not_payable_and_stripe_is_not_called(shop: Sh
 async def test_an_order_that_expired_between_two_attempts_is_not_payable(shop: Shop) -> None:
     order = await shop.order()
     await shop.pay(order, "pm_card_chargeDeclined")
-    await shop.lapse(order)
+    await shop.make_overdue(order)
     refused = await shop.pay(order)
     assert (refused.status_code, refused.json()["code"]) == (409, "order_expired")
     await shop.assert_nothing_taken(order)
@@ -193,7 +193,7 @@ async def test_a_challenge_that_outlives_its_order_is_voided_when_another_has_th
     await shop.system.start("worker")
     order = await shop.order()
     await shop.pay(order, "pm_card_authenticationRequired")
-    await shop.lapse(order)
+    await shop.make_overdue(order)
     rival = shop.system.person("rival")
     await factories.order(rival, order["tickets"][0]["id"])
     await shop.stripe.authenticate(order["id"])

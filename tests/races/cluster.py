@@ -51,8 +51,8 @@ class Cluster:
             made.append(Person(person.id, name, client, person.token))
         return made
 
-    async def lapse(self, order_id: str) -> None:
-        """End the hold of an order, if its ticket is still held."""
+    async def make_overdue(self, order_id: str) -> None:
+        """Move the end of a hold into the past, if its ticket is still held."""
         async with database.transaction(self.rows) as connection:
             await connection.execute(
                 "update tickets.tickets set held_until = now() - interval '1 ms' where order_id ="

@@ -178,7 +178,7 @@ async def cancel_pay_and_expiry(
     order = await factories.order(one, ticket["id"])
 
     async def expire() -> httpx.Response:
-        await cluster.lapse(order["id"])
+        await cluster.make_overdue(order["id"])
         await cluster.expire_due()
         return httpx.Response(204)
 
@@ -405,7 +405,7 @@ async def late_payment_and_takeover(
     # A row, so there is no event to await.
     while not await cluster.rows.fetchval(begun, UUID(order["id"])):  # noqa: ASYNC110
         await asyncio.sleep(0.001)
-    await cluster.lapse(order["id"])
+    await cluster.make_overdue(order["id"])
     if late is None:
         await asyncio.wait([paying])
     else:

@@ -15,8 +15,8 @@ class Clock:
         self._running = running
         self._model = model
 
-    async def lapse(self, order: Order) -> None:
-        """End the time of an unpaid order."""
+    async def make_overdue(self, order: Order) -> None:
+        """Move the deadlines of an unpaid order, its tickets and its payment into the past."""
         await self._running.shop.rows.execute(
             """
             with o as (
@@ -32,7 +32,7 @@ class Clock:
             """,
             UUID(order.id),
         )
-        self._model.lapse(order)
+        self._model.make_overdue(order)
 
     async def expire_due(self, batch: int) -> None:
         with pytest.MonkeyPatch.context() as patch:

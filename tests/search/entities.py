@@ -61,7 +61,7 @@ class Ticket:
 
     @property
     def _is_overdue(self) -> bool:
-        return self.status == "held" and self.order is not None and self.order.lapsed
+        return self.status == "held" and self.order is not None and self.order.hold_ended
 
 
 @dataclass(eq=False)
@@ -100,7 +100,7 @@ class Refund:
 
 @dataclass(eq=False)
 class Order:
-    """`lapsed` means that its hold has run out. `intent` is the status of its PaymentIntent, `card`
+    """`hold_ended` means that its hold has run out. `intent` is the status of its PaymentIntent, `card`
     the payment method of the last confirmation.
 
     `refunds` are the shop's, `returns` Stripe's. `ends` counts how often the order ended unpaid
@@ -112,7 +112,7 @@ class Order:
     prices: dict[Ticket, int]
     currency: str
     status: str = "pending"
-    lapsed: bool = False
+    hold_ended: bool = False
     version: int = 1
     winner: Attempt | None = None
     attempts: list[Attempt] = field(default_factory=list)
@@ -142,11 +142,11 @@ class Order:
 
     @property
     def is_overdue(self) -> bool:
-        return self.lapsed and self.status in UNPAID
+        return self.hold_ended and self.status in UNPAID
 
     @property
     def is_open(self) -> bool:
-        return self.status in UNPAID and not self.lapsed
+        return self.status in UNPAID and not self.hold_ended
 
     @property
     def attempt(self) -> Attempt | None:

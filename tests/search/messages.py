@@ -125,7 +125,7 @@ class Messages:
         won = await self._captured(still)
         for order in winners_first(still, won):
             status = order.attempt.status if order.attempt else ""
-            self._model.resume(order, abandoned=status == "started" or order.lapsed)
+            self._model.resume(order, abandoned=status == "started" or order.hold_ended)
 
     async def reconcile_refunds(self) -> None:
         with pytest.MonkeyPatch.context() as patch:

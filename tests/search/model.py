@@ -94,8 +94,8 @@ class Model:
 
     # Time.
 
-    def lapse(self, order: Order) -> None:
-        order.lapsed = True
+    def make_overdue(self, order: Order) -> None:
+        order.hold_ended = True
 
     def expire_due(self) -> None:
         for order in self.orders:

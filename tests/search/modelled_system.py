@@ -79,7 +79,7 @@ class ModelledSystem:
         """Finish all that is pending, then compare the state and the whole history."""
         for order in self.orders:
             if order.status in UNPAID:
-                await self.clock.lapse(order)
+                await self.clock.make_overdue(order)
         await self.clock.expire_due(1000)
         for _ in range(2):
             await self.messages.reconcile()

@@ -78,7 +78,7 @@ class Scenario:
         await self.held_cart()
         await self._begin()
 
-    async def lapsed(self) -> None:
+    async def overdue(self) -> None:
         await self.owner.execute(
             """
             update tickets.tickets set held_until = now() - interval '2 seconds'
@@ -88,7 +88,7 @@ class Scenario:
         )
 
     async def expired(self) -> None:
-        await self.lapsed()
+        await self.overdue()
         await order_queries.expire_due(self.orders, 100)
 
     async def won(self) -> None:

@@ -45,13 +45,13 @@ SELDOM = st.integers(0, 5).map(lambda number: number == 5)
 AGAIN = st.booleans()
 # Events that may happen during a call to Stripe, and the steps of each.
 MEANWHILE = {
-    "its time is up": ["lapse"],
-    "it expires": ["lapse", "expire"],
-    "another takes it over": ["lapse", "rival"],
-    "it expires and its jobs run": ["lapse", "expire", "jobs"],
+    "its time is up": ["overdue"],
+    "it expires": ["overdue", "expire"],
+    "another takes it over": ["overdue", "rival"],
+    "it expires and its jobs run": ["overdue", "expire", "jobs"],
     "another would like it": ["rival"],
-    "its seller edits it at last": ["lapse", "edit"],
-    "its seller withdraws it at last": ["lapse", "withdraw"],
+    "its seller edits it at last": ["overdue", "edit"],
+    "its seller withdraws it at last": ["overdue", "withdraw"],
     "its seller tries to edit it": ["edit"],
     "its buyer cancels": ["cancel"],
     "its buyer pays again": ["pay"],
@@ -199,8 +199,8 @@ class ShopMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self._open_orders())
     @rule(order=NEWEST)
-    def lapse(self, order: int) -> None:
-        self._run(self.modelled.clock.lapse(newest(self._open_orders(), order)))
+    def hold_ends(self, order: int) -> None:
+        self._run(self.modelled.clock.make_overdue(newest(self._open_orders(), order)))
 
     @precondition(lambda self: self.modelled.orders)
     @rule(batch=st.sampled_from([1, 2, 1000]))
@@ -285,8 +285,8 @@ class ShopMachine(RuleBasedStateMachine):
         buyer, seller = self._buyer(order), self._seller(ticket)
         rival = next(person for person in modelled.buyers if person.name != order.buyer)
         match event:
-            case "lapse":
-                await modelled.clock.lapse(order)
+            case "overdue":
+                await modelled.clock.make_overdue(order)
             case "expire":
                 await modelled.clock.expire_due(1000)
             case "rival":

@@ -37,11 +37,11 @@ from tests.system import System
 
 FREE: Arrangement = ()
 HELD: Arrangement = (Scenario.held,)
-LAPSED: Arrangement = (Scenario.held, Scenario.lapsed)
-LAPSED_CART: Arrangement = (Scenario.held_cart, Scenario.lapsed)
+OVERDUE: Arrangement = (Scenario.held, Scenario.overdue)
+OVERDUE_CART: Arrangement = (Scenario.held_cart, Scenario.overdue)
 PAYING: Arrangement = (Scenario.paying,)
-PAYING_LAPSED: Arrangement = (Scenario.paying, Scenario.lapsed)
-PAYING_LAPSED_CART: Arrangement = (Scenario.paying_for_a_cart, Scenario.lapsed)
+PAYING_OVERDUE: Arrangement = (Scenario.paying, Scenario.overdue)
+PAYING_OVERDUE_CART: Arrangement = (Scenario.paying_for_a_cart, Scenario.overdue)
 PAYING_EXPIRED: Arrangement = (Scenario.paying, Scenario.expired)
 WON: Arrangement = (Scenario.paying, Scenario.won)
 
@@ -58,12 +58,12 @@ PAIRS: dict[str, tuple[Arrangement, list[tuple[Action, Action]]]] = {
         (cancel, expire),
         (begin, again(begin)), (begin, second), (begin, withdraw), (begin, expire),
     ]),
-    "lapsed": (LAPSED, [
+    "overdue": (OVERDUE, [
         (expire, second), (expire, again(expire)), (expire, cancel), (expire, begin),
         (expire, withdraw), (expire, edit),
         (second, third), (second, cancel), (second, begin), (second, withdraw), (second, edit),
     ]),
-    "lapsed cart": (LAPSED_CART, [
+    "overdue cart": (OVERDUE_CART, [
         (second_takes_the_other, third), (second_takes_the_other, third_takes_both),
         (second_takes_the_other, withdraw), (second_takes_the_other, expire), (withdraw, expire),
     ]),
@@ -71,11 +71,11 @@ PAIRS: dict[str, tuple[Arrangement, list[tuple[Action, Action]]]] = {
         (settle, cancel), (settle, second), (settle, withdraw), (settle, again(settle)),
         (settle, begin), (settle, expire),
     ]),
-    "paying, lapsed": (PAYING_LAPSED, [
+    "paying, overdue": (PAYING_OVERDUE, [
         (settle, expire), (settle, second), (settle, withdraw), (settle, edit),
         (settle, cancel), (settle, again(settle)),
     ]),
-    "paying for a cart, lapsed": (PAYING_LAPSED_CART, [
+    "paying for a cart, overdue": (PAYING_OVERDUE_CART, [
         (settle, expire), (settle, second_takes_the_other), (settle, withdraw),
         (settle, third_takes_both),
     ]),
@@ -93,12 +93,12 @@ PAIRS: dict[str, tuple[Arrangement, list[tuple[Action, Action]]]] = {
 TRIPLES: dict[str, tuple[Arrangement, tuple[Action, Action, Action]]] = {
     "three for one": (FREE, (first, second, third)),
     "held: cancel, pay, hold": (HELD, (cancel, begin, second)),
-    "lapsed: expire, hold, withdraw": (LAPSED, (expire, second, withdraw)),
-    "lapsed cart: expire, hold, hold the other":
-        (LAPSED_CART, (expire, second_takes_the_other, third)),
-    "lapsed cart: hold the other, hold both, withdraw":
-        (LAPSED_CART, (second_takes_the_other, third_takes_both, withdraw)),
-    "late: settle, hold, withdraw": (PAYING_LAPSED, (settle, second, withdraw)),
+    "overdue: expire, hold, withdraw": (OVERDUE, (expire, second, withdraw)),
+    "overdue cart: expire, hold, hold the other":
+        (OVERDUE_CART, (expire, second_takes_the_other, third)),
+    "overdue cart: hold the other, hold both, withdraw":
+        (OVERDUE_CART, (second_takes_the_other, third_takes_both, withdraw)),
+    "late: settle, hold, withdraw": (PAYING_OVERDUE, (settle, second, withdraw)),
     "won: fail, hold, hold": (WON, (fail, second, third)),
 }  # fmt: skip
 
@@ -121,27 +121,27 @@ MAIN_CASES: dict[str, tuple[Arrangement, tuple[Action, ...], set[str]]] = {
         "cancel: done, settle: refused; available; first cancelled",
         "cancel: confirmed, settle: won; reserved by first; first confirmed",
     }),
-    "expire and hold": (LAPSED, (expire, second), {
+    "expire and hold": (OVERDUE, (expire, second), {
         "second holds: held; held by second; first expired, second pending",
     }),
-    "expire and two want it": (LAPSED, (expire, second, third), {
+    "expire and two want it": (OVERDUE, (expire, second, third), {
         ("second holds: held, third holds: ticket_unavailable; "
         "held by second; first expired, second pending"),
         ("second holds: ticket_unavailable, third holds: held; "
         "held by third; first expired, third pending"),
     }),
-    "expire and pay late": (PAYING_LAPSED, (expire, settle), {
+    "expire and pay late": (PAYING_OVERDUE, (expire, settle), {
         "settle: won; reserved by first; first confirmed",
     }),
-    "expire, pay late and hold": (PAYING_LAPSED, (expire, settle, second), {
+    "expire, pay late and hold": (PAYING_OVERDUE, (expire, settle, second), {
         "second holds: ticket_unavailable, settle: won; reserved by first; first confirmed",
         "second holds: held, settle: refused; held by second; first expired, second pending",
     }),
-    "pay late and withdraw": (PAYING_LAPSED, (settle, withdraw), {
+    "pay late and withdraw": (PAYING_OVERDUE, (settle, withdraw), {
         "settle: won, withdraw: ticket_taken; reserved by first; first confirmed",
         "settle: refused, withdraw: withdrawn; withdrawn; first expired",
     }),
-    "pay late and change the price": (PAYING_LAPSED, (settle, edit), {
+    "pay late and change the price": (PAYING_OVERDUE, (settle, edit), {
         "edit: ticket_taken, settle: won; reserved by first; first confirmed",
         f"edit: edited, settle: refused; available at {NEW_PRICE}; first expired",
     }),

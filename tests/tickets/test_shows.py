@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from tests import factories
-from tests.orders.rows import lapse
+from tests.orders.rows import make_overdue
 from tests.replies import code
 from tests.system import Person, System
 
@@ -122,7 +122,7 @@ async def test_a_shows_counts_follow_its_tickets(system: System) -> None:
     held = await factories.order(buyer, tickets[1]["id"])
     assert await counts() == (4, 1, 0, 200, "EUR")
     owner, payments = await system.connect(), await system.connect("payments")
-    await lapse(owner, held)
+    await make_overdue(owner, held)
     assert await counts() == (5, 0, 0, 100, "EUR")
     paid, payment = await factories.order(buyer, tickets[2]["id"]), uuid4()
     await payments.execute(
@@ -153,7 +153,7 @@ async def test_a_show_has_the_earliest_end_of_its_holds(system: System) -> None:
     assert await next_free_at() == first["expires_at"]
     await buyer.delete(f"/api/orders/{first['id']}")
     assert await next_free_at() == second["expires_at"]
-    await lapse(await system.connect(), second)
+    await make_overdue(await system.connect(), second)
     assert await next_free_at() is None
 
 

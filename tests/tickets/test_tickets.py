@@ -7,7 +7,7 @@ import pytest
 
 from tests import factories
 from tests.factories import Json
-from tests.orders.rows import holder, lapse, snapshot
+from tests.orders.rows import holder, make_overdue, snapshot
 from tests.replies import code
 from tests.system import Person, System
 
@@ -325,7 +325,7 @@ async def test_an_expired_hold_reads_as_available_while_every_worker_is_stopped(
     assert 58 < held["seconds_left"] <= 60
     assert held["held_until"] == order["expires_at"].replace("+00:00", "Z")
     owner = await system.connect()
-    await lapse(owner, order)
+    await make_overdue(owner, order)
     free = (await buyer.get(path)).json()
     assert (free["status"], free["held_until"], free["seconds_left"]) == ("available", None, None)
     assert await listed(buyer, status="available") == [ticket["id"]]

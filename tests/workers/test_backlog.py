@@ -11,7 +11,7 @@ from backend.kernel.lease import lease
 from backend.kernel.supervisor import running
 from backend.payments.queries import MAX_TRIES
 from tests import factories
-from tests.orders.rows import lapse
+from tests.orders.rows import make_overdue
 from tests.system import System, until
 from workers import backlog
 from workers.backlog import Backlog, Pools
@@ -56,7 +56,7 @@ async def test_overdue_holds_are_counted(system: System, backlog_gauges: Backlog
     tickets = [await factories.ticket(system.person("seller")) for _ in range(2)]
     due = await factories.order(system.person("buyer"), tickets[0]["id"])
     await factories.order(system.person("other"), tickets[1]["id"])
-    await lapse(await system.connect(), due, seconds=40)
+    await make_overdue(await system.connect(), due, seconds=40)
     await backlog_gauges.measure()
     count, oldest = gauges("holds_overdue")
     assert (count, oldest is not None and 40 <= oldest < 50) == (1, True)

@@ -36,7 +36,7 @@ async def expire_due(system: System) -> int:
             return await expiration.expire_due({"orders": stores, "expiring": asyncio.Lock()}, 1)
 
 
-async def lapse(rows: Any) -> None:
+async def make_all_overdue(rows: Any) -> None:
     await rows.execute(
         "update tickets.tickets set held_until = now() - interval '1 ms' where status = 'held'"
     )
@@ -131,7 +131,7 @@ async def test_a_repeated_alarm_changes_nothing(system: System) -> None:
     await system.start("api")
     order = await _held(system)
     rows = await system.connect()
-    await lapse(rows)
+    await make_all_overdue(rows)
     assert await expire_due(system) == 1
     before = await _everything(rows)
     assert await expire_due(system) == 0
@@ -144,7 +144,7 @@ async def test_a_stale_alarm_leaves_the_next_owners_hold(system: System) -> None
     first = await _held(system)
     ticket_id = first["tickets"][0]["id"]
     rows = await system.connect()
-    await lapse(rows)
+    await make_all_overdue(rows)
     second = await factories.order(system.person("second"), ticket_id)
     before = await _everything(rows)
     assert await expire_due(system) == 0
@@ -181,7 +181,7 @@ async def test_many_holds_that_end_together_expire_in_batches(
     for _ in range(8):
         await factories.order(buyer, (await factories.ticket(seller, show["id"]))["id"])
     rows = await system.connect()
-    await lapse(rows)
+    await make_all_overdue(rows)
     assert await expire_due(system) == 8
     assert (
         await rows.fetchval("select count(*) from tickets.tickets where status = 'available'") == 8
