@@ -131,7 +131,7 @@ def _outcomes(load_run: LoadRun, final: FinalState | None) -> Figures:
         "held at the end": final.held,
         "sold minus paid": final.sold - len(load_run.sales),
         "pages behind": final.behind,
-        "sales untold": final.untold,
+        "sales missing": final.sales_missing,
     }
 
 
@@ -140,8 +140,8 @@ def _invariants(checked: Checked) -> Figures:
         return {}
     invariants = checked.report["invariants"]
     return {
-        BROKEN: sum(one["broken"] for one in invariants),
-        UNEXAMINED: sum(len(one["not_examined"]) for one in invariants),
+        BROKEN: sum(invariant["broken"] for invariant in invariants),
+        UNEXAMINED: sum(len(invariant["not_examined"]) for invariant in invariants),
     }
 
 

@@ -52,11 +52,11 @@ def evaluate(gates: Gates, figures: Figures) -> list[GateResult]:
         GateResult(figure, sign, bound, figures.get(figure), _outcome(figure, sign, bound, figures))
         for figure, sign, bound in _bounds(gates)
     ]
-    return sorted(results, key=lambda one: ORDER.index(one.outcome))
+    return sorted(results, key=lambda result: ORDER.index(result.outcome))
 
 
 def exit_status(results: list[GateResult], *, allow_unexamined: bool) -> int:
-    outcomes = {one.outcome for one in results}
+    outcomes = {result.outcome for result in results}
     if Outcome.BROKEN in outcomes:
         return 1
     return 2 if Outcome.UNEXAMINED in outcomes and not allow_unexamined else 0
@@ -69,14 +69,14 @@ def print_table(console: Console, results: list[GateResult]) -> None:
         Outcome.BROKEN: "[red]✗[/]",
         Outcome.UNEXAMINED: "[yellow]?[/]",
     }
-    for one in results:
+    for result in results:
         table.add_row(
-            marks[one.outcome],
-            one.figure,
-            one.sign,
-            number(one.bound),
-            number(one.measured),
-            one.note,
+            marks[result.outcome],
+            result.figure,
+            result.sign,
+            number(result.bound),
+            number(result.measured),
+            result.note,
         )
     for column in (3, 4):
         table.columns[column].justify = "right"

@@ -97,7 +97,7 @@ class FinalState:
     """The market after the last change: ticket counts, stale pages and missing sale messages."""
 
     behind: int
-    untold: int
+    sales_missing: int
     sold: int
     held: int
 
@@ -114,11 +114,11 @@ def read_final_state(load_run: LoadRun) -> FinalState:
             sold, held = sold + show["sold"], held + show["held"]
     deadline = time.monotonic() + CATCH_UP_SECONDS
     while time.monotonic() < deadline and (
-        load_run.monitor.behind(fresh) or load_run.monitor.untold(load_run.sales)
+        load_run.monitor.behind(fresh) or load_run.monitor.missing_sales(load_run.sales)
     ):
         gevent.sleep(POLL_SECONDS)
     return FinalState(
-        load_run.monitor.behind(fresh), load_run.monitor.untold(load_run.sales), sold, held
+        load_run.monitor.behind(fresh), load_run.monitor.missing_sales(load_run.sales), sold, held
     )
 
 

@@ -86,7 +86,7 @@ class PushMonitor:
             if ticket_id in page
         )
 
-    def untold(self, sales: dict[tuple[str, str], str]) -> int:
+    def missing_sales(self, sales: dict[tuple[str, str], str]) -> int:
         """Count sales without a message, of sellers that were never disconnected."""
         return sum(
             sale not in self.sold

@@ -212,11 +212,11 @@ class Listener:
         if channel is None or envelope.event.startswith("pusher"):
             self._control(connection, envelope, at)
             return
-        told = decode(envelope.data)
-        channel.record(told, self._deliveries)
+        message = decode(envelope.data)
+        channel.record(message, self._deliveries)
         self._deliveries.messages += 1
         assert envelope.channel is not None
-        self._on_message(envelope.event, envelope.channel, told, at)
+        self._on_message(envelope.event, envelope.channel, message, at)
 
     def _control(self, connection: Connection, envelope: Envelope, at: float) -> None:
         match envelope.event:

@@ -32,7 +32,7 @@ SHOWS = 100
 HOLDS = 6_000
 # Longer than placing all holds takes, so that none expires while holds are measured.
 HOLD_SECONDS = 30
-LOOKS = 2_000
+PAGES = 2_000
 REFUSALS = 4_000
 SALES = 400
 BUYERS_AT_ONCE = 8
@@ -69,7 +69,7 @@ async def measure() -> None:
         costs = Costs(
             environment, _rates(await _spent(environment), await _after_idleness(environment))
         )
-        await costs.of("a look: a show and its tickets", LOOKS, _read_pages(environment))
+        await costs.of("a page: a show and its tickets", PAGES, _read_pages(environment))
         await costs.of("a hold", HOLDS, _hold(environment, tickets, tokens, HOLDS, CONNECTIONS))
         await costs.of("a hold's end", HOLDS, _ended(environment))
         await costs.of("a sale: hold and payment", SALES, _sell(environment, tickets, tokens))
@@ -169,7 +169,7 @@ async def _watch(costs: Costs, tokens: Iterator[str]) -> None:
 
 def _received(watchers: list["_Watcher"]) -> tuple[int, int]:
     """Messages, and their bytes."""
-    return sum(one.frames for one in watchers), sum(one.octets for one in watchers)
+    return sum(watcher.frames for watcher in watchers), sum(watcher.octets for watcher in watchers)
 
 
 class _Watcher:
@@ -230,10 +230,10 @@ async def _drive(
 async def _read_pages(environment: Mapping[str, str]) -> None:
     """Send the requests of a show's page."""
     shows = cycle(await _read(environment, "select id::text from tickets.shows"))
-    looks = (next(shows) for _ in range(LOOKS))
+    pages = (next(shows) for _ in range(PAGES))
     paths = (
         path
-        for show in looks
+        for show in pages
         for path in (f"/api/shows/{show}", f"/api/tickets?show_id={show}&sort=oldest")
     )
     await _drive(environment, (get(path) for path in paths), 200, CONNECTIONS)

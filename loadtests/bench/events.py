@@ -60,11 +60,11 @@ async def measure() -> None:
             rounds = [await _round(settings, owner, redis) for _ in range(ROUNDS)]
         finally:
             await redis.aclose()
-    middle = {name: median(one[name] for one in rounds) for name in rounds[0]}
+    middle = {name: median(figures[name] for figures in rounds) for name in rounds[0]}
     rows = {name: {"per second": round(figure)} for name, figure in middle.items()}
     for name, floor in FLOORS.items():
         rows[name]["share of its floor"] = round(
-            median(one[name] / one[floor] for one in rounds), 2
+            median(figures[name] / figures[floor] for figures in rounds), 2
         )  # type: ignore[assignment]
     publish("events", rows)
 
@@ -98,9 +98,9 @@ async def _round(settings: Settings, owner: Connection, redis: Redis) -> dict[st
     events, messages = await _notifier(settings, redis)
     found |= {"notifier, events": events, "notifier, messages": messages}
     entries = await redis.xrange(pushlog.STREAM)
-    told = sum(len(pushlog.read_entry(*entry).messages) for entry in entries)
+    count = sum(len(pushlog.read_entry(*entry).messages) for entry in entries)
     a_second = await _xadd(redis, [fields for _, fields in entries])
-    found["floor: XADD of the notifier's entries, messages"] = a_second * told / len(entries)
+    found["floor: XADD of the notifier's entries, messages"] = a_second * count / len(entries)
     return found
 
 
@@ -128,8 +128,10 @@ async def _consumer(settings: Settings, types: frozenset[str]) -> float:
             groups = {
                 group["name"].decode(): group for group in await stores.redis.xinfo_groups(STREAM)
             }
-            mine = groups.get(name, {})
-            return bool(mine.get("last-delivered-id") == b"1-%d" % EVENTS and mine["pending"] == 0)
+            group = groups.get(name, {})
+            return bool(
+                group.get("last-delivered-id") == b"1-%d" % EVENTS and group["pending"] == 0
+            )
 
         consumer = Consumer(name, stores.redis, stores.pool, "orders", handle, types=types)
         began = time.perf_counter()

@@ -49,14 +49,14 @@ async def measure() -> None:
                 f"The first holds ended before all {HOLDS} were placed: "
                 "this machine is too slow for this benchmark."
             )
-        told, pushed = await _announcements(environment, max(held.values()))
+        released, pushed = await _announcements(environment, max(held.values()))
         freed = await _freed(environment)
     publish(
         "expiry",
         {
             "floor: bare updates": milliseconds(floor),
             "end of the hold to the free row": _lateness(held, freed),
-            "end of the hold to ticket.released on the stream": _lateness(held, told),
+            "end of the hold to ticket.released on the stream": _lateness(held, released),
             "end of the hold to its message on the push log": _lateness(held, pushed),
         },
     )
@@ -127,12 +127,12 @@ async def _announcements(
                 ends.append((last, time.time()))
                 quiet_at = max(quiet_at, time.time() + QUIET_SECONDS)
             await asyncio.sleep(POLL_SECONDS)
-        told = {}
+        released = {}
         for entry_id, fields in await redis.xrange(STREAM, min=f"({began}"):
             event = read_event(entry_id, fields)
             if event is not None and event.type == "ticket.released":
                 reached = bisect_left(ends, (EntryId(event.epoch, event.position), 0.0))
-                told[event.envelope.subject] = ends[reached][1]
+                released[event.envelope.subject] = ends[reached][1]
         await drain(environment)
         pushed: dict[UUID, float] = {}
         for entry_id, fields in await redis.xrange(pushlog.STREAM):
@@ -143,7 +143,7 @@ async def _announcements(
                     pushed.setdefault(ticket_id, entry.appended_ms / 1000)
     finally:
         await redis.aclose()
-    return told, pushed
+    return released, pushed
 
 
 async def _freed(environment: Mapping[str, str]) -> dict[UUID, float]:

@@ -55,11 +55,10 @@ async def _figures(size: int) -> dict[str, float]:
     """Medians in milliseconds, one request at a time."""
     with instance(HOLD_SECONDS="3600") as environment:
         await _seed(environment, size)
-        tickets = await free_tickets(environment)
         tokens = access_tokens(environment, REQUESTS)
-        wanted = tickets[:REQUESTS]
-        held = await _one_by_one(environment, _orders(wanted, tokens))
-        refused = await _one_by_one(environment, _orders(wanted, tokens))
+        tickets = (await free_tickets(environment))[:REQUESTS]
+        held = await _one_by_one(environment, _orders(tickets, tokens))
+        refused = await _one_by_one(environment, _orders(tickets, tokens))
         listed = await _one_by_one(environment, await _pages(environment))
         shows = await _one_by_one(
             environment, (get("/api/shows?limit=20") for _ in range(REQUESTS))

@@ -57,7 +57,7 @@ async def measure() -> None:
         "(a) bare Starlette and asyncpg": _row(bare),
         "holds": _row(ours),
     }
-    ratios = [mine.per_second / theirs.per_second for mine, theirs in zip(ours, bare, strict=True)]
+    ratios = [load.per_second / floor.per_second for load, floor in zip(ours, bare, strict=True)]
     rows["holds"]["share of (a)"] = round(median(ratios), 2)
     publish("holds", rows)
 

@@ -40,7 +40,9 @@ class PushClient:
                 if isinstance(frame.get("data"), str)
                 else frame.get("data")
             )
-            for waiting in [one for one in self._waiting if one[0](frame["event"], data)]:
+            for waiting in [
+                waiting for waiting in self._waiting if waiting[0](frame["event"], data)
+            ]:
                 self._waiting.remove(waiting)
                 if not waiting[1].done():
                     waiting[1].set_result(now)

@@ -32,7 +32,7 @@ async def measure() -> None:
         async with floor_app(environment) as floor_port:
             for _ in range(ROUNDS):
                 await drain(environment)
-                floors.append(await _looks(floor_port, next(tickets)))
+                floors.append(await _reads(floor_port, next(tickets)))
                 await drain(environment)
                 ours.append(await _rush(environment, next(tickets), buyers))
     publish(
@@ -45,17 +45,17 @@ async def _rush(environment: Mapping[str, str], ticket_id: str, buyers: list[str
     host, port = address(environment["API_URL"])
     body = json.dumps({"ticket_id": ticket_id}).encode()
     known = [get("/api/orders?limit=1", f"Authorization: Bearer {token}") for token in buyers]
-    wanted = [
+    orders = [
         post("/api/orders", body, f"Authorization: Bearer {token}", f"Idempotency-Key: {uuid4()}")
         for token in buyers
     ]
-    rush = await all_at_once(host, port, known, wanted)
+    rush = await all_at_once(host, port, known, orders)
     if rush.statuses != {201: 1, 409: BUYERS - 1}:
-        raise SystemExit(f"not one winner and everybody else refused: {rush.statuses}")
+        raise SystemExit(f"not one winner with every other buyer refused: {rush.statuses}")
     return rush
 
 
-async def _looks(port: int, ticket_id: str) -> Load:
+async def _reads(port: int, ticket_id: str) -> Load:
     body = json.dumps({"ticket_id": ticket_id}).encode()
     return await all_at_once(
         "127.0.0.1", port, [get("/")] * BUYERS, [post("/refuse", body)] * BUYERS
@@ -63,9 +63,9 @@ async def _looks(port: int, ticket_id: str) -> Load:
 
 
 def _row(rounds: list[Load]) -> dict[str, Any]:
-    figures = [milliseconds(one.latencies) for one in rounds]
+    figures = [milliseconds(load.latencies) for load in rounds]
     return {
-        "all answered, ms": round(median(one.seconds for one in rounds) * 1000),
+        "all answered, ms": round(median(load.seconds for load in rounds) * 1000),
         **{
             f"{name}, ms": round(median(figure[name] for figure in figures))
             for name in ("p50", "p99")

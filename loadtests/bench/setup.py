@@ -43,10 +43,10 @@ def access_tokens(environment: Mapping[str, str], buyers: int) -> Iterator[str]:
     signer = Signer(
         environment["JWT_PRIVATE_KEY"], issuer="gittix", audience="gittix", access_seconds=3600
     )
-    people = [
+    users = [
         User(uuid4(), f"{number}@bench.example", f"buyer {number}") for number in range(buyers)
     ]
-    return cycle([signer.access_token(person, uuid4(), datetime.now(UTC)) for person in people])
+    return cycle([signer.access_token(user, uuid4(), datetime.now(UTC)) for user in users])
 
 
 def address(url: str) -> tuple[str, int]:

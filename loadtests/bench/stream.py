@@ -162,6 +162,9 @@ def _relay(settings: Settings) -> Iterator[None]:
 
 def _middle(rounds: list[dict[str, float]]) -> dict[str, Any]:
     return {
-        "per second": round(median(one["per second"] for one in rounds)),
-        **{f"{name}, ms": round(median(one[name] for one in rounds), 2) for name in ("p50", "p99")},
+        "per second": round(median(figures["per second"] for figures in rounds)),
+        **{
+            f"{name}, ms": round(median(figures[name] for figures in rounds), 2)
+            for name in ("p50", "p99")
+        },
     }

@@ -47,7 +47,7 @@ def charts(result: RunResult) -> list[str]:
     """Return the charts: tickets, CPU, rates of requests and messages, latencies."""
     load_run, samples = (
         result.load_run,
-        [one for one in result.samples if one.at >= result.load_run.opened_at],
+        [sample for sample in result.samples if sample.at >= result.load_run.opened_at],
     )
     seen = during(load_run)
     span = max(load_run.closed_at - load_run.opened_at, 1.0)
@@ -60,7 +60,7 @@ def charts(result: RunResult) -> list[str]:
         }
 
     def sampled(of: Callable[[Sample], float]) -> Points:
-        return [(one.at - load_run.opened_at, of(one)) for one in samples]
+        return [(sample.at - load_run.opened_at, of(sample)) for sample in samples]
 
     def a_second(count: Callable[[Sample], int]) -> Points:
         return [
@@ -72,20 +72,22 @@ def charts(result: RunResult) -> list[str]:
         _chart(
             "Tickets",
             {
-                "free": sampled(lambda one: one.available),
-                "held": sampled(lambda one: one.held),
-                "sold": sampled(lambda one: one.sold),
+                "free": sampled(lambda sample: sample.available),
+                "held": sampled(lambda sample: sample.held),
+                "sold": sampled(lambda sample: sample.sold),
             },
         ),
         _chart(
             "Busy, %",
             {
-                "the machine, all cores": sampled(lambda one: one.machine_cpu),
-                "the generator, of one core": sampled(lambda one: one.generator_cpu),
+                "the machine, all cores": sampled(lambda sample: sample.machine_cpu),
+                "the generator, of one core": sampled(lambda sample: sample.generator_cpu),
             },
         ),
-        _chart("Requests a second", {"requests": a_second(lambda one: one.requests)}),
-        _chart("Messages to sockets a second", {"messages": a_second(lambda one: one.messages)}),
+        _chart("Requests a second", {"requests": a_second(lambda sample: sample.requests)}),
+        _chart(
+            "Messages to sockets a second", {"messages": a_second(lambda sample: sample.messages)}
+        ),
         _chart(
             "Requests, 95th percentile, ms",
             slices(("hold", "pay", "read tickets", "browse shows"), 0.95),

@@ -28,15 +28,15 @@ class Report(NamedTuple):
 
     @property
     def passed(self) -> bool:
-        return all(one.outcome is not Outcome.BROKEN for one in self.results)
+        return all(result.outcome is not Outcome.BROKEN for result in self.results)
 
     @property
     def offenders(self) -> list[str]:
-        told = self.checked.report or {"invariants": []}
+        report = self.checked.report or {"invariants": []}
         return [
-            f"{one['invariant']}: {offender}"
-            for one in told["invariants"]
-            for offender in one["offenders"][:OFFENDERS_SHOWN]
+            f"{invariant['invariant']}: {offender}"
+            for invariant in report["invariants"]
+            for offender in invariant["offenders"][:OFFENDERS_SHOWN]
         ]
 
     @property
@@ -68,13 +68,13 @@ def summary(report: Report) -> dict[str, Any]:
         "passed": report.passed,
         "gates": [
             {
-                "figure": one.figure,
-                "must_be": one.sign,
-                "bound": one.bound,
-                "measured": one.measured,
-                "outcome": one.outcome.value,
+                "figure": result.figure,
+                "must_be": result.sign,
+                "bound": result.bound,
+                "measured": result.measured,
+                "outcome": result.outcome.value,
             }
-            for one in report.results
+            for result in report.results
         ],
         "figures": {name: round(value, 3) for name, value in sorted(report.figures.items())},
         "offenders": report.offenders,

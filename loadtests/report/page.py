@@ -32,8 +32,8 @@ def page(report: Report) -> str:
 
 
 def _verdict(report: Report) -> tuple[str, str]:
-    broken = sum(one.outcome is Outcome.BROKEN for one in report.results)
-    unseen = sum(one.outcome is Outcome.UNEXAMINED for one in report.results)
+    broken = sum(result.outcome is Outcome.BROKEN for result in report.results)
+    unseen = sum(result.outcome is Outcome.UNEXAMINED for result in report.results)
     if broken:
         return f"{broken} of {len(report.results)} gates broken", "bad"
     if unseen:

@@ -60,7 +60,7 @@ def test_every_scenario_has_gates_for_losses_and_errors() -> None:
         "connection errors",
         "push missing",
         "pages behind",
-        "sales untold",
+        "sales missing",
         "sold twice",
         BROKEN,
     }
