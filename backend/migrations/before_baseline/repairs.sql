@@ -1,6 +1,6 @@
--- Two files were edited on the first day, after a database may have run them. This file brings the
--- tables of their first editions to those of the later editions. Rebuilding a table, instead of
--- adding the column at its end, keeps the order of the columns as in the baseline.
+-- Migrations 0002 and 0006 were edited after they had landed, when a database may have run them.
+-- This file changes the tables of their first contents to those of the later contents. It rebuilds
+-- a table instead of adding the column at its end, to keep the order of columns of the baseline.
 -- squawk-ignore-file ban-drop-table, require-concurrent-index-creation
 
 -- 0002_events: events.relay had no epoch_start.

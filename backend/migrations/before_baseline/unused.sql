@@ -1,5 +1,5 @@
--- A database at 0002 or before has no table that a service of that version wrote to. Its schemas
--- are dropped, and the baseline creates them again.
+-- A database whose last migration is 0001 or 0002 has no rows of a service: those versions had no
+-- tables for them. Its schemas are dropped, and the baseline creates them again.
 do $$
 begin
     if to_regclass('events.outbox') is not null and exists (select from events.outbox) then

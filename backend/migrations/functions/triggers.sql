@@ -1,4 +1,5 @@
--- Triggers. Tickets are locked before orders here as everywhere else.
+-- `create or replace trigger` locks its table against writes. The table of tickets comes before
+-- that of orders, as in every other transaction, so that a migration causes no deadlock.
 
 create or replace trigger record_transitions after update on tickets.tickets
 referencing old table as before new table as after

@@ -1,4 +1,5 @@
--- Append an event to the outbox. Each role may append events of its own nouns only.
+-- Append an event to the outbox, caused by the event `p_causation` if given. Raises
+-- insufficient_privilege for an event about another service's subject.
 create function events.append(
     p_type text, p_subject uuid, p_version bigint, p_data json, p_causation uuid default null
 ) returns void

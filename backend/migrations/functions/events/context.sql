@@ -23,7 +23,7 @@ return coalesce(
     nullif(current_setting('gittix.correlation', true), '')::uuid, events.refuse_unbound()
 );
 
--- Bind the acting user of the transaction, or null; the audit triggers read it.
+-- Bind the acting user of the transaction, null for a worker; the audit triggers read it.
 create function events.act_for(p_actor uuid) returns text
 language sql volatile
 return set_config('gittix.actor', coalesce(p_actor::text, ''), true);

@@ -7,7 +7,7 @@
 -- |          |                          | function catches it, which undoes its writes          |
 -- | GT002    | too_many_tickets_of_show | the buyer's limit for a show is exceeded              |
 -- | GT003    | buyer_busy               | the buyer's lock was not free within `lock_timeout`   |
--- | GT004    | displaced_busy           | nor was the order of a displaced hold                 |
+-- | GT004    | displaced_busy           | a displaced order or one of its tickets was not       |
 --
 -- lock_not_available (55P03) out of `orders.place` means that a ticket of the order is locked.
 create function orders.raise_error(p_name text) returns void

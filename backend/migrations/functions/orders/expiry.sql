@@ -22,7 +22,8 @@ begin
     -- of the relay or of the next buyer, commits later and so writes it to disk too.
     perform set_config('synchronous_commit', 'off', true);
     perform events.act_for(null);
-    -- Arrays between the steps: each step finds its rows by id, with any estimate of the planner.
+    -- Arrays pass the ids from step to step, so that each step reads its rows by an index. A join
+    -- would depend on the planner's estimate of the number of due orders.
     v_due := array(
         select o.id from orders.orders o
         where o.status in ('pending', 'awaiting_payment') and o.expires_at <= v_now
@@ -48,8 +49,8 @@ end
 $$;
 
 -- Expire due orders in at most `p_batches` batches and commit each, so that its tickets are free
--- at once. Counts the orders. Must not run inside a transaction. The correlation id is a
--- parameter here, because a bound one ends with each commit.
+-- at once. Adds the number of expired orders to `p_orders`. Must not run inside a transaction. The
+-- correlation id is a parameter here, because a bound one ends with each commit.
 create procedure orders.expire_batches(
     p_limit int, p_batches int, p_correlation uuid, inout p_orders int default 0
 )

@@ -4,8 +4,8 @@
 -- open orders and the cooldown. `outcome` is null, too_many_open_orders, or cooling_down until
 -- `refused_until`. `decided_at` is the time after the lock was taken.
 --
--- A hold counts as unpaid if it kept its tickets for half its time. An order's id begins with its
--- time, so only the newest end of the buyer's index is read.
+-- An ended hold counts as unpaid if it kept its tickets for at least half of `p_hold`. An order's
+-- id begins with its time, so only the newest end of the buyer's index is read.
 create function orders.check_limits(
     p_buyer uuid, p_hold interval, p_grace interval, p_max_open int, p_max_unpaid int,
     p_cooldown interval,
@@ -52,8 +52,8 @@ begin
 end
 $$;
 
--- Raises too_many_tickets_of_show. The number of a show's tickets is known only once they are held;
--- the error undoes the hold.
+-- Raises too_many_tickets_of_show. The shows of the tickets are known only once they are held; the
+-- error undoes the hold.
 create function orders.check_tickets_of_show(
     p_buyer uuid, p_held tickets.tickets[], p_max_per_show int
 ) returns void

@@ -1,6 +1,6 @@
 -- The functions that the service of payments calls inside its own transactions.
 
--- The reason why this order cannot be paid now, or null.
+-- The reason why this order cannot be paid now, or null if it can.
 create function orders.unpayable(o orders.orders) returns text
 language sql volatile
 return case
@@ -10,8 +10,9 @@ return case
     when o.expires_at <= clock_timestamp() then 'expired'
 end;
 
--- Start a payment: the first one extends the hold by the grace period. `outcome` is ok with amount,
--- currency and deadline, or not_found, expired, cancelled, paid, in_progress.
+-- Start a payment: the first one extends the hold, so that the payment has at least the grace from
+-- now. `outcome` is ok with amount, currency and deadline (the end of the hold), or not_found,
+-- expired, cancelled, paid, in_progress.
 create function orders.begin_payment(
     p_order uuid, p_buyer uuid, p_payment uuid,
     out outcome text, out amount bigint, out currency text, out deadline timestamptz
@@ -55,7 +56,8 @@ exception when sqlstate 'GT001' then
 end
 $$;
 
--- A step of `orders.begin_payment`. Returns the extended order; without an id if it changed.
+-- A step of `orders.begin_payment`. Returns the extended order, without an id if another
+-- transaction changed it. Raises stale if a ticket's hold has ended.
 create function orders.extend_for_payment(o orders.orders, p_payment uuid) returns orders.orders
 language plpgsql
 as $$
@@ -79,8 +81,8 @@ begin
 end
 $$;
 
--- Settle an authorised payment. Returns won if it is the order's payment, also when it won before;
--- else refused. A late payment wins an expired order while all its tickets are free.
+-- Settle an authorised payment. Returns won if it wins the order now or won it before, else
+-- refused. A late payment wins an expired order while no other order has taken one of its tickets.
 create function orders.settle(p_order uuid, p_payment uuid, p_amount bigint, p_currency text)
 returns text
 language plpgsql volatile security definer
@@ -107,7 +109,8 @@ begin
     into v_tickets, v_prices
     from orders.lines l where l.order_id = p_order;
     if not tickets.reserve(p_order, v_tickets, v_prices, v_order.currency) then
-        -- Another order took the tickets, or a concurrent call for this order reserved them.
+        -- Another order took a ticket, its seller changed the price, or a concurrent call for this
+        -- order reserved the tickets.
         perform orders.raise_error('stale');
     end if;
     update orders.orders o

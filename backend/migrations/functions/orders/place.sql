@@ -113,8 +113,9 @@ begin
 end
 $$;
 
--- Hold the tickets although `p_displaced` have expired holds on them. These orders expire here:
--- their other tickets are released and they are closed. Returns the result of `tickets.hold`.
+-- Hold the tickets although the orders `p_displaced` have expired holds on them. These orders
+-- expire here: their other tickets are released and they are closed. Returns the result of
+-- `tickets.hold`. Raises displaced_busy.
 create function orders.take_over(
     p_order uuid, p_buyer uuid, p_tickets uuid[], p_until timestamptz, p_displaced uuid[]
 ) returns record

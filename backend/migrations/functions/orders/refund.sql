@@ -1,13 +1,15 @@
 -- The refund of a whole order. The service of payments calls these functions inside its
 -- transactions.
 
--- Start a refund: completed → refund_pending. `outcome` is one of
+-- Start a refund: completed → refund_pending. `p_buyer_may` is whether the refund window of the
+-- buyer is open. `outcome` is one of
 -- - ok, with payment, amount and currency;
 -- - refunded, with the same: the order was refunded before;
 -- - in_progress, not_refundable: the order's status, which `order_status` has, forbids it;
 -- - not_found: the user is neither the buyer nor a seller of one of its tickets;
 -- - other_sellers: a seller may refund an order only if all its tickets are the seller's;
--- - relist_not_allowed, not_allowed: a buyer may not list the tickets again, or not refund at all.
+-- - relist_not_allowed: a buyer may not list the tickets again;
+-- - not_allowed: the refund window of the buyer is closed.
 create function orders.begin_refund(
     p_order uuid, p_refund uuid, p_user uuid, p_buyer_may boolean, p_relist boolean,
     out outcome text, out order_status text, out payment uuid, out amount bigint, out currency text
@@ -61,8 +63,9 @@ begin
 end
 $$;
 
--- The money is returned: end the order's lines and take its tickets off it. Returns whether the
--- order is refunded; only the refund in `refund_id` can set this status.
+-- The money is returned: the order is refunded, its lines are no longer live, and its tickets are
+-- listed again (`p_relist`) or withdrawn. Returns whether the order is refunded; only the refund in
+-- `refund_id` can set this status.
 create function orders.finish_refund(p_order uuid, p_refund uuid, p_relist boolean) returns boolean
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp

@@ -37,7 +37,7 @@ begin
 end
 $$;
 
--- For the service of payments: the reply to a refund.
+-- The order's JSON, for the service of payments: its reply to a refund contains it.
 create function orders.read(p_order uuid) returns json
 language sql stable security definer
 set search_path = pg_catalog, pg_temp
@@ -48,11 +48,13 @@ as $$
     select orders.state(o) from orders.orders o where o.id = p_order
 $$;
 
+-- The ids of the tickets on the order's lines.
 create function orders.tickets_of(p_order uuid) returns uuid[]
 language sql stable
 return array(select l.ticket_id from orders.lines l where l.order_id = p_order);
 
--- The lowest id of an order of this time: a UUIDv7 begins with its milliseconds.
+-- The lowest id that an order of this time can have: a UUIDv7 begins with the Unix time in
+-- milliseconds.
 create function orders.id_at(p_time timestamptz) returns uuid
 language sql stable
 return rpad(lpad(to_hex((extract(epoch from p_time) * 1000)::bigint), 12, '0'), 32, '0')::uuid;

@@ -1,5 +1,6 @@
--- Payments need no audit beside their events: each status is one event, with its version and its
--- correlation id, and one user owns all of them.
+-- Both functions raise check_violation for a transition that their table lacks. Payments need no
+-- audit beside their events: each change of a payment appends one event, with its version and its
+-- correlation id, and all its events belong to one buyer.
 create or replace function payments.check_transition() returns trigger
 language plpgsql stable security definer
 set search_path = pg_catalog, pg_temp

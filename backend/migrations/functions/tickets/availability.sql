@@ -5,6 +5,7 @@ returns text
 language sql immutable parallel safe
 return case when p_status = 'held' and p_held_until <= p_now then 'available' else p_status end;
 
+-- Whether a buyer may take the ticket: its effective status is available.
 create function tickets.is_free(
     p_status text, p_held_until timestamptz, p_now timestamptz
 ) returns boolean
@@ -15,8 +16,8 @@ return p_status = 'available' or (p_status = 'held' and p_held_until <= p_now);
 --
 -- `version` is the sum of the versions of the show and its tickets. It grows with each change of
 -- any of them, and no row is written by all buyers of the show. A show usually has tickets of one
--- currency; otherwise the price and the currency are those with the most free tickets.
--- `next_free_at` is the earliest end of a hold.
+-- currency; otherwise `currency` is the one with the most free tickets. `from_price` is the lowest
+-- price of a free ticket in it, `next_free_at` the earliest end of a hold.
 create function tickets.availability(
     p_show uuid, out available int, out held int, out sold int, out from_price bigint,
     out currency text, out next_free_at timestamptz, out version bigint

@@ -1,8 +1,8 @@
--- Holds. Only the functions in this folder write a ticket's `status`, `order_id` and
--- `held_until`. Each names the order that it expects to hold the ticket, so a stale caller
--- changes nothing. Tickets are locked in id order, everywhere, and before orders. The caller
--- passes the tickets of an order, which are on its lines, because no index leads from an order to
--- its tickets (decision 22).
+-- Holds. Only the functions in this folder write a ticket's `status`, `order_id` and `held_until`;
+-- the one exception is the withdrawal by its seller, which requires a free ticket. Each function
+-- names the order that it expects to hold the ticket, so a stale caller changes nothing. Tickets
+-- are locked in id order, everywhere, and before orders. The caller passes the tickets of an
+-- order, which are on its lines, because no index leads from an order to its tickets (decision 22).
 --
 -- Decision 28 gives the reasons of the planner settings.
 
@@ -10,13 +10,15 @@
 --
 -- `outcome` is held, or a refusal: ticket_not_found, own_ticket, mixed_currency,
 -- ticket_unavailable. An expired hold is taken over. For this, `outcome` is displaces and
--- `displaced` has the orders which would lose their holds; the caller calls again with these
+-- `displaced` has the orders that would lose their holds; the caller calls again with these
 -- orders as `p_displaced` and all their tickets as `p_beside`, which this function then locks in
--- id order with the others, so that the caller can release them.
+-- id order with the others, so that the caller can release them. On success, `held` has the rows
+-- of the tickets.
 --
--- A refusal is decided by a read without locks, so a losing buyer never waits. Another
--- buyer waits at most 100 ms (lock_not_available), since the transaction that has the lock takes
--- the ticket. SKIP LOCKED would refuse although that transaction may still roll back.
+-- A read without locks refuses first, so a buyer never waits for a ticket that is already taken.
+-- A buyer with a chance waits at most 100 ms for a lock, since the transaction that has it probably
+-- takes the ticket; then lock_not_available is raised. SKIP LOCKED would refuse at once, although
+-- that transaction may still roll back.
 create function tickets.hold(
     p_order uuid, p_buyer uuid, p_tickets uuid[], p_until timestamptz, p_displaced uuid[],
     p_beside uuid[],
@@ -174,7 +176,7 @@ begin
 end
 $$;
 
--- The guarded update. Returns the held tickets, or null.
+-- The guarded update. Returns the held tickets, or null when another transaction was faster.
 create function tickets.set_held(
     p_order uuid, p_tickets uuid[], p_until timestamptz, p_displaced uuid[], p_now timestamptz
 ) returns tickets.tickets[]

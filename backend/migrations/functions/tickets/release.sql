@@ -30,12 +30,12 @@ begin
 end
 $$;
 
--- Release the tickets of the orders whose holds have all expired. `p_orders` has an order for each
--- of `p_tickets`. `released` has the orders that lost their tickets; `bare` has the orders that had
+-- Release the tickets of the orders whose holds have all expired. The order of `p_tickets[n]` is
+-- `p_orders[n]`. `released` has the orders that lost their tickets; `bare` has the orders that had
 -- no ticket.
 --
 -- An order is skipped when another transaction has locked one of its tickets: that transaction
--- decides about it, and the next call finds the rest.
+-- decides about it. If it stays due, the caller's next call finds it.
 create function tickets.release_due(
     p_orders uuid[], p_tickets uuid[], out released uuid[], out bare uuid[]
 )

@@ -1,7 +1,8 @@
 -- The payment is authorised: reserve the order's tickets, all or none, so that they no longer
--- expire. A ticket may be reserved while the order holds it, also after the hold has ended, and
--- while it is free: a late payment wins a ticket that no other order took. Its price must still
--- be the ordered one; the seller may have changed it.
+-- expire. Returns whether they are reserved. A ticket may be reserved while its row names the order
+-- as the holder, also after the hold has ended, and while its status is available: a late payment
+-- wins a ticket that no other order took. Its price must still be the ordered one; the seller may
+-- have changed it.
 create function tickets.reserve(
     p_order uuid, p_tickets uuid[], p_prices bigint[], p_currency text
 ) returns boolean
@@ -70,8 +71,8 @@ begin
 end
 $$;
 
--- The order is refunded: list its sold tickets again, at their price and for their seller, or
--- withdraw them. Returns their number.
+-- The order is refunded: with `p_relist`, list its sold tickets again, at their price and for their
+-- seller; without, withdraw them. Returns their number.
 create function tickets.unsell(
     p_order uuid, p_tickets uuid[], p_relist boolean
 ) returns int

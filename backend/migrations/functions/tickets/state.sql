@@ -1,5 +1,5 @@
 -- The JSON of a ticket in the events of tickets. `p_previous` is the order that the ticket has just
--- left.
+-- left, `p_refunded` whether it left by a refund.
 create function tickets.state(
     t tickets.tickets, p_previous uuid default null, p_refunded boolean default false
 ) returns json
