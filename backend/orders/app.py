@@ -1,4 +1,4 @@
-"""The component of orders."""
+"""The orders service as a component: its routes, and a lifespan that opens their resources."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

@@ -62,7 +62,7 @@ class Order(OrderState, frozen=True, kw_only=True):
     """An order at the time `server_now`.
 
     `status` is effective: an unpaid order past `expires_at` is expired. `seconds_left` is the time
-    until then, or 0.
+    until `expires_at` for an unpaid order, and 0 for any other.
     """
 
     server_now: datetime
@@ -133,7 +133,7 @@ class Takings(msgspec.Struct, frozen=True):
 
 
 class SalesPoint(msgspec.Struct, frozen=True):
-    """The sales of the holds that started in the day or hour from `at` on, by status."""
+    """The number of sales in each status, for the orders of the day or hour that begins at `at`."""
 
     at: datetime
     held: int
@@ -145,7 +145,7 @@ class SalesPoint(msgspec.Struct, frozen=True):
 
 
 class SalesSummary(msgspec.Struct, frozen=True):
-    """A point for each day or hour from `since` to now, also without sales."""
+    """A point for each day or hour from `since` to now, including those without sales."""
 
     timezone: str
     since: datetime
@@ -153,7 +153,7 @@ class SalesSummary(msgspec.Struct, frozen=True):
 
 
 class SummaryQuery(msgspec.Struct, frozen=True):
-    """The last `days` days of `timezone`, with today."""
+    """The last `days` days in the time zone `timezone`, including today."""
 
     days: Annotated[int, Meta(ge=1, le=92)] = 30
     by: Literal["day", "hour"] = "day"

@@ -54,8 +54,8 @@ _SALE = """
 
 # An order's id is generated shortly before its `created_at`.
 _ID_MARGIN = timedelta(minutes=1)
-# `overdue` counts no further than this.
-COUNTED = 10_000
+# `overdue` stops counting here, which bounds its time.
+MAX_COUNTED = 10_000
 
 
 NO_REPLY = (None,) * 5
@@ -119,6 +119,7 @@ async def place(connection: Connection, placing: Placing) -> Placed:
 
 
 async def cancel(connection: Connection, order_id: UUID, buyer_id: UUID) -> str:
+    """Returns the outcome that `orders.cancel` documents."""
     outcome: str = await connection.fetchval(
         "select orders.cancel($1, $2) from events.bind_correlation($3)",
         order_id,
@@ -147,14 +148,14 @@ async def expire_batches(connection: Connection, limit: int, batches: int) -> in
 
 
 async def overdue(connection: Connection) -> tuple[int, float]:
-    """The number of overdue orders, at most COUNTED, and the seconds since the first was due."""
+    """The number of overdue orders, up to MAX_COUNTED, and the seconds since the first was due."""
     row = await connection.fetchrow(
         f"""
         select count(*), coalesce(extract(epoch from now() - min(expires_at)), 0)::float8 as oldest
         from (
             select expires_at from orders.orders
             where status in ('pending', 'awaiting_payment') and expires_at <= now()
-            order by expires_at limit {COUNTED}
+            order by expires_at limit {MAX_COUNTED}
         ) due
         """
     )
@@ -203,7 +204,7 @@ async def list_sales(
 ) -> list[Sale]:
     """Up to `limit + 1` lines of the seller's tickets, newest order first.
 
-    `longest_hold` bounds the search for held tickets: no hold started earlier.
+    `longest_hold` bounds the search for held tickets: a hold that started earlier has ended.
     """
     order_id, ticket_id = after or (None, None)
     rows = await connection.fetch(
@@ -228,7 +229,7 @@ async def list_sales(
     return [Sale(**row) for row in rows]
 
 
-class Counted(NamedTuple):
+class SalesCount(NamedTuple):
     """The sales of one day or hour in one currency; `currency` is None when there are none."""
 
     at: datetime
@@ -243,7 +244,7 @@ class Counted(NamedTuple):
 
 async def count_sales(
     connection: Connection, seller_id: UUID, query: SummaryQuery
-) -> list[Counted]:
+) -> list[SalesCount]:
     """A row for each day or hour of the query and each currency in it, oldest first."""
     rows = await connection.fetch(
         f"""
@@ -281,4 +282,4 @@ async def count_sales(
         query.by,
         _ID_MARGIN,
     )
-    return [Counted(*row) for row in rows]
+    return [SalesCount(*row) for row in rows]

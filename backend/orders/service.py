@@ -42,7 +42,7 @@ from backend.orders.model import (
     Takings,
     order_at,
 )
-from backend.orders.queries import Counted, KeyedReply, Placed, Placing
+from backend.orders.queries import KeyedReply, Placed, Placing, SalesCount
 from backend.orders.sqlstates import BuyerBusy, DisplacedBusy
 
 # The reply to a placed order, which `orders.place` stores under the idempotency key.
@@ -66,7 +66,8 @@ async def place(
 
     Returns the order, or the stored reply to the first request with this key, which may be a
     refusal. Raises TicketUnavailable, TicketNotFound, OwnTicket, MixedCurrency, TooManyTickets,
-    TooManyTicketsOfShow, TooManyOpenOrders, CoolingDown, and the errors of the idempotency key.
+    TooManyTicketsOfShow, TooManyOpenOrders, CoolingDown, Invalid, and the errors of the idempotency
+    key; BuyerBusy and DisplacedBusy when a lock was not free in time.
     """
     placing = Placing(
         buyer_id=buyer_id,
@@ -118,7 +119,7 @@ def placed_order(placed: Placed) -> Order:
 
 
 async def cancel(connection: Connection, order_id: UUID, buyer_id: UUID) -> None:
-    """Raises OrderNotFound, OrderNotCancellable."""
+    """Cancel a buyer's unpaid order. Raises OrderNotFound, OrderNotCancellable."""
     outcome = await queries.cancel(connection, order_id, buyer_id)
     if outcome == "not_found":
         raise OrderNotFound
@@ -128,7 +129,7 @@ async def cancel(connection: Connection, order_id: UUID, buyer_id: UUID) -> None
 
 
 async def order(connection: Connection, order_id: UUID, buyer_id: UUID) -> Order:
-    """Raises OrderNotFound."""
+    """One of a buyer's orders. Raises OrderNotFound."""
     found = await queries.order(connection, order_id, buyer_id)
     if found is None:
         raise OrderNotFound
@@ -136,6 +137,7 @@ async def order(connection: Connection, order_id: UUID, buyer_id: UUID) -> Order
 
 
 async def list_orders(connection: Connection, buyer_id: UUID, query: OrderQuery) -> Page[Order]:
+    """A page of a buyer's orders, newest first. Raises Invalid for an unusable cursor."""
     after = decode_cursor(query.cursor, UUID)
     rows = await queries.list_orders(connection, buyer_id, query, after)
     return page_of(rows, query.limit, lambda row: row.id)
@@ -144,6 +146,7 @@ async def list_orders(connection: Connection, buyer_id: UUID, query: OrderQuery)
 async def list_sales(
     connection: Connection, settings: Settings, seller_id: UUID, query: SaleQuery
 ) -> Page[Sale]:
+    """A page of a seller's sales, newest first. Raises Invalid for an unusable cursor."""
     after = decode_cursor(query.cursor, tuple[UUID, UUID])
     longest_hold = timedelta(seconds=settings.hold_seconds + settings.payment_grace_seconds)
     rows = await queries.list_sales(connection, seller_id, query, after, longest_hold)
@@ -151,13 +154,14 @@ async def list_sales(
 
 
 async def summary(connection: Connection, seller_id: UUID, query: SummaryQuery) -> SalesSummary:
+    """A seller's sales by day or hour. Raises Invalid for an unknown time zone."""
     zone = check_zone("timezone", query.timezone)
     counted = await queries.count_sales(connection, seller_id, query)
     points = [_point(at, list(rows)) for at, rows in groupby(counted, lambda row: row.at)]
     return SalesSummary(zone, points[0].at, points)
 
 
-def _point(at: datetime, rows: Sequence[Counted]) -> SalesPoint:
+def _point(at: datetime, rows: Sequence[SalesCount]) -> SalesPoint:
     return SalesPoint(
         at,
         held=sum(row.held for row in rows),
