@@ -1,4 +1,4 @@
-"""The payments service."""
+"""The payments service as a component: its routes, and a lifespan that opens their resources."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

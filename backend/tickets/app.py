@@ -1,4 +1,4 @@
-"""The tickets service."""
+"""The tickets service as a component: its routes, and a lifespan that opens their resources."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

@@ -20,7 +20,7 @@ class NotYourTicket(Forbidden):
 
 
 class TicketTaken(Conflict):
-    """The ticket is held, reserved or sold; the seller cannot change it for the buyer."""
+    """The ticket is held, reserved or sold, so its seller can no longer change it."""
 
     code = "ticket_taken"
 

@@ -19,10 +19,10 @@ from backend.tickets.model import (
     TicketSpec,
 )
 
-# A show that started this long ago still counts as upcoming: tickets are sold until then.
+# A show counts as upcoming until this long after its start: its tickets still sell.
 UPCOMING_MARGIN = timedelta(hours=12)
-# The most cities and categories in a reply; the search finds the shows of the others.
-MOST_FACETS = 200
+# The most cities, and the most categories, in a reply. A search finds the shows of the others.
+MAX_FACETS = 200
 
 _SHOW = """
     s.id, s.owner_id, s.title, s.venue, s.city, s.starts_at, s.timezone, s.category, s.created_at,
@@ -124,41 +124,41 @@ async def list_shows(
 ) -> list[Show]:
     """Up to `limit + 1` shows after the cursor's key."""
     backwards = query.sort == "-starts_at"
-    found = _Conditions()
+    conditions = _Conditions()
     if ids is not None:
-        found.add("s.id = any ({}::uuid[])", ids)
+        conditions.add("s.id = any ({}::uuid[])", ids)
     if query.q.strip():
-        found.add("s.search @@ to_tsquery('simple', {})", words_query(query.q))
+        conditions.add("s.search @@ to_tsquery('simple', {})", words_query(query.q))
     if query.city:
-        found.add("lower(s.city) = lower({})", query.city)
+        conditions.add("lower(s.city) = lower({})", query.city)
     if query.category:
-        found.add("s.category = lower({})", query.category)
+        conditions.add("s.category = lower({})", query.category)
     if owner_id:
-        found.add("s.owner_id = {}", owner_id)
+        conditions.add("s.owner_id = {}", owner_id)
     if seller_id:
-        found.add(
+        conditions.add(
             "s.id in (select t.show_id from tickets.tickets t where t.seller_id = {})", seller_id
         )
     if query.starts_from:
-        found.add("s.starts_at >= {}", query.starts_from)
+        conditions.add("s.starts_at >= {}", query.starts_from)
     elif not (owner_id or seller_id) and ids is None:
-        found.add("s.starts_at >= now() - {}::interval", UPCOMING_MARGIN)
+        conditions.add("s.starts_at >= now() - {}::interval", UPCOMING_MARGIN)
     if query.starts_to:
-        found.add("s.starts_at < {}", query.starts_to)
+        conditions.add("s.starts_at < {}", query.starts_to)
     if after:
-        found.add(f"(s.starts_at, s.id) {'<' if backwards else '>'} ({{}}, {{}})", *after)
+        conditions.add(f"(s.starts_at, s.id) {'<' if backwards else '>'} ({{}}, {{}})", *after)
     direction = "desc" if backwards else "asc"
     rows = await connection.fetch(
         f"""
         select {_SHOW}, a.*
         from (
-            select * from tickets.shows s where {found}
+            select * from tickets.shows s where {conditions}
             order by s.starts_at {direction}, s.id {direction}
-            limit {found.parameter(query.limit + 1)}
+            limit {conditions.parameter(query.limit + 1)}
         ) s, tickets.availability(s.id) a
         order by s.starts_at {direction}, s.id {direction}
         """,
-        *found.values,
+        *conditions.values,
     )
     return [Show(**row) for row in rows]
 
@@ -181,8 +181,8 @@ async def facets(connection: Connection) -> Facets:
         UPCOMING_MARGIN,
     )
     return Facets(
-        [Facet(row["city"], row["shows"]) for row in rows if row["is_city"]][:MOST_FACETS],
-        [Facet(row["category"], row["shows"]) for row in rows if not row["is_city"]][:MOST_FACETS],
+        [Facet(row["city"], row["shows"]) for row in rows if row["is_city"]][:MAX_FACETS],
+        [Facet(row["category"], row["shows"]) for row in rows if not row["is_city"]][:MAX_FACETS],
         max((row["last"] for row in rows), default=None),
     )
 
@@ -261,7 +261,8 @@ async def lock_ticket(connection: Connection, ticket_id: UUID) -> TicketRow | No
 async def update_ticket(connection: Connection, ticket_id: UUID, columns: dict[str, Any]) -> bool:
     """Change a free ticket. Returns False if it is not free.
 
-    An expired hold stays in the row: it names the order that expires when another takes the ticket.
+    An expired hold stays in the row: it names the order that expires when another order takes the
+    ticket.
     """
     sets = "".join(f'"{name}" = ${position}, ' for position, name in enumerate(columns, start=2))
     done = await connection.fetchval(
@@ -305,13 +306,13 @@ async def list_tickets(
 ) -> list[Ticket]:
     """Up to `limit + 1` tickets after the cursor's key: (price or None, id)."""
     column, _, direction = _SORTS[query.sort].partition(" ")
-    found = _Conditions()
+    conditions = _Conditions()
     if query.show_id:
-        found.add("t.show_id = {}", query.show_id)
+        conditions.add("t.show_id = {}", query.show_id)
     if seller_id:
-        found.add("t.seller_id = {}", seller_id)
+        conditions.add("t.seller_id = {}", seller_id)
     if query.q.strip():
-        found.add(
+        conditions.add(
             """(
                 to_tsvector('simple', concat_ws(' ', t.title, t.section, t."row", t.seat))
                 @@ to_tsquery('simple', {0})
@@ -322,28 +323,28 @@ async def list_tickets(
             words_query(query.q),
         )
     if query.status:
-        found.add("tickets.effective_status(t.status, t.held_until, now()) = {}", query.status)
+        conditions.add("tickets.effective_status(t.status, t.held_until, now()) = {}", query.status)
     else:
-        found.add("t.status <> {}", "withdrawn")
+        conditions.add("t.status <> {}", "withdrawn")
     if query.min_price is not None:
-        found.add("t.price >= {}", query.min_price)
+        conditions.add("t.price >= {}", query.min_price)
     if query.max_price is not None:
-        found.add("t.price <= {}", query.max_price)
+        conditions.add("t.price <= {}", query.max_price)
     if query.currency:
-        found.add("t.currency = {}", query.currency.upper())
+        conditions.add("t.currency = {}", query.currency.upper())
     if after:
         than = ">" if direction == "asc" else "<"
         if column == "price":
-            found.add(f"(t.price, t.id) {than} ({{}}, {{}})", *after)
+            conditions.add(f"(t.price, t.id) {than} ({{}}, {{}})", *after)
         else:
-            found.add(f"t.id {than} {{}}", after[1])
+            conditions.add(f"t.id {than} {{}}", after[1])
     order = f"t.price {direction}, t.id {direction}" if column == "price" else f"t.id {direction}"
     rows = await connection.fetch(
         f"""
-        select {_TICKET} from tickets.tickets t where {found} order by {order}
-        limit {found.parameter(query.limit + 1)}
+        select {_TICKET} from tickets.tickets t where {conditions} order by {order}
+        limit {conditions.parameter(query.limit + 1)}
         """,
-        *found.values,
+        *conditions.values,
     )
     return [Ticket(**row) for row in rows]
 

@@ -131,7 +131,7 @@ async def ticket(request: Request) -> Response:
 
 @describe(tag="tickets", body=TicketChange, ok=Ticket, problems=(403, 404, 409, 412))
 async def change_ticket(request: Request) -> Response:
-    """Change a ticket of yours that nobody holds. With If-Match, only the version that it names."""
+    """Change an available ticket of yours. With If-Match, only the version that it names."""
     seller = principal.require(request)
     ticket_id = path_id(request, TicketNotFound)
     change = await read_json(request, TicketChange)
@@ -147,7 +147,7 @@ async def change_ticket(request: Request) -> Response:
 
 @describe(tag="tickets", no_content=None, problems=(403, 404, 409, 412))
 async def withdraw_ticket(request: Request) -> Response:
-    """Withdraw a free ticket of yours."""
+    """Withdraw an available ticket of yours. With If-Match, only the version that it names."""
     seller = principal.require(request)
     ticket_id = path_id(request, TicketNotFound)
 
@@ -178,7 +178,7 @@ def _state(request: Request) -> Resources:
 routes = [
     Route("/api/shows", list_shows, methods=["GET"]),
     Route("/api/shows", create_show, methods=["POST"]),
-    # Before the show by its id.
+    # Before /api/shows/{id}: the first route that matches gets the request.
     Route("/api/shows/facets", facets, methods=["GET"]),
     Route("/api/shows/{id}", show, methods=["GET"]),
     Route("/api/shows/{id}", change_show, methods=["PUT"]),

@@ -41,6 +41,7 @@ from backend.tickets.model import (
 
 
 async def create_show(connection: Connection, owner: Principal, new: NewShow) -> Show:
+    """Create a show. Raises Invalid."""
     row = await queries.insert_show(connection, owner.user_id, _clean_show(new))
     await _append_show(connection, "show.created", row)
     return await show(connection, row.id)
@@ -53,7 +54,9 @@ async def change_show(
     change: ShowChange,
     expected: int | None,
 ) -> Show:
-    """Raises ShowNotFound, NotYourShow, VersionMismatch."""
+    """Change a show, only in the version `expected` if given. Raises ShowNotFound, NotYourShow,
+    VersionMismatch, Invalid.
+    """
     row = await queries.lock_show(connection, show_id)
     if row is None:
         raise ShowNotFound
@@ -92,6 +95,9 @@ async def show_version(connection: Connection, show_id: UUID) -> int:
 async def list_shows(
     connection: Connection, query: ShowQuery, viewer: Principal | None
 ) -> Page[Show]:
+    """A page of shows; `viewer` is the user `me`. Raises Invalid, and Unauthorized for `me` without
+    a user.
+    """
     _check_words(query.q)
     after = decode_cursor(query.cursor, tuple[datetime, UUID])
     owner_id = _user(query.owner, viewer, "owner")
@@ -133,6 +139,9 @@ async def ticket(connection: Connection, ticket_id: UUID) -> Ticket:
 async def list_tickets(
     connection: Connection, query: TicketQuery, viewer: Principal | None
 ) -> Page[Ticket]:
+    """A page of tickets; `viewer` is the user `me`. Raises Invalid, and Unauthorized for `me`
+    without a user.
+    """
     _check_words(query.q)
     after = decode_cursor(query.cursor, tuple[int | None, UUID])
     by_price = query.sort.endswith("price")
@@ -151,8 +160,10 @@ async def change_ticket(
     change: TicketChange,
     expected: int | None,
 ) -> Ticket:
-    """Raises TicketNotFound, NotYourTicket, TicketTaken, TicketWithdrawn, VersionMismatch."""
-    await _own_free_ticket(connection, seller, ticket_id, expected)
+    """Change a free ticket, only in the version `expected` if given. Raises TicketNotFound,
+    NotYourTicket, TicketTaken, TicketWithdrawn, VersionMismatch, Invalid.
+    """
+    await _lock_own_free_ticket(connection, seller, ticket_id, expected)
     if not await queries.update_ticket(connection, ticket_id, _columns(change)):
         raise TicketTaken("a buyer has just taken the ticket")
     await queries.append_events(connection, "ticket.updated", [ticket_id])
@@ -165,14 +176,16 @@ async def withdraw(
     ticket_id: UUID,
     expected: int | None,
 ) -> None:
-    """Raises TicketNotFound, NotYourTicket, TicketTaken, TicketWithdrawn, VersionMismatch."""
-    await _own_free_ticket(connection, seller, ticket_id, expected)
+    """Withdraw a free ticket, only in the version `expected` if given. Raises TicketNotFound,
+    NotYourTicket, TicketTaken, TicketWithdrawn, VersionMismatch.
+    """
+    await _lock_own_free_ticket(connection, seller, ticket_id, expected)
     if not await queries.withdraw_ticket(connection, ticket_id, seller.user_id):
         raise TicketTaken("a buyer has just taken the ticket")
     await queries.append_events(connection, "ticket.withdrawn", [ticket_id])
 
 
-async def _own_free_ticket(
+async def _lock_own_free_ticket(
     connection: Connection, seller: Principal, ticket_id: UUID, expected: int | None
 ) -> None:
     row = await queries.lock_ticket(connection, ticket_id)
