@@ -78,7 +78,7 @@ async def test_i3_a_hold_past_its_time_is_available_with_every_worker_stopped(sh
     assert [ticket["id"] for ticket in found] == [line["id"]]
     taken = await factories.order(shop.system.person("next"), line["id"])
     assert taken["status"] == "pending"
-    assert "order.expired" in await shop.told(order)
+    assert "order.expired" in await shop.event_types(order)
 
 
 async def test_i4_a_stale_write_changes_nothing(shop: Shop) -> None:
@@ -233,7 +233,7 @@ async def test_i9_a_reply_is_sent_after_its_commit(shop: Shop) -> None:
     # Another connection reads all of it without waiting.
     assert await shop.rows.fetchval("select status from orders.orders") == "completed"
     assert await shop.rows.fetchval("select status from tickets.tickets") == "sold"
-    assert "order.completed" in await shop.told(order)
+    assert "order.completed" in await shop.event_types(order)
     await publish(shop.system)
     written = await shop.rows.fetchval("select count(*) from events.outbox")
     assert await shop.system.redis().xlen("gittix:events") == written

@@ -40,8 +40,8 @@ class Theatre:
         await received(self.buyer, "ticket.listed", self.channel)
         return ticket
 
-    async def hear_sale(self, ticket: Json) -> None:
-        """Checks every message of a paid order, from the hold to the sale."""
+    async def receive_sale(self, ticket: Json) -> None:
+        """Check every message of a paid order, from the hold to the sale."""
         for event in ("ticket.held", "ticket.reserved", "ticket.sold"):
             seen = await received(self.buyer, event, self.channel)
             assert seen.data["ticket"]["id"] == ticket["id"]
@@ -102,8 +102,8 @@ async def received(watcher: Watcher, event: str, channel: str) -> Seen:
     return await watcher.event(event, channel, seconds=10)
 
 
-async def heard_when(watcher: Watcher, event: str, right: Callable[[Json], bool]) -> Json:
-    """The first unread event of this name whose data matches."""
+async def matching_message(watcher: Watcher, event: str, right: Callable[[Json], bool]) -> Json:
+    """Return the data of the next event of this name for which `right` is true."""
     while True:
         seen = await watcher.event(event, seconds=10)
         if right(seen.data):
@@ -132,16 +132,18 @@ async def test_all_clients_receive_a_hold_and_a_sale(system: System) -> None:
         assert (order["subtotal"], order["fee"], order["total"]) == (4500, 225, 4725)
         held = await until(lambda: _events(stage.buyer, "ticket.held"))
         log.info("order to ticket.held", milliseconds=round(1000 * (held[0].at - asked), 1))
-        counts = await heard_when(
+        counts = await matching_message(
             stage.seller, "show.availability", lambda data: data["show"]["held"] == 1
         )
         assert (counts["show"]["id"], counts["show"]["available"]) == (stage.show["id"], 0)
         asked = time.time()
         assert (await factories.payment(shop.buyer, order["id"]))["status"] == "captured"
-        await stage.hear_sale(ticket)
+        await stage.receive_sale(ticket)
         log.info("payment to ticket.sold", milliseconds=round(1000 * (time.time() - asked), 1))
         await shop.assert_paid_once(order)
-        await heard_when(stage.buyer, "show.availability", lambda data: data["show"]["sold"] == 1)
+        await matching_message(
+            stage.buyer, "show.availability", lambda data: data["show"]["sold"] == 1
+        )
         for watcher in (stage.seller, stage.buyer):
             await stage.assert_shown_is_fresh(watcher, ticket)
             assert_numbered(watcher, stage.channel)
@@ -169,7 +171,7 @@ async def test_all_clients_receive_the_end_of_a_hold(system: System) -> None:
         assert (sale["order_id"], sale["ticket"]["id"]) == (order["id"], ticket["id"])
         expired = await received(stage.buyer, "order.expired", f"private-user-{shop.buyer.id}")
         assert expired.data["order"]["status"] == "expired"
-        await heard_when(
+        await matching_message(
             stage.buyer, "show.availability", lambda data: data["show"]["available"] == 1
         )
         await stage.assert_shown_is_fresh(stage.buyer, ticket)
@@ -181,8 +183,10 @@ async def test_the_same_messages_arrive_through_the_pusher_library(system: Syste
         ticket = await stage.listed()
         order = await factories.order(stage.shop.buyer, ticket["id"])
         await factories.payment(stage.shop.buyer, order["id"])
-        await stage.hear_sale(ticket)
-        await heard_when(stage.buyer, "show.availability", lambda data: data["show"]["sold"] == 1)
+        await stage.receive_sale(ticket)
+        await matching_message(
+            stage.buyer, "show.availability", lambda data: data["show"]["sold"] == 1
+        )
         await stage.assert_shown_is_fresh(stage.buyer, ticket)
 
 
@@ -207,7 +211,7 @@ async def test_a_purchase_survives_a_kill_of_the_relay(system: System) -> None:
             order = await factories.order(stage.shop.buyer, ticket["id"])
         assert (await factories.payment(stage.shop.buyer, order["id"]))["status"] == "captured"
         async with system.part("relay"):
-            await stage.hear_sale(ticket)
+            await stage.receive_sale(ticket)
             await stage.assert_shown_is_fresh(stage.buyer, ticket)
         await stage.shop.assert_paid_once(order)
         assert_numbered(stage.buyer, stage.channel)
@@ -226,7 +230,7 @@ async def test_a_purchase_survives_a_kill_of_the_worker(system: System) -> None:
         await asyncio.sleep(0.2)
         assert await shop.attempts(order) == ["requires_action"]
         async with system.part("worker"):
-            await stage.hear_sale(ticket)
+            await stage.receive_sale(ticket)
             await stage.assert_shown_is_fresh(stage.buyer, ticket)
         await shop.assert_paid_once(order)
         assert_numbered(stage.buyer, stage.channel)
@@ -249,7 +253,7 @@ async def test_a_purchase_survives_a_kill_of_the_push_gateway(system: System) ->
         async with system.part("push"), watching(system, shop.buyer, stage.channel) as again:
             await shop.assert_paid_once(order)
             another = await factories.ticket(shop.seller, stage.show["id"])
-            after = await heard_when(
+            after = await matching_message(
                 again, "ticket.listed", lambda data: data["ticket"]["id"] == another["id"]
             )
         assert after["_epoch"] == before["_epoch"]
@@ -269,7 +273,7 @@ async def test_seller_and_buyer_receive_a_refund_and_all_clients_the_free_ticket
         ticket = await stage.listed()
         order = await factories.order(shop.buyer, ticket["id"])
         await shop.pay(order)
-        await stage.hear_sale(ticket)
+        await stage.receive_sale(ticket)
         assert (await shop.refund(order, relist=True)).status_code == 200
         released = await received(stage.buyer, "ticket.released", stage.channel)
         assert (released.data["ticket"]["id"], released.data["ticket"]["status"]) == (
@@ -285,7 +289,7 @@ async def test_seller_and_buyer_receive_a_refund_and_all_clients_the_free_ticket
         assert refunded.data["order"]["status"] == "refunded"
         await received(stage.buyer, "payment.refunded", f"private-user-{shop.buyer.id}")
         assert stage.seller.events("sale.released") == []
-        await heard_when(
+        await matching_message(
             stage.buyer, "show.availability", lambda data: data["show"]["available"] == 1
         )
         for watcher in (stage.seller, stage.buyer):

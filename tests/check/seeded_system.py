@@ -221,7 +221,7 @@ async def _is_at_rest(shop: Shop) -> bool:
              + (select count(*) from tickets.tickets where held_until <= now())
         """
     )
-    told, last = await shop.rows.fetchrow(
+    notified, last = await shop.rows.fetchrow(
         "select n.position, r.position from push.notifier n, events.relay r"
     )
     groups = await redis.xinfo_groups(STREAM)
@@ -229,7 +229,7 @@ async def _is_at_rest(shop: Shop) -> bool:
     counted = int(state[b"position"]) & 1
     return (
         waiting == 0
-        and entry_id_of(told).position == last
+        and entry_id_of(notified).position == last
         and bool(counted)
         and len(groups) == 2
         and all(group["pending"] == 0 for group in groups)

@@ -53,7 +53,7 @@ def test_every_invariant_has_breaches() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ahead", "said"),
+    ("ahead", "sentences"),
     [
         (0.0, []),
         (1.9, []),
@@ -61,8 +61,8 @@ def test_every_invariant_has_breaches() -> None:
         (-9, ["Redis's clock is 9 seconds behind Postgres's"]),
     ],
 )
-def test_clocks_that_part_are_told(ahead: float, said: list[str]) -> None:
-    assert skewed(ahead) == said
+def test_a_difference_of_the_clocks_is_a_violation(ahead: float, sentences: list[str]) -> None:
+    assert skewed(ahead) == sentences
 
 
 async def _undo(seeded: SeededSystem, undo: str) -> None:

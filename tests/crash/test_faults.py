@@ -48,8 +48,8 @@ async def test_a_restarted_notifier_saves_an_unsaved_position(
         await factories.ticket(system.person("seller"))
 
         async def all_recorded() -> bool:
-            written, told = await rows.fetchrow(recorded)
-            return bool(entry_id_of(told).position == written)
+            written, notified = await rows.fetchrow(recorded)
+            return bool(entry_id_of(notified).position == written)
 
         await until(all_recorded)
     # Reset the position, as if it was never saved.

@@ -55,7 +55,7 @@ async def unfinished_work(world: World) -> list[str]:
             (select count(*) from payments.webhook_events where handled_at is null) as webhooks,
             (select count(*) from events.outbox where position is null) as unnumbered,
             (select coalesce(max(position), 0) from events.outbox) as newest,
-            (select position from push.notifier) as told
+            (select position from push.notifier) as notified
         """
     )
     assert row is not None
@@ -71,7 +71,7 @@ async def unfinished_work(world: World) -> list[str]:
         return waiting
     # The push position is recorded twice, and the higher counts.
     recorded = await world.redis.hget(push.STATE, "position")  # type: ignore[misc]
-    notified = entry_id_of(max(row["told"], int(recorded or 0)))
+    notified = entry_id_of(max(row["notified"], int(recorded or 0)))
     if notified != last:
         waiting.append(f"the notifier is at {notified} of {last}")
     counted = await _counted(world)

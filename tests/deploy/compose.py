@@ -90,8 +90,8 @@ class Compose:
 
     def check(self) -> dict[str, Any]:
         """The output of `gittix check`."""
-        told = self("run", "--rm", "--no-deps", "-T", "check", "check", "--json", check=False)
-        line = next(line for line in told.splitlines() if line.startswith("{"))
+        output = self("run", "--rm", "--no-deps", "-T", "check", "check", "--json", check=False)
+        line = next(line for line in output.splitlines() if line.startswith("{"))
         found: dict[str, Any] = json.loads(line)
         return found
 

@@ -37,7 +37,7 @@ class Failure(NamedTuple):
     method: str
     path: str
     status: int | None
-    said: str
+    error: str
 
 
 class Crowd:

@@ -77,13 +77,14 @@ class Cluster:
             for secret in self.rendered.of("Secret")
             for key, value in secret["data"].items()
         }
-        told = self.rendered.settings(container) | {
+        variables = self.rendered.settings(container) | {
             entry["name"]: held[entry["valueFrom"]["secretKeyRef"]["key"]]
             for entry in container.get("env", ())
             if "valueFrom" in entry
         }
         return {
-            key: REFERENCE.sub(lambda match: told[match[1]], value) for key, value in told.items()
+            key: REFERENCE.sub(lambda match: variables[match[1]], value)
+            for key, value in variables.items()
         }
 
     def until_ready(self, name: str) -> float:

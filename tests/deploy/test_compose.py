@@ -176,9 +176,9 @@ def test_logs_contain_no_secret(compose: Compose) -> None:
         if name.endswith(("_PASSWORD", "_SECRET", "_PRIVATE_KEY", "SANDBOX_KEY"))
     }
     assert len(secret) > 10
-    said = compose("logs", "--no-color")
-    assert "worker" in said
-    assert [name for name, value in secret.items() if value in said] == []
+    logs = compose("logs", "--no-color")
+    assert "worker" in logs
+    assert [name for name, value in secret.items() if value in logs] == []
 
 
 def _inside(container: str, command: str) -> str:

@@ -38,15 +38,15 @@ async def test_a_ticket_is_held_paid_and_sold_with_its_messages(fleet: Fleet, ng
         order = await factories.order(stage.shop.buyer, ticket["id"])
         paid = await factories.payment(stage.shop.buyer, order["id"])
         assert paid["status"] == "captured"
-        await stage.hear_sale(ticket)
+        await stage.receive_sale(ticket)
         await stage.assert_shown_is_fresh(stage.buyer, ticket)
 
-    async def told_by_webhook() -> bool:
+    async def webhook_is_accepted() -> bool:
         webhooks = [line for line in nginx.access_log() if line["path"] == "/api/payments/webhook"]
         return bool(webhooks) and all(line["status"] == 200 for line in webhooks)
 
     # The signature covers the bytes of the body.
-    await until(told_by_webhook)
+    await until(webhook_is_accepted)
 
 
 async def test_pages_satisfy_their_content_security_policy_in_a_browser(fleet: Fleet) -> None:
@@ -235,8 +235,8 @@ async def sockets(gateways: Sequence[Process]) -> list[int]:
 
     async def open_at(gateway: Process) -> int:
         async with gateway.client() as client:
-            told = (await client.get("/metrics")).text
-        found = re.search(r"^gittix_push_sockets (\S+)$", told, re.MULTILINE)
+            metrics = (await client.get("/metrics")).text
+        found = re.search(r"^gittix_push_sockets (\S+)$", metrics, re.MULTILINE)
         assert found is not None
         return int(float(found[1]))
 

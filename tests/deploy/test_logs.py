@@ -38,7 +38,7 @@ class Purchase:
     def __init__(self, correlation_id: str) -> None:
         self.correlation_id = correlation_id
         self.secrets: set[str] = set()
-        self.heard = ""
+        self.messages = ""
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
@@ -72,8 +72,8 @@ async def purchase(shop: tuple[Fleet, Nginx]) -> Purchase:
             await bought(buyer, made, listed["items"][0]["id"])
             await watcher.event("ticket.sold", channel, seconds=20)
             await challenged(buyer, made, listed["items"][1]["id"])
-            await until(lambda: told_by_stripe(fleet, made), seconds=30)
-            made.heard = json.dumps([seen.data for seen in watcher.seen])
+            await until(lambda: webhook_is_handled(fleet, made), seconds=30)
+            made.messages = json.dumps([seen.data for seen in watcher.seen])
     return made
 
 
@@ -95,8 +95,8 @@ async def test_the_correlation_id_is_in_the_log_of_each_process(
 
 async def test_the_correlation_id_is_not_sent_to_watchers(purchase: Purchase) -> None:
     """A watcher of the show receives the change, and nothing that identifies a request."""
-    assert "seconds_left" in purchase.heard
-    assert purchase.correlation_id not in purchase.heard
+    assert "seconds_left" in purchase.messages
+    assert purchase.correlation_id not in purchase.messages
 
 
 async def test_each_line_names_its_process_and_its_user(
@@ -165,7 +165,7 @@ async def sent(client: httpx.AsyncClient, path: str, body: Json) -> Json:
     return made
 
 
-async def told_by_stripe(fleet: Fleet, made: Purchase) -> bool:
+async def webhook_is_handled(fleet: Fleet, made: Purchase) -> bool:
     """Whether a webhook's job has adopted the correlation id of the payment."""
     return any(
         is_of(line, made) and line.get("job") == "handle_webhook"

@@ -49,7 +49,7 @@ async def test_a_reply_without_headers_gets_those_of_data(front: Front) -> None:
 
 async def test_a_services_own_headers_are_kept_and_occur_once(front: Front) -> None:
     nginx, echoes = front
-    said = {
+    headers = {
         "Content-Security-Policy": SHOPS_POLICY,
         "X-Frame-Options": "SAMEORIGIN",
         "X-Content-Type-Options": "nosniff",
@@ -57,14 +57,14 @@ async def test_a_services_own_headers_are_kept_and_occur_once(front: Front) -> N
         "X-Request-Id": "its own",
         "Strict-Transport-Security": "max-age=1",
     }
-    echoes["frontend"].answer = answering(headers=said)
+    echoes["frontend"].answer = answering(headers=headers)
     async with nginx.client() as client:
         reply = await client.get("/")
     echoes["frontend"].answer = OK
-    for name in said.keys() - {"X-Request-Id"}:
-        assert reply.headers.get_list(name) == [said[name]], name
-    (told,) = reply.headers.get_list("x-request-id")
-    assert told == echoes["frontend"].seen[-1].values("x-request-id")[0]
+    for name in headers.keys() - {"X-Request-Id"}:
+        assert reply.headers.get_list(name) == [headers[name]], name
+    (request_id,) = reply.headers.get_list("x-request-id")
+    assert request_id == echoes["frontend"].seen[-1].values("x-request-id")[0]
 
 
 async def test_the_3d_secure_page_may_be_framed(front: Front) -> None:
@@ -77,10 +77,10 @@ async def test_the_3d_secure_page_may_be_framed(front: Front) -> None:
 async def test_a_services_retry_after_is_kept(front: Front) -> None:
     nginx, echoes = front
     async with nginx.client() as client:
-        for own, told in (({"Retry-After": "17"}, "17"), ({}, "1")):
-            echoes["orders"].answer = answering("503 Service Unavailable", headers=own)
+        for headers, expected in (({"Retry-After": "17"}, "17"), ({}, "1")):
+            echoes["orders"].answer = answering("503 Service Unavailable", headers=headers)
             reply = await client.get("/api/orders")
-            assert (reply.status_code, reply.headers.get_list("retry-after")) == (503, [told])
+            assert (reply.status_code, reply.headers.get_list("retry-after")) == (503, [expected])
         echoes["orders"].answer = OK
         assert "retry-after" not in (await client.get("/api/orders")).headers
 
@@ -110,7 +110,7 @@ async def test_only_public_replies_are_compressed(
 
 
 @pytest.mark.parametrize(
-    ("request_", "told"),
+    ("request_", "problem"),
     [
         ({"url": "/api/shows?" + "x" * 9_000}, (414, "uri_too_long")),
         ({"url": "/", "headers": {"x": "x" * 9_000}}, (431, "headers_too_large")),
@@ -120,12 +120,12 @@ async def test_only_public_replies_are_compressed(
     ids=["uri", "headers", "host", "method"],
 )
 async def test_refusals_of_nginx_are_problems_too(
-    front: Front, request_: dict[str, str], told: tuple[int, str]
+    front: Front, request_: dict[str, str], problem: tuple[int, str]
 ) -> None:
     nginx, _ = front
     async with nginx.client() as client:
         reply = await client.request(**({"method": "GET"} | request_))  # type: ignore[arg-type]
-    assert code(reply) == told
+    assert code(reply) == problem
     assert reply.headers["x-content-type-options"] == "nosniff"
 
 

@@ -150,10 +150,10 @@ async def test_a_request_keeps_its_correlation_id_if_it_is_a_uuid(front: Front) 
             for given in (chosen, chosen.upper(), chosen.replace("-", ""), f'{chosen}"', "1")
         ]
         replies.append(await client.get("/api/shows"))
-    told = [reply.headers.get_list("x-request-id") for reply in replies]
+    returned = [reply.headers.get_list("x-request-id") for reply in replies]
     passed = [seen.values("x-request-id") for seen in echoes["tickets"].seen]
-    assert told == passed
-    ids = [values[0] for values in told]
+    assert returned == passed
+    ids = [values[0] for values in returned]
     assert ids[0] == chosen
     assert len(set(ids)) == len(ids)
     lines = nginx.access_log()[-len(ids) :]

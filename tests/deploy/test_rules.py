@@ -201,7 +201,7 @@ def test_alerts_fire_on_their_problem_and_not_before(promtool: str, tmp_path: Pa
 
 def _described(case: Case) -> dict[str, Any]:
     labels = case.labels | {"severity": alerts()[case.alert]["labels"]["severity"]}
-    looks: list[tuple[int, list[dict[str, Any]]]] = [
+    evaluations: list[tuple[int, list[dict[str, Any]]]] = [
         (QUIET_STEPS - 1, []),
         (QUIET_STEPS + TROUBLED_STEPS - 1, [{"exp_labels": labels}]),
     ]
@@ -217,7 +217,7 @@ def _described(case: Case) -> dict[str, Any]:
                 "alertname": case.alert,
                 "exp_alerts": expected,
             }
-            for step, expected in looks
+            for step, expected in evaluations
         ],
     }
 

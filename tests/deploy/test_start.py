@@ -35,7 +35,7 @@ def start(
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "error"),
     [
         (
             {"AUTH_UPSTREAM": ""},
@@ -71,12 +71,12 @@ def start(
     ],
 )
 def test_a_missing_or_malformed_value_is_named(
-    folder: Path, settings: dict[str, str], said: str
+    folder: Path, settings: dict[str, str], error: str
 ) -> None:
     place = prepared(folder)
     ended = start(place, environment(place, UPSTREAMS) | settings)
     assert ended.returncode == 1
-    assert ended.stderr.startswith(f"ingress: {said}"), ended.stderr
+    assert ended.stderr.startswith(f"ingress: {error}"), ended.stderr
     assert ended.stderr.count("ingress:") == 1
 
 

@@ -25,12 +25,12 @@ async def test_a_cancelled_order_frees_its_tickets_at_once(system: System) -> No
     buyer = system.person("buyer")
     order, tickets = await cart(system, buyer)
     owner = await system.connect()
-    told = len(await system.events(owner))
+    first_new = len(await system.events(owner))
     reply = await buyer.delete(f"/api/orders/{order['id']}")
     assert (reply.status_code, reply.content) == (204, b"")
     assert [await holder(owner, ticket) for ticket in tickets] == [("available", None)] * 2
     assert [await live_orders(owner, ticket) for ticket in tickets] == [[], []]
-    assert (await system.events(owner))[told:] == [
+    assert (await system.events(owner))[first_new:] == [
         ("ticket.released", tickets[0]["id"]),
         ("ticket.released", tickets[1]["id"]),
         ("order.cancelled", order["id"]),
@@ -128,7 +128,7 @@ async def test_an_order_takes_over_an_expired_hold_while_every_worker_is_stopped
     old, tickets = await cart(system, first, 3)
     owner = await system.connect()
     await make_overdue(owner, old)
-    told = len(await system.events(owner))
+    first_new = len(await system.events(owner))
     new = await factories.order(second, tickets[1]["id"])
     assert await status(owner, old) == "expired"
     assert [await holder(owner, ticket) for ticket in tickets] == [
@@ -137,7 +137,7 @@ async def test_an_order_takes_over_an_expired_hold_while_every_worker_is_stopped
         ("available", None),
     ]
     assert [await live_orders(owner, ticket) for ticket in tickets] == [[], [new["id"]], []]
-    assert (await system.events(owner))[told:] == [
+    assert (await system.events(owner))[first_new:] == [
         ("ticket.held", tickets[1]["id"]),
         ("ticket.released", tickets[0]["id"]),
         ("ticket.released", tickets[2]["id"]),
@@ -255,18 +255,18 @@ async def test_expiry_releases_due_orders_only(system: System) -> None:
     running, others = await cart(system, system.person("punctual"), 2)
     owner, orders = await system.connect(), await system.connect("orders")
     await make_overdue(owner, due)
-    told = len(await system.events(owner))
+    first_new = len(await system.events(owner))
     assert await orders.fetchval("select orders.expire_due(1000)") == 1
     assert await status(owner, due) == "expired"
     assert await status(owner, running) == "pending"
     assert [await holder(owner, ticket) for ticket in tickets] == [("available", None)] * 3
     assert [await holder(owner, ticket) for ticket in others] == [("held", running["id"])] * 2
-    assert (await system.events(owner))[told:] == [
+    assert (await system.events(owner))[first_new:] == [
         *(("ticket.released", ticket["id"]) for ticket in tickets),
         ("order.expired", due["id"]),
     ]
     assert await orders.fetchval("select orders.expire_due(1000)") == 0
-    assert len(await system.events(owner)) == told + 4
+    assert len(await system.events(owner)) == first_new + 4
 
 
 async def test_expiry_releases_whole_orders_only(system: System) -> None:

@@ -76,7 +76,7 @@ class Scenario(NamedTuple):
     async def holders(self) -> list[tuple[str, str | None]]:
         return [await holder(self.owner, ticket) for ticket in self.tickets]
 
-    async def told(self, count: int) -> list[str]:
+    async def newest_event_types(self, count: int) -> list[str]:
         found = await self.owner.fetch(
             "select type from events.outbox order by id desc limit $1", count
         )
@@ -113,15 +113,15 @@ async def test_a_refund_begins_with_the_paid_amount_and_leaves_the_tickets_sold(
     assert [await live_orders(scenario.owner, ticket) for ticket in scenario.tickets] == [
         [scenario.order["id"]]
     ] * 2
-    assert await scenario.told(1) == ["order.updated"]
+    assert await scenario.newest_event_types(1) == ["order.updated"]
 
 
 @pytest.mark.parametrize(
-    ("relist", "becomes", "tells"),
+    ("relist", "becomes", "event"),
     [(True, "available", "ticket.released"), (False, "withdrawn", "ticket.withdrawn")],
 )
 async def test_a_finished_refund_takes_the_tickets_off_the_order_once(
-    relist: bool, becomes: str, tells: str, scenario: Scenario
+    relist: bool, becomes: str, event: str, scenario: Scenario
 ) -> None:
     refund = uuid4()
     await scenario.begin(refund)
@@ -129,7 +129,7 @@ async def test_a_finished_refund_takes_the_tickets_off_the_order_once(
     assert await status(scenario.owner, scenario.order) == "refunded"
     assert await scenario.holders() == [(becomes, None)] * 2
     assert [await live_orders(scenario.owner, ticket) for ticket in scenario.tickets] == [[], []]
-    assert await scenario.told(3) == ["order.refunded", tells, tells]
+    assert await scenario.newest_event_types(3) == ["order.refunded", event, event]
     before = await snapshot(scenario.owner)
     assert await scenario.finish(refund, relist=not relist) is True
     assert await scenario.fail(refund) is False
@@ -246,7 +246,7 @@ async def test_of_many_simultaneous_refunds_one_begins(scenario: Scenario, syste
         *(scenario.begin(uuid4(), connection=rival) for rival in rivals)
     )
     assert sorted(row["outcome"] for row in outcomes) == ["in_progress"] * 7 + ["ok"]
-    assert (await scenario.told(2)).count("order.updated") == 1
+    assert (await scenario.newest_event_types(2)).count("order.updated") == 1
 
 
 async def test_of_a_simultaneous_success_and_failure_one_wins(

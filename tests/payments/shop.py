@@ -184,7 +184,7 @@ class Shop:
     async def is_attempt(self, order: Json, status: str) -> bool:
         return (await self.attempts(order))[-1:] == [status]
 
-    async def told(self, order: Json) -> list[str]:
+    async def event_types(self, order: Json) -> list[str]:
         """The types of the outbox's order and payment events of this order."""
         rows = await self.rows.fetch(
             """
@@ -218,8 +218,8 @@ class Shop:
         assert intent["refunded"] == 0
         assert await self.state(order) == ("completed", "sold")
         assert (await self.attempts(order)).count("captured") == 1
-        told = await self.told(order)
-        assert (told.count("order.completed"), told.count("payment.captured")) == (1, 1)
+        types = await self.event_types(order)
+        assert (types.count("order.completed"), types.count("payment.captured")) == (1, 1)
 
     async def assert_refunded_once(self, order: Json, *, ticket: str = "withdrawn") -> None:
         """All the money back, order refunded, tickets off it: each once."""
@@ -230,8 +230,8 @@ class Shop:
         assert await self.state(order) == ("refunded", ticket)
         assert await self.refunds(order) == ["succeeded"]
         assert await self.attempts(order) == ["refunded"]
-        told = await self.told(order)
-        assert (told.count("order.refunded"), told.count("payment.refunded")) == (1, 1)
+        types = await self.event_types(order)
+        assert (types.count("order.refunded"), types.count("payment.refunded")) == (1, 1)
         live = "select count(*) from orders.lines where order_id = $1 and live"
         assert await self.rows.fetchval(live, UUID(order["id"])) == 0
 

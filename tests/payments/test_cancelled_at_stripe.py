@@ -24,9 +24,9 @@ async def test_an_order_whose_intent_was_cancelled_at_stripe_stays_payable(syste
 async def _cancel_at_stripe(shop: Shop, order_id: str) -> None:
     """Cancel the intent at Stripe as an operator may, and handle the webhook."""
     await shop.stripe.cancel(order_id)
-    told = [
+    cancelled = [
         event for event in await shop.stripe.events() if event["type"] == "payment_intent.canceled"
     ]
-    await shop.deliver(told[-1])
+    await shop.deliver(cancelled[-1])
     async with worker_context(shop.system) as context:
-        await handle_webhook(context, told[-1]["id"])
+        await handle_webhook(context, cancelled[-1]["id"])

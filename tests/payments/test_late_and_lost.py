@@ -59,7 +59,7 @@ async def test_an_authorisation_after_the_expiry_wins_while_all_tickets_are_free
     assert await orders.fetchval("select orders.expire_due(100)") == 1
     assert (await payment).json()["status"] == "captured"
     await shop.assert_paid_once(order)
-    assert "order.expired" in await shop.told(order)
+    assert "order.expired" in await shop.event_types(order)
 
 
 async def test_an_authorisation_that_lost_its_ticket_is_voided(shop: Shop) -> None:
@@ -114,7 +114,7 @@ async def test_an_authorisation_that_cannot_be_captured_cancels_the_order(shop: 
     await shop.assert_nothing_taken(order)
     assert await shop.state(order) == ("cancelled", "available")
     assert await shop.attempts(order) == ["voided"]
-    assert (await shop.told(order))[-2:] == ["order.cancelled", "payment.voided"]
+    assert (await shop.event_types(order))[-2:] == ["order.cancelled", "payment.voided"]
 
 
 async def test_without_a_provider_the_order_stays_payable(system: System, impatient: None) -> None:

@@ -15,7 +15,7 @@ async def test_a_good_card_completes_the_order(shop: Shop) -> None:
     assert (paid.json()["amount"], paid.json()["currency"]) == (order["total"], "EUR")
     assert "client_secret" not in paid.json()
     await shop.assert_paid_once(order)
-    assert await shop.told(order) == [
+    assert await shop.event_types(order) == [
         "order.created",
         "order.updated",
         "payment.started",
@@ -51,7 +51,7 @@ async def test_a_failed_attempt_does_not_extend_the_hold_again(shop: Shop) -> No
     again = await shop.pay(order, "pm_card_visa_chargeDeclinedInsufficientFunds")
     assert (again.status_code, again.json()["decline_code"]) == (402, "insufficient_funds")
     assert await _held_until(shop) == held_until
-    assert (await shop.told(order)).count("payment.failed") == 2
+    assert (await shop.event_types(order)).count("payment.failed") == 2
 
 
 async def test_an_unknown_payment_method_is_refused_and_the_order_stays_payable(shop: Shop) -> None:

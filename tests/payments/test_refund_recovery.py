@@ -51,7 +51,7 @@ async def test_a_pending_refund_that_fails_gives_the_order_back(shop: Shop) -> N
     await shop.stripe.settle_refund(order["id"], "fail")
     await shop.until_refund(order, "failed")
     await shop.assert_paid_once(order)
-    assert (await shop.told(order))[-2:] == ["order.updated", "order.updated"]
+    assert (await shop.event_types(order))[-2:] == ["order.updated", "order.updated"]
     row = await shop.rows.fetchrow("select failure_code, stripe_id from payments.refunds")
     assert row["failure_code"] == "expired_or_canceled_card"
     assert row["stripe_id"].startswith("re_")
@@ -333,7 +333,7 @@ async def test_an_order_is_refunded_after_an_operator_refunded_it_at_stripe(
     assert len(await shop.stripe.refunds(order["id"])) == parts
     assert await shop.state(order) == ("refunded", "withdrawn")
     assert await shop.refunds(order) == ["succeeded"]
-    assert (await shop.told(order)).count("payment.refunded") == 1
+    assert (await shop.event_types(order)).count("payment.refunded") == 1
 
 
 async def assert_not_refunded(shop: Shop, order: Json) -> None:
@@ -433,13 +433,13 @@ async def test_the_event_of_a_refund_is_published_if_and_only_if_it_is_recorded(
     order = await shop.paid("pm_card_pendingRefund")
     await shop.refund(order)
     await shop.stripe.settle_refund(order["id"], "succeed" if broken == "finish" else "fail")
-    before = await shop.told(order)
+    before = await shop.event_types(order)
     with monkeypatch.context() as crashing:
         crashing.setattr(refund_queries, "advance", dies)
         await reconcile(shop)
-    assert await shop.told(order) == before
+    assert await shop.event_types(order) == before
     await reconcile(shop)
-    added = (await shop.told(order))[len(before) :]
+    added = (await shop.event_types(order))[len(before) :]
     assert added == (
         ["order.refunded", "payment.refunded"] if broken == "finish" else ["order.updated"]
     )

@@ -53,7 +53,11 @@ async def test_a_seller_refunds_an_order_and_keeps_its_tickets(shop: Shop) -> No
         False,
     )
     await shop.assert_refunded_once(order)
-    assert (await shop.told(order))[-3:] == ["order.updated", "order.refunded", "payment.refunded"]
+    assert (await shop.event_types(order))[-3:] == [
+        "order.updated",
+        "order.refunded",
+        "payment.refunded",
+    ]
     assert (await shop.buyer.get("/api/tickets")).json()["items"] == []
 
 
@@ -231,7 +235,7 @@ async def test_a_disputed_charge_is_not_refunded_and_the_order_stays_completed(s
     assert await shop.refunds(order) == ["failed"]
     assert await shop.stripe.refunds(order["id"]) == []
     await shop.assert_paid_once(order)
-    assert (await shop.told(order))[-2:] == ["order.updated", "order.updated"]
+    assert (await shop.event_types(order))[-2:] == ["order.updated", "order.updated"]
     # A refusal is not stored under the key: its cause may pass.
     assert code(await shop.refund(order, key="once")) == (409, "refund_refused")
     assert await shop.refunds(order) == ["failed", "failed"]
@@ -312,10 +316,10 @@ async def test_a_key_can_be_used_again_after_a_day(shop: Shop) -> None:
 async def test_the_events_of_a_refund_name_the_tickets_order(shop: Shop) -> None:
     order = await shop.paid()
     await shop.refund(order)
-    told = await shop.rows.fetchrow(
+    event = await shop.rows.fetchrow(
         "select data from events.outbox where type = 'ticket.withdrawn' order by id desc limit 1"
     )
-    data = told["data"]
+    data = event["data"]
     assert (data["status"], data["order_id"]) == ("withdrawn", None)
     assert (data["previous_order_id"], data["refunded"]) == (order["id"], True)
     versions = await shop.rows.fetch(

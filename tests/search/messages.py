@@ -29,8 +29,8 @@ WEBHOOK, ABANDON, ALARM = "webhook", workers.payments.ABANDON, expiration.EXPIRE
 NONE, FOR_NOW = timedelta(0), timedelta(days=1)
 
 
-class Told(NamedTuple):
-    """The object that a webhook describes."""
+class Webhook(NamedTuple):
+    """A delivered webhook: its order and the type of its event."""
 
     order: Order
     type: str
@@ -43,7 +43,7 @@ class Messages:
         self._running = running
         self._model = model
         self._intents = intents
-        self._delivered: dict[str, Told] = {}
+        self._delivered: dict[str, Webhook] = {}
         self._handled: set[str] = set()
         self._ends_published: dict[Order, int] = {}
         self._to_abandon: set[Order] = set()
@@ -147,7 +147,7 @@ class Messages:
     async def _deliver(self, event: Json) -> None:
         reply = await self._running.shop.deliver(event)
         assert reply.status_code == 200, reply.text
-        self._delivered[event["id"]] = Told(self._intents[_intent_of(event)], event["type"])
+        self._delivered[event["id"]] = Webhook(self._intents[_intent_of(event)], event["type"])
 
     async def _abandon(self, order: Order) -> None:
         await workers.payments.abandon_payment(self._running.jobs, order.id)
