@@ -108,8 +108,8 @@ def redis_socket(folder: Path) -> Iterator[str]:
 async def system(postgres: Postgres, redis_socket: str, folder: Path) -> AsyncIterator[System]:
     # In memory, unlike tmp_path: the Stripe sandbox syncs its file at each write.
     with tempfile.TemporaryDirectory(dir=folder) as path:
-        async with stores.fresh_system(postgres, redis_socket, Path(path)) as opened:
-            yield opened
+        async with stores.fresh_system(postgres, redis_socket, Path(path)) as system:
+            yield system
 
 
 def _memory() -> Path | None:

@@ -12,7 +12,7 @@ import pytest
 
 from tests import factories
 from tests.events.log import numbers, publish, record
-from tests.payments.shop import Shop, opened, until, worker_context
+from tests.payments.shop import Shop, open_shop, until, worker_context
 from tests.push.watcher import Watcher
 from tests.system import PUSHER_KEY, System
 from workers.payments import handle_webhook
@@ -20,7 +20,7 @@ from workers.payments import handle_webhook
 
 @pytest.fixture
 async def shop(system: System) -> AsyncIterator[Shop]:
-    async with opened(system) as shop:
+    async with open_shop(system) as shop:
         await system.start("stripe", "api")
         yield shop
 

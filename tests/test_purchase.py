@@ -12,7 +12,7 @@ import structlog
 from backend.events.catalogue import TYPES
 from tests import factories
 from tests.factories import Json
-from tests.payments.shop import Shop, opened, until
+from tests.payments.shop import Shop, open_shop, until
 from tests.push.watcher import Endpoint, Seen, Watcher
 from tests.system import PUSHER_KEY, Person, System
 
@@ -73,7 +73,7 @@ class Theatre:
 @asynccontextmanager
 async def theatre(system: System, *, parts: tuple[str, ...] = PARTS) -> AsyncIterator[Theatre]:
     await system.start(*parts)
-    async with opened(system) as shop:
+    async with open_shop(system) as shop:
         show = await factories.show(shop.seller)
         channels = ["shows", f"show-{show['id']}", f"presence-show-{show['id']}"]
         async with (

@@ -105,15 +105,15 @@ def base_url(serve: Serve, settings: Settings) -> Iterator[str]:
 @pytest.fixture
 async def browse(base_url: str) -> AsyncIterator[Browse]:
     """Creates browsers, each with its own cookies, all at the address of this test."""
-    opened = []
+    clients = []
     address = new_address()
 
-    def open_one() -> httpx.AsyncClient:
-        opened.append(visitor(base_url, address))
-        return opened[-1]
+    def open_client() -> httpx.AsyncClient:
+        clients.append(visitor(base_url, address))
+        return clients[-1]
 
-    yield open_one
-    for client in opened:
+    yield open_client
+    for client in clients:
         await client.aclose()
 
 

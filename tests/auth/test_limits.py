@@ -22,14 +22,14 @@ At = Callable[[str], httpx.AsyncClient]
 @pytest.fixture
 async def at(base_url: str) -> AsyncIterator[At]:
     """Creates a browser at an address."""
-    opened = []
+    clients = []
 
-    def open_one(address: str) -> httpx.AsyncClient:
-        opened.append(visitor(base_url, address))
-        return opened[-1]
+    def open_client(address: str) -> httpx.AsyncClient:
+        clients.append(visitor(base_url, address))
+        return clients[-1]
 
-    yield open_one
-    for client in opened:
+    yield open_client
+    for client in clients:
         await client.aclose()
 
 

@@ -57,16 +57,16 @@ async def seeded(
     stored_state: StoredState, durable_postgres: Postgres, durable_redis: str, tmp_path: Path
 ) -> AsyncIterator[SeededSystem]:
     shutil.copytree(stored_state.ledger, tmp_path / "ledger")
-    opened = stores.fresh_system(
+    fresh_system = stores.fresh_system(
         durable_postgres, durable_redis, tmp_path / "ledger", template=SEEDED
     )
-    async with opened as system:
+    async with fresh_system as system:
         system.configure(**LONG_HOLDS)
         await stored_state.restore(system.redis())
         # The sandbox's clock is set back, so that changes of the ledger are as old as the rows.
         async with (
             system.sandbox(lambda: time.time() - AGE_SECONDS),
-            SeededSystem.opened(system) as seeded,
+            SeededSystem.open(system) as seeded,
         ):
             yield seeded
 

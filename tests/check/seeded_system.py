@@ -16,7 +16,7 @@ from backend.push.push_log import STREAM as PUSH_LOG
 from tests import factories
 from tests.events.log import publish, record
 from tests.factories import Json
-from tests.payments.shop import Shop, opened, until
+from tests.payments.shop import Shop, open_shop, until
 from tests.system import PLAIN, STRIPE_KEY, System
 from workers import payments
 from workers.notifier import entry_id_of
@@ -84,7 +84,7 @@ class SeededSystem:
 
     @classmethod
     @asynccontextmanager
-    async def opened(cls, system: System) -> AsyncIterator["SeededSystem"]:
+    async def open(cls, system: System) -> AsyncIterator["SeededSystem"]:
         headers = {"Authorization": f"Bearer {STRIPE_KEY}"}
         async with httpx.AsyncClient(
             base_url=system.stripe_url, headers=headers, timeout=10, verify=PLAIN
@@ -158,7 +158,7 @@ async def build(system: System) -> None:
     async with AsyncExitStack() as stack:
         for part in ("stripe", "api", "relay"):
             await stack.enter_async_context(system.part(part))
-        shop = await stack.enter_async_context(opened(system))
+        shop = await stack.enter_async_context(open_shop(system))
         show = await factories.show(shop.seller)
         tickets = [await factories.ticket(shop.seller, show["id"]) for _ in range(TICKETS)]
         late = await _capture_late(shop, tickets.pop()["id"])

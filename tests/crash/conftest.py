@@ -7,8 +7,7 @@ import pytest
 
 from backend.embedded.postgres import Postgres
 from tests import stores
-from tests.crash import fork_server as fork_servers
-from tests.crash.fork_server import ForkServer
+from tests.crash.fork_server import ForkServer, running_fork_server
 from tests.system import System
 
 OpenSystem = Callable[[], AbstractAsyncContextManager[System]]
@@ -18,17 +17,17 @@ _numbers = itertools.count()
 
 @pytest.fixture(scope="session")
 def fork_server() -> Iterator[ForkServer]:
-    with fork_servers.opened() as opened:
-        yield opened
+    with running_fork_server() as server:
+        yield server
 
 
 @pytest.fixture
 def open_system(postgres: Postgres, redis_socket: str, tmp_path: Path) -> OpenSystem:
     """Return a function that opens a new system, like the fixture `system`, any number of times."""
 
-    def opened() -> AbstractAsyncContextManager[System]:
+    def open_next() -> AbstractAsyncContextManager[System]:
         folder = tmp_path / str(next(_numbers))
         folder.mkdir()
         return stores.fresh_system(postgres, redis_socket, folder)
 
-    return opened
+    return open_next

@@ -100,7 +100,7 @@ class ForkServer:
 
 
 @contextmanager
-def opened() -> Iterator[ForkServer]:
+def running_fork_server() -> Iterator[ForkServer]:
     with subprocess.Popen(
         [sys.executable, "-m", "tests.crash.fork_server"],
         cwd=ROOT,

@@ -259,7 +259,7 @@ class World:
 
 
 @asynccontextmanager
-async def opened(system: System) -> AsyncIterator[World]:
+async def open_world(system: System) -> AsyncIterator[World]:
     """A world on this system, with Stripe's sandbox."""
     headers = {"Authorization": f"Bearer {STRIPE_KEY}"}
     async with (

@@ -28,7 +28,7 @@ async def record(system: System, fork_server: ForkServer) -> list[str]:
     """Return the points that every run of the scenario reaches, from two runs without crashes."""
     system.configure(HOLD_SECONDS=scenario.HOLD_SECONDS)
     processes = Processes(system, fork_server)
-    async with scenario.opened(system) as world, running(processes):
+    async with scenario.open_world(system) as world, running(processes):
         started = processes.reached()
         await world.play()
         await verification.wait_until_idle(world, processes)
@@ -50,7 +50,7 @@ async def search(
 ) -> Found:
     system.configure(HOLD_SECONDS=scenario.HOLD_SECONDS)
     processes = Processes(system, fork_server, armed=armed, known=known, faults=faults)
-    async with scenario.opened(system) as world, running(processes):
+    async with scenario.open_world(system) as world, running(processes):
         if faults:
             # Delay webhooks, so that none repairs the damage in time.
             await world.stripe.faults(webhooks={"delay_ms": WEBHOOK_DELAY_MS})

@@ -11,8 +11,8 @@ from backend.payments.payment_flow import PaymentFlow
 from backend.payments.provider import Intent
 from tests import factories
 from tests.crash.fork_server import ForkServer
-from tests.payments import shop as shops
-from tests.races.cluster import opened, outcome
+from tests.payments.shop import open_shop, worker_context
+from tests.races.cluster import open_cluster, outcome
 from tests.races.test_races import IN_FLIGHT, REQUESTS, many_payments
 from tests.system import System, until
 from workers.notifier import entry_id_of
@@ -25,7 +25,7 @@ async def test_a_concurrent_payment_with_the_same_key_is_in_flight(
 
     In `payments.insert` the index of one open attempt is checked before the index of the key.
     """
-    async with opened(system, fork_server) as cluster:
+    async with open_cluster(system, fork_server) as cluster:
         for _ in range(5):
             _, replies = await many_payments(cluster, [str(uuid4())] * REQUESTS)
             assert Counter(map(outcome, replies)).keys() <= {201, IN_FLIGHT}
@@ -65,13 +65,13 @@ async def test_a_stale_read_of_a_failed_attempt_leaves_it_failed(system: System)
     forever: each later reconciliation finds the intent captured for another attempt and skips it,
     and `gittix check` reports it.
     """
-    async with shops.opened(system) as shop:
+    async with open_shop(system) as shop:
         await system.start("stripe", "api")
         await shop.stripe.faults(webhooks={"paused": True})
         order = await shop.order()
         await shop.stripe.faults(match="/confirm", fail_next=2)
         assert (await shop.pay(order)).json()["status"] == "started"
-        async with shops.worker_context(system) as context:
+        async with worker_context(system) as context:
             payment_flow: PaymentFlow = context["payment_flow"]
             stores: Resources = context["payments"]
             async with database.connection(stores.pool) as connection:

@@ -110,11 +110,11 @@ class Stores:
 @pytest.fixture
 def stores() -> Iterator[Stores]:
     with _passable_folder() as folder:
-        opened = Stores(folder)
+        stores = Stores(folder)
         try:
-            yield opened
+            yield stores
         finally:
-            opened.stop()
+            stores.stop()
 
 
 @pytest.fixture
@@ -155,7 +155,7 @@ async def violations_after_killing(
     Raises an ExceptionGroup of the clients' failed assertions.
     """
     processes = Processes(system, fork_server)
-    async with scenario.opened(system) as world, running(processes):
+    async with scenario.open_world(system) as world, running(processes):
         story = asyncio.create_task(world.play())
         await until(lambda: _paying(world), seconds=20)
         promised = len(world.promises)

@@ -14,9 +14,9 @@ from tests.system import System
 
 @pytest.fixture
 async def pool(system: System) -> AsyncIterator[Pool]:
-    opened = await database.open_pool(system.settings.database_url, name="slots", size=1)
-    yield opened
-    await database.close_pool(opened)
+    pool = await database.open_pool(system.settings.database_url, name="slots", size=1)
+    yield pool
+    await database.close_pool(pool)
 
 
 async def server(connection: Connection) -> int:

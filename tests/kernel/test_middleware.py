@@ -56,8 +56,8 @@ def app(*, secure: bool = False) -> Starlette:
 @pytest.fixture
 async def client() -> AsyncIterator[httpx.AsyncClient]:
     transport = httpx.ASGITransport(app(), raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://api.test") as opened:
-        yield opened
+    async with httpx.AsyncClient(transport=transport, base_url="http://api.test") as client:
+        yield client
 
 
 COOKIE = f"{SESSION_COOKIE}=token"

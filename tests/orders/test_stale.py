@@ -13,7 +13,7 @@ from backend.kernel import correlation
 from tests import factories
 from tests.factories import Json
 from tests.orders.rows import make_overdue, snapshot
-from tests.payments.shop import Shop, opened, worker_context
+from tests.payments.shop import Shop, open_shop, worker_context
 from tests.replies import code
 from tests.system import System
 from workers.expiration import expire_due
@@ -69,7 +69,7 @@ async def test_a_late_call_for_one_order_does_not_change_the_next(
     late: Late, answer: Any, counted: str | None, system: System
 ) -> None:
     await system.start("stripe", "api")
-    async with opened(system) as shop:
+    async with open_shop(system) as shop:
         await shop.stripe.faults(webhooks={"paused": True})
         first = await shop.order()
         if late in {settle, finish}:

@@ -257,7 +257,7 @@ class Shop:
 
 
 @asynccontextmanager
-async def opened(system: System) -> AsyncIterator[Shop]:
+async def open_shop(system: System) -> AsyncIterator[Shop]:
     headers = {"Authorization": f"Bearer {STRIPE_KEY}"}
     async with httpx.AsyncClient(base_url=system.stripe_url, headers=headers, timeout=10) as http:
         yield Shop(system, await system.connect(), Stripe(http))
@@ -282,4 +282,4 @@ async def worker_context(system: System) -> AsyncIterator[dict[str, Any]]:
         await jobs.aclose()
 
 
-__all__ = ["Shop", "Stripe", "opened", "until", "worker_context"]
+__all__ = ["Shop", "Stripe", "open_shop", "until", "worker_context"]

@@ -1,13 +1,13 @@
 """An intent that somebody cancelled by hand at Stripe: the order goes on with another."""
 
-from tests.payments.shop import Shop, opened, worker_context
+from tests.payments.shop import Shop, open_shop, worker_context
 from tests.system import System
 from workers.payments import handle_webhook
 
 
 async def test_an_order_whose_intent_was_cancelled_at_stripe_stays_payable(system: System) -> None:
     """A new attempt reuses the intent of a failed attempt, unless that intent was voided."""
-    async with opened(system) as shop:
+    async with open_shop(system) as shop:
         await system.start("stripe", "api")
         await shop.stripe.faults(webhooks={"paused": True})
         order = await shop.order()

@@ -14,7 +14,7 @@ from backend.payments.idempotency_queries import RowKeys
 from backend.payments.provider import Provider, Refused
 from tests import factories
 from tests.factories import Json
-from tests.payments.shop import Shop, opened, until, worker_context
+from tests.payments.shop import Shop, open_shop, until, worker_context
 from tests.system import System
 
 
@@ -88,7 +88,7 @@ async def test_an_authorisation_of_a_cancelled_order_is_voided(shop: Shop) -> No
 async def test_the_clock_ends_a_hold_while_its_payment_is_frozen(system: System) -> None:
     system.configure(HOLD_SECONDS="1", PAYMENT_GRACE_SECONDS="1")
     await system.start("stripe", "api", "worker", "relay")
-    async with opened(system) as shop:
+    async with open_shop(system) as shop:
         order = await shop.order()
         await shop.stripe.faults(match="/confirm", latency_ms=1600)
         payment = asyncio.create_task(shop.pay(order))
@@ -119,7 +119,7 @@ async def test_an_authorisation_that_cannot_be_captured_cancels_the_order(shop: 
 
 async def test_without_a_provider_the_order_stays_payable(system: System, impatient: None) -> None:
     await system.start("api")
-    async with opened(system) as shop:
+    async with open_shop(system) as shop:
         order = await shop.order()
         refused = await shop.pay(order, key="first")
         assert (refused.status_code, refused.json()["code"]) == (

@@ -4,7 +4,7 @@ import asyncio
 from uuid import uuid4
 
 from tests import factories
-from tests.payments.shop import Shop, opened
+from tests.payments.shop import Shop, open_shop
 from tests.system import System, until
 
 
@@ -163,7 +163,7 @@ async def test_a_second_tab_gets_a_conflict_while_the_first_is_paying(shop: Shop
 async def test_a_currency_without_decimals_is_charged_as_it_is(system: System) -> None:
     system.configure(FEE_PERCENT="0")
     await system.start("stripe", "api")
-    async with opened(system) as shop:
+    async with open_shop(system) as shop:
         order = await shop.order(price=500, currency="JPY")
         await shop.pay(order)
         intent = await shop.stripe.intent(order["id"])

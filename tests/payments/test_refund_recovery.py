@@ -16,7 +16,7 @@ from backend.payments import queries, refund_queries, refunds, webhooks
 from backend.payments.provider import Provider, Unreachable
 from tests import factories
 from tests.factories import Json
-from tests.payments.shop import Shop, opened, until, worker_context
+from tests.payments.shop import Shop, open_shop, until, worker_context
 from tests.replies import code
 from tests.system import Person, System
 
@@ -251,7 +251,7 @@ async def test_without_stripe_the_refund_waits_and_its_ticket_stays_sold(
     system: System, impatient: None
 ) -> None:
     await system.start("api")
-    async with opened(system) as shop:
+    async with open_shop(system) as shop:
         async with system.part("stripe"):
             order = await shop.paid()
         waiting = await shop.refund(order, key="once")

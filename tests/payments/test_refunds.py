@@ -8,7 +8,7 @@ import pytest
 
 from tests import factories
 from tests.factories import Json
-from tests.payments.shop import Shop, opened, until
+from tests.payments.shop import Shop, open_shop, until
 from tests.replies import code
 from tests.system import System
 
@@ -140,7 +140,7 @@ async def test_a_buyer_has_no_right_to_a_refund_unless_the_house_gives_one(shop:
 async def test_a_buyer_may_refund_within_the_window_and_not_relist(system: System) -> None:
     system.configure(REFUND_WINDOW_SECONDS="3600")
     await system.start("stripe", "api")
-    async with opened(system) as shop:
+    async with open_shop(system) as shop:
         early, late = await shop.paid(), await shop.paid()
         await change_window(shop, early, 3500)
         await change_window(shop, late, 3700)
@@ -216,7 +216,7 @@ async def test_of_twenty_parallel_refunds_one_is_made(shop: Shop, relist: bool) 
 async def test_the_seller_and_the_buyer_at_once_make_one_refund(system: System) -> None:
     system.configure(REFUND_WINDOW_SECONDS="3600")
     await system.start("stripe", "api")
-    async with opened(system) as shop:
+    async with open_shop(system) as shop:
         order = await shop.paid()
         replies = await asyncio.gather(
             *(shop.refund(order, by=by) for by in 5 * [shop.seller, shop.buyer])

@@ -14,7 +14,7 @@ from backend.payments import webhooks
 from backend.payments.payment_flow import PaymentFlow
 from backend.stripe_sandbox.webhooks import sign
 from tests.factories import Json
-from tests.payments.shop import Shop, opened, until, worker_context
+from tests.payments.shop import Shop, open_shop, until, worker_context
 from tests.system import WEBHOOK_SECRET, System
 
 EVENT: Json = {
@@ -27,7 +27,7 @@ EVENT: Json = {
 @pytest.fixture
 async def counter(system: System) -> AsyncIterator[Shop]:
     """The API alone."""
-    async with opened(system) as shop:
+    async with open_shop(system) as shop:
         await system.start("api")
         yield shop
 
@@ -75,7 +75,7 @@ async def test_signed_nonsense_is_refused(counter: Shop, body: bytes) -> None:
 async def test_a_second_secret_is_good_while_they_are_changed(system: System) -> None:
     system.configure(STRIPE_WEBHOOK_SECRETS=f"whsec_new,{WEBHOOK_SECRET}")
     await system.start("api")
-    async with opened(system) as shop:
+    async with open_shop(system) as shop:
         assert (await shop.deliver(EVENT)).status_code == 200
         assert (await shop.deliver(EVENT | {"id": "evt_2"}, secret="whsec_new")).status_code == 200
         assert await stored(shop) == ["evt_1", "evt_2"]

@@ -97,7 +97,7 @@ class Cluster:
 
 
 @asynccontextmanager
-async def opened(
+async def open_cluster(
     system: System, fork_server: ForkServer, *changes: str, fault: str = ""
 ) -> AsyncIterator[Cluster]:
     """Open a cluster. `changes` is SQL and `fault` a planted fault that each remove a guard."""

@@ -20,7 +20,7 @@ from tests.races.cluster import (
     call_together,
     delayed,
     is_lost_within_rounds,
-    opened,
+    open_cluster,
     outcome,
 )
 from tests.system import Person, System
@@ -38,7 +38,7 @@ IN_FLIGHT = (409, "idempotency_key_in_flight")
 
 
 async def test_of_many_buyers_of_a_ticket_one_wins(system: System, fork_server: ForkServer) -> None:
-    async with opened(system, fork_server) as cluster:
+    async with open_cluster(system, fork_server) as cluster:
         assert await one_ticket(cluster) == {201: 1, TAKEN: BUYERS - 1}
         assert await cluster.rows.fetchval("select count(*) from orders.lines where live") == 1
 
@@ -46,7 +46,7 @@ async def test_of_many_buyers_of_a_ticket_one_wins(system: System, fork_server: 
 async def test_without_the_guarded_hold_and_its_index_many_buyers_win(
     system: System, fork_server: ForkServer
 ) -> None:
-    async with opened(
+    async with open_cluster(
         system, fork_server, removed_guards.UNGUARDED_HOLD, removed_guards.NO_INDEX
     ) as cluster:
 
@@ -66,7 +66,7 @@ async def one_ticket(cluster: Cluster) -> Counter[Any]:
 async def test_concurrent_payments_of_an_order_capture_once(
     system: System, fork_server: ForkServer
 ) -> None:
-    async with opened(system, fork_server) as cluster:
+    async with open_cluster(system, fork_server) as cluster:
         order, replies = await many_payments(cluster, [str(uuid4()) for _ in range(REQUESTS)])
         seen = Counter(map(outcome, replies))
         assert seen[201] == 1
@@ -78,7 +78,7 @@ async def test_concurrent_payments_of_an_order_capture_once(
 async def test_concurrent_payments_with_one_key_are_one_payment(
     system: System, fork_server: ForkServer
 ) -> None:
-    async with opened(system, fork_server) as cluster:
+    async with open_cluster(system, fork_server) as cluster:
         order, replies = await many_payments(cluster, [str(uuid4())] * REQUESTS)
         assert {reply.status_code for reply in replies} <= {201, 409}
         assert len({reply.content for reply in replies if reply.is_success}) == 1
@@ -98,7 +98,7 @@ async def test_without_its_guards_an_order_is_captured_twice(
         removed_guards.TRUSTING_FINISH,
     )
     fault = "every_attempt_is_current"
-    async with opened(
+    async with open_cluster(
         system, fork_server, *off, removed_guards.NO_PAYMENT_KEY, fault=fault
     ) as cluster:
 
@@ -132,7 +132,7 @@ async def many_payments(
 async def test_of_cancellation_payment_and_expiry_one_wins(
     system: System, fork_server: ForkServer
 ) -> None:
-    async with opened(system, fork_server) as cluster:
+    async with open_cluster(system, fork_server) as cluster:
         seen = set()
         for paying, late in itertools.product((0.0, PAYMENT_SECONDS), (0.0, 0.02, 0.08, 0.5)):
             await slow_confirmations(cluster, paying)
@@ -155,7 +155,7 @@ async def test_of_cancellation_payment_and_expiry_one_wins(
 async def test_with_an_unchecked_settlement_a_cancelled_order_is_paid(
     system: System, fork_server: ForkServer
 ) -> None:
-    async with opened(
+    async with open_cluster(
         system, fork_server, removed_guards.TRUSTING_SETTLE, removed_guards.TRUSTING_FINISH
     ) as cluster:
         await slow_confirmations(cluster, 4 * PAYMENT_SECONDS)
@@ -190,7 +190,7 @@ async def cancel_pay_and_expiry(
 
 
 async def test_of_a_hold_and_a_withdrawal_one_wins(system: System, fork_server: ForkServer) -> None:
-    async with opened(system, fork_server) as cluster:
+    async with open_cluster(system, fork_server) as cluster:
         for _ in range(4):
             held, withdrawn, status = await hold_and_withdrawal(cluster)
             if held == 201:
@@ -202,7 +202,7 @@ async def test_of_a_hold_and_a_withdrawal_one_wins(system: System, fork_server: 
 async def test_with_an_unguarded_hold_a_withdrawn_ticket_is_held(
     system: System, fork_server: ForkServer
 ) -> None:
-    async with opened(
+    async with open_cluster(
         system, fork_server, removed_guards.UNGUARDED_HOLD, removed_guards.ANY_TRANSITION
     ) as cluster:
 
@@ -235,7 +235,7 @@ async def hold_and_withdrawal(cluster: Cluster, hold_after: float = 0.0) -> tupl
 async def test_a_held_ticket_keeps_the_price_of_its_order(
     system: System, fork_server: ForkServer
 ) -> None:
-    async with opened(system, fork_server) as cluster:
+    async with open_cluster(system, fork_server) as cluster:
         for _ in range(4):
             held, edited, price = await hold_and_edit(cluster)
             if held.is_success:
@@ -251,7 +251,7 @@ async def test_a_held_ticket_keeps_the_price_of_its_order(
 async def test_with_unchecked_edits_a_held_ticket_changes_its_price(
     system: System, fork_server: ForkServer
 ) -> None:
-    async with opened(
+    async with open_cluster(
         system, fork_server, removed_guards.ALWAYS_FREE, removed_guards.ALWAYS_AVAILABLE
     ) as cluster:
 
@@ -287,7 +287,7 @@ async def test_of_concurrent_orders_below_the_limit_one_is_placed(
     system: System, fork_server: ForkServer
 ) -> None:
     system.configure(MAX_OPEN_ORDERS="3")
-    async with opened(system, fork_server) as cluster:
+    async with open_cluster(system, fork_server) as cluster:
         assert await at_the_limit(cluster) == {201: 1, (409, "too_many_open_orders"): REQUESTS - 1}
 
 
@@ -295,7 +295,7 @@ async def test_without_the_buyers_lock_the_limit_is_exceeded(
     system: System, fork_server: ForkServer
 ) -> None:
     system.configure(MAX_OPEN_ORDERS="3")
-    async with opened(
+    async with open_cluster(
         system, fork_server, removed_guards.NO_BUYER_LOCK, removed_guards.SLOW_ORDERS
     ) as cluster:
 
@@ -321,7 +321,7 @@ async def at_the_limit(cluster: Cluster) -> Counter[Any]:
 async def test_concurrent_orders_with_one_key_are_one_order(
     system: System, fork_server: ForkServer
 ) -> None:
-    async with opened(system, fork_server) as cluster:
+    async with open_cluster(system, fork_server) as cluster:
         replies = await repeats(cluster)
         seen = Counter(map(outcome, replies))
         assert seen[201] >= 1
@@ -334,7 +334,7 @@ async def test_concurrent_orders_with_one_key_are_one_order(
 async def test_without_the_keys_lock_a_repeat_fails_on_its_own_order(
     system: System, fork_server: ForkServer
 ) -> None:
-    async with opened(
+    async with open_cluster(
         system, fork_server, removed_guards.NO_KEY_LOCK, removed_guards.SLOW_ORDERS
     ) as cluster:
 
@@ -353,7 +353,7 @@ async def repeats(cluster: Cluster) -> list[httpx.Response]:
 async def test_of_a_late_payment_and_a_takeover_one_wins(
     system: System, fork_server: ForkServer
 ) -> None:
-    async with opened(system, fork_server) as cluster:
+    async with open_cluster(system, fork_server) as cluster:
         await slow_confirmations(cluster)
         seen = set()
         for late in (0.0, PAYMENT_SECONDS, None):
@@ -378,7 +378,7 @@ async def test_of_a_late_payment_and_a_takeover_one_wins(
 async def test_with_an_unchecked_settlement_a_taken_over_ticket_is_paid(
     system: System, fork_server: ForkServer
 ) -> None:
-    async with opened(
+    async with open_cluster(
         system, fork_server, removed_guards.TRUSTING_SETTLE, removed_guards.TRUSTING_FINISH
     ) as cluster:
         await slow_confirmations(cluster)
@@ -415,14 +415,14 @@ async def late_payment_and_takeover(
 
 
 async def test_one_email_has_one_account(system: System, fork_server: ForkServer) -> None:
-    async with opened(system, fork_server) as cluster:
+    async with open_cluster(system, fork_server) as cluster:
         assert await sign_ups(cluster) == {201: 1, (409, "email_taken"): REQUESTS - 1}
 
 
 async def test_with_check_then_insert_one_email_has_many_accounts(
     system: System, fork_server: ForkServer
 ) -> None:
-    async with opened(
+    async with open_cluster(
         system, fork_server, removed_guards.MANY_ACCOUNTS, fault="check_then_insert"
     ) as cluster:
 

@@ -17,7 +17,7 @@ from backend.events.resources import Resources, open_resources
 from backend.kernel.database import Connection
 from backend.payments.provider import Provider
 from tests.events.log import turning
-from tests.payments.shop import Shop, opened, worker_context
+from tests.payments.shop import Shop, open_shop, worker_context
 from tests.search.entities import MAX_OPEN_ORDERS, MAX_TICKETS_PER_ORDER
 from tests.system import Person, System
 
@@ -143,7 +143,7 @@ class RunningSystem:
 async def running_system(system: System, pauses: Pauses) -> AsyncIterator[RunningSystem]:
     system.configure(**ENVIRONMENT)
     async with AsyncExitStack() as stack:
-        shop = await stack.enter_async_context(opened(system))
+        shop = await stack.enter_async_context(open_shop(system))
         await system.start("stripe", "api")
         await shop.stripe.faults(webhooks={"paused": True})
         jobs = await stack.enter_async_context(worker_context(system))
