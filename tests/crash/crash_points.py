@@ -2,10 +2,10 @@
 
 A name consists of the effect and the function of ours that causes it, for example `before commit
 payments.payment_steps._settle` or `after redis events.stream.append`. Environment variables control
-what happens at a point: its name is written to a file (CRASH_RECORD), or the process kills itself
-with SIGKILL. It does that at the points in CRASH_AT, one name a line (`name#3` is the third time),
-and with CRASH_KNOWN also at each point that is not listed there. The name of the point is then
-written to the file CRASH_DIED.
+a process at each point. With CRASH_RECORD it writes the name of the point to that file. At a point
+in CRASH_AT it kills itself with SIGKILL (one name a line; `name#3` is the third time), and with
+CRASH_KNOWN also at each point that is not listed there. Before that it writes the name of the point
+to the file CRASH_DIED.
 """
 
 import os

@@ -56,7 +56,7 @@ class World:
         # The expected final status of each order.
         self.ends: dict[str, str] = {}
 
-    async def ask(self, by: Person, method: str, path: str, body: Any = None) -> httpx.Response:
+    async def request(self, by: Person, method: str, path: str, body: Any = None) -> httpx.Response:
         """Repeat a request until it is answered.
 
         A lost reply, a 5xx or `idempotency_key_in_flight` is no answer.
@@ -126,39 +126,39 @@ class World:
     async def play(self) -> None:
         """Run the whole scenario once, with new users."""
         seller = self.system.person("seller")
-        show = await self._made(seller, "/api/shows", SHOW)
+        show = await self._create(seller, "/api/shows", SHOW)
         spec = {"price": 4500, "currency": "EUR"}
         path = f"/api/shows/{show['id']}/tickets"
-        listed = (await self._made(seller, path, {"tickets": [spec] * 4}))["items"]
+        listed = (await self._create(seller, path, {"tickets": [spec] * 4}))["items"]
         single, withdrawn = [
-            await self._made(seller, "/api/tickets", {"show_id": show["id"], **spec})
+            await self._create(seller, "/api/tickets", {"show_id": show["id"], **spec})
             for _ in range(2)
         ]
-        stories: list[tuple[Callable[[Person, Json], Coroutine[Any, Any, None]], Json]] = [
+        journeys: list[tuple[Callable[[Person, Json], Coroutine[Any, Any, None]], Json]] = [
             (self._lets_the_hold_expire, single),
             (self._pays, listed[0]),
             (self._cancels, listed[1]),
             (self._is_declined_first, listed[2]),
-            (self._authenticates, listed[3]),
+            (self._pays_with_3d_secure, listed[3]),
         ]
-        async with asyncio.TaskGroup() as people:
-            for story, ticket in stories:
-                people.create_task(story(self.system.person(story.__name__.strip("_")), ticket))
-            people.create_task(self._edits_and_withdraws(seller, withdrawn))
-            people.create_task(self._signs_up(f"{uuid4().hex}@example.com"))
+        async with asyncio.TaskGroup() as tasks:
+            for journey, ticket in journeys:
+                tasks.create_task(journey(self.system.person(journey.__name__.strip("_")), ticket))
+            tasks.create_task(self._edits_and_withdraws(seller, withdrawn))
+            tasks.create_task(self._signs_up(f"{uuid4().hex}@example.com"))
 
     async def _pays(self, buyer: Person, ticket: Json) -> None:
-        await self._buys(buyer, ticket, "pm_card_visa")
+        await self._buy(buyer, ticket, "pm_card_visa")
 
     async def _lets_the_hold_expire(self, buyer: Person, ticket: Json) -> None:
-        order = await self._holds(buyer, ticket)
+        order = await self._hold(buyer, ticket)
         self.ends[order["id"]] = "expired"
-        await self._until_it_is(buyer, order, "expired")
+        await self._wait_for_status(buyer, order, "expired")
 
     async def _cancels(self, buyer: Person, ticket: Json) -> None:
         while True:
-            order = await self._holds(buyer, ticket)
-            reply = await self.ask(buyer, "DELETE", f"/api/orders/{order['id']}")
+            order = await self._hold(buyer, ticket)
+            reply = await self.request(buyer, "DELETE", f"/api/orders/{order['id']}")
             self.ends[order["id"]] = "cancelled" if reply.status_code == 204 else "expired"
             if reply.status_code == 204:
                 return
@@ -166,23 +166,23 @@ class World:
 
     async def _is_declined_first(self, buyer: Person, ticket: Json) -> None:
         while True:
-            order = await self._holds(buyer, ticket)
+            order = await self._hold(buyer, ticket)
             reply = await self._pay(buyer, order, "pm_card_chargeDeclined")
             if reply.status_code == 402:
                 break
-            self._expired(order, reply)
-        reply = await self._pay_with_patience(buyer, order, "pm_card_visa")
+            self._record_expiry(order, reply)
+        reply = await self._pay_unless_abandoned(buyer, order, "pm_card_visa")
         assert reply.status_code == 201, reply.text
-        await self._completed(buyer, order)
+        await self._wait_until_completed(buyer, order)
 
-    async def _authenticates(self, buyer: Person, ticket: Json) -> None:
-        order = await self._buys(buyer, ticket, "pm_card_authenticationRequired")
+    async def _pays_with_3d_secure(self, buyer: Person, ticket: Json) -> None:
+        order = await self._buy(buyer, ticket, "pm_card_authenticationRequired")
         assert self.ends[order["id"]] == "completed"
 
     async def _edits_and_withdraws(self, seller: Person, ticket: Json) -> None:
         path = f"/api/tickets/{ticket['id']}"
-        assert (await self.ask(seller, "PUT", path, {"price": 5000})).status_code == 200
-        assert (await self.ask(seller, "DELETE", path)).status_code == 204
+        assert (await self.request(seller, "PUT", path, {"price": 5000})).status_code == 200
+        assert (await self.request(seller, "DELETE", path)).status_code == 204
 
     async def _signs_up(self, email: str) -> None:
         """Sign up. A repeat after a lost reply may find that the first try created the account."""
@@ -199,57 +199,59 @@ class World:
         assert reply.status_code == 201 or reply.json()["code"] == "email_taken", reply.text
         self.accounts.append(email)
 
-    async def _buys(self, buyer: Person, ticket: Json, method: str) -> Json:
+    async def _buy(self, buyer: Person, ticket: Json, method: str) -> Json:
         """Repeat until the ticket is bought: a hold may expire while processes are down."""
         while True:
-            order = await self._holds(buyer, ticket)
-            reply = await self._pay_with_patience(buyer, order, method)
+            order = await self._hold(buyer, ticket)
+            reply = await self._pay_unless_abandoned(buyer, order, method)
             if reply.status_code == 201:
-                await self._completed(buyer, order, reply.json()["status"])
+                await self._wait_until_completed(buyer, order, reply.json()["status"])
                 return order
-            self._expired(order, reply)
+            self._record_expiry(order, reply)
 
-    async def _holds(self, buyer: Person, ticket: Json) -> Json:
-        return await self._made(buyer, "/api/orders", {"ticket_ids": [ticket["id"]]})
+    async def _hold(self, buyer: Person, ticket: Json) -> Json:
+        return await self._create(buyer, "/api/orders", {"ticket_ids": [ticket["id"]]})
 
-    async def _made(self, by: Person, path: str, body: Json) -> Json:
-        reply = await self.ask(by, "POST", path, body)
+    async def _create(self, by: Person, path: str, body: Json) -> Json:
+        reply = await self.request(by, "POST", path, body)
         assert reply.status_code == 201, reply.text
-        made: Json = reply.json()
-        return made
+        created: Json = reply.json()
+        return created
 
     async def _pay(self, buyer: Person, order: Json, method: str) -> httpx.Response:
-        return await self.ask(
+        return await self.request(
             buyer, "POST", "/api/payments", {"order_id": order["id"], "payment_method": method}
         )
 
-    async def _pay_with_patience(self, buyer: Person, order: Json, method: str) -> httpx.Response:
+    async def _pay_unless_abandoned(
+        self, buyer: Person, order: Json, method: str
+    ) -> httpx.Response:
         """Pay, and repeat while the attempt was abandoned before the card was charged."""
         while (reply := await self._pay(buyer, order, method)).status_code == 402:
             assert reply.json()["code"] == "abandoned", reply.text
         return reply
 
-    async def _completed(self, buyer: Person, order: Json, status: str = "") -> None:
+    async def _wait_until_completed(self, buyer: Person, order: Json, status: str = "") -> None:
         self.ends[order["id"]] = "completed"
         if status == "requires_action":
-            await self._answers_the_bank(order)
-        await self._until_it_is(buyer, order, "completed")
+            await self._authenticate(order)
+        await self._wait_for_status(buyer, order, "completed")
 
-    async def _answers_the_bank(self, order: Json) -> None:
-        (asked,) = [
-            intent
+    async def _authenticate(self, order: Json) -> None:
+        (intent_id,) = [
+            intent["id"]
             for intent in await self.stripe.intents()
             if intent["metadata"].get("order_id") == order["id"]
             and intent["status"] == "requires_action"
         ]
-        path = f"/sandbox/payment_intents/{asked['id']}/authenticate"
+        path = f"/sandbox/payment_intents/{intent_id}/authenticate"
         (await self._bank.post(path, json={"outcome": "succeed"})).raise_for_status()
 
-    def _expired(self, order: Json, reply: httpx.Response) -> None:
+    def _record_expiry(self, order: Json, reply: httpx.Response) -> None:
         assert (reply.status_code, reply.json()["code"]) == (409, "order_expired"), reply.text
         self.ends[order["id"]] = "expired"
 
-    async def _until_it_is(self, buyer: Person, order: Json, status: str) -> None:
+    async def _wait_for_status(self, buyer: Person, order: Json, status: str) -> None:
         async with asyncio.timeout(PATIENCE_SECONDS):
             while True:
                 reply = await self._try(buyer, "GET", f"/api/orders/{order['id']}", None, "")

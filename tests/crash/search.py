@@ -16,7 +16,7 @@ ROUNDS = 4
 WEBHOOK_DELAY_MS = 1500
 
 
-class Found(NamedTuple):
+class SearchResult(NamedTuple):
     """`died` are the points at which a process died, `missed` those that were never reached."""
 
     died: list[str]
@@ -47,7 +47,7 @@ async def search(
     *,
     known: Iterable[str] | None = None,
     faults: str = "",
-) -> Found:
+) -> SearchResult:
     system.configure(HOLD_SECONDS=scenario.HOLD_SECONDS)
     processes = Processes(system, fork_server, armed=armed, known=known, faults=faults)
     async with scenario.open_world(system) as world, running(processes):
@@ -62,4 +62,4 @@ async def search(
         missed = processes.remaining
         await processes.disarm()
         await verification.wait_until_idle(world, processes)
-        return Found(processes.died, missed, await verification.violations(world))
+        return SearchResult(processes.died, missed, await verification.violations(world))

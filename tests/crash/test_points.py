@@ -81,8 +81,8 @@ async def points(
 def test_the_list_has_every_required_point(points: list[str]) -> None:
     assert {line.format(side) for line in HEADLINES for side in ("before", "after")} <= set(points)
     # A point before an effect without one after it would mean that the effect never succeeds. The
-    # exception: creating a consumer group fails when an earlier try, whose reply was lost, created
-    # it.
+    # exception: creating a consumer group fails when an earlier try created it and its reply was
+    # lost.
     assert {
         point
         for point in points
@@ -96,13 +96,13 @@ def test_the_list_has_every_required_point(points: list[str]) -> None:
 async def test_no_promise_is_lost_at_any_point(
     group: int, points: list[str], open_system: OpenSystem, fork_server: ForkServer
 ) -> None:
-    mine = points[group::GROUPS]
-    for armed in [[point] for point in mine] if ALONE else [mine]:
+    group_points = points[group::GROUPS]
+    for armed in [[point] for point in group_points] if ALONE else [group_points]:
         async with open_system() as system:
-            found = await search(system, fork_server, armed, known=points if ALONE else None)
-        assert found.violations == [], found.died
-        assert found.missed == []
-        assert set(armed) <= set(found.died)
+            result = await search(system, fork_server, armed, known=points if ALONE else None)
+        assert result.violations == [], result.died
+        assert result.missed == []
+        assert set(armed) <= set(result.died)
 
 
 @pytest.mark.parametrize(
@@ -140,9 +140,9 @@ async def test_the_search_finds_a_planted_fault(
 ) -> None:
     """The negative control: production code with one planted fault, killed at a critical point."""
     async with open_system() as system:
-        found = await search(system, fork_server, [point], faults=fault)
-    assert found.died == [point]
-    assert sign in "\n".join(found.violations)
+        result = await search(system, fork_server, [point], faults=fault)
+    assert result.died == [point]
+    assert sign in "\n".join(result.violations)
 
 
 async def test_without_crashes_the_planted_faults_are_not_found(
@@ -150,5 +150,5 @@ async def test_without_crashes_the_planted_faults_are_not_found(
 ) -> None:
     """Only a crash exposes the planted faults; an ordinary test would not."""
     async with open_system() as system:
-        found = await search(system, fork_server, [], faults=",".join(planted_faults.FAULTS))
-    assert (found.died, found.violations) == ([], [])
+        result = await search(system, fork_server, [], faults=",".join(planted_faults.FAULTS))
+    assert (result.died, result.violations) == ([], [])

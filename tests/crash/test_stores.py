@@ -93,7 +93,7 @@ class Stores:
             server.stop()
 
     def _redis_answers(self) -> bool:
-        asked = subprocess.run(
+        result = subprocess.run(
             [
                 Path(self._redis.command()[0]).with_name("redis-cli"),
                 "-s",
@@ -104,7 +104,7 @@ class Stores:
             check=False,
             timeout=10,
         )
-        return asked.stdout.strip() == b"PONG"
+        return result.stdout.strip() == b"PONG"
 
 
 @pytest.fixture
@@ -156,12 +156,12 @@ async def violations_after_killing(
     """
     processes = Processes(system, fork_server)
     async with scenario.open_world(system) as world, running(processes):
-        story = asyncio.create_task(world.play())
+        playing = asyncio.create_task(world.play())
         await until(lambda: _paying(world), seconds=20)
         promised = len(world.promises)
         await asyncio.to_thread(stores.servers[store].crash)
         await world.rows.expire_connections()
-        await story
+        await playing
         await verification.wait_until_idle(world, processes)
         assert 0 < promised < len(world.promises)
         return await verification.violations(world)

@@ -36,7 +36,7 @@ async def wait_until_idle(world: World, processes: Processes) -> None:
     end, nudge = clock() + IDLE_SECONDS, clock() + NUDGE_SECONDS
     while waiting := await unfinished_work(world):
         processes.check()
-        assert clock() < end, f"not quiet: {waiting}; died at {processes.died}"
+        assert clock() < end, f"unfinished: {waiting}; died at {processes.died}"
         if clock() > nudge:
             await world.make_overdue()
             nudge = clock() + NUDGE_SECONDS
@@ -160,11 +160,11 @@ async def _kept(promise: Promise) -> list[str]:
     if promise.method == "PUT":
         return await _differences(promise, promise.path, "price")
     if promise.method == "DELETE":
-        found = (await promise.by.get(promise.path)).json()["status"]
-        return [] if found in {"cancelled", "withdrawn"} else [f"it is {found}"]
+        status = (await promise.by.get(promise.path)).json()["status"]
+        return [] if status in {"cancelled", "withdrawn"} else [f"it is {status}"]
     if promise.path == "/api/payments":
-        found = (await promise.by.get(f"/api/orders/{promise.json['order_id']}")).json()["status"]
-        return [] if found == "completed" else [f"its order is {found}"]
+        status = (await promise.by.get(f"/api/orders/{promise.json['order_id']}")).json()["status"]
+        return [] if status == "completed" else [f"its order is {status}"]
     paths = [f"/api/tickets/{ticket['id']}" for ticket in promise.json["items"]]
     return [
         f"{path} is missing" for path in paths if (await promise.by.get(path)).status_code != 200
@@ -172,11 +172,9 @@ async def _kept(promise: Promise) -> list[str]:
 
 
 async def _differences(promise: Promise, path: str, *names: str) -> list[str]:
-    found = (await promise.by.get(path)).json()
+    body = (await promise.by.get(path)).json()
     return [
-        f"its {name} is {found.get(name)}"
-        for name in names
-        if found.get(name) != promise.json[name]
+        f"its {name} is {body.get(name)}" for name in names if body.get(name) != promise.json[name]
     ]
 
 
