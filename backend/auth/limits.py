@@ -25,7 +25,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from backend.auth.errors import TooManyAttempts
-from backend.kernel.client_address import block
+from backend.kernel.client_address import network_of
 
 log = structlog.get_logger()
 
@@ -85,7 +85,7 @@ class Limits:
         """Counts the attempt before the password check, so that parallel attempts are limited
         too.
         """
-        account, network = _digest(email), block(address)
+        account, network = _digest(email), network_of(address)
         if not await self._window.test(FAILURES_OF_ADDRESS, network):
             raise await self._refusal(FAILURES_OF_ADDRESS, network)
         await self._hit(SIGN_IN_FROM_ADDRESS, account, network)
@@ -94,24 +94,24 @@ class Limits:
 
     @counted
     async def sign_in_failed(self, address: str) -> None:
-        await self._window.hit(FAILURES_OF_ADDRESS, block(address))
+        await self._window.hit(FAILURES_OF_ADDRESS, network_of(address))
 
     @counted
     async def signed_in(self, email: str, address: str) -> None:
         """Clears the attempts of this address on the account; those of other addresses stay
         counted.
         """
-        account, network = _digest(email), block(address)
+        account, network = _digest(email), network_of(address)
         await self._window.clear(SIGN_IN_FROM_ADDRESS, account, network)
         await self._redis.set(_known_address(account, network), b"1", ex=KNOWN_ADDRESS_SECONDS)
 
     @counted
     async def sign_up(self, address: str) -> None:
-        await self._hit(SIGN_UP, block(address))
+        await self._hit(SIGN_UP, network_of(address))
 
     @counted
     async def refresh(self, address: str) -> None:
-        await self._hit(REFRESH, block(address))
+        await self._hit(REFRESH, network_of(address))
 
     async def _hit(self, limit: RateLimitItem, *key: str) -> None:
         if not await self._window.hit(limit, *key):

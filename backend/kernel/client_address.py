@@ -37,7 +37,7 @@ def client_ip(request: Request, trusted: Sequence[Network]) -> str:
     return client
 
 
-def block(address: str) -> str:
+def network_of(address: str) -> str:
     """The addresses that one caller controls: one IPv4 address, or the /64 of an IPv6 address."""
     parsed = _address(address)
     return (

@@ -14,7 +14,7 @@ from hashlib import sha256
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from backend.kernel.client_address import Network, block, client_ip
+from backend.kernel.client_address import Network, client_ip, network_of
 from backend.kernel.principal import SESSION_COOKIE
 from backend.kernel.problems import TooMany
 
@@ -76,4 +76,4 @@ class WriteLimit:
         token = request.headers.get("authorization") or request.cookies.get(SESSION_COOKIE)
         if token:
             return sha256(token.encode()).hexdigest()
-        return block(client_ip(request, self.proxies))
+        return network_of(client_ip(request, self.proxies))

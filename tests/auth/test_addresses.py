@@ -3,7 +3,7 @@
 import pytest
 from starlette.requests import Request
 
-from backend.kernel.client_address import block, client_ip, networks
+from backend.kernel.client_address import client_ip, network_of, networks
 
 PROXIES = "10.0.0.0/8, 2001:db8:ffff::/48, 192.0.2.7"
 
@@ -50,6 +50,6 @@ def test_a_malformed_list_is_refused(text: str) -> None:
 
 
 def test_a_block_is_one_ipv4_address_or_an_ipv6_64() -> None:
-    assert block("203.0.113.9") == "203.0.113.9"
-    assert block("2001:db8:1:2:3::4") == block("2001:db8:1:2::9") == "2001:db8:1:2::/64"
-    assert block("unknown") == "unknown"
+    assert network_of("203.0.113.9") == "203.0.113.9"
+    assert network_of("2001:db8:1:2:3::4") == network_of("2001:db8:1:2::9") == "2001:db8:1:2::/64"
+    assert network_of("unknown") == "unknown"
