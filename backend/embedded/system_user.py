@@ -2,8 +2,8 @@
 
 The user is created at the first need. It has no login, no home and no group but its own. To let it
 pass through a folder that is closed to others (root's home, or a `mktemp -d`), the folder gets a
-POSIX ACL entry that allows this one user to search it: neither to list nor to write it. Modes are
-never widened for everybody, except inside the installed Postgres package, which holds no secret.
+POSIX ACL entry that allows this one user to search it: neither to list nor to write it. Modes
+are never widened for all users, except inside the installed Postgres package, which has no secret.
 """
 
 import errno
@@ -89,7 +89,7 @@ def allow_search(folder: Path) -> list[Path]:
 
 
 def make_readable(package: Path) -> None:
-    """Open an installed package's files to everybody: a strict umask at the install closes them."""
+    """Make an installed package readable by all users: a strict umask at the install prevents it."""
     for folder, _, files in os.walk(package):
         _widen(Path(folder), stat.S_IROTH | stat.S_IXOTH)
         for name in files:
