@@ -36,8 +36,8 @@ class RowKeys:
         self._user_column = _USER_COLUMNS[table]
 
     async def claim(self, connection: Connection, request: KeyedRequest) -> Claim:
-        """The state of the key. NEW is final only with the insert: a rival's insert of the same key
-        then raises UniqueViolationError.
+        """The state of the key. NEW reserves nothing: when two requests insert the same key, the
+        second insert raises UniqueViolationError.
         """
         rows = await connection.fetch(_ROWS, request.user_id, request.key, RETENTION, LEASE)
         if not rows:

@@ -22,9 +22,10 @@ class NewPayment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class PaymentReply(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """`requires_action` has the client secret, for 3-D Secure in the browser.
+    """A payment that `requires_action` has the client secret, for 3-D Secure in the browser.
 
-    `started` and `authorised` have no outcome yet: follow the order. `failed` has Stripe's codes.
+    `started` and `authorised` have no outcome yet: the order's next status is the outcome. `failed`
+    has Stripe's codes.
     """
 
     id: UUID
@@ -106,7 +107,7 @@ class RefundReply(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Refund(msgspec.Struct, frozen=True, kw_only=True):
-    """One refund of an order. `number` counts the order's refunds, `faults` the 5xx of Stripe's."""
+    """A refund of an order. `number` counts the order's refunds, `faults` Stripe's 5xx replies."""
 
     id: UUID
     order_id: UUID

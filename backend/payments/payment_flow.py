@@ -39,7 +39,8 @@ from backend.payments.refunds import Refunds
 
 log = structlog.get_logger()
 
-# A request works no longer on an attempt. After ABANDONED_SECONDS any process may continue it.
+# A request works on an attempt for at most PAY_SECONDS. After ABANDONED_SECONDS any process may
+# continue the attempt.
 PAY_SECONDS = 25.0
 ABANDONED_SECONDS = 30.0
 
@@ -86,8 +87,8 @@ class PaymentFlow:
         return payment
 
     async def pay(self, payment: Payment, payment_method: str) -> Outcome:
-        """Take an open attempt as far as it goes now. A webhook or the reconciler brings a later
-        outcome.
+        """Confirm an open attempt and apply the result, within PAY_SECONDS. After a later outcome,
+        a webhook or the reconciler continues the attempt.
 
         Raises Declined, Refused for a method that can't be charged, ProviderUnavailable when no
         intent was confirmed.
@@ -105,10 +106,12 @@ class PaymentFlow:
                 except (Declined, Refused, Unreachable) as error:
                     # The card is authorised: an error after that is no refusal of the card.
                     log.warning(
-                        "payment goes on later", payment_id=str(payment.id), error=repr(error)
+                        "payment left to the reconciler",
+                        payment_id=str(payment.id),
+                        error=repr(error),
                     )
         except TimeoutError:
-            log.warning("payment takes long", payment_id=str(payment.id))
+            log.warning("payment not finished in time", payment_id=str(payment.id))
         return Outcome(await self._steps.read(payment))
 
     async def resume(self, payment: Payment, *, abandoned: bool) -> Outcome:
@@ -142,8 +145,8 @@ class PaymentFlow:
         if payment.status in {"captured", "refunded"}:
             await self.refunds.resume_intent(intent_id)
             return
-        # Retrieved after the attempt was read: an earlier status of the intent could pass for this
-        # attempt's outcome.
+        # Retrieved after the attempt was read: an older status of the intent could belong to an
+        # earlier attempt.
         intent = await self._provider.retrieve(intent_id)
         if payment.status == "voided":
             await self._steps.clear_voided(payment, intent)
@@ -151,8 +154,9 @@ class PaymentFlow:
             await self._steps.apply_intent(payment, intent)
 
     async def abandon(self, order_id: UUID) -> None:
-        """Void the intent of an order that ended unpaid. Leaves an attempt that is being confirmed
-        or settled to `settle`. Raises Refused, Unreachable: the intent may still be payable.
+        """Void the intent of an order that ended unpaid. An attempt that is being confirmed or
+        settled is left as it is: `orders.settle` decides about it. Raises Refused, Unreachable: the
+        intent may still be payable.
         """
         async with database.connection(self._resources.pool) as connection:
             payment = await queries.current_attempt(connection, order_id)
@@ -181,7 +185,8 @@ class PaymentFlow:
             )
             await self._steps.fail(payment, Failure("provider_unavailable", None, str(error)))
             raise ProviderUnavailable(
-                "the card was not asked; try again", headers={"Retry-After": "2"}
+                "Stripe did not answer, and the card was not charged: try again",
+                headers={"Retry-After": "2"},
             ) from error
         async with database.connection(self._resources.pool) as connection:
             await queries.record_intent(connection, payment.id, intent.id)
@@ -198,8 +203,8 @@ class PaymentFlow:
             await self._steps.fail(payment, error.failure)
             raise
         except Refused as error:
-            # The method is at fault, unless an earlier attempt confirmed the intent after it was
-            # taken to be abandoned.
+            # Stripe refuses the method, unless the intent is no longer payable: an earlier attempt
+            # may have confirmed it after that attempt counted as abandoned.
             with suppress(Unreachable):
                 intent = await self._provider.retrieve(payment.intent_id)
                 if intent.status not in PAYABLE:

@@ -40,7 +40,7 @@ class PaymentSteps:
     async def apply_intent(
         self, payment: Payment, intent: Intent, *, abandoned: bool = False
     ) -> Outcome:
-        """Take the payment to where its intent is. `abandoned`: see `PaymentFlow.resume`.
+        """Advance the payment to the status of its intent. `abandoned`: see `PaymentFlow.resume`.
 
         Raises Declined, Refused, Unreachable.
         """
@@ -82,7 +82,7 @@ class PaymentSteps:
         return await self._record_void(payment, intent_id)
 
     async def clear_voided(self, payment: Payment, intent: Intent) -> None:
-        """Leave a voided payment's intent without money, even if a request reached Stripe later."""
+        """Cancel or refund a voided payment's intent that a late request authorised or captured."""
         if intent.status == "requires_capture":
             await self._provider.cancel(intent.id)
         elif intent.status == "succeeded":
@@ -91,11 +91,12 @@ class PaymentSteps:
     async def fail(
         self, payment: Payment, failure: Failure, intent_id: str | None = None
     ) -> Payment:
+        """Record that the attempt failed, if it is not authorised."""
         return await self._advance(
             payment,
             "failed",
             "payment.failed",
-            leaves=("started", "requires_action"),
+            from_statuses=("started", "requires_action"),
             intent_id=intent_id,
             failure=failure,
         )
@@ -106,7 +107,7 @@ class PaymentSteps:
             return await queries.payment(connection, payment.id) or payment
 
     async def _settle(self, payment: Payment, intent: Intent) -> Payment:
-        """The card is authorised: capture for the winner of the order, void for any other."""
+        """The card is authorised: capture the money if this payment wins the order, else void."""
         try:
             async with database.transaction(self._resources.pool) as connection:
                 won = await queries.settle(connection, payment, intent)
@@ -160,8 +161,8 @@ class PaymentSteps:
 
     async def _settle_captured(self, payment: Payment, intent: Intent) -> Payment:
         """The intent is captured, and its attempt does not show it: a process of ours died before
-        it recorded the capture, or the capture came from outside and goes back when the order is
-        lost.
+        it recorded the capture, or another client of Stripe captured the intent. The money is
+        refunded if the payment does not win the order.
         """
         try:
             async with database.transaction(self._resources.pool) as connection:
@@ -184,7 +185,7 @@ class PaymentSteps:
             payment,
             "refunded",
             "payment.refunded",
-            leaves=(*OPEN, "failed", "voided"),
+            from_statuses=(*OPEN, "failed", "voided"),
             intent_id=intent.id,
         )
 
@@ -208,7 +209,7 @@ class PaymentSteps:
                 payment,
                 "requires_action",
                 "payment.started",
-                leaves=("started",),
+                from_statuses=("started",),
                 intent_id=intent.id,
             )
         return Outcome(payment, intent.client_secret)
@@ -219,13 +220,13 @@ class PaymentSteps:
         status: str,
         event: str,
         *,
-        leaves: tuple[str, ...],
+        from_statuses: tuple[str, ...],
         intent_id: str | None = None,
         failure: Failure | None = None,
     ) -> Payment:
         async with database.transaction(self._resources.pool) as connection:
             advanced = await queries.advance(
-                connection, payment.id, leaves, status, intent_id=intent_id, failure=failure
+                connection, payment.id, from_statuses, status, intent_id=intent_id, failure=failure
             )
             if advanced is not None:
                 await append_event(connection, event, advanced)

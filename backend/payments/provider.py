@@ -23,7 +23,7 @@ REFUNDS_LISTED = 100
 
 CALL_DURATION = Histogram(
     "gittix_stripe_request_seconds",
-    "Time until Stripe answered, or was known not to",
+    "Time until Stripe replied or the call failed",
     ["operation", "outcome"],
     buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )
@@ -76,7 +76,7 @@ class Refused(Exception):
 
 
 class Unreachable(Exception):
-    """No reply, or none from which the outcome is known: retrieve the intent again later."""
+    """No reply, or one that does not show the outcome: retrieve the intent again later."""
 
 
 class ServerFailed(Unreachable):
@@ -86,6 +86,8 @@ class ServerFailed(Unreachable):
 
 
 class Provider:
+    """The client of Stripe's API. Each call raises Declined, Refused or Unreachable."""
+
     def __init__(self, api_key: str, api_base: str) -> None:
         self._http = stripe.HTTPXClient(timeout=CALL_SECONDS)
         self._client = StripeClient(
@@ -119,7 +121,9 @@ class Provider:
     async def confirm(
         self, intent_id: str, order_id: UUID, attempt: int, payment_method: str
     ) -> Intent:
-        """Raises Declined, Refused, Unreachable."""
+        """Confirm the intent with a payment method. A repeat for the same attempt returns the same
+        intent.
+        """
         return await _call_intent(
             "confirm",
             self._client.v1.payment_intents.confirm_async(
@@ -149,7 +153,7 @@ class Provider:
         )
 
     async def refund(self, intent_id: str, order_id: UUID) -> None:
-        """Return all captured money. Raises Refused, Unreachable."""
+        """Refund all captured money."""
         await _call(
             "refund",
             self._client.v1.refunds.create_async(
@@ -160,7 +164,7 @@ class Provider:
     async def request_refund(
         self, intent_id: str, amount: int, order_id: UUID, refund_id: UUID, key: str
     ) -> StripeRefund:
-        """Return `amount` of the captured money. Raises Declined, Refused, Unreachable."""
+        """Refund `amount` of the captured money, in minor units."""
         return _refund_of(
             await _call(
                 "refund",
@@ -181,7 +185,7 @@ class Provider:
         )
 
     async def refunds_of(self, intent_id: str) -> list[StripeRefund]:
-        """The newest refunds of an intent, of any client."""
+        """The newest refunds of an intent, up to REFUNDS_LISTED, of any client."""
         found = await _call(
             "list_refunds",
             self._client.v1.refunds.list_async(

@@ -18,10 +18,10 @@ _PAYMENT = """
     p.correlation_id
 """
 
-# After so many tries a webhook is left to an operator.
+# After this many failed tries a webhook is left to an operator.
 MAX_TRIES = 50
-# The gauges of waiting rows count no further.
-COUNTED = 10_000
+# The gauges of waiting rows stop counting here, which bounds the time of the query.
+MAX_COUNTED = 10_000
 WAITING = (
     "payments_started",
     "payments_requires_action",
@@ -95,6 +95,7 @@ async def settle(connection: Connection, payment: Payment, intent: Intent) -> bo
 
 
 async def finish(connection: Connection, payment: Payment) -> bool:
+    """Complete the order of a captured payment. Returns whether this payment completed it."""
     done: bool = await connection.fetchval(
         "select orders.finish($1, $2) from events.bind_correlation($3)",
         payment.order_id,
@@ -105,6 +106,7 @@ async def finish(connection: Connection, payment: Payment) -> bool:
 
 
 async def fail(connection: Connection, payment: Payment) -> bool:
+    """Cancel the order that this payment won. Returns whether this call cancelled it."""
     done: bool = await connection.fetchval(
         "select orders.fail($1, $2) from events.bind_correlation($3)",
         payment.order_id,
@@ -195,14 +197,14 @@ async def captured(connection: Connection, intent_id: str) -> Payment | None:
 async def advance(
     connection: Connection,
     payment_id: UUID,
-    leaves: Sequence[str],
+    from_statuses: Sequence[str],
     status: str,
     *,
     intent_id: str | None = None,
     failure: Failure | None = None,
 ) -> Payment | None:
-    """Set `status` when the payment is in one of `leaves`. None otherwise: another process moved
-    it.
+    """Set `status` if the payment has one of `from_statuses`. None otherwise: another process
+    changed it.
 
     An attempt that a later attempt followed is never authorised: the intent's status is about the
     later one.
@@ -221,7 +223,7 @@ async def advance(
         returning {_PAYMENT}
         """,
         payment_id,
-        leaves,
+        from_statuses,
         status,
         intent_id,
         *(failure or (None, None, None)),
@@ -294,7 +296,7 @@ async def claim_stalled(
 async def store_webhook(
     connection: Connection, event_id: str, type: str, object_id: str | None
 ) -> bool:
-    """Whether the event is new."""
+    """Store one of Stripe's events. Returns whether it is new."""
     done = await connection.fetchval(
         """
         insert into payments.webhook_events (id, type, object_id) values ($1, $2, $3)
@@ -320,6 +322,7 @@ async def unhandled_webhook(connection: Connection, event_id: str) -> Webhook | 
 
 
 async def mark_webhook(connection: Connection, event_id: str, error: str | None) -> None:
+    """Count one try to handle an event. Without an error, the event is handled."""
     await connection.execute(
         """
         update payments.webhook_events
@@ -333,8 +336,8 @@ async def mark_webhook(connection: Connection, event_id: str, error: str | None)
 
 
 async def waiting_webhooks(connection: Connection, seconds: float, limit: int) -> list[str]:
-    """Events that were stored `seconds` ago or earlier and not handled: their job was lost, or
-    failed.
+    """The ids of events that were stored at least `seconds` ago and not handled: their job was
+    lost, or failed.
     """
     rows = await connection.fetch(
         f"""
@@ -350,20 +353,20 @@ async def waiting_webhooks(connection: Connection, seconds: float, limit: int) -
 
 
 async def waiting(connection: Connection) -> list[tuple[str, int, float]]:
-    """For each of WAITING: name, count (up to COUNTED), age of the oldest in seconds."""
+    """For each of WAITING: name, count (up to MAX_COUNTED), age of the oldest in seconds."""
     rows = await connection.fetch(
         f"""
         with open as (
             (select 'payments_' || status as of, created_at as since from payments.payments
-             where status in ('started', 'requires_action', 'authorised') limit {COUNTED})
+             where status in ('started', 'requires_action', 'authorised') limit {MAX_COUNTED})
             union all
             (select 'refunds_' || status, created_at from payments.refunds
-             where status in ('requested', 'pending') limit {COUNTED})
+             where status in ('requested', 'pending') limit {MAX_COUNTED})
             union all
             (select case when tries < {MAX_TRIES} then 'webhooks' else 'webhooks_given_up' end,
                     received_at
              from payments.webhook_events where handled_at is null
-             order by received_at limit {COUNTED})
+             order by received_at limit {MAX_COUNTED})
         )
         select k.of, count(open.of)::int as count,
                coalesce(extract(epoch from now() - min(open.since)), 0)::float8 as oldest

@@ -93,6 +93,7 @@ async def fail(connection: Connection, refund: Refund) -> bool:
 
 
 async def order(connection: Connection, order_id: UUID) -> dict[str, Any]:
+    """The order as `orders.state` builds it."""
     found: dict[str, Any] = await connection.fetchval("select orders.read($1)", order_id)
     return found
 
@@ -137,13 +138,15 @@ async def insert(
 async def advance(
     connection: Connection,
     refund_id: UUID,
-    leaves: Sequence[str],
+    from_statuses: Sequence[str],
     status: str,
     *,
     stripe_id: str | None = None,
     failure_code: str | None = None,
 ) -> Refund | None:
-    """Set `status` when the refund is in one of `leaves`. None when another process moved it."""
+    """Set `status` if the refund has one of `from_statuses`. None otherwise: another process
+    changed it.
+    """
     row = await connection.fetchrow(
         f"""
         update payments.refunds r
@@ -153,7 +156,7 @@ async def advance(
         returning {_REFUND}
         """,
         refund_id,
-        leaves,
+        from_statuses,
         status,
         stripe_id,
         failure_code,
@@ -162,7 +165,7 @@ async def advance(
 
 
 async def count_fault(connection: Connection, refund: Refund) -> None:
-    """Count a 5xx of Stripe's to the request with the refund's present count, once."""
+    """Add one to the refund's `faults`, unless another process has counted this 5xx reply."""
     await connection.execute(
         "update payments.refunds set faults = faults + 1 where id = $1 and faults = $2",
         refund.id,

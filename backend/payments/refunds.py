@@ -44,14 +44,15 @@ from backend.payments.refund_queries import Begun, RefundRequest
 
 log = structlog.get_logger()
 
-# A request waits no longer for Stripe; a webhook or the reconciler brings the outcome.
+# A request waits for Stripe at most this long. After it, a webhook or the reconciler continues the
+# refund.
 REFUND_SECONDS = 25.0
 
 ALREADY_REFUNDED = "charge_already_refunded"
 ALWAYS = timedelta(days=36_500)
 OPEN = ("requested", "pending")
-# Stripe's statuses of a refund that took the money out, or will.
-GIVEN = frozenset({"succeeded", "pending", "requires_action"})
+# Stripe's statuses of a refund that has returned the money, or may still return it.
+RETURNING = frozenset({"succeeded", "pending", "requires_action"})
 
 
 class Refunds:
@@ -78,12 +79,16 @@ class Refunds:
         return refund
 
     async def carry_out(self, refund: Refund) -> Refund:
-        """Take a refund as far as it goes now. A webhook or the reconciler continues it."""
+        """Continue a refund for at most REFUND_SECONDS. Returns it as it is then. Later, a webhook
+        or the reconciler continues it.
+        """
         try:
             async with asyncio.timeout(REFUND_SECONDS):
                 return await self.resume(refund)
         except (Refused, Unreachable, TimeoutError) as error:
-            log.warning("refund goes on later", refund_id=str(refund.id), error=repr(error))
+            log.warning(
+                "refund left to the reconciler", refund_id=str(refund.id), error=repr(error)
+            )
         return await self._read(refund)
 
     async def resume(self, refund: Refund) -> Refund:
@@ -108,8 +113,8 @@ class Refunds:
             await self.resume(refund)
 
     async def record_manual_refund(self, intent_id: str) -> None:
-        """Refund an order after an operator returned all its money at Stripe. Raises Refused,
-        Unreachable.
+        """Set the order of this intent refunded if an operator returned all its money at Stripe.
+        Raises Refused, Unreachable, and the errors of `begin`.
         """
         async with database.connection(self._resources.pool) as connection:
             payment = await queries.captured(connection, intent_id)
@@ -117,15 +122,16 @@ class Refunds:
         if payment is None or (last is not None and last.status != "failed"):
             return
         made = await self._provider.refunds_of(intent_id)
-        given = sum(each.amount for each in made if each.status in GIVEN)
-        if given < payment.amount:
-            if given:
+        returned = sum(each.amount for each in made if each.status in RETURNING)
+        if returned < payment.amount:
+            if returned:
                 log.warning(
                     "part of an order's money was refunded at Stripe",
                     order_id=str(payment.order_id),
                 )
             return
-        # The money went to the buyer, and no limit of ours applies to the operator.
+        # In the name of the buyer, the owner of the money. The refund window does not bind an
+        # operator.
         request = RefundRequest(
             payment.order_id, payment.buyer_id, relist=False, buyer_window=ALWAYS
         )
@@ -162,10 +168,10 @@ class Refunds:
     async def _find_manual_refund(self, refund: Refund) -> StripeRefund | None:
         """An operator's refund of the whole charge at Stripe: it becomes the order's."""
         made = await self._provider.refunds_of(refund.intent_id)
-        return next((each for each in made if each.status in GIVEN), None)
+        return next((each for each in made if each.status in RETURNING), None)
 
     async def _finish(self, refund: Refund, found: StripeRefund) -> Refund:
-        """The money is back: the order is refunded, and so is its payment."""
+        """The money is returned: the order is refunded, and so is its payment."""
         async with database.transaction(self._resources.pool) as connection:
             finished = await refund_queries.finish(connection, refund)
             if not finished:
@@ -221,8 +227,8 @@ class Refunds:
 
 
 async def _is_owed(connection: Connection, request: RefundRequest, begun: Begun) -> bool:
-    """Whether the order was refunded, and the bank returned the money days later: the refund may be
-    requested again.
+    """Whether the order is refunded but its refund failed days later, so that the buyer has no
+    money: then the refund may be requested again.
     """
     if begun.outcome != "refunded":
         return False

@@ -1,4 +1,4 @@
-"""The replies to requests to pay and to refund, encoded as a repeat gets them again."""
+"""The replies to requests to pay and to refund, encoded so that a repeat gets the same bytes."""
 
 from typing import Any
 

@@ -26,7 +26,7 @@ from backend.payments.refunds import Refunds
 
 log = structlog.get_logger()
 
-# A read of a payment waits no longer for Stripe; a later read shows the outcome.
+# A read of a payment waits for Stripe at most this long; a later read shows the outcome.
 READ_SECONDS = 10.0
 
 
@@ -95,7 +95,8 @@ async def refund(resources: Resources, refunds: Refunds, request: RefundRequest)
     try:
         begun = await refunds.begin(request)
     except RefundInProgress:
-        # The refund in the way may be of this very request, inserted since the claim above.
+        # The open refund may belong to this very request: another task inserted it after the claim
+        # above.
         repeated = await _repeat_refund(resources, refunds, request)
         if repeated is None:
             raise
@@ -106,7 +107,7 @@ async def refund(resources: Resources, refunds: Refunds, request: RefundRequest)
 async def _resume_interrupted(
     resources: Resources, payment_flow: PaymentFlow, claim: Claim
 ) -> Reply:
-    """Continue the attempt of a request that lost its process before the reply."""
+    """Continue the attempt of a request whose process ended before the reply."""
     assert claim.row_id is not None
     async with database.connection(resources.pool) as connection:
         payment = await queries.payment(connection, claim.row_id)
