@@ -20,6 +20,8 @@ MEMBER = re.compile(r"Object (missing required|contains unknown) field `(.*)`", 
 # An unknown name is repeated to the client only if it could be the name of a field.
 NAME = re.compile(r"[\w.-]{1,60}")
 WRONG_SIZE = re.compile(r"Expected `(?:str|array)` of length ")
+TOO_SMALL = "Expected `int` >= "
+TOO_LARGE = "Expected `int` <= "
 BYTE = re.compile(r"\(byte (\d+)\)")
 
 NOT_ACCEPTED = "has a value that is not accepted: see /api/docs"
@@ -31,7 +33,7 @@ def invalid_input(error: msgspec.ValidationError, model: Any) -> Invalid:
 
 
 def field_error(error: msgspec.ValidationError, model: Any) -> FieldError:
-    """The path of the rejected field, its message, and the bounds of a number."""
+    """The path of the rejected field, its message, and the bound that an integer crosses."""
     problem, path = _split(str(error))
     of = _type_at(types.type_info(model), path)
     if of is None:
@@ -42,8 +44,10 @@ def field_error(error: msgspec.ValidationError, model: Any) -> FieldError:
     size = describe_size(of) if WRONG_SIZE.match(problem) else ""
     message = f"must have {size}" if size else f"must be {describe(of)}"
     match bare(of):
-        case types.IntType(ge=low, le=high):
-            return FieldError(field, message, minimum=low, maximum=high)
+        case types.IntType(ge=low) if problem.startswith(TOO_SMALL):
+            return FieldError(field, message, minimum=low)
+        case types.IntType(le=high) if problem.startswith(TOO_LARGE):
+            return FieldError(field, message, maximum=high)
         case _:
             return FieldError(field, message)
 

@@ -98,8 +98,8 @@ export function amountsOf({ price, face_value, currency }: PriceValues): {
 }
 
 /**
- * The result of `request`. A Problem about an amount is thrown again with the amount's bounds in the
- * currency's own units.
+ * The result of `request`. A Problem about the bound of an amount is thrown again with the bound
+ * in the currency's own units.
  */
 export async function withPriceMessages<T>(
   currency: string,
@@ -112,7 +112,7 @@ export async function withPriceMessages<T>(
     throw reword(error, (rejected) => ({
       ...rejected,
       field: fieldOfTicket(rejected.field),
-      message: boundsInMoney(rejected, currency) ?? rejected.message,
+      message: boundInMoney(rejected, currency) ?? rejected.message,
     }));
   }
 }
@@ -122,7 +122,8 @@ function fieldOfTicket(path: string): string {
   return path.replace(/^tickets\[[^\]]*\]\.?/, "");
 }
 
-function boundsInMoney({ minimum, maximum }: FieldError, currency: string): string | undefined {
-  if (typeof minimum !== "number" || typeof maximum !== "number") return undefined;
-  return `must be from ${money(minimum, currency)} to ${money(maximum, currency)}`;
+function boundInMoney({ minimum, maximum }: FieldError, currency: string): string | undefined {
+  if (typeof minimum === "number") return `at least ${money(minimum, currency)}`;
+  if (typeof maximum === "number") return `at most ${money(maximum, currency)}`;
+  return undefined;
 }

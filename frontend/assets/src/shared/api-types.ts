@@ -1020,7 +1020,7 @@ export interface components {
          * FieldError
          * @description One rejected input. `field` is its path, such as `tickets[0].price`, or empty for the whole
          *     body. `message` completes a sentence that begins with the field: "must be a UUID". `minimum`
-         *     and `maximum` are the bounds of an integer.
+         *     is the bound of an integer that is too small, `maximum` of one that is too large.
          */
         FieldError: {
             field: string;
