@@ -2,7 +2,7 @@
 and refunds, faults, and the ledger.
 
 The buyer's pages need no key, as at Stripe. The other controls require the API key, since they
-expose and disturb everything.
+show and change all of the sandbox's data.
 """
 
 from html import escape
@@ -196,7 +196,7 @@ async def _read_fields(request: Request) -> dict[str, Any]:
     try:
         return msgspec.json.decode(body, type=dict[str, Any])
     except msgspec.MsgspecError as error:
-        raise InvalidParams("Invalid JSON: an object is wanted.") from error
+        raise InvalidParams("Invalid JSON: the body must be an object.") from error
 
 
 def _read_outcome(given: dict[str, Any]) -> bool:

@@ -20,7 +20,9 @@ class WebhookFaults(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class FaultSettings(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """`latency_ms`, `hang`, `fail_next` apply to requests with `match` in "POST /v1/…/capture"."""
+    """`latency_ms`, `hang` and `fail_next` apply to the requests whose method and path, such as
+    "POST /v1/refunds", contain `match`.
+    """
 
     match: str = ""
     latency_ms: _Millis = 0
@@ -37,7 +39,9 @@ class Faults:
         self.current = FaultSettings()
 
     def change(self, body: bytes) -> FaultSettings:
-        """Change the settings in the JSON, keep the others. Raises `msgspec.ValidationError`."""
+        """Change the settings in the JSON, keep the others. Raises `msgspec.MsgspecError`, and
+        TypeError when `webhooks` is not an object.
+        """
         given = msgspec.json.decode(body, type=dict[str, Any])
         settings = msgspec.to_builtins(self.current)
         webhooks = {**settings["webhooks"], **given.pop("webhooks", {})}

@@ -20,7 +20,7 @@ class Challenge(Enum):
 
 
 class Aftermath(Enum):
-    """The later course of a charge's money."""
+    """The events after a charge is captured, by test card."""
 
     NONE = "none"
     REFUND_PENDING = "refund_pending"

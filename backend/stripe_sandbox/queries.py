@@ -284,8 +284,8 @@ class Book:
 
 
 def random_text(length: int) -> str:
-    # One system call. Mapping 256 byte values to 62 letters favours eight letters: under a bit
-    # lost.
+    # One system call. Mapping 256 byte values to 62 letters makes eight letters more likely, which
+    # costs less than one bit of entropy.
     return secrets.token_bytes(length).translate(_LETTER_OF_BYTE).decode()
 
 

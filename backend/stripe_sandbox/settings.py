@@ -14,7 +14,8 @@ class SandboxSettings:
     api_key: str = "sk_test_sandbox"
     webhook_url: str | None = None
     webhook_secret: str | None = None
-    # The base URL of the 3-D Secure page for the buyer's browser; the merchant's by default.
+    # The base URL of the 3-D Secure page for the buyer's browser. By default, the one with which
+    # the merchant calls the sandbox.
     public_url: str | None = None
     webhook_timeout_seconds: float = 5.0
     webhook_retry_base_seconds: float = 0.5
@@ -31,5 +32,5 @@ class SandboxSettings:
             raise ValueError("the sandbox takes test keys only: api_key must start with sk_test_")
         if self.webhook_url and not self.webhook_secret:
             raise ValueError(
-                "a webhook_url needs a webhook_secret: unsigned webhooks would not be believed"
+                "a webhook_url needs a webhook_secret: the receiver would refuse unsigned webhooks"
             )

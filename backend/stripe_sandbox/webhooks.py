@@ -56,7 +56,7 @@ class Courier:
             try:
                 delivered = await self._deliver_due()
             except Exception:
-                logger.exception("webhook delivery stumbled")
+                logger.exception("webhook delivery failed")
                 delivered = 0
             if delivered < _BATCH:
                 await self._pause()
