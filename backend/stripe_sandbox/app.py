@@ -23,10 +23,10 @@ from backend.stripe_sandbox.errors import ApiError, Broken, InvalidParams
 from backend.stripe_sandbox.faults import Faults
 from backend.stripe_sandbox.ledger import Ledger
 from backend.stripe_sandbox.queries import random_text
+from backend.stripe_sandbox.request_handling import Sandbox
 from backend.stripe_sandbox.routes import api_routes
-from backend.stripe_sandbox.serving import Sandbox
 from backend.stripe_sandbox.settings import SandboxSettings
-from backend.stripe_sandbox.webhooks import Courier
+from backend.stripe_sandbox.webhooks import WebhookSender
 
 __all__ = ["SandboxSettings", "build"]
 
@@ -46,10 +46,10 @@ def build(settings: SandboxSettings) -> Starlette:
         timeout = httpx.Timeout(settings.webhook_timeout_seconds)
         # trust_env: webhooks to loopback must not go through the machine's proxy.
         async with httpx.AsyncClient(timeout=timeout, trust_env=False) as client:
-            courier = Courier(settings, ledger, faults, client)
-            delivering = asyncio.create_task(courier.run(), name="sandbox-webhooks")
+            webhook_sender = WebhookSender(settings, ledger, faults, client)
+            delivering = asyncio.create_task(webhook_sender.run(), name="sandbox-webhooks")
             try:
-                yield {"sandbox": Sandbox(settings, ledger, faults, courier)}
+                yield {"sandbox": Sandbox(settings, ledger, faults, webhook_sender)}
             finally:
                 delivering.cancel()
                 with suppress(asyncio.CancelledError):

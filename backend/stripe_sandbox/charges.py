@@ -9,7 +9,7 @@ from typing import NoReturn
 from backend.stripe_sandbox import methods
 from backend.stripe_sandbox.errors import Declined
 from backend.stripe_sandbox.listing import read_page
-from backend.stripe_sandbox.methods import Aftermath, Challenge
+from backend.stripe_sandbox.methods import AfterCapture, Challenge
 from backend.stripe_sandbox.params import Params
 from backend.stripe_sandbox.queries import Book, Document, random_text, shown
 
@@ -45,9 +45,9 @@ def capture(book: Book, intent: Document, amount: int) -> None:
     intent.update(status="succeeded", amount_received=amount, amount_capturable=0)
     book.save(intent)
     if intent["capture_method"] == "manual":
-        book.announce("charge.captured", charge)
-    book.announce("payment_intent.succeeded", intent)
-    if charge["_aftermath"] == Aftermath.DISPUTE.value:
+        book.append_event("charge.captured", charge)
+    book.append_event("payment_intent.succeeded", intent)
+    if charge["_aftermath"] == AfterCapture.DISPUTE.value:
         _dispute(book, charge)
 
 
@@ -56,7 +56,7 @@ def release(book: Book, intent: Document, *, event: str) -> None:
     charge = book.get("charge", intent["latest_charge"])
     charge.update(refunded=True, amount_refunded=charge["amount"])
     book.save(charge)
-    book.announce(event, charge)
+    book.append_event(event, charge)
 
 
 def fail_authentication(book: Book, intent: Document) -> None:
@@ -79,12 +79,12 @@ def _authorise(book: Book, intent: Document, method: Document) -> None:
     intent["latest_charge"] = charge["id"]
     if intent["capture_method"] != "manual":
         capture(book, intent, intent["amount"])
-        book.announce("charge.succeeded", book.get("charge", charge["id"]))
+        book.append_event("charge.succeeded", book.get("charge", charge["id"]))
         return
     intent.update(status="requires_capture", amount_capturable=intent["amount"])
     book.save(intent)
-    book.announce("charge.succeeded", charge)
-    book.announce("payment_intent.amount_capturable_updated", intent)
+    book.append_event("charge.succeeded", charge)
+    book.append_event("payment_intent.amount_capturable_updated", intent)
 
 
 def _challenge(book: Book, intent: Document) -> None:
@@ -105,7 +105,7 @@ def _challenge(book: Book, intent: Document) -> None:
         }
     intent.update(status="requires_action", next_action=action)
     book.save(intent)
-    book.announce("payment_intent.requires_action", intent)
+    book.append_event("payment_intent.requires_action", intent)
 
 
 def _decline(book: Book, intent: Document, method: Document, decline_code: str) -> NoReturn:
@@ -125,7 +125,7 @@ def _decline(book: Book, intent: Document, method: Document, decline_code: str) 
         },
     )
     book.add(charge, parent=intent["id"])
-    book.announce("charge.failed", charge)
+    book.append_event("charge.failed", charge)
     intent["latest_charge"] = charge["id"]
     cause = {"charge": charge["id"], "decline_code": decline_code, "payment_method": shown(method)}
     error = Declined(message, code=code, **cause)
@@ -142,7 +142,7 @@ def _fail(book: Book, intent: Document, error: Document) -> None:
         last_payment_error=error,
     )
     book.save(intent)
-    book.announce("payment_intent.payment_failed", intent)
+    book.append_event("payment_intent.payment_failed", intent)
 
 
 def _dispute(book: Book, charge: Document) -> None:
@@ -160,7 +160,7 @@ def _dispute(book: Book, charge: Document) -> None:
         status="needs_response",
     )
     book.add(dispute, parent=charge["payment_intent"])
-    book.announce("charge.dispute.created", dispute)
+    book.append_event("charge.dispute.created", dispute)
 
 
 def _new_charge(book: Book, intent: Document, method: Document) -> Document:
@@ -201,5 +201,5 @@ def _new_charge(book: Book, intent: Document, method: Document) -> Document:
         refunded=False,
         status="succeeded",
         transfer_group=intent["transfer_group"],
-        _aftermath=methods.card_of(method).aftermath.value,
+        _aftermath=methods.card_of(method).after_capture.value,
     )

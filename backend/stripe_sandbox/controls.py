@@ -18,7 +18,7 @@ from backend.stripe_sandbox import intents, money, refunds
 from backend.stripe_sandbox.errors import Declined, InvalidParams
 from backend.stripe_sandbox.params import Params, parse
 from backend.stripe_sandbox.queries import Book, Document, shown
-from backend.stripe_sandbox.serving import check_key, origin_of, read_body, sandbox_of
+from backend.stripe_sandbox.request_handling import check_key, origin_of, read_body, sandbox_of
 
 _LEDGER_PAGE = 1_000
 _PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>3-D Secure test page</title>
@@ -87,7 +87,7 @@ async def faults(request: Request) -> Response:
             knobs.change(await read_body(request))
         except (msgspec.MsgspecError, TypeError) as error:
             raise InvalidParams(f"Invalid faults: {error}") from error
-    sandbox_of(request).courier.wake()
+    sandbox_of(request).webhook_sender.wake()
     return JSONResponse(msgspec.to_builtins(knobs.current))
 
 
@@ -121,7 +121,7 @@ sandbox_routes = [
 async def _change(request: Request, work: Any) -> Document:
     sandbox = sandbox_of(request)
     document: Document = await sandbox.ledger.run(work, origin_of(request))
-    sandbox.courier.wake()
+    sandbox.webhook_sender.wake()
     return document
 
 

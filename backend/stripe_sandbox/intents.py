@@ -66,7 +66,7 @@ def create(book: Book, params: Params) -> Document:
     if method_id:
         _attach(book, intent, method_id)
     book.add(intent)
-    book.announce("payment_intent.created", intent)
+    book.append_event("payment_intent.created", intent)
     if confirming:
         _confirm(book, intent)
     return intent
@@ -226,7 +226,7 @@ def _cancel(book: Book, intent: Document, reason: str | None, *, event: str) -> 
         next_action=None,
     )
     book.save(intent)
-    book.announce("payment_intent.canceled", intent)
+    book.append_event("payment_intent.canceled", intent)
     return intent
 
 

@@ -19,7 +19,7 @@ class Challenge(Enum):
     ALWAYS = "always"
 
 
-class Aftermath(Enum):
+class AfterCapture(Enum):
     """The events after a charge is captured, by test card."""
 
     NONE = "none"
@@ -35,7 +35,7 @@ class Card:
     funding: str = "credit"
     decline_code: str | None = None
     challenge: Challenge = Challenge.NEVER
-    aftermath: Aftermath = Aftermath.NONE
+    after_capture: AfterCapture = AfterCapture.NONE
 
 
 def _declining(number: str, decline_code: str) -> Card:
@@ -80,9 +80,9 @@ CARDS = {
     "authenticationRequiredChargeDeclinedInsufficientFunds": _challenging(
         "4000008260003178", "insufficient_funds"
     ),
-    "pendingRefund": Card("4000000000007726", aftermath=Aftermath.REFUND_PENDING),
-    "refundFail": Card("4000000000005126", aftermath=Aftermath.REFUND_FAILS),
-    "createDispute": Card("4000000000000259", aftermath=Aftermath.DISPUTE),
+    "pendingRefund": Card("4000000000007726", after_capture=AfterCapture.REFUND_PENDING),
+    "refundFail": Card("4000000000005126", after_capture=AfterCapture.REFUND_FAILS),
+    "createDispute": Card("4000000000000259", after_capture=AfterCapture.DISPUTE),
 }
 # Older spellings that Stripe still accepts.
 _ALIASES = {

@@ -191,7 +191,7 @@ class Book:
         page = found[:limit]
         return (page[::-1] if before is not None else page), len(found) > limit
 
-    def announce(self, type: str, subject: Document) -> None:
+    def append_event(self, type: str, subject: Document) -> None:
         """Append an event with the subject's current state, and enqueue its webhook if one is
         configured.
         """

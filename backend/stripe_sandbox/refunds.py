@@ -7,7 +7,7 @@ settled by a call to the sandbox, where Stripe would take days.
 from backend.stripe_sandbox import money
 from backend.stripe_sandbox.errors import InvalidParams, Missing, Refused, UnexpectedState
 from backend.stripe_sandbox.listing import read_page
-from backend.stripe_sandbox.methods import Aftermath
+from backend.stripe_sandbox.methods import AfterCapture
 from backend.stripe_sandbox.params import Params
 from backend.stripe_sandbox.queries import Book, Document, shown
 
@@ -20,7 +20,7 @@ def create(book: Book, params: Params) -> Document:
     params.finish()
     charge = _find_charge(book, charge_id, intent_id)
     amount = _check_refundable(charge, amount)
-    pending = charge["_aftermath"] == Aftermath.REFUND_PENDING.value
+    pending = charge["_aftermath"] == AfterCapture.REFUND_PENDING.value
     refund = book.new(
         "refund",
         amount=amount,
@@ -39,8 +39,8 @@ def create(book: Book, params: Params) -> Document:
     )
     book.add(refund, parent=charge["payment_intent"])
     _take_back(book, charge, amount)
-    book.announce("refund.created", refund)
-    book.announce("charge.refunded", charge)
+    book.append_event("refund.created", refund)
+    book.append_event("charge.refunded", charge)
     return refund
 
 
@@ -55,7 +55,7 @@ def settle(book: Book, id: str, *, succeed: bool) -> Document:
     """End a refund as Stripe would days later. A refund of the failing card can only fail."""
     refund = book.get("refund", id)
     charge = book.get("charge", refund["charge"])
-    fails_later = charge["_aftermath"] == Aftermath.REFUND_FAILS.value
+    fails_later = charge["_aftermath"] == AfterCapture.REFUND_FAILS.value
     if refund["status"] != "pending" and not (
         fails_later and refund["status"] == "succeeded" and not succeed
     ):
@@ -66,8 +66,8 @@ def settle(book: Book, id: str, *, succeed: bool) -> Document:
         refund.update(status="failed", failure_reason="expired_or_canceled_card")
         _take_back(book, charge, -refund["amount"])
     book.save(refund)
-    book.announce("refund.updated" if succeed else "refund.failed", refund)
-    book.announce("charge.refund.updated", refund)
+    book.append_event("refund.updated" if succeed else "refund.failed", refund)
+    book.append_event("charge.refund.updated", refund)
     return refund
 
 

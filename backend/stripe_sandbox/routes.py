@@ -12,7 +12,7 @@ from backend.stripe_sandbox.execution import Operation
 from backend.stripe_sandbox.listing import read_page
 from backend.stripe_sandbox.params import Params
 from backend.stripe_sandbox.queries import Book, Document
-from backend.stripe_sandbox.serving import answer
+from backend.stripe_sandbox.request_handling import answer
 
 _ItemOperation: TypeAlias = Callable[[Book, Params, str], Document]
 

@@ -35,7 +35,7 @@ def sign(payload: bytes, secret: str, timestamp: int) -> str:
     return f"t={timestamp},v1={digest}"
 
 
-class Courier:
+class WebhookSender:
     def __init__(
         self, settings: SandboxSettings, ledger: Ledger, faults: Faults, client: httpx.AsyncClient
     ) -> None:

@@ -21,7 +21,7 @@ from backend.stripe_sandbox.ledger import Ledger
 from backend.stripe_sandbox.params import parse
 from backend.stripe_sandbox.queries import Origin, random_text
 from backend.stripe_sandbox.settings import API_VERSION, SandboxSettings
-from backend.stripe_sandbox.webhooks import Courier
+from backend.stripe_sandbox.webhooks import WebhookSender
 
 _MAX_KEY = 255
 
@@ -33,7 +33,7 @@ class Sandbox:
     settings: SandboxSettings
     ledger: Ledger
     faults: Faults
-    courier: Courier
+    webhook_sender: WebhookSender
     keys_in_flight: set[str] = field(default_factory=set)
 
 
@@ -102,7 +102,7 @@ async def _perform(request: Request, operation: Operation, line: str, request_id
             lambda book: execute(book, call), origin_of(request, request_id, key)
         )
     if is_write:
-        sandbox.courier.wake()
+        sandbox.webhook_sender.wake()
     return reply
 
 
