@@ -10,9 +10,9 @@ from workers.main import NEEDS as WORKER_NEEDS
 SETTINGS = frozenset(name.upper() for name in Settings.__struct_fields__)
 # The OpenTelemetry SDK reads its own.
 TELEMETRY = re.compile(r"OTEL_[A-Z_]+")
-# Beyond its needs: signing out everywhere asks the gateway's HTTP API, and hosted Pusher's in its
-# place.
-ALSO_TOLD = {"auth": frozenset({"PUSHER_SECRET"})}
+# Beyond its needs: signing out everywhere calls the HTTP API of the gateway, or of hosted Pusher in
+# its place.
+EXTRA_SETTINGS = {"auth": frozenset({"PUSHER_SECRET"})}
 
 
 def needs(arguments: Sequence[str]) -> tuple[str, ...]:

@@ -12,13 +12,13 @@ import yaml
 from backend.embedded.secrets import fill
 from backend.kernel.settings import Settings, load
 from tests import processes
-from tests.processes import ALSO_TOLD, SETTINGS, TELEMETRY
+from tests.processes import EXTRA_SETTINGS, SETTINGS, TELEMETRY
 
 Service = dict[str, Any]
 
 ROOT = Path(__file__).parents[1]
 EXAMPLE = (ROOT / ".env.example").read_text()
-ASKED = re.compile(r"\$\{(\w+)(?:(:?[-?])([^}]*))?\}")
+PLACEHOLDER = re.compile(r"\$\{(\w+)(?:(:?[-?])([^}]*))?\}")
 OURS = {
     "gittix": "backend/Dockerfile",
     "gittix-frontend": "frontend/Dockerfile",
@@ -56,7 +56,7 @@ def interpolated(text: object, values: Mapping[str, str]) -> str:
             raise AssertionError(f"{name}: {other}")
         return other if missing else values[name]
 
-    return ASKED.sub(value, str(text))
+    return PLACEHOLDER.sub(value, str(text))
 
 
 def environment(name: str) -> dict[str, str]:
@@ -71,10 +71,10 @@ def needs(name: str) -> tuple[str, ...]:
     image sets.
     """
     # A load test checks the invariants when it ends.
-    asked = (
+    arguments = (
         ["check"] if name.startswith("load") else services()[name].get("command", ["serve", "shop"])
     )
-    return tuple(need for need in processes.needs(asked) if need != "frontend_folder")
+    return tuple(need for need in processes.needs(arguments) if need != "frontend_folder")
 
 
 def ours() -> list[str]:
@@ -120,24 +120,24 @@ def test_one_port_is_open_but_for_profiles() -> None:
 @pytest.mark.parametrize("name", ours())
 def test_a_process_gets_known_settings_and_all_that_it_needs(name: str) -> None:
     variables = environment(name)
-    strangers = {one for one in variables.keys() - SETTINGS if not TELEMETRY.fullmatch(one)}
-    assert not {one for one in strangers if not one.startswith("LOAD_")}
-    assert not strangers or name.startswith("load")
+    unknown = {name for name in variables.keys() - SETTINGS if not TELEMETRY.fullmatch(name)}
+    assert not {name for name in unknown if not name.startswith("LOAD_")}
+    assert not unknown or name.startswith("load")
     load(variables, needs=needs(name))
 
 
 @pytest.mark.parametrize("name", sorted(set(ours()) - OPERATORS))
 def test_a_process_has_no_secret_but_its_own(name: str) -> None:
-    asked = {need.upper() for need in needs(name)} | ALSO_TOLD.get(name, frozenset())
+    allowed = {need.upper() for need in needs(name)} | EXTRA_SETTINGS.get(name, frozenset())
     databases = {
         f"{need.partition(':')[2].upper()}_DATABASE_URL" for need in needs(name) if ":" in need
     }
     variables = environment(name)
-    assert {one for one in variables if one.endswith("DATABASE_URL")} == databases
+    assert {name for name in variables if name.endswith("DATABASE_URL")} == databases
     for secret in ("JWT_PRIVATE_KEY", "STRIPE_API_KEY", "STRIPE_WEBHOOK_SECRETS", "REDIS_URL"):
-        assert (secret in variables) == (secret in asked), secret
+        assert (secret in variables) == (secret in allowed), secret
     # The worker publishes to hosted Pusher when that replaces the gateway.
-    assert ("PUSHER_SECRET" in variables) == ("PUSHER_SECRET" in asked or name == "worker")
+    assert ("PUSHER_SECRET" in variables) == ("PUSHER_SECRET" in allowed or name == "worker")
 
 
 def test_no_two_services_log_in_with_the_same_password() -> None:
@@ -151,8 +151,8 @@ def test_the_stores_are_reachable_only_by_their_clients_and_have_no_egress() -> 
     assert networks["stores"] == {"internal": True}
     for name, service in services().items():
         stores = {"DATABASE_URL", "REDIS_URL", "POSTGRES_USER", "REDISCLI_AUTH"}
-        asks = any(key.endswith(tuple(stores)) for key in service.get("environment", {}))
-        assert ("stores" in service["networks"]) == (asks or name == "prometheus"), name
+        is_client = any(key.endswith(tuple(stores)) for key in service.get("environment", {}))
+        assert ("stores" in service["networks"]) == (is_client or name == "prometheus"), name
     for name in ("postgres", "redis"):
         assert services()[name]["networks"] == ["stores"]
 
@@ -177,21 +177,21 @@ def test_the_ingress_uses_the_port_of_each_service() -> None:
 
 
 def test_the_example_explains_each_variable_of_the_compose_file() -> None:
-    asked = {match[1] for match in ASKED.finditer((ROOT / "compose.yaml").read_text())}
-    within = {match[1] for match in ASKED.finditer(EXAMPLE)}
-    offered = set(re.findall(r"^(\w+)=", EXAMPLE, re.MULTILINE))
-    assert asked <= offered
-    assert offered <= asked | within
+    in_compose = {match[1] for match in PLACEHOLDER.finditer((ROOT / "compose.yaml").read_text())}
+    in_example = {match[1] for match in PLACEHOLDER.finditer(EXAMPLE)}
+    defined = set(re.findall(r"^(\w+)=", EXAMPLE, re.MULTILINE))
+    assert in_compose <= defined
+    assert defined <= in_compose | in_example
 
 
 def test_the_example_has_no_secret_and_the_defaults_of_the_settings() -> None:
-    given = dict(re.findall(r"^(\w+)=(.+)$", EXAMPLE, re.MULTILINE))
+    values = dict(re.findall(r"^(\w+)=(.+)$", EXAMPLE, re.MULTILINE))
     assert not [
         name
-        for name, value in given.items()
+        for name, value in values.items()
         if re.search("PASSWORD|SECRET|_KEY$", name) and "${" not in value
     ]
-    market = {name: value for name, value in given.items() if name in SETTINGS and value.isdigit()}
+    market = {name: value for name, value in values.items() if name in SETTINGS and value.isdigit()}
     assert market["HOLD_SECONDS"] == "60"
     defaults = Settings()
     for name in market.keys() - {"PUSHER_APP_ID"}:
@@ -201,7 +201,7 @@ def test_the_example_has_no_secret_and_the_defaults_of_the_settings() -> None:
 def test_compose_without_an_env_file_is_an_error_with_its_remedy() -> None:
     for name, service in services().items():
         for value in service.get("environment", {}).values():
-            for match in ASKED.finditer(str(value)):
+            for match in PLACEHOLDER.finditer(str(value)):
                 if re.search("PASSWORD|PRIVATE|SECRET", match[1]) and match[2]:
                     assert match[3] == "run `make env`, which writes .env", name
 

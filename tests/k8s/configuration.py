@@ -14,7 +14,7 @@ from tests.k8s.rendered import (
     name_of,
     secret_variables,
 )
-from tests.processes import ALSO_TOLD, SETTINGS, TELEMETRY
+from tests.processes import EXTRA_SETTINGS, SETTINGS, TELEMETRY
 
 OURS = ("gittix", "gittix-frontend")
 # Values that permit a login, a signature or a payment.
@@ -33,10 +33,14 @@ def needs(container: Document) -> tuple[str, ...]:
 
 
 def variables_are_settings(rendered: Rendered) -> Iterator[str]:
-    asked = _asked_by_the_ingress()
+    ingress_variables = _ingress_variables()
     for name, container, environment in _processes(rendered):
         known = (
-            SETTINGS if _is_ours(container) else asked if name == "ingress" else set(environment)
+            SETTINGS
+            if _is_ours(container)
+            else ingress_variables
+            if name == "ingress"
+            else set(environment)
         )
         for variable in environment.keys() - known:
             if not TELEMETRY.fullmatch(variable):
@@ -58,7 +62,9 @@ def secrets_go_where_they_are_needed(rendered: Rendered) -> Iterator[str]:
     for name, container, _ in _processes(rendered):
         if not _is_ours(container):
             continue
-        allowed = {_variable(need) for need in needs(container)} | ALSO_TOLD.get(name, frozenset())
+        allowed = {_variable(need) for need in needs(container)} | EXTRA_SETTINGS.get(
+            name, frozenset()
+        )
         if container["name"] == "migrated":
             allowed |= {f"{role.upper()}_DATABASE_URL" for role in ROLES}
         for variable in secret_variables(container).keys() - allowed:
@@ -78,7 +84,7 @@ def secrets_are_references(rendered: Rendered) -> Iterator[str]:
     for config in rendered.of("ConfigMap"):
         for key, value in config["data"].items():
             if SECRET_NAME.search(key) or SECRET_VALUE.search(value):
-                yield f"ConfigMap {name_of(config)}: {key} looks like a secret"
+                yield f"ConfigMap {name_of(config)}: {key} has the form of a secret"
 
 
 def logs_are_json(rendered: Rendered) -> Iterator[str]:
@@ -125,7 +131,7 @@ def _variable(need: str) -> str:
     return f"{role.upper()}_DATABASE_URL" if role else need.upper()
 
 
-def _asked_by_the_ingress() -> set[str]:
+def _ingress_variables() -> set[str]:
     """The variables that the template's head lists."""
     head = (ROOT / "ingress/nginx.conf.template").read_text().partition("worker_processes")[0]
     return set(re.findall(r"\b[A-Z]+(?:_[A-Z]+)+\b|\bRESOLVER\b", head))
