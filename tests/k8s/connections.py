@@ -16,7 +16,7 @@ STRIPE = 443
 PRIVATE = {"10.0.0.0/8", "100.64.0.0/10", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16"}
 
 
-class Arrow(NamedTuple):
+class Connection(NamedTuple):
     """A connection from the pods of one workload to a port of another workload, or outside."""
 
     source: str
@@ -37,7 +37,7 @@ def metrics_are_scraped(rendered: Rendered) -> Iterator[str]:
             yield f"{name}: Prometheus does not scrape it"
 
 
-def nothing_is_open_by_itself(rendered: Rendered) -> Iterator[str]:
+def connections_are_denied_by_default(rendered: Rendered) -> Iterator[str]:
     closing = [
         policy["spec"]
         for policy in rendered.of("NetworkPolicy")
@@ -49,24 +49,26 @@ def nothing_is_open_by_itself(rendered: Rendered) -> Iterator[str]:
             yield f"{pod_labels(workload)[NAME]}: no policy denies other connections"
 
 
-def arrows_are_those_needed(rendered: Rendered) -> Iterator[str]:
+def connections_are_those_needed(rendered: Rendered) -> Iterator[str]:
     wanted, allowed = set(_wanted(rendered)), set(_egress(rendered))
-    for arrow in sorted(wanted - allowed):
-        yield f"{arrow} is needed, but no egress policy permits it"
-    for arrow in sorted(allowed - wanted):
-        yield f"{arrow} is not needed, but an egress policy permits it"
+    for connection in sorted(wanted - allowed):
+        yield f"{connection} is needed, but no egress policy permits it"
+    for connection in sorted(allowed - wanted):
+        yield f"{connection} is not needed, but an egress policy permits it"
 
 
-def targets_let_them_in(rendered: Rendered) -> Iterator[str]:
+def targets_admit_their_clients(rendered: Rendered) -> Iterator[str]:
     let_in = set(_ingress(rendered))
-    for arrow in sorted(
-        arrow for arrow in _wanted(rendered) if arrow.target != OUTSIDE and arrow not in let_in
+    for connection in sorted(
+        connection
+        for connection in _wanted(rendered)
+        if connection.target != OUTSIDE and connection not in let_in
     ):
-        yield f"{arrow} is needed, but no ingress policy permits it"
-    wanted = {Arrow(OUTSIDE, "ingress", 8080), *_wanted(rendered)}
-    for arrow in sorted(let_in - wanted):
-        if arrow.target not in STORES:
-            yield f"{arrow} is not needed, but an ingress policy permits it"
+        yield f"{connection} is needed, but no ingress policy permits it"
+    wanted = {Connection(OUTSIDE, "ingress", 8080), *_wanted(rendered)}
+    for connection in sorted(let_in - wanted):
+        if connection.target not in STORES:
+            yield f"{connection} is not needed, but an ingress policy permits it"
 
 
 def names_can_be_resolved(rendered: Rendered) -> Iterator[str]:
@@ -83,7 +85,7 @@ def names_can_be_resolved(rendered: Rendered) -> Iterator[str]:
             yield f"{pod_labels(workload)[NAME]}: it cannot resolve names"
 
 
-def the_internet_is_not_the_cluster(rendered: Rendered) -> Iterator[str]:
+def rules_for_the_internet_exclude_private_networks(rendered: Rendered) -> Iterator[str]:
     for policy in rendered.of("NetworkPolicy"):
         for rule in policy["spec"].get("egress", ()):
             for peer in rule.get("to", ({},)):
@@ -94,31 +96,37 @@ def the_internet_is_not_the_cluster(rendered: Rendered) -> Iterator[str]:
                     yield f"NetworkPolicy {policy['metadata']['name']}: it permits private networks"
 
 
-def _wanted(rendered: Rendered) -> Iterator[Arrow]:
+def _wanted(rendered: Rendered) -> Iterator[Connection]:
     """The connections that follow from the settings of each process."""
     inside = {pod_labels(workload)[NAME] for workload in rendered.workloads()}
 
-    def store(source: str, name: str, port: int) -> Arrow:
-        return Arrow(source, name, STORES[name]) if name in inside else Arrow(source, OUTSIDE, port)
+    def store(source: str, name: str, port: int) -> Connection:
+        return (
+            Connection(source, name, STORES[name])
+            if name in inside
+            else Connection(source, OUTSIDE, port)
+        )
 
     for workload in rendered.workloads():
         name = pod_labels(workload)[NAME]
         container = main_container(workload)
-        asked = needs(container)
-        if any(need.startswith("database") for need in asked):
+        own_needs = needs(container)
+        if any(need.startswith("database") for need in own_needs):
             yield store(name, "postgres", 5432)
-        if "redis_url" in asked:
+        if "redis_url" in own_needs:
             yield store(name, "redis", 6379)
-        if "stripe_api_key" in asked and name != "stripe-sandbox":
+        if "stripe_api_key" in own_needs and name != "stripe-sandbox":
             yield store(name, "stripe-sandbox", STRIPE)
         for address in rendered.settings(container).values():
             if found := UPSTREAM.match(address):
-                yield Arrow(name, found[1], int(found[3]))
+                yield Connection(name, found[1], int(found[3]))
         if name == "prometheus":
-            yield from (Arrow(name, *target) for target in scraped(rendered) if target[0] in inside)
-    yield Arrow("auth", "push", 8000)
+            yield from (
+                Connection(name, *target) for target in scraped(rendered) if target[0] in inside
+            )
+    yield Connection("auth", "push", 8000)
     if "stripe-sandbox" in inside:
-        yield Arrow("stripe-sandbox", "payments", 8000)
+        yield Connection("stripe-sandbox", "payments", 8000)
 
 
 def scraped(rendered: Rendered) -> Iterator[tuple[str, int]]:
@@ -132,22 +140,22 @@ def scraped(rendered: Rendered) -> Iterator[tuple[str, int]]:
                 yield name, discovery["port"]
 
 
-def _egress(rendered: Rendered) -> Iterator[Arrow]:
+def _egress(rendered: Rendered) -> Iterator[Connection]:
     for workload in rendered.workloads():
         for policy in _policies(rendered, workload, "Egress"):
             for rule in policy.get("egress", ()):
                 for target in _peers(rendered, rule.get("to", ({"ipBlock": {}},))):
                     for port in rule["ports"]:
-                        yield Arrow(pod_labels(workload)[NAME], target, port["port"])
+                        yield Connection(pod_labels(workload)[NAME], target, port["port"])
 
 
-def _ingress(rendered: Rendered) -> Iterator[Arrow]:
+def _ingress(rendered: Rendered) -> Iterator[Connection]:
     for workload in rendered.workloads():
         for policy in _policies(rendered, workload, "Ingress"):
             for rule in policy.get("ingress", ()):
                 for source in _peers(rendered, rule.get("from", ({"ipBlock": {}},))):
                     for port in rule["ports"]:
-                        yield Arrow(source, pod_labels(workload)[NAME], port["port"])
+                        yield Connection(source, pod_labels(workload)[NAME], port["port"])
 
 
 def _policies(rendered: Rendered, workload: Document, direction: str) -> Iterator[Document]:
@@ -169,9 +177,9 @@ def _peers(rendered: Rendered, peers: list[Mapping[str, Document]]) -> Iterator[
 
 RULES = (
     metrics_are_scraped,
-    nothing_is_open_by_itself,
-    arrows_are_those_needed,
-    targets_let_them_in,
+    connections_are_denied_by_default,
+    connections_are_those_needed,
+    targets_admit_their_clients,
     names_can_be_resolved,
-    the_internet_is_not_the_cluster,
+    rules_for_the_internet_exclude_private_networks,
 )

@@ -102,9 +102,9 @@ def pods_are_probed(rendered: Rendered) -> Iterator[str]:
         if container.get("livenessProbe", {}).get("httpGet", {}).get("path") == "/readyz":
             yield f"{name_of(workload)}: its liveness probe depends on a store"
         if "component" in "".join(pod_labels(workload)):
-            asked = [container.get(probe, {}).get("httpGet", {}).get("path") for probe in PROBES]
-            if asked != ["/healthz", "/readyz", "/healthz"]:
-                yield f"{name_of(workload)}: its probes request {asked}"
+            paths = [container.get(probe, {}).get("httpGet", {}).get("path") for probe in PROBES]
+            if paths != ["/healthz", "/readyz", "/healthz"]:
+                yield f"{name_of(workload)}: its probes request {paths}"
 
 
 def pods_have_time_to_end(rendered: Rendered) -> Iterator[str]:

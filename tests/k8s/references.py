@@ -50,16 +50,16 @@ def service_ports_exist(rendered: Rendered) -> Iterator[str]:
                     yield f"Service {name_of(service)}: headless, so needs its pods' port {number}"
 
 
-def probes_ask_ports_that_exist(rendered: Rendered) -> Iterator[str]:
+def probed_ports_exist(rendered: Rendered) -> Iterator[str]:
     for workload in rendered.of("Deployment", "StatefulSet"):
         container = main_container(workload)
         known = {port["name"] for port in container["ports"]}
         for probe in PROBES:
-            asked = container.get(probe, {}).get("httpGet") or container.get(probe, {}).get(
+            request = container.get(probe, {}).get("httpGet") or container.get(probe, {}).get(
                 "tcpSocket"
             )
-            if asked and asked["port"] not in known:
-                yield f"{name_of(workload)}: its {probe} requests a missing port {asked['port']}"
+            if request and request["port"] not in known:
+                yield f"{name_of(workload)}: its {probe} requests a missing port {request['port']}"
 
 
 def ports_are_those_listened_on(rendered: Rendered) -> Iterator[str]:
@@ -164,7 +164,7 @@ def each_version_has_a_migration_of_its_own(rendered: Rendered) -> Iterator[str]
 RULES = (
     selectors_match,
     service_ports_exist,
-    probes_ask_ports_that_exist,
+    probed_ports_exist,
     ports_are_those_listened_on,
     references_resolve,
     config_maps_carry_their_hash,

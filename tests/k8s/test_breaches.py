@@ -32,11 +32,11 @@ def config(rendered: Rendered, key: str) -> dict[str, str]:
     return data
 
 
-def without(rendered: Rendered, kind: str, name: str) -> None:
+def remove(rendered: Rendered, kind: str, name: str) -> None:
     rendered.documents.remove(named(rendered, kind, name))
 
 
-def settle(document: Document, **entries: Any) -> None:
+def set_fields(document: Document, **entries: Any) -> None:
     document.update(entries)
 
 
@@ -71,149 +71,179 @@ def security(rendered: Rendered, workload: str) -> Document:
 
 BREACHES: Mapping[Rule, Mapping[str, Plant]] = {
     references.selectors_match: {
-        "a Service of nobody": lambda r: settle(
+        "a Service without pods": lambda r: set_fields(
             named(r, "Service", "auth")["spec"], selector={NAME: "authh"}
         ),
-        "a Service of everybody": lambda r: settle(
+        "a Service of all pods": lambda r: set_fields(
             named(r, "Service", "auth")["spec"], selector={"app.kubernetes.io/part-of": "gittix"}
         ),
-        "a Deployment that loses its pods": lambda r: settle(
+        "a Deployment that does not select its pods": lambda r: set_fields(
             r.workload("orders")["spec"]["selector"], matchLabels={NAME: "order"}
         ),
-        "a budget of nobody": lambda r: settle(
+        "a disruption budget without pods": lambda r: set_fields(
             named(r, "PodDisruptionBudget", "push")["spec"]["selector"],
             matchLabels={NAME: "pusher"},
         ),
-        "a policy of nobody": lambda r: settle(
+        "a network policy without pods": lambda r: set_fields(
             policy(r, "auth-to-push"), podSelector={"matchLabels": {NAME: "authh"}}
         ),
     },
     references.service_ports_exist: {
-        "a port that no pod has": lambda r: settle(
+        "a port that no pod has": lambda r: set_fields(
             named(r, "Service", "tickets")["spec"]["ports"][0], targetPort="web"
         ),
-        "a headless port of its own": lambda r: settle(
+        "a headless Service with another port than its pods": lambda r: set_fields(
             named(r, "Service", "tickets")["spec"]["ports"][0], port=80
         ),
     },
-    references.probes_ask_ports_that_exist: {
-        "another port": lambda r: settle(app(r, "relay")["livenessProbe"]["httpGet"], port="http"),
+    references.probed_ports_exist: {
+        "an undeclared port": lambda r: set_fields(
+            app(r, "relay")["livenessProbe"]["httpGet"], port="http"
+        ),
     },
     references.ports_are_those_listened_on: {
-        "an argument": lambda r: app(r, "orders")["args"].__setitem__(-1, "8001"),
-        "OPS_PORT": lambda r: variable(r, "relay", "OPS_PORT", "9101"),
-        "the ingress": lambda r: settle(config(r, "LISTEN_PORT"), LISTEN_PORT="80"),
+        "another port by argument": lambda r: app(r, "orders")["args"].__setitem__(-1, "8001"),
+        "another port by OPS_PORT": lambda r: variable(r, "relay", "OPS_PORT", "9101"),
+        "another port of the ingress": lambda r: set_fields(
+            config(r, "LISTEN_PORT"), LISTEN_PORT="80"
+        ),
     },
     references.references_resolve: {
-        "a service account that is missing": lambda r: without(r, "ServiceAccount", "relay"),
-        "another's service account": lambda r: settle(
+        "a missing service account": lambda r: remove(r, "ServiceAccount", "relay"),
+        "the service account of another workload": lambda r: set_fields(
             pod(r.workload("relay")), serviceAccountName="auth"
         ),
-        "another's Secret": lambda r: settle(
+        "another Secret": lambda r: set_fields(
             app(r, "auth")["env"][0]["valueFrom"]["secretKeyRef"], name="passwords"
         ),
-        "a ConfigMap that is missing": lambda r: settle(
+        "a missing ConfigMap": lambda r: set_fields(
             app(r, "auth")["envFrom"][0]["configMapRef"], name="setings"
         ),
-        "replicas beside a scaler": lambda r: settle(r.workload("auth")["spec"], replicas=2),
+        "a number of replicas beside an autoscaler": lambda r: set_fields(
+            r.workload("auth")["spec"], replicas=2
+        ),
     },
     references.config_maps_carry_their_hash: {
-        "a plain name": lambda r: settle(r.of("ConfigMap")[0]["metadata"], name="settings"),
+        "a name without a hash": lambda r: set_fields(
+            r.of("ConfigMap")[0]["metadata"], name="settings"
+        ),
     },
     references.dev_secrets_have_every_key: {
-        "a key that nobody made": lambda r: r.documents.append(
+        "a missing key": lambda r: r.documents.append(
             {"kind": "Secret", "metadata": {"name": "gittix"}, "data": {"REDIS_URL": ""}}
         ),
     },
     references.images_are_pinned: {
-        "latest": lambda r: settle(app(r, "auth"), image="registry.example.com/gittix:latest"),
-        "none": lambda r: settle(app(r, "auth"), image="registry.example.com:5000/gittix"),
+        "the tag latest": lambda r: set_fields(
+            app(r, "auth"), image="registry.example.com/gittix:latest"
+        ),
+        "no tag": lambda r: set_fields(app(r, "auth"), image="registry.example.com:5000/gittix"),
     },
     references.the_ingress_finds_its_services: {
-        "a name in another namespace": lambda r: settle(
+        "a name in another namespace": lambda r: set_fields(
             config(r, "AUTH_UPSTREAM"), AUTH_UPSTREAM="auth.default.svc.cluster.local:8000"
         ),
-        "a short name": lambda r: settle(config(r, "AUTH_UPSTREAM"), AUTH_UPSTREAM="auth:8000"),
-        "another port": lambda r: settle(
+        "a short name": lambda r: set_fields(config(r, "AUTH_UPSTREAM"), AUTH_UPSTREAM="auth:8000"),
+        "another port": lambda r: set_fields(
             config(r, "AUTH_UPSTREAM"), AUTH_UPSTREAM="auth.gittix.svc.cluster.local:80"
         ),
     },
     references.each_version_has_a_migration_of_its_own: {
-        "one name for all": lambda r: settle(r.of("Job")[0]["metadata"], name="migrate"),
-        "another version": lambda r: settle(
+        "a Job name without a version": lambda r: set_fields(
+            r.of("Job")[0]["metadata"], name="migrate"
+        ),
+        "an image of another version": lambda r: set_fields(
             app(r, "migrate"), image="registry.example.com/gittix:0.0.9"
         ),
     },
     pod_rules.pods_are_restricted: {
-        "root": lambda r: settle(pod(r.workload("auth"))["securityContext"], runAsNonRoot=False),
-        "root by number": lambda r: settle(security(r, "ingress"), runAsUser=0),
-        "no seccomp": lambda r: settle(
+        "root is permitted": lambda r: set_fields(
+            pod(r.workload("auth"))["securityContext"], runAsNonRoot=False
+        ),
+        "user id 0": lambda r: set_fields(security(r, "ingress"), runAsUser=0),
+        "no seccomp profile": lambda r: set_fields(
             pod(r.workload("auth"))["securityContext"], seccompProfile={}
         ),
-        "more than it is": lambda r: settle(security(r, "auth"), allowPrivilegeEscalation=True),
-        "a capability": lambda r: settle(
+        "privilege escalation": lambda r: set_fields(
+            security(r, "auth"), allowPrivilegeEscalation=True
+        ),
+        "an added capability": lambda r: set_fields(
             security(r, "auth"), capabilities={"drop": ["ALL"], "add": ["NET_RAW"]}
         ),
-        "a root to write to": lambda r: settle(security(r, "auth"), readOnlyRootFilesystem=False),
-        "a container before": lambda r: settle(
+        "a writable root file system": lambda r: set_fields(
+            security(r, "auth"), readOnlyRootFilesystem=False
+        ),
+        "an unrestricted init container": lambda r: set_fields(
             pod(r.workload("auth"))["initContainers"][0], securityContext={}
         ),
-        "the node's network": lambda r: settle(pod(r.workload("auth")), hostNetwork=True),
-        "the node's files": lambda r: pod(r.workload("auth"))["volumes"].append(
+        "the node's network": lambda r: set_fields(pod(r.workload("auth")), hostNetwork=True),
+        "a volume with the node's files": lambda r: pod(r.workload("auth"))["volumes"].append(
             {"name": "node", "hostPath": {"path": "/"}}
         ),
-        "a token": lambda r: settle(pod(r.workload("auth")), automountServiceAccountToken=True),
-        "an account with a token": lambda r: settle(
+        "a service account token in the pod": lambda r: set_fields(
+            pod(r.workload("auth")), automountServiceAccountToken=True
+        ),
+        "a service account with a token": lambda r: set_fields(
             named(r, "ServiceAccount", "auth"), automountServiceAccountToken=True
         ),
     },
     pod_rules.the_namespace_enforces: {
-        "it only warns": lambda r: r.of("Namespace")[0]["metadata"]["labels"].pop(
+        "the namespace only warns": lambda r: r.of("Namespace")[0]["metadata"]["labels"].pop(
             "pod-security.kubernetes.io/enforce"
         ),
-        "another namespace": lambda r: settle(
+        "a Service in another namespace": lambda r: set_fields(
             named(r, "Service", "auth")["metadata"], namespace="default"
         ),
     },
     pod_rules.resources_are_bounded: {
-        "no limit": lambda r: app(r, "relay")["resources"]["limits"].pop("memory"),
-        "no request": lambda r: app(r, "relay")["resources"].pop("requests"),
-        "a volume without end": lambda r: settle(
+        "no memory limit": lambda r: app(r, "relay")["resources"]["limits"].pop("memory"),
+        "no resource requests": lambda r: app(r, "relay")["resources"].pop("requests"),
+        "a volume without a size limit": lambda r: set_fields(
             pod(r.workload("relay"))["volumes"][0], emptyDir={}
         ),
     },
     pod_rules.pods_are_probed: {
-        "none": lambda r: app(r, "relay").pop("startupProbe"),
-        "killed for its store": lambda r: settle(
+        "no startup probe": lambda r: app(r, "relay").pop("startupProbe"),
+        "a liveness probe that depends on a store": lambda r: set_fields(
             app(r, "auth")["livenessProbe"]["httpGet"], path="/readyz"
         ),
-        "ready when it is not": lambda r: settle(
+        "a readiness probe that is always true": lambda r: set_fields(
             app(r, "auth")["readinessProbe"]["httpGet"], path="/healthz"
         ),
     },
     pod_rules.pods_have_time_to_end: {
-        "the gateway's drain": lambda r: settle(config(r, "DRAIN_SECONDS"), DRAIN_SECONDS="40"),
-        "a service's delay": lambda r: settle(
+        "a longer drain of the gateway": lambda r: set_fields(
+            config(r, "DRAIN_SECONDS"), DRAIN_SECONDS="40"
+        ),
+        "a longer shutdown delay of a service": lambda r: set_fields(
             config(r, "DRAIN_SECONDS"), SHUTDOWN_DELAY_SECONDS="50"
         ),
-        "the ingress's sleep": lambda r: settle(
+        "a longer sleep of the ingress": lambda r: set_fields(
             app(r, "ingress")["lifecycle"]["preStop"]["sleep"], seconds=30
         ),
-        "a worker's": lambda r: settle(pod(r.workload("relay")), terminationGracePeriodSeconds=10),
-        "none": lambda r: pod(r.workload("orders")).pop("terminationGracePeriodSeconds"),
+        "a shorter grace period of a worker": lambda r: set_fields(
+            pod(r.workload("relay")), terminationGracePeriodSeconds=10
+        ),
+        "no grace period": lambda r: pod(r.workload("orders")).pop("terminationGracePeriodSeconds"),
     },
     pod_rules.deployments_stay_up: {
-        "no budget": lambda r: without(r, "PodDisruptionBudget", "relay"),
-        "a rollout that takes away first": lambda r: settle(
+        "no disruption budget": lambda r: remove(r, "PodDisruptionBudget", "relay"),
+        "a rollout that stops a pod before it starts one": lambda r: set_fields(
             r.workload("relay")["spec"]["strategy"]["rollingUpdate"], maxUnavailable=1
         ),
-        "all on one node": lambda r: pod(r.workload("relay"))["topologySpreadConstraints"].pop(),
-        "every history": lambda r: r.workload("relay")["spec"].pop("revisionHistoryLimit"),
+        "all pods on one node": lambda r: pod(r.workload("relay"))[
+            "topologySpreadConstraints"
+        ].pop(),
+        "an unbounded revision history": lambda r: r.workload("relay")["spec"].pop(
+            "revisionHistoryLimit"
+        ),
     },
     configuration.variables_are_settings: {
-        "a slip of the pen": lambda r: settle(config(r, "LOG_FORMAT"), LOG_FROMAT="json"),
-        "one that a pod alone has": lambda r: variable(r, "orders", "HOLD_SECS", "60"),
-        "one that nginx does not know": lambda r: settle(
+        "a misspelt setting in a ConfigMap": lambda r: set_fields(
+            config(r, "LOG_FORMAT"), LOG_FROMAT="json"
+        ),
+        "an unknown setting of one pod": lambda r: variable(r, "orders", "HOLD_SECS", "60"),
+        "an unknown setting of the ingress": lambda r: set_fields(
             config(r, "LISTEN_PORT"), REQUESTS_RATE="1r/s"
         ),
     },
@@ -221,25 +251,43 @@ BREACHES: Mapping[Rule, Mapping[str, Plant]] = {
         "a setting is missing": lambda r: config(r, "PUSHER_APP_ID").pop("PUSHER_APP_ID"),
         "a secret is missing": lambda r: unset(r, "payments", "STRIPE_WEBHOOK_SECRETS"),
         "a database is missing": lambda r: unset(r, "worker-jobs", "PAYMENTS_DATABASE_URL"),
-        "an app's name": lambda r: settle(config(r, "PUSHER_APP_ID"), PUSHER_APP_ID="gittix"),
-        "a value that is none": lambda r: settle(config(r, "PUSHER_PORT"), PUSHER_PORT="https"),
+        "a Pusher app id that is no number": lambda r: set_fields(
+            config(r, "PUSHER_APP_ID"), PUSHER_APP_ID="gittix"
+        ),
+        "a port that is no number": lambda r: set_fields(
+            config(r, "PUSHER_PORT"), PUSHER_PORT="https"
+        ),
     },
     configuration.secrets_go_where_they_are_needed: {
-        "the signing key": lambda r: secret(r, "tickets", "JWT_PRIVATE_KEY", "JWT_PRIVATE_KEY"),
-        "the owner's login": lambda r: secret(r, "relay", "DATABASE_URL", "DATABASE_URL"),
-        "the money": lambda r: secret(r, "worker-consumers", "STRIPE_API_KEY", "STRIPE_API_KEY"),
-        "another's login": lambda r: secret(r, "orders", "AUTH_DATABASE_URL", "AUTH_DATABASE_URL"),
+        "tickets has the signing key": lambda r: secret(
+            r, "tickets", "JWT_PRIVATE_KEY", "JWT_PRIVATE_KEY"
+        ),
+        "the relay has the owner's login": lambda r: secret(
+            r, "relay", "DATABASE_URL", "DATABASE_URL"
+        ),
+        "the consumers have the Stripe key": lambda r: secret(
+            r, "worker-consumers", "STRIPE_API_KEY", "STRIPE_API_KEY"
+        ),
+        "orders has the login of auth": lambda r: secret(
+            r, "orders", "AUTH_DATABASE_URL", "AUTH_DATABASE_URL"
+        ),
     },
     configuration.secrets_are_references: {
-        "in a pod": lambda r: variable(r, "orders", "REDIS_URL", "redis://:hunter2@redis:6379/0"),
-        "in a ConfigMap": lambda r: settle(config(r, "LOG_FORMAT"), JWT_PRIVATE_KEY="MC4CAQ"),
-        "by another name": lambda r: settle(config(r, "LOG_FORMAT"), STRIPE="sk_live_1"),
+        "a password in a pod": lambda r: variable(
+            r, "orders", "REDIS_URL", "redis://:hunter2@redis:6379/0"
+        ),
+        "a key in a ConfigMap": lambda r: set_fields(
+            config(r, "LOG_FORMAT"), JWT_PRIVATE_KEY="MC4CAQ"
+        ),
+        "a Stripe key under another name": lambda r: set_fields(
+            config(r, "LOG_FORMAT"), STRIPE="sk_live_1"
+        ),
     },
     configuration.logs_are_json: {
-        "for a person": lambda r: settle(config(r, "LOG_FORMAT"), LOG_FORMAT="console"),
+        "the console format": lambda r: set_fields(config(r, "LOG_FORMAT"), LOG_FORMAT="console"),
     },
     connections.metrics_are_scraped: {
-        "nobody looks for it": lambda r: settle(
+        "a process that Prometheus does not scrape": lambda r: set_fields(
             config(r, "prometheus.yml"),
             **{
                 "prometheus.yml": config(r, "prometheus.yml")["prometheus.yml"].replace(
@@ -248,26 +296,30 @@ BREACHES: Mapping[Rule, Mapping[str, Plant]] = {
             },
         ),
     },
-    connections.nothing_is_open_by_itself: {
-        "no policy": lambda r: without(r, "NetworkPolicy", "default-deny"),
-        "one way only": lambda r: settle(policy(r, "default-deny"), policyTypes=["Ingress"]),
-        "not for all": lambda r: settle(
+    connections.connections_are_denied_by_default: {
+        "no default policy": lambda r: remove(r, "NetworkPolicy", "default-deny"),
+        "a default policy for incoming connections only": lambda r: set_fields(
+            policy(r, "default-deny"), policyTypes=["Ingress"]
+        ),
+        "a default policy for one workload only": lambda r: set_fields(
             policy(r, "default-deny"), podSelector={"matchLabels": {NAME: "auth"}}
         ),
-        "but all is allowed": lambda r: settle(policy(r, "default-deny"), egress=[{}]),
+        "a default policy that permits every outgoing connection": lambda r: set_fields(
+            policy(r, "default-deny"), egress=[{}]
+        ),
     },
-    connections.arrows_are_those_needed: {
-        "a store is cut off": lambda r: without(r, "NetworkPolicy", "to-redis"),
-        "one more has the money": lambda r: policy(r, "to-stripe")["podSelector"][
+    connections.connections_are_those_needed: {
+        "no connection to Redis": lambda r: remove(r, "NetworkPolicy", "to-redis"),
+        "orders may connect to Stripe": lambda r: policy(r, "to-stripe")["podSelector"][
             "matchExpressions"
         ][0]["values"].append("orders"),
-        "another port": lambda r: settle(
+        "another port": lambda r: set_fields(
             rule(r, "ingress-to-services", "egress")["ports"][0], port=8001
         ),
-        "the shop asks Postgres": lambda r: policy(r, "to-postgres")["podSelector"][
+        "the frontend may connect to Postgres": lambda r: policy(r, "to-postgres")["podSelector"][
             "matchExpressions"
         ][0]["values"].append("frontend"),
-        "Prometheus asks for what is not there": lambda r: settle(
+        "Prometheus scrapes a port that does not exist": lambda r: set_fields(
             config(r, "prometheus.yml"),
             **{
                 "prometheus.yml": config(r, "prometheus.yml")["prometheus.yml"].replace(
@@ -276,22 +328,24 @@ BREACHES: Mapping[Rule, Mapping[str, Plant]] = {
             },
         ),
     },
-    connections.targets_let_them_in: {
-        "nobody gets in": lambda r: without(r, "NetworkPolicy", "services-from-ingress"),
-        "everybody gets in": lambda r: rule(r, "services-from-ingress", "ingress").pop("from"),
-        "one more gets in": lambda r: settle(
+    connections.targets_admit_their_clients: {
+        "no client is admitted": lambda r: remove(r, "NetworkPolicy", "services-from-ingress"),
+        "every client is admitted": lambda r: rule(r, "services-from-ingress", "ingress").pop(
+            "from"
+        ),
+        "one more client is admitted": lambda r: set_fields(
             rule(r, "push-from-auth", "ingress"), **{"from": [{"podSelector": {}}]}
         ),
     },
     connections.names_can_be_resolved: {
-        "no names": lambda r: without(r, "NetworkPolicy", "to-dns"),
-        "only short ones": lambda r: rule(r, "to-dns", "egress")["ports"].pop(),
+        "no connection to the name server": lambda r: remove(r, "NetworkPolicy", "to-dns"),
+        "name resolution over UDP only": lambda r: rule(r, "to-dns", "egress")["ports"].pop(),
     },
-    connections.the_internet_is_not_the_cluster: {
-        "anywhere": lambda r: rule(r, "to-stripe", "egress").pop("to"),
-        "the cloud's credentials": lambda r: rule(r, "to-stripe", "egress")["to"][0]["ipBlock"][
-            "except"
-        ].remove("169.254.0.0/16"),
+    connections.rules_for_the_internet_exclude_private_networks: {
+        "every address is permitted": lambda r: rule(r, "to-stripe", "egress").pop("to"),
+        "the address of the cloud's credentials is permitted": lambda r: rule(
+            r, "to-stripe", "egress"
+        )["to"][0]["ipBlock"]["except"].remove("169.254.0.0/16"),
     },
 }
 
