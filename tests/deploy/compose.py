@@ -64,9 +64,9 @@ class Compose:
 
     def services(self) -> list[str]:
         """The running services."""
-        mine = f"label=com.docker.compose.project={self.project}"
+        project_label = f"label=com.docker.compose.project={self.project}"
         return docker(
-            "ps", "--filter", mine, "--format", '{{.Label "com.docker.compose.service"}}'
+            "ps", "--filter", project_label, "--format", '{{.Label "com.docker.compose.service"}}'
         ).split()
 
     def kill(self, service: str) -> None:
@@ -148,7 +148,7 @@ def docker(*arguments: str, check: bool = True) -> str:
 
 
 def _run(command: list[str], *, seconds: float, check: bool) -> str:
-    done = subprocess.run(
+    result = subprocess.run(
         command,
         cwd=ROOT,
         env=os.environ | BUILDKIT,
@@ -157,7 +157,7 @@ def _run(command: list[str], *, seconds: float, check: bool) -> str:
         timeout=seconds,
         check=False,
     )
-    assert not (check and done.returncode), (
-        f"{' '.join(command)}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
+    assert not (check and result.returncode), (
+        f"{' '.join(command)}: {result.stdout[-2000:]}{result.stderr[-2000:]}"
     )
-    return done.stdout
+    return result.stdout

@@ -48,7 +48,7 @@ class Crowd:
         self._show_id = show_id
         self._stopping = False
 
-    def made(self, route: str) -> int:
+    def created(self, route: str) -> int:
         """The number of POSTs to this route that got a 201."""
         return self.answers["POST", route, 201]
 
@@ -58,12 +58,12 @@ class Crowd:
 
     async def play(self, seller: Person, *, buyers: int) -> None:
         """Run until `stop` is called."""
-        async with asyncio.TaskGroup() as people:
-            people.create_task(self._again(lambda: self._sell(seller)))
-            people.create_task(self._again(self._join))
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._again(lambda: self._sell(seller)))
+            tasks.create_task(self._again(self._join))
             for number in range(buyers):
                 buyer = self._system.person(f"buyer{number}")
-                people.create_task(self._again(partial(self._visit, buyer)))
+                tasks.create_task(self._again(partial(self._visit, buyer)))
 
     async def _again(self, visit: Callable[[], Awaitable[None]]) -> None:
         while not self._stopping:
@@ -72,10 +72,10 @@ class Crowd:
 
     async def _sell(self, seller: Person) -> None:
         """Keep some tickets on sale, so that the show never sells out."""
-        show = await self._ask(seller, "GET", "/api/shows/{id}", id=self._show_id)
+        show = await self._request(seller, "GET", "/api/shows/{id}", id=self._show_id)
         if show is not None and show["available"] < STOCK:
             spec = {"price": 4500, "currency": "EUR"}
-            await self._ask(
+            await self._request(
                 seller,
                 "POST",
                 "/api/shows/{id}/tickets",
@@ -86,34 +86,34 @@ class Crowd:
     async def _join(self) -> None:
         """A new user opens the shop and signs up."""
         visitor = self._system.person("visitor")
-        await self._ask(visitor, "GET", "/shop.json")
+        await self._request(visitor, "GET", "/shop.json")
         body = {"email": f"{uuid4().hex}@example.com", "password": "correct horse battery"}
-        await self._ask(visitor, "POST", "/api/users/signup", body)
-        await self._ask(visitor, "GET", "/api/users/currentuser")
+        await self._request(visitor, "POST", "/api/users/signup", body)
+        await self._request(visitor, "GET", "/api/users/currentuser")
         await visitor.http.aclose()
 
     async def _visit(self, buyer: Person) -> None:
-        tickets = await self._ask(
+        tickets = await self._request(
             buyer, "GET", f"/api/tickets?status=available&limit=50&show_id={self._show_id}"
         )
         if not tickets or not tickets["items"]:
             return
-        wanted = random.choice(tickets["items"])["id"]
-        order = await self._ask(buyer, "POST", "/api/orders", {"ticket_id": wanted})
+        ticket_id = random.choice(tickets["items"])["id"]
+        order = await self._request(buyer, "POST", "/api/orders", {"ticket_id": ticket_id})
         if order is None:
             return
         match random.random():
             case chance if chance < 0.6:
                 body = {"order_id": order["id"], "payment_method": "pm_card_visa"}
-                await self._ask(buyer, "POST", "/api/payments", body)
+                await self._request(buyer, "POST", "/api/payments", body)
             case chance if chance < 0.7:
                 body = {"order_id": order["id"], "payment_method": "pm_card_chargeDeclined"}
-                await self._ask(buyer, "POST", "/api/payments", body)
+                await self._request(buyer, "POST", "/api/payments", body)
             case chance if chance < 0.9:
-                await self._ask(buyer, "DELETE", "/api/orders/{id}", id=order["id"])
-        await self._ask(buyer, "GET", "/api/orders/{id}", id=order["id"])
+                await self._request(buyer, "DELETE", "/api/orders/{id}", id=order["id"])
+        await self._request(buyer, "GET", "/api/orders/{id}", id=order["id"])
 
-    async def _ask(
+    async def _request(
         self, by: Person, method: str, route: str, body: Json | None = None, **ids: str
     ) -> Any:
         """Return the reply's body, or None when the request was refused or failed."""

@@ -121,13 +121,13 @@ class Cluster:
 
     def log(self, name: str) -> str:
         own = self._container(name, main_container(self.rendered.workload(name)))
-        done = subprocess.run(
+        result = subprocess.run(
             ["docker", "logs", "--tail", "30", own],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             check=False,
         )
-        return done.stdout.decode()
+        return result.stdout.decode()
 
     def address(self, name: str) -> str:
         own = self._container(name, main_container(self.rendered.workload(name)))
@@ -199,10 +199,10 @@ class Cluster:
     def _passes(self, name: str, container: Document, probe: Document) -> bool:
         if "exec" in probe:
             own = self._container(name, container)
-            asked = subprocess.run(
+            result = subprocess.run(
                 ["docker", "exec", own, *probe["exec"]["command"]], capture_output=True, check=False
             )
-            return asked.returncode == 0
+            return result.returncode == 0
         ports = {port["name"]: port["containerPort"] for port in container["ports"]}
         if "tcpSocket" in probe:
             with (

@@ -55,13 +55,13 @@ def compose(started: tuple[Compose, float]) -> Compose:
 @pytest.fixture
 async def market(compose: Compose) -> AsyncIterator[Market]:
     async with AsyncExitStack() as stack:
-        people = [
+        sessions = [
             await stack.enter_async_context(
                 httpx.AsyncClient(base_url=compose.url, timeout=15, verify=PLAIN)
             )
             for _ in range(2)
         ]
-        market = Market(*people)
+        market = Market(*sessions)
         await market.open()
         yield market
 
@@ -182,10 +182,10 @@ def test_logs_contain_no_secret(compose: Compose) -> None:
 
 
 def _inside(container: str, command: str) -> str:
-    done = subprocess.run(
+    result = subprocess.run(
         ["docker", "exec", container, "sh", "-c", command],
         capture_output=True,
         text=True,
         check=True,
     )
-    return done.stdout
+    return result.stdout

@@ -98,31 +98,31 @@ async def test_a_dead_process_is_skipped_and_the_last_ones_death_is_a_502(
 ) -> None:
     seller = fleet.system.person("seller")
     show = await factories.show(seller)
-    one, other = fleet.services["tickets"]
+    first, second = fleet.services["tickets"]
     async with nginx.client() as client:
 
-        async def reads() -> list[httpx.Response]:
+        async def read_show() -> list[httpx.Response]:
             return list(
                 await asyncio.gather(*(client.get(f"/api/shows/{show['id']}") for _ in range(20)))
             )
 
-        await one.end(signal.SIGKILL)
-        assert {reply.status_code for reply in await reads()} == {200}
+        await first.end(signal.SIGKILL)
+        assert {reply.status_code for reply in await read_show()} == {200}
         for _ in range(5):
             await factories.ticket(seller, show["id"])
-        await other.end(signal.SIGKILL)
-        for refusal in await reads():
-            assert code(refusal) == (502, "temporarily_unavailable")
-            assert refusal.headers["retry-after"] == "1"
-        await asyncio.gather(one.start(), other.start())
-        await asyncio.gather(one.until_ready(), other.until_ready())
+        await second.end(signal.SIGKILL)
+        for reply in await read_show():
+            assert code(reply) == (502, "temporarily_unavailable")
+            assert reply.headers["retry-after"] == "1"
+        await asyncio.gather(first.start(), second.start())
+        await asyncio.gather(first.until_ready(), second.until_ready())
 
-        async def answers() -> bool:
+        async def service_answers() -> bool:
             # Slower than the request limit.
             await asyncio.sleep(0.2)
             return (await client.get(f"/api/shows/{show['id']}")).status_code == 200
 
-        await until(answers)
+        await until(service_answers)
 
 
 async def test_a_new_socket_goes_to_the_gateway_with_fewer_sockets(
@@ -130,30 +130,30 @@ async def test_a_new_socket_goes_to_the_gateway_with_fewer_sockets(
 ) -> None:
     gateways = fleet.services["push"]
 
-    async def nobody() -> bool:
+    async def no_socket_is_open() -> bool:
         return await sockets(gateways) == [0, 0]
 
-    await until(nobody)
+    await until(no_socket_is_open)
     async with AsyncExitStack() as stack:
         for _ in range(4):
             await stack.enter_async_context(connected(nginx))
         assert await sockets(gateways) == [2, 2]
-        homes: dict[int, list[ClientConnection]] = {0: [], 1: []}
+        sockets_by_gateway: dict[int, list[ClientConnection]] = {0: [], 1: []}
         for _ in range(6):
             before = await sockets(gateways)
             socket = await stack.enter_async_context(connected(nginx))
             after = await sockets(gateways)
-            homes[[new > old for new, old in zip(after, before, strict=True)].index(True)].append(
-                socket
-            )
+            sockets_by_gateway[
+                [new > old for new, old in zip(after, before, strict=True)].index(True)
+            ].append(socket)
         assert await sockets(gateways) == [5, 5]
-        for socket in homes[0]:
+        for socket in sockets_by_gateway[0]:
             await socket.close()
 
-        async def fewer() -> bool:
+        async def closed_sockets_are_gone() -> bool:
             return await sockets(gateways) == [2, 5]
 
-        await until(fewer)
+        await until(closed_sockets_are_gone)
         for _ in range(3):
             await stack.enter_async_context(connected(nginx))
         assert await sockets(gateways) == [5, 5]
@@ -162,11 +162,11 @@ async def test_a_new_socket_goes_to_the_gateway_with_fewer_sockets(
 async def test_the_gateway_and_not_nginx_ends_a_silent_socket(fleet: Fleet, nginx: Nginx) -> None:
     seller = fleet.system.person("seller")
     show = await factories.show(seller)
-    async with connected(nginx) as deaf, watching(nginx, f"show-{show['id']}") as watcher:
+    async with connected(nginx) as silent, watching(nginx, f"show-{show['id']}") as watcher:
         async with asyncio.timeout(SILENT_SECONDS + 15):
-            assert json.loads(await deaf.recv())["event"] == "pusher:ping"
-            await deaf.wait_closed()
-        assert deaf.close_code == Close.PONG_MISSING
+            assert json.loads(await silent.recv())["event"] == "pusher:ping"
+            await silent.wait_closed()
+        assert silent.close_code == Close.PONG_MISSING
         # pusher-js answers pings, so its socket stays open.
         await factories.ticket(seller, show["id"])
         await watcher.event("ticket.listed", f"show-{show['id']}")
@@ -194,10 +194,10 @@ async def test_a_reload_keeps_sockets_for_the_shutdown_time(fleet: Fleet) -> Non
         async with asyncio.timeout(10):
             await socket.wait_closed()
 
-        async def gone() -> bool:
+        async def old_workers_are_gone() -> bool:
             return not nginx.workers() & before
 
-        await until(gone)
+        await until(old_workers_are_gone)
         # It reconnects to a new worker.
         await watcher.event("connected", seconds=15)
 

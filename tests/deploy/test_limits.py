@@ -33,7 +33,7 @@ async def nginx(folder: Path) -> AsyncIterator[Nginx]:
 
 
 async def test_a_client_above_the_limit_gets_a_429_problem(nginx: Nginx) -> None:
-    replies = await asked(nginx, "GET", "/api/shows")
+    replies = await replies_to(nginx, "GET", "/api/shows")
     assert Counter(reply.status_code for reply in replies) == {200: 5, 429: MANY - 5}
     refusal = next(reply for reply in replies if reply.status_code == 429)
     assert code(refusal) == (429, "too_many_requests")
@@ -42,17 +42,17 @@ async def test_a_client_above_the_limit_gets_a_429_problem(nginx: Nginx) -> None
 
 
 async def test_webhooks_have_no_limit(nginx: Nginx) -> None:
-    replies = await asked(nginx, "POST", "/api/payments/webhook")
+    replies = await replies_to(nginx, "POST", "/api/payments/webhook")
     assert {reply.status_code for reply in replies} == {200}
 
 
 async def test_sign_in_has_a_lower_limit(nginx: Nginx) -> None:
-    replies = await asked(nginx, "POST", "/api/users/signin", count=4)
+    replies = await replies_to(nginx, "POST", "/api/users/signin", count=4)
     assert Counter(reply.status_code for reply in replies) == {200: 2, 429: 2}
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "same"),
+    ("client", "other_client", "same"),
     [
         ("203.0.113.1", "203.0.113.2", False),
         ("2001:db8:1:2::1", "2001:db8:1:2:ffff::9", True),
@@ -61,10 +61,10 @@ async def test_sign_in_has_a_lower_limit(nginx: Nginx) -> None:
     ],
 )
 async def test_a_client_is_an_ipv4_address_or_an_ipv6_network(
-    nginx: Nginx, one: str, other: str, same: bool
+    nginx: Nginx, client: str, other_client: str, same: bool
 ) -> None:
-    first = await asked(nginx, "GET", "/api/shows", client=one)
-    second = await asked(nginx, "GET", "/api/shows", client=other)
+    first = await replies_to(nginx, "GET", "/api/shows", client=client)
+    second = await replies_to(nginx, "GET", "/api/shows", client=other_client)
     assert 429 in {reply.status_code for reply in first}
     assert (second[0].status_code == 429) is same
 
@@ -72,7 +72,7 @@ async def test_a_client_is_an_ipv4_address_or_an_ipv6_network(
 async def test_limits_can_be_switched_off(folder: Path) -> None:
     async with fronted(folder, **TIGHT | {"RATE_LIMITS": "off"}) as (nginx, _):
         for path in ("/api/shows", "/api/users/signin"):
-            assert {reply.status_code for reply in await asked(nginx, "POST", path)} == {200}
+            assert {reply.status_code for reply in await replies_to(nginx, "POST", path)} == {200}
 
 
 async def test_the_sockets_of_one_client_are_limited(nginx: Nginx) -> None:
@@ -86,7 +86,7 @@ async def test_the_sockets_of_one_client_are_limited(nginx: Nginx) -> None:
     assert heads == ["101", "101", "429"]
 
 
-async def asked(
+async def replies_to(
     nginx: Nginx, method: str, path: str, *, count: int = MANY, client: str = "203.0.113.7"
 ) -> list[httpx.Response]:
     """Replies to simultaneous requests, in the order of their arrival."""

@@ -127,14 +127,14 @@ async def test_no_line_contains_a_secret(shop: tuple[Fleet, Nginx], purchase: Pu
 async def signed_up(nginx: Nginx, made: Purchase) -> AsyncIterator[httpx.AsyncClient]:
     """Sign a user up, fail once with a wrong password, and sign in."""
     async with nginx.client(headers={"X-Request-Id": made.correlation_id}) as client:
-        known = {"email": f"{uuid4().hex}@example.com", "password": f"pass {uuid4().hex}"}
-        misspelt = known | {"password": f"wrong {uuid4().hex}"}
-        made.secrets |= {known["password"], misspelt["password"]}
+        credentials = {"email": f"{uuid4().hex}@example.com", "password": f"pass {uuid4().hex}"}
+        with_wrong_password = credentials | {"password": f"wrong {uuid4().hex}"}
+        made.secrets |= {credentials["password"], with_wrong_password["password"]}
         assert (await client.get("/signup")).is_success
-        await sent(client, "/api/users/signup", known)
+        await sent(client, "/api/users/signup", credentials)
         made.secrets |= set(client.cookies.values())
-        assert (await client.post("/api/users/signin", json=misspelt)).is_client_error
-        assert (await client.post("/api/users/signin", json=known)).is_success
+        assert (await client.post("/api/users/signin", json=with_wrong_password)).is_client_error
+        assert (await client.post("/api/users/signin", json=credentials)).is_success
         made.secrets |= set(client.cookies.values())
         yield client
 

@@ -35,51 +35,51 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     # Postgres and nginx run as other users and read files that are mounted from here.
     for each in (folder, *folder.parents[:2]):
         each.chmod(0o755)
-    with cluster(render("dev", folder), folder) as found:
+    with cluster(render("dev", folder), folder) as started:
         for name in STORES:
-            found.start(name)
-            found.until_ready(name)
-        _migrate_under_a_waiting_service(found)
+            started.start(name)
+            started.until_ready(name)
+        _migrate_under_a_waiting_service(started)
         # nginx before 1.27.3 must resolve every name at its start.
         behind = [
             name
-            for name in names(found.rendered, "Deployment", "StatefulSet")
+            for name in names(started.rendered, "Deployment", "StatefulSet")
             if name not in (*STORES, "ingress")
         ]
         for group in (behind, ["ingress"]):
             with ThreadPoolExecutor() as pool:
-                list(pool.map(found.start, group))
-                list(pool.map(found.until_ready, group))
-        yield found
+                list(pool.map(started.start, group))
+                list(pool.map(started.until_ready, group))
+        yield started
 
 
-def _migrate_under_a_waiting_service(found: Cluster) -> None:
-    waits = pod(found.rendered.workload("orders"))["initContainers"][0]
-    waiting = found.begin("orders", waits | {"name": "early"})
+def _migrate_under_a_waiting_service(started: Cluster) -> None:
+    waits = pod(started.rendered.workload("orders"))["initContainers"][0]
+    waiting = started.begin("orders", waits | {"name": "early"})
     time.sleep(WAITING_SECONDS)
-    assert found.running(waiting), "orders does not wait for the migration"
-    found.begin("migrate", pod(found.rendered.workload("migrate"))["containers"][0])
-    assert found.wait(waiting) == 0
+    assert started.running(waiting), "orders does not wait for the migration"
+    started.begin("migrate", pod(started.rendered.workload("migrate"))["containers"][0])
+    assert started.wait(waiting) == 0
 
 
 def test_every_pod_is_ready_and_alive(started: Cluster) -> None:
-    asked = names(started.rendered, "Deployment", "StatefulSet")
-    assert {name: started.alive(name) for name in asked} == dict.fromkeys(asked, True)
+    workloads = names(started.rendered, "Deployment", "StatefulSet")
+    assert {name: started.alive(name) for name in workloads} == dict.fromkeys(workloads, True)
 
 
 @pytest.fixture
 async def market(started: Cluster) -> AsyncIterator[Market]:
     async with AsyncExitStack() as stack:
         url = f"http://{started.address('ingress')}:8080"
-        people = [
+        sessions = [
             await stack.enter_async_context(
                 httpx.AsyncClient(base_url=url, timeout=15, verify=PLAIN)
             )
             for _ in range(2)
         ]
-        found = Market(*people)
-        await found.open()
-        yield found
+        market = Market(*sessions)
+        await market.open()
+        yield market
 
 
 async def test_a_ticket_is_sold_through_the_ingress(started: Cluster, market: Market) -> None:
@@ -98,23 +98,23 @@ async def test_prometheus_finds_every_pod_and_loads_the_rules(started: Cluster) 
         base_url=f"http://{started.address('prometheus')}:9090", verify=PLAIN
     ) as client:
 
-        async def ask(path: str, **parameters: str) -> Any:
+        async def query_api(path: str, **parameters: str) -> Any:
             return (await client.get(f"/api/v1/{path}", params=parameters)).json()["data"]
 
         async def up() -> bool:
-            found = (await ask("query", query="up == 1"))["result"]
+            found = (await query_api("query", query="up == 1"))["result"]
             return {each["metric"]["service"] for each in found} == scraped
 
         await until(up, seconds=60)
-        assert (await ask("rules"))["groups"]
+        assert (await query_api("rules"))["groups"]
         assert (await client.get("/consoles/gittix.html")).is_success
 
 
 def test_every_pod_ends_by_itself_within_its_grace_period(started: Cluster) -> None:
     """Defined last, because it stops every pod."""
-    asked = [
+    workloads = [
         name for name in names(started.rendered, "Deployment", "StatefulSet") if name not in STORES
     ]
     with ThreadPoolExecutor() as pool:
-        ended = dict(zip(asked, pool.map(started.end, asked), strict=True))
-    assert ended == dict.fromkeys(asked, 0)
+        ended = dict(zip(workloads, pool.map(started.end, workloads), strict=True))
+    assert ended == dict.fromkeys(workloads, 0)

@@ -56,15 +56,15 @@ async def test_prometheus_scrapes_every_process_and_has_rules_and_dashboard(
 ) -> None:
     async with httpx.AsyncClient(base_url=started.prometheus_url, verify=PLAIN) as client:
 
-        async def ask(path: str, **parameters: str) -> Any:
+        async def query_api(path: str, **parameters: str) -> Any:
             return (await client.get(f"/api/v1/{path}", params=parameters)).json()["data"]
 
         async def all_are_up() -> bool:
-            found = (await ask("query", query="up == 1"))["result"]
+            found = (await query_api("query", query="up == 1"))["result"]
             return {each["metric"]["service"] for each in found} == SCRAPED
 
         await until(all_are_up, seconds=60)
-        assert (await ask("rules"))["groups"]
+        assert (await query_api("rules"))["groups"]
         page = await client.get("/consoles/gittix.html")
         assert page.is_success
         assert "GitTix" in page.text

@@ -83,11 +83,11 @@ async def test_a_restart_of_every_process_under_load_fails_no_request(
         await stack.enter_async_context(browser)
         await browser.subscribed(channel)
         ends = [asyncio.create_task(closed_with(nginx)) for _ in range(SOCKETS)]
-        async with crowd.playing(fleet.system, buyers=BUYERS) as people:
+        async with crowd.playing(fleet.system, buyers=BUYERS) as users:
             for process in fleet.processes:
                 assert await fleet.restart(process) == 0, process.log.read_text()[-2_000:]
-                await until(goes_on(people), seconds=20)
-        assert people.failures == [], people.answers
+                await until(orders_and_payments_grow(users), seconds=20)
+        assert users.failures == [], users.answers
         # Each gateway was restarted, so each browser lost its socket and reconnected.
         assert set(await asyncio.gather(*ends)) == {4200}
         assert len(browser.events("connected")) >= 2
@@ -143,14 +143,16 @@ async def closed_with(nginx: Nginx) -> int | None:
         return socket.close_code
 
 
-def goes_on(people: crowd.Crowd) -> Callable[[], Awaitable[bool]]:
-    """Whether new orders and payments exist."""
-    before = people.made("/api/orders"), people.made("/api/payments")
+def orders_and_payments_grow(users: crowd.Crowd) -> Callable[[], Awaitable[bool]]:
+    """Return a condition: there are more orders and more payments than at this call."""
+    before = users.created("/api/orders"), users.created("/api/payments")
 
-    async def gone_on() -> bool:
-        return people.made("/api/orders") > before[0] and people.made("/api/payments") > before[1]
+    async def have_grown() -> bool:
+        return (
+            users.created("/api/orders") > before[0] and users.created("/api/payments") > before[1]
+        )
 
-    return gone_on
+    return have_grown
 
 
 async def pay(buyer: Person, order_id: str) -> int:

@@ -158,7 +158,7 @@ async def test_a_request_keeps_its_correlation_id_if_it_is_a_uuid(front: Front) 
     assert len(set(ids)) == len(ids)
     lines = nginx.access_log()[-len(ids) :]
     assert [line["correlation_id"] for line in lines] == ids
-    # The log separates the id that a client chose from the one of nginx.
+    # The log separates the id that a client chose from the id of nginx.
     assert all(chosen.replace("-", "") != line["request_id"] for line in lines)
 
 
@@ -222,35 +222,35 @@ async def test_an_unreachable_service_is_a_502_problem(front: Front) -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "asked"),
+    ("method", "requests"),
     [("GET", 2), ("HEAD", 2), ("DELETE", 2), ("POST", 1), ("PUT", 1), ("PATCH", 1)],
 )
 async def test_a_write_that_may_have_happened_is_not_repeated(
-    folder: Path, front: Front, method: str, asked: int
+    folder: Path, front: Front, method: str, requests: int
 ) -> None:
     nginx, echoes = front
-    one, other = echoes["tickets"], echoes["orders"]
+    first, second = echoes["tickets"], echoes["orders"]
     upstreams = {name: echo.address for name, echo in echoes.items()} | {
-        "tickets": f"{one.address} {other.address}"
+        "tickets": f"{first.address} {second.address}"
     }
-    one.answer = other.answer = NO_REPLY
+    first.answer = second.answer = NO_REPLY
     try:
         async with ingress(folder, upstreams) as nginx, nginx.client() as client:
             body = b"{}" if method.startswith("P") else None
             reply = await client.request(method, f"/api/shows/{ID}", content=body)
     finally:
-        one.answer = other.answer = Echo().answer
+        first.answer = second.answer = Echo().answer
     assert reply.status_code == 502
-    assert len(one.seen) + len(other.seen) == asked
+    assert len(first.seen) + len(second.seen) == requests
 
 
 async def test_a_request_that_never_arrived_goes_to_another_server(
     folder: Path, front: Front
 ) -> None:
     _, echoes = front
-    nobody = "127.0.0.1:9"
+    closed_port = "127.0.0.1:9"
     upstreams = {name: echo.address for name, echo in echoes.items()}
-    upstreams["tickets"] = f"{nobody} {upstreams['tickets']}"
+    upstreams["tickets"] = f"{closed_port} {upstreams['tickets']}"
     async with ingress(folder, upstreams) as nginx, nginx.client() as client:
         for _ in range(4):
             for method in ("GET", "POST", "PUT", "DELETE"):

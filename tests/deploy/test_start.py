@@ -70,7 +70,7 @@ def start(
         ),
     ],
 )
-def test_a_missing_or_malformed_value_is_named(
+def test_the_error_names_a_missing_or_malformed_value(
     folder: Path, settings: dict[str, str], error: str
 ) -> None:
     place = prepared(folder)
@@ -131,10 +131,10 @@ async def test_requests_follow_the_address_of_a_name(folder: Path) -> None:
 
 async def follows_a_name_server(folder: Path) -> None:
     async with AsyncExitStack() as stack:
-        one = await stack.enter_async_context(echoing("127.0.0.1"))
-        other = await stack.enter_async_context(echoing("127.0.0.2", one.port))
+        first = await stack.enter_async_context(echoing("127.0.0.1"))
+        second = await stack.enter_async_context(echoing("127.0.0.2", first.port))
         names = await stack.enter_async_context(answering_dns("127.0.0.1"))
-        upstreams = UPSTREAMS | {"tickets": f"tickets.shop.example:{one.port}"}
+        upstreams = UPSTREAMS | {"tickets": f"tickets.shop.example:{first.port}"}
         nginx = await stack.enter_async_context(
             ingress(folder, upstreams, RESOLVER=f"127.0.0.1:{names.port}")
         )
@@ -145,10 +145,10 @@ async def follows_a_name_server(folder: Path) -> None:
             await client.get("/api/shows")
             return len(echo.seen) > before
 
-        await until(lambda: reaches(one))
+        await until(lambda: reaches(first))
         workers = nginx.workers()
         names.address = "127.0.0.2"
-        await until(lambda: reaches(other), seconds=FOLLOWED_SECONDS)
+        await until(lambda: reaches(second), seconds=FOLLOWED_SECONDS)
         assert nginx.workers() == workers
 
 
@@ -169,10 +169,10 @@ async def reloads_when_an_address_has_changed(folder: Path) -> None:
             assert nginx.workers() == before
             addresses.write_text("127.0.0.2 STREAM localhost\n")
 
-            async def started_over() -> bool:
+            async def workers_are_new() -> bool:
                 return bool(nginx.workers() - before)
 
-            await until(started_over, seconds=FOLLOWED_SECONDS)
+            await until(workers_are_new, seconds=FOLLOWED_SECONDS)
             assert (await client.get("/api/shows")).status_code == 200
 
 
