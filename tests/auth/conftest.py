@@ -57,7 +57,7 @@ def settings(database_url: str, redis_socket: str) -> Settings:
 
 @pytest.fixture(scope="session")
 def closed_sockets() -> list[UUID]:
-    """The users whose sockets the service closed."""
+    """The ids of the users with closed sockets."""
     return []
 
 

@@ -1,4 +1,4 @@
-"""Dead dead_letters are listed, and redriven only to the consumer that failed."""
+"""Dead letters are listed, and redriven only to the consumer that failed."""
 
 import asyncio
 from collections.abc import AsyncIterator

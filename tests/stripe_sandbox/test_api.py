@@ -1,4 +1,4 @@
-"""The API's manners: keys, parameters, lists, idempotency, and faults on request."""
+"""The API: keys, parameters, lists, idempotency, and faults on request."""
 
 import asyncio
 import json

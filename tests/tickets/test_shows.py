@@ -212,17 +212,17 @@ async def test_a_shows_version_grows_with_every_change_of_it_or_its_tickets(syst
     path = f"/api/shows/{show['id']}"
     seen = [show["version"]]
 
-    async def look() -> None:
+    async def read_version() -> None:
         seen.append((await buyer.get(path)).json()["version"])
 
     ticket = await factories.ticket(seller, show["id"])
-    await look()
+    await read_version()
     order = await factories.order(buyer, ticket["id"])
-    await look()
+    await read_version()
     await buyer.delete(f"/api/orders/{order['id']}")
-    await look()
+    await read_version()
     await seller.put(path, {"title": "x"})
-    await look()
+    await read_version()
     assert seen == sorted(set(seen))
 
 
