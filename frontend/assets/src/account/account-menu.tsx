@@ -9,14 +9,14 @@ import { toast } from "../shared/ui/toasts";
 
 export function AccountMenu() {
   const current = useValue(user);
-  const setFarewell = useFarewell(current);
+  const setNotice = useSignOutNotice(current);
   useEffect(() => void readUser(), []);
   if (current === undefined) return <span className="account-place" />;
   if (current === null) return <SignInLink />;
   const leave = async (everywhere: boolean) => {
-    setFarewell(everywhere ? "You are signed out on every device." : "You are signed out.");
+    setNotice(everywhere ? "You are signed out on every device." : "You are signed out.");
     await signOut({ everywhere }).catch(() => {
-      setFarewell(null);
+      setNotice(null);
       toast("You could not be signed out. Try again.");
     });
   };
@@ -101,20 +101,20 @@ function useCloseOutside(menu: React.RefObject<HTMLDetailsElement | null>): void
 }
 
 /**
- * Shows a notice when the user was signed out. The returned function sets its words for a sign-out
- * here; without them it was elsewhere.
+ * Shows a notice when the user was signed out. Call the returned function with the notice's text
+ * before a sign-out on this page. Without it, the notice is about a sign-out elsewhere.
  */
-function useFarewell(current: User | null | undefined): (words: string | null) => void {
+function useSignOutNotice(current: User | null | undefined): (words: string | null) => void {
   const before = useRef<User | null>(null);
-  const farewell = useRef<string | null>(null);
+  const notice = useRef<string | null>(null);
   useEffect(() => {
     if (before.current && current === null) {
-      toast(farewell.current ?? "You were signed out elsewhere. Sign in again to go on.");
+      toast(notice.current ?? "You were signed out elsewhere. Sign in again to go on.");
     }
     before.current = current ?? null;
-    farewell.current = null;
+    notice.current = null;
   }, [current]);
   return (words) => {
-    farewell.current = words;
+    notice.current = words;
   };
 }

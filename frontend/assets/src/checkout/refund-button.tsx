@@ -27,7 +27,8 @@ export function RefundButton({ order, feed, config }: RefundButtonProps) {
   const [asked, setAsked] = useState(false);
   const [busy, setBusy] = useState(false);
   const [request] = useState(() => new IdempotentRequest());
-  // The window begins with the payment, before `expires_at`: the button never goes too early.
+  // The window begins with the payment, before `expires_at`, so the button is never removed while
+  // the window is open. After it, the API refuses.
   const until = Date.parse(order.expires_at) + config.refund_window_seconds * 1000;
   if (!config.refund_window_seconds || until < serverNow()) return null;
 

@@ -31,7 +31,7 @@ function Orders() {
   const more = useValue(feed.more);
   const config = useSiteConfig();
   useUserFeed(feed);
-  // Ids are UUIDv7: they begin with their time.
+  // Newest first: the ids are UUIDv7, which begin with their time.
   const orders = useMemo(() => [...rows].sort((a, b) => (a.id < b.id ? 1 : -1)), [rows]);
   const heldCount = useClock(useCallback(() => orders.filter(isHeld).length, [orders]));
 

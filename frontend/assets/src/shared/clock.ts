@@ -11,13 +11,13 @@ import type { Ticket } from "./api-types";
 const DRIFT = 0.0001;
 const TICK_MS = 200;
 
+/** In milliseconds: `offset` and `at` refer to performance.now(). */
 interface Estimate {
   offset: number;
   error: number;
   at: number;
 }
 
-/** All in milliseconds. */
 let estimate: Estimate | null = null;
 
 /** Milliseconds since 1970 on the server. */

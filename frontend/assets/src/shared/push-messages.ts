@@ -25,7 +25,7 @@ export interface PushData {
   sale?: SaleMessage;
   /** With `pusher:subscription_count`. */
   subscription_count?: number;
-  /** The message's place among those of its channel; Pusher's own events have none. */
+  /** The sequence number in the channel, and its epoch; Pusher's own events have none. */
   _epoch?: string | number;
   _seq?: number;
 }

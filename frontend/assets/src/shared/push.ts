@@ -61,9 +61,9 @@ class Channel {
     }
     if (event === "pusher:subscription_count") this.count = data.subscription_count ?? null;
     if (data._seq !== undefined && data._epoch !== undefined) {
-      const place = this.#sequence.accept(data._epoch, data._seq);
-      if (place === "known") return;
-      if (place === "gap") catchUp.start(this.subscribers, JITTER_MS);
+      const arrival = this.#sequence.accept(data._epoch, data._seq);
+      if (arrival === "known") return;
+      if (arrival === "gap") catchUp.start(this.subscribers, JITTER_MS);
     }
     for (const subscriber of this.subscribers) subscriber.onMessage({ event, data });
   }
@@ -93,8 +93,8 @@ export function subscribe(name: string, subscriber: Subscriber): () => void {
   };
 }
 
-function bind(to: Pusher, channel: Channel): void {
-  to.subscribe(channel.name).bind_global((event: string, data: PushData | undefined) => {
+function bind(client: Pusher, channel: Channel): void {
+  client.subscribe(channel.name).bind_global((event: string, data: PushData | undefined) => {
     channel.receive(event, data ?? {});
   });
 }
@@ -186,37 +186,37 @@ const authenticateUser: UserAuthenticationHandler = ({ socketId }, done) => {
  * Authenticate the connection for the signed-in user, so that the gateway can close it when the
  * user's sessions are ended. Another user gets another connection.
  */
-function identify(to: Pusher): void {
+function identify(client: Pusher): void {
   const id = user.value?.id ?? null;
   if (id === identity) return;
-  const first = identity === null && !to.user.signin_requested;
+  const first = identity === null && !client.user.signin_requested;
   identity = id;
-  if (first) to.signin();
-  else reconnect(to);
+  if (first) client.signin();
+  else reconnect(client);
 }
 
-function reconnect(to: Pusher): void {
-  to.disconnect();
-  to.connect();
+function reconnect(client: Pusher): void {
+  client.disconnect();
+  client.connect();
 }
 
 let reconnecting: ReturnType<typeof setTimeout> | null = null;
 let delay = RECONNECT_MS;
 
-function stateChanged(of: Pusher, state: string): void {
+function stateChanged(client: Pusher, state: string): void {
   if (state === "connected") {
     if (reconnecting !== null) clearTimeout(reconnecting);
     reconnecting = null;
     delay = RECONNECT_MS;
     down = false;
-    // After a loss it is live once all have read again, which begins as each channel is
-    // subscribed.
+    // After a loss, the connection is live once all subscribers have read again. Each reads when
+    // its channel is subscribed.
     if (!recovering) connection.set("live");
     else if (channels.size === 0) caughtUp();
     return;
   }
   if (connection.value !== "connecting") lost();
-  if (state !== "initialized") reconnectLater(of, delay);
+  if (state !== "initialized") reconnectLater(client, delay);
 }
 
 function lost(): void {
@@ -229,13 +229,13 @@ function lost(): void {
  * Reconnect unless it is connected by then: sooner than pusher-js would, and with backoff and
  * jitter, so that not all browsers reconnect at once.
  */
-function reconnectLater(to: Pusher, afterMs: number): void {
+function reconnectLater(client: Pusher, afterMs: number): void {
   reconnecting ??= setTimeout(
     () => {
       reconnecting = null;
-      if (to.connection.state === "connected") return;
+      if (client.connection.state === "connected") return;
       delay = Math.min(delay * 1.5, MAX_RECONNECT_MS);
-      reconnect(to);
+      reconnect(client);
     },
     afterMs * (1 + Math.random() / 4),
   );
@@ -244,7 +244,7 @@ function reconnectLater(to: Pusher, afterMs: number): void {
 let becomingLive: ReturnType<typeof setTimeout> | undefined;
 
 function caughtUp(): void {
-  // A read that began before the loss may end after it: it proves nothing.
+  // A read that began before the loss may end after it, with data from before it.
   if (down || !recovering) return;
   if (pusher?.allChannels().some((channel) => channel.subscriptionPending)) return;
   recovering = false;
@@ -258,16 +258,16 @@ function caughtUp(): void {
 /**
  * Request the gateway's time several times: the response with the least round trip is the best.
  */
-function requestTime(from: Pusher, request = 1): void {
+function requestTime(client: Pusher, request = 1): void {
   const sentAt = performance.now();
   const onTime = ({ now }: { now: number }) => {
-    from.unbind("gittix:time", onTime);
+    client.unbind("gittix:time", onTime);
     learnServerTime(now, sentAt, performance.now());
   };
-  from.bind("gittix:time", onTime);
-  from.send_event("gittix:time", {});
+  client.bind("gittix:time", onTime);
+  client.send_event("gittix:time", {});
   if (request === TIME_REQUESTS) return;
   setTimeout(() => {
-    requestTime(from, request + 1);
+    requestTime(client, request + 1);
   }, TIME_REQUEST_SPACING_MS);
 }

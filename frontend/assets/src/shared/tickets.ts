@@ -69,7 +69,7 @@ export interface TicketGroup<T> {
 
 /**
  * A ticket with a seat has a row of its own. Tickets without one that have the same title, price
- * and seller share a row, which stays however they are held and sold; a picked one has its own
+ * and seller share a row, which stays however they are held and sold; a selected one has its own
  * row.
  */
 export function groupTickets<T extends Ticket>(

@@ -1,10 +1,10 @@
-// The tickets that a visitor has picked, kept for the tab: signing in on the way does not lose
+// The tickets that a visitor has selected, kept for the tab: signing in on the way does not lose
 // them.
 import { keep, recall } from "../shared/browser-storage";
 import { Observable } from "../shared/observable";
 
 export class Selection {
-  /** The ids of the picked tickets. */
+  /** The ids of the selected tickets. */
   readonly ids: Observable<ReadonlySet<string>>;
   /** Whether a hold of them was requested and not answered. */
   readonly holding = new Observable(false);

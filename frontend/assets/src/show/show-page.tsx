@@ -21,7 +21,7 @@ import { type OwnHolds, useOwnHolds } from "./use-own-holds";
 import { Waiting } from "./waiting";
 
 const DEFAULT_HOLD_SECONDS = 60;
-/** After this time a hold that the visitor made in another tab is known as the visitor's own. */
+/** After this time, useOwnHolds has the visitor's holds that were made in another tab. */
 const OWN_HOLD_MS = 800;
 
 export function ShowPage() {

@@ -138,7 +138,7 @@ interface AlikeRowProps {
   holdSeconds: number;
 }
 
-/** Tickets that differ in nothing, as one row. Its button picks one more of them. */
+/** Tickets that differ in nothing, as one row. Its button selects one more of them. */
 function AlikeRow({ first, tickets, own, toggle, holdSeconds }: AlikeRowProps) {
   const { free, held, sold } = countTickets(tickets);
   const next = own ? undefined : tickets.find((ticket) => availabilityOf(ticket) === "free");
