@@ -219,7 +219,7 @@ def _user(given: str | None, viewer: Principal | None, field: str) -> UUID | Non
         return None
     if given == "me":
         if viewer is None:
-            raise Unauthorized("`me` needs a user: sign in first")
+            raise Unauthorized(f"{field}=me needs a user: sign in first")
         return viewer.user_id
     try:
         return UUID(given)
