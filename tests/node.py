@@ -17,8 +17,9 @@ def node() -> str:
 
 
 def installed(sources: Path, name: str, *options: str) -> Path:
-    """The folder whose node_modules has the packages of `sources`' lock file; `options` are
-    passed to npm.
+    """Return a folder with node_modules as the lock file of `sources` lists them.
+
+    `options` are passed to npm.
     """
     cache = CACHE / name
     cache.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""An intent that somebody cancelled by hand at Stripe: the order goes on with another."""
+"""An operator cancels an intent at Stripe, and the order gets another one."""
 
 from tests.payments.shop import Shop, open_shop, worker_context
 from tests.system import System

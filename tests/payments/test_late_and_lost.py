@@ -275,7 +275,7 @@ async def test_a_process_that_dies_between_two_steps_is_survived(
     await shop.assert_paid_once(order)
 
 
-async def test_money_captured_from_outside_for_an_order_that_ended_is_given_back(
+async def test_money_captured_at_stripe_for_an_ended_order_is_refunded(
     shop: Shop, impatient: None
 ) -> None:
     order = await shop.order()
@@ -310,7 +310,7 @@ async def test_a_hanging_provider_delays_no_other_request(
     assert slowest < 0.7
 
 
-def test_two_calls_to_the_provider_end_before_an_attempt_is_anybodys() -> None:
+def test_two_calls_to_the_provider_end_before_an_attempt_counts_as_abandoned() -> None:
     """A process must be done with an attempt before another may take it for abandoned."""
     assert payment_flow.PAY_SECONDS < payment_flow.ABANDONED_SECONDS
     assert 4 * provider.CALL_SECONDS < payment_flow.PAY_SECONDS

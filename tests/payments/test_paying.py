@@ -87,7 +87,7 @@ async def test_a_failed_challenge_fails_the_attempt_and_the_order_is_payable_aga
     await shop.assert_paid_once(order)
 
 
-async def test_a_missing_order_and_a_strangers_answer_alike(shop: Shop) -> None:
+async def test_a_missing_order_and_another_users_order_get_the_same_reply(shop: Shop) -> None:
     order = await shop.order()
     stranger = shop.system.person("stranger")
     refusals = [await shop.pay(order, by=stranger), await shop.pay({"id": str(uuid4())})]

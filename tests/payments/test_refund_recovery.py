@@ -379,7 +379,7 @@ async def test_a_refund_that_fails_after_it_succeeded_is_owed_and_can_be_request
 async def test_a_stale_payments_job_does_not_undo_a_refund(
     shop: Shop, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
-    """A job that read the payment as authorised, and comes to itself when the order is refunded."""
+    """A job reads the payment as authorised and continues after the order was refunded."""
     await shop.stripe.faults(
         match="/capture", fail_next=1, fail_when="after", webhooks={"paused": True}
     )
@@ -408,7 +408,7 @@ async def test_a_stale_payments_job_does_not_undo_a_refund(
     await shop.assert_refunded_once(order)
 
 
-async def test_a_refund_that_is_not_answered_is_not_taken_for_a_refusal(
+async def test_a_refund_without_a_reply_does_not_count_as_refused(
     shop: Shop, impatient: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await shop.stripe.faults(webhooks={"paused": True})

@@ -94,7 +94,7 @@ async def test_the_buyer_reads_that_the_refund_is_under_way_and_then_done(shop: 
     await shop.assert_refunded_once(order)
 
 
-async def test_a_stranger_and_a_missing_order_answer_alike(shop: Shop) -> None:
+async def test_another_users_order_and_a_missing_one_get_the_same_reply(shop: Shop) -> None:
     order = await shop.paid()
     stranger = shop.system.person("stranger")
     before = await rows(shop)

@@ -339,7 +339,7 @@ _SHOW = NewShow(
 
 
 def _payment(scenario: Scenario) -> Payment:
-    assert scenario.payment is not None, "nobody pays in this scenario"
+    assert scenario.payment is not None, "the scenario has no payment"
     return scenario.payment
 
 

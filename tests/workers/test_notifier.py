@@ -75,7 +75,7 @@ async def messages_of_type(system: System, event: str, *, times: int = 1) -> lis
     return found
 
 
-async def quiet(system: System) -> list[Published]:
+async def all_published(system: System) -> list[Published]:
     """Wait until no more messages are published, and return all."""
     before: list[Published] = []
     while before != (now := await published(system)) or not now:
@@ -97,7 +97,7 @@ async def test_each_event_is_published_once_and_in_order(system: System) -> None
         order = await held(system)
         show_id = order["tickets"][0]["show_id"]
         await messages_of_type(system, "show.availability")
-        messages = await quiet(system)
+        messages = await all_published(system)
     on_show = [message.event for message in messages if message.channel == f"show-{show_id}"]
     assert on_show == ["ticket.listed", "ticket.held"]
     private = [message.event for message in messages if message.channel.startswith("private-user-")]
@@ -118,7 +118,7 @@ async def test_counts_are_published_at_most_twice_a_second_and_end_correct(syste
             if number % 4 == 0:
                 await factories.order(buyer, ticket["id"])
             await asyncio.sleep(0.06)
-        messages = await quiet(system)
+        messages = await all_published(system)
     counts = [message for message in messages if message.event == "show.availability"]
     assert {message.channel for message in counts} == {"shows"}
     assert 2 <= len(counts) <= 5
@@ -160,7 +160,7 @@ async def test_a_restart_repeats_nothing(system: System) -> None:
     async with notifying(system):
         await held(system)
         await messages_of_type(system, "show.availability")
-        before = await quiet(system)
+        before = await all_published(system)
     async with notifying(system):
         await asyncio.sleep(0.7)
         assert await published(system) == before
@@ -179,7 +179,7 @@ async def test_a_crash_before_the_position_is_recorded_repeats_nothing(
             await held(system)
             await messages_of_type(system, "sale.held")
     async with notifying(system):
-        messages = await quiet(system)
+        messages = await all_published(system)
     assert [message.event for message in messages].count("sale.held") == 1
     assert [message.event for message in messages].count("order.created") == 1
 
@@ -211,7 +211,7 @@ async def test_an_emptied_redis_repeats_nothing_to_users(
         await stack.enter_async_context(notifying(system))
         first = await held(system)
         await messages_of_type(system, "show.availability")
-        before = await quiet(system)
+        before = await all_published(system)
         if notifier_is_down:
             await stack.aclose()
         await redis.flushall()
@@ -219,7 +219,7 @@ async def test_an_emptied_redis_repeats_nothing_to_users(
             await stack.enter_async_context(notifying(system))
         second = await held(system)
         await messages_of_type(system, "sale.held")
-        messages = await quiet(system)
+        messages = await all_published(system)
     text = msgspec.json.encode([message.data for message in messages]).decode()
     assert first["id"] not in text
     assert second["id"] in text
@@ -268,10 +268,7 @@ async def test_the_next_notifier_does_not_dead_letter_an_event_again(
 
 @pytest.fixture
 async def dead_letter_id(system: System, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The id of a dead letter whose event the notifier can publish now.
-
-    A later order was published.
-    """
+    """The id of a dead letter. The notifier published a later order, and can publish this one now."""
     rows = await system.connect()
     await system.start("relay")
     with monkeypatch.context() as broken:
