@@ -1,6 +1,6 @@
 """`gittix` with processes that start in milliseconds: `python -m tests.embedded.preloaded up …`.
 
-`gittix up` starts seven processes, and each imports the same modules for more than a second of CPU
+`gittix up` starts seven processes, and each imports the same modules for 0.5 to 0.8 s of CPU
 time. Here it imports them once, and forks its processes without the exec that would import them
 again. All else is the production code: the supervisor, the arguments and the environment of each
 process. Tests of the start itself run `python -m backend.cli`.
