@@ -136,11 +136,12 @@ def _marked_prose(path: Path, text: str, mark: str) -> Iterator[Line]:
     for number, line in enumerate(text.splitlines(), 1):
         stripped = line.strip()
         in_block = in_block or (mark == "//" and stripped.startswith(("/*", "{/*")))
-        before, found, comment = line.partition(mark)
+        # The slashes of a URL start no comment.
+        comment = re.search(rf"(?<!:){mark}(.*)", line)
         if in_block:
             yield Line(path, number, stripped)
-        elif found and not before.rstrip().endswith(":"):
-            yield Line(path, number, comment)
+        elif comment:
+            yield Line(path, number, comment[1])
         in_block = in_block and "*/" not in stripped
 
 
