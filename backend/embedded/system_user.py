@@ -89,7 +89,7 @@ def allow_search(folder: Path) -> list[Path]:
 
 
 def make_readable(package: Path) -> None:
-    """Make an installed package readable by all users: a strict umask at the install prevents it."""
+    """Make an installed package readable by all users, which a strict umask had prevented."""
     for folder, _, files in os.walk(package):
         _widen(Path(folder), stat.S_IROTH | stat.S_IXOTH)
         for name in files:

@@ -1,4 +1,4 @@
-"""Refresh tokens: rotation, stored digests, the reuse interval after a lost reply, and detected theft."""
+"""Refresh tokens: rotation, stored digests, reuse after a lost reply, and detected theft."""
 
 import asyncio
 from datetime import timedelta

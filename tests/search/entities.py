@@ -100,8 +100,8 @@ class Refund:
 
 @dataclass(eq=False)
 class Order:
-    """`hold_ended` means that its hold has run out. `intent` is the status of its PaymentIntent, `card`
-    the payment method of the last confirmation.
+    """`hold_ended` means that its hold has run out. `intent` is the status of its PaymentIntent,
+    `card` the payment method of the last confirmation.
 
     `refunds` are the shop's, `returns` Stripe's. `ends` counts how often the order ended unpaid
     after a payment had begun, because a late payment may still win an expired order.

@@ -268,7 +268,7 @@ async def test_the_next_notifier_does_not_dead_letter_an_event_again(
 
 @pytest.fixture
 async def dead_letter_id(system: System, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The id of a dead letter. The notifier published a later order, and can publish this one now."""
+    """The id of a dead letter. The notifier published a later order and can publish this one."""
     rows = await system.connect()
     await system.start("relay")
     with monkeypatch.context() as broken:

@@ -201,10 +201,10 @@ export interface paths {
         };
         /** One ticket; the ETag is its version. */
         get: operations["get__api_tickets_{id}"];
-        /** Change a ticket of yours that nobody holds. With If-Match, only the version that it names. */
+        /** Change an available ticket of yours. With If-Match, only the version that it names. */
         put: operations["put__api_tickets_{id}"];
         post?: never;
-        /** Withdraw a free ticket of yours. */
+        /** Withdraw an available ticket of yours. With If-Match, only the version that it names. */
         delete: operations["delete__api_tickets_{id}"];
         options?: never;
         head?: never;
@@ -725,7 +725,7 @@ export interface components {
          * @description An order at the time `server_now`.
          *
          *     `status` is effective: an unpaid order past `expires_at` is expired. `seconds_left` is the time
-         *     until then, or 0.
+         *     until `expires_at` for an unpaid order, and 0 for any other.
          */
         Order: {
             /** Format: uuid */
@@ -826,7 +826,7 @@ export interface components {
         };
         /**
          * SummaryQuery
-         * @description The last `days` days of `timezone`, with today.
+         * @description The last `days` days in the time zone `timezone`, including today.
          */
         SummaryQuery: {
             /** @default 30 */
@@ -841,7 +841,7 @@ export interface components {
         };
         /**
          * SalesSummary
-         * @description A point for each day or hour from `since` to now, also without sales.
+         * @description A point for each day or hour from `since` to now, including those without sales.
          */
         SalesSummary: {
             timezone: string;
@@ -850,7 +850,7 @@ export interface components {
         };
         /**
          * SalesPoint
-         * @description The sales of the holds that started in the day or hour from `at` on, by status.
+         * @description The number of sales in each status, for the orders of the day or hour that begins at `at`.
          */
         SalesPoint: {
             at: string;
@@ -881,9 +881,10 @@ export interface components {
         };
         /**
          * PaymentReply
-         * @description `requires_action` has the client secret, for 3-D Secure in the browser.
+         * @description A payment that `requires_action` has the client secret, for 3-D Secure in the browser.
          *
-         *     `started` and `authorised` have no outcome yet: follow the order. `failed` has Stripe's codes.
+         *     `started` and `authorised` have no outcome yet: the order's next status is the outcome. `failed`
+         *     has Stripe's codes.
          */
         PaymentReply: {
             /** Format: uuid */
