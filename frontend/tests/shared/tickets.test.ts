@@ -106,6 +106,16 @@ test("tickets without a seat that differ in nothing share a row; a picked one ha
   expect(groups.map(({ tickets }) => tickets)).toEqual([[one, three], [two], [other], [seated]]);
 });
 
+test.each([
+  ["a title with a comma", "Pit, left", "Pit"],
+  ["no title and the title null", null, "null"],
+  ["no title and a title of one comma", null, ","],
+])("tickets without a seat share no row: %s", (_, title, otherTitle) => {
+  const [one, other] = [ticket({ title }), ticket({ title: otherTitle })];
+  const groups = groupTickets([one, other], () => false);
+  expect(groups.map(({ tickets }) => tickets)).toEqual([[one], [other]]);
+});
+
 test("the fee is rounded once, half away from zero", () => {
   expect(costOf([{ price: 4500 }], 10)).toEqual({ subtotal: 4500, fee: 450, total: 4950 });
   expect(costOf([{ price: 1 }, { price: 4 }], 10).fee).toBe(1);

@@ -80,7 +80,7 @@ export function groupTickets<T extends Ticket>(
   for (const ticket of tickets) {
     const single = ticket.row || ticket.seat || isPicked(ticket.id);
     const { title, price, currency, seller_id } = ticket;
-    const key = single ? ticket.id : [title, price, currency, seller_id].join();
+    const key = single ? ticket.id : JSON.stringify([title, price, currency, seller_id]);
     const group = groups.get(key);
     if (group) group.tickets.push(ticket);
     else groups.set(key, { key, first: ticket, tickets: [ticket] });
