@@ -5,6 +5,7 @@ import { useParams } from "react-router";
 import type { Ticket } from "../shared/api-types";
 import { useEachSecond } from "../shared/clock";
 import { fullName } from "../shared/format";
+import { durationText } from "../shared/hold-tickets";
 import { useValue } from "../shared/observable";
 import { user } from "../shared/session";
 import { ShowFeed } from "../shared/show-feed";
@@ -38,6 +39,7 @@ function OneShow({ id }: { id: string }) {
   const problem = useValue(feed.problem);
   const selected = useValue(selection.ids);
   const config = useSiteConfig();
+  const holdSeconds = config?.hold_seconds ?? DEFAULT_HOLD_SECONDS;
   const userId = useValue(user)?.id;
   const holds = useOwnHolds();
   const [filter, setFilter] = useState(NO_FILTER);
@@ -72,7 +74,7 @@ function OneShow({ id }: { id: string }) {
           )}
           {tickets.length > 0 && shown.length === 0 && (
             <Empty title="None of them right now">
-              Try another price, or wait: holds end after a minute.
+              Try another price, or wait: holds end after {durationText(holdSeconds)}.
             </Empty>
           )}
           {bySection(shown).map(([name, inSection]) => (
@@ -84,7 +86,7 @@ function OneShow({ id }: { id: string }) {
               toggle={selection.toggle}
               userId={userId}
               holds={holds}
-              holdSeconds={config?.hold_seconds ?? DEFAULT_HOLD_SECONDS}
+              holdSeconds={holdSeconds}
             />
           ))}
         </div>
