@@ -8,7 +8,7 @@ import pytest
 
 from tests import factories
 from tests.factories import Json
-from tests.orders.rows import make_overdue
+from tests.orders.rows import backdate, make_overdue
 from tests.replies import code
 from tests.system import Person, System
 
@@ -150,6 +150,19 @@ async def test_a_hold_that_is_cancelled_at_its_end_counts_as_unpaid(system: Syst
     await owner.execute("update orders.orders set created_at = created_at - interval '31 seconds'")
     assert (await buyer.delete(f"/api/orders/{order['id']}")).status_code == 204
     assert code(await buyer.post("/api/orders", {"ticket_id": ids[1]})) == (429, "cooling_down")
+
+
+async def test_a_long_hold_counts_as_open_until_its_end(system: System) -> None:
+    system.configure(
+        HOLD_SECONDS="300", MAX_OPEN_ORDERS="1", COOLDOWN_SECONDS="1", PAYMENT_GRACE_SECONDS="1"
+    )
+    await system.start("api")
+    buyer, owner = system.person("buyer"), await system.connect()
+    ids = await tickets_of_a_show(system.person("seller"), 2)
+    order = await factories.order(buyer, ids[0])
+    await backdate(owner, order, seconds=290)
+    refused = await buyer.post("/api/orders", {"ticket_id": ids[1]})
+    assert code(refused) == (409, "too_many_open_orders")
 
 
 async def end_hold(owner: Any, order: Json, *, seconds_ago: int) -> None:
