@@ -16,10 +16,10 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, NoReturn
+from typing import IO
 
 ROOT = Path(__file__).parents[2]
 PR_SET_PDEATHSIG = 1
@@ -130,7 +130,7 @@ def serve() -> None:
         pid = os.fork()
         if pid == 0:
             _set_up_child(parent, **request)
-            run_and_exit(launcher.main)
+            _run(launcher.main)
         sys.stdout.write(f"{pid}\n")
         sys.stdout.flush()
 
@@ -153,10 +153,10 @@ def _set_up_child(parent: int, arguments: list[str], environment: dict[str, str]
     sys.argv = ["gittix", *arguments]
 
 
-def run_and_exit(command: Callable[[], object]) -> NoReturn:
-    """Run the command of a forked process, and end the process with the command's status."""
+def _run(command: object) -> None:
     status = 1
     try:
+        assert callable(command)
         command()
         status = 0
     except SystemExit as end:

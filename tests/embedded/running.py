@@ -5,7 +5,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,6 @@ import httpx
 from tests.system import free_port
 
 GITTIX = (sys.executable, "-m", "backend.cli")
-# Its processes are forked and named like their arguments.
-PRELOADED = (sys.executable, "-m", "tests.embedded.preloaded")
 TIMEOUT_SECONDS = 60.0
 
 # The API's port, the gateway's and the sandbox's; `gittix up` chooses those that are None.
@@ -81,14 +79,11 @@ class Running:
         try:
             environment = (entry / "environ").read_bytes()
             command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            arguments = (entry / "comm").read_text()
         except (FileNotFoundError, ProcessLookupError, PermissionError):
             return None
         ours = str(self.folder) in command or str(self.folder).encode() in environment
         if not ours or entry.name == str(self.process.pid):
             return None
-        if PRELOADED[-1] in command:
-            command = f"{GITTIX[-1]} {arguments}"
         for role, pattern in ROLES.items():
             if re.search(pattern, command):
                 return role
@@ -103,22 +98,19 @@ ROLES = {
     "push": r"backend\.cli serve push",
     "relay": r"backend\.cli relay",
     "worker": r"backend\.cli worker jobs",
-    "consumers": r"backend\.cli worker consumer",
+    "consumers": r"backend\.cli worker consumers",
     "notifier": r"backend\.cli worker notifier",
 }
 
 
 @asynccontextmanager
 async def running(
-    folder: Path,
-    *options: str,
-    ports: Ports | None = None,
-    gittix: Sequence[str] = GITTIX,
-    **environment: str,
+    folder: Path, *options: str, ports: Ports | None = None, **environment: str
 ) -> AsyncIterator[Running]:
     """Start `gittix up`, and stop it at the end of the block."""
-    ports = ports or (free_port(), free_port(), free_port())
-    up = await start(folder, ports, *options, gittix=gittix, **environment)
+    up = await start(
+        folder, ports or (free_port(), free_port(), free_port()), *options, **environment
+    )
     try:
         yield up
     finally:
@@ -126,9 +118,7 @@ async def running(
             await up.stop()
 
 
-async def start(
-    folder: Path, ports: Ports, *options: str, gittix: Sequence[str] = GITTIX, **environment: str
-) -> Running:
+async def start(folder: Path, ports: Ports, *options: str, **environment: str) -> Running:
     names = ("--port", "--push-port", "--stripe-port")
     arguments = [
         part
@@ -137,7 +127,7 @@ async def start(
         for part in (name, str(port))
     ]
     process = await asyncio.create_subprocess_exec(
-        *(*gittix, "up", "--data", str(folder), *arguments, *options),
+        *(*GITTIX, "up", "--data", str(folder), *arguments, *options),
         env=clean_environment() | environment,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,

@@ -12,7 +12,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, async_playwright
 
 from backend.embedded import frontend
-from tests.embedded.running import PRELOADED, Running, running
+from tests.embedded.running import Running, running
 from tests.shop import chromium
 from tests.shop.market import Market
 from tests.shop.visitor import Visitor, visiting
@@ -55,8 +55,7 @@ async def up(data: Path, environment: dict[str, str]) -> AsyncIterator[Running]:
         "PAYMENT_GRACE_SECONDS": str(HOLD_SECONDS),
         "RATE_LIMITS": "off",
     }
-    settings |= environment
-    async with running(data, "--no-demo", ports=None, gittix=PRELOADED, **settings) as started:
+    async with running(data, "--no-demo", ports=None, **(settings | environment)) as started:
         await started.until_up()
         yield started
 
