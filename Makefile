@@ -40,6 +40,11 @@ $(VENV)/.synced: pyproject.toml uv.lock
 	@command -v $(PYTHON) >/dev/null || command -v python3 >/dev/null \
 	  || { echo "Python 3.11 is missing: install it, then try again."; exit 1; }
 	@echo "Setting up $(VENV) (a minute the first time) …"
+# The machine's pip installs uv sooner than a copy of pip in .venv; where it can't, the steps after do.
+	@test -x $(RUN)/uv || { python=$$(command -v $(PYTHON) || command -v python3); \
+	    $$python -m venv --without-pip $(VENV) \
+	    && $$python -m pip --python $(RUN)/python install --disable-pip-version-check 'uv>=0.9'; \
+	  } >/dev/null 2>&1 || rm -rf $(VENV)
 	@test -x $(RUN)/python || $$(command -v $(PYTHON) || command -v python3) -m venv $(VENV) \
 	  || { echo "Could not create $(VENV): install Python's venv module, then try again" \
 	    "(Debian: apt install python3-venv)."; exit 1; }

@@ -163,6 +163,10 @@ def _environment(work: Path) -> dict[str, str]:
         "REFLEX_TELEMETRY_ENABLED": "false",
         "REFLEX_DIR": str(work.parent / "reflex"),
         "NO_COLOR": "1",
+        # The lock names each package by digest: npm needs no look at the registry for what it has.
+        "npm_config_prefer_offline": "true",
+        "npm_config_audit": "false",
+        "npm_config_fund": "false",
     }
 
 
