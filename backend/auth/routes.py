@@ -27,7 +27,7 @@ from backend.kernel.client_address import Network, client_ip
 from backend.kernel.database import Pool
 from backend.kernel.openapi import describe
 from backend.kernel.problems import BadRequest
-from backend.kernel.web import read_json, read_query, reply
+from backend.kernel.web import media_type, read_json, read_query, reply
 
 log = structlog.get_logger()
 
@@ -180,8 +180,7 @@ async def _read(request: Request, model: type[T]) -> T:
     SameOriginWrites does not apply. With the content type JSON, the browser sends a preflight,
     which fails.
     """
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type != "application/json":
+    if media_type(request) != "application/json":
         raise BadRequest("the content type must be application/json", code="not_json")
     return await read_json(request, model)
 

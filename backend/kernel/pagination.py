@@ -1,12 +1,12 @@
 """Pages of a list. The cursor is the sort key of a page's last row: every page costs the same."""
 
-import binascii
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Sequence
 from typing import Annotated, Generic, TypeVar
 
 import msgspec
 
+from backend.kernel.decoding import decode_json
 from backend.kernel.problems import invalid
 
 T = TypeVar("T")
@@ -31,8 +31,8 @@ def decode_cursor(cursor: str | None, key: type[Key]) -> Key | None:
     if not cursor:
         return None
     try:
-        return msgspec.json.decode(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)), type=key)
-    except (msgspec.DecodeError, ValueError, binascii.Error) as error:
+        return decode_json(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)), key)
+    except (msgspec.MsgspecError, ValueError) as error:
         raise invalid(
             "cursor", "must be the next_cursor of an earlier page of this list"
         ) from error

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import msgspec.inspect as types
 
+from backend.kernel.decoding import Malformed
 from backend.kernel.problems import BadRequest, FieldError, Invalid, invalid_field
 from backend.kernel.value_descriptions import bare, describe, describe_size
 
@@ -22,7 +23,6 @@ NAME = re.compile(r"[\w.-]{1,60}")
 WRONG_SIZE = re.compile(r"Expected `(?:str|array)` of length ")
 TOO_SMALL = "Expected `int` >= "
 TOO_LARGE = "Expected `int` <= "
-BYTE = re.compile(r"\(byte (\d+)\)")
 
 NOT_ACCEPTED = "has a value that is not accepted: see /api/docs"
 
@@ -52,11 +52,9 @@ def field_error(error: msgspec.ValidationError, model: Any) -> FieldError:
             return FieldError(field, message)
 
 
-def not_json(error: Exception) -> BadRequest:
-    """The problem for a body that is not JSON, with the position of the mistake if it is known."""
-    byte = BYTE.search(str(error)) if isinstance(error, msgspec.DecodeError) else None
-    reason = f"see byte {byte[1]}" if byte else "it is empty, cut short, too deep or not UTF-8"
-    return BadRequest(f"the body is not valid JSON: {reason}", code="not_json")
+def not_json(error: Malformed) -> BadRequest:
+    """The problem for a body that is not JSON, or JSON beyond a bound."""
+    return BadRequest(f"the body {error}", code="not_json")
 
 
 def _split(text: str) -> tuple[str, str]:

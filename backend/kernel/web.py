@@ -21,6 +21,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from backend.kernel import database, health
+from backend.kernel.decoding import Malformed, decode_json, decode_pairs
 from backend.kernel.health import Check
 from backend.kernel.middleware import (
     BodyLimit,
@@ -130,28 +131,41 @@ async def read_json(request: Request, model: type[T]) -> T:
     """
     body = await request.body()
     try:
-        decoded = msgspec.json.decode(body, type=model)
+        decoded = decode_json(body, model)
         if b"\\u0000" in body:
-            _refuse_nul(msgspec.json.decode(body))
+            _refuse_nul(decode_json(body, Any))
     except msgspec.ValidationError as error:
         raise invalid_input(error, model) from error
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except Malformed as error:
         raise not_json(error) from error
     return decoded
 
 
 def read_query(request: Request, model: type[T]) -> T:
     """Convert the query string to `model`, with numbers and booleans from text. Raises Invalid."""
-    return read_fields(dict(request.query_params), model)
-
-
-def read_fields(fields: Mapping[str, str], model: type[T]) -> T:
-    """Convert text fields to `model`. Raises Invalid."""
     try:
-        _refuse_nul(fields)
-        return msgspec.convert(fields, model, strict=False)
-    except msgspec.ValidationError as error:
-        raise invalid_input(error, model) from error
+        return _read_pairs(request.scope["query_string"], model)
+    except Malformed as error:
+        raise Invalid(f"the query string {error}") from error
+
+
+async def read_form(request: Request, model: type[T]) -> T:
+    """Convert an urlencoded form to `model`. Raises BadRequest for a form that is malformed or of
+    another content type, Invalid.
+    """
+    if media_type(request) != "application/x-www-form-urlencoded":
+        raise BadRequest(
+            "the content type must be application/x-www-form-urlencoded", code="not_a_form"
+        )
+    try:
+        return _read_pairs(await request.body(), model)
+    except Malformed as error:
+        raise BadRequest(f"the form {error}", code="not_a_form") from error
+
+
+def media_type(request: Request) -> str:
+    """The content type in lower case, without its parameters."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 def reply(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
@@ -178,6 +192,16 @@ def if_match(request: Request) -> int | None:
     if not (version.isascii() and version.isdigit() and len(version) < 19):
         raise invalid("If-Match", "must be the ETag of an earlier reply")
     return int(version)
+
+
+def _read_pairs(text: bytes, model: type[T]) -> T:
+    """The last value of each name, as `model`. Raises Invalid, Malformed."""
+    fields = dict(decode_pairs(text))
+    _refuse_nul(fields)
+    try:
+        return msgspec.convert(fields, model, strict=False)
+    except msgspec.ValidationError as error:
+        raise invalid_input(error, model) from error
 
 
 def _refuse_nul(value: Any) -> None:

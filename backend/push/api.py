@@ -11,14 +11,14 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import parse_qsl
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from backend.kernel.validation import invalid_input, not_json
+from backend.kernel.decoding import Malformed, decode_json, decode_pairs
+from backend.kernel.validation import invalid_input
 from backend.push import protocol, signature
 from backend.push import push_log as pushlog
 from backend.push.gateway import Gateway
@@ -74,12 +74,12 @@ class Call:
 
     def json(self, shape: type[Any]) -> Any:
         try:
-            return msgspec.json.decode(self.body, type=shape)
+            return decode_json(self.body, shape)
         except msgspec.ValidationError as error:
             problem = invalid_input(error, shape)
             raise ApiError(400, f"malformed body: {problem.detail}") from error
-        except (msgspec.DecodeError, UnicodeError) as error:
-            raise ApiError(400, f"malformed body: {not_json(error).detail}") from error
+        except Malformed as error:
+            raise ApiError(400, f"the body {error}") from error
 
 
 async def trigger(call: Call) -> Any:
@@ -143,7 +143,7 @@ def signed(handler: Handler) -> Callable[[Request], Awaitable[Response]]:
         gateway: Gateway = request.state.gateway
         try:
             body = await _body(request)
-            query = parse_qsl(request.url.query, keep_blank_values=True, max_num_fields=64)
+            query = _query(request)
             _check_signature(request, gateway.settings, query, body)
             answer = await handler(Call(gateway, request.path_params, dict(query), body))
         except ApiError as error:
@@ -169,6 +169,13 @@ def routes() -> list[BaseRoute]:
     ]
 
 
+def _query(request: Request) -> list[tuple[str, str]]:
+    try:
+        return decode_pairs(request.scope["query_string"])
+    except Malformed as error:
+        raise ApiError(400, f"the query string {error}") from error
+
+
 async def _body(request: Request) -> bytes:
     body = bytearray()
     async for chunk in request.stream():
@@ -188,7 +195,7 @@ def _check_signature(
         raise ApiError(401, "unknown auth_key")
     if given.get("auth_version") != "1.0":
         raise ApiError(401, "auth_version must be 1.0")
-    text = signature.request_text(request.method, request.url.path, query)
+    text = signature.request_text(request.method, request.scope["path"], query)
     if not signature.verify(settings.secret, text, given.get("auth_signature", "")):
         raise ApiError(401, "invalid auth_signature")
     stamp = given.get("auth_timestamp", "")

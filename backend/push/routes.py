@@ -8,7 +8,7 @@ gateway.
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Annotated, NamedTuple, TypeVar
+from typing import Annotated, NamedTuple
 
 import msgspec
 from msgspec import Meta
@@ -21,13 +21,11 @@ from backend.kernel.openapi import describe
 from backend.kernel.principal import Principal
 from backend.kernel.problems import Forbidden, Invalid
 from backend.kernel.settings import Settings
-from backend.kernel.web import Component, ComponentState, read_fields, reply
+from backend.kernel.web import Component, ComponentState, read_form, reply
 from backend.push.protocol import USER_CHANNEL_PREFIX, is_channel_name, is_socket_id
 from backend.push.signature import channel_text, sign, signin_text
 
 NEEDS = ("jwt_public_keys", "pusher_app_id", "pusher_key", "pusher_secret", "pusher_host")
-
-Form = TypeVar("Form", bound=msgspec.Struct)
 
 UUID_TEXT = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 PRESENCE = re.compile(f"presence-show-{UUID_TEXT}")
@@ -78,7 +76,7 @@ class PushState(NamedTuple):
 async def authorize_channel(request: Request) -> Response:
     """Authorize a subscription to a private or presence channel of the caller."""
     user = principal.require(request)
-    form = await _read_form(request, ChannelForm)
+    form = await read_form(request, ChannelForm)
     _check_socket(form.socket_id)
     if not is_channel_name(form.channel_name):
         raise Invalid("channel_name must be a valid Pusher channel name", code="bad_channel_name")
@@ -92,7 +90,7 @@ async def authorize_channel(request: Request) -> Response:
 async def authorize_user(request: Request) -> Response:
     """Sign in a connection as the caller."""
     user = principal.require(request)
-    form = await _read_form(request, UserForm)
+    form = await read_form(request, UserForm)
     _check_socket(form.socket_id)
     user_data = _json({"id": str(user.user_id), "user_info": {"name": user.name}})
     state = _state(request)
@@ -134,11 +132,6 @@ def _channel_data(user: Principal, channel: str) -> str | None:
     if PRESENCE.fullmatch(channel):
         return _json({"user_id": str(user.user_id), "user_info": {"name": user.name}})
     raise ChannelForbidden("this channel is not yours")
-
-
-async def _read_form(request: Request, model: type[Form]) -> Form:
-    async with request.form(max_files=0, max_fields=10) as form:
-        return read_fields({name: str(value) for name, value in form.items()}, model)
 
 
 def _check_socket(socket_id: str) -> None:

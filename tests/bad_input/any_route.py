@@ -64,7 +64,7 @@ def malformed() -> dict[str, BadRequest]:
         "is null": (b"null", INVALID),
         "is a text": ("x", INVALID),
         "is a number": (7, INVALID),
-        "is deep": (DEEP, INVALID),
+        "is deep": (DEEP, NOT_JSON),
         "is too large": (b'{"title": "' + b"x" * 300_000 + b'"}', (413, "body_too_large")),
     }
     return {

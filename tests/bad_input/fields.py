@@ -134,7 +134,7 @@ FIELDS: dict[str, BadRequest] = {
         "POST", "/api/orders", {"ticket_ids": [str(uuid4()) for _ in range(101)]}
     ),
     "order: a nested list": BadRequest("POST", "/api/orders", {"ticket_ids": [["{ticket}"]]}),
-    "order: a deep list": BadRequest("POST", "/api/orders", b'{"ticket_ids": ' + DEEP),
+    "order: a deep list": BadRequest("POST", "/api/orders", b'{"ticket_ids": ' + DEEP, NOT_JSON),
     "order: my own ticket": BadRequest("POST", "/api/orders", ORDER, (409, "own_ticket")),
     "order: a price": altered("order", price=1),
     "order: another's": BadRequest("GET", "/api/orders/{order}", None, NO_ORDER),
@@ -176,7 +176,10 @@ FIELDS: dict[str, BadRequest] = {
     # Push.
     "push: nothing": BadRequest("POST", "/api/push/auth", b"", headers=FORM),
     "push: JSON": BadRequest(
-        "POST", "/api/push/auth", {"socket_id": "1.1", "channel_name": "shows"}
+        "POST",
+        "/api/push/auth",
+        {"socket_id": "1.1", "channel_name": "shows"},
+        (400, "not_a_form"),
     ),
     "push: a bad socket": BadRequest(
         "POST",

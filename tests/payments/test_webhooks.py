@@ -65,7 +65,23 @@ async def test_a_webhook_without_stripes_signature_is_refused(counter: Shop) -> 
     assert await stored(counter) == []
 
 
-@pytest.mark.parametrize("body", [b"[]", b"{}", b"not json", b'{"id": 1, "type": 2}', b"\xff"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[]",
+        b"{}",
+        b"not json",
+        b'{"id": 1, "type": 2}',
+        b"\xff",
+        b'{"id": "evt_1", "type": "t", "deep": ' + b"[" * 100_000,
+        b'{"id": "evt_1", "type": "t", "deep": ' + b"[" * 900 + b"]" * 900 + b"}",
+        b'{"id": "evt_1", "type": "t", "data": []}',
+        b'{"id": "evt_1", "type": "t", "data": {"object": "text"}}',
+        b'{"id": "\\ud800", "type": "t"}',
+        b'{"id": "evt_%b", "type": "t"}' % (b"1" * 200_000),
+        b'{"id": "evt_1", "type": "t", "data": %b}' % (b"1" * 5_000),
+    ],
+)
 async def test_a_signed_malformed_event_is_refused(counter: Shop, body: bytes) -> None:
     refused = await counter.send_webhook(body, sign(body, WEBHOOK_SECRET, int(time.time())))
     assert refused.status_code == 400

@@ -1,5 +1,6 @@
 """The HTTP API, called by the official library, with pusher-js as receiver."""
 
+import asyncio
 from typing import Any
 
 import httpx
@@ -87,6 +88,46 @@ async def test_oversized_or_malformed_events_are_refused(gateway: RunningGateway
     ).status_code == 400
     assert (await post(gateway, "/events", b'{"name":"n","data":""}')).status_code == 400
     assert (await post(gateway, "/events", b"\xff")).status_code == 400
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"name":"n","channel":"a","data":"","deep":' + b"[" * 2_000,
+        b'{"name":"n","channel":"a","data":"","deep":' + b"[" * 900 + b"]" * 900 + b"}",
+        b"[" * 100_000,
+        b'{"name":"n","channel":"a","data":"\xff"}',
+        b'{"name":"n","channel":"a","data":"\\ud800"}',
+    ],
+)
+async def test_a_deep_or_malformed_body_is_refused(gateway: RunningGateway, body: bytes) -> None:
+    for path in ("/events", "/batch_events"):
+        refused = await post(gateway, path, body)
+        assert (refused.status_code, refused.text.partition(" is ")[0]) in {
+            (400, "the body"),
+            (400, "the body has more than 32 levels"),
+            (400, "the body has more than 10000 arrays and objects"),
+        }
+
+
+@pytest.mark.parametrize(
+    ("target", "host"),
+    [
+        (b"/apps/3/channels?" + b"&".join([b"a=1"] * 65), b"x"),
+        (b"/apps/3/channels?a=\xff", b"x"),
+        (b"/apps/3/channels?a=%FF", b"x"),
+        (b"/apps/3/channels?", b"[::"),
+        (b"/apps/3/channels?", b"\xff"),
+    ],
+)
+async def test_a_malformed_query_or_host_of_a_stranger_is_refused(
+    gateway: RunningGateway, target: bytes, host: bytes
+) -> None:
+    reader, writer = await asyncio.open_connection(HOST, gateway.port)
+    writer.write(b"GET %b HTTP/1.1\r\nHost: %b\r\nConnection: close\r\n\r\n" % (target, host))
+    reply = await reader.read()
+    assert reply[:12] in {b"HTTP/1.1 400", b"HTTP/1.1 401"}
+    writer.close()
 
 
 async def test_the_reply_has_counts_when_requested(gateway: RunningGateway) -> None:
