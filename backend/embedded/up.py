@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import asyncpg
@@ -249,14 +250,26 @@ class Up:
 
     async def _await_services(self) -> None:
         ports = self._instance.ports
-        if self._instance.sandboxed:
-            await self._await_http("Stripe sandbox", "stripe-sandbox", ports.stripe, "/healthz")
-        await self._await_http("API: auth, tickets, orders, payments", "api", ports.api, "/readyz")
-        await self._await_http("Push gateway", "push", ports.push, "/readyz")
+        # One client for all polls: each client loads the machine's certificates, which takes longer
+        # than the poll and would slow the services' start.
+        async with httpx.AsyncClient(timeout=3, trust_env=False) as http:
+            answers = partial(_answers, http)
+            if self._instance.sandboxed:
+                await self._await_http(
+                    "Stripe sandbox", "stripe-sandbox", partial(answers, ports.stripe, "/healthz")
+                )
+            await self._await_http(
+                "API: auth, tickets, orders, payments",
+                "api",
+                partial(answers, ports.api, "/readyz"),
+            )
+            await self._await_http("Push gateway", "push", partial(answers, ports.push, "/readyz"))
         await self._step("Relay, worker and notifier", self._await_leases)
 
-    async def _await_http(self, title: str, name: str, port: int, path: str) -> None:
-        await self._step(title, lambda: self._wait(name, lambda: _answers(port, path)))
+    async def _await_http(
+        self, title: str, name: str, answers: Callable[[], Awaitable[bool]]
+    ) -> None:
+        await self._step(title, lambda: self._wait(name, answers))
 
     async def _await_leases(self) -> None:
         await self._wait("notifier", self._leases_are_held)
@@ -293,10 +306,9 @@ class Up:
             await asyncio.sleep(POLL_SECONDS)
 
 
-async def _answers(port: int, path: str) -> bool:
+async def _answers(http: httpx.AsyncClient, port: int, path: str) -> bool:
     try:
-        async with httpx.AsyncClient(timeout=3) as client:
-            return (await client.get(f"http://{HOST}:{port}{path}")).status_code == 200
+        return (await http.get(f"http://{HOST}:{port}{path}")).status_code == 200
     except httpx.HTTPError:
         return False
 
