@@ -6,6 +6,8 @@ serves the built pages and the OpenAPI document of all services.
 """
 
 import asyncio
+import resource
+import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -37,7 +39,7 @@ from backend.push import routes as push_routes
 from backend.push.app import build_gateway
 from backend.push.client import pusher_client
 from backend.push.server import GatewayServer, uvicorn_config
-from backend.push.settings import GatewaySettings
+from backend.push.settings import GatewaySettings, connection_limits
 from backend.tickets import app as tickets
 from backend.tickets import routes as ticket_routes
 
@@ -180,6 +182,8 @@ def _push(settings: Settings) -> Starlette:
             secret=settings.pusher_secret,
             redis_url=settings.redis_url,
             drain_seconds=settings.drain_seconds,
+            trusted_proxies=networks(settings.trusted_proxies),
+            **_connection_limits(settings),
         )
     )
     api = _web([push_routes.component(settings)], settings)
@@ -196,6 +200,15 @@ def _push(settings: Settings) -> Starlette:
     both = Starlette(routes=[*gateway.routes, Mount("/", app=api)], lifespan=lifespan)
     both.state.settings = gateway.state.settings
     return both
+
+
+def _connection_limits(settings: Settings) -> dict[str, int]:
+    open_files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    limits = connection_limits(open_files if open_files != resource.RLIM_INFINITY else sys.maxsize)
+    each = settings.max_connections_per_address
+    if settings.rate_limits == "off":
+        each = limits["max_connections"]
+    return {**limits, "max_connections_per_address": each}
 
 
 def _verifier(settings: Settings) -> TokenVerifier:

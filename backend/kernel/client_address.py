@@ -7,7 +7,7 @@ are reliable.
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
-from starlette.requests import Request
+from starlette.requests import HTTPConnection
 
 Network = IPv4Network | IPv6Network
 
@@ -19,7 +19,7 @@ def networks(text: str) -> tuple[Network, ...]:
     return tuple(ip_network(word.strip()) for word in text.split(",") if word.strip())
 
 
-def client_ip(request: Request, trusted: Sequence[Network]) -> str:
+def client_ip(request: HTTPConnection, trusted: Sequence[Network]) -> str:
     """The last address of the chain that is no trusted proxy, or `unknown`.
 
     Reads the header from the right, since each proxy appends the address of its peer, and stops

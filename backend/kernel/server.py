@@ -34,7 +34,9 @@ ARRIVAL_SECONDS = 0.1
 DRAINING = {"status": "not ready", "checks": {"process": "draining"}}
 
 
-def server_config(app: ASGIApp, *, stop_seconds: int, **options: Any) -> uvicorn.Config:
+def server_config(
+    app: ASGIApp, *, stop_seconds: int, http: Any = "httptools", **options: Any
+) -> uvicorn.Config:
     """The uvicorn configuration that every HTTP server here shares; `options` are passed to
     uvicorn as they are.
 
@@ -43,7 +45,7 @@ def server_config(app: ASGIApp, *, stop_seconds: int, **options: Any) -> uvicorn
     return uvicorn.Config(
         app,
         loop="uvloop",
-        http="httptools",
+        http=http,
         lifespan="on",
         proxy_headers=False,
         server_header=False,

@@ -11,6 +11,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 import msgspec
 
+from backend.kernel.client_address import networks
 from backend.kernel.value_descriptions import describe
 
 Seconds = Annotated[int, msgspec.Meta(ge=1, le=86_400)]
@@ -79,6 +80,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     pusher_port: Port = 443
     pusher_tls: bool = True
     pusher_cluster: str = "mt1"
+
+    # Of one address to the gateway: sockets that proved no user, and HTTP connections.
+    max_connections_per_address: Count = 500
 
     # The folder of the shop's built pages; without it the process serves no pages.
     frontend_folder: str = ""
@@ -156,6 +160,10 @@ def load(environ: Mapping[str, str], *, needs: Iterable[str] = ()) -> Settings:
     errors += [] if errors else [f"{need} is not set" for need in _missing(settings, needs)]
     if settings.fee_percent.is_nan() or not 0 <= settings.fee_percent <= 50:
         errors.append("FEE_PERCENT must be between 0 and 50")
+    try:
+        networks(settings.trusted_proxies)
+    except ValueError:
+        errors.append("TRUSTED_PROXIES must be IP addresses and CIDR blocks, separated by commas")
     if "_live_" in settings.stripe_api_key and settings.stripe_api_base != STRIPE:
         errors.append(f"STRIPE_API_BASE must be {STRIPE} with a live STRIPE_API_KEY")
     if errors:

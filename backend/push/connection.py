@@ -52,6 +52,7 @@ class Connection(Subscriber):
         "_client_events",
         "_loop",
         "_messages",
+        "_on_authorized",
         "_pinged_at",
         "_publish",
         "_registry",
@@ -68,21 +69,20 @@ class Connection(Subscriber):
         registry: ChannelRegistry,
         settings: GatewaySettings,
         publish: Publish,
+        on_authorized: Callable[[], None],
     ) -> None:
         super().__init__(socket_id, socket, registry.flusher)
         self._socket = socket
         self._registry = registry
         self._settings = settings
         self._publish = publish
+        self._on_authorized = on_authorized
         self._loop = asyncio.get_running_loop()
         now = self._loop.time()
         rate = settings.client_events_per_second
         self._client_events = TokenBucket(rate, rate, now)
-        # A page that reconnects subscribes to all its channels at once.
         self._messages = TokenBucket(
-            settings.messages_per_second,
-            settings.messages_per_second + settings.max_channels_per_connection,
-            now,
+            settings.messages_per_second, settings.max_messages_at_once, now
         )
         self._pinged_at: float | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -253,7 +253,10 @@ class Connection(Subscriber):
         self.send(protocol.subscription_error(channel, type, error, status))
 
     def _signed(self, text: str, token: str) -> bool:
-        return signature.verify_token(self._settings.key, self._settings.secret, text, token)
+        valid = signature.verify_token(self._settings.key, self._settings.secret, text, token)
+        if valid:
+            self._on_authorized()
+        return valid
 
 
 def _member(channel_data: str) -> Member | None:

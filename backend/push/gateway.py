@@ -19,11 +19,13 @@ from broadcaster import Broadcast, Event
 from starlette.websockets import WebSocket
 
 from backend.kernel import tracing
+from backend.kernel.client_address import client_ip, network_of
 from backend.kernel.health import Check, NotReady
 from backend.push import protocol
+from backend.push.address_limit import AddressLimit, Place
 from backend.push.channels import ChannelRegistry
 from backend.push.connection import Connection
-from backend.push.metrics import GAPS, LAG, OPENED, SOCKETS
+from backend.push.metrics import GAPS, LAG, OPENED, REFUSED, SOCKETS
 from backend.push.protocol import Close
 from backend.push.push_log import Entry, Message
 from backend.push.push_log_backend import CHANNEL, Batch, PushLogBackend
@@ -31,7 +33,7 @@ from backend.push.settings import GatewaySettings
 from backend.push.uvicorn_protocol import EXTENSION, PushSocket
 
 DRAIN_STEP_SECONDS: Final = 0.05
-UNSUPPORTED_DATA: Final = 1003
+TOO_MANY: Final = "too many connections from this address: sign in, or try again in a few seconds"
 # Dispatching a message takes a few microseconds, and a few more for each channel with subscribers.
 # After so many messages the sockets get their turn.
 MESSAGES_PER_TURN: Final = 500
@@ -49,19 +51,37 @@ class Gateway:
         self.registry = ChannelRegistry()
         self.draining = False
         self._connections: set[Connection] = set()
+        self._limit = AddressLimit(
+            each=settings.max_connections_per_address,
+            # Also those that get a close code and have not ended yet.
+            total=settings.max_connections + settings.max_http_connections,
+            seconds=settings.address_seconds,
+        )
 
     async def serve(self, websocket: WebSocket) -> None:
         """Serve one socket until it is closed."""
+        socket: PushSocket = websocket.scope["extensions"][EXTENSION]
+        place = self._limit.take(network_of(client_ip(websocket, self.settings.trusted_proxies)))
+        if place is None:
+            # The cheapest refusal. pusher-js tries again after a second, as after 4100.
+            REFUSED.labels("socket").inc()
+            socket.refuse(429, TOO_MANY)
+            return
+        try:
+            await self._serve(websocket, socket, place)
+        finally:
+            place.leave()
+
+    async def _serve(self, websocket: WebSocket, socket: PushSocket, place: Place) -> None:
         # Accept before refusing: pusher-js gets no close code from an HTTP error and would retry
         # forever.
         await websocket.accept()
-        socket = self._socket(websocket)
         refusal = self._refusal(websocket)
         if refusal is not None:
             socket.close(refusal, refusal.name.replace("_", " ").lower())
             return
         connection = Connection(
-            _new_socket_id(), socket, self.registry, self.settings, self.publish
+            _new_socket_id(), socket, self.registry, self.settings, self.publish, place.release
         )
         self._connections.add(connection)
         SOCKETS.inc()
@@ -137,12 +157,6 @@ class Gateway:
             Close.OVER_CAPACITY if full or self.draining or not self.push_log.has_position else None
         )
 
-    def _socket(self, websocket: WebSocket) -> PushSocket:
-        socket: PushSocket = websocket.scope["extensions"][EXTENSION]
-        socket.buffer_limit_bytes = self.settings.send_buffer_limit_bytes
-        socket.close_timeout = self.settings.close_timeout_seconds
-        return socket
-
     async def _deliver(self, batch: Batch) -> None:
         if batch.gap:
             GAPS.inc()
@@ -200,11 +214,7 @@ def _log_delivery(message: Message, channel: str, subscribers: int) -> None:
 
 async def _receive_messages(websocket: WebSocket, connection: Connection) -> None:
     while (message := await websocket.receive())["type"] == "websocket.receive":
-        text = message.get("text")
-        if text is None:
-            connection.close(UNSUPPORTED_DATA, "text only")
-            return
-        await connection.handle_message(text)
+        await connection.handle_message(message["text"])
 
 
 def _new_socket_id() -> str:

@@ -10,8 +10,23 @@ SUBSCRIPTIONS: Final = Gauge(
 )
 FRAMES: Final = Counter("gittix_push_frames", "Frames written to sockets")
 OPENED: Final = Counter("gittix_push_opened", "Sockets accepted")
+REFUSED: Final = Counter(
+    "gittix_push_refused",
+    "Connections refused because their address has too many: sockets with 429, or HTTP connections",
+    ["of"],
+)
 CLOSES: Final = Counter(
     "gittix_push_closes", "Sockets that this gateway closed or refused", ["code", "reason"]
+)
+RECEIVED_FRAMES: Final = Counter(
+    "gittix_push_received_frames", "Frames of any kind received from sockets"
+)
+RECEIVED_BYTES: Final = Counter("gittix_push_received_bytes", "Bytes received from sockets")
+PAUSES: Final = Counter(
+    "gittix_push_pauses",
+    "Times the gateway stopped reading from a socket: `socket` above its own budget, `turn` above "
+    "that of one iteration of the event loop",
+    ["budget"],
 )
 GAPS: Final = Counter(
     "gittix_push_log_gaps", "Times the push log was trimmed before this gateway had read it"

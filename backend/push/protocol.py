@@ -26,9 +26,11 @@ class Close(IntEnum):
     """The close codes of the gateway.
 
     After 40xx a client must not reconnect, after 41xx it waits a second, after 42xx it reconnects
-    at once.
+    at once. The codes of RFC 6455 are for frames that no Pusher client sends.
     """
 
+    UNSUPPORTED_DATA = 1003
+    INVALID_DATA = 1007
     UNKNOWN_APP = 4001
     WRONG_PATH = 4005
     BAD_VERSION = 4006

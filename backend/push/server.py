@@ -2,13 +2,18 @@
 shutdown.
 """
 
+from functools import partial
+from typing import Any, cast
+
 import uvicorn
 from starlette.applications import Starlette
 
 from backend.kernel.server import Server, server_config
+from backend.push.address_limit import AddressLimit
 from backend.push.gateway import Gateway
+from backend.push.intake import Intake
 from backend.push.settings import GatewaySettings
-from backend.push.uvicorn_protocol import PushSocket
+from backend.push.uvicorn_protocol import GatewayHttp, PushSocket
 
 # After the drain, only HTTP requests and a few sockets with an unfinished closing handshake are
 # left.
@@ -22,11 +27,17 @@ def uvicorn_config(app: Starlette, host: str, port: int) -> uvicorn.Config:
     separate frame for each socket and costs more than it saves.
     """
     settings: GatewaySettings = app.state.settings
+    intake = Intake(settings)
+    limit = AddressLimit(
+        each=settings.max_connections_per_address, total=settings.max_http_connections
+    )
     return server_config(
         app,
         host=host,
         port=port,
-        ws=PushSocket,
+        # uvicorn only calls them.
+        http=cast(Any, partial(GatewayHttp, settings=settings, intake=intake, limit=limit)),
+        ws=cast(Any, partial(PushSocket, settings=settings, intake=intake)),
         ws_max_size=settings.max_frame_bytes,
         ws_per_message_deflate=False,
         ws_ping_interval=None,

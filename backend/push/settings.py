@@ -3,9 +3,13 @@
 from dataclasses import dataclass
 from typing import Final
 
+from backend.kernel.client_address import Network
+
 # The most bytes that one loop iteration enqueues for a socket. The buffer limit must be higher,
 # else it would close sockets that read fast enough.
 SLICE_BYTES: Final = 131_072
+MAX_CONNECTIONS: Final = 50_000
+MAX_HTTP_CONNECTIONS: Final = 4_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,9 +24,29 @@ class GatewaySettings:
     max_channels_per_connection: int = 500
     client_events_per_second: int = 10
     messages_per_second: int = 100
+    # What one socket may send on average, in frames of any kind and in bytes, and for how many
+    # seconds' worth at once. Above it the gateway stops reading; after `flood_seconds`, it closes.
+    frames_per_second: int = 200
+    bytes_per_second: int = 524_288
+    burst_seconds: float = 4
+    flood_seconds: float = 5
+    # What all sockets together may send in one iteration of the event loop, and the most that one
+    # socket sends at a time.
+    frames_per_turn: int = 256
+    bytes_per_turn: int = 262_144
+    read_bytes: int = 1_024
+    max_fragments: int = 64
     # The most bytes that may wait for one socket: several slices.
     send_buffer_limit_bytes: int = 1_048_576
-    max_connections: int = 50_000
+    max_connections: int = MAX_CONNECTIONS
+    # Of one IPv4 address or one /64 of IPv6: sockets that proved no user, and HTTP connections.
+    # Each counts for `address_seconds` at least, so this is a bound on new ones too.
+    max_connections_per_address: int = 500
+    address_seconds: float = 10
+    # HTTP connections, also those that become sockets.
+    max_http_connections: int = MAX_HTTP_CONNECTIONS
+    # The networks of the proxies whose X-Forwarded-For counts.
+    trusted_proxies: tuple[Network, ...] = ()
     # Limits of hosted Pusher: each new member gets the complete roster.
     max_presence_members: int = 100
     max_presence_member_bytes: int = 1_024
@@ -40,8 +64,26 @@ class GatewaySettings:
             raise ValueError(f"send_buffer_limit_bytes must be at least {2 * SLICE_BYTES}")
         if not self.max_message_bytes <= SLICE_BYTES // 2:
             raise ValueError(f"max_message_bytes must be at most {SLICE_BYTES // 2}")
+        if self.frames_per_second * self.burst_seconds < self.max_messages_at_once:
+            raise ValueError("burst_seconds must allow max_messages_at_once")
 
     @property
     def max_frame_bytes(self) -> int:
         """The largest accepted frame: escaping quotes may double a message."""
         return 2 * self.max_message_bytes + 4_096
+
+    @property
+    def max_messages_at_once(self) -> int:
+        """The most messages at once: a page that reconnects subscribes to all its channels."""
+        return self.messages_per_second + self.max_channels_per_connection
+
+
+def connection_limits(open_files: int) -> dict[str, int]:
+    """Return the bounds on connections of a process that may open so many files.
+
+    An eighth of the files stays for the stores, so that clients cannot take the last one.
+    """
+    return {
+        "max_connections": min(MAX_CONNECTIONS, open_files * 3 // 4),
+        "max_http_connections": min(MAX_HTTP_CONNECTIONS, open_files // 8),
+    }
