@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from backend.check import rights
 from backend.check.invariants import INVARIANTS
 from backend.events.catalogue import TYPES
 from backend.kernel.settings import Settings
 from tests.system import System
-from tests.test_grants import GRANTED
 
 ROOT = Path(__file__).parents[1]
 DESIGN = (ROOT / "docs/design.md").read_text()
@@ -97,7 +97,7 @@ async def test_the_state_diagrams_are_the_transition_tables(system: System) -> N
 def test_the_design_lists_every_invariant_function_event_type_route_and_setting() -> None:
     assert re.findall(r"^\| (I\d+) \|", DESIGN, re.MULTILINE) == [one.name for one in INVARIANTS]
     functions = set(re.findall(r"`(\w+\.\w+)`", section("Callable functions")))
-    assert functions == set().union(*GRANTED.values())
+    assert functions == set().union(*rights.CALLS.values())
     assert set(re.findall(r"`(\w+\.\w+)`", section("Events"))) == TYPES
     assert set(re.findall(r"`([A-Z]+ /api/[^`]+)`", section("HTTP API"))) == set(routes())
     settings = {name.upper() for name in Settings.__struct_fields__}

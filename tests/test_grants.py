@@ -6,115 +6,86 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
+from backend.check import rights
+from backend.kernel.settings import ROLES
 from tests.stores import TEMPLATE
 from tests.system import System
 
-ROLES = ("auth", "tickets", "orders", "payments", "push", "relay")
-SCHEMAS = ("auth", "tickets", "orders", "payments", "push", "events")
-WRITES = ("SELECT", "INSERT", "UPDATE", "DELETE")
-OTHERS = ("TRUNCATE", "REFERENCES", "TRIGGER", "MAINTAIN")
+# The privileges on columns, and on whole tables.
+ON_COLUMNS = ("SELECT", "INSERT", "UPDATE", "REFERENCES")
+ON_TABLES = ("DELETE", "TRUNCATE", "TRIGGER", "MAINTAIN")
 
-# The relay owns no schema; it numbers the events of the services.
-RELAY_TABLES = {
-    "events.relay": {"SELECT", "UPDATE"},
-    "events.outbox": {"SELECT", "DELETE"},
-}
-# Only triggers write these.
-READ_ONLY = {
-    *(
-        f"{schema}.{table}"
-        for schema in ("tickets", "orders")
-        for table in ("audit", "transitions")
-    ),
-    "payments.transitions",
-    "payments.refund_transitions",
-}
-# The functions of other schemas that a role may call: docs/design.md, "Callable functions".
-GRANTED = {
-    "auth": {"events.append", "events.bind_correlation"},
-    "tickets": {"events.append", "events.bind_correlation", "events.act_for"},
-    "orders": {
-        "events.append",
-        "events.bind_correlation",
-        "tickets.hold",
-        "tickets.release",
-        "tickets.extend",
-        "tickets.reserve",
-        "tickets.sell",
-        "tickets.release_due",
-    },
-    "payments": {
-        "events.append",
-        "events.bind_correlation",
-        "orders.begin_payment",
-        "orders.settle",
-        "orders.finish",
-        "orders.fail",
-        "orders.begin_refund",
-        "orders.finish_refund",
-        "orders.fail_refund",
-        "orders.read",
-    },
-    "push": set[str](),
-    "relay": set[str](),
-}
-OWN = {
-    "tickets": {
-        "tickets.effective_status",
-        "tickets.is_free",
-        "tickets.state",
-        "tickets.availability",
-    },
-    "orders": {
-        "orders.line",
-        "orders.tickets_of",
-        "orders.state",
-        "orders.id_at",
-        "orders.close",
-        "orders.place",
-        "orders.cancel",
-        "orders.expire_due",
-        "orders.expire_batches",
-    },
-}
-USAGE = {
-    "auth": {"auth", "events"},
-    "tickets": {"tickets", "events"},
-    "orders": {"orders", "tickets", "events"},
-    "payments": {"payments", "orders", "events"},
-    "push": {"push"},
-    "relay": {"events"},
+# Their rows end: sessions, tokens, stored replies, handled events.
+EXPIRING = {
+    "auth.sessions",
+    "auth.refresh_tokens",
+    "tickets.idempotency_keys",
+    "orders.idempotency_keys",
+    "orders.inbox",
+    "payments.inbox",
+    "payments.webhook_events",
+    "events.outbox",
 }
 
+COLUMN_RIGHTS = """
+    select c.oid::regclass::text as name, a.attname as column_name, p.privilege,
+           has_column_privilege($1, c.oid, a.attnum, p.privilege) as may
+    from pg_class c join pg_attribute a on a.attrelid = c.oid, unnest($2::text[]) as p (privilege)
+    where c.relkind in ('r', 'p', 'v', 'm', 'f') and a.attnum > 0 and not a.attisdropped
+      and c.relnamespace not in ('pg_catalog'::regnamespace, 'information_schema'::regnamespace)
+      and c.relnamespace::regnamespace::text not like 'pg_toast%'
+"""
+TABLE_RIGHTS = """
+    select c.oid::regclass::text as name, p.privilege,
+           has_table_privilege($1, c.oid, p.privilege) as may
+    from pg_class c, unnest($2::text[]) as p (privilege)
+    where c.relkind in ('r', 'p', 'v', 'm', 'f')
+      and c.relnamespace not in ('pg_catalog'::regnamespace, 'information_schema'::regnamespace)
+      and c.relnamespace::regnamespace::text not like 'pg_toast%'
+"""
 
-def table_rights(role: str, table: str) -> set[str]:
-    schema = table.partition(".")[0]
-    if role == "relay":
-        return RELAY_TABLES.get(table, set())
-    if schema != role:
-        return set()
-    return {"SELECT"} if table in READ_ONLY else set(WRITES)
+
+def granted_columns(role: str, table: str, privilege: str, columns: set[str]) -> set[str]:
+    """The columns of the table on which the role has the privilege by `rights.RIGHTS`."""
+    if privilege == "SELECT" and table.partition(".")[0] in rights.READS.get(role, ()):
+        return columns
+    named = rights.RIGHTS[role].get(table, {}).get(privilege, "")
+    return columns if named == rights.ALL else set(named.split())
 
 
 @pytest.mark.parametrize("role", ROLES)
-async def test_a_role_has_rights_on_its_own_tables_only(role: str, system: System) -> None:
+async def test_a_role_has_exactly_its_rights_on_every_column(role: str, system: System) -> None:
     owner = await system.connect()
-    rows = await owner.fetch(
-        """
-        select c.oid::regclass::text as name, array_agg(p.privilege) filter (
-            where has_table_privilege($1, c.oid, p.privilege)) as rights
-        from pg_class c, unnest($2::text[]) as p (privilege)
-        where c.relkind in ('r', 'p', 'v', 'm', 'f')
-          and c.relnamespace not in ('pg_catalog'::regnamespace, 'information_schema'::regnamespace)
-          and c.relnamespace::regnamespace::text not like 'pg_toast%'
-        group by c.oid
-        """,
-        f"gittix_{role}",
-        [*WRITES, *OTHERS],
-    )
-    rights = {row["name"]: set(row["rights"] or ()) for row in rows}
-    assert {name.partition(".")[0] for name in rights} >= {*SCHEMAS}
-    assert rights == {name: table_rights(role, name) for name in rights}
+    rows = await owner.fetch(COLUMN_RIGHTS, f"gittix_{role}", ON_COLUMNS)
+    columns: dict[str, set[str]] = {}
+    found: dict[tuple[str, str], set[str]] = {}
+    for row in rows:
+        columns.setdefault(row["name"], set()).add(row["column_name"])
+        of_privilege = found.setdefault((row["name"], row["privilege"]), set())
+        if row["may"]:
+            of_privilege.add(row["column_name"])
+    assert {name.partition(".")[0] for name in columns} >= set(rights.SCHEMAS)
+    assert columns.keys() >= rights.RIGHTS[role].keys()
+    assert found == {
+        (table, privilege): granted_columns(role, table, privilege, columns[table])
+        for table in columns
+        for privilege in ON_COLUMNS
+    }
+
+
+@pytest.mark.parametrize("role", ROLES)
+async def test_a_role_deletes_only_where_rows_expire_and_truncates_nothing(
+    role: str, system: System
+) -> None:
+    owner = await system.connect()
+    rows = await owner.fetch(TABLE_RIGHTS, f"gittix_{role}", ON_TABLES)
+    found = {(row["name"], row["privilege"]) for row in rows if row["may"]}
+    assert found == {
+        (table, "DELETE")
+        for table, privileges in rights.RIGHTS[role].items()
+        if "DELETE" in privileges
+    }
+    assert {table for table, _ in found} <= EXPIRING
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -132,8 +103,10 @@ async def test_a_role_may_call_its_own_functions_and_the_granted_ones(
         f"gittix_{role}",
     )
     every = {row["name"] for row in rows}
-    assert every >= set().union(*GRANTED.values(), *OWN.values(), {"events.act_for"})
-    assert {row["name"] for row in rows if row["may"]} == GRANTED[role] | OWN.get(role, set())
+    assert every >= {function for _, function in rights.calls()}
+    assert {row["name"] for row in rows if row["may"]} == {
+        function for caller, function in rights.calls() if caller == role
+    }
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -148,9 +121,9 @@ async def test_a_role_uses_only_the_schemas_that_it_calls_and_creates_nothing_in
         from pg_namespace where nspname = any ($2)
         """,
         f"gittix_{role}",
-        [*SCHEMAS, "public"],
+        [*rights.SCHEMAS, "public"],
     )
-    assert {row["nspname"] for row in rows if row["uses"]} == USAGE[role]
+    assert {row["nspname"] for row in rows if row["uses"]} == rights.USES[role]
     assert not any(row["creates"] for row in rows)
 
 
@@ -173,7 +146,7 @@ async def test_public_has_no_grants(system: System) -> None:
         select object from granted, aclexplode(acl) entry
         where entry.grantee = 0 and space::regnamespace::text = any ($1)
         """,
-        [*SCHEMAS, "public"],
+        [*rights.SCHEMAS, "public"],
         # A clone does not have the grants on the database itself.
         TEMPLATE,
     )
@@ -200,7 +173,7 @@ async def test_functions_that_run_as_their_owner_pin_their_search_path(system: S
         where p.prosecdef and p.pronamespace::regnamespace::text = any ($1)
           and not coalesce(p.proconfig, '{}') && array['search_path=pg_catalog, pg_temp']
         """,
-        list(SCHEMAS),
+        list(rights.SCHEMAS),
     )
     assert loose == []
 
@@ -240,6 +213,53 @@ ATTEMPTS = [
     ("tickets", "create table public.mine ()"),
     ("orders", "select * from public.schema_migrations"),
     ("orders", "set role gittix_payments"),
+    ("auth", "delete from auth.users"),
+    ("auth", "update auth.users set id = gen_random_uuid()"),
+    ("auth", "update auth.users set email = 'mallory@example.com'"),
+    ("auth", "update auth.sessions set user_id = gen_random_uuid()"),
+    ("auth", "update auth.refresh_tokens set session_id = gen_random_uuid()"),
+    ("auth", "update auth.refresh_tokens set expires_at = 'infinity'"),
+    ("tickets", "delete from tickets.tickets where status = 'sold'"),
+    ("tickets", "delete from tickets.shows"),
+    ("tickets", "update tickets.shows set owner_id = gen_random_uuid()"),
+    ("tickets", "update tickets.tickets set seller_id = gen_random_uuid()"),
+    ("tickets", "update tickets.tickets set show_id = gen_random_uuid()"),
+    ("tickets", "update tickets.tickets set status = 'available', order_id = null"),
+    ("tickets", "update tickets.tickets set order_id = gen_random_uuid()"),
+    ("tickets", "update tickets.tickets set held_until = 'infinity'"),
+    (
+        "tickets",
+        (
+            "insert into tickets.tickets (show_id, seller_id, seller_name, price, currency, status,"
+            " order_id) values (gen_random_uuid(), gen_random_uuid(), 'x', 1, 'EUR', 'sold',"
+            " gen_random_uuid())"
+        ),
+    ),
+    ("orders", "delete from orders.orders"),
+    ("orders", "delete from orders.lines"),
+    ("orders", "update orders.orders set buyer_id = gen_random_uuid() where status = 'completed'"),
+    ("orders", "update orders.orders set status = 'completed'"),
+    ("orders", "update orders.orders set total = 1, subtotal = 1, fee = 0"),
+    ("orders", "update orders.lines set buyer_id = gen_random_uuid()"),
+    ("orders", "update orders.lines set ticket_id = gen_random_uuid()"),
+    ("orders", "update orders.lines set price = 1"),
+    ("orders", "insert into orders.lines select * from orders.lines"),
+    ("orders", "insert into orders.orders select * from orders.orders"),
+    ("payments", "delete from payments.payments"),
+    ("payments", "delete from payments.refunds"),
+    ("payments", "update payments.payments set buyer_id = gen_random_uuid()"),
+    ("payments", "update payments.payments set order_id = gen_random_uuid()"),
+    ("payments", "update payments.payments set amount = 1"),
+    ("payments", "update payments.refunds set requested_by = gen_random_uuid()"),
+    ("payments", "update payments.refunds set amount = 1"),
+    ("payments", "insert into payments.payments select * from payments.payments"),
+    ("payments", "insert into payments.refunds (id, status) values (gen_random_uuid(), 'failed')"),
+    ("payments", "update payments.webhook_events set type = 'x'"),
+    ("push", "delete from push.notifier"),
+    ("push", "insert into push.notifier default values"),
+    ("push", "update push.notifier set epoch = 1"),
+    ("relay", "delete from events.relay"),
+    ("relay", "update events.outbox set subject = gen_random_uuid()"),
 ]
 
 

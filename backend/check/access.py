@@ -1,9 +1,10 @@
 """Invariant I8: access.
 
-The rights of each role are read from Postgres's catalogue. The owners of tickets, orders and
+The rights of each role are read from Postgres's catalogue. The owners of shows, tickets, orders and
 payments are compared in the rows, and the recipients of messages in the push log.
 """
 
+from backend.check import rights
 from backend.check.push_log import Message, messages
 from backend.check.result import MAX_VIOLATIONS, Result, Unchecked, find_violations
 from backend.check.snapshot import Snapshot
@@ -13,64 +14,6 @@ DESCRIPTION = (
     "each role has only the rights it was granted, and no user buys, pays or receives what belongs"
     " to another"
 )
-
-SCHEMAS = ("auth", "tickets", "orders", "payments", "push", "events")
-RELAY_RIGHTS = (
-    "events.relay SELECT",
-    "events.relay UPDATE",
-    "events.outbox SELECT",
-    "events.outbox DELETE",
-    "events.outbox UPDATE",
-)
-# The functions of docs/design.md, "Callable functions", and each role's own functions that run as
-# their owner.
-GRANTED = (
-    "auth events.append",
-    "auth events.bind_correlation",
-    "tickets events.append",
-    "tickets events.bind_correlation",
-    "tickets events.act_for",
-    "orders events.append",
-    "orders events.bind_correlation",
-    "payments events.append",
-    "payments events.bind_correlation",
-    "orders tickets.hold",
-    "orders tickets.release",
-    "orders tickets.extend",
-    "orders tickets.reserve",
-    "orders tickets.sell",
-    "orders tickets.release_due",
-    "orders orders.place",
-    "orders orders.close",
-    "orders orders.cancel",
-    "orders orders.expire_batches",
-    "orders orders.expire_due",
-    "payments orders.begin_payment",
-    "payments orders.settle",
-    "payments orders.finish",
-    "payments orders.fail",
-    "payments orders.begin_refund",
-    "payments orders.finish_refund",
-    "payments orders.fail_refund",
-    "payments orders.read",
-)
-USED = (
-    "auth auth",
-    "auth events",
-    "tickets tickets",
-    "tickets events",
-    "orders orders",
-    "orders tickets",
-    "orders events",
-    "payments payments",
-    "payments orders",
-    "payments events",
-    "push push",
-    "relay events",
-)
-
-# Tables that triggers write; the role of their schema may only read them.
-TRIGGER_WRITTEN = r"\.(audit|(refund_)?transitions)$"
 
 RELATIONS = (
     "c.relkind in ('r', 'p', 'v', 'm', 'f') and c.relnamespace::regnamespace::text = any ($1)"
@@ -83,19 +26,26 @@ COUNT_SQL = """
          + (select count(*) from orders.lines) + (select count(*) from payments.payments)
 """
 
+# $1 schemas; $2 to $5 the rights by column: role, table, privilege, column; $6 `role schema` of the
+# tables that a role reads; $7 `role function`; $8 `role schema` of the names that it resolves.
 GRANTS = f"""
     with roles as (
         select oid, substr(rolname, 8) as noun, rolname, rolsuper or rolcreaterole or rolcreatedb
             or rolreplication or rolbypassrls as is_privileged
         from pg_roles where rolname like 'gittix\\_%'
-    ), rights as (
+    ), granted as (
+        select * from unnest($2::text[], $3::text[], $4::text[], $5::text[])
+            as g (noun, name, privilege, column_name)
+    ), found as (
         select r.noun, r.rolname, c.relnamespace::regnamespace::text as space,
-            c.oid::regclass::text as name, p.name as privilege
-        from roles r, pg_class c, unnest(array['SELECT', 'INSERT', 'UPDATE',
+            c.oid::regclass::text as name, p.name as privilege, a.attname as column_name
+        from roles r, pg_class c join pg_attribute a on a.attrelid = c.oid and a.attnum > 0
+            and not a.attisdropped, unnest(array['SELECT', 'INSERT', 'UPDATE',
             'REFERENCES']) as p (name)
-        where {RELATIONS} and has_any_column_privilege(r.oid, c.oid, p.name)
+        where {RELATIONS} and has_column_privilege(r.oid, c.oid, a.attnum, p.name)
         union all
-        select r.noun, r.rolname, c.relnamespace::regnamespace::text, c.oid::regclass::text, p.name
+        select r.noun, r.rolname, c.relnamespace::regnamespace::text, c.oid::regclass::text, p.name,
+            null
         from roles r, pg_class c, unnest(array['DELETE', 'TRUNCATE', 'TRIGGER',
             'MAINTAIN']) as p (name)
         where {RELATIONS} and has_table_privilege(r.oid, c.oid, p.name)
@@ -106,26 +56,25 @@ GRANTS = f"""
         from pg_proc p where p.pronamespace::regnamespace::text = any ($1)
     )
     select format('role %s may %s %s', rolname, privilege, name)
-    from rights
-    where not (noun = space and privilege in ('SELECT', 'INSERT', 'UPDATE', 'DELETE')
-        and not (name ~ '{TRIGGER_WRITTEN}' and privilege <> 'SELECT'))
-      and not (noun = 'relay' and name || ' ' || privilege = any ($2))
-    union all
-    select format('role gittix_relay may UPDATE column %s of events.outbox', a.attname)
-    from roles r, pg_attribute a
-    where r.noun = 'relay' and a.attrelid = 'events.outbox'::regclass and a.attnum > 0
-        and not a.attisdropped
-      and a.attname <> 'position' and has_column_privilege(r.oid, a.attrelid, a.attnum, 'UPDATE')
+        || coalesce(' (' || string_agg(column_name, ', ' order by column_name) || ')', '')
+    from found f
+    where not (privilege = 'SELECT' and noun || ' ' || space = any ($6))
+      and not exists (
+          select from granted g
+          where (g.noun, g.name, g.privilege) = (f.noun, f.name, f.privilege)
+            and g.column_name in ('{rights.ALL}', f.column_name)
+      )
+    group by rolname, privilege, name
     union all
     select format('role %s may call %s', r.rolname, f.oid::regprocedure)
     from roles r, functions f
     where has_function_privilege(r.oid, f.oid, 'EXECUTE')
-      and not (r.noun = f.space and not f.prosecdef) and not r.noun || ' ' || f.name = any ($3)
+      and not (r.noun = f.space and not f.prosecdef) and not r.noun || ' ' || f.name = any ($7)
     union all
     select format('role %s may %s schema %s', r.rolname, lower(p.name), n.nspname)
     from roles r, pg_namespace n, unnest(array['USAGE', 'CREATE']) as p (name)
     where n.nspname = any ($1 || array['public']) and has_schema_privilege(r.oid, n.oid, p.name)
-      and not (p.name = 'USAGE' and r.noun || ' ' || n.nspname = any ($4))
+      and not (p.name = 'USAGE' and r.noun || ' ' || n.nspname = any ($8))
     union all
     select format('every role may call %s', f.oid::regprocedure)
     from functions f, aclexplode(coalesce(f.proacl, acldefault('f', f.proowner))) entry
@@ -165,9 +114,7 @@ OWNERS = """
 
 async def check(snapshot: Snapshot, result: Result) -> None:
     await result.run(snapshot.connection, COUNT_SQL, OWNERS)
-    result.violations += await find_violations(
-        snapshot.connection, GRANTS, SCHEMAS, RELAY_RIGHTS, GRANTED, USED
-    )
+    result.violations += await find_violations(snapshot.connection, GRANTS, *_granted())
     if isinstance(snapshot.push_log, Unchecked):
         result.unchecked.append(snapshot.push_log)
         return
@@ -175,6 +122,18 @@ async def check(snapshot: Snapshot, result: Result) -> None:
     result.examined += len(published)
     result.violations += [sentence for message in published if (sentence := _misdirected(message))][
         :MAX_VIOLATIONS
+    ]
+
+
+def _granted() -> list[list[str]]:
+    """The parameters of GRANTS."""
+    columns = [list(each) for each in zip(*rights.rights(), strict=True)]
+    return [
+        list(rights.SCHEMAS),
+        *columns,
+        [f"{role} {schema}" for role, schemas in rights.READS.items() for schema in schemas],
+        [f"{role} {function}" for role, function in rights.calls()],
+        [f"{role} {schema}" for role, schemas in rights.USES.items() for schema in schemas],
     ]
 
 

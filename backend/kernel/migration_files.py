@@ -1,7 +1,8 @@
 """The files of `backend/migrations`: numbered migrations, function definitions, recorded digests.
 
 A numbered file runs once in each database and never changes after it has landed. The files under
-`functions/` define every function and trigger; a migrated database has no others.
+`functions/` define every function and trigger, and every right of a service's role on tables; a
+migrated database has no others.
 """
 
 import re

@@ -62,20 +62,24 @@ select pg_get_triggerdef(oid, true) from pg_trigger
 where tgrelid = $1 and not tgisinternal order by tgname
 """
 TABLE_GRANTS = """
-select g.grantee::regrole::text as role,
-    string_agg(g.privilege, ', ' order by g.place) as privileges
+select g.role, string_agg(g.privilege, ', ' order by g.place) as privileges
 from (
-    select c.relowner, t.grantee, lower(t.privilege_type), t.place
-    from pg_class c, aclexplode(c.relacl) with ordinality
-        t (grantor, grantee, privilege_type, is_grantable, place)
-    where c.oid = $1
-    union all
-    select c.relowner, t.grantee, format('%s (%I)', lower(t.privilege_type), a.attname),
-        100 + a.attnum
-    from pg_class c join pg_attribute a on a.attrelid = c.oid, aclexplode(a.attacl) t
-    where c.oid = $1
-) g (owner, grantee, privilege, place)
-where g.grantee <> g.owner group by g.grantee order by role
+    select t.grantee::regrole::text, min(t.place), lower(t.privilege) || coalesce(
+        ' (' || string_agg(quote_ident(t.column_name), ', ' order by t.attnum) || ')', ''
+    )
+    from (
+        select c.relowner, e.grantee, e.privilege_type, e.place, null::name, null::int
+        from pg_class c, aclexplode(c.relacl) with ordinality
+            e (grantor, grantee, privilege_type, is_grantable, place)
+        where c.oid = $1
+        union all
+        select c.relowner, e.grantee, e.privilege_type, 100 + a.attnum, a.attname, a.attnum
+        from pg_class c join pg_attribute a on a.attrelid = c.oid, aclexplode(a.attacl) e
+        where c.oid = $1
+    ) t (owner, grantee, privilege, place, column_name, attnum)
+    where t.grantee <> t.owner group by t.grantee, t.privilege, t.attnum is null
+) g (role, place, privilege)
+group by g.role order by g.role
 """
 FUNCTIONS = """
 select format('%I.%I', n.nspname, p.proname) as name,

@@ -20,7 +20,7 @@ create table auth.refresh_tokens (
 );
 create index refresh_tokens_expires_at on auth.refresh_tokens (expires_at);
 create index refresh_tokens_session on auth.refresh_tokens (session_id);
-grant insert, select, update, delete on auth.refresh_tokens to gittix_auth;
+grant insert, select, delete, update (used_at, replaced_by) on auth.refresh_tokens to gittix_auth;
 
 create table auth.sessions (
     id uuid not null default uuidv7(),
@@ -36,7 +36,7 @@ create table auth.sessions (
 create index sessions_last_used_at on auth.sessions (last_used_at);
 create index sessions_live_of_user on auth.sessions (user_id) where (revoked_at is null);
 create index sessions_user on auth.sessions (user_id);
-grant insert, select, update, delete on auth.sessions to gittix_auth;
+grant insert, select, delete, update (last_used_at, revoked_at) on auth.sessions to gittix_auth;
 
 create table auth.users (
     id uuid not null default uuidv7(),
@@ -50,7 +50,7 @@ create table auth.users (
     constraint users_name_length check (length(name) >= 1 and length(name) <= 80)
 );
 create unique index users_email_unique on auth.users (lower(email));
-grant insert, select, update, delete on auth.users to gittix_auth;
+grant insert, select, update (password_hash) on auth.users to gittix_auth;
 
 
 -- tickets -----------------------------------------------------------------------------------------
@@ -81,7 +81,8 @@ create table tickets.idempotency_keys (
     constraint idempotency_keys_pkey primary key (user_id, key)
 );
 create index idempotency_keys_created_at_idx on tickets.idempotency_keys using brin (created_at);
-grant insert, select, update, delete on tickets.idempotency_keys to gittix_tickets;
+grant insert, select, delete, update (fingerprint, status, headers, body, created_at) on
+    tickets.idempotency_keys to gittix_tickets;
 
 create table tickets.shows (
     id uuid not null default uuidv7(),
@@ -101,7 +102,8 @@ create table tickets.shows (
 );
 create index shows_search on tickets.shows using gin (search);
 create index shows_starts_at on tickets.shows (starts_at, id);
-grant insert, select, update, delete on tickets.shows to gittix_tickets;
+grant insert, select, update (title, venue, city, starts_at, timezone, category, version,
+    updated_at) on tickets.shows to gittix_tickets;
 
 create table tickets.tickets (
     id uuid not null default uuidv7(),
@@ -137,7 +139,9 @@ create index tickets_seller on tickets.tickets (seller_id, id);
 create index tickets_show on tickets.tickets (show_id, id);
 create trigger record_transitions after update on tickets.tickets referencing old table as before
     new table as after for each statement execute function tickets.record_transitions();
-grant insert, select, update, delete on tickets.tickets to gittix_tickets;
+grant select, insert (show_id, seller_id, seller_name, title, section, "row", seat, price,
+    face_value, currency), update (title, section, "row", seat, price, face_value, currency,
+    version, updated_at) on tickets.tickets to gittix_tickets;
 
 create table tickets.transitions (
     from_status text not null,
@@ -220,6 +224,11 @@ grant execute on function tickets.state to gittix_tickets;
 create function tickets.unsell(p_order uuid, p_tickets uuid[], p_relist boolean) returns integer
     language plpgsql security definer;
 
+-- functions/tickets/withdrawal.sql
+create function tickets.withdraw(p_ticket uuid, p_seller uuid) returns boolean language plpgsql
+    security definer;
+grant execute on function tickets.withdraw to gittix_tickets;
+
 
 -- orders ------------------------------------------------------------------------------------------
 
@@ -248,7 +257,8 @@ create table orders.idempotency_keys (
     constraint idempotency_keys_pkey primary key (user_id, key)
 );
 create index idempotency_keys_created_at_idx on orders.idempotency_keys using brin (created_at);
-grant insert, select, update, delete on orders.idempotency_keys to gittix_orders;
+grant insert, select, delete, update (fingerprint, status, headers, body, created_at) on
+    orders.idempotency_keys to gittix_orders;
 
 create table orders.inbox (
     consumer text not null,
@@ -257,7 +267,7 @@ create table orders.inbox (
     constraint inbox_pkey primary key (consumer, event_id)
 );
 create index inbox_handled_at_idx on orders.inbox using brin (handled_at);
-grant insert, select, update, delete on orders.inbox to gittix_orders;
+grant insert, select, delete on orders.inbox to gittix_orders;
 
 create table orders.lines (
     order_id uuid not null,
@@ -277,7 +287,7 @@ create table orders.lines (
 create index lines_live_of_buyer on orders.lines (buyer_id, show_id) where live;
 create unique index lines_one_live_per_ticket on orders.lines (ticket_id) where live;
 create index lines_seller on orders.lines (seller_id, order_id, ticket_id);
-grant insert, select, update, delete on orders.lines to gittix_orders;
+grant select on orders.lines to gittix_orders;
 
 create table orders.orders (
     id uuid not null,
@@ -308,7 +318,7 @@ create index orders_unpaid on orders.orders (expires_at) where (status = any (ar
     'awaiting_payment']));
 create trigger record_transitions after update on orders.orders referencing old table as before new
     table as after for each statement execute function orders.record_transitions();
-grant insert, select, update, delete on orders.orders to gittix_orders;
+grant select on orders.orders to gittix_orders;
 
 create table orders.transitions (
     from_status text not null,
@@ -461,7 +471,7 @@ create table payments.inbox (
     constraint inbox_pkey primary key (consumer, event_id)
 );
 create index inbox_handled_at_idx on payments.inbox using brin (handled_at);
-grant insert, select, update, delete on payments.inbox to gittix_payments;
+grant insert, select, delete on payments.inbox to gittix_payments;
 
 create table payments.payments (
     id uuid not null,
@@ -504,7 +514,10 @@ create index payments_open on payments.payments (reconciled_at) where (status = 
     (array['started', 'requires_action', 'authorised']));
 create trigger check_transition before update of status on payments.payments for each row when
     (old.status <> new.status) execute function payments.check_transition();
-grant insert, select, update, delete on payments.payments to gittix_payments;
+grant select, insert (id, order_id, buyer_id, attempt, amount, currency, payment_method, intent_id,
+    deadline_at, idempotency_key, fingerprint, correlation_id), update (status, intent_id,
+    failure_code, decline_code, failure_message, reconciled_at, idempotency_key, reply_status,
+    reply_body, version, updated_at, captured_at) on payments.payments to gittix_payments;
 
 create table payments.refund_transitions (
     from_status text not null,
@@ -554,7 +567,10 @@ create index refunds_open on payments.refunds (reconciled_at) where (status = an
 create index refunds_payment on payments.refunds (payment_id);
 create trigger check_transition before update of status on payments.refunds for each row when
     (old.status <> new.status) execute function payments.check_refund_transition();
-grant insert, select, update, delete on payments.refunds to gittix_payments;
+grant select, insert (id, order_id, payment_id, intent_id, number, requested_by, relist, amount,
+    currency, idempotency_key, fingerprint), update (status, stripe_id, failure_code, faults,
+    reconciled_at, idempotency_key, reply_status, reply_body, version, updated_at) on
+    payments.refunds to gittix_payments;
 
 create table payments.transitions (
     from_status text not null,
@@ -575,7 +591,8 @@ create table payments.webhook_events (
 );
 create index webhook_events_unhandled on payments.webhook_events (received_at) where (handled_at is
     null);
-grant insert, select, update, delete on payments.webhook_events to gittix_payments;
+grant insert, select, delete, update (handled_at, tries, last_error) on payments.webhook_events to
+    gittix_payments;
 
 -- functions/payments/transitions.sql
 create function payments.check_refund_transition() returns trigger language plpgsql security
@@ -596,7 +613,7 @@ create table push.notifier (
     constraint notifier_pkey primary key (singleton),
     constraint notifier_singleton_check check (singleton)
 );
-grant insert, select, update, delete on push.notifier to gittix_push;
+grant select, update ("position", appended, updated_at) on push.notifier to gittix_push;
 
 
 -- events ------------------------------------------------------------------------------------------
@@ -626,7 +643,7 @@ create table events.relay (
     constraint relay_pkey primary key (singleton),
     constraint relay_singleton_check check (singleton)
 );
-grant select, update on events.relay to gittix_relay;
+grant select, update (epoch, epoch_start, "position") on events.relay to gittix_relay;
 
 -- functions/events/context.sql
 create function events.act_for(p_actor uuid) returns text language sql;

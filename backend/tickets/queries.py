@@ -279,23 +279,14 @@ async def update_ticket(connection: Connection, ticket_id: UUID, columns: dict[s
 
 
 async def withdraw_ticket(connection: Connection, ticket_id: UUID, seller_id: UUID) -> bool:
-    """Withdraw a free ticket. Returns False if it is not free."""
-    await connection.execute(
-        "select events.act_for($1) from events.bind_correlation($2)",
+    """Withdraw a free ticket and append its event. Returns False if it is not free."""
+    done: bool = await connection.fetchval(
+        "select tickets.withdraw($1, $2) from events.bind_correlation($3)",
+        ticket_id,
         seller_id,
         correlation.current(),
     )
-    done = await connection.fetchval(
-        """
-        update tickets.tickets t
-        set status = 'withdrawn', order_id = null, held_until = null, version = t.version + 1,
-            updated_at = now()
-        where t.id = $1 and tickets.is_free(t.status, t.held_until, clock_timestamp())
-        returning true
-        """,
-        ticket_id,
-    )
-    return done is True
+    return done
 
 
 async def list_tickets(

@@ -182,7 +182,6 @@ async def withdraw(
     await _lock_own_free_ticket(connection, seller, ticket_id, expected)
     if not await queries.withdraw_ticket(connection, ticket_id, seller.user_id):
         raise TicketTaken("a buyer has just taken the ticket")
-    await queries.append_events(connection, "ticket.withdrawn", [ticket_id])
 
 
 async def _lock_own_free_ticket(

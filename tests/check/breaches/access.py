@@ -29,7 +29,7 @@ BREACHES = [
         "I8",
         "a role writes an additional column",
         sql("grant update (data) on events.outbox to gittix_relay"),
-        "may UPDATE column data",
+        "role gittix_relay may UPDATE events.outbox (data)",
     ),
     Breach(
         "I8",

@@ -1,8 +1,8 @@
--- Holds. Only the functions in this folder write a ticket's `status`, `order_id` and `held_until`;
--- the one exception is the withdrawal by its seller, which requires a free ticket. Each function
--- names the order that it expects to hold the ticket, so a stale caller changes nothing. Tickets
--- are locked in id order, everywhere, and before orders. The caller passes the tickets of an
--- order, which are on its lines, because no index leads from an order to its tickets (decision 22).
+-- Holds. Only the functions in this folder write a ticket's `status`, `order_id` and `held_until`:
+-- no role has the right (`grants.sql`). Each function names the order that it expects to hold the
+-- ticket, so a stale caller changes nothing. Tickets are locked in id order, everywhere, and before
+-- orders. The caller passes the tickets of an order, which are on its lines, because no index leads
+-- from an order to its tickets (decision 22).
 --
 -- Decision 28 gives the reasons of the planner settings.
 

@@ -1,0 +1,172 @@
+"""The rights of each role: on columns, on functions and on schemas.
+
+`functions/*/grants.sql` grants them, `gittix check` reports every other right that a role has, and
+`tests/test_grants.py` compares the whole catalogue with them. Names of roles lack the prefix
+`gittix_`.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+SCHEMAS = ("auth", "tickets", "orders", "payments", "push", "events")
+
+# The schemas of which a role reads every table.
+READS: Mapping[str, tuple[str, ...]] = {
+    "auth": ("auth",),
+    "tickets": ("tickets",),
+    "orders": ("orders",),
+    "payments": ("payments",),
+    "push": ("push",),
+}
+
+ALL = "*"
+_KEY_COLUMNS = "fingerprint status headers body created_at"
+# All other rights on tables: for each role and table, the privileges and their columns.
+RIGHTS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
+    "auth": {
+        "auth.users": {"INSERT": ALL, "UPDATE": "password_hash"},
+        "auth.sessions": {"INSERT": ALL, "UPDATE": "last_used_at revoked_at", "DELETE": ALL},
+        "auth.refresh_tokens": {"INSERT": ALL, "UPDATE": "used_at replaced_by", "DELETE": ALL},
+    },
+    "tickets": {
+        "tickets.shows": {
+            "INSERT": ALL,
+            "UPDATE": "title venue city starts_at timezone category version updated_at",
+        },
+        "tickets.tickets": {
+            "INSERT": (
+                "show_id seller_id seller_name title section row seat price face_value currency"
+            ),
+            "UPDATE": "title section row seat price face_value currency version updated_at",
+        },
+        "tickets.idempotency_keys": {"INSERT": ALL, "UPDATE": _KEY_COLUMNS, "DELETE": ALL},
+    },
+    "orders": {
+        "orders.idempotency_keys": {"INSERT": ALL, "UPDATE": _KEY_COLUMNS, "DELETE": ALL},
+        "orders.inbox": {"INSERT": ALL, "DELETE": ALL},
+    },
+    "payments": {
+        "payments.payments": {
+            "INSERT": (
+                "id order_id buyer_id attempt amount currency payment_method intent_id"
+                " idempotency_key fingerprint deadline_at correlation_id"
+            ),
+            "UPDATE": (
+                "status intent_id failure_code decline_code failure_message captured_at"
+                " reconciled_at idempotency_key reply_status reply_body version updated_at"
+            ),
+        },
+        "payments.refunds": {
+            "INSERT": (
+                "id order_id payment_id intent_id number requested_by relist amount currency"
+                " idempotency_key fingerprint"
+            ),
+            "UPDATE": (
+                "status stripe_id failure_code faults reconciled_at idempotency_key reply_status"
+                " reply_body version updated_at"
+            ),
+        },
+        "payments.webhook_events": {
+            "INSERT": ALL,
+            "UPDATE": "tries last_error handled_at",
+            "DELETE": ALL,
+        },
+        "payments.inbox": {"INSERT": ALL, "DELETE": ALL},
+    },
+    "push": {"push.notifier": {"UPDATE": "position appended updated_at"}},
+    "relay": {
+        "events.relay": {"SELECT": ALL, "UPDATE": "epoch epoch_start position"},
+        "events.outbox": {"SELECT": ALL, "UPDATE": "position", "DELETE": ALL},
+    },
+}
+
+# The functions of docs/design.md, "Callable functions".
+CALLS: Mapping[str, frozenset[str]] = {
+    "auth": frozenset({"events.append", "events.bind_correlation"}),
+    "tickets": frozenset({"events.append", "events.bind_correlation", "events.act_for"}),
+    "orders": frozenset(
+        {
+            "events.append",
+            "events.bind_correlation",
+            "tickets.hold",
+            "tickets.release",
+            "tickets.extend",
+            "tickets.reserve",
+            "tickets.sell",
+            "tickets.release_due",
+        }
+    ),
+    "payments": frozenset(
+        {
+            "events.append",
+            "events.bind_correlation",
+            "orders.begin_payment",
+            "orders.settle",
+            "orders.finish",
+            "orders.fail",
+            "orders.begin_refund",
+            "orders.finish_refund",
+            "orders.fail_refund",
+            "orders.read",
+        }
+    ),
+}
+# The functions that a role calls in its own schema.
+OWN_CALLS: Mapping[str, frozenset[str]] = {
+    "tickets": frozenset(
+        {
+            "tickets.effective_status",
+            "tickets.is_free",
+            "tickets.state",
+            "tickets.availability",
+            "tickets.withdraw",
+        }
+    ),
+    "orders": frozenset(
+        {
+            "orders.line",
+            "orders.tickets_of",
+            "orders.state",
+            "orders.id_at",
+            "orders.close",
+            "orders.place",
+            "orders.cancel",
+            "orders.expire_due",
+            "orders.expire_batches",
+        }
+    ),
+}
+# The schemas whose names a role resolves.
+USES: Mapping[str, frozenset[str]] = {
+    "auth": frozenset({"auth", "events"}),
+    "tickets": frozenset({"tickets", "events"}),
+    "orders": frozenset({"orders", "tickets", "events"}),
+    "payments": frozenset({"payments", "orders", "events"}),
+    "push": frozenset({"push"}),
+    "relay": frozenset({"events"}),
+}
+
+
+class Right(NamedTuple):
+    """A privilege on one column, or on all columns (`ALL`)."""
+
+    role: str
+    table: str
+    privilege: str
+    column: str
+
+
+def rights() -> Iterator[Right]:
+    """The rights of `RIGHTS`, one for each column."""
+    for role, tables in RIGHTS.items():
+        for table, privileges in tables.items():
+            for privilege, columns in privileges.items():
+                for column in columns.split():
+                    yield Right(role, table, privilege, column)
+
+
+def calls() -> Iterator[tuple[str, str]]:
+    """Each role with each function that it may call."""
+    for granted in (CALLS, OWN_CALLS):
+        for role, functions in granted.items():
+            yield from ((role, function) for function in functions)

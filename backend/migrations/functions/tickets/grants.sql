@@ -1,0 +1,22 @@
+-- The rights on the tables of tickets, in full. A new table has none; a new column cannot be
+-- written. No right covers a ticket's seller after the insert, its status, its order or its hold:
+-- only functions change those.
+alter default privileges in schema tickets revoke all on tables from gittix_tickets;
+revoke all on all tables in schema tickets from gittix_tickets;
+
+grant select on all tables in schema tickets to gittix_tickets;
+
+grant insert, update (
+    title, venue, city, starts_at, timezone, category, version, updated_at
+)
+on tickets.shows to gittix_tickets;
+
+grant insert (
+    show_id, seller_id, seller_name, title, section, "row", seat, price, face_value, currency
+), update (
+    title, section, "row", seat, price, face_value, currency, version, updated_at
+)
+on tickets.tickets to gittix_tickets;
+
+grant insert, update (fingerprint, status, headers, body, created_at), delete
+on tickets.idempotency_keys to gittix_tickets;
