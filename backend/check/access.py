@@ -1,18 +1,19 @@
 """Invariant I8: access.
 
 The rights of each role are read from Postgres's catalogue. The owners of shows, tickets, orders and
-payments are compared in the rows, and the recipients of messages in the push log.
+payments are compared in the rows, with the events of the same subjects and with the audit of
+owners, and the recipients of messages in the push log.
 """
 
 from backend.check import rights
 from backend.check.push_log import Message, messages
-from backend.check.result import MAX_VIOLATIONS, Result, Unchecked, find_violations
+from backend.check.result import MAX_EVENTS, MAX_VIOLATIONS, Result, Unchecked, find_violations
 from backend.check.snapshot import Snapshot
 from backend.push.protocol import USER_CHANNEL_PREFIX
 
 DESCRIPTION = (
-    "each role has only the rights it was granted, and no user buys, pays or receives what belongs"
-    " to another"
+    "each role has only the rights it was granted, no owner or buyer was changed, and no user buys,"
+    " pays or receives what belongs to another"
 )
 
 RELATIONS = (
@@ -94,7 +95,27 @@ GRANTS = f"""
         or exists (select from pg_auth_members m where m.member = r.oid)
 """
 
-OWNERS = """
+# The owner of a subject never changes, so each of its events names the same one.
+OWNERS = f"""
+    with log as materialized (
+        select o.subject, o.type, o.version, o.data from events.outbox o
+        where o.position is null or o.position > (select r.position - {MAX_EVENTS}
+            from events.relay r)
+    ), owned as (
+        select 'show' as noun, id, 'owner_id' as field, owner_id as owner from tickets.shows
+        union all select 'ticket', id, 'seller_id', seller_id from tickets.tickets
+        union all select 'order', id, 'buyer_id', buyer_id from orders.orders
+        union all select 'payment', id, 'buyer_id', buyer_id from payments.payments
+    )
+    select format('%s %s is of %s, but its event %s at version %s is of %s', r.noun, r.id, r.owner,
+        l.type, l.version, l.data ->> r.field)
+    from log l join owned r on r.id = l.subject and r.noun = split_part(l.type, '.', 1)
+    where l.data ->> r.field <> r.owner::text
+    union all
+    select format('role %s changed an owner in %s at %s: %s became %s', a.role, a.relation, a.at,
+        a.before, a.after)
+    from events.owner_audit a where a.after is not null and a.accepted_by is null
+    union all
     select format('order %s: its buyer %s sells ticket %s', o.id, o.buyer_id, l.ticket_id)
     from orders.orders o join orders.lines l on l.order_id = o.id where l.seller_id = o.buyer_id
     union all

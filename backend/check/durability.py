@@ -1,15 +1,17 @@
 """Invariant I9: durability.
 
 A confirmed commit survives a crash only if the settings of the server, the database, every role and
-function, and Redis keep it. A reply stored for an idempotency key must still be true.
+function, and Redis keep it. A reply stored for an idempotency key must still be true. No ticket,
+show, order or payment is ever deleted, so each one that an order line, an audit or an event names
+must have its row.
 """
 
-from backend.check.result import Result, Unchecked
+from backend.check.result import MAX_EVENTS, Result, Unchecked
 from backend.check.snapshot import Snapshot
 
 DESCRIPTION = (
-    "the settings of Postgres and Redis keep what they confirm, and each reply stored for an"
-    " idempotency key is still true"
+    "the settings of Postgres and Redis keep what they confirm, no row was deleted, and each reply"
+    " stored for an idempotency key is still true"
 )
 
 # When one of these is off, a commit is confirmed before it is on disk, or a crash may leave a torn
@@ -79,9 +81,49 @@ VIOLATIONS_SQL = """
       and p.status not in ('captured', 'refunded')
 """
 
+# An event describes the subject that its data has as `id`.
+NAMED_SQL = f"""
+    select (select count(*) from orders.lines) + (select count(*) from tickets.audit)
+         + (select count(*) from orders.audit)
+         + least((select count(*) from events.outbox), {MAX_EVENTS})
+"""
+DELETED_SQL = f"""
+    with log as materialized (
+        select split_part(o.type, '.', 1) as noun, o.subject, o.type, o.data from events.outbox o
+        where o.position is null or o.position > (select r.position - {MAX_EVENTS}
+            from events.relay r)
+    ), named (noun, id, source) as (
+        select 'ticket', l.ticket_id, 'a line of order ' || l.order_id from orders.lines l
+        union all
+        select 'ticket', a.ticket_id, 'its audit' from tickets.audit a
+        union all
+        select 'order', a.order_id, 'its audit' from orders.audit a
+        union all
+        select l.noun, l.subject, 'its event ' || l.type
+        from log l where l.data ->> 'id' = l.subject::text
+    ), existing (noun, id) as (
+        select 'ticket', id from tickets.tickets
+        union all select 'show', id from tickets.shows
+        union all select 'order', id from orders.orders
+        union all select 'payment', id from payments.payments
+    )
+    select format('%s %s was deleted: it has no row, but %s names it', n.noun, n.id, min(n.source))
+    from named n left join existing e using (noun, id)
+    where e.id is null and n.noun in ('ticket', 'show', 'order', 'payment')
+      and not exists (
+          select from events.owner_audit a
+          where a.before ->> 'id' = n.id::text and a.after is null and a.accepted_by is not null
+      )
+    group by n.noun, n.id
+    union all
+    select format('role %s deleted from %s at %s: %s', a.role, a.relation, a.at, a.before)
+    from events.owner_audit a where a.after is null and a.accepted_by is null
+"""
+
 
 async def check(snapshot: Snapshot, result: Result) -> None:
     await result.run(snapshot.connection, COUNT_SQL, VIOLATIONS_SQL, LASTING)
+    await result.run(snapshot.connection, NAMED_SQL, DELETED_SQL)
     if isinstance(snapshot.redis, Unchecked):
         result.unchecked.append(snapshot.redis)
         return

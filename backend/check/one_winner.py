@@ -24,11 +24,10 @@ VIOLATIONS_SQL = f"""
     union all
     select format(
         'order %s (%s) has ticket %s on a live line, but the ticket is %s',
-        o.id, o.status, l.ticket_id,
-            coalesce(t.status || coalesce(' for order ' || t.order_id, ''), 'gone')
+        o.id, o.status, l.ticket_id, t.status || coalesce(' for order ' || t.order_id, '')
     )
-    from orders.lines l join orders.orders o on o.id = l.order_id left
-        join tickets.tickets t on t.id = l.ticket_id
+    from orders.lines l join orders.orders o on o.id = l.order_id
+    join tickets.tickets t on t.id = l.ticket_id
     where l.live and t.order_id is distinct from l.order_id and (
         o.status in ('confirmed', 'completed', 'refund_pending')
         or (o.status in ('pending', 'awaiting_payment') and o.expires_at > now() + {MARGIN})

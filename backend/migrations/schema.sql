@@ -36,6 +36,8 @@ create table auth.sessions (
 create index sessions_last_used_at on auth.sessions (last_used_at);
 create index sessions_live_of_user on auth.sessions (user_id) where (revoked_at is null);
 create index sessions_user on auth.sessions (user_id);
+create trigger audit_owner after update of user_id on auth.sessions for each row execute function
+    events.audit_owner('id', 'user_id');
 grant insert, select, delete, update (last_used_at, revoked_at) on auth.sessions to gittix_auth;
 
 create table auth.users (
@@ -50,6 +52,8 @@ create table auth.users (
     constraint users_name_length check (length(name) >= 1 and length(name) <= 80)
 );
 create unique index users_email_unique on auth.users (lower(email));
+create trigger audit_owner after delete on auth.users for each row execute function
+    events.audit_owner('id');
 grant insert, select, update (password_hash) on auth.users to gittix_auth;
 
 
@@ -102,6 +106,8 @@ create table tickets.shows (
 );
 create index shows_search on tickets.shows using gin (search);
 create index shows_starts_at on tickets.shows (starts_at, id);
+create trigger audit_owner after delete or update of owner_id on tickets.shows for each row execute
+    function events.audit_owner('id', 'owner_id');
 grant insert, select, update (title, venue, city, starts_at, timezone, category, version,
     updated_at) on tickets.shows to gittix_tickets;
 
@@ -137,6 +143,8 @@ create table tickets.tickets (
 create index tickets_price on tickets.tickets (price, id);
 create index tickets_seller on tickets.tickets (seller_id, id);
 create index tickets_show on tickets.tickets (show_id, id);
+create trigger audit_owner after delete or update of seller_id on tickets.tickets for each row
+    execute function events.audit_owner('id', 'show_id', 'seller_id');
 create trigger record_transitions after update on tickets.tickets referencing old table as before
     new table as after for each statement execute function tickets.record_transitions();
 grant select, insert (show_id, seller_id, seller_name, title, section, "row", seat, price,
@@ -287,6 +295,8 @@ create table orders.lines (
 create index lines_live_of_buyer on orders.lines (buyer_id, show_id) where live;
 create unique index lines_one_live_per_ticket on orders.lines (ticket_id) where live;
 create index lines_seller on orders.lines (seller_id, order_id, ticket_id);
+create trigger audit_owner after delete or update of buyer_id, seller_id on orders.lines for each
+    row execute function events.audit_owner('order_id', 'ticket_id', 'buyer_id', 'seller_id');
 grant select on orders.lines to gittix_orders;
 
 create table orders.orders (
@@ -316,6 +326,8 @@ create table orders.orders (
 create index orders_buyer on orders.orders (buyer_id, id);
 create index orders_unpaid on orders.orders (expires_at) where (status = any (array['pending',
     'awaiting_payment']));
+create trigger audit_owner after delete or update of buyer_id on orders.orders for each row execute
+    function events.audit_owner('id', 'buyer_id');
 create trigger record_transitions after update on orders.orders referencing old table as before new
     table as after for each statement execute function orders.record_transitions();
 grant select on orders.orders to gittix_orders;
@@ -512,6 +524,8 @@ create unique index payments_one_open_attempt on payments.payments (order_id) wh
     (array['started', 'requires_action', 'authorised']));
 create index payments_open on payments.payments (reconciled_at) where (status = any
     (array['started', 'requires_action', 'authorised']));
+create trigger audit_owner after delete or update of buyer_id on payments.payments for each row
+    execute function events.audit_owner('id', 'order_id', 'buyer_id');
 create trigger check_transition before update of status on payments.payments for each row when
     (old.status <> new.status) execute function payments.check_transition();
 grant select, insert (id, order_id, buyer_id, attempt, amount, currency, payment_method, intent_id,
@@ -565,6 +579,8 @@ create unique index refunds_one_an_order on payments.refunds (order_id) where (s
 create index refunds_open on payments.refunds (reconciled_at) where (status = any
     (array['requested', 'pending']));
 create index refunds_payment on payments.refunds (payment_id);
+create trigger audit_owner after delete or update of requested_by on payments.refunds for each row
+    execute function events.audit_owner('id', 'order_id', 'requested_by');
 create trigger check_transition before update of status on payments.refunds for each row when
     (old.status <> new.status) execute function payments.check_refund_transition();
 grant select, insert (id, order_id, payment_id, intent_id, number, requested_by, relist, amount,
@@ -635,6 +651,19 @@ create unique index outbox_position on events.outbox ("position") where ("positi
 create index outbox_unnumbered on events.outbox (id) where ("position" is null);
 grant select, delete, update ("position") on events.outbox to gittix_relay;
 
+create table events.owner_audit (
+    id bigint not null generated always as identity,
+    relation text not null,
+    before jsonb not null,
+    after jsonb,
+    at timestamptz not null default clock_timestamp(),
+    role text not null default session_user,
+    actor_id uuid,
+    correlation_id uuid,
+    accepted_by text,
+    constraint owner_audit_pkey primary key (id)
+);
+
 create table events.relay (
     singleton boolean not null default true,
     epoch bigint not null default 1,
@@ -654,6 +683,9 @@ create function events.append(p_type text, p_subject uuid, p_version bigint, p_d
     p_causation uuid default null) returns void language plpgsql security definer;
 grant execute on function events.append to gittix_auth, gittix_orders, gittix_payments,
     gittix_tickets;
+
+-- functions/events/owner_audit.sql
+create function events.audit_owner() returns trigger language plpgsql security definer;
 
 -- functions/events/context.sql
 create function events.bind_correlation(p_correlation uuid) returns text language sql;

@@ -211,7 +211,6 @@ def withdraw(scenario: Scenario) -> Script:
     async def write(connection: Connection) -> str:
         if not await ticket_queries.withdraw_ticket(connection, scenario.ids[0], SELLER.user_id):
             raise TicketTaken
-        await ticket_queries.append_events(connection, "ticket.withdrawn", scenario.ids[:1])
         return "withdrawn"
 
     return Script("withdraw", "tickets", (_lock_first(scenario), write))

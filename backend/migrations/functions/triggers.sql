@@ -1,13 +1,37 @@
--- `create or replace trigger` locks its table against writes. The table of tickets comes before
--- that of orders, as in every other transaction, so that a migration causes no deadlock.
+-- `create or replace trigger` locks its table against writes. The tables come in the order in which
+-- every other transaction writes to them, so that a migration causes no deadlock.
 
 create or replace trigger record_transitions after update on tickets.tickets
 referencing old table as before new table as after
 for each statement execute function tickets.record_transitions();
 
+create or replace trigger audit_owner after delete or update of seller_id on tickets.tickets
+for each row execute function events.audit_owner('id', 'show_id', 'seller_id');
+
+create or replace trigger audit_owner after delete or update of owner_id on tickets.shows
+for each row execute function events.audit_owner('id', 'owner_id');
+
 create or replace trigger record_transitions after update on orders.orders
 referencing old table as before new table as after
 for each statement execute function orders.record_transitions();
+
+create or replace trigger audit_owner after delete or update of buyer_id on orders.orders
+for each row execute function events.audit_owner('id', 'buyer_id');
+
+create or replace trigger audit_owner after delete or update of buyer_id, seller_id on orders.lines
+for each row execute function events.audit_owner('order_id', 'ticket_id', 'buyer_id', 'seller_id');
+
+create or replace trigger audit_owner after delete or update of buyer_id on payments.payments
+for each row execute function events.audit_owner('id', 'order_id', 'buyer_id');
+
+create or replace trigger audit_owner after delete or update of requested_by on payments.refunds
+for each row execute function events.audit_owner('id', 'order_id', 'requested_by');
+
+create or replace trigger audit_owner after delete on auth.users
+for each row execute function events.audit_owner('id');
+
+create or replace trigger audit_owner after update of user_id on auth.sessions
+for each row execute function events.audit_owner('id', 'user_id');
 
 create or replace trigger check_transition before update of status on payments.payments
 for each row when (old.status <> new.status) execute function payments.check_transition();

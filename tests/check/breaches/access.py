@@ -2,9 +2,11 @@
 
 from uuid import uuid4
 
-from tests.check.breaches.breach import Breach, of_order, sql
+from tests.check.breaches.breach import FREE_TICKET, UNGUARDED, Breach, of_order, sql
 from tests.check.breaches.client_state import newest, publish
 from tests.check.seeded_system import SeededSystem
+
+STRANGER = uuid4()
 
 
 async def publish_an_order_to_another_user(seeded: SeededSystem) -> None:
@@ -17,6 +19,15 @@ async def publish_the_order_of_a_ticket(seeded: SeededSystem) -> None:
     ticket["order_id"] = str(uuid4())
     await publish(seeded, f"show-{ticket['show_id']}", "ticket.updated", ticket=ticket)
 
+
+GIVEN_AWAY = (
+    f"update orders.orders set buyer_id = '{STRANGER}' where id = {of_order('completed')}",
+    f"update orders.lines set buyer_id = '{STRANGER}' where order_id = {of_order('completed')}",
+    (
+        f"update payments.payments set buyer_id = '{STRANGER}' where order_id ="
+        f" {of_order('completed')}"
+    ),
+)
 
 BREACHES = [
     Breach(
@@ -61,6 +72,42 @@ BREACHES = [
         "an owner's function takes its caller's search path",
         sql("alter function tickets.release_due reset search_path"),
         "with the search path of its caller",
+    ),
+    Breach(
+        "I8",
+        "a noun deletes its rows",
+        sql("grant delete on tickets.tickets to gittix_tickets"),
+        "role gittix_tickets may DELETE tickets.tickets",
+    ),
+    Breach(
+        "I8",
+        "a noun changes an owner",
+        sql("grant update (seller_id, price) on tickets.tickets to gittix_tickets"),
+        "role gittix_tickets may UPDATE tickets.tickets (seller_id)",
+    ),
+    Breach(
+        "I8",
+        "a paid order was given to another buyer",
+        sql(*GIVEN_AWAY),
+        "role gittix changed an owner in orders.orders",
+    ),
+    Breach(
+        "I8",
+        "a paid order was given to another buyer without a trace in the audit",
+        sql(UNGUARDED, *GIVEN_AWAY),
+        "but its event order.completed at version",
+    ),
+    Breach(
+        "I8",
+        "a ticket was given to another seller",
+        sql(f"update tickets.tickets set seller_id = gen_random_uuid() where {FREE_TICKET}"),
+        "role gittix changed an owner in tickets.tickets",
+    ),
+    Breach(
+        "I8",
+        "a show was given to another owner without a trace in the audit",
+        sql(UNGUARDED, "update tickets.shows set owner_id = gen_random_uuid()"),
+        "but its event show.created at version 1 is of",
     ),
     Breach(
         "I8",

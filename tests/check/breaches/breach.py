@@ -15,7 +15,8 @@ FREE_TICKET = "id = (select id from tickets.tickets where status = 'available' o
 class Breach(NamedTuple):
     """`sentence` is part of one violation's sentence.
 
-    `undo` reverts changes outside the cloned database.
+    `undo` reverts changes outside the cloned database. `also` has the invariants that the same
+    change may break too.
     """
 
     invariant: str
@@ -23,6 +24,7 @@ class Breach(NamedTuple):
     plant: Plant
     sentence: str
     undo: str = ""
+    also: tuple[str, ...] = ()
 
 
 def sql(*statements: str) -> Plant:

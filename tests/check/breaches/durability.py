@@ -1,7 +1,10 @@
 """I9: stores that may lose confirmed writes, and stored replies that are no longer true."""
 
-from tests.check.breaches.breach import Breach, Plant, sql
+from tests.check.breaches.breach import FREE_TICKET, UNGUARDED, Breach, Plant, sql
 from tests.check.seeded_system import SeededSystem
+
+# The counts that pages show still include the deleted ticket.
+COUNTS = ("I7",)
 
 
 def redis_setting(name: str, value: str) -> Plant:
@@ -46,6 +49,42 @@ BREACHES = [
             " 'buyer_id', gen_random_uuid(), 'tickets', '[]'::json)::text, 'UTF8'))"
         ),
         "got a reply with order",
+    ),
+    Breach(
+        "I9",
+        "a sold ticket was deleted",
+        sql(UNGUARDED, "delete from tickets.tickets where status = 'sold'"),
+        "was deleted: it has no row, but a line of order",
+        also=COUNTS,
+    ),
+    Breach(
+        "I9",
+        "a ticket that nobody bought was deleted",
+        sql(
+            UNGUARDED,
+            "delete from tickets.tickets t where status = 'withdrawn'"
+            " and not exists (select from orders.lines l where l.ticket_id = t.id)",
+        ),
+        "was deleted: it has no row, but its audit",
+        also=COUNTS,
+    ),
+    Breach(
+        "I9",
+        "a ticket that no transition ever changed was deleted",
+        sql(
+            UNGUARDED,
+            "delete from tickets.tickets t"
+            " where not exists (select from tickets.audit a where a.ticket_id = t.id)",
+        ),
+        "was deleted: it has no row, but its event ticket.listed",
+        also=COUNTS,
+    ),
+    Breach(
+        "I9",
+        "a role deleted a ticket",
+        sql(f"delete from tickets.tickets where {FREE_TICKET}"),
+        "role gittix deleted from tickets.tickets at",
+        also=COUNTS,
     ),
     Breach(
         "I9",

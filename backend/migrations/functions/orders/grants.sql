@@ -1,5 +1,5 @@
--- The rights on the tables of orders, in full. A new table has none; a new column cannot be updated.
--- Orders and their lines are written by functions only.
+-- The rights on the tables of orders, in full. A new table has none; a new column cannot be
+-- updated. Orders and their lines are written by functions only.
 alter default privileges in schema orders revoke all on tables from gittix_orders;
 revoke all on all tables in schema orders from gittix_orders;
 
