@@ -117,7 +117,7 @@ async def refresh(request: Request) -> Response:
     await auth.limits.refresh(client_ip(request, auth.proxies))
     async with database.transaction(auth.pool) as connection:
         outcome = await service.refresh(
-            connection, request.cookies.get(REFRESH_COOKIE, ""), auth.refresh_lifetime
+            connection, principal.cookie(request, REFRESH_COOKIE) or "", auth.refresh_lifetime
         )
     if isinstance(outcome, RefreshReused):
         log.warning("a used refresh token was presented again", user_id=str(outcome.user_id))
@@ -142,7 +142,7 @@ async def sign_out(request: Request) -> Response:
         if everywhere and user:
             await service.end_every_session(connection, user.user_id)
         else:
-            await service.end_sessions(connection, request.cookies.get(REFRESH_COOKIE), user)
+            await service.end_sessions(connection, principal.cookie(request, REFRESH_COOKIE), user)
     if everywhere and user:
         await _close_sockets(auth, user.user_id)
     return _without_cookies(auth, Response(status_code=204))
@@ -191,7 +191,7 @@ async def _open_session(request: Request, connection: database.Connection, user:
         user,
         user_agent=request.headers.get("user-agent", ""),
         lifetime=_auth(request).refresh_lifetime,
-        replaces=request.cookies.get(REFRESH_COOKIE),
+        replaces=principal.cookie(request, REFRESH_COOKIE),
     )
 
 

@@ -47,6 +47,16 @@ def network_of(address: str) -> str:
     )
 
 
+def site_of(address: str) -> str | None:
+    """The /48 of an IPv6 address, which is as much as one customer usually gets, else None."""
+    parsed = _address(address)
+    return (
+        str(IPv6Network((int(parsed), 48), strict=False))
+        if isinstance(parsed, IPv6Address)
+        else None
+    )
+
+
 def _address(text: str) -> IPv4Address | IPv6Address | None:
     try:
         address = ip_address(text.strip())

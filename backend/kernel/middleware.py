@@ -15,12 +15,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from backend.kernel import correlation, tracing
 from backend.kernel.metrics import REQUESTS
-from backend.kernel.principal import COOKIE_PREFIX, USER_ID
+from backend.kernel.principal import COOKIE_PREFIX, USER_ID, bearer_token
 from backend.kernel.problems import PROBLEM_CODE, Forbidden, Problem, TooLarge
 
 log = structlog.get_logger()
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+METHODS = SAFE_METHODS | {"POST", "PUT", "PATCH", "DELETE"}
 QUIET_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
 
 
@@ -66,7 +67,7 @@ class RequestLog:
             if scope["path"] not in QUIET_PATHS:
                 seconds = time.perf_counter() - started
                 route = getattr(scope.get("route"), "path", "unmatched")
-                _duration(scope["method"], route, status).observe(seconds)
+                _duration(_method(scope), route, status).observe(seconds)
                 # The ingress logs each request, so requests that changed nothing are logged at
                 # debug level.
                 unchanged = scope["method"] in SAFE_METHODS or 400 <= status < 500
@@ -182,7 +183,8 @@ class SameOriginWrites:
     """Answers 403 for a write with a session cookie from a page of another origin.
 
     Browsers send the page's origin with every cross-site write. A write with neither `Origin` nor
-    `Sec-Fetch-Site` comes from no browser, so no foreign page can have caused it.
+    `Sec-Fetch-Site` comes from no browser, so no foreign page can have caused it. A request with
+    a well-formed Bearer token is exempt, because its cookies authenticate nothing (`principal`).
     """
 
     def __init__(self, app: ASGIApp, *, origins: frozenset[str]) -> None:
@@ -192,8 +194,11 @@ class SameOriginWrites:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["method"] not in SAFE_METHODS:
             headers = Headers(scope=scope)
-            bearer = _header(scope, b"authorization") is not None
-            if not bearer and has_session_cookie(headers) and not self._same_origin(headers):
+            if (
+                has_session_cookie(headers)
+                and not bearer_token(headers)
+                and not self._same_origin(headers)
+            ):
                 refusal = Forbidden(
                     "a page of this origin may not send writes with your session",
                     code="origin_refused",
@@ -222,10 +227,15 @@ def has_session_cookie(headers: Headers) -> bool:
 _duration = lru_cache(maxsize=1024)(REQUESTS.labels)
 
 
+def _method(scope: Scope) -> str:
+    """The method as a label: a client may send any word, and a metric keeps each label forever."""
+    return scope["method"] if scope["method"] in METHODS else "other"
+
+
 def _describe(span: Any, scope: Scope, status: int) -> None:
     """Adds the route and the status, which are known after the reply."""
     route = getattr(scope.get("route"), "path", "unmatched")
-    span.update_name(f"{scope['method']} {route}")
+    span.update_name(f"{_method(scope)} {route}")
     span.set_attribute("http.response.status_code", status)
 
 

@@ -3,8 +3,12 @@ can sign them.
 
 Verifying a signature costs more than the rest of a small request, so verified tokens are cached
 until they expire, in a bounded table.
+
+A request authenticates by its Bearer token or, without one, by its session cookie, never by both:
+`bearer_token` is the only parser of the Authorization header.
 """
 
+import re
 import time
 from base64 import b64decode
 from collections import OrderedDict
@@ -22,6 +26,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_der_public_key,
     load_pem_public_key,
 )
+from starlette.datastructures import Headers
 from starlette.requests import Request
 
 from backend.kernel.problems import Unauthorized
@@ -30,10 +35,19 @@ COOKIE_PREFIX = "gittix_"
 SESSION_COOKIE = COOKIE_PREFIX + "session"
 # The key of a request's scope that holds the id of its user, for the request log.
 USER_ID = "gittix.user_id"
+# The key of a request's scope that holds its principal, or None for a request without one.
+PRINCIPAL = "gittix.principal"
 ALGORITHM = "EdDSA"
 TOKEN_TYPE = "at+jwt"  # noqa: S105 - RFC 9068's media type for access tokens
 MAX_CACHED_TOKENS = 20_000
 MAX_TOKEN_LENGTH = 4096
+# RFC 6750, 2.1: the scheme, one or more spaces, and a token.
+_SCHEME = re.compile(r"bearer(?![^ \t])", re.IGNORECASE)
+_BEARER = re.compile(r"bearer +([A-Za-z0-9._~+/-]+=*)", re.IGNORECASE)
+# A signed token in its only encoding. Decoders of base64 skip foreign characters, and ignore the
+# last four bits of a signature's 86 characters: each token would have countless spellings, and
+# each would take an entry of the cache.
+_SIGNED = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]{85}[AQgw]")
 # Tokens are stamped with Postgres's clock and checked with this machine's.
 CLOCK_SKEW_SECONDS = 5
 
@@ -60,6 +74,10 @@ class TokenVerifier:
         self._audience = audience
         self._cache: OrderedDict[str, tuple[Principal, float]] = OrderedDict()
 
+    def __len__(self) -> int:
+        """The number of cached tokens."""
+        return len(self._cache)
+
     def verify(self, token: str) -> Principal | None:
         """The token's principal, or None for a token that is malformed, expired or not ours."""
         cached = self._cache.get(token)
@@ -81,7 +99,7 @@ class TokenVerifier:
         return principal
 
     def _claims(self, token: str) -> dict[str, Any] | None:
-        if len(token) > MAX_TOKEN_LENGTH:
+        if len(token) > MAX_TOKEN_LENGTH or not _SIGNED.fullmatch(token):
             return None
         try:
             header = jwt.get_unverified_header(token)
@@ -128,17 +146,32 @@ def key_id(key: Ed25519PublicKey) -> str:
     ]
 
 
+def bearer_token(headers: Headers) -> str | None:
+    """The token of the Bearer header, empty if the header is malformed, or None without one.
+
+    Headers of other schemes are ignored: a proxy in front of the shop may require Basic. Two
+    Bearer headers are malformed, since the caller and a proxy could each mean another one.
+    """
+    values = [value.strip(" \t") for value in headers.getlist("authorization")]
+    bearers = [value for value in values if _SCHEME.match(value)]
+    if not bearers:
+        return None
+    match = _BEARER.fullmatch(bearers[0]) if len(bearers) == 1 else None
+    return match[1] if match else ""
+
+
+def cookie(request: Request, name: str) -> str | None:
+    """A cookie that authenticates, or None. Beside a Bearer header no cookie counts: such a
+    request is exempt from the check of its origin.
+    """
+    return request.cookies.get(name) if bearer_token(request.headers) is None else None
+
+
 def current(request: Request) -> Principal | None:
     """The request's principal from its Bearer token or session cookie, or None."""
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    if not scheme:
-        token = request.cookies.get(SESSION_COOKIE, "")
-    elif scheme.lower() != "bearer":
-        return None
-    verifier: TokenVerifier = request.state.verifier
-    principal = verifier.verify(token.strip()) if token else None
-    if principal is not None:
-        request.scope[USER_ID] = principal.user_id
+    if PRINCIPAL not in request.scope:
+        request.scope[PRINCIPAL] = _authenticate(request)
+    principal: Principal | None = request.scope[PRINCIPAL]
     return principal
 
 
@@ -147,4 +180,15 @@ def require(request: Request) -> Principal:
     principal = current(request)
     if principal is None:
         raise Unauthorized("sign in first", headers={"WWW-Authenticate": "Bearer"})
+    return principal
+
+
+def _authenticate(request: Request) -> Principal | None:
+    token = bearer_token(request.headers)
+    if token is None:
+        token = request.cookies.get(SESSION_COOKIE)
+    verifier: TokenVerifier = request.state.verifier
+    principal = verifier.verify(token) if token else None
+    if principal is not None:
+        request.scope[USER_ID] = principal.user_id
     return principal

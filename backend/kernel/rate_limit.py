@@ -1,32 +1,30 @@
 """Limits the writes of one caller per minute, in each process.
 
 The limit keeps a runaway script from exhausting the service. Limits over all processes, against
-password guessing, are counted in Redis by auth. The counter is a dictionary that is cleared each
-minute: the `limits` library iterates over all keys at each hit in memory, or needs a round trip
-to Redis.
+password guessing, are counted in Redis by auth.
 """
 
-import time
-from collections import Counter
 from collections.abc import Sequence
-from hashlib import sha256
+from math import ceil
 
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from backend.kernel.client_address import Network, client_ip, network_of
-from backend.kernel.principal import SESSION_COOKIE
+from backend.kernel import principal
+from backend.kernel.client_address import Network, client_ip
+from backend.kernel.limits import Check, LocalCounters, Rate, by_address
 from backend.kernel.problems import TooMany
 
-WINDOW_SECONDS = 60
-# A bound on memory: so many callers in one minute are an attack, and all counts start again.
-MAX_CALLERS = 100_000
+WINDOW_SECONDS = 60.0
 READS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class WriteLimit:
-    """Pure ASGI middleware: answers 429 with Retry-After after `per_minute` writes of one
-    session, or of one address without a session. `unlimited` are paths of webhooks.
+    """Pure ASGI middleware: answers 429 with Retry-After above `per_minute` writes of one user,
+    or of one address without a verified user. `unlimited` are paths of webhooks.
+
+    Nothing that a caller may invent selects the count: neither a token that fails its
+    verification nor the spelling of a header.
     """
 
     def __init__(
@@ -38,11 +36,10 @@ class WriteLimit:
         unlimited: frozenset[str] = frozenset(),
     ) -> None:
         self.app = app
-        self.per_minute = per_minute
+        self.limit = Rate("writes", per_minute, WINDOW_SECONDS)
         self.proxies = proxies
         self.unlimited = unlimited
-        self._window = 0
-        self._writes: Counter[str] = Counter()
+        self._counters = LocalCounters()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if (
@@ -50,30 +47,18 @@ class WriteLimit:
             and scope["method"] not in READS
             and scope["path"] not in self.unlimited
         ):
-            now = time.monotonic()
-            if not self._admits(self._caller(Request(scope)), now):
-                wait = WINDOW_SECONDS - int(now) % WINDOW_SECONDS
+            wait = self._counters.admit(self._checks(Request(scope)))
+            if wait > 0:
                 refusal = TooMany(
                     "too many writes in this minute; try again later",
-                    headers={"Retry-After": str(wait)},
+                    headers={"Retry-After": str(ceil(wait))},
                 ).response()
                 await refusal(scope, receive, send)
                 return
         await self.app(scope, receive, send)
 
-    def _admits(self, caller: str, now: float) -> bool:
-        window = int(now) // WINDOW_SECONDS
-        if window != self._window or len(self._writes) > MAX_CALLERS:
-            self._window = window
-            self._writes.clear()
-        self._writes[caller] += 1
-        return self._writes[caller] <= self.per_minute
-
-    def _caller(self, request: Request) -> str:
-        """A digest of the session's token, so that no token stays in memory; without a token, the
-        address.
-        """
-        token = request.headers.get("authorization") or request.cookies.get(SESSION_COOKIE)
-        if token:
-            return sha256(token.encode()).hexdigest()
-        return network_of(client_ip(request, self.proxies))
+    def _checks(self, request: Request) -> list[Check]:
+        user = principal.current(request)
+        if user is not None:
+            return [Check(self.limit, str(user.user_id))]
+        return by_address(self.limit, client_ip(request, self.proxies))

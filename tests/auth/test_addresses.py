@@ -3,7 +3,7 @@
 import pytest
 from starlette.requests import Request
 
-from backend.kernel.client_address import client_ip, network_of, networks
+from backend.kernel.client_address import client_ip, network_of, networks, site_of
 
 PROXIES = "10.0.0.0/8, 2001:db8:ffff::/48, 192.0.2.7"
 
@@ -53,3 +53,8 @@ def test_a_block_is_one_ipv4_address_or_an_ipv6_64() -> None:
     assert network_of("203.0.113.9") == "203.0.113.9"
     assert network_of("2001:db8:1:2:3::4") == network_of("2001:db8:1:2::9") == "2001:db8:1:2::/64"
     assert network_of("unknown") == "unknown"
+
+
+def test_a_site_is_an_ipv6_48() -> None:
+    assert site_of("2001:db8:1:2::9") == site_of("2001:db8:1:3::1") == "2001:db8:1::/48"
+    assert site_of("203.0.113.9") is site_of("::ffff:203.0.113.9") is site_of("unknown") is None

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import hmac
 import json
+import string
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -165,13 +166,53 @@ async def test_a_forged_token_is_unauthorized_over_http(name: str, browse: Brows
         )
 
 
-@pytest.mark.parametrize("authorization", ["Basic YTpi", "Bearer", "bearer", "x"])
-async def test_a_cookie_is_ignored_beside_an_invalid_authorization_header(
+@pytest.mark.parametrize("authorization", ["Bearer", "bearer", "Bearer\tx", "Bearer a.b.c"])
+async def test_a_cookie_is_ignored_beside_a_bearer_header(
     authorization: str, browser: httpx.AsyncClient
 ) -> None:
     await signed_up(browser)
     browser.headers["Authorization"] = authorization
     assert await signed_in_user(browser) is None
+
+
+@pytest.mark.parametrize("authorization", ["Basic YTpi", "x", ""])
+async def test_another_scheme_beside_the_cookie_is_no_sign_out(
+    authorization: str, browser: httpx.AsyncClient
+) -> None:
+    user_id = await signed_up(browser)
+    browser.headers["Authorization"] = authorization
+    assert await signed_in_user(browser) == str(user_id)
+    assert (await browser.post("/api/users/refresh")).status_code == 200
+
+
+async def test_no_cookie_counts_beside_a_bearer_token(browse: Browse) -> None:
+    browser, other = browse(), browse()
+    user_id, other_id = await signed_up(browser), await signed_up(other)
+    cookies = dict(browser.cookies)
+    bearer = {
+        "Authorization": f"Bearer {other.cookies['gittix_session']}",
+        "Cookie": "; ".join(f"{name}={value}" for name, value in cookies.items()),
+    }
+    async with httpx.AsyncClient(base_url=browser.base_url, headers=bearer) as both:
+        assert await signed_in_user(both) == str(other_id)
+        assert code(await both.post("/api/users/refresh")) == (401, "session_ended")
+        assert (await both.post("/api/users/signout")).status_code == 204
+    assert code(await other.post("/api/users/refresh")) == (401, "session_ended")
+    assert await signed_in_user(browser) == str(user_id)
+    assert (await browser.post("/api/users/refresh")).status_code == 200
+
+
+def test_a_token_has_one_spelling() -> None:
+    genuine, checker = token(), verifier()
+    start, _, signature = genuine.rpartition(".")
+    spellings = [
+        *(f"{start}.{signature[:-1]}{last}" for last in string.ascii_letters + string.digits),
+        *(f"{start}.{signature[:9]}{other}{signature[9:]}" for other in "~.+/=!$ \n\u00e4"),
+        *(genuine + other for other in ("=", "==", ".", "\n", "A")),
+    ]
+    accepted = {spelling for spelling in spellings if checker.verify(spelling) is not None}
+    assert accepted == {genuine}
+    assert len(checker) == 1
 
 
 def test_a_private_key_without_its_public_key_is_refused_at_start(settings: Settings) -> None:

@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 
 import httpx
 import pytest
+from prometheus_client import REGISTRY, generate_latest
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -74,6 +75,7 @@ ALLOWED: dict[str, dict[str, str]] = {
         "Origin": "https://evil.test",
     },
     "somebody else's cookie, foreign page": {"Cookie": "theirs=1", "Origin": "https://evil.test"},
+    "a proxy's Basic, our page": {"Authorization": "Basic YTpi", "Cookie": COOKIE, "Origin": OURS},
 }
 REFUSED: dict[str, dict[str, str]] = {
     "foreign page": {"Cookie": COOKIE, "Origin": "https://evil.test"},
@@ -98,6 +100,13 @@ REFUSED: dict[str, dict[str, str]] = {
         "Origin": "https://evil.test",
     },
     "the refresh cookie alone": {"Cookie": "gittix_refresh=x", "Origin": "https://evil.test"},
+} | {
+    f"beside {authorization!r}": {
+        "Authorization": authorization,
+        "Cookie": COOKIE,
+        "Origin": "https://evil.test",
+    }
+    for authorization in ("Basic YTpi", "", "Bearer", "Bearer  ", "Bearer\tx", "Bearer x, y", "x")
 }
 
 
@@ -130,6 +139,24 @@ async def test_a_read_passes_from_any_origin(case: str, client: httpx.AsyncClien
 async def test_two_cookie_headers_are_both_read(client: httpx.AsyncClient) -> None:
     headers = [("Cookie", "a=1"), ("Cookie", COOKIE), ("Origin", "https://evil.test")]
     assert code(await client.post("/api/echo", headers=headers)) == (403, "origin_refused")
+
+
+async def test_two_bearer_headers_exempt_from_nothing(client: httpx.AsyncClient) -> None:
+    headers = [
+        ("Authorization", "Bearer x"),
+        ("Authorization", "Bearer y"),
+        ("Cookie", COOKIE),
+        ("Origin", "https://evil.test"),
+    ]
+    assert code(await client.post("/api/echo", headers=headers)) == (403, "origin_refused")
+
+
+async def test_invented_methods_share_one_series_of_the_metric(client: httpx.AsyncClient) -> None:
+    for number in range(20):
+        await client.request(f"INVENTED{number}", "/api/echo")
+    metric = generate_latest(REGISTRY).decode()
+    assert "INVENTED" not in metric
+    assert 'gittix_http_request_seconds_count{method="other"' in metric
 
 
 async def test_a_request_id_is_echoed_and_is_the_correlation_id(client: httpx.AsyncClient) -> None:
