@@ -55,9 +55,10 @@ class TooManyAttempts(TooMany):
     code = "too_many_attempts"
 
     def __init__(self, wait_seconds: float) -> None:
+        seconds = max(1, ceil(wait_seconds))
+        wait = f"{seconds} s" if seconds < 120 else f"{ceil(seconds / 60)} minutes"
         super().__init__(
-            "too many attempts; try again later",
-            headers={"Retry-After": str(max(1, ceil(wait_seconds)))},
+            f"too many attempts; try again in {wait}", headers={"Retry-After": str(seconds)}
         )
 
 

@@ -1,125 +1,140 @@
-"""Limits on attempts to sign in, sign up and refresh, counted in Redis over all processes.
+"""Limits on attempts to sign in, sign up and refresh, counted over all processes.
 
-Guessing the password of one account is limited per account and address (strict) and per account
-over all addresses (loose). An attacker could exhaust the loose limit to lock the owner out, so it
-does not apply to an address from which the account was signed in to during the last 30 days.
-Guessing over many accounts is limited by the failures per address.
+An attempt is counted before the password check, and given back when the password is right, so the
+counts are those of failures. Guessing the password of one account is limited at each address, by
+growing waits, and over all addresses (loosely). An attacker could exhaust the loose limit to lock
+the owner out, so it does not apply at an address from which the account was signed in to during
+the last 30 days. Guessing over many accounts is limited by address, high enough for a school or
+an office behind one; the accounts that are known there have a limit of their own, which a guesser
+of other accounts cannot exhaust.
 
-While Redis is unavailable every attempt is allowed and a warning is logged, so that an outage
-locks no user out; the bounded Argon2 queue still limits the rate of password checks in each
-process.
+While Redis fails, each process counts alone (`kernel.redis_limits`).
 """
 
-import asyncio
 import time
-from collections.abc import Callable, Coroutine
-from functools import wraps
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from hashlib import sha256
-from typing import Any, Concatenate, ParamSpec
 
 import structlog
-from limits import RateLimitItem, RateLimitItemPerHour, RateLimitItemPerMinute
-from limits.aio.storage import RedisStorage
-from limits.aio.strategies import MovingWindowRateLimiter
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
-from backend.auth.errors import TooManyAttempts
+from backend.auth.errors import BadCredentials, TooManyAttempts
 from backend.kernel.client_address import network_of
+from backend.kernel.limits import Check, Lockout, Rate, by_address
+from backend.kernel.redis import FAILURES, CircuitBreaker
+from backend.kernel.redis_limits import Admission, SharedCounters
 
 log = structlog.get_logger()
 
-P = ParamSpec("P")
+QUARTER = 900.0
+# After ten attempts: 15 s, 30 s, 1, 2, 4, 8 and then always 15 minutes.
+SIGN_IN_AT_ADDRESS = Lockout("sign-in-at-address", free=10, first=15.0, longest=QUARTER)
+SIGN_IN_ANYWHERE = Rate("sign-in-anywhere", 100, QUARTER)
+SIGN_IN_BY_ADDRESS = Rate("sign-in-by-address", 300, QUARTER)
+KNOWN_BY_ADDRESS = Rate("known-sign-in-by-address", 300, QUARTER)
+SIGN_UP = Rate("sign-up", 200, 3600.0)
+# A browser refreshes every few minutes: enough for a thousand behind one address.
+REFRESH = Rate("refresh", 3000, QUARTER)
 
-SIGN_IN_FROM_ADDRESS = RateLimitItemPerMinute(10, 15, namespace="sign-in-from-address")
-SIGN_IN_FROM_ANYWHERE = RateLimitItemPerMinute(100, 15, namespace="sign-in-from-anywhere")
-FAILURES_OF_ADDRESS = RateLimitItemPerMinute(60, 15, namespace="sign-in-failures-of-address")
-# High enough for a school or an office behind one address.
-SIGN_UP = RateLimitItemPerHour(200, namespace="sign-up")
-# High enough for many users behind one address, each refreshing several tabs every few minutes.
-REFRESH = RateLimitItemPerMinute(600, 15, namespace="refresh")
-
-REDIS_SECONDS = 0.5
-KNOWN_ADDRESS_SECONDS = 30 * 86_400
-
-
-Counted = Callable[Concatenate["Limits", P], Coroutine[Any, Any, None]]
-
-
-def counted(method: Counted[P]) -> Counted[P]:
-    """Skips the method while limits are off, and allows the attempt while Redis is unavailable."""
-
-    @wraps(method)
-    async def if_available(self: "Limits", /, *args: P.args, **kwargs: P.kwargs) -> None:
-        if not self.on:
-            return
-        try:
-            async with asyncio.timeout(REDIS_SECONDS):
-                await method(self, *args, **kwargs)
-        except (RedisError, OSError, TimeoutError) as error:
-            log.warning("attempts are not limited: Redis is unavailable", error=repr(error))
-
-    return if_available
+KNOWN_SECONDS = 30 * 86_400
+# For each account, since each could sign in from countless addresses of IPv6.
+MAX_KNOWN_ADDRESSES = 20
+# In the memory of a process.
+MAX_KNOWN = 10_000
 
 
 class Limits:
     """Each method raises TooManyAttempts, with the time to wait, above its limit."""
 
     def __init__(self, redis: Redis, *, on: bool) -> None:
-        self._redis = redis
         self.on = on
         if not on:
             log.warning("rate limits are off")
-        # The connection pool is passed in, so the URI only selects the storage.
-        storage = RedisStorage(
-            "async+redis://",
-            implementation="redispy",
-            key_prefix="gittix:auth:limits",
-            # Typed for the synchronous pool of redis-py.
-            connection_pool=redis.connection_pool,  # type: ignore[arg-type]
+        breaker = CircuitBreaker()
+        self._counters = SharedCounters(redis, breaker, "gittix:auth:limits")
+        self._known = KnownAddresses(redis, breaker)
+
+    @asynccontextmanager
+    async def sign_in(self, email: str, address: str) -> AsyncIterator[None]:
+        """Counts the attempt before the block. BadCredentials leaves it counted; another error
+        gives it back; without an error it is given back, and the account's attempts at this
+        address are cleared.
+        """
+        if not self.on:
+            yield
+            return
+        account = _digest(email)
+        here = by_address(SIGN_IN_AT_ADDRESS, address, account)
+        others = (
+            by_address(KNOWN_BY_ADDRESS, address)
+            if await self._known.contains(account, address)
+            else [Check(SIGN_IN_ANYWHERE, account), *by_address(SIGN_IN_BY_ADDRESS, address)]
         )
-        self._window = MovingWindowRateLimiter(storage)
+        admission = await self._count([*here, *others])
+        try:
+            yield
+        except BadCredentials:
+            raise
+        except Exception:
+            await self._counters.give_back(admission, [*here, *others])
+            raise
+        await self._counters.give_back(admission, others, cleared=here)
+        await self._known.add(account, address)
 
-    @counted
-    async def before_sign_in(self, email: str, address: str) -> None:
-        """Counts the attempt before the password check, so that parallel attempts are limited
-        too.
-        """
-        account, network = _digest(email), network_of(address)
-        if not await self._window.test(FAILURES_OF_ADDRESS, network):
-            raise await self._refusal(FAILURES_OF_ADDRESS, network)
-        await self._hit(SIGN_IN_FROM_ADDRESS, account, network)
-        if not await self._redis.exists(_known_address(account, network)):
-            await self._hit(SIGN_IN_FROM_ANYWHERE, account)
-
-    @counted
-    async def sign_in_failed(self, address: str) -> None:
-        await self._window.hit(FAILURES_OF_ADDRESS, network_of(address))
-
-    @counted
-    async def signed_in(self, email: str, address: str) -> None:
-        """Clears the attempts of this address on the account; those of other addresses stay
-        counted.
-        """
-        account, network = _digest(email), network_of(address)
-        await self._window.clear(SIGN_IN_FROM_ADDRESS, account, network)
-        await self._redis.set(_known_address(account, network), b"1", ex=KNOWN_ADDRESS_SECONDS)
-
-    @counted
     async def sign_up(self, address: str) -> None:
-        await self._hit(SIGN_UP, network_of(address))
+        if self.on:
+            await self._count(by_address(SIGN_UP, address))
 
-    @counted
     async def refresh(self, address: str) -> None:
-        await self._hit(REFRESH, network_of(address))
+        if self.on:
+            await self._count(by_address(REFRESH, address))
 
-    async def _hit(self, limit: RateLimitItem, *key: str) -> None:
-        if not await self._window.hit(limit, *key):
-            raise await self._refusal(limit, *key)
+    async def _count(self, checks: Sequence[Check]) -> Admission:
+        admission = await self._counters.admit(checks)
+        if admission.wait_seconds > 0:
+            raise TooManyAttempts(admission.wait_seconds)
+        return admission
 
-    async def _refusal(self, limit: RateLimitItem, *key: str) -> TooManyAttempts:
-        window = await self._window.get_window_stats(limit, *key)
-        return TooManyAttempts(window.reset_time - time.time())
+
+class KnownAddresses:
+    """The networks from which each account was signed in to during the last 30 days. Those of this
+    process are also in its memory, for the time in which Redis fails.
+    """
+
+    def __init__(self, redis: Redis, breaker: CircuitBreaker) -> None:
+        self._redis = redis
+        self._breaker = breaker
+        self._seen: OrderedDict[tuple[str, str], float] = OrderedDict()
+
+    async def contains(self, account: str, address: str) -> bool:
+        network, oldest = network_of(address), time.time() - KNOWN_SECONDS
+        if self._seen.get((account, network), 0.0) > oldest:
+            return True
+        try:
+            seen = await self._breaker.call(
+                lambda: self._redis.zscore(_known_key(account), network)
+            )
+        except FAILURES:
+            return False
+        return seen is not None and seen > oldest
+
+    async def add(self, account: str, address: str) -> None:
+        network, now = network_of(address), time.time()
+        self._seen[account, network] = now
+        self._seen.move_to_end((account, network))
+        if len(self._seen) > MAX_KNOWN:
+            self._seen.popitem(last=False)
+        key = _known_key(account)
+        try:
+            async with self._redis.pipeline(transaction=True) as pipeline:
+                pipeline.zadd(key, {network: now})
+                pipeline.zremrangebyrank(key, 0, -MAX_KNOWN_ADDRESSES - 1)
+                pipeline.expire(key, KNOWN_SECONDS)
+                await self._breaker.call(pipeline.execute)
+        except FAILURES as error:
+            log.warning("an address is known to this process alone", error=repr(error))
 
 
 def _digest(email: str) -> str:
@@ -127,5 +142,5 @@ def _digest(email: str) -> str:
     return sha256(email.encode()).hexdigest()[:32]
 
 
-def _known_address(account: str, network: str) -> str:
-    return f"gittix:auth:known-address:{account}:{network}"
+def _known_key(account: str) -> str:
+    return f"gittix:auth:known-addresses:{account}"

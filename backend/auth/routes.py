@@ -85,23 +85,20 @@ async def sign_in(request: Request) -> Response:
     body = await _read(request, SignIn)
     email = service.email_of(body.email)
     address = client_ip(request, auth.proxies)
-    await auth.limits.before_sign_in(email, address)
-    async with database.connection(auth.pool) as connection:
-        found = await service.find(connection, email)
-    try:
-        account = await service.authenticate(found, auth.passwords, body.password)
-    except BadCredentials:
-        log.warning(
-            "sign-in refused", user_id=str(found.user.id) if found else None, client=address
-        )
-        await auth.limits.sign_in_failed(address)
-        raise
-    newer_hash = await service.rehash(account, auth.passwords, body.password)
-    async with database.transaction(auth.pool) as connection:
-        await service.upgrade(connection, account, newer_hash)
-        issued = await _open_session(request, connection, account.user)
+    async with auth.limits.sign_in(email, address):
+        async with database.connection(auth.pool) as connection:
+            found = await service.find(connection, email)
+        try:
+            account = await service.authenticate(found, auth.passwords, body.password)
+        except BadCredentials:
+            user_id = str(found.user.id) if found else None
+            log.warning("sign-in refused", user_id=user_id, client=address)
+            raise
+        newer_hash = await service.rehash(account, auth.passwords, body.password)
+        async with database.transaction(auth.pool) as connection:
+            await service.upgrade(connection, account, newer_hash)
+            issued = await _open_session(request, connection, account.user)
     log.info("signed in", user_id=str(account.user.id), client=address)
-    await auth.limits.signed_in(email, address)
     return _signed_in(auth, issued, 200)
 
 

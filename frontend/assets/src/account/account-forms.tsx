@@ -11,7 +11,6 @@ import { InputField } from "../shared/ui/field";
 const MESSAGES: Record<string, string> = {
   bad_credentials: "That email and password don't go together.",
   email_taken: "There is an account with this email already. Sign in instead?",
-  too_many_attempts: "That were many tries. Wait a minute, then try again.",
   busy: "Many people are signing in right now. Try again in a moment.",
   offline: "No connection to the shop. Check your network and try again.",
 };
