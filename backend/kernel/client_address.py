@@ -32,9 +32,14 @@ def client_ip(request: HTTPConnection, trusted: Sequence[Network]) -> str:
         if address is None:
             break
         client = str(address)
-        if not any(address in network for network in trusted):
+        if not is_trusted(client, trusted):
             break
     return client
+
+
+def is_trusted(address: str, trusted: Sequence[Network]) -> bool:
+    parsed = _address(address)
+    return parsed is not None and any(parsed in network for network in trusted)
 
 
 def network_of(address: str) -> str:

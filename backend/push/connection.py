@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
+from backend.kernel.decoding import Malformed, decode_json
 from backend.push import protocol, signature
 from backend.push.channels import ChannelRegistry, Member, Subscriber
 from backend.push.protocol import Close, Envelope, ErrorCode, Kind
@@ -127,8 +128,10 @@ class Connection(Subscriber):
         try:
             envelope = protocol.decode_envelope(text)
             await self._handle(envelope)
-        except (msgspec.MsgspecError, UnicodeError) as error:
-            self.send(protocol.error(None, f"malformed message: {error}"))
+        except Malformed as error:
+            self.send(protocol.error(None, f"the message {error}"))
+        except msgspec.ValidationError:
+            self.send(protocol.error(None, "a field is missing or has the wrong type"))
 
     async def _handle(self, envelope: Envelope) -> None:
         match envelope.event:
@@ -272,6 +275,6 @@ def _user(user_data: str) -> Member | None:
 
 def _decoded(text: str, shape: type[Any]) -> Any:
     try:
-        return msgspec.json.decode(text, type=shape)
-    except (msgspec.MsgspecError, UnicodeError):
+        return decode_json(text, shape)
+    except msgspec.MsgspecError:
         return None

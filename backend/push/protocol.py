@@ -12,6 +12,8 @@ from typing import Any, Final, TypeVar
 import msgspec
 from websockets.frames import Frame, Opcode
 
+from backend.kernel.decoding import decode_json
+
 MAX_NAME_LENGTH: Final = 200
 SERVER_TO_USER_PREFIX: Final = "#server-to-user-"
 SUPPORTED_PROTOCOLS: Final = range(5, 8)
@@ -95,8 +97,12 @@ class MemberData(msgspec.Struct):
     user_info: msgspec.Raw = msgspec.Raw(b"{}")
 
 
-decode_envelope: Final = msgspec.json.Decoder(Envelope).decode
 encode: Final = msgspec.json.encode
+
+
+def decode_envelope(text: str) -> Envelope:
+    """Decode a client's message. Raises msgspec.MsgspecError."""
+    return decode_json(text, Envelope)
 
 
 def decode_data(raw: msgspec.Raw, shape: type[T]) -> T:
@@ -104,13 +110,16 @@ def decode_data(raw: msgspec.Raw, shape: type[T]) -> T:
 
     Raises msgspec.MsgspecError.
     """
-    return msgspec.json.decode(wire_data(raw), type=shape)
+    return decode_json(wire_data(raw), shape)
 
 
 def wire_data(raw: msgspec.Raw) -> str:
-    """Return an envelope's data as text: the value of a string, or the JSON of anything else."""
-    text = bytes(raw).decode()
-    return msgspec.json.decode(text, type=str) if text.startswith('"') else text
+    """Return an envelope's data as text: the value of a string, or the JSON of anything else.
+
+    Raises msgspec.MsgspecError.
+    """
+    text = bytes(raw)
+    return decode_json(text, str) if text.startswith(b'"') else text.decode()
 
 
 def kind_of(channel: str) -> Kind:

@@ -11,7 +11,6 @@ budgets are checked before a read is parsed, and a read has few frames (`intake`
 """
 
 import asyncio
-from ipaddress import ip_address
 from typing import Any, Final, cast
 
 from uvicorn._types import ASGIReceiveEvent
@@ -23,7 +22,7 @@ from websockets.frames import Frame
 from websockets.http11 import Request
 from websockets.protocol import State
 
-from backend.kernel.client_address import network_of
+from backend.kernel.client_address import is_trusted, network_of
 from backend.push.address_limit import AddressLimit, Place
 from backend.push.intake import Intake, SmallReads
 from backend.push.metrics import CLOSES, PAUSES, REFUSED
@@ -293,7 +292,9 @@ class GatewayHttp(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         address = self.client[0] if self.client else ""
-        self._place = self._limit.take(network_of(address), exempt=self._is_proxy(address))
+        # A proxy has the connections of all its clients; it bounds those of each.
+        exempt = not address or is_trusted(address, self._settings.trusted_proxies)
+        self._place = self._limit.take(network_of(address), exempt=exempt)
         if self._place is None:
             REFUSED.labels("http").inc()
             transport.abort()
@@ -307,11 +308,6 @@ class GatewayHttp(HttpToolsProtocol):
         self._release()
         self.transport.set_protocol(
             SmallReads(cast(asyncio.Protocol, self.transport.get_protocol()), self._intake.buffer)
-        )
-
-    def _is_proxy(self, address: str) -> bool:
-        return not address or any(
-            ip_address(address) in network for network in self._settings.trusted_proxies
         )
 
     def _release(self) -> None:

@@ -86,6 +86,31 @@ async def test_the_sockets_of_one_client_are_limited(nginx: Nginx) -> None:
     assert heads == ["101", "101", "429"]
 
 
+async def test_an_office_behind_one_address_may_open_201_sockets_at_once(folder: Path) -> None:
+    async with fronted(folder) as (nginx, echoes), AsyncExitStack() as stack:
+        echoes["push"].answer = UPGRADED
+        statuses = []
+        for _ in range(201):
+            reader = await stack.enter_async_context(
+                sent(nginx, f"GET /app/key HTTP/1.1\r\n{WEBSOCKET}")
+            )
+            statuses.append((await reader.readline()).decode().split()[1])
+        assert set(statuses) == {"101"}
+
+
+async def test_new_sockets_of_one_client_have_a_rate(folder: Path) -> None:
+    limits = {"SOCKET_RATE": "1r/m", "SOCKET_BURST": "2"}
+    async with fronted(folder, **limits) as (nginx, echoes), AsyncExitStack() as stack:
+        echoes["push"].answer = UPGRADED
+        statuses = []
+        for _ in range(4):
+            reader = await stack.enter_async_context(
+                sent(nginx, f"GET /app/key HTTP/1.1\r\n{WEBSOCKET}")
+            )
+            statuses.append((await reader.readline()).decode().split()[1])
+        assert statuses == ["101", "101", "101", "429"]
+
+
 async def replies_to(
     nginx: Nginx, method: str, path: str, *, count: int = MANY, client: str = "203.0.113.7"
 ) -> list[httpx.Response]:
