@@ -12,6 +12,8 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 
+from redis.asyncio import Redis as RedisClient
+
 from backend.embedded.postgres import OWNER, Postgres
 from backend.embedded.redis import Redis
 from backend.embedded.system_user import credentials
@@ -73,6 +75,17 @@ def running_redis(folder: Path, **settings: str) -> Iterator[str]:
     finally:
         process.terminate()
         process.wait(10)
+
+
+@asynccontextmanager
+async def full(redis: RedisClient, *, limit_bytes: int = 1) -> AsyncIterator[None]:
+    """Redis at its memory limit while the block runs: it refuses commands that need memory."""
+    before = (await redis.config_get("maxmemory"))["maxmemory"]
+    await redis.config_set("maxmemory", limit_bytes)
+    try:
+        yield
+    finally:
+        await redis.config_set("maxmemory", before)
 
 
 @asynccontextmanager

@@ -20,8 +20,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from backend.push.push_log import (
-    ONCE_PREFIX,
-    ONCE_SECONDS,
+    ONCE,
     PUBLISH,
     PUBLISH_ONCE,
     STATE,
@@ -126,12 +125,14 @@ class Publisher:
         with it.
         """
         assert len(messages) <= MAX_MESSAGES, "one mark can't have that many messages"
-        keys = [STREAM, STATE, ONCE_PREFIX + mark]
-        arguments = [*self._arguments(expected_appended, messages), ONCE_SECONDS]
+        keys = [STREAM, STATE, ONCE]
+        arguments = [*self._arguments(expected_appended, messages), mark]
         *state, known = await self._call(self._publish_once, keys, arguments)
         return self._remember_epoch(state) if known else None
 
-    def _arguments(self, expected_appended: int, messages: Sequence[Message]) -> list[int | bytes]:
+    def _arguments(
+        self, expected_appended: int, messages: Sequence[Message]
+    ) -> list[int | bytes | str]:
         channels = [channel for message in messages for channel in message.channels]
         return [
             expected_appended,
@@ -142,7 +143,7 @@ class Publisher:
         ]
 
     async def _call(
-        self, script: Any, keys: Sequence[str], arguments: Sequence[int | bytes]
+        self, script: Any, keys: Sequence[str], arguments: Sequence[int | bytes | str]
     ) -> list[int]:
         try:
             async with asyncio.timeout(self._timeout):

@@ -2,14 +2,18 @@
 
 `gittix:push` is one stream that every gateway reads. It is a broadcast log, not a store: a gateway
 reads an entry within milliseconds, and within seconds after an outage. So the stream is trimmed to
-one minute, and under load to about 100,000 messages. A gateway that was away for longer detects the
-jump in `n` and makes its clients reconnect.
+one minute, and under load to MAX_LENGTH messages or MAX_BYTES. A gateway that was away for longer
+detects the jump in `n` and makes its clients reconnect.
 
 An entry has the messages of one call, packed, so Redis does not parse them. Its `n` is the number
 of messages ever appended, up to its last one. `gittix:push:state` holds that counter, the time of
-the log's creation (`born`), and the notifier's progress. The sequence numbers of channels are in
-one hash for each epoch and day: one call reads and writes those of all its channels together, and
-hashes of channels without messages expire.
+the log's creation (`born`), the log's segments, and the notifier's progress. The sequence numbers
+of channels are in one hash for each epoch and day: one call reads and writes those of all its
+channels together, and hashes of channels without messages expire.
+
+Everything here is bounded, and each script trims the stream before its other writes. Redis allows
+trimming when its memory is full, and then also the rest of the script. So a full Redis, which
+refuses the other writes of GitTix, still publishes messages.
 """
 
 import re
@@ -27,15 +31,25 @@ from backend.kernel.redis import DRIVER
 STREAM: Final = "gittix:push"
 STATE: Final = "gittix:push:state"
 SEQS_PREFIX: Final = "gittix:push:seqs:"
-ONCE_PREFIX: Final = "gittix:push:once:"
+ONCE: Final = "gittix:push:once"
 RETENTION_MS: Final = 60_000
-# A channel's sequence number is kept for its day and the next, longer than any client can resume.
-DAY_SECONDS: Final = 86_400
-# A mark is kept longer than any copy of its event.
-ONCE_SECONDS: Final = 14 * 86_400
-# In messages. Under load the log is trimmed in steps of a tenth: it keeps at least this many, and
-# about a tenth more.
+# The bounds of the log under load: messages, and bytes of their entries. A message of GitTix has
+# about 600 bytes, so MAX_LENGTH applies first. MAX_BYTES applies to larger ones: client events and
+# the HTTP API send up to 10 KB. Redis needs up to a third more memory than the entries have bytes.
 MAX_LENGTH: Final = 100_000
+MAX_BYTES: Final = 64 * 1_048_576
+# The log is trimmed in steps of a segment, so it keeps at least nine tenths of a bound.
+SEGMENTS: Final = 10
+# The bytes of an entry beside its messages and numbers: id, field names, the stream's index.
+ENTRY_BYTES: Final = 128
+# A channel's sequence number is kept for its day and the next, longer than any client can resume,
+# and while fewer than this many other channels had messages. The hashes of so many channels, of
+# which clients create one with each ticket, need about 10 MB each.
+DAY_SECONDS: Final = 86_400
+MAX_CHANNELS: Final = 100_000
+# A mark is kept longer than any copy of its event; twice as many as there are dead letters.
+ONCE_SECONDS: Final = 14 * 86_400
+MAX_MARKS: Final = 20_000
 # Further appends wait for a connection, since Redis runs one script at a time.
 MAX_CONNECTIONS: Final = 16
 
@@ -46,39 +60,47 @@ local stream, state = KEYS[1], KEYS[2]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local function text(number) return string.format('%.0f', number) end
+local function known(field) return tonumber(redis.call('HGET', state, field) or 0) end
+-- First, so that a full Redis does not refuse this script.
+redis.call('XTRIM', stream, 'MINID', '~', text(now - {RETENTION_MS}))
 redis.call('HSETNX', state, 'born', time[1] .. string.format('%06d', time[2]) .. '000')
-local n = tonumber(redis.call('HGET', state, 'n') or 0)
+local n = known('n')
 
--- XTRIM counts entries, not messages. So the id at the start of each tenth of MAX_LENGTH is noted,
--- and when the note of an old tenth is replaced, the stream is trimmed up to it.
-local function trim_by_length(before, id)
-  local tenth = math.floor(n / {MAX_LENGTH // 10})
-  if tenth == math.floor(before / {MAX_LENGTH // 10}) then return end
-  local note = 'tenth' .. tenth % 10
-  local oldest = redis.call('HGET', state, note)
-  if oldest then redis.call('XTRIM', stream, 'MINID', oldest) end
-  redis.call('HSET', state, note, id)
+-- XTRIM counts entries, neither messages nor bytes. So the id at the start of each segment is
+-- noted. A new segment takes the oldest one's place, and the stream is trimmed up to the next.
+local function trim_by_segment(id, count, size)
+  local segment = known('segment')
+  local messages, bytes = known('segment_messages') + count, known('segment_bytes') + size
+  if segment == 0 or messages > {MAX_LENGTH // SEGMENTS} or bytes > {MAX_BYTES // SEGMENTS} then
+    segment, messages, bytes = segment + 1, count, size
+    redis.call('HSET', state, 'segment' .. segment % {SEGMENTS}, id)
+    local oldest = redis.call('HGET', state, 'segment' .. (segment + 1) % {SEGMENTS})
+    if oldest then redis.call('XTRIM', stream, 'MINID', oldest) end
+  end
+  redis.call(
+    'HSET', state, 'segment', text(segment),
+    'segment_messages', text(messages), 'segment_bytes', text(bytes)
+  )
 end
-local function append(count, messages, ...)
-  local before = n
+local function append(count, messages, stamps)
   n = n + count
-  local id = redis.call('XADD', stream, '*', 'n', text(n), 'm', messages, ...)
+  local stamped = stamps and {{'s', stamps}} or {{}}
+  local id = redis.call('XADD', stream, '*', 'n', text(n), 'm', messages, unpack(stamped))
   redis.call('HSET', state, 'n', text(n))
-  redis.call('XTRIM', stream, 'MINID', '~', text(now - {RETENTION_MS}))
-  trim_by_length(before, id)
+  trim_by_segment(id, count, #messages + #(stamps or '') + {ENTRY_BYTES})
 end
 """
 
 # ARGV: the number of messages, and the messages.
-APPEND: Final = _APPEND + "append(ARGV[1], ARGV[2])"
+APPEND: Final = _APPEND + "append(tonumber(ARGV[1]), ARGV[2])"
 
 # The channels of all messages are passed in one list. A smaller count than expected means that
 # Redis lost its tail. Sequence numbers would repeat then, so a new epoch begins first.
 _NUMBERED: Final = (
     _APPEND
     + f"""
-local function known(field) return tonumber(redis.call('HGET', state, field) or 0) end
 local epoch, appended, recorded = known('epoch'), known('appended'), known('position')
+local generation = known('generation')
 
 local function begin_epoch(expected, lowest)
   if epoch == 0 or appended < expected then
@@ -86,10 +108,17 @@ local function begin_epoch(expected, lowest)
     appended = math.max(appended, expected)
   end
 end
-local function seqs_of(days_ago)
-  return '{SEQS_PREFIX}' .. text(epoch) .. ':' .. math.floor(time[1] / {DAY_SECONDS}) - days_ago
+-- A generation of hashes is a day, or ends when its hash is full.
+local function seqs_of(generations_ago)
+  return '{SEQS_PREFIX}' .. text(epoch) .. ':' .. text(generation - generations_ago)
 end
--- A channel whose number expired, or a new one, starts at n: no number of it in this epoch is
+local function begin_generation()
+  local before = generation
+  generation = math.max(before, math.floor(time[1] / {DAY_SECONDS}))
+  if redis.call('HLEN', seqs_of(0)) >= {MAX_CHANNELS} then generation = generation + 1 end
+  if generation > before then redis.call('UNLINK', seqs_of(2)) end
+end
+-- A channel whose number was dropped, or a new one, starts at n: no number of it in this epoch is
 -- higher.
 local function read_seqs(channels)
   local seqs, wanted = {{}}, {{}}
@@ -99,10 +128,10 @@ local function read_seqs(channels)
       seqs[channel] = n
     end
   end
-  for days_ago = 0, 1 do
+  for generations_ago = 0, 1 do
     if #wanted == 0 then break end
     local missing = {{}}
-    for i, seq in ipairs(redis.call('HMGET', seqs_of(days_ago), unpack(wanted))) do
+    for i, seq in ipairs(redis.call('HMGET', seqs_of(generations_ago), unpack(wanted))) do
       if seq then seqs[wanted[i]] = tonumber(seq) else missing[#missing + 1] = wanted[i] end
     end
     wanted = missing
@@ -110,29 +139,31 @@ local function read_seqs(channels)
   return seqs
 end
 local function save_seqs(seqs)
-  local today, written = seqs_of(0), {{}}
+  local current, written = seqs_of(0), {{}}
   for channel, seq in pairs(seqs) do
     written[#written + 1] = channel
     written[#written + 1] = text(seq)
   end
-  redis.call('HSET', today, unpack(written))
-  redis.call('EXPIRE', today, {2 * DAY_SECONDS})
+  redis.call('HSET', current, unpack(written))
+  redis.call('EXPIRE', current, {2 * DAY_SECONDS})
 end
 local function publish(count, channels, messages)
   begin_epoch(tonumber(ARGV[1]), tonumber(ARGV[2]))
   if count > 0 then
+    begin_generation()
     local seqs, stamps = read_seqs(channels), {{epoch}}
     for i, channel in ipairs(channels) do
       seqs[channel] = seqs[channel] + 1
       stamps[i + 1] = seqs[channel]
     end
     save_seqs(seqs)
-    append(count, messages, 's', cmsgpack.pack(stamps))
+    append(count, messages, cmsgpack.pack(stamps))
     appended = appended + count
   end
   redis.call(
     'HSET', state,
-    'epoch', text(epoch), 'appended', text(appended), 'position', text(recorded)
+    'epoch', text(epoch), 'appended', text(appended), 'position', text(recorded),
+    'generation', text(generation)
   )
 end
 """
@@ -152,19 +183,39 @@ return {epoch, appended, recorded}
 """
 )
 
-# KEYS: stream, state, the mark. ARGV: as above, with the seconds to keep the mark instead of the
-# positions. When Redis lost its tail, the mark may be lost as well: nothing is appended, and the
-# last number returned is 0.
+# KEYS: stream, state, the marks. ARGV: as above, with the mark instead of the positions. When Redis
+# lost its tail, the mark may be lost as well: nothing is appended, and the last number returned is
+# 0.
 PUBLISH_ONCE: Final = (
     _NUMBERED
-    + """
-if appended < tonumber(ARGV[1]) then return {epoch, appended, recorded, 0} end
-if redis.call('SET', KEYS[3], '1', 'NX', 'EX', ARGV[6]) then
+    + f"""
+local marks, mark = KEYS[3], ARGV[6]
+if appended < tonumber(ARGV[1]) then return {{epoch, appended, recorded, 0}} end
+redis.call('ZREMRANGEBYSCORE', marks, '-inf', time[1] - {ONCE_SECONDS})
+if redis.call('ZADD', marks, 'NX', time[1], mark) == 1 then
+  redis.call('ZREMRANGEBYRANK', marks, 0, {-MAX_MARKS - 1})
   publish(tonumber(ARGV[3]), cmsgpack.unpack(ARGV[4]), ARGV[5])
 end
-return {epoch, appended, recorded, 1}
+return {{epoch, appended, recorded, 1}}
 """
 )
+
+# KEYS: stream, state. Returns the last id, n, and the log's creation time. A script, since a full
+# Redis refuses every command of a transaction, also reads. A log without `born` is new, because
+# Redis lost all data; the first reader or appender sets it.
+END: Final = """
+local last, time = '0-0', redis.call('TIME')
+if redis.call('EXISTS', KEYS[1]) == 1 then
+  local info = redis.call('XINFO', 'STREAM', KEYS[1])
+  for i = 1, #info, 2 do
+    if info[i] == 'last-generated-id' then last = info[i + 1] end
+  end
+end
+if redis.call('HEXISTS', KEYS[2], 'born') == 0 then
+  redis.call('HSET', KEYS[2], 'born', time[1] .. string.format('%06d', time[2]) .. '000')
+end
+return {last, redis.call('HGET', KEYS[2], 'n') or '0', redis.call('HGET', KEYS[2], 'born')}
+"""
 
 
 class Message(msgspec.Struct, frozen=True, array_like=True):

@@ -8,7 +8,6 @@ log still has; entries that were trimmed before they were read are reported as `
 """
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from typing import Final, cast
 
 import structlog
 from broadcaster import BroadcastBackend, Event
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import RedisError
 
 from backend.kernel.supervisor import heartbeat
 from backend.push import push_log as pushlog
@@ -63,7 +62,7 @@ class ReadPosition:
 
     id: str
     number: int
-    born: bytes | None
+    born: bytes
 
 
 class PushLogBackend(BroadcastBackend):
@@ -72,6 +71,7 @@ class PushLogBackend(BroadcastBackend):
         self._reader = pushlog.connect(url, timeout_seconds=READ_TIMEOUT_SECONDS)
         self._writer = pushlog.connect(url, timeout_seconds=timeout_seconds)
         self._append = self._writer.register_script(pushlog.APPEND)
+        self._end = self._reader.register_script(pushlog.END)
         self._batches: asyncio.Queue[Batch] = asyncio.Queue()
         self._room = asyncio.BoundedSemaphore(MAX_BATCHES)
         self._position: ReadPosition | None = None
@@ -199,20 +199,9 @@ class PushLogBackend(BroadcastBackend):
 
     async def _find_position(self) -> ReadPosition:
         """Return the end of the log."""
-        async with (
-            asyncio.timeout(self._timeout),
-            self._reader.pipeline(transaction=True) as pipeline,
-        ):
-            # A log without `born` is new, because Redis lost all data; the first reader or appender
-            # sets it.
-            pipeline.hsetnx(STATE, "born", str(time.time_ns()))
-            pipeline.xinfo_stream(STREAM)
-            pipeline.hmget(STATE, ["n", "born"])
-            _, info, (number, born) = await pipeline.execute(raise_on_error=False)
-        if isinstance(info, ResponseError):
-            # XINFO fails for a missing stream.
-            return ReadPosition("0-0", int(number or 0), born)
-        return ReadPosition(info["last-generated-id"].decode(), int(number or 0), born)
+        async with asyncio.timeout(self._timeout):
+            last, number, born = await self._end(keys=[STREAM, STATE])
+        return ReadPosition(last.decode(), int(number), born)
 
 
 def _entry(id: bytes, fields: dict[bytes, bytes]) -> Entry | None:
