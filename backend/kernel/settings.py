@@ -75,6 +75,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     push_backend: Literal["gateway", "pusher"] = "gateway"
     pusher_app_id: Annotated[str, msgspec.Meta(pattern="^[0-9]+$")] = ""
     pusher_key: str = ""
+    # Whether browsers may send events to each other. GitTix itself sends none.
+    push_client_events: Literal["on", "off"] = "off"
     pusher_secret: str = ""
     pusher_host: str = ""
     pusher_port: Port = 443

@@ -14,6 +14,7 @@ import msgspec
 from backend.kernel.decoding import Malformed, decode_json
 from backend.push import protocol, signature
 from backend.push.channels import ChannelRegistry, Member, Subscriber
+from backend.push.client_events import UserBudgets
 from backend.push.protocol import Close, Envelope, ErrorCode, Kind
 from backend.push.push_log import Message
 from backend.push.push_log_backend import PushLogUnavailable
@@ -60,6 +61,7 @@ class Connection(Subscriber):
         "_settings",
         "_socket",
         "_timer",
+        "_user_budgets",
         "user",
     )
 
@@ -71,6 +73,7 @@ class Connection(Subscriber):
         settings: GatewaySettings,
         publish: Publish,
         on_authorized: Callable[[], None],
+        user_budgets: UserBudgets,
     ) -> None:
         super().__init__(socket_id, socket, registry.flusher)
         self._socket = socket
@@ -78,6 +81,7 @@ class Connection(Subscriber):
         self._settings = settings
         self._publish = publish
         self._on_authorized = on_authorized
+        self._user_budgets = user_budgets
         self._loop = asyncio.get_running_loop()
         now = self._loop.time()
         rate = settings.client_events_per_second
@@ -239,6 +243,8 @@ class Connection(Subscriber):
             self.send(protocol.error(ErrorCode.CLIENT_EVENT_REFUSED, refusal, envelope.channel))
 
     def _client_event_refusal(self, envelope: Envelope) -> str | None:
+        if not self._settings.client_events:
+            return "client events are off in this app; PUSH_CLIENT_EVENTS=on allows them"
         channel = envelope.channel or ""
         if protocol.kind_of(channel) not in (Kind.PRIVATE, Kind.PRESENCE):
             return "client events need a private or presence channel"
@@ -250,7 +256,15 @@ class Connection(Subscriber):
             return "data too large"
         if not self._client_events.allows(self._loop.time()):
             return "too many client events"
+        size = len(envelope.event) + len(envelope.data)
+        if not self._user_budgets.allows(self._sender(channel), size, self._loop.time()):
+            return "too many client events of this user"
         return None
+
+    def _sender(self, channel: str) -> str:
+        """Return the id of this socket's user, or the private channel if its user is unknown."""
+        member = self.user or self._registry.member(self, channel)
+        return member.user_id if member else channel
 
     def _refuse(self, channel: str, type: str, error: str, status: int) -> None:
         self.send(protocol.subscription_error(channel, type, error, status))

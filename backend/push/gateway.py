@@ -24,6 +24,7 @@ from backend.kernel.health import Check, NotReady
 from backend.push import protocol
 from backend.push.address_limit import AddressLimit, Place
 from backend.push.channels import ChannelRegistry
+from backend.push.client_events import UserBudgets
 from backend.push.connection import Connection
 from backend.push.metrics import GAPS, LAG, OPENED, REFUSED, SOCKETS
 from backend.push.protocol import Close
@@ -49,6 +50,7 @@ class Gateway:
         self.push_log = push_log
         self._broadcast = broadcast
         self.registry = ChannelRegistry()
+        self._user_budgets = UserBudgets(settings)
         self.draining = False
         self._connections: set[Connection] = set()
         self._limit = AddressLimit(
@@ -81,7 +83,13 @@ class Gateway:
             socket.close(refusal, refusal.name.replace("_", " ").lower())
             return
         connection = Connection(
-            _new_socket_id(), socket, self.registry, self.settings, self.publish, place.release
+            _new_socket_id(),
+            socket,
+            self.registry,
+            self.settings,
+            self.publish,
+            place.release,
+            self._user_budgets,
         )
         self._connections.add(connection)
         SOCKETS.inc()

@@ -22,7 +22,12 @@ class GatewaySettings:
     pong_timeout_seconds: float = 30
     max_message_bytes: int = 10_240
     max_channels_per_connection: int = 500
+    # Whether clients may send events to each other; and their budgets: of one socket, and of one
+    # user over all sockets of this gateway.
+    client_events: bool = False
     client_events_per_second: int = 10
+    user_client_events_per_second: int = 20
+    user_client_event_bytes_per_second: int = 65_536
     messages_per_second: int = 100
     # What one socket may send on average, in frames of any kind and in bytes, and for how many
     # seconds' worth at once. Above it the gateway stops reading; after `flood_seconds`, it closes.

@@ -31,6 +31,13 @@ def own_redis(tmp_path: Path) -> Iterator[RedisServer]:
 
 
 @pytest.fixture
+async def chatty(redis_server: RedisServer) -> AsyncIterator[RunningGateway]:
+    """A gateway that accepts client events."""
+    async with running_gateway(redis_server.url, client_events=True) as running:
+        yield running
+
+
+@pytest.fixture
 async def gateway(redis_server: RedisServer) -> AsyncIterator[RunningGateway]:
     async with running_gateway(redis_server.url) as running:
         yield running

@@ -2,13 +2,21 @@
 
 import asyncio
 import time
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 
 import pytest
 from websockets.exceptions import ConnectionClosed
 
 from backend.push import signature
-from tests.push.servers import KEY, SECRET, RedisServer, RunningGateway, running_gateway, until
+from tests.push.servers import (
+    KEY,
+    SECRET,
+    RedisServer,
+    RunningGateway,
+    entries,
+    running_gateway,
+    until,
+)
 
 
 @pytest.mark.parametrize(
@@ -145,11 +153,29 @@ async def test_a_signed_in_user_joins_presence_as_itself_and_cannot_change_ident
         assert await client.close_code() == 4009
 
 
-async def test_client_events_reach_others_with_the_senders_user_id(gateway: RunningGateway) -> None:
+async def test_client_events_are_refused_unless_a_setting_allows_them(
+    gateway: RunningGateway, redis_server: RedisServer
+) -> None:
+    async with gateway.raw() as client:
+        await client.established()
+        await client.subscribe("presence-a", "ann")
+        await client.send("client-wave", {}, channel="presence-a")
+        refusal = await client.message("pusher:error")
+    assert refusal["data"] == {
+        "code": 4301,
+        "message": "client events are off in this app; PUSH_CLIENT_EVENTS=on allows them",
+    }
+    assert refusal["channel"] == "presence-a"
+    assert entries(redis_server.url) == []
+
+
+async def test_client_events_reach_others_with_the_senders_user_id(
+    chatty: RunningGateway,
+) -> None:
     async with (
-        gateway.raw() as ann,
-        gateway.watcher("presence-a", user="bob") as bob,
-        gateway.raw() as cyd,
+        chatty.raw() as ann,
+        chatty.watcher("presence-a", user="bob") as bob,
+        chatty.raw() as cyd,
     ):
         await bob.subscribed("presence-a")
         for client, user in ((ann, "ann"), (cyd, "cyd")):
@@ -164,9 +190,9 @@ async def test_client_events_reach_others_with_the_senders_user_id(gateway: Runn
 
 
 async def test_client_events_are_refused_on_public_channels_and_above_the_rate(
-    gateway: RunningGateway,
+    chatty: RunningGateway,
 ) -> None:
-    async with gateway.raw() as client:
+    async with chatty.raw() as client:
         await client.established()
         await client.subscribe("show-1")
         await client.send("client-a", {}, channel="show-1")
@@ -177,6 +203,32 @@ async def test_client_events_are_refused_on_public_channels_and_above_the_rate(
         for _ in range(12):
             await client.send("client-a", {}, channel="private-a")
         assert "too many" in (await client.data("pusher:error"))["message"]
+
+
+async def test_a_user_with_many_sockets_has_the_client_events_of_one_user(
+    redis_server: RedisServer, chatty: RunningGateway
+) -> None:
+    """One account with 64 sockets: each sends 10 events of 10 KB, which its own budget admits."""
+    sockets = 64
+    data = {"text": "x" * 10_000}
+    began = time.monotonic()
+    async with AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(chatty.raw()) for _ in range(sockets)]
+        for client in clients:
+            await client.established()
+            await client.subscribe("presence-a", "ann")
+        for _ in range(10):
+            await asyncio.gather(
+                *(client.send("client-flood", data, channel="presence-a") for client in clients)
+            )
+        for client in clients:
+            await client.send("gittix:time", {})
+            await client.message("gittix:time")
+    seconds = int(time.monotonic() - began) + 1
+    appended = [message for entry in entries(redis_server.url) for message in entry.messages]
+    budget = chatty.gateway.settings.user_client_event_bytes_per_second
+    assert 0 < sum(len(message.data) for message in appended) <= budget * (seconds + 1)
+    assert len(appended) < sockets
 
 
 async def test_both_sides_ping(redis_server: RedisServer) -> None:
