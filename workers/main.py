@@ -11,8 +11,10 @@ from uuid import UUID
 import structlog
 from arq import Retry, Worker, cron, func
 from arq.connections import ArqRedis
+from arq.constants import in_progress_key_prefix
 from arq.typing import WorkerCoroutine
 from prometheus_client import Histogram
+from redis.exceptions import OutOfMemoryError
 
 from backend.events.consumer import Consumer
 from backend.events.resources import Resources, open_resources
@@ -176,6 +178,15 @@ class _Arq(Worker):
     async def heart_beat(self) -> None:
         await super().heart_beat()
         heartbeat(ARQ)
+
+    async def run_job(self, job_id: str, score: int) -> None:
+        try:
+            await super().run_job(job_id, score)
+        except OutOfMemoryError:
+            # A full Redis refused to record the job's start or its retry, so the job is still
+            # queued. Its mark would block it for its timeout and ten seconds more.
+            await self.pool.delete(in_progress_key_prefix + job_id)
+            raise
 
 
 async def _run_arq(jobs: ArqRedis, context: dict[str, Any]) -> None:

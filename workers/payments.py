@@ -41,7 +41,7 @@ STALLED_AFTER = StallTimes(
 REFUND_STALLED_AFTER = refund_queries.StallTimes(
     requested=timedelta(seconds=10), pending=timedelta(minutes=10)
 )
-WEBHOOK_SECONDS = 10.0
+WEBHOOK_SECONDS = 5.0
 BATCH = 50
 CONCURRENCY = 10
 RESUME_SECONDS = 10.0

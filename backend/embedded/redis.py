@@ -30,7 +30,10 @@ class Redis(NamedTuple):
         return f"unix://{self.socket}"
 
     def command(self, **settings: str) -> list[str]:
-        """The command line of the server: it writes to disk each second and evicts nothing."""
+        """The command line of the server: it writes to disk each second and evicts nothing.
+
+        At its memory limit it refuses writes; Postgres has all that must be kept.
+        """
         self.data.mkdir(parents=True, exist_ok=True, mode=0o700)
         sockets.create(self.socket.parent)
         options = {
@@ -43,6 +46,9 @@ class Redis(NamedTuple):
             # A rewrite of the file occupies a core, which a small machine lacks for the services.
             "auto-aof-rewrite-min-size": "256mb",
             "rdbcompression": "no",
+            # The bounded structures of GitTix need a third; the rest is for events while a consumer
+            # is down.
+            "maxmemory": "512mb",
             "maxmemory-policy": "noeviction",
             "save": "",
             "daemonize": "no",

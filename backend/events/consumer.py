@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import structlog
 from prometheus_client import Counter
 from redis.asyncio import Redis
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 
 from backend.events.catalogue import Event, log_fields
 from backend.events.stream import REDRIVE_PREFIX, STREAM, add_dead_letter, read_event
@@ -154,9 +154,18 @@ class Consumer:
         for stream in self._streams:
             try:
                 await self._redis.xgroup_create(stream, self.name, id="0", mkstream=True)
+            except OutOfMemoryError:
+                # A full Redis refuses the command also for a group that exists. The consumer must
+                # still read and acknowledge, so that the relay can trim the stream.
+                if not await self._has_group(stream):
+                    raise
             except ResponseError as error:
                 if "BUSYGROUP" not in str(error):
                     raise
+
+    async def _has_group(self, stream: str) -> bool:
+        groups = await self._redis.xinfo_groups(stream) if await self._redis.exists(stream) else []
+        return self.name.encode() in {group["name"] for group in groups}
 
     async def _claim_abandoned(self) -> None:
         """Claim the pending entries of dead members for this member.

@@ -39,6 +39,7 @@ from backend.kernel import database, tracing
 from backend.kernel.database import Connection
 from backend.kernel.health import Check
 from backend.kernel.lease import lease
+from backend.kernel.redis import is_full
 from backend.kernel.shutdown import finish_before_cancel
 from backend.kernel.supervisor import alive, heartbeat, running
 
@@ -92,9 +93,13 @@ class Relay:
             async with running(("relay-wakeups", self._receive_wakeups)):
                 try:
                     await self._publish_forever(connection)
-                except RedisError:
-                    # Redis is down and no event gets out: the gauges must still show for how long.
+                except RedisError as error:
+                    # Redis is down or full, and no event gets out: the gauges must still show for
+                    # how long.
                     await self._measure(connection)
+                    if is_full(error):
+                        # Each try to append ends before the next regular trim is due.
+                        await self._stream.trim(KEPT_ENTRIES)
                     raise
 
     def checks(self) -> Mapping[str, Check]:

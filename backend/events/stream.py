@@ -44,6 +44,13 @@ end
 return {last, 1}
 """
 
+# KEYS[1] readers; ARGV[1] reader, ARGV[2] id. A full Redis refuses HSET, but not HDEL, nor what
+# follows it in a script. Otherwise the stream could not be trimmed, and Redis would stay full.
+_REPORT = """
+redis.call('HDEL', KEYS[1], ARGV[1])
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+"""
+
 
 class EntryId(NamedTuple):
     """The id of an entry on the event stream. Ids compare in stream order."""
@@ -119,6 +126,7 @@ class EventStream:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
         self._append = redis.register_script(_APPEND)
+        self._report = redis.register_script(_REPORT)
 
     async def append(
         self, expected: EntryId, entries: Sequence[tuple[EntryId, bytes]]
@@ -140,7 +148,7 @@ class EventStream:
 
     async def report_progress(self, reader: str, entry_id: EntryId) -> None:
         """Record the progress of a reader without a consumer group, for `trim`."""
-        await self._redis.hset(READERS, reader, str(entry_id))  # type: ignore[misc]
+        await self._report(keys=[READERS], args=[reader, str(entry_id)])
 
     async def trim(self, keep: int) -> int:
         """Trim entries that every reader has handled, except the newest `keep`.

@@ -1,21 +1,26 @@
 """The arq queue, shared by the services that enqueue jobs and the worker.
 
 Jobs are JSON, not pickles, so write access to Redis does not allow running code in a worker.
-A lost job is only late: a sweep over Postgres finds the rows that it should have handled.
+A lost job is only late: a sweep over Postgres finds the rows that it should have handled. So a full
+Redis, which refuses a job, does not stop its caller.
 """
 
 from datetime import datetime
 from typing import Any
 
 import msgspec
+import structlog
 from arq.connections import ArqRedis
 from redis.asyncio import BlockingConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import OutOfMemoryError
 
 from backend.kernel import correlation
 from backend.kernel.redis import DRIVER
+
+log = structlog.get_logger()
 
 QUEUE = "gittix:jobs"
 COMMAND_SECONDS = 5.0
@@ -53,11 +58,16 @@ async def enqueue(
 ) -> None:
     """Enqueue a job for the time `at`, by default now, unless a job with this id is queued.
 
-    The job runs under the caller's correlation id. Raises correlation.Unbound without one.
+    The job runs under the caller's correlation id. When Redis is full, the job is left to a sweep.
+    Raises correlation.Unbound without a correlation id.
     """
-    await jobs.enqueue_job(
-        name, *arguments, _job_id=job_id, _defer_until=at, correlation_id=str(correlation.current())
-    )
+    caller_id = str(correlation.current())
+    try:
+        await jobs.enqueue_job(
+            name, *arguments, _job_id=job_id, _defer_until=at, correlation_id=caller_id
+        )
+    except OutOfMemoryError as error:
+        log.warning("job refused", job=name, job_id=job_id, error=repr(error))
 
 
 def serialise(job: dict[str, Any]) -> bytes:

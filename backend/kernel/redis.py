@@ -1,5 +1,5 @@
 """Connections to Redis: every command has a timeout, and a lost connection is retried with
-backoff.
+backoff. A full Redis is another kind of outage: `is_full` recognises its refusals.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.driver_info import DriverInfo
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError
+from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 T = TypeVar("T")
@@ -45,6 +45,15 @@ def open_redis(url: str, *, name: str, size: int = 20) -> Redis:
         retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), 2),
     )
     return Redis.from_pool(pool)
+
+
+def is_full(error: Exception) -> bool:
+    """Whether Redis refused a command because its memory is full.
+
+    Redis 6 returns a refusal inside a script as an error of the script, with this code in its text.
+    """
+    in_script = isinstance(error, ResponseError) and "-OOM " in str(error)
+    return in_script or isinstance(error, OutOfMemoryError)
 
 
 class CircuitBreaker:

@@ -13,6 +13,7 @@ import structlog
 
 from backend.kernel.health import Check, NotReady
 from backend.kernel.metrics import TASK_HEARTBEAT, TASK_RESTARTS
+from backend.kernel.redis import is_full
 
 log = structlog.get_logger()
 
@@ -53,9 +54,8 @@ async def supervise(
             _statuses[name] = _statuses.get(name, TaskStatus(time.monotonic()))._replace(
                 error=repr(error)
             )
-            log.warning(
-                "task failed", task=name, error=repr(error), exc_info=not isinstance(error, OSError)
-            )
+            is_outage = isinstance(error, OSError) or is_full(error)
+            log.warning("task failed", task=name, error=repr(error), exc_info=not is_outage)
         delay = min_delay if clock() - started > HEALTHY_SECONDS else min(delay * 2, max_delay)
         TASK_RESTARTS.labels(task=name).inc()
         await asyncio.sleep(delay * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret

@@ -166,6 +166,13 @@ class RawClient:
                 if found["event"] == event:
                     return found
 
+    async def message_of(self, prefix: str) -> dict[str, Any]:
+        """Return the next message whose event name begins so, with decoded data; skip others."""
+        while True:
+            found: dict[str, Any] = json.loads(await self.socket.recv())
+            if found["event"].startswith(prefix):
+                return found | {"data": json.loads(found["data"])}
+
     async def data(self, event: str) -> Any:
         content = (await self.message(event))["data"]
         return json.loads(content) if isinstance(content, str) else content
