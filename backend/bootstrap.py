@@ -57,7 +57,7 @@ NEEDS: Mapping[str, tuple[str, ...]] = {
     "tickets": tickets.NEEDS,
     "orders": orders.NEEDS,
     "payments": payments.NEEDS,
-    "push": (*push_routes.NEEDS, "redis_url"),
+    "push": (*push_routes.NEEDS, "push_redis_url"),
     "shop": ("frontend_folder", "pusher_key", "pusher_host"),
 }
 STOP_SECONDS = 10

@@ -134,7 +134,13 @@ def test_a_process_has_no_secret_but_its_own(name: str) -> None:
     }
     variables = environment(name)
     assert {name for name in variables if name.endswith("DATABASE_URL")} == databases
-    for secret in ("JWT_PRIVATE_KEY", "STRIPE_API_KEY", "STRIPE_WEBHOOK_SECRETS", "REDIS_URL"):
+    for secret in (
+        "JWT_PRIVATE_KEY",
+        "STRIPE_API_KEY",
+        "STRIPE_WEBHOOK_SECRETS",
+        "REDIS_URL",
+        "PUSH_REDIS_URL",
+    ):
         assert (secret in variables) == (secret in allowed), secret
     # The worker publishes to hosted Pusher when that replaces the gateway.
     assert ("PUSHER_SECRET" in variables) == ("PUSHER_SECRET" in allowed or name == "worker")
@@ -153,7 +159,7 @@ def test_the_stores_are_reachable_only_by_their_clients_and_have_no_egress() -> 
         stores = {"DATABASE_URL", "REDIS_URL", "POSTGRES_USER", "REDISCLI_AUTH"}
         is_client = any(key.endswith(tuple(stores)) for key in service.get("environment", {}))
         assert ("stores" in service["networks"]) == (is_client or name == "prometheus"), name
-    for name in ("postgres", "redis"):
+    for name in ("postgres", "redis", "push-redis"):
         assert services()[name]["networks"] == ["stores"]
 
 

@@ -50,7 +50,7 @@ NEEDS = {
         "stripe_api_key",
     ),
     "consumers": ("database:orders", "database:payments", "redis_url"),
-    "notifier": ("database:tickets", "database:push", "redis_url"),
+    "notifier": ("database:tickets", "database:push", "redis_url", "push_redis_url"),
 }
 
 ARQ = "arq"
@@ -150,7 +150,7 @@ async def _consumers(settings: Settings) -> AsyncIterator[Mapping[str, Check]]:
 async def _notifier(settings: Settings) -> AsyncIterator[Mapping[str, Check]]:
     """Run the notifier."""
     redis = open_redis(settings.redis_url, name="gittix-notifier")
-    push_log = pushlog.connect(settings.redis_url, timeout_seconds=2.0)
+    push_log = pushlog.connect(settings.push_log_url, timeout_seconds=2.0)
     url, publisher = settings.role_database_url("push"), _publisher(settings, push_log)
     try:
         async with (

@@ -99,9 +99,17 @@ async def _redis(
     try:
         state = await _bounded(_redis_state(connection, redis))
         events = await _bounded(event_stream.read(redis))
-        if settings.push_backend != "gateway":
-            return state, events, Unchecked("messages are with hosted Pusher", is_error=False)
-        return state, events, await _bounded(push_log.read(redis))
+    finally:
+        await redis.aclose()
+    return state, events, await _push_log(settings)
+
+
+async def _push_log(settings: Settings) -> PushLog | Unchecked:
+    if settings.push_backend != "gateway":
+        return Unchecked("messages are with hosted Pusher", is_error=False)
+    redis = open_redis(settings.push_log_url, name="gittix-check")
+    try:
+        return await _bounded(push_log.read(redis))
     finally:
         await redis.aclose()
 

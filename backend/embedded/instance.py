@@ -24,7 +24,12 @@ from backend.kernel.settings import ROLES, Settings
 DEFAULT_FOLDER = Path(".gittix")
 # An embedded instance has its own stores, so it ignores the URLs of others in the environment.
 NOT_OVERRIDDEN = frozenset(
-    {"DATABASE_URL", "REDIS_URL", *(f"{role.upper()}_DATABASE_URL" for role in ROLES)}
+    {
+        "DATABASE_URL",
+        "REDIS_URL",
+        "PUSH_REDIS_URL",
+        *(f"{role.upper()}_DATABASE_URL" for role in ROLES),
+    }
 )
 
 

@@ -69,6 +69,7 @@ def _by_variable(made: Secrets) -> dict[str, str]:
         "POSTGRES_PASSWORD": made.postgres_password,
         **{f"{role.upper()}_DATABASE_PASSWORD": made.role_passwords[role] for role in ROLES},
         "REDIS_PASSWORD": secrets.token_urlsafe(24),
+        "PUSH_REDIS_PASSWORD": secrets.token_urlsafe(24),
         "JWT_PRIVATE_KEY": one_word(made.jwt_private_key),
         "JWT_PUBLIC_KEYS": one_word(made.jwt_public_keys),
         "STRIPE_SANDBOX_KEY": made.stripe_api_key,

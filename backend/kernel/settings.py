@@ -42,6 +42,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     # Pass a released connection directly to the next waiting task (decision 26).
     database_pool_handoff: Literal["on", "off"] = "on"
     redis_url: str = ""
+    # The Redis of the push log; without it, that of everything else.
+    push_redis_url: str = ""
 
     hold_seconds: Seconds = 60
     payment_grace_seconds: Seconds = 60
@@ -73,10 +75,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     stripe_sandbox_url: Annotated[str, msgspec.Meta(pattern="^https?://[A-Za-z0-9.:-]+$")] = ""
 
     push_backend: Literal["gateway", "pusher"] = "gateway"
-    pusher_app_id: Annotated[str, msgspec.Meta(pattern="^[0-9]+$")] = ""
-    pusher_key: str = ""
     # Whether browsers may send events to each other. GitTix itself sends none.
     push_client_events: Literal["on", "off"] = "off"
+    pusher_app_id: Annotated[str, msgspec.Meta(pattern="^[0-9]+$")] = ""
+    pusher_key: str = ""
     pusher_secret: str = ""
     pusher_host: str = ""
     pusher_port: Port = 443
@@ -119,6 +121,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return own or (with_role(self.database_url, f"gittix_{role}") if self.database_url else "")
 
     @property
+    def push_log_url(self) -> str:
+        """The URL of the push log's Redis: `PUSH_REDIS_URL`, else `REDIS_URL`."""
+        return self.push_redis_url or self.redis_url
+
+    @property
     def pusher_address(self) -> str:
         """The host to which browsers open their WebSockets."""
         return self.pusher_host or f"ws-{self.pusher_cluster}.pusher.com"
@@ -141,7 +148,8 @@ def load(environ: Mapping[str, str], *, needs: Iterable[str] = ()) -> Settings:
     """Read the settings. Raises SettingsError for a malformed value, and for a field of `needs`
     without a value.
 
-    A need is the name of a field, or `database:<role>` for the database URL of a role.
+    A need is the name of a field, or `database:<role>` for the database URL of a role. A URL with a
+    default, another URL, is missing only if both have no value.
     """
     known = {
         name: environ[name.upper()]
@@ -187,6 +195,9 @@ def _missing(settings: Settings, needs: Iterable[str]) -> Iterable[str]:
         if role:
             if not settings.role_database_url(role):
                 yield f"{role.upper()}_DATABASE_URL (or DATABASE_URL)"
+        elif need == "push_redis_url":
+            if not settings.push_log_url:
+                yield "PUSH_REDIS_URL (or REDIS_URL)"
         elif not getattr(settings, need):
             yield need.upper()
 

@@ -147,7 +147,7 @@ async def _notifier(settings: Settings, redis: Redis) -> tuple[float, float]:
         published = await redis.hget(pushlog.STATE, "position")  # type: ignore[misc]
         return int(published or 0) >= push_position_of(EntryId(1, EVENTS))
 
-    log = pushlog.connect(settings.redis_url, timeout_seconds=2)
+    log = pushlog.connect(settings.push_log_url, timeout_seconds=2)
     async with open_resources(settings, "tickets") as tickets:
         url = settings.role_database_url("push")
         notifier = Notifier(url, tickets.pool, tickets.redis, Publisher(log))

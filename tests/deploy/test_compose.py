@@ -22,6 +22,7 @@ READY_SECONDS = 90.0
 KILLED = (
     "postgres",
     "redis",
+    "push-redis",
     "auth",
     "tickets",
     "orders",

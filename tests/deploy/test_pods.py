@@ -20,7 +20,7 @@ pytestmark = pytest.mark.timeout(900)
 
 # Longer than a process takes to find that the migration is complete.
 WAITING_SECONDS = 6.0
-STORES = ("postgres", "redis", "stripe-sandbox")
+STORES = ("postgres", "redis", "push-redis", "stripe-sandbox")
 
 
 @pytest.fixture(scope="module")

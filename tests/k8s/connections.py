@@ -10,7 +10,7 @@ from tests.k8s.references import UPSTREAM
 from tests.k8s.rendered import NAME, Document, Rendered, main_container, matches, pod_labels
 
 OUTSIDE = "outside"
-STORES = {"postgres": 5432, "redis": 6379, "stripe-sandbox": 8002}
+STORES = {"postgres": 5432, "redis": 6379, "push-redis": 6379, "stripe-sandbox": 8002}
 STRIPE = 443
 # Excluded: the cloud's address for credentials, and private networks.
 PRIVATE = {"10.0.0.0/8", "100.64.0.0/10", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16"}
@@ -115,6 +115,8 @@ def _wanted(rendered: Rendered) -> Iterator[Connection]:
             yield store(name, "postgres", 5432)
         if "redis_url" in own_needs:
             yield store(name, "redis", 6379)
+        if "push_redis_url" in own_needs:
+            yield store(name, "push-redis", 6379)
         if "stripe_api_key" in own_needs and name != "stripe-sandbox":
             yield store(name, "stripe-sandbox", STRIPE)
         for address in rendered.settings(container).values():

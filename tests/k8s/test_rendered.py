@@ -93,7 +93,7 @@ def test_the_page_has_the_number_of_postgres_connections(
 def test_only_the_development_overlay_contains_stores(
     overlays: Mapping[str, Rendered],
 ) -> None:
-    stores = {"postgres", "redis", "stripe-sandbox"}
+    stores = {"postgres", "redis", "push-redis", "stripe-sandbox"}
     assert {each["metadata"]["name"] for each in overlays["dev"].of("StatefulSet")} >= stores
     assert not {each["metadata"]["name"] for each in overlays["prod"].workloads()} & stores
 

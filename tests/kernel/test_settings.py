@@ -16,6 +16,15 @@ def test_every_missing_need_is_named() -> None:
         assert f"{name} is not set" in str(refused.value)
 
 
+def test_the_push_log_is_in_the_redis_of_everything_else_unless_it_has_its_own() -> None:
+    with pytest.raises(SettingsError, match=r"PUSH_REDIS_URL \(or REDIS_URL\) is not set"):
+        load({}, needs=["push_redis_url"])
+    shared = load({"REDIS_URL": "redis://all"}, needs=["push_redis_url"])
+    assert shared.push_log_url == "redis://all"
+    own = load({"REDIS_URL": "redis://all", "PUSH_REDIS_URL": "redis://push"})
+    assert (own.redis_url, own.push_log_url) == ("redis://all", "redis://push")
+
+
 def test_a_blank_value_counts_as_missing() -> None:
     with pytest.raises(SettingsError, match="REDIS_URL is not set"):
         load({"REDIS_URL": "  "}, needs=["redis_url"])
