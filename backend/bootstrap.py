@@ -26,6 +26,7 @@ from backend.auth import app as auth
 from backend.auth import routes as auth_routes
 from backend.kernel import garbage_collection, web
 from backend.kernel.client_address import networks
+from backend.kernel.http_protocol import Bounds
 from backend.kernel.peer_processes import parse_peers
 from backend.kernel.principal import TokenVerifier, load_public_keys
 from backend.kernel.rate_limit import WriteLimit
@@ -114,9 +115,11 @@ async def serve(name: str, settings: Settings, *, host: str, port: int) -> None:
     ).serve()
 
 
-def http_config(app: Any, host: str, port: int) -> uvicorn.Config:
+def http_config(app: Any, host: str, port: int, bounds: Bounds | None = None) -> uvicorn.Config:
     """The uvicorn configuration of an application without WebSockets."""
-    return server_config(app, host=host, port=port, ws="none", stop_seconds=STOP_SECONDS)
+    return server_config(
+        app, host=host, port=port, ws="none", stop_seconds=STOP_SECONDS, bounds=bounds
+    )
 
 
 def _web(

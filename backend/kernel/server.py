@@ -9,7 +9,9 @@ server stops listening, finishes the requests in progress and exits.
 
 import asyncio
 import socket
+from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
+from functools import partial
 from typing import Any, cast
 
 import structlog
@@ -18,6 +20,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from backend.kernel import syn_filter
+from backend.kernel.http_protocol import BoundedHttp, Bounds, Connections
 from backend.kernel.shutdown import stop_signals
 
 log = structlog.get_logger()
@@ -35,17 +38,23 @@ DRAINING = {"status": "not ready", "checks": {"process": "draining"}}
 
 
 def server_config(
-    app: ASGIApp, *, stop_seconds: int, http: Any = "httptools", **options: Any
+    app: ASGIApp,
+    *,
+    stop_seconds: int,
+    bounds: Bounds | None = None,
+    http: Callable[..., BoundedHttp] = BoundedHttp,
+    **options: Any,
 ) -> uvicorn.Config:
-    """The uvicorn configuration that every HTTP server here shares; `options` are passed to
-    uvicorn as they are.
+    """The uvicorn configuration that every HTTP server here shares, with its own `bounds` of
+    connections; `http` makes the protocol of one, and `options` are passed to uvicorn as they are.
 
     uvicorn's own proxy headers are off: `TRUSTED_PROXIES` decides which forwarded addresses count.
     """
     return uvicorn.Config(
         app,
         loop="uvloop",
-        http=http,
+        # uvicorn only calls it.
+        http=cast(Any, partial(http, connections=Connections(bounds or Bounds()))),
         lifespan="on",
         proxy_headers=False,
         server_header=False,

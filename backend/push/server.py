@@ -35,8 +35,8 @@ def uvicorn_config(app: Starlette, host: str, port: int) -> uvicorn.Config:
         app,
         host=host,
         port=port,
-        # uvicorn only calls them.
-        http=cast(Any, partial(GatewayHttp, settings=settings, intake=intake, limit=limit)),
+        http=partial(GatewayHttp, settings=settings, intake=intake, limit=limit),
+        # uvicorn only calls it.
         ws=cast(Any, partial(PushSocket, settings=settings, intake=intake)),
         ws_max_size=settings.max_frame_bytes,
         ws_per_message_deflate=False,

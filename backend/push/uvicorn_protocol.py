@@ -15,7 +15,6 @@ from typing import Any, Final, cast
 
 from uvicorn._types import ASGIReceiveEvent
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.server import ServerState
 from websockets.frames import Frame
@@ -23,6 +22,7 @@ from websockets.http11 import Request
 from websockets.protocol import State
 
 from backend.kernel.client_address import is_trusted, network_of
+from backend.kernel.http_protocol import BoundedHttp, Connections
 from backend.push.address_limit import AddressLimit, Place
 from backend.push.intake import Intake, SmallReads
 from backend.push.metrics import CLOSES, PAUSES, REFUSED
@@ -269,7 +269,7 @@ class PushSocket(WebSocketsSansIOProtocol):
         return True
 
 
-class GatewayHttp(HttpToolsProtocol):
+class GatewayHttp(BoundedHttp):
     """A connection before it becomes a socket, counted by the address of its peer."""
 
     def __init__(
@@ -279,11 +279,12 @@ class GatewayHttp(HttpToolsProtocol):
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
         *,
+        connections: Connections,
         settings: GatewaySettings,
         intake: Intake,
         limit: AddressLimit,
     ) -> None:
-        super().__init__(config, server_state, app_state, _loop)
+        super().__init__(config, server_state, app_state, _loop, connections=connections)
         self._settings = settings
         self._intake = intake
         self._limit = limit
