@@ -148,6 +148,8 @@ def signed(handler: Handler) -> Callable[[Request], Awaitable[Response]]:
             answer = await handler(Call(gateway, request.path_params, dict(query), body))
         except ApiError as error:
             return PlainTextResponse(str(error), error.status)
+        except ClientDisconnect:
+            return PlainTextResponse("the request ended before its body did", 400)
         except PushLogUnavailable:
             return PlainTextResponse("the event may not have been published, try again", 503)
         return Response(protocol.encode(answer), media_type="application/json")

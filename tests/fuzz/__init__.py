@@ -1,0 +1,1 @@
+"""Random requests for `tests/test_fuzz.py`."""
