@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Download, Page, expect
 
 from tests.shop.conftest import HOLD_SECONDS, Visit
 from tests.shop.market import Market
@@ -182,7 +182,7 @@ async def test_after_a_gateway_crash_the_desk_catches_up_with_the_api(
 async def test_the_csv_export_has_every_sale_and_no_formula(
     market: Market, visit: Visit, tmp_path: Path
 ) -> None:
-    show_id = await market.show('=HYPERLINK("http://x.example")', city="Den Haag, NL")
+    show_id = await market.show('=HYPERLINK("http://x.example")', city="Den Haag, NL; \uff1d1+1")
     one, two, three, *_ = await market.tickets(show_id)
     [yen] = await market.tickets(
         show_id, 1, currency="JPY", price=9800, section='The "Box"', row=None
@@ -194,27 +194,33 @@ async def test_the_csv_export_has_every_sale_and_no_formula(
     async with visit() as mira:
         page = await open_desk(market, mira)
         await expect(page.locator("[data-sale]").first).to_contain_text("HYPERLINK")
-        async with page.expect_download() as saved:
-            await page.get_by_role("button", name="Export CSV").click()
-        download = await saved.value
-        assert download.suggested_filename.startswith("gittix-sales-")
-        await download.save_as(tmp_path / "sales.csv")
-        text = (tmp_path / "sales.csv").read_bytes().decode("utf-8-sig")
-        rows = list(csv.DictReader(io.StringIO(text, newline="")))
-        assert {row["ticket"]: row["status"] for row in rows} == await sales(market)
-        found: dict[str, dict[str, Any]] = {row["ticket"]: row for row in rows}
-        assert {row["show"] for row in rows} == {'\'=HYPERLINK("http://x.example")'}
-        assert {row["city"] for row in rows} == {"Den Haag, NL"}
-        assert (found[one]["price"], found[one]["currency"], found[one]["row"]) == (
-            "50.00",
-            "EUR",
-            "A",
-        )
-        assert (found[yen]["price"], found[yen]["currency"], found[yen]["section"]) == (
-            "9800",
-            "JPY",
-            'The "Box"',
-        )
+        for label, separator, price in (("Commas", ",", "50.00"), ("Semicolons", ";", "50,00")):
+            await (await exported(page, label)).save_as(tmp_path / "sales.csv")
+            text = (tmp_path / "sales.csv").read_bytes().decode("utf-8-sig")
+            assert f'{separator}{price}{separator}"EUR"{separator}' in text
+            rows = list(csv.DictReader(io.StringIO(text, newline=""), delimiter=separator))
+            assert {row["ticket"]: row["status"] for row in rows} == await sales(market)
+            found: dict[str, dict[str, Any]] = {row["ticket"]: row for row in rows}
+            assert {row["show"] for row in rows} == {'\'=HYPERLINK("http://x.example")'}
+            assert {row["city"] for row in rows} == {"Den Haag, NL; '\uff1d1+1"}
+            assert (found[one]["price"], found[one]["row"]) == (price, "A")
+            assert (found[yen]["price"], found[yen]["currency"], found[yen]["section"]) == (
+                "9800",
+                "JPY",
+                'The "Box"',
+            )
+
+
+async def exported(page: Page, label: str) -> Download:
+    """The file of this type."""
+    await page.get_by_role("button", name="Export CSV").click()
+    await page.get_by_role("radio", name=label).check()
+    async with page.expect_download() as saved:
+        await page.get_by_role("button", name="Save file").click()
+    download = await saved.value
+    assert download.suggested_filename.startswith("gittix-sales-")
+    await expect(page.get_by_role("dialog")).to_be_hidden()
+    return download
 
 
 async def test_totals_are_of_the_chosen_currency_and_period(market: Market, visit: Visit) -> None:

@@ -1,22 +1,67 @@
 // CSV for spreadsheets: RFC 4180 in UTF-8, with the byte order mark by which Excel recognizes it.
+// There is no line `sep=;`: with one, Excel reads the file in the encoding of the machine.
 const BYTE_ORDER_MARK = "\ufeff";
+// Excel and LibreOffice run a cell that begins with one of these, Excel in East Asian locales also
+// with their fullwidth forms. A file that is opened with another separator has cells that begin
+// inside a text: after any separator, where a quote may stand too.
+const FORMULA = /(?<=(?:^|[,;|])[\s\p{C}"]*)(?=[=+\-@%|\uff1d\uff0b\uff0d\uff20])/gu;
 
-export type Cell = string | number | null | undefined;
+/** How a file separates cells and fractions. A spreadsheet expects those of its own locale. */
+export interface FileType {
+  id: "comma" | "semicolon";
+  label: string;
+  separator: "," | ";";
+  decimalMark: "." | ",";
+}
 
-export function csv(lines: readonly (readonly Cell[])[]): string {
-  const text = lines.map((cells) => cells.map(encodeCell).join(",") + "\r\n").join("");
-  return BYTE_ORDER_MARK + text;
+export const COMMA: FileType = {
+  id: "comma",
+  label: "Commas, prices such as 1234.50",
+  separator: ",",
+  decimalMark: ".",
+};
+export const SEMICOLON: FileType = {
+  id: "semicolon",
+  label: "Semicolons, prices such as 1234,50",
+  separator: ";",
+  decimalMark: ",",
+};
+export const FILE_TYPES: readonly FileType[] = [COMMA, SEMICOLON];
+
+/** A number with a decimal point, such as "-5" or "50.00". */
+export class Decimal {
+  readonly text: string;
+
+  constructor(text: string) {
+    if (!/^-?\d+(\.\d+)?$/.test(text)) throw new RangeError(`${text} is no number`);
+    this.text = text;
+  }
+}
+
+export type Cell = string | Decimal | null | undefined;
+
+/** The type that a spreadsheet of this locale opens, by default of the reader's. */
+export function usualFileType(locale?: string): FileType {
+  const parts = new Intl.NumberFormat(locale).formatToParts(1.5);
+  return parts.some(({ type, value }) => type === "decimal" && value === ",") ? SEMICOLON : COMMA;
+}
+
+export function csv(lines: readonly (readonly Cell[])[], type: FileType): string {
+  const text = lines.map(
+    (cells) => cells.map((cell) => encodeCell(cell, type)).join(type.separator) + "\r\n",
+  );
+  return BYTE_ORDER_MARK + text.join("");
 }
 
 /**
- * A text that a spreadsheet would run as a formula gets an apostrophe: buyers and sellers write
- * it.
+ * A text is quoted and on one line, and gets an apostrophe wherever a spreadsheet could read the
+ * beginning of a formula: buyers and sellers write it.
  */
-function encodeCell(value: Cell): string {
-  const text = String(value ?? "");
-  const formula = typeof value !== "number" && /^\s*[=+\-@\t\r|%]/.test(text);
-  const safe = formula ? `'${text}` : text;
-  return /[",\r\n]|^\s|\s$/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
+function encodeCell(cell: Cell, type: FileType): string {
+  if (cell instanceof Decimal) return cell.text.replace(".", type.decimalMark);
+  if (!cell) return "";
+  const line = cell.replace(/\p{Cc}+/gu, " ");
+  return `"${line.replace(FORMULA, "'").replaceAll('"', '""')}"`;
 }
 
 /** Saves a text as a file on the visitor's machine. */
