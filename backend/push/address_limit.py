@@ -5,6 +5,7 @@ connect faster than `each` times in `seconds`.
 """
 
 import asyncio
+import sys
 
 
 class Place:
@@ -33,17 +34,17 @@ class Place:
 class AddressLimit:
     """At most `each` places of one address, and `total` of all addresses."""
 
-    def __init__(self, *, each: int, total: int, seconds: float = 0) -> None:
+    def __init__(self, *, each: int, total: int = sys.maxsize, seconds: float = 0) -> None:
         self.seconds = seconds
         self._each = each
         self._total = total
         self._taken: dict[str, int] = {}
         self._taken_in_all = 0
 
-    def take(self, address: str, *, exempt: bool = False) -> Place | None:
-        """Return a place, or None when there is none left. `exempt`: only the total counts."""
+    def take(self, address: str) -> Place | None:
+        """Return a place, or None when there is none left."""
         taken = self._taken.get(address, 0)
-        if (taken >= self._each and not exempt) or self._taken_in_all >= self._total:
+        if taken >= self._each or self._taken_in_all >= self._total:
             return None
         self._taken[address] = taken + 1
         self._taken_in_all += 1

@@ -66,7 +66,7 @@ class Gateway:
         place = self._limit.take(network_of(client_ip(websocket, self.settings.trusted_proxies)))
         if place is None:
             # The cheapest refusal. pusher-js tries again after a second, as after 4100.
-            REFUSED.labels("socket").inc()
+            REFUSED.inc()
             socket.refuse(429, TOO_MANY)
             return
         try:

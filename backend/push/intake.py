@@ -2,9 +2,9 @@
 in one iteration.
 
 A frame of a client has six bytes or more, so a read of `read_bytes` has at most a sixth of that in
-frames, whatever the client sends. Each socket gets one read at a time, and the sockets that found
-the iteration's budget spent are served first in the next one, in order. So an iteration parses at
-most its budget and one read, and every socket has its turn.
+frames, whatever the client sends. A socket that finds the iteration's budget spent keeps its one
+read and is served in the next iteration, before any new read and in order. So an iteration parses
+at most its budget and one read, and every socket has its turn.
 """
 
 import asyncio

@@ -11,9 +11,7 @@ SUBSCRIPTIONS: Final = Gauge(
 FRAMES: Final = Counter("gittix_push_frames", "Frames written to sockets")
 OPENED: Final = Counter("gittix_push_opened", "Sockets accepted")
 REFUSED: Final = Counter(
-    "gittix_push_refused",
-    "Connections refused because their address has too many: sockets with 429, or HTTP connections",
-    ["of"],
+    "gittix_push_refused", "Sockets refused with 429, because their address has too many"
 )
 CLOSES: Final = Counter(
     "gittix_push_closes", "Sockets that this gateway closed or refused", ["code", "reason"]

@@ -8,6 +8,7 @@ from typing import Any, cast
 import uvicorn
 from starlette.applications import Starlette
 
+from backend.kernel.http_protocol import Bounds
 from backend.kernel.server import Server, server_config
 from backend.push.address_limit import AddressLimit
 from backend.push.gateway import Gateway
@@ -20,7 +21,9 @@ from backend.push.uvicorn_protocol import GatewayHttp, PushSocket
 STOP_SECONDS = 5
 
 
-def uvicorn_config(app: Starlette, host: str, port: int) -> uvicorn.Config:
+def uvicorn_config(
+    app: Starlette, host: str, port: int, bounds: Bounds | None = None
+) -> uvicorn.Config:
     """Return uvicorn's configuration.
 
     Pings are off, since Pusher's protocol has its own. Compression is off, since it needs a
@@ -28,13 +31,12 @@ def uvicorn_config(app: Starlette, host: str, port: int) -> uvicorn.Config:
     """
     settings: GatewaySettings = app.state.settings
     intake = Intake(settings)
-    limit = AddressLimit(
-        each=settings.max_connections_per_address, total=settings.max_http_connections
-    )
+    limit = AddressLimit(each=settings.max_connections_per_address)
     return server_config(
         app,
         host=host,
         port=port,
+        bounds=bounds or Bounds(connections=settings.max_http_connections),
         http=partial(GatewayHttp, settings=settings, intake=intake, limit=limit),
         # uvicorn only calls it.
         ws=cast(Any, partial(PushSocket, settings=settings, intake=intake)),

@@ -25,7 +25,7 @@ from backend.kernel.client_address import is_trusted, network_of
 from backend.kernel.http_protocol import BoundedHttp, Connections
 from backend.push.address_limit import AddressLimit, Place
 from backend.push.intake import Intake, SmallReads
-from backend.push.metrics import CLOSES, PAUSES, REFUSED
+from backend.push.metrics import CLOSES, PAUSES
 from backend.push.protocol import Close
 from backend.push.settings import GatewaySettings
 
@@ -294,11 +294,10 @@ class GatewayHttp(BoundedHttp):
         super().connection_made(transport)
         address = self.client[0] if self.client else ""
         # A proxy has the connections of all its clients; it bounds those of each.
-        exempt = not address or is_trusted(address, self._settings.trusted_proxies)
-        self._place = self._limit.take(network_of(address), exempt=exempt)
-        if self._place is None:
-            REFUSED.labels("http").inc()
-            transport.abort()
+        if address and not is_trusted(address, self._settings.trusted_proxies):
+            self._place = self._limit.take(network_of(address))
+            if self._place is None:
+                self.abort("too_many_connections_of_address")
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._release()

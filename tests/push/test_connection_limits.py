@@ -2,17 +2,20 @@
 
 import asyncio
 from contextlib import AsyncExitStack
+from typing import Any
 
 import pytest
 from starlette.websockets import WebSocket
 
 from backend.kernel.client_address import networks
+from backend.kernel.http_protocol import Bounds, Wait
 from backend.push.address_limit import AddressLimit
 from backend.push.settings import connection_limits
 from tests.push.raw_socket import CLOSE, EMPTY_PONG, connected, frame, opened, upgrade
 from tests.push.servers import RedisServer, RunningGateway, running_gateway, until
 
 LOCAL = networks("127.0.0.1")
+SOON = Bounds(seconds=dict.fromkeys(Wait, 0.2), check_seconds=0.05)
 
 
 async def ended(reader: asyncio.StreamReader) -> bytes:
@@ -22,6 +25,36 @@ async def ended(reader: asyncio.StreamReader) -> bytes:
             return await reader.read()
         except ConnectionResetError:
             return b""
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET /app/", upgrade()[:-2], b"GET /healthz HTTP/1.1\r\n"])
+async def test_a_connection_without_a_complete_request_is_closed(
+    redis_server: RedisServer, sent: bytes
+) -> None:
+    async with (
+        running_gateway(redis_server.url, SOON) as gateway,
+        connected(gateway.port) as client,
+    ):
+        client.writer.write(sent)
+        assert (await ended(client.reader)).startswith(b"HTTP/1.1 408 " if sent else b"")
+        await until(lambda: not gateway.server.server_state.connections)
+
+
+async def test_the_time_of_a_request_does_not_end_an_open_socket(redis_server: RedisServer) -> None:
+    async with (
+        running_gateway(redis_server.url, SOON) as gateway,
+        gateway.raw() as client,
+    ):
+        await client.established()
+        await asyncio.sleep(0.3)
+        await client.send("gittix:time", {})
+        await client.message("gittix:time")
+
+
+async def test_a_large_head_is_a_431(gateway: RunningGateway) -> None:
+    async with connected(gateway.port) as client:
+        client.writer.write(upgrade("/app/x", *[f"X-{at}: {'x' * 1_000}" for at in range(50)]))
+        assert (await ended(client.reader)).startswith(b"HTTP/1.1 431 ")
 
 
 @pytest.mark.parametrize(
@@ -120,7 +153,7 @@ async def test_a_forged_signature_proves_nothing(redis_server: RedisServer) -> N
 
 
 async def test_a_place_is_counted_for_a_time_and_is_then_free(redis_server: RedisServer) -> None:
-    limits = {"max_connections_per_address": 1, "address_seconds": 0.5}
+    limits: dict[str, Any] = {"max_connections_per_address": 1, "address_seconds": 0.5}
     async with running_gateway(redis_server.url, **limits) as gateway:
         async with opened(gateway.port):
             pass
@@ -136,7 +169,7 @@ async def test_a_place_is_counted_for_a_time_and_is_then_free(redis_server: Redi
 async def test_behind_a_proxy_the_clients_address_counts_and_a_64_is_one_address(
     redis_server: RedisServer,
 ) -> None:
-    limits = {"max_connections_per_address": 1, "trusted_proxies": LOCAL}
+    limits: dict[str, Any] = {"max_connections_per_address": 1, "trusted_proxies": LOCAL}
     async with (
         running_gateway(redis_server.url, **limits) as gateway,
         opened(gateway.port, "X-Forwarded-For: 192.0.2.1"),
@@ -161,32 +194,43 @@ async def test_a_client_that_is_no_proxy_cannot_choose_its_address(
         assert (await ended(client.reader)).startswith(b"HTTP/1.1 429 ")
 
 
-@pytest.mark.parametrize(
-    ("limits", "allowed"),
-    [
-        ({"max_connections_per_address": 5}, 5),
-        ({"max_http_connections": 4}, 4),
-        # A proxy has all clients behind it; only the total counts.
-        (
-            {"max_connections_per_address": 2, "trusted_proxies": LOCAL, "max_http_connections": 6},
-            6,
-        ),
-    ],
-)
-async def test_http_connections_are_bounded_for_each_address_and_in_all(
-    redis_server: RedisServer, limits: dict[str, int], allowed: int
+async def healthy(stack: AsyncExitStack, port: int) -> asyncio.StreamReader:
+    """A kept HTTP connection after a reply."""
+    client = await stack.enter_async_context(connected(port))
+    client.writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+    async with asyncio.timeout(5):
+        assert (await client.reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+    return client.reader
+
+
+async def test_the_http_connections_of_one_address_are_bounded(redis_server: RedisServer) -> None:
+    async with (
+        running_gateway(redis_server.url, max_connections_per_address=5) as gateway,
+        AsyncExitStack() as stack,
+    ):
+        for _ in range(5):
+            await healthy(stack, gateway.port)
+        async with connected(gateway.port) as refused:
+            assert await ended(refused.reader) == b""
+        assert len(gateway.server.server_state.connections) == 5
+
+
+async def test_a_proxy_may_have_more_http_connections_up_to_the_bound_of_all(
+    redis_server: RedisServer,
 ) -> None:
+    limits: dict[str, Any] = {
+        "max_connections_per_address": 2,
+        "trusted_proxies": LOCAL,
+        "max_http_connections": 6,
+    }
     async with (
         running_gateway(redis_server.url, **limits) as gateway,
         AsyncExitStack() as stack,
     ):
-        for _ in range(allowed):
-            client = await stack.enter_async_context(connected(gateway.port))
-            client.writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
-            await client.reader.readuntil(b"\r\n\r\n")
-        async with connected(gateway.port) as refused:
-            assert await ended(refused.reader) == b""
-        assert len(gateway.server.server_state.connections) == allowed
+        readers = [await healthy(stack, gateway.port) for _ in range(7)]
+        # The longest-waiting one made room.
+        await ended(readers[0])
+        await until(lambda: len(gateway.server.server_state.connections) == 6)
 
 
 async def test_places_are_given_back_once() -> None:
