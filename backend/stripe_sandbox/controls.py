@@ -84,8 +84,8 @@ async def faults(request: Request) -> Response:
         knobs.clear()
     elif request.method == "POST":
         try:
-            knobs.change(await read_body(request))
-        except (msgspec.MsgspecError, TypeError) as error:
+            knobs.change(_read_object(await read_body(request)))
+        except (msgspec.ValidationError, TypeError) as error:
             raise InvalidParams(f"Invalid faults: {error}") from error
     sandbox_of(request).webhook_sender.wake()
     return JSONResponse(msgspec.to_builtins(knobs.current))
@@ -193,14 +193,19 @@ async def _read_fields(request: Request) -> dict[str, Any]:
     body = await read_body(request)
     if not request.headers.get("content-type", "").startswith("application/json"):
         return parse(body)
+    return _read_object(body)
+
+
+def _read_object(body: bytes) -> dict[str, Any]:
     try:
         return msgspec.json.decode(body, type=dict[str, Any])
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise InvalidParams("Invalid JSON: the body must be an object.") from error
 
 
 def _read_outcome(given: dict[str, Any]) -> bool:
-    if given.get("outcome") not in {"succeed", "fail"}:
+    # A tuple: a list as the outcome has no hash.
+    if given.get("outcome") not in ("succeed", "fail"):
         raise InvalidParams("Invalid outcome: must be one of succeed or fail", param="outcome")
     return bool(given["outcome"] == "succeed")
 

@@ -38,11 +38,10 @@ class Faults:
     def __init__(self) -> None:
         self.current = FaultSettings()
 
-    def change(self, body: bytes) -> FaultSettings:
-        """Change the settings in the JSON, keep the others. Raises `msgspec.MsgspecError`, and
+    def change(self, given: dict[str, Any]) -> FaultSettings:
+        """Change the given settings, keep the others. Raises `msgspec.ValidationError`, and
         TypeError when `webhooks` is not an object.
         """
-        given = msgspec.json.decode(body, type=dict[str, Any])
         settings = msgspec.to_builtins(self.current)
         webhooks = {**settings["webhooks"], **given.pop("webhooks", {})}
         self.current = msgspec.convert({**settings, **given, "webhooks": webhooks}, FaultSettings)

@@ -233,6 +233,24 @@ def test_a_hung_request_takes_effect_and_its_key_replays_it(sandbox: Sandbox) ->
     assert again.last_response.headers["idempotent-replayed"] == "true"
 
 
+@pytest.mark.parametrize("body", [b'{"hang": ' + b"[" * 2_000, b'{"match": "\xff"}', b"[]", b""])
+def test_a_body_that_is_no_json_object_is_refused(sandbox: Sandbox, body: bytes) -> None:
+    for path in ("/sandbox/faults", "/sandbox/payment_intents/pi_1/authenticate"):
+        refused = sandbox.http.post(
+            path, content=body, headers={"Content-Type": "application/json"}
+        )
+        assert refused.status_code == 400, refused.text
+        assert "must be an object" in refused.text
+
+
+def test_an_outcome_that_is_no_text_is_refused(sandbox: Sandbox) -> None:
+    for outcome in ([], {}, None, 1):
+        refused = sandbox.http.post(
+            "/sandbox/payment_intents/pi_1/authenticate", json={"outcome": outcome}
+        )
+        assert (refused.status_code, "Invalid outcome" in refused.text) == (400, True)
+
+
 def test_unknown_or_senseless_faults_are_refused(sandbox: Sandbox) -> None:
     for knobs in ({"smoke": 1}, {"hang": -1}, {"webhooks": {"lost": True}}, {"webhooks": 3}):
         assert sandbox.http.post("/sandbox/faults", json=knobs).status_code == 400
