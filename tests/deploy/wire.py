@@ -15,19 +15,23 @@ WEBSOCKET = (
 
 
 @asynccontextmanager
-async def sent(nginx: Nginx, request: str) -> AsyncIterator[asyncio.StreamReader]:
+async def sent(
+    nginx: Nginx, request: str, *, seconds: float = SECONDS
+) -> AsyncIterator[asyncio.StreamReader]:
     """The reply, while the block keeps the connection."""
     reader, writer = await asyncio.open_connection("127.0.0.1", nginx.port)
     try:
         writer.write(request.encode())
-        async with asyncio.timeout(SECONDS):
+        async with asyncio.timeout(seconds):
             yield reader
     finally:
         writer.close()
 
 
-async def exchange(nginx: Nginx, request: str, *, until: str | None = None) -> str:
+async def exchange(
+    nginx: Nginx, request: str, *, until: str | None = None, seconds: float = SECONDS
+) -> str:
     """The reply to these bytes, all of it or up to a mark."""
-    async with sent(nginx, request) as reader:
+    async with sent(nginx, request, seconds=seconds) as reader:
         reply = await (reader.readuntil(until.encode()) if until else reader.read())
     return reply.decode()
