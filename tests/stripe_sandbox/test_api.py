@@ -244,7 +244,8 @@ def test_a_body_that_is_no_json_object_is_refused(sandbox: Sandbox, body: bytes)
 
 
 def test_an_outcome_that_is_no_text_is_refused(sandbox: Sandbox) -> None:
-    for outcome in ([], {}, None, 1):
+    outcomes: list[Any] = [[], {}, None, 1]
+    for outcome in outcomes:
         refused = sandbox.http.post(
             "/sandbox/payment_intents/pi_1/authenticate", json={"outcome": outcome}
         )
