@@ -13,7 +13,6 @@ import mimetypes
 import re
 from base64 import b64encode
 from pathlib import Path
-from typing import NamedTuple
 
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.requests import Request
@@ -21,10 +20,9 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from backend.kernel.settings import Settings
+from backend.kernel.static_files import IMMUTABLE, REVALIDATED, StaticFile, headers_of
 from backend.kernel.web import reply
 
-IMMUTABLE = "public, max-age=31536000, immutable"
-REVALIDATED = "no-cache"
 FALLBACK, MISSING, ROUTES = "__spa-fallback.html", "404.html", "routes.json"
 INLINE_SCRIPT = re.compile(rb"<script(?![^>]*\bsrc=)[^>]*>(.*?)</script>", re.DOTALL)
 
@@ -36,14 +34,6 @@ TYPES.add_type("font/woff2", ".woff2")
 
 # https://docs.stripe.com/security/guide#content-security-policy
 STRIPE_JS = "https://js.stripe.com https://*.js.stripe.com"
-
-
-class File(NamedTuple):
-    """A file of the build; `compressed` is its content by gzip, if the build has it."""
-
-    content: bytes
-    compressed: bytes | None
-    headers: dict[str, str]
 
 
 class PageConvertor(Convertor[str]):
@@ -81,15 +71,9 @@ class Shop:
     async def __call__(self, request: Request) -> Response:
         path = "/" + str(request.path_params["path"])
         file, status = self._find(path)
-        if request.headers.get("if-none-match") == file.headers["ETag"] and status == 200:
-            return Response(status_code=304, headers=file.headers)
-        headers = file.headers
-        content = file.content
-        if file.compressed is not None and "gzip" in request.headers.get("accept-encoding", ""):
-            content, headers = file.compressed, headers | {"Content-Encoding": "gzip"}
-        return Response(content, status, headers)
+        return file.response(request, status)
 
-    def _find(self, path: str) -> tuple[File, int]:
+    def _find(self, path: str) -> tuple[StaticFile, int]:
         plain = path.rstrip("/") or "/index"
         for name in (path, f"{plain}.html", f"{plain}/index.html"):
             if name in self._files and name != f"/{FALLBACK}":
@@ -159,22 +143,16 @@ def _policy(settings: Settings) -> str:
     )
 
 
-def _read(path: Path, folder: Path, policy: str) -> File:
+def _read(path: Path, folder: Path, policy: str) -> StaticFile:
+    """A file of the build, with its content by gzip if the build has it."""
     content = path.read_bytes()
     compressed = path.with_name(path.name + ".gz")
     media_type = TYPES.guess_type(path.name)[0] or "application/octet-stream"
     hashed = path.relative_to(folder).parts[0] == "assets"
-    headers = {
-        "Content-Type": f"{media_type}; charset=utf-8"
-        if media_type.startswith("text/")
-        else media_type,
-        "Cache-Control": IMMUTABLE if hashed else REVALIDATED,
-        "ETag": f'"{hashlib.sha256(content).hexdigest()[:20]}"',
-        "Vary": "Accept-Encoding",
-    }
+    headers = headers_of(content, media_type, cached=IMMUTABLE if hashed else REVALIDATED)
     if path.suffix == ".html":
         headers["Content-Security-Policy"] = f"{policy}{_inline_scripts(content)}"
-    return File(content, compressed.read_bytes() if compressed.exists() else None, headers)
+    return StaticFile(content, compressed.read_bytes() if compressed.exists() else None, headers)
 
 
 def _inline_scripts(page: bytes) -> str:

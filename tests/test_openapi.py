@@ -198,6 +198,20 @@ async def test_the_docs_page_loads_nothing_from_elsewhere(system: System) -> Non
             assert not re.match(r"(?:https?:)?//", url), tag
 
 
+async def test_the_docs_are_compressed_and_sent_once(system: System) -> None:
+    await system.start("api")
+    visitor = system.anonymous()
+    for path, most in (("/api/docs", 700_000), ("/api/openapi.json", 30_000)):
+        reply = await visitor.get(path, headers={"Accept-Encoding": "gzip"})
+        assert reply.headers["content-encoding"] == "gzip"
+        assert reply.num_bytes_downloaded < most < len(reply.content)
+        plain = await visitor.get(path, headers={"Accept-Encoding": "identity"})
+        assert "content-encoding" not in plain.headers
+        assert plain.content == reply.content
+        again = await visitor.get(path, headers={"If-None-Match": reply.headers["etag"]})
+        assert (again.status_code, again.content) == (304, b"")
+
+
 async def test_the_root_redirects_to_the_docs(system: System) -> None:
     await system.start("api")
     reply = await system.anonymous().get("/")
