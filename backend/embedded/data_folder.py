@@ -10,11 +10,15 @@ import os
 import pwd
 from pathlib import Path
 
+from backend.embedded import system_user
+
 MB = 2**20
 # A new instance takes 50 MB in 1,500 files. Its write-ahead log grows with use, up to 1 GB.
 NEW_BYTES, NEW_FILES = 200 * MB, 3_000
 STARTED_BYTES, STARTED_FILES = 20 * MB, 100
 OTHERWISE = "or choose another folder with --data"
+# The system user that runs Postgres for root passes through the folder, and can't list it.
+PRIVATE, PASSABLE = 0o700, 0o711
 
 
 class DataFolderError(Exception):
@@ -25,14 +29,27 @@ def prepare(folder: Path) -> Path:
     """Create the folder unless it exists, and return its absolute path. Raises DataFolderError."""
     folder = folder.expanduser().resolve()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        if not folder.exists():
+            folder.mkdir(parents=True)
+            folder.chmod(PASSABLE if system_user.is_needed() else PRIVATE)
         _check_owner(folder)
         _check_writable(folder)
         _check_room(folder)
+        _close(folder)
     except OSError as error:
         reason = explain(error, folder) or _unusable(str(folder), error)
         raise DataFolderError(reason) from error
     return folder
+
+
+def _close(folder: Path) -> None:
+    """Remove the permissions of other users from logs and data, which earlier versions left
+    readable.
+    """
+    logs = folder / "logs"
+    for path in (logs, *logs.glob("*.log"), *folder.glob("stripe-sandbox.sqlite*")):
+        if path.exists() and (mode := path.stat().st_mode & 0o777) & ~PRIVATE:
+            path.chmod(mode & PRIVATE)
 
 
 def explain(error: OSError, folder: Path) -> str | None:

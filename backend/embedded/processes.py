@@ -51,7 +51,7 @@ class Processes:
         self._logs = logs
         self._notice = notice
         self._children: list[_Child] = []
-        logs.mkdir(parents=True, exist_ok=True)
+        logs.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def start(self, program: Program) -> None:
         """Start the program, and restart it whenever it ends until `stop`."""

@@ -42,13 +42,14 @@ def create(folder: Path) -> None:
     Raises SocketFolderError when another user owns it: in the temporary folder, any user may
     create a folder of this name, and would control the sockets in it.
     """
-    folder.mkdir(parents=True, exist_ok=True, mode=0o711)
+    folder.mkdir(parents=True, exist_ok=True)
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
         raise SocketFolderError(
             f"The folder for Unix sockets, {folder}, belongs to another user. "
             "Remove it, or set TMPDIR to a folder of your own."
         )
+    folder.chmod(0o711)
 
 
 def _takes_sockets(folder: Path) -> bool:

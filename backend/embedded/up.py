@@ -80,6 +80,8 @@ async def run(
     try:
         ports = port_numbers.choose(api=port, push=push_port, stripe=stripe_port)
         instance = open_instance(folder, ports)
+        # All that the processes create: logs and the sandbox's ledger contain personal data.
+        os.umask(0o077)
         with locked(instance.folder):
             async with AsyncExitStack() as stack:
                 up = Up(console, instance, frontend=frontend)

@@ -94,6 +94,8 @@ class Ledger:
 
 
 def _open(path: Path) -> sqlite3.Connection:
+    # SQLite gives its other files the permissions of this one.
+    path.touch(mode=0o600)
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5.0)
     # Exclusive: a second process would not see the requests in flight in this one.
     for pragma in (

@@ -105,12 +105,15 @@ ROLES = {
 
 @asynccontextmanager
 async def running(
-    folder: Path, *options: str, ports: Ports | None = None, **environment: str
+    folder: Path,
+    *options: str,
+    ports: Ports | None = None,
+    user: str | None = None,
+    **environment: str,
 ) -> AsyncIterator[Running]:
-    """Start `gittix up`, and stop it at the end of the block."""
-    up = await start(
-        folder, ports or (free_port(), free_port(), free_port()), *options, **environment
-    )
+    """Start `gittix up`, as this user if given, and stop it at the end of the block."""
+    ports = ports or (free_port(), free_port(), free_port())
+    up = await start(folder, ports, *options, user=user, **environment)
     try:
         yield up
     finally:
@@ -118,7 +121,9 @@ async def running(
             await up.stop()
 
 
-async def start(folder: Path, ports: Ports, *options: str, **environment: str) -> Running:
+async def start(
+    folder: Path, ports: Ports, *options: str, user: str | None = None, **environment: str
+) -> Running:
     names = ("--port", "--push-port", "--stripe-port")
     arguments = [
         part
@@ -133,6 +138,7 @@ async def start(folder: Path, ports: Ports, *options: str, **environment: str) -
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
         start_new_session=True,
+        **({"user": user, "extra_groups": ()} if user else {}),
     )
     return Running(process, folder, ports)
 
