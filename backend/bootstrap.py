@@ -24,8 +24,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from backend import static_site
 from backend.auth import app as auth
 from backend.auth import routes as auth_routes
-from backend.kernel import garbage_collection, web
-from backend.kernel.client_address import networks
+from backend.kernel import garbage_collection, trusted_proxies, web
 from backend.kernel.http_protocol import Bounds
 from backend.kernel.peer_processes import parse_peers
 from backend.kernel.principal import TokenVerifier, load_public_keys
@@ -170,7 +169,7 @@ def _limits(settings: Settings) -> list[Middleware]:
         Middleware(
             WriteLimit,
             per_minute=WRITES_PER_MINUTE,
-            proxies=networks(settings.trusted_proxies),
+            proxies=trusted_proxies.parse(settings.trusted_proxies),
             unlimited=frozenset({"/api/payments/webhook"}),
         )
     ]
@@ -186,7 +185,7 @@ def _push(settings: Settings) -> Starlette:
             redis_url=settings.push_log_url,
             client_events=settings.push_client_events == "on",
             drain_seconds=settings.drain_seconds,
-            trusted_proxies=networks(settings.trusted_proxies),
+            trusted_proxies=trusted_proxies.parse(settings.trusted_proxies),
             **_connection_limits(settings),
         )
     )

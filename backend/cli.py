@@ -273,7 +273,7 @@ def check(
     """
     from backend.check import command
 
-    settings = load(_environment(data), needs=("database_url",))
+    settings = load(_environment(data), needs=("database:check",))
     if not watch:
         raise typer.Exit(asyncio.run(command.run_once(settings, as_json=as_json)))
     watching = command.run_watch(
@@ -379,7 +379,8 @@ def main() -> None:
 
 
 def _environment(data: Path | None) -> Mapping[str, str]:
-    if data is None and os.environ.get("DATABASE_URL"):
+    given = ("DATABASE_URL", "CHECK_DATABASE_URL")
+    if data is None and any(os.environ.get(name) for name in given):
         return os.environ
     return environment_of(data or DEFAULT_FOLDER)
 

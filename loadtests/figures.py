@@ -31,7 +31,8 @@ def check(target: Target, environ: Mapping[str, str]) -> Checked:
     """Run `gittix check` against the target's database."""
     if not target.database_known:
         return Checked(
-            None, "only the address is known: set DATABASE_URL and the settings of `gittix check`"
+            None,
+            "only the address is known: set CHECK_DATABASE_URL and the settings of `gittix check`",
         )
     done = subprocess.run(  # noqa: S603 - our own command
         check_command(),

@@ -21,7 +21,7 @@ from loadtests.load_run import LoadRun
 from loadtests.load_shape import LoadShape, Tick
 from loadtests.runner import RunResult, attach, finish
 from loadtests.sampling import Sampling
-from loadtests.target import Target, TargetError, reach
+from loadtests.target import Target, TargetError, knows_database, reach
 from loadtests.users.buyer import Buyer
 from loadtests.users.seller import Seller
 from loadtests.users.shopper import Shopper
@@ -91,7 +91,7 @@ class ScenarioShape(LoadShape):
         return self.environment.parsed_options
 
     def _target(self) -> Target:
-        known = os.environ if os.environ.get("DATABASE_URL") else {}
+        known = os.environ if knows_database(os.environ) else {}
         return reach(self.environment.host or "", self._options.push_url, known)
 
 

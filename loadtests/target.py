@@ -34,7 +34,12 @@ class Target(NamedTuple):
 
     @property
     def database_known(self) -> bool:
-        return bool(self.environment.get("DATABASE_URL"))
+        return knows_database(self.environment)
+
+
+def knows_database(environment: Mapping[str, str]) -> bool:
+    """Whether `gittix check` can run with this environment."""
+    return any(environment.get(name) for name in ("DATABASE_URL", "CHECK_DATABASE_URL"))
 
 
 class PushConfig(msgspec.Struct, frozen=True):
@@ -56,7 +61,7 @@ def target(
     """The system at `url`, else the instance in the folder, else a new one. Raises TargetError."""
     if url:
         console.print(f"Loading {url}", highlight=False)
-        yield reach(url, push_url, os.environ if os.environ.get("DATABASE_URL") else {})
+        yield reach(url, push_url, os.environ if knows_database(os.environ) else {})
         return
     folder = data or DEFAULT_FOLDER
     environment = _running(folder)

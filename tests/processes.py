@@ -27,7 +27,7 @@ def needs(arguments: Sequence[str]) -> tuple[str, ...]:
         case ["migrate"]:
             return ("database_url", *(f"database:{role}" for role in ROLES))
         case ["check", *_]:
-            return ("database_url", "redis_url", "push_redis_url")
+            return ("database:check", "redis_url", "push_redis_url")
         case ["sandbox", *_]:
             return ("stripe_api_key", "stripe_webhook_secrets")
     return ()

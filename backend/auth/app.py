@@ -11,7 +11,7 @@ from backend.auth.passwords import Passwords
 from backend.auth.routes import ROUTES, Auth, CloseSockets
 from backend.auth.tokens import Signer
 from backend.events.resources import open_resources
-from backend.kernel import client_address, database
+from backend.kernel import database, trusted_proxies
 from backend.kernel.database import Pool
 from backend.kernel.principal import key_id, load_public_keys
 from backend.kernel.settings import Settings, SettingsError
@@ -29,7 +29,7 @@ def component(settings: Settings, *, close_sockets: CloseSockets | None = None) 
     SettingsError.
     """
     signer = _signer(settings)
-    proxies = _proxies(settings)
+    proxies = trusted_proxies.parse(settings.trusted_proxies)
     lifetime = timedelta(days=settings.jwt_refresh_days)
 
     @asynccontextmanager
@@ -78,15 +78,6 @@ def _signer(settings: Settings) -> Signer:
             "add it, or set both from `gittix secrets`"
         )
     return signer
-
-
-def _proxies(settings: Settings) -> tuple[client_address.Network, ...]:
-    try:
-        return client_address.networks(settings.trusted_proxies)
-    except ValueError as error:
-        raise SettingsError(
-            "TRUSTED_PROXIES is malformed: set IP addresses and CIDR blocks, separated by commas"
-        ) from error
 
 
 async def _purge(pool: Pool, lifetime: timedelta) -> None:

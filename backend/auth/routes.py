@@ -5,7 +5,7 @@ body contains them, since scripts of a page could read it.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import timedelta
 from typing import NamedTuple, TypeVar
 from uuid import UUID
@@ -49,7 +49,7 @@ class Auth(NamedTuple):
     signer: Signer
     refresh_lifetime: timedelta
     secure_cookies: bool
-    proxies: tuple[Network, ...]
+    proxies: Iterable[Network]
     close_sockets: CloseSockets | None
 
 

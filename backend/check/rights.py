@@ -17,6 +17,7 @@ READS: Mapping[str, tuple[str, ...]] = {
     "orders": ("orders",),
     "payments": ("payments",),
     "push": ("push",),
+    "check": ("tickets", "orders", "payments", "push", "events"),
 }
 
 ALL = "*"
@@ -78,6 +79,7 @@ RIGHTS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
         "events.relay": {"SELECT": ALL, "UPDATE": "epoch epoch_start position"},
         "events.outbox": {"SELECT": ALL, "UPDATE": "position", "DELETE": ALL},
     },
+    "check": {"auth.users": {"SELECT": "id created_at"}},
 }
 
 # The functions of docs/design.md, "Callable functions".
@@ -110,6 +112,7 @@ CALLS: Mapping[str, frozenset[str]] = {
             "orders.read",
         }
     ),
+    "check": frozenset({"tickets.effective_status", "tickets.is_free", "tickets.availability"}),
 }
 # The functions that a role calls in its own schema.
 OWN_CALLS: Mapping[str, frozenset[str]] = {
@@ -144,6 +147,7 @@ USES: Mapping[str, frozenset[str]] = {
     "payments": frozenset({"payments", "orders", "events"}),
     "push": frozenset({"push"}),
     "relay": frozenset({"events"}),
+    "check": frozenset(SCHEMAS),
 }
 
 

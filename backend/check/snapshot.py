@@ -73,7 +73,9 @@ async def open_snapshot(settings: Settings) -> AsyncIterator[Snapshot]:
     """
     try:
         connection = await database.connect(
-            settings.database_url, name="gittix-check", statement_timeout=STATEMENT_TIMEOUT
+            settings.role_database_url("check"),
+            name="gittix-check",
+            statement_timeout=STATEMENT_TIMEOUT,
         )
         try:
             began: datetime = await connection.fetchval("select clock_timestamp()")

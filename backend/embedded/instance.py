@@ -17,7 +17,7 @@ from backend.embedded import data_folder
 from backend.embedded.ports import HOST, Ports
 from backend.embedded.postgres import Postgres
 from backend.embedded.redis import Redis
-from backend.embedded.secrets import Secrets, new_secrets, one_word
+from backend.embedded.secrets import Secrets, new_password, new_secrets, one_word
 from backend.embedded.sockets import socket_folder
 from backend.kernel.settings import ROLES, Settings
 
@@ -132,7 +132,7 @@ def open_instance(folder: Path, ports: Ports) -> Instance:
     folder = data_folder.prepare(folder)
     path = folder / "secrets.json"
     if path.exists():
-        kept = _read_secrets(path)
+        kept = _completed(path, _read_secrets(path))
     else:
         kept = new_secrets()
         _write_private(path, msgspec.json.encode(kept))
@@ -161,6 +161,17 @@ def locked(folder: Path) -> Iterator[None]:
                 "Stop it, or choose another folder with --data."
             ) from None
         yield
+
+
+def _completed(path: Path, kept: Secrets) -> Secrets:
+    """The secrets with a password for each role, also for those that are newer than the file."""
+    missing = set(ROLES) - kept.role_passwords.keys()
+    if not missing:
+        return kept
+    made = {role: new_password() for role in sorted(missing)}
+    completed = msgspec.structs.replace(kept, role_passwords=kept.role_passwords | made)
+    _write_private(path, msgspec.json.encode(completed))
+    return completed
 
 
 def _read_secrets(path: Path) -> Secrets:

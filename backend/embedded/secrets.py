@@ -27,11 +27,15 @@ class Secrets(msgspec.Struct, frozen=True, kw_only=True):
     pusher_secret: str
 
 
+def new_password() -> str:
+    return secrets.token_urlsafe(24)
+
+
 def new_secrets() -> Secrets:
     private, public = generate_keys()
     return Secrets(
-        postgres_password=secrets.token_urlsafe(24),
-        role_passwords={role: secrets.token_urlsafe(24) for role in ROLES},
+        postgres_password=new_password(),
+        role_passwords={role: new_password() for role in ROLES},
         jwt_private_key=private,
         jwt_public_keys=public,
         stripe_api_key=f"sk_test_{secrets.token_hex(16)}",
@@ -68,8 +72,8 @@ def _by_variable(made: Secrets) -> dict[str, str]:
     return {
         "POSTGRES_PASSWORD": made.postgres_password,
         **{f"{role.upper()}_DATABASE_PASSWORD": made.role_passwords[role] for role in ROLES},
-        "REDIS_PASSWORD": secrets.token_urlsafe(24),
-        "PUSH_REDIS_PASSWORD": secrets.token_urlsafe(24),
+        "REDIS_PASSWORD": new_password(),
+        "PUSH_REDIS_PASSWORD": new_password(),
         "JWT_PRIVATE_KEY": one_word(made.jwt_private_key),
         "JWT_PUBLIC_KEYS": one_word(made.jwt_public_keys),
         "STRIPE_SANDBOX_KEY": made.stripe_api_key,

@@ -4,7 +4,7 @@ A sender can write anything into `X-Forwarded-For`; only the entries that a trus
 are reliable.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from starlette.requests import HTTPConnection
@@ -19,7 +19,7 @@ def networks(text: str) -> tuple[Network, ...]:
     return tuple(ip_network(word.strip()) for word in text.split(",") if word.strip())
 
 
-def client_ip(request: HTTPConnection, trusted: Sequence[Network]) -> str:
+def client_ip(request: HTTPConnection, trusted: Iterable[Network]) -> str:
     """The last address of the chain that is no trusted proxy, or `unknown`.
 
     Reads the header from the right, since each proxy appends the address of its peer, and stops
@@ -37,7 +37,7 @@ def client_ip(request: HTTPConnection, trusted: Sequence[Network]) -> str:
     return client
 
 
-def is_trusted(address: str, trusted: Sequence[Network]) -> bool:
+def is_trusted(address: str, trusted: Iterable[Network]) -> bool:
     parsed = _address(address)
     return parsed is not None and any(parsed in network for network in trusted)
 

@@ -4,7 +4,7 @@ The limit keeps a runaway script from exhausting the service. Limits over all pr
 password guessing, are counted in Redis by auth.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from math import ceil
 
 from starlette.requests import Request
@@ -32,7 +32,7 @@ class WriteLimit:
         app: ASGIApp,
         *,
         per_minute: int,
-        proxies: Sequence[Network],
+        proxies: Iterable[Network],
         unlimited: frozenset[str] = frozenset(),
     ) -> None:
         self.app = app

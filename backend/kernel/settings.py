@@ -11,7 +11,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 import msgspec
 
-from backend.kernel.client_address import networks
+from backend.kernel import trusted_proxies
 from backend.kernel.value_descriptions import describe
 
 Seconds = Annotated[int, msgspec.Meta(ge=1, le=86_400)]
@@ -21,7 +21,7 @@ Pause = Annotated[float, msgspec.Meta(ge=0, le=600)]
 
 STRIPE = "https://api.stripe.com"
 # The database roles, without their prefix `gittix_`.
-ROLES = ("auth", "tickets", "orders", "payments", "push", "relay")
+ROLES = ("auth", "tickets", "orders", "payments", "push", "relay", "check")
 
 
 class SettingsError(Exception):
@@ -38,6 +38,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     payments_database_url: str = ""
     push_database_url: str = ""
     relay_database_url: str = ""
+    check_database_url: str = ""
     database_pool_size: Count = 10
     # Pass a released connection directly to the next waiting task (decision 26).
     database_pool_handoff: Literal["on", "off"] = "on"
@@ -171,9 +172,9 @@ def load(environ: Mapping[str, str], *, needs: Iterable[str] = ()) -> Settings:
     if settings.fee_percent.is_nan() or not 0 <= settings.fee_percent <= 50:
         errors.append("FEE_PERCENT must be between 0 and 50")
     try:
-        networks(settings.trusted_proxies)
+        trusted_proxies.parse(settings.trusted_proxies)
     except ValueError:
-        errors.append("TRUSTED_PROXIES must be IP addresses and CIDR blocks, separated by commas")
+        errors.append("TRUSTED_PROXIES must be IP addresses, CIDR blocks and host names, by commas")
     if "_live_" in settings.stripe_api_key and settings.stripe_api_base != STRIPE:
         errors.append(f"STRIPE_API_BASE must be {STRIPE} with a live STRIPE_API_KEY")
     if errors:

@@ -55,6 +55,7 @@ create unique index users_email_unique on auth.users (lower(email));
 create trigger audit_owner after delete on auth.users for each row execute function
     events.audit_owner('id');
 grant insert, select, update (password_hash) on auth.users to gittix_auth;
+grant select (id, created_at) on auth.users to gittix_check;
 
 
 -- tickets -----------------------------------------------------------------------------------------
@@ -72,6 +73,7 @@ create table tickets.audit (
     correlation_id uuid,
     constraint audit_pkey primary key (ticket_id, version)
 );
+grant select on tickets.audit to gittix_check;
 grant select on tickets.audit to gittix_tickets;
 
 create table tickets.idempotency_keys (
@@ -85,6 +87,7 @@ create table tickets.idempotency_keys (
     constraint idempotency_keys_pkey primary key (user_id, key)
 );
 create index idempotency_keys_created_at_idx on tickets.idempotency_keys using brin (created_at);
+grant select on tickets.idempotency_keys to gittix_check;
 grant insert, select, delete, update (fingerprint, status, headers, body, created_at) on
     tickets.idempotency_keys to gittix_tickets;
 
@@ -108,6 +111,7 @@ create index shows_search on tickets.shows using gin (search);
 create index shows_starts_at on tickets.shows (starts_at, id);
 create trigger audit_owner after delete or update of owner_id on tickets.shows for each row execute
     function events.audit_owner('id', 'owner_id');
+grant select on tickets.shows to gittix_check;
 grant insert, select, update (title, venue, city, starts_at, timezone, category, version,
     updated_at) on tickets.shows to gittix_tickets;
 
@@ -147,6 +151,7 @@ create trigger audit_owner after delete or update of seller_id on tickets.ticket
     execute function events.audit_owner('id', 'show_id', 'seller_id');
 create trigger record_transitions after update on tickets.tickets referencing old table as before
     new table as after for each statement execute function tickets.record_transitions();
+grant select on tickets.tickets to gittix_check;
 grant select, insert (show_id, seller_id, seller_name, title, section, "row", seat, price,
     face_value, currency), update (title, section, "row", seat, price, face_value, currency,
     version, updated_at) on tickets.tickets to gittix_tickets;
@@ -156,13 +161,14 @@ create table tickets.transitions (
     to_status text not null,
     constraint transitions_pkey primary key (from_status, to_status)
 );
+grant select on tickets.transitions to gittix_check;
 grant select on tickets.transitions to gittix_tickets;
 
 -- functions/tickets/availability.sql
 create function tickets.availability(p_show uuid, out available integer, out held integer,
     out sold integer, out from_price bigint, out currency text, out next_free_at timestamptz,
     out version bigint) returns record language sql;
-grant execute on function tickets.availability to gittix_tickets;
+grant execute on function tickets.availability to gittix_check, gittix_tickets;
 
 -- functions/tickets/hold.sql
 create function tickets.check_free(p_tickets uuid[], p_buyer uuid, p_now timestamptz,
@@ -172,7 +178,7 @@ create function tickets.check_free(p_tickets uuid[], p_buyer uuid, p_now timesta
 -- functions/tickets/availability.sql
 create function tickets.effective_status(p_status text, p_held_until timestamptz,
     p_now timestamptz) returns text language sql;
-grant execute on function tickets.effective_status to gittix_tickets;
+grant execute on function tickets.effective_status to gittix_check, gittix_tickets;
 
 -- functions/tickets/hold.sql
 create function tickets.extend(p_order uuid, p_tickets uuid[], p_until timestamptz) returns integer
@@ -189,7 +195,7 @@ grant execute on function tickets.hold to gittix_orders;
 -- functions/tickets/availability.sql
 create function tickets.is_free(p_status text, p_held_until timestamptz, p_now timestamptz) returns
     boolean language sql;
-grant execute on function tickets.is_free to gittix_tickets;
+grant execute on function tickets.is_free to gittix_check, gittix_tickets;
 
 -- functions/tickets/hold.sql
 create function tickets.lock_free(p_tickets uuid[], p_displaced uuid[], p_beside uuid[],
@@ -252,6 +258,7 @@ create table orders.audit (
     correlation_id uuid,
     constraint audit_pkey primary key (order_id, version)
 );
+grant select on orders.audit to gittix_check;
 grant select on orders.audit to gittix_orders;
 
 create table orders.idempotency_keys (
@@ -265,6 +272,7 @@ create table orders.idempotency_keys (
     constraint idempotency_keys_pkey primary key (user_id, key)
 );
 create index idempotency_keys_created_at_idx on orders.idempotency_keys using brin (created_at);
+grant select on orders.idempotency_keys to gittix_check;
 grant insert, select, delete, update (fingerprint, status, headers, body, created_at) on
     orders.idempotency_keys to gittix_orders;
 
@@ -275,6 +283,7 @@ create table orders.inbox (
     constraint inbox_pkey primary key (consumer, event_id)
 );
 create index inbox_handled_at_idx on orders.inbox using brin (handled_at);
+grant select on orders.inbox to gittix_check;
 grant insert, select, delete on orders.inbox to gittix_orders;
 
 create table orders.lines (
@@ -297,6 +306,7 @@ create unique index lines_one_live_per_ticket on orders.lines (ticket_id) where 
 create index lines_seller on orders.lines (seller_id, order_id, ticket_id);
 create trigger audit_owner after delete or update of buyer_id, seller_id on orders.lines for each
     row execute function events.audit_owner('order_id', 'ticket_id', 'buyer_id', 'seller_id');
+grant select on orders.lines to gittix_check;
 grant select on orders.lines to gittix_orders;
 
 create table orders.orders (
@@ -330,6 +340,7 @@ create trigger audit_owner after delete or update of buyer_id on orders.orders f
     function events.audit_owner('id', 'buyer_id');
 create trigger record_transitions after update on orders.orders referencing old table as before new
     table as after for each statement execute function orders.record_transitions();
+grant select on orders.orders to gittix_check;
 grant select on orders.orders to gittix_orders;
 
 create table orders.transitions (
@@ -337,6 +348,7 @@ create table orders.transitions (
     to_status text not null,
     constraint transitions_pkey primary key (from_status, to_status)
 );
+grant select on orders.transitions to gittix_check;
 grant select on orders.transitions to gittix_orders;
 
 -- functions/orders/state.sql
@@ -483,6 +495,7 @@ create table payments.inbox (
     constraint inbox_pkey primary key (consumer, event_id)
 );
 create index inbox_handled_at_idx on payments.inbox using brin (handled_at);
+grant select on payments.inbox to gittix_check;
 grant insert, select, delete on payments.inbox to gittix_payments;
 
 create table payments.payments (
@@ -528,6 +541,7 @@ create trigger audit_owner after delete or update of buyer_id on payments.paymen
     execute function events.audit_owner('id', 'order_id', 'buyer_id');
 create trigger check_transition before update of status on payments.payments for each row when
     (old.status <> new.status) execute function payments.check_transition();
+grant select on payments.payments to gittix_check;
 grant select, insert (id, order_id, buyer_id, attempt, amount, currency, payment_method, intent_id,
     deadline_at, idempotency_key, fingerprint, correlation_id), update (status, intent_id,
     failure_code, decline_code, failure_message, reconciled_at, idempotency_key, reply_status,
@@ -538,6 +552,7 @@ create table payments.refund_transitions (
     to_status text not null,
     constraint refund_transitions_pkey primary key (from_status, to_status)
 );
+grant select on payments.refund_transitions to gittix_check;
 grant select on payments.refund_transitions to gittix_payments;
 
 create table payments.refunds (
@@ -583,6 +598,7 @@ create trigger audit_owner after delete or update of requested_by on payments.re
     execute function events.audit_owner('id', 'order_id', 'requested_by');
 create trigger check_transition before update of status on payments.refunds for each row when
     (old.status <> new.status) execute function payments.check_refund_transition();
+grant select on payments.refunds to gittix_check;
 grant select, insert (id, order_id, payment_id, intent_id, number, requested_by, relist, amount,
     currency, idempotency_key, fingerprint), update (status, stripe_id, failure_code, faults,
     reconciled_at, idempotency_key, reply_status, reply_body, version, updated_at) on
@@ -593,6 +609,7 @@ create table payments.transitions (
     to_status text not null,
     constraint transitions_pkey primary key (from_status, to_status)
 );
+grant select on payments.transitions to gittix_check;
 grant select on payments.transitions to gittix_payments;
 
 create table payments.webhook_events (
@@ -607,6 +624,7 @@ create table payments.webhook_events (
 );
 create index webhook_events_unhandled on payments.webhook_events (received_at) where (handled_at is
     null);
+grant select on payments.webhook_events to gittix_check;
 grant insert, select, delete, update (handled_at, tries, last_error) on payments.webhook_events to
     gittix_payments;
 
@@ -629,6 +647,7 @@ create table push.notifier (
     constraint notifier_pkey primary key (singleton),
     constraint notifier_singleton_check check (singleton)
 );
+grant select on push.notifier to gittix_check;
 grant select, update ("position", appended, updated_at) on push.notifier to gittix_push;
 
 
@@ -649,6 +668,7 @@ create table events.outbox (
 );
 create unique index outbox_position on events.outbox ("position") where ("position" is not null);
 create index outbox_unnumbered on events.outbox (id) where ("position" is null);
+grant select on events.outbox to gittix_check;
 grant select, delete, update ("position") on events.outbox to gittix_relay;
 
 create table events.owner_audit (
@@ -663,6 +683,7 @@ create table events.owner_audit (
     accepted_by text,
     constraint owner_audit_pkey primary key (id)
 );
+grant select on events.owner_audit to gittix_check;
 
 create table events.relay (
     singleton boolean not null default true,
@@ -672,6 +693,7 @@ create table events.relay (
     constraint relay_pkey primary key (singleton),
     constraint relay_singleton_check check (singleton)
 );
+grant select on events.relay to gittix_check;
 grant select, update (epoch, epoch_start, "position") on events.relay to gittix_relay;
 
 -- functions/events/context.sql

@@ -1,5 +1,6 @@
 """The gateway's settings and bounds. Times are in seconds, sizes in bytes."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -50,8 +51,8 @@ class GatewaySettings:
     address_seconds: float = 10
     # HTTP connections, also those that become sockets.
     max_http_connections: int = MAX_HTTP_CONNECTIONS
-    # The networks of the proxies whose X-Forwarded-For counts.
-    trusted_proxies: tuple[Network, ...] = ()
+    # The proxies whose X-Forwarded-For counts.
+    trusted_proxies: Iterable[Network] = ()
     # Limits of hosted Pusher: each new member gets the complete roster.
     max_presence_members: int = 100
     max_presence_member_bytes: int = 1_024

@@ -132,15 +132,26 @@ async def start(
         for part in (name, str(port))
     ]
     process = await asyncio.create_subprocess_exec(
-        *(*GITTIX, "up", "--data", str(folder), *arguments, *options),
+        *(*(as_user(user) if user else ()), *GITTIX, "up"),
+        *("--data", str(folder), *arguments, *options),
         env=clean_environment() | environment,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
         start_new_session=True,
-        **({"user": user, "extra_groups": ()} if user else {}),
     )
     return Running(process, folder, ports)
+
+
+def as_user(name: str) -> tuple[str, ...]:
+    """The words before a command that root runs as this user. The user may read the installation,
+    which may be below root's home.
+    """
+    capability = "+dac_read_search"
+    return (
+        *("setpriv", f"--reuid={name}", "--regid=nogroup", "--clear-groups"),
+        *(f"--inh-caps={capability}", f"--ambient-caps={capability}", "--"),
+    )
 
 
 async def gittix(*arguments: str, **environment: str) -> tuple[int, str]:

@@ -1,9 +1,9 @@
 -- The rights on the tables of payments, in full. A new table has none; a new column cannot be
 -- written. No right covers the status of an inserted row, so each row starts in its first status.
 alter default privileges in schema payments revoke all on tables from gittix_payments;
-revoke all on all tables in schema payments from gittix_payments;
+revoke all on all tables in schema payments from gittix_payments, gittix_check;
 
-grant select on all tables in schema payments to gittix_payments;
+grant select on all tables in schema payments to gittix_payments, gittix_check;
 
 grant insert (
     id, order_id, buyer_id, attempt, amount, currency, payment_method, intent_id, idempotency_key,

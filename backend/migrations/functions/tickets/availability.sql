@@ -50,4 +50,4 @@ as $$
     ) by_currency
 $$;
 grant execute on function tickets.effective_status, tickets.is_free, tickets.availability
-to gittix_tickets;
+to gittix_tickets, gittix_check;

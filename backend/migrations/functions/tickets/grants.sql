@@ -2,9 +2,9 @@
 -- written. No right covers a ticket's seller after the insert, its status, its order or its hold:
 -- only functions change those.
 alter default privileges in schema tickets revoke all on tables from gittix_tickets;
-revoke all on all tables in schema tickets from gittix_tickets;
+revoke all on all tables in schema tickets from gittix_tickets, gittix_check;
 
-grant select on all tables in schema tickets to gittix_tickets;
+grant select on all tables in schema tickets to gittix_tickets, gittix_check;
 
 grant insert, update (
     title, venue, city, starts_at, timezone, category, version, updated_at
