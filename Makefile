@@ -5,6 +5,8 @@ PYTHON ?= python3.11
 VENV := .venv
 RUN := $(VENV)/bin
 ARGS ?=
+# Every package is installed by its digest: uv by this file, all others by uv.lock.
+UV := --require-hashes --requirement backend/uv.txt
 # A command here starts up to a hundred interpreters. Without cached bytecode, each of them compiles
 # all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
@@ -29,7 +31,7 @@ WITHOUT_COMMENTS := grep -v '^ *\(/\*\*\|\*\)'
 ALL_TESTS := $(if $(ARGS),,test-frontend)
 
 .PHONY: help setup up test test-deploy test-frontend chromium nginx pages screenshots lock check \
-  check-frontend api-types format k8s-check schema bench env load
+  check-frontend api-types format k8s-check schema bench env load sbom audit
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,12 +45,12 @@ $(VENV)/.synced: pyproject.toml uv.lock
 # The machine's pip installs uv sooner than a copy of pip in .venv; where it can't, the steps after do.
 	@test -x $(RUN)/uv || { python=$$(command -v $(PYTHON) || command -v python3); \
 	    $$python -m venv --without-pip $(VENV) \
-	    && $$python -m pip --python $(RUN)/python install --disable-pip-version-check 'uv>=0.9'; \
+	    && $$python -m pip --python $(RUN)/python install --disable-pip-version-check $(UV); \
 	  } >/dev/null 2>&1 || rm -rf $(VENV)
 	@test -x $(RUN)/python || $$(command -v $(PYTHON) || command -v python3) -m venv $(VENV) \
 	  || { echo "Could not create $(VENV): install Python's venv module, then try again" \
 	    "(Debian: apt install python3-venv)."; exit 1; }
-	@test -x $(RUN)/uv || $(RUN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9' \
+	@test -x $(RUN)/uv || $(RUN)/python -m pip install --quiet --disable-pip-version-check $(UV) \
 	  || { echo "Could not install uv: check that PyPI is reachable."; exit 1; }
 	@UV_PROJECT_ENVIRONMENT=$(VENV) $(RUN)/uv sync --frozen --inexact --python $(RUN)/python \
 	  || { echo "Could not install the locked packages: see the error above, then run make setup."; \
@@ -120,6 +122,12 @@ k8s-check: setup ## Render k8s/ and check it against schemas and rules
 
 schema: setup ## Write backend/migrations/schema.sql, the schema that the migrations create
 	@$(RUN)/python -m backend.embedded.schema
+
+sbom: setup ## Write the list of packages (CycloneDX) to .cache/sbom, from the locks
+	@$(RUN)/python -m tests.dependencies.sbom
+
+audit: setup ## Search the locked packages for known vulnerabilities
+	@$(RUN)/python -m tests.dependencies.audit
 
 bench: setup ## Run the benchmarks; JSON in .cache/bench. ARGS="latency holds"
 	@$(RUN)/python -m loadtests.bench $(ARGS)

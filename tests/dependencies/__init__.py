@@ -1,0 +1,1 @@
+"""The packages of GitTix: their list (SBOM), and the search for known vulnerabilities in them."""
