@@ -8,7 +8,7 @@ import os
 import shutil
 import ssl
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import uvloop
 
 from backend.embedded.postgres import Postgres
 from tests import stores
+from tests.machine_share import machine_share
 from tests.system import System
 
 MEMORY = Path("/dev/shm")
@@ -57,6 +58,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put long files first; within a folder the order stays random."""
     ranks = {name: rank for rank, name in enumerate(LONG_FOLDERS)}
     items.sort(key=lambda item: ranks.get(item.path.parent.name, len(ranks)))
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Outside of the test's time limit, which does not include the wait for other tests."""
+    with machine_share(exclusive=item.get_closest_marker("undisturbed") is not None):
+        return (yield)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -191,6 +191,7 @@ async def test_after_a_gateway_crash_the_page_catches_up_with_the_api(
         await ben.until(listed[0], "free")
 
 
+@pytest.mark.undisturbed
 async def test_a_hundred_messages_a_second_drop_no_frame_and_use_one_socket(
     market: Market, visit: Visit
 ) -> None:
