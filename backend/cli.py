@@ -1,15 +1,18 @@
-"""The `gittix` command."""
+"""The `gittix` command.
+
+Commands import their modules when they run, because each process of an instance is such a command
+and starts with the modules that it needs.
+"""
 
 import asyncio
 import json
 import os
 import sys
-from collections.abc import Coroutine, Mapping
-from enum import StrEnum
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
+import click
 
 from backend.embedded.instance import DEFAULT_FOLDER, InstanceError, environment_of
 from backend.kernel import logs, tracing
@@ -17,68 +20,79 @@ from backend.kernel.schema_version import NotMigrated
 from backend.kernel.settings import ROLES, Settings, SettingsError, load
 from backend.kernel.shutdown import stop_event
 
-cli = typer.Typer(
-    help="GitTix: a real-time marketplace for one-time tickets.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
+PORT = click.IntRange(1, 65_535)
+FILE = click.Path(path_type=Path)
+SERVICES = ("auth", "tickets", "orders", "payments", "push", "shop", "api")
+WORKER_PARTS = ("jobs", "consumers", "notifier")
+
+Command = Callable[..., None]
+
+data_option = click.option(
+    "--data",
+    type=FILE,
+    help=f"Folder of an embedded instance; by default the environment's URLs, or {DEFAULT_FOLDER}.",
 )
-events = typer.Typer(help="The event stream.", no_args_is_help=True)
-cli.add_typer(events, name="events")
-
-Data = Annotated[
-    Path | None,
-    typer.Option(
-        help="Folder of an embedded instance; by default the environment's URLs,"
-        f" or {DEFAULT_FOLDER}."
-    ),
-]
-Host = Annotated[str, typer.Option(help="Address to listen on.")]
+host_option = click.option(
+    "--host", default="127.0.0.1", show_default=True, help="Address to listen on."
+)
 
 
-class WorkerPart(StrEnum):
-    JOBS = "jobs"
-    CONSUMERS = "consumers"
-    NOTIFIER = "notifier"
+def port_option(default: int) -> Callable[[Command], Command]:
+    return click.option(
+        "--port", type=PORT, default=default, show_default=True, help="Port to listen on."
+    )
 
 
-class ServiceName(StrEnum):
-    AUTH = "auth"
-    TICKETS = "tickets"
-    ORDERS = "orders"
-    PAYMENTS = "payments"
-    PUSH = "push"
-    SHOP = "shop"
-    API = "api"
+@click.group(no_args_is_help=True, context_settings={"max_content_width": 100})
+def cli() -> None:
+    """GitTix: a real-time marketplace for one-time tickets."""
+
+
+@cli.group(no_args_is_help=True)
+def events() -> None:
+    """The event stream."""
 
 
 @cli.command()
+@click.option("--port", type=PORT, default=8000, show_default=True, help="The API's port.")
+@click.option(
+    "--push-port", type=PORT, show_default="8001 if free", help="The push gateway's port."
+)
+@click.option(
+    "--stripe-port", type=PORT, show_default="8002 if free", help="The Stripe sandbox's port."
+)
+@click.option(
+    "--data",
+    type=FILE,
+    default=DEFAULT_FOLDER,
+    show_default=True,
+    help="Where the instance keeps its data.",
+)
+@click.option(
+    "--demo/--no-demo",
+    default=True,
+    show_default=True,
+    help="Load demo shows, and simulate users that hold and buy.",
+)
+@click.option(
+    "--frontend/--no-frontend",
+    default=True,
+    show_default=True,
+    help="Build the shop's pages when they changed, and serve them.",
+)
 def up(
-    port: Annotated[int, typer.Option(help="The API's port.", min=1, max=65_535)] = 8000,
-    push_port: Annotated[
-        int | None,
-        typer.Option(
-            help="The push gateway's port.", show_default="8001 if free", min=1, max=65_535
-        ),
-    ] = None,
-    stripe_port: Annotated[
-        int | None,
-        typer.Option(
-            help="The Stripe sandbox's port.", show_default="8002 if free", min=1, max=65_535
-        ),
-    ] = None,
-    data: Annotated[Path, typer.Option(help="Where the instance keeps its data.")] = DEFAULT_FOLDER,
-    demo: Annotated[
-        bool, typer.Option(help="Load demo shows, and simulate users that hold and buy.")
-    ] = True,
-    frontend: Annotated[
-        bool, typer.Option(help="Build the shop's pages when they changed, and serve them.")
-    ] = True,
+    *,
+    port: int,
+    push_port: int | None,
+    stripe_port: int | None,
+    data: Path,
+    demo: bool,
+    frontend: bool,
 ) -> None:
     """Run everything on this machine: Postgres, Redis, a Stripe sandbox and all services."""
     from backend.embedded.up import run
 
-    raise typer.Exit(
+    sys.exit(
         asyncio.run(
             run(
                 port=port,
@@ -93,18 +107,17 @@ def up(
 
 
 @cli.command()
-def serve(
-    service: ServiceName,
-    host: Host = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65_535)] = 8000,
-) -> None:
+@click.argument("service", type=click.Choice(SERVICES))
+@host_option
+@port_option(8000)
+def serve(service: str, host: str, port: int) -> None:
     """Serve one service, the shop's pages (`shop`), or all services in one process (`api`)."""
     from backend.bootstrap import serve as serve_app
     from backend.bootstrap import settings_for
 
-    settings = settings_for(service.value, os.environ)
-    _configure_observability(settings, service.value)
-    _run(serve_app(service.value, settings, host=host, port=port))
+    settings = settings_for(service, os.environ)
+    _configure_observability(settings, service)
+    _run(serve_app(service, settings, host=host, port=port))
 
 
 @cli.command()
@@ -113,25 +126,22 @@ def openapi() -> None:
     from backend.bootstrap import ROUTES
     from backend.kernel.openapi import openapi_document
 
-    typer.echo(json.dumps(openapi_document(ROUTES), indent=2))
+    click.echo(json.dumps(openapi_document(ROUTES), indent=2))
 
 
 @cli.command()
-def worker(
-    part: Annotated[
-        WorkerPart | None, typer.Argument(help="Run only this part.", show_default="all three")
-    ] = None,
-) -> None:
-    """Run the jobs, the consumers of the event stream, and the notifier."""
+@click.argument("part", type=click.Choice(WORKER_PARTS), required=False)
+def worker(part: str | None) -> None:
+    """Run the jobs, the consumers of the event stream, and the notifier; or only one PART."""
     from backend.kernel import garbage_collection, health
     from workers.main import NEEDS
     from workers.main import worker as running_worker
 
-    parts = [part.value] if part else list(NEEDS)
+    parts = [part] if part else list(NEEDS)
     settings = load(
         os.environ, needs=tuple(dict.fromkeys(need for one in parts for need in NEEDS[one]))
     )
-    _configure_observability(settings, f"worker-{part.value}" if part else "worker")
+    _configure_observability(settings, f"worker-{part}" if part else "worker")
 
     async def work() -> None:
         garbage_collection.tune(settings)
@@ -176,12 +186,11 @@ def relay() -> None:
 
 
 @cli.command()
-def sandbox(
-    ledger: Annotated[Path, typer.Option(help="SQLite file with the sandbox's objects.")],
-    webhook_url: Annotated[str, typer.Option(help="URL to which events are posted.")],
-    host: Host = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65_535)] = 8002,
-) -> None:
+@click.option("--ledger", type=FILE, required=True, help="SQLite file with the sandbox's objects.")
+@click.option("--webhook-url", required=True, help="URL to which events are posted.")
+@host_option
+@port_option(8002)
+def sandbox(ledger: Path, webhook_url: str, host: str, port: int) -> None:
     """Run the Stripe sandbox: an imitation of Stripe's API for the demo and tests."""
     from backend.bootstrap import http_config
     from backend.kernel.server import Server
@@ -207,14 +216,12 @@ def sandbox(
 
 
 @cli.command()
-def migrate(
-    wait: Annotated[
-        bool,
-        typer.Option(
-            "--wait", help="Change nothing: wait until the database is migrated. Works as any role."
-        ),
-    ] = False,
-) -> None:
+@click.option(
+    "--wait",
+    is_flag=True,
+    help="Change nothing: wait until the database is migrated. Works as any role.",
+)
+def migrate(*, wait: bool) -> None:
     """Migrate the database to the newest version."""
     from backend.kernel import migrations
 
@@ -232,13 +239,22 @@ def migrate(
 
 
 @cli.command()
-def seed(
-    shows: Annotated[int, typer.Option(help="Number of shows.", min=1, max=100_000)] = 20,
-    tickets: Annotated[
-        int, typer.Option(help="Number of tickets in total.", min=1, max=10_000_000)
-    ] = 400,
-    data: Data = None,
-) -> None:
+@click.option(
+    "--shows",
+    type=click.IntRange(1, 100_000),
+    default=20,
+    show_default=True,
+    help="Number of shows.",
+)
+@click.option(
+    "--tickets",
+    type=click.IntRange(1, 10_000_000),
+    default=400,
+    show_default=True,
+    help="Number of tickets in total.",
+)
+@data_option
+def seed(shows: int, tickets: int, data: Path | None) -> None:
     """Fill a database with shows and tickets."""
     from backend.embedded.demo import seed as seed_database
 
@@ -247,25 +263,33 @@ def seed(
 
 
 @cli.command()
+@click.option(
+    "--watch", is_flag=True, help="Repeat the check; exit with the status of the last one."
+)
+@click.option(
+    "--every",
+    type=click.FloatRange(0.1, 3600),
+    default=5.0,
+    show_default=True,
+    help="Seconds between two checks.",
+)
+@click.option("--metrics-port", type=PORT, help="Port that serves the last check's metrics.")
+@click.option(
+    "--metrics-host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Address that serves the metrics.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one line of JSON for each check.")
+@data_option
 def check(
-    watch: Annotated[
-        bool,
-        typer.Option("--watch", help="Repeat the check; exit with the status of the last one."),
-    ] = False,
-    every: Annotated[
-        float, typer.Option(help="Seconds between two checks.", min=0.1, max=3600)
-    ] = 5.0,
-    metrics_port: Annotated[
-        int | None,
-        typer.Option(help="Port that serves the last check's metrics.", min=1, max=65_535),
-    ] = None,
-    metrics_host: Annotated[
-        str, typer.Option(help="Address that serves the metrics.")
-    ] = "127.0.0.1",
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one line of JSON for each check.")
-    ] = False,
-    data: Data = None,
+    *,
+    watch: bool,
+    every: float,
+    metrics_port: int | None,
+    metrics_host: str,
+    as_json: bool,
+    data: Path | None,
 ) -> None:
     """Check the invariants.
 
@@ -275,54 +299,60 @@ def check(
 
     settings = load(_environment(data), needs=("database:check",))
     if not watch:
-        raise typer.Exit(asyncio.run(command.run_once(settings, as_json=as_json)))
+        sys.exit(asyncio.run(command.run_once(settings, as_json=as_json)))
     watching = command.run_watch(
         settings, every_seconds=every, host=metrics_host, port=metrics_port, as_json=as_json
     )
-    raise typer.Exit(asyncio.run(watching))
+    sys.exit(asyncio.run(watching))
 
 
 @cli.command()
-def env(data: Data = None) -> None:
+@data_option
+def env(data: Path | None) -> None:
     """Print an embedded instance's environment as KEY=value lines."""
     for name, value in environment_of(data or DEFAULT_FOLDER).items():
         print(f"{name}={value}")
 
 
 @cli.command()
-def secrets(
-    expand: Annotated[
-        bool,
-        typer.Option(
-            help="Replace each ${NAME} by its value, for a reader that does not expand references."
-        ),
-    ] = False,
-) -> None:
+@click.option(
+    "--expand",
+    is_flag=True,
+    help="Replace each ${NAME} by its value, for a reader that does not expand references.",
+)
+def secrets(*, expand: bool) -> None:
     """Fill the empty secrets of an env file: gittix secrets < .env.example > .env"""
     from backend.embedded.secrets import TemplateError, fill
 
     if sys.stdin.isatty():
-        raise typer.BadParameter(
+        raise click.UsageError(
             "the file is read from standard input: gittix secrets < .env.example > .env"
         )
     try:
         print(fill(sys.stdin.read(), expand=expand), end="")
     except TemplateError as error:
         print(f"gittix: {error}", file=sys.stderr)
-        raise typer.Exit(1) from error
+        sys.exit(1)
 
 
 @events.command()
-def tail(
-    count: Annotated[
-        int,
-        typer.Option("--count", "-n", help="Number of past events to print.", min=0, max=10_000),
-    ] = 10,
-    follow: Annotated[
-        bool, typer.Option("--follow/--no-follow", "-f", help="Print new events as they arrive.")
-    ] = True,
-    data: Data = None,
-) -> None:
+@click.option(
+    "--count",
+    "-n",
+    type=click.IntRange(0, 10_000),
+    default=10,
+    show_default=True,
+    help="Number of past events to print.",
+)
+@click.option(
+    "--follow/--no-follow",
+    "-f",
+    default=True,
+    show_default=True,
+    help="Print new events as they arrive.",
+)
+@data_option
+def tail(*, count: int, follow: bool, data: Path | None) -> None:
     """Print the newest events, then each new event as it arrives."""
     from backend.events.tail import tail as tail_events
 
@@ -331,10 +361,9 @@ def tail(
 
 
 @events.command()
-def dead(
-    count: Annotated[bool, typer.Option("--count", help="Print only their number.")] = False,
-    data: Data = None,
-) -> None:
+@click.option("--count", is_flag=True, help="Print only their number.")
+@data_option
+def dead(*, count: bool, data: Path | None) -> None:
     """Print the dead letters, oldest first: events that a consumer failed to handle."""
     from backend.events.dead_letter_commands import print_count, print_dead_letters
 
@@ -343,30 +372,27 @@ def dead(
 
 
 @events.command()
+@click.argument("letters", nargs=-1, metavar="[LETTER_ID]...")
+@click.option("--all", "every", is_flag=True, help="Redrive all dead letters.")
+@click.option("--consumer", help="With --all: only those of this consumer.")
+@data_option
 def redrive(
-    letters: Annotated[
-        list[str] | None, typer.Argument(help="Ids of dead letters.", metavar="[LETTER_ID]...")
-    ] = None,
-    every: Annotated[bool, typer.Option("--all", help="Redrive all dead letters.")] = False,
-    consumer: Annotated[
-        str | None, typer.Option(help="With --all: only those of this consumer.")
-    ] = None,
-    data: Data = None,
+    letters: tuple[str, ...], *, every: bool, consumer: str | None, data: Path | None
 ) -> None:
     """Redrive dead letters: only the consumer that failed handles them again."""
     from backend.events.dead_letter_commands import redrive_dead_letters
     from backend.events.dead_letters import DeadLetterError
 
     if every == bool(letters):
-        raise typer.BadParameter("give ids of dead letters, or --all")
+        raise click.UsageError("give ids of dead letters, or --all")
     if consumer is not None and not every:
-        raise typer.BadParameter("--consumer needs --all")
+        raise click.UsageError("--consumer needs --all")
     settings = load(_environment(data), needs=("redis_url",))
     try:
-        _run(redrive_dead_letters(settings.redis_url, letters or [], consumer=consumer))
+        _run(redrive_dead_letters(settings.redis_url, letters, consumer=consumer))
     except DeadLetterError as error:
         print(f"gittix: {error}", file=sys.stderr)
-        raise typer.Exit(1) from error
+        sys.exit(1)
 
 
 def main() -> None:

@@ -2,10 +2,11 @@
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Any
 
-import typer
+import click
 from rich.console import Console
 
 from loadtests import gate_results
@@ -17,47 +18,45 @@ from loadtests.scenario import Gates, ScenarioError
 from loadtests.target import TargetError, target
 
 FOLDER = Path(".cache/load")
+FILE = click.Path(path_type=Path)
 
-cli = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
-
-def option(name: str, text: str) -> typer.models.OptionInfo:
+def option(name: str, text: str, **settings: Any) -> Callable[[Callable[..., None]], Any]:
     variable = f"LOAD_{name.upper().replace('-', '_')}"
-    found: typer.models.OptionInfo = typer.Option(f"--{name}", envvar=variable, help=text)
-    return found
+    return click.option(f"--{name}", envvar=variable, help=text, **settings)
 
 
-@cli.command()
-def load(
-    name: Annotated[
-        str | None,
-        typer.Argument(metavar="SCENARIO", envvar="LOAD_SCENARIO", help="The scenario's name."),
-    ] = None,
-    url: Annotated[str | None, option("url", "The system's address.")] = None,
-    push_url: Annotated[
-        str | None, option("push-url", "The push gateway's address, as ws://host:port.")
-    ] = None,
-    data: Annotated[Path | None, option("data", "The folder of a running `gittix up`.")] = None,
-    seconds: Annotated[
-        float | None, option("seconds", "The duration, instead of the scenario's.")
-    ] = None,
-    gates: Annotated[
-        Path | None, option("gates", "A file of gates, instead of the scenario's.")
-    ] = None,
-    out: Annotated[Path, option("out", "The folder of the reports.")] = FOLDER,
-    check_is_needed: Annotated[
-        bool,
-        typer.Option(
-            "--check/--no-check",
-            help="Fail when the gates that need the database can't be examined.",
-        ),
-    ] = True,
+@click.command()
+@click.argument("name", metavar="[SCENARIO]", envvar="LOAD_SCENARIO", required=False)
+@option("url", "The system's address.")
+@option("push-url", "The push gateway's address, as ws://host:port.")
+@option("data", "The folder of a running `gittix up`.", type=FILE)
+@option("seconds", "The duration, instead of the scenario's.", type=float)
+@option("gates", "A file of gates, instead of the scenario's.", type=FILE)
+@option("out", "The folder of the reports.", type=FILE, default=FOLDER, show_default=True)
+@click.option(
+    "--check/--no-check",
+    "check_is_needed",
+    default=True,
+    show_default=True,
+    help="Fail when the gates that need the database can't be examined.",
+)
+def cli(
+    name: str | None,
+    url: str | None,
+    push_url: str | None,
+    data: Path | None,
+    seconds: float | None,
+    gates: Path | None,
+    out: Path,
+    *,
+    check_is_needed: bool,
 ) -> None:
     """Load GitTix with simulated users. Exit status: 0 all gates hold, 1 a breach, 2 unknown."""
     console = Console()
     if name is None:
         _list(console)
-        raise typer.Exit
+        return
     try:
         scenario, bounds = scenarios.scenario(name), scenarios.gates(name, gates)
         if seconds:
@@ -67,11 +66,11 @@ def load(
             status = conclude(name, bounds, result, out, console, check_is_needed=check_is_needed)
     except (ScenarioError, TargetError) as error:
         Console(stderr=True).print(f"load: {error}", highlight=False, markup=False, soft_wrap=True)
-        raise typer.Exit(2) from error
+        sys.exit(2)
     except KeyboardInterrupt:
         print("load: stopped before its end: no gate was evaluated", file=sys.stderr)
-        raise typer.Exit(130) from None
-    raise typer.Exit(status)
+        sys.exit(130)
+    sys.exit(status)
 
 
 def conclude(

@@ -24,11 +24,10 @@ from typing import IO
 ROOT = Path(__file__).parents[2]
 PR_SET_PDEATHSIG = 1
 END_SECONDS = 15.0
-# Modules that commands and typer import only when they run.
+# Modules that commands import only when they run.
 IMPORTED_WHEN_RUN = (
     "backend.events.relay",
     "backend.bootstrap",
-    "typer._adapters",
     "uvicorn.loops.uvloop",
     "uvicorn.protocols.http.httptools_impl",
     "workers.main",

@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from redis.asyncio import Redis
-from typer.testing import CliRunner
 
 from backend.cli import cli
 from backend.events import consumer as consumers
