@@ -36,7 +36,7 @@ from backend.kernel.settings import ROLES, Settings, SettingsError, load
 from backend.kernel.supervisor import running
 
 START_SECONDS = 60.0
-POLL_SECONDS = 0.05
+POLL_SECONDS = 0.1
 # The relay and the notifier each hold one while they are active.
 LEASES = 2
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
+import pytest_asyncio
 
 from backend.embedded.instance import environment_of
 from backend.embedded.ports import PUSH_PORT, STRIPE_PORT
@@ -72,11 +73,18 @@ class Market:
         )
 
 
-@pytest.fixture
-async def market(data: Path) -> AsyncIterator[Market]:
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def up() -> AsyncIterator[Running]:
+    """An instance for the tests that need one that runs; its processes restart when killed."""
+    with tempfile.TemporaryDirectory(prefix="gtup-", ignore_cleanup_errors=True) as folder:
+        async with running(Path(folder), "--no-demo") as up:
+            await up.until_up()
+            yield up
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def market(up: Running) -> AsyncIterator[Market]:
     async with AsyncExitStack() as stack:
-        up = await stack.enter_async_context(running(data, "--no-demo"))
-        await up.until_up()
         seller = await stack.enter_async_context(up.visitor())
         buyer = await stack.enter_async_context(up.visitor())
         await sign_up(seller, "seller")
@@ -145,9 +153,11 @@ async def test_a_second_start_finds_the_data_and_a_stop_leaves_nothing_running(d
             assert len(kept) == len(shows) + 3
 
 
-async def test_the_api_reports_the_health_of_every_process_and_names_a_dead_one(data: Path) -> None:
-    async with running(data, "--no-demo") as up, up.visitor() as visitor:
-        await up.until_up()
+@pytest.mark.asyncio(loop_scope="module")
+async def test_the_api_reports_the_health_of_every_process_and_names_a_dead_one(
+    up: Running,
+) -> None:
+    async with up.visitor() as visitor:
         ready = (await visitor.get("/readyz")).json()
         assert ready["status"] == "ready"
         assert (ready["checks"]["relay.relay"], ready["checks"]["notifier.notifier.notifier"]) == (
@@ -174,9 +184,20 @@ async def test_the_api_reports_the_health_of_every_process_and_names_a_dead_one(
         await until(is_back, seconds=30)
 
 
-async def test_default_ports_in_use_give_way_to_free_ones(
-    data: Path,
+@pytest.fixture
+def awkward_folder() -> Iterator[Path]:
+    """A data folder below one that only root may enter, with a path too long for sockets."""
+    closed = Path(tempfile.mkdtemp(prefix="gtup-"))
+    data = closed / ("long" * 20) / "päth"
+    yield data
+    shutil.rmtree(socket_folder(data), ignore_errors=True)
+    shutil.rmtree(closed)
+
+
+async def test_an_instance_runs_in_an_awkward_folder_with_its_default_ports_in_use(
+    awkward_folder: Path,
 ) -> None:
+    data = awkward_folder
     async with AsyncExitStack() as stack:
         for port in (PUSH_PORT, STRIPE_PORT):
             # Another program of this machine may use it already, which is the same condition.
@@ -198,22 +219,10 @@ async def test_default_ports_in_use_give_way_to_free_ones(
             assert (await visitor.get("/api/push/config")).json()["port"] == push_port
             assert (await visitor.get(f"http://127.0.0.1:{push_port}/readyz")).status_code == 200
             assert (await visitor.get(f"{stripe_url}/healthz")).status_code == 200
-
-
-async def test_an_instance_runs_below_a_closed_folder_with_a_path_too_long_for_sockets() -> None:
-    closed = Path(tempfile.mkdtemp(prefix="gtup-"))
-    data = closed / ("long" * 20) / "päth"
-    try:
-        async with running(data, "--no-demo", "--no-frontend") as up:
-            await up.until_up()
-            async with up.visitor() as visitor:
-                assert (await visitor.get("/readyz")).json()["status"] == "ready"
-            status, checked = await gittix("check", "--data", str(data))
-            assert status == 0, checked
-            assert await up.stop() == 0
-    finally:
-        shutil.rmtree(socket_folder(data), ignore_errors=True)
-        shutil.rmtree(closed)
+            assert (await visitor.get("/readyz")).json()["status"] == "ready"
+        status, checked = await gittix("check", "--data", str(data))
+        assert status == 0, checked
+        assert await up.stop() == 0
 
 
 async def test_a_requested_port_in_use_is_refused(data: Path) -> None:
@@ -252,6 +261,7 @@ async def test_a_command_without_an_instance_or_a_setting_names_it(data: Path) -
     assert "Traceback" not in output
 
 
+@pytest.mark.asyncio(loop_scope="module")
 async def test_a_purchase_completes_though_each_process_is_killed_during_it(market: Market) -> None:
     up = market.up
     async with await market.watch() as watcher:
