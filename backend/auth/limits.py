@@ -20,7 +20,7 @@ from hashlib import sha256
 import structlog
 from redis.asyncio import Redis
 
-from backend.auth.errors import BadCredentials, TooManyAttempts
+from backend.auth.errors import BadCredentials, Busy, TooManyAttempts
 from backend.kernel.client_address import network_of
 from backend.kernel.limits import Check, Lockout, Rate, by_address
 from backend.kernel.redis import FAILURES, CircuitBreaker
@@ -83,9 +83,19 @@ class Limits:
         await self._counters.give_back(admission, others, cleared=here)
         await self._known.add(account, address)
 
-    async def sign_up(self, address: str) -> None:
-        if self.on:
-            await self._count(by_address(SIGN_UP, address))
+    @asynccontextmanager
+    async def sign_up(self, address: str) -> AsyncIterator[None]:
+        """Counts a sign-up before the block, and gives it back when the block raises Busy."""
+        if not self.on:
+            yield
+            return
+        checks = by_address(SIGN_UP, address)
+        admission = await self._count(checks)
+        try:
+            yield
+        except Busy:
+            await self._counters.give_back(admission, checks)
+            raise
 
     async def refresh(self, address: str) -> None:
         if self.on:

@@ -65,8 +65,8 @@ async def sign_up(request: Request) -> Response:
     email = service.email_of(body.email)
     name = service.name_of(body.name, email)
     address = client_ip(request, auth.proxies)
-    await auth.limits.sign_up(address)
-    password_hash = await auth.passwords.hash(body.password)
+    async with auth.limits.sign_up(address):
+        password_hash = await auth.passwords.hash(body.password)
     async with database.transaction(auth.pool) as connection:
         user = await service.register(connection, email, name, password_hash)
         issued = await _open_session(request, connection, user)

@@ -158,6 +158,22 @@ async def test_refreshes_of_an_address_are_limited(at: At, monkeypatch: pytest.M
     ]
 
 
+async def test_a_sign_up_that_had_to_wait_too_long_is_given_back(
+    at: At, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def full(*_: object) -> str:
+        raise Busy
+
+    monkeypatch.setattr(limits, "SIGN_UP", Rate("one-sign-up", 1, 3600.0))
+    client, body = at(new_address()), {"email": new_email(), "password": PASSWORD}
+    with monkeypatch.context() as patch:
+        patch.setattr(Passwords, "hash", full)
+        for _ in range(3):
+            assert (await client.post("/api/users/signup", json=body)).status_code == 503
+    assert (await client.post("/api/users/signup", json=body)).status_code == 201
+    assert (await client.post("/api/users/signup", json=body)).status_code == 429
+
+
 @asynccontextmanager
 async def served(serve: Serve, settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
     with serve(settings) as url:
