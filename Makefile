@@ -10,10 +10,10 @@ UV := --require-hashes --requirement backend/uv.txt
 # A command here starts up to a hundred interpreters. Without cached bytecode, each of them compiles
 # all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
-# A test process for each core of a small machine: with a third, a browser no longer gets the frames
-# that its tests require. A file stays with one process, because its tests may share an instance that
-# is slow to start; long files start first (tests/conftest.py).
-TEST_PROCESSES ?= 2
+# Twice the cores of a small machine, since a test waits for holds, clocks and browsers part of its
+# time. A file stays with one process, because its tests may share an instance that is slow to start;
+# long files start first (tests/conftest.py).
+TEST_PROCESSES ?= 4
 
 # The migration runner sets the timeouts; small numbers (a status, an attempt) are small integers.
 SQUAWK_RULES := require-statement-timeout,require-lock-timeout
