@@ -27,6 +27,7 @@ from backend.kernel.redis import open_redis
 from backend.kernel.settings import Settings
 from backend.kernel.shutdown import wait_or_cancel
 from backend.kernel.supervisor import alive, heartbeat, running
+from backend.orders import queries as order_queries
 from backend.payments.payment_flow import PaymentFlow
 from backend.payments.provider import Provider
 from backend.payments.queries import purge_webhooks
@@ -210,6 +211,7 @@ async def _run_arq(jobs: ArqRedis, context: dict[str, Any]) -> None:
                 second=set(RECONCILE_SECONDS),
                 keep_result=0,
             ),
+            cron(_as_timer(purge_budgets), name="purge_budgets", second=0, keep_result=0),
             cron(_as_timer(purge_expired), name="purge_expired", minute=7, second=0, keep_result=0),
         ],
         redis_pool=jobs,
@@ -232,6 +234,12 @@ async def _run_arq(jobs: ArqRedis, context: dict[str, Any]) -> None:
         # When its loop is cancelled, arq leaves its jobs running. Await them before their resources
         # close.
         await wait_or_cancel(*arq.tasks.values())
+
+
+async def purge_budgets(context: dict[str, Any]) -> None:
+    """Delete what accounts and networks used an hour ago."""
+    async with database.connection(context["orders"].pool) as connection:
+        await order_queries.purge_budgets(connection)
 
 
 async def purge_expired(context: dict[str, Any]) -> None:

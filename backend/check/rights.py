@@ -50,7 +50,7 @@ RIGHTS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
         "payments.payments": {
             "INSERT": (
                 "id order_id buyer_id attempt amount currency payment_method intent_id"
-                " idempotency_key fingerprint deadline_at correlation_id"
+                " idempotency_key fingerprint deadline_at correlation_id charged_to"
             ),
             "UPDATE": (
                 "status intent_id failure_code decline_code failure_message captured_at"
@@ -103,6 +103,7 @@ CALLS: Mapping[str, frozenset[str]] = {
             "events.append",
             "events.bind_correlation",
             "orders.begin_payment",
+            "orders.uncount_attempt",
             "orders.settle",
             "orders.finish",
             "orders.fail",
@@ -136,6 +137,7 @@ OWN_CALLS: Mapping[str, frozenset[str]] = {
             "orders.cancel",
             "orders.expire_due",
             "orders.expire_batches",
+            "orders.purge_budgets",
         }
     ),
 }

@@ -62,6 +62,16 @@ def site_of(address: str) -> str | None:
     )
 
 
+def networks_of(address: str) -> tuple[str, ...]:
+    """The networks to which limits apply, the smallest first: an IPv4 address, or the /64 and the
+    /48 of an IPv6 address. Empty for an unknown address.
+    """
+    if address == UNKNOWN:
+        return ()
+    site = site_of(address)
+    return (network_of(address),) if site is None else (network_of(address), site)
+
+
 def _address(text: str) -> IPv4Address | IPv6Address | None:
     try:
         address = ip_address(text.strip())

@@ -17,6 +17,7 @@ from backend.kernel.value_descriptions import describe
 Seconds = Annotated[int, msgspec.Meta(ge=1, le=86_400)]
 Port = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
 Count = Annotated[int, msgspec.Meta(ge=1, le=10_000)]
+Amount = Annotated[int, msgspec.Meta(ge=1, le=10_000_000)]
 Pause = Annotated[float, msgspec.Meta(ge=0, le=600)]
 
 STRIPE = "https://api.stripe.com"
@@ -51,8 +52,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_tickets_per_order: Annotated[int, msgspec.Meta(ge=1, le=100)] = 8
     max_open_orders: Count = 5
     max_tickets_per_show: Count = 16
-    max_unpaid_holds: Count = 8
-    cooldown_seconds: Seconds = 600
+    # Hourly budgets of unpaid ticket-seconds: of an account, and of an IPv4 address or the /64 of
+    # an IPv6 address.
+    unpaid_ticket_seconds: Amount = 3_600
+    unpaid_ticket_seconds_of_address: Amount = 7_200
+    # How long a ticket that a buyer gave up is kept from that buyer.
+    rehold_seconds: Annotated[int, msgspec.Meta(ge=0, le=3_600)] = 60
+    # Attempts to pay one order.
+    max_payment_attempts: Count = 5
+    # Hourly budgets of attempts to pay that no bank authorised.
+    max_declines: Count = 10
+    max_declines_of_address: Count = 30
     # A buyer may refund an order for this long after its completion; 0 disables refunds.
     refund_window_seconds: Annotated[int, msgspec.Meta(ge=0, le=31_536_000)] = 0
     fee_percent: Annotated[Decimal, msgspec.Meta()] = Decimal(5)
@@ -175,6 +185,12 @@ def load(environ: Mapping[str, str], *, needs: Iterable[str] = ()) -> Settings:
         trusted_proxies.parse(settings.trusted_proxies)
     except ValueError:
         errors.append("TRUSTED_PROXIES must be IP addresses, CIDR blocks and host names, by commas")
+    longest = settings.max_tickets_per_order * settings.hold_seconds
+    for name in ("unpaid_ticket_seconds", "unpaid_ticket_seconds_of_address"):
+        if settings.rate_limits == "on" and getattr(settings, name) < longest:
+            errors.append(
+                f"{name.upper()} must be at least MAX_TICKETS_PER_ORDER times HOLD_SECONDS"
+            )
     if "_live_" in settings.stripe_api_key and settings.stripe_api_base != STRIPE:
         errors.append(f"STRIPE_API_BASE must be {STRIPE} with a live STRIPE_API_KEY")
     if errors:

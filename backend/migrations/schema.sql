@@ -261,6 +261,18 @@ create table orders.audit (
 grant select on orders.audit to gittix_check;
 grant select on orders.audit to gittix_orders;
 
+create table orders.budgets (
+    id bigint not null generated always as identity,
+    subject text not null,
+    hourly bigint not null,
+    full_at timestamptz not null,
+    constraint budgets_pkey primary key (id),
+    constraint budgets_subject_key unique (subject),
+    constraint budgets_hourly_positive check (hourly > 0)
+) with (fillfactor=50);
+grant select on orders.budgets to gittix_check;
+grant select on orders.budgets to gittix_orders;
+
 create table orders.idempotency_keys (
     user_id uuid not null,
     key text not null,
@@ -324,6 +336,8 @@ create table orders.orders (
     created_at timestamptz not null default clock_timestamp(),
     updated_at timestamptz not null default clock_timestamp(),
     refund_id uuid,
+    charged_to bigint[],
+    payment_attempts integer not null default 0,
     constraint orders_pkey primary key (id),
     constraint orders_expiry_capped check (expires_at <= latest_expiry),
     constraint orders_paid_names_payment check ((status <> all (array['confirmed', 'completed']))
@@ -351,13 +365,20 @@ create table orders.transitions (
 grant select on orders.transitions to gittix_check;
 grant select on orders.transitions to gittix_orders;
 
+-- functions/orders/budgets.sql
+create function orders.adjust_budgets(p_budgets bigint[], p_amount double precision) returns void
+    language plpgsql;
+
 -- functions/orders/state.sql
 create function orders.append_event(p_type text, o orders.orders) returns void language plpgsql;
 
 -- functions/orders/payment.sql
-create function orders.begin_payment(p_order uuid, p_buyer uuid, p_payment uuid, out outcome text,
-    out amount bigint, out currency text, out deadline timestamptz) returns record language plpgsql
-    security definer;
+create function orders.begin_payment(p_order uuid, p_buyer uuid, p_payment uuid,
+    p_max_attempts integer default null::integer, p_subjects text[] default '{}'[],
+    p_hourly bigint[] default '{}'::bigint[], out outcome text, out amount bigint,
+    out currency text, out deadline timestamptz, out charged_to bigint[],
+    out refused_until timestamptz, out spent text, out decided_at timestamptz) returns record
+    language plpgsql security definer;
 grant execute on function orders.begin_payment to gittix_payments;
 
 -- functions/orders/refund.sql
@@ -366,19 +387,24 @@ create function orders.begin_refund(p_order uuid, p_refund uuid, p_user uuid, p_
     out currency text) returns record language plpgsql security definer;
 grant execute on function orders.begin_refund to gittix_payments;
 
+-- functions/orders/budgets.sql
+create function orders.budget_at(b orders.budgets, p_amount double precision) returns timestamptz
+    language sql;
+
 -- functions/orders/cancel.sql
 create function orders.cancel(p_order uuid, p_buyer uuid) returns text language plpgsql security
     definer;
 grant execute on function orders.cancel to gittix_orders;
 
--- functions/orders/limits.sql
-create function orders.check_limits(p_buyer uuid, p_hold interval, p_grace interval,
-    p_max_open integer, p_max_unpaid integer, p_cooldown interval, out outcome text,
-    out refused_until timestamptz, out decided_at timestamptz) returns record language plpgsql;
+-- functions/orders/budgets.sql
+create function orders.charge(p_subjects text[], p_hourly bigint[], p_amount double precision)
+    returns bigint[] language plpgsql;
 
 -- functions/orders/limits.sql
-create function orders.check_tickets_of_show(p_buyer uuid, p_held tickets.tickets[],
-    p_max_per_show integer) returns void language plpgsql;
+create function orders.check_limits(p_buyer uuid, p_tickets uuid[], p_longest interval,
+    p_max_open integer, p_rehold interval, p_subjects text[], p_amount double precision,
+    out outcome text, out refused uuid, out refused_until timestamptz, out spent text,
+    out decided_at timestamptz) returns record language plpgsql;
 
 -- functions/orders/place.sql
 create function orders.claim_key(p_buyer uuid, p_key text, p_fingerprint bytea,
@@ -389,6 +415,10 @@ create function orders.claim_key(p_buyer uuid, p_key text, p_fingerprint bytea,
 create function orders.close(p_orders uuid[], p_status text) returns uuid[] language plpgsql
     security definer;
 grant execute on function orders.close to gittix_orders;
+
+-- functions/orders/limits.sql
+create function orders.exceeds_limit_of_show(p_buyer uuid, p_held tickets.tickets[],
+    p_max_per_show integer) returns boolean language plpgsql;
 
 -- functions/orders/expiry.sql
 create procedure orders.expire_batches(in p_limit integer, in p_batches integer,
@@ -424,14 +454,22 @@ create function orders.finish_refund(p_order uuid, p_refund uuid, p_relist boole
     language plpgsql security definer;
 grant execute on function orders.finish_refund to gittix_payments;
 
+-- functions/orders/budgets.sql
+create function orders.give_hold_back(o orders.orders, p_since timestamptz) returns void language
+    plpgsql;
+
 -- functions/orders/state.sql
 create function orders.id_at(p_time timestamptz) returns uuid language sql;
 grant execute on function orders.id_at to gittix_orders;
 
 -- functions/orders/place.sql
 create function orders.insert_order(p_id uuid, p_buyer uuid, p_held tickets.tickets[],
-    p_at timestamptz, p_hold interval, p_grace interval, p_fee_percent numeric) returns text
-    language plpgsql;
+    p_at timestamptz, p_hold interval, p_grace interval, p_fee_percent numeric, p_charged bigint[])
+    returns text language plpgsql;
+
+-- functions/orders/limits.sql
+create function orders.last_given_up(p_buyer uuid, p_tickets uuid[], p_after uuid,
+    p_now timestamptz) returns table(ticket_id uuid, given_up_at timestamptz) language sql;
 
 -- functions/orders/state.sql
 create function orders.line(l orders.lines) returns json language sql;
@@ -439,15 +477,20 @@ grant execute on function orders.line to gittix_orders;
 
 -- functions/orders/place.sql
 create function orders.place(p_buyer uuid, p_tickets uuid[], p_hold interval, p_grace interval,
-    p_fee_percent numeric, p_max_open integer, p_max_per_show integer, p_max_unpaid integer,
-    p_cooldown interval, p_key text, p_fingerprint bytea, p_key_lifetime interval,
+    p_fee_percent numeric, p_max_open integer, p_max_per_show integer, p_rehold interval,
+    p_subjects text[], p_hourly bigint[], p_key text, p_fingerprint bytea, p_key_lifetime interval,
     p_reply_status integer, p_reply_headers jsonb, out outcome text, out status integer,
-    out body text, out refused uuid, out refused_until timestamptz, out decided_at timestamptz)
-    returns record language plpgsql security definer;
+    out body text, out refused uuid, out refused_until timestamptz, out spent text,
+    out decided_at timestamptz) returns record language plpgsql security definer;
 grant execute on function orders.place to gittix_orders;
 
+-- functions/orders/budgets.sql
+create function orders.purge_budgets() returns void language plpgsql security definer;
+grant execute on function orders.purge_budgets to gittix_orders;
+
 -- functions/orders/errors.sql
-create function orders.raise_error(p_name text) returns void language plpgsql;
+create function orders.raise_error(p_name text, p_detail text default '') returns void language
+    plpgsql;
 
 -- functions/orders/state.sql
 create function orders.read(p_order uuid) returns json language sql security definer;
@@ -457,9 +500,13 @@ grant execute on function orders.read to gittix_payments;
 create function orders.record_transitions() returns trigger language plpgsql security definer;
 
 -- functions/orders/payment.sql
-create function orders.settle(p_order uuid, p_payment uuid, p_amount bigint, p_currency text)
-    returns text language plpgsql security definer;
+create function orders.settle(p_order uuid, p_payment uuid, p_amount bigint, p_currency text,
+    p_charged_to bigint[] default null::bigint[]) returns text language plpgsql security definer;
 grant execute on function orders.settle to gittix_payments;
+
+-- functions/orders/budgets.sql
+create function orders.spent_budgets(p_subjects text[], p_amount double precision,
+    p_now timestamptz) returns table(subject text, retry_at timestamptz) language sql;
 
 -- functions/orders/state.sql
 create function orders.state(o orders.orders) returns json language sql;
@@ -471,7 +518,7 @@ grant execute on function orders.state to gittix_orders;
 
 -- functions/orders/place.sql
 create function orders.store_reply(p_buyer uuid, p_key text, p_fingerprint bytea,
-    p_key_lifetime interval, p_status integer, p_headers jsonb, p_body text) returns void language
+    p_key_lifetime interval, p_status integer, p_headers jsonb, p_body text) returns text language
     plpgsql;
 
 -- functions/orders/place.sql
@@ -483,7 +530,16 @@ create function orders.tickets_of(p_order uuid) returns uuid[] language sql;
 grant execute on function orders.tickets_of to gittix_orders;
 
 -- functions/orders/payment.sql
-create function orders.unpayable(o orders.orders) returns text language sql;
+create function orders.uncount_attempt(p_order uuid, p_payment uuid, p_charged_to bigint[]) returns
+    void language plpgsql security definer;
+grant execute on function orders.uncount_attempt to gittix_payments;
+
+-- functions/orders/payment.sql
+create function orders.unpayable(o orders.orders, p_max_attempts integer) returns text language
+    sql;
+
+-- functions/orders/limits.sql
+create function orders.wait_for_buyer(p_buyer uuid) returns void language plpgsql;
 
 
 -- payments ----------------------------------------------------------------------------------------
@@ -522,6 +578,7 @@ create table payments.payments (
     updated_at timestamptz not null default now(),
     captured_at timestamptz,
     correlation_id uuid,
+    charged_to bigint[],
     constraint payments_pkey primary key (id),
     constraint payments_order_id_attempt_key unique (order_id, attempt),
     constraint payments_amount_positive check (amount > 0),
@@ -543,9 +600,10 @@ create trigger check_transition before update of status on payments.payments for
     (old.status <> new.status) execute function payments.check_transition();
 grant select on payments.payments to gittix_check;
 grant select, insert (id, order_id, buyer_id, attempt, amount, currency, payment_method, intent_id,
-    deadline_at, idempotency_key, fingerprint, correlation_id), update (status, intent_id,
-    failure_code, decline_code, failure_message, reconciled_at, idempotency_key, reply_status,
-    reply_body, version, updated_at, captured_at) on payments.payments to gittix_payments;
+    deadline_at, idempotency_key, fingerprint, correlation_id, charged_to), update (status,
+    intent_id, failure_code, decline_code, failure_message, reconciled_at, idempotency_key,
+    reply_status, reply_body, version, updated_at, captured_at) on payments.payments to
+    gittix_payments;
 
 create table payments.refund_transitions (
     from_status text not null,

@@ -32,9 +32,17 @@ class TooManyTicketsOfShow(Conflict):
 
 
 class CoolingDown(TooMany):
-    """Several recent holds of this buyer ended unpaid."""
+    """The account, or its network, has held tickets unpaid for too long within an hour. `limited`
+    names the one that must wait until `retry_at`.
+    """
 
     code = "cooling_down"
+
+
+class TicketGivenUp(TooMany):
+    """The buyer gave this ticket up a moment ago: until `retry_at` it is for others."""
+
+    code = "ticket_given_up"
 
 
 class OrderNotCancellable(Conflict):

@@ -8,6 +8,7 @@ from uuid import UUID
 import msgspec
 
 from backend.kernel import correlation
+from backend.kernel.budgets import Budgets
 from backend.kernel.database import Connection
 from backend.orders.model import (
     Order,
@@ -72,10 +73,7 @@ class KeyedReply(NamedTuple):
 
 
 class Placing(NamedTuple):
-    """The arguments of `orders.place`; `reply` is None for a request without a key.
-
-    Without `max_unpaid_holds` there is no cooldown.
-    """
+    """The arguments of `orders.place`; `reply` is None for a request without a key."""
 
     buyer_id: UUID
     ticket_ids: list[UUID]
@@ -84,8 +82,8 @@ class Placing(NamedTuple):
     fee_percent: Decimal
     max_open_orders: int
     max_tickets_per_show: int
-    max_unpaid_holds: int | None
-    cooldown: timedelta
+    rehold: timedelta
+    budgets: Budgets
     reply: KeyedReply | None
 
 
@@ -97,6 +95,7 @@ class Placed(NamedTuple):
     body: str | None
     refused: UUID | None
     refused_until: datetime | None
+    spent: str | None
     decided_at: datetime | None
 
 
@@ -104,13 +103,14 @@ async def place(connection: Connection, placing: Placing) -> Placed:
     row = await connection.fetchrow(
         """
         with placed as (
-            select orders.place($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+            select orders.place($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
                 as result
-            from events.bind_correlation($15)
+            from events.bind_correlation($16)
         )
         select (result).* from placed
         """,
-        *placing[:-1],
+        *placing[:-2],
+        *placing.budgets,
         *(placing.reply or NO_REPLY),
         correlation.current(),
     )
@@ -283,3 +283,8 @@ async def count_sales(
         _ID_MARGIN,
     )
     return [SalesCount(*row) for row in rows]
+
+
+async def purge_budgets(connection: Connection) -> None:
+    """Delete the budgets that are full again, with the networks in their subjects."""
+    await connection.execute("select orders.purge_budgets()")

@@ -1,5 +1,6 @@
 """The routes of orders."""
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from starlette.requests import Request
@@ -8,6 +9,7 @@ from starlette.routing import Route
 
 from backend.events.resources import Resources
 from backend.kernel import database, idempotency, principal
+from backend.kernel.client_address import Network, client_ip
 from backend.kernel.database import Connection
 from backend.kernel.idempotency import KeyTable, Reply
 from backend.kernel.openapi import describe
@@ -34,18 +36,22 @@ KEYS = KeyTable("orders")
 class OrdersState(NamedTuple):
     settings: Settings
     resources: Resources
+    proxies: Iterable[Network]
 
 
-@describe(tag="orders", body=NewOrder, created=Order, problems=(404, 409))
+@describe(tag="orders", body=NewOrder, created=Order, problems=(404, 409, 429))
 async def place(request: Request) -> Response:
     """Hold one ticket, or a cart of them, for 60 seconds: all or none."""
     buyer = principal.require(request)
     new = await read_json(request, NewOrder)
     keyed = await idempotency.keyed(request, buyer.user_id)
     state = _state(request)
+    address = client_ip(request, state.proxies)
     async with database.connection(state.resources.pool) as connection:
         try:
-            placed = await service.place(connection, state.settings, buyer.user_id, new, keyed)
+            placed = await service.place(
+                connection, state.settings, buyer.user_id, new, keyed, address
+            )
         except (TicketNotFound, MixedCurrency) as refusal:
             if keyed is not None:
                 await KEYS.store(connection, keyed, Reply.of(refusal.response()))

@@ -10,6 +10,7 @@ import asyncpg
 from prometheus_client import Counter
 
 from backend.kernel import idempotency
+from backend.kernel.budgets import UNLIMITED, BudgetSpent, Spent, budgets_of
 from backend.kernel.database import Connection
 from backend.kernel.idempotency import KeyedRequest
 from backend.kernel.metrics import STALE
@@ -24,6 +25,7 @@ from backend.orders.errors import (
     OrderNotCancellable,
     OrderNotFound,
     OwnTicket,
+    TicketGivenUp,
     TicketNotFound,
     TicketUnavailable,
     TooManyOpenOrders,
@@ -61,14 +63,17 @@ async def place(
     buyer_id: UUID,
     new: NewOrder,
     keyed: KeyedRequest | None,
+    address: str,
 ) -> Placed:
     """Place an order in one statement, which is its own transaction.
 
-    Returns the order, or the stored reply to the first request with this key, which may be a
-    refusal. Raises TicketUnavailable, TicketNotFound, OwnTicket, MixedCurrency, TooManyTickets,
-    TooManyTicketsOfShow, TooManyOpenOrders, CoolingDown, Invalid, and the errors of the idempotency
-    key; BuyerBusy and DisplacedBusy when a lock was not free in time.
+    `address` is the client's. Returns the order, or the stored reply to the first request with this
+    key, which may be a refusal. Raises TicketUnavailable, TicketNotFound, OwnTicket, MixedCurrency,
+    TooManyTickets, TooManyTicketsOfShow, TooManyOpenOrders, CoolingDown, TicketGivenUp, Invalid,
+    and the errors of the idempotency key; BuyerBusy and DisplacedBusy when a lock was not free in
+    time.
     """
+    is_limited = settings.rate_limits == "on"
     placing = Placing(
         buyer_id=buyer_id,
         ticket_ids=_ticket_ids(new, settings.max_tickets_per_order),
@@ -77,8 +82,16 @@ async def place(
         fee_percent=settings.fee_percent,
         max_open_orders=settings.max_open_orders,
         max_tickets_per_show=settings.max_tickets_per_show,
-        max_unpaid_holds=settings.max_unpaid_holds if settings.rate_limits == "on" else None,
-        cooldown=timedelta(seconds=settings.cooldown_seconds),
+        rehold=timedelta(seconds=settings.rehold_seconds if is_limited else 0),
+        budgets=budgets_of(
+            "unpaid",
+            buyer_id,
+            address,
+            of_account=settings.unpaid_ticket_seconds,
+            of_address=settings.unpaid_ticket_seconds_of_address,
+        )
+        if is_limited
+        else UNLIMITED,
         reply=_keyed_reply(keyed) if keyed else None,
     )
     try:
@@ -99,6 +112,9 @@ async def place(
         raise TooManyTicketsOfShow(
             f"you may have {most} tickets of a show: choose fewer", max_tickets_per_show=most
         ) from error
+    except BudgetSpent as error:
+        PLACED.labels("cooling_down").inc()
+        raise _cooling_down(Spent.of(error)) from error
     PLACED.labels(placed.outcome).inc()
     if placed.outcome not in {"placed", "replayed"}:
         raise _refusal(placed, settings)
@@ -193,6 +209,17 @@ def _ticket_ids(new: NewOrder, most: int) -> list[UUID]:
     return distinct
 
 
+def _cooling_down(spent: Spent) -> CoolingDown:
+    return CoolingDown(
+        "tickets were held unpaid for too long from this account: wait until `retry_at`"
+        if spent.owner == "account"
+        else "tickets were held unpaid for too long from this network: wait until `retry_at`",
+        limited=spent.owner,
+        retry_at=spent.retry_at,
+        headers={"Retry-After": str(spent.wait_seconds)},
+    )
+
+
 def _refusal(placed: Placed, settings: Settings) -> Problem:
     match placed.outcome:
         case "ticket_unavailable":
@@ -215,11 +242,17 @@ def _refusal(placed: Placed, settings: Settings) -> Problem:
                 f"pay for or cancel one of your {most} open orders first", max_open_orders=most
             )
         case "cooling_down":
+            assert placed.spent
+            assert placed.refused_until
+            assert placed.decided_at
+            return _cooling_down(Spent.at(placed.spent, placed.refused_until, placed.decided_at))
+        case "given_up":
             assert placed.refused_until
             assert placed.decided_at
             wait = math.ceil((placed.refused_until - placed.decided_at).total_seconds())
-            return CoolingDown(
-                "too many of your holds ended unpaid: wait until `retry_at`",
+            return TicketGivenUp(
+                "you gave this ticket up, and others may take it now: wait until `retry_at`",
+                ticket_id=placed.refused,
                 retry_at=placed.refused_until,
                 headers={"Retry-After": str(wait)},
             )

@@ -5,6 +5,7 @@ SQLSTATE of an error.
 
     asyncpg.PostgresError
     ├── TooManyTicketsOfShow    GT002
+    ├── BudgetSpent             GT005  (`kernel/budgets.py`, since payments raise it too)
     └── asyncpg.LockNotAvailableError
         ├── BuyerBusy           GT003
         └── DisplacedBusy       GT004

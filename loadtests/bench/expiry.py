@@ -19,6 +19,7 @@ import msgspec
 from backend.embedded.demo import seed
 from backend.events.stream import STREAM, EntryId, EventStream, read_event
 from backend.kernel import correlation, database
+from backend.kernel.budgets import UNLIMITED
 from backend.kernel.redis import open_redis
 from backend.kernel.settings import Settings, load
 from backend.orders import queries
@@ -101,8 +102,8 @@ def _placing(ticket_id: UUID, end: float) -> Placing:
         fee_percent=Decimal(5),
         max_open_orders=5,
         max_tickets_per_show=8,
-        max_unpaid_holds=None,
-        cooldown=timedelta(),
+        rehold=timedelta(),
+        budgets=UNLIMITED,
         reply=None,
     )
 

@@ -78,7 +78,7 @@ async def test_a_backup_taken_under_traffic_is_restored_and_all_is_in_order(
     old, new, redis_url = durable
     backup = Backup(tmp_path)
     async with stores.fresh_system(old, redis_url, tmp_path) as system:
-        system.configure(HOLD_SECONDS="3", MAX_UNPAID_HOLDS="1000", MAX_OPEN_ORDERS="100")
+        system.configure(HOLD_SECONDS="3", MAX_OPEN_ORDERS="100")
         await system.start(*PARTS)
         sold = await sale(system)
         redis = system.redis()

@@ -80,3 +80,27 @@ async def snapshot(owner: Any) -> Any:
         order by 1, 2, 3
         """
     )
+
+
+async def elapse(owner: Any, seconds: float) -> None:
+    """Move all times of tickets, orders and budgets back, as if `seconds` had passed."""
+    for table, columns in (
+        ("tickets.tickets", ("held_until",)),
+        ("orders.orders", ("created_at", "updated_at", "expires_at", "latest_expiry")),
+        ("orders.budgets", ("full_at",)),
+    ):
+        moved = ", ".join(f"{name} = {name} - make_interval(secs => $1)" for name in columns)
+        await owner.execute(f"update {table} set {moved}", seconds)
+
+
+async def used_of(owner: Any, subject: str) -> float:
+    """The used amount of the budgets whose subjects contain the text."""
+    used: float = await owner.fetchval(
+        """
+        select coalesce(sum(greatest(lacks, 0) * hourly / 3600), 0)::float8
+        from orders.budgets, extract(epoch from full_at - now()) as lacks
+        where position($1 in subject) > 0
+        """,
+        subject,
+    )
+    return used

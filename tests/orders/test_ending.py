@@ -86,7 +86,7 @@ async def test_a_paid_order_cannot_be_cancelled(state: str, system: System) -> N
     owner, payments = await system.connect(), await system.connect("payments")
     payment = uuid4()
     await payments.execute(
-        "select orders.begin_payment($1, $2, $3)", UUID(order["id"]), buyer.id, payment
+        "select from orders.begin_payment($1, $2, $3)", UUID(order["id"]), buyer.id, payment
     )
     await payments.execute(
         "select orders.settle($1, $2, $3, 'EUR')", UUID(order["id"]), payment, order["total"]
@@ -109,7 +109,7 @@ async def test_an_order_whose_payment_has_started_can_be_cancelled(system: Syste
     payments = await system.connect("payments")
     payment = uuid4()
     await payments.execute(
-        "select orders.begin_payment($1, $2, $3)", UUID(order["id"]), buyer.id, payment
+        "select from orders.begin_payment($1, $2, $3)", UUID(order["id"]), buyer.id, payment
     )
     assert (await buyer.delete(f"/api/orders/{order['id']}")).status_code == 204
     settled = await payments.fetchval(

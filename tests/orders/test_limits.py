@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from tests import factories
-from tests.factories import Json
-from tests.orders.rows import backdate, make_overdue
+from tests.orders.rows import backdate
 from tests.replies import code
 from tests.system import Person, System
 
@@ -30,7 +29,7 @@ async def order_in_parallel(buyer: Person, *carts: list[str]) -> Counter[Any]:
 async def without_the_buyers_lock(owner: Any) -> None:
     await replace_in(
         owner,
-        "orders.check_limits",
+        "orders.wait_for_buyer",
         "perform pg_advisory_xact_lock(hashtextextended('buyer:' || p_buyer, 0));",
         "",
     )
@@ -95,7 +94,7 @@ async def test_the_limit_of_a_show_counts_held_and_bought_tickets(system: System
     assert (await buyer.get(f"/api/tickets/{ids[2]}")).json()["status"] == "available"
     await factories.order(buyer, *elsewhere)
     owner = await system.connect()
-    await owner.execute("select orders.begin_payment($1, $2, $1)", kept["id"], buyer.id)
+    await owner.execute("select from orders.begin_payment($1, $2, $1)", kept["id"], buyer.id)
     await owner.execute("select orders.settle($1, $1, $2, 'EUR')", kept["id"], kept["total"])
     await owner.execute("select orders.finish($1, $1)", kept["id"])
     last = await factories.order(buyer, ids[2])
@@ -107,54 +106,9 @@ async def test_the_limit_of_a_show_counts_held_and_bought_tickets(system: System
     await factories.order(buyer, ids[3])
 
 
-async def test_a_buyer_with_several_unpaid_holds_cools_down(system: System) -> None:
-    system.configure(RATE_LIMITS="on", MAX_UNPAID_HOLDS="2", COOLDOWN_SECONDS="300")
-    await system.start("api")
-    ids, buyer = await tickets_of_a_show(system.person("seller"), 4), system.person("buyer")
-    owner = await system.connect()
-    await end_hold(owner, await factories.order(buyer, ids[0]), seconds_ago=100)
-    second = await factories.order(buyer, ids[1])
-    await end_hold(owner, second, seconds_ago=40)
-    refused = await buyer.post("/api/orders", {"ticket_id": ids[2]})
-    assert code(refused) == (429, "cooling_down")
-    assert 195 <= int(refused.headers["Retry-After"]) <= 200
-    assert refused.json()["retry_at"]
-    await factories.order(system.person("another"), ids[2])
-    # When the first of the two is old enough, the buyer may order again.
-    await owner.execute("update orders.orders set expires_at = expires_at - interval '200 seconds'")
-    await factories.order(buyer, ids[3])
-
-
-async def test_a_hold_that_is_cancelled_early_or_paid_does_not_count_as_unpaid(
-    system: System,
-) -> None:
-    system.configure(RATE_LIMITS="on", MAX_UNPAID_HOLDS="1", COOLDOWN_SECONDS="300")
-    await system.start("api")
-    ids, buyer = await tickets_of_a_show(system.person("seller"), 3), system.person("buyer")
-    for _ in range(3):
-        order = await factories.order(buyer, ids[0])
-        assert (await buyer.delete(f"/api/orders/{order['id']}")).status_code == 204
-    owner = await system.connect()
-    paid = await factories.order(buyer, ids[1])
-    await owner.execute("select orders.begin_payment($1, $2, $1)", paid["id"], buyer.id)
-    await owner.execute("select orders.settle($1, $1, $2, 'EUR')", paid["id"], paid["total"])
-    await factories.order(buyer, ids[0])
-
-
-async def test_a_hold_that_is_cancelled_at_its_end_counts_as_unpaid(system: System) -> None:
-    system.configure(RATE_LIMITS="on", MAX_UNPAID_HOLDS="1", COOLDOWN_SECONDS="300")
-    await system.start("api")
-    ids, buyer = await tickets_of_a_show(system.person("seller"), 2), system.person("buyer")
-    order = await factories.order(buyer, ids[0])
-    owner = await system.connect()
-    await owner.execute("update orders.orders set created_at = created_at - interval '31 seconds'")
-    assert (await buyer.delete(f"/api/orders/{order['id']}")).status_code == 204
-    assert code(await buyer.post("/api/orders", {"ticket_id": ids[1]})) == (429, "cooling_down")
-
-
 async def test_a_long_hold_counts_as_open_until_its_end(system: System) -> None:
     system.configure(
-        HOLD_SECONDS="300", MAX_OPEN_ORDERS="1", COOLDOWN_SECONDS="1", PAYMENT_GRACE_SECONDS="1"
+        HOLD_SECONDS="300", MAX_OPEN_ORDERS="1", REHOLD_SECONDS="0", PAYMENT_GRACE_SECONDS="1"
     )
     await system.start("api")
     buyer, owner = system.person("buyer"), await system.connect()
@@ -163,13 +117,3 @@ async def test_a_long_hold_counts_as_open_until_its_end(system: System) -> None:
     await backdate(owner, order, seconds=290)
     refused = await buyer.post("/api/orders", {"ticket_id": ids[1]})
     assert code(refused) == (409, "too_many_open_orders")
-
-
-async def end_hold(owner: Any, order: Json, *, seconds_ago: int) -> None:
-    """Let a hold of one minute end `seconds_ago`."""
-    await make_overdue(owner, order, seconds=seconds_ago)
-    await owner.execute(
-        "update orders.orders set created_at = expires_at - interval '60 seconds' where id = $1",
-        order["id"],
-    )
-    await owner.fetchval("select orders.expire_due(10)")

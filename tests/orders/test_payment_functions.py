@@ -136,7 +136,11 @@ async def test_an_extension_never_shortens_a_hold(scenario: Scenario) -> None:
 
 async def test_no_payment_begins_for_another_user_or_after_the_hold(scenario: Scenario) -> None:
     stranger = await scenario.begin(buyer=uuid4())
-    assert tuple(stranger) == ("not_found", None, None, None)
+    assert (stranger["outcome"], stranger["amount"], stranger["deadline"]) == (
+        "not_found",
+        None,
+        None,
+    )
     await make_overdue(scenario.owner, scenario.order)
     before = await snapshot(scenario.owner)
     assert (await scenario.begin())["outcome"] == "expired"

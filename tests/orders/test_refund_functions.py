@@ -97,7 +97,9 @@ async def scenario(system: System) -> Scenario:
 
 async def complete(payments: Any, order: Json, buyer: Person, payment: UUID) -> None:
     order_id, total = UUID(order["id"]), order["total"]
-    await payments.execute("select orders.begin_payment($1, $2, $3)", order_id, buyer.id, payment)
+    await payments.execute(
+        "select from orders.begin_payment($1, $2, $3)", order_id, buyer.id, payment
+    )
     await payments.execute("select orders.settle($1, $2, $3, 'EUR')", order_id, payment, total)
     assert await payments.fetchval("select orders.finish($1, $2)", order_id, payment)
 

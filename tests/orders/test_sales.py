@@ -35,7 +35,7 @@ async def pay(system: System, order: Json, *, until: str = "finish") -> None:
     """Run the payment's steps up to `begin_payment`, `settle` or `finish`."""
     payments, payment, order_id = await system.connect("payments"), uuid4(), UUID(order["id"])
     await payments.execute(
-        "select orders.begin_payment($1, $2, $3)", order_id, UUID(order["buyer_id"]), payment
+        "select from orders.begin_payment($1, $2, $3)", order_id, UUID(order["buyer_id"]), payment
     )
     if until in {"settle", "finish"}:
         await payments.execute(

@@ -12,6 +12,7 @@ import asyncpg
 import msgspec
 
 from backend.kernel import correlation
+from backend.kernel.budgets import UNLIMITED
 from backend.orders import queries
 from backend.orders.queries import Placing
 from tests import factories
@@ -82,8 +83,8 @@ class Crowd:
             fee_percent=Decimal(5),
             max_open_orders=5,
             max_tickets_per_show=TICKETS,
-            max_unpaid_holds=None,
-            cooldown=timedelta(),
+            rehold=timedelta(),
+            budgets=UNLIMITED,
             reply=None,
         )
         placed = await queries.place(connection, placing)

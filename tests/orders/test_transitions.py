@@ -113,7 +113,7 @@ async def test_the_audit_records_each_transition_of_a_ticket_and_its_orders(
     payments = await system.connect("payments")
     payment = uuid4()
     await payments.execute(
-        "select orders.begin_payment($1, $2, $3)", third["id"], buyer.id, payment
+        "select from orders.begin_payment($1, $2, $3)", third["id"], buyer.id, payment
     )
     await payments.execute(
         "select orders.settle($1, $2, $3, 'EUR')", third["id"], payment, third["total"]

@@ -67,7 +67,9 @@ def without(pattern: str, replacement: str) -> str:
 
 
 NO_BUYER_LOCK = without(r"perform pg_advisory_xact_lock\([^;]*;", "null;")
-NO_KEY_LOCK = without(r"if not pg_try_advisory_xact_lock\([^;]* then", "if false then")
+NO_KEY_LOCK = without(
+    r"if not pg_try_advisory_xact_lock\(\s*hashtextextended\('orders:[^;]* then", "if false then"
+)
 
 __all__ = [
     "ALWAYS_AVAILABLE",

@@ -126,7 +126,7 @@ async def test_a_shows_counts_follow_its_tickets(system: System) -> None:
     assert await counts() == (5, 0, 0, 100, "EUR")
     paid, payment = await factories.order(buyer, tickets[2]["id"]), uuid4()
     await payments.execute(
-        "select orders.begin_payment($1, $2, $3)", UUID(paid["id"]), buyer.id, payment
+        "select from orders.begin_payment($1, $2, $3)", UUID(paid["id"]), buyer.id, payment
     )
     await payments.execute(
         "select orders.settle($1, $2, $3, 'EUR')", UUID(paid["id"]), payment, paid["total"]

@@ -24,7 +24,7 @@ async def taken(system: System, buyer: Person, ticket: Json, status: str) -> Jso
     payments, payment, order_id = await system.connect("payments"), uuid4(), UUID(order["id"])
     if status in {"reserved", "sold"}:
         await payments.execute(
-            "select orders.begin_payment($1, $2, $3)", order_id, buyer.id, payment
+            "select from orders.begin_payment($1, $2, $3)", order_id, buyer.id, payment
         )
         await payments.execute(
             "select orders.settle($1, $2, $3, $4)",

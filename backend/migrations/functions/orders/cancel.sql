@@ -29,6 +29,9 @@ begin
         -- A payment or the expiry changed the order between the read and the locks.
         perform orders.raise_error('stale');
     end if;
+    -- A shorter hold counts as 10 seconds, which limits holding and cancelling without a pause.
+    perform orders.give_hold_back(o, greatest(o.updated_at, o.created_at + interval '10 seconds'))
+    from orders.orders o where o.id = p_order;
     return 'done';
 exception when sqlstate 'GT001' then
     select o.status into v_status from orders.orders o where o.id = p_order;

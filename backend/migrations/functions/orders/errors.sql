@@ -8,9 +8,10 @@
 -- | GT002    | too_many_tickets_of_show | the buyer's limit for a show is exceeded              |
 -- | GT003    | buyer_busy               | the buyer's lock was not free within `lock_timeout`   |
 -- | GT004    | displaced_busy           | a displaced order or one of its tickets was not       |
+-- | GT005    | budget_spent             | a budget was used up between the read and the lock    |
 --
 -- lock_not_available (55P03) out of `orders.place` means that a ticket of the order is locked.
-create function orders.raise_error(p_name text) returns void
+create function orders.raise_error(p_name text, p_detail text default '') returns void
 language plpgsql
 as $$
 begin
@@ -20,7 +21,9 @@ begin
             when 'too_many_tickets_of_show' then 'GT002'
             when 'buyer_busy' then 'GT003'
             when 'displaced_busy' then 'GT004'
+            when 'budget_spent' then 'GT005'
         end,
-        message = p_name;
+        message = p_name,
+        detail = p_detail;
 end
 $$;

@@ -6,17 +6,19 @@
 --   with the caller's `p_reply_status` and `p_reply_headers`.
 -- - replayed: `status` and `body` are those stored under the key.
 -- - key_in_flight, key_reused: another request has the key (`orders.claim_key`).
--- - too_many_open_orders, cooling_down: a limit of the buyer (`orders.check_limits`).
+-- - too_many_open_orders, given_up, cooling_down: a limit of the buyer (`orders.check_limits`).
 -- - a refusal by `tickets.hold`, with the refused ticket, and the end of the hold on it if known.
 --
--- `refused_until` is the end of the hold or of the cooldown, by the clock of `decided_at`.
--- `p_max_unpaid` may be null: no cooldown. Raises the errors of `orders/errors.sql`.
+-- `refused_until` is the end of the hold or of the limit, by the clock of `decided_at`. The budgets
+-- of `p_subjects` pay for the whole hold; `spent` is the one that lacks the amount. A payment or an
+-- early end of the hold gives the rest back. Raises the errors of `orders/errors.sql`.
 create function orders.place(
     p_buyer uuid, p_tickets uuid[], p_hold interval, p_grace interval, p_fee_percent numeric,
-    p_max_open int, p_max_per_show int, p_max_unpaid int, p_cooldown interval, p_key text,
-    p_fingerprint bytea, p_key_lifetime interval, p_reply_status int, p_reply_headers jsonb,
+    p_max_open int, p_max_per_show int, p_rehold interval, p_subjects text[],
+    p_hourly bigint[], p_key text, p_fingerprint bytea, p_key_lifetime interval,
+    p_reply_status int, p_reply_headers jsonb,
     out outcome text, out status int, out body text, out refused uuid,
-    out refused_until timestamptz, out decided_at timestamptz
+    out refused_until timestamptz, out spent text, out decided_at timestamptz
 )
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
@@ -27,6 +29,7 @@ as $$
 declare
     v_id uuid := uuidv7();
     v_step record;
+    v_amount double precision := cardinality(p_tickets) * extract(epoch from p_hold);
 begin
     if p_key is not null then
         v_step := orders.claim_key(p_buyer, p_key, p_fingerprint, p_key_lifetime);
@@ -37,14 +40,14 @@ begin
             return;
         end if;
     end if;
-    v_step := orders.check_limits(p_buyer, p_hold, p_grace, p_max_open, p_max_unpaid, p_cooldown);
-    outcome := v_step.outcome;
-    refused_until := v_step.refused_until;
+    v_step := orders.check_limits(
+        p_buyer, p_tickets, p_hold + p_grace, p_max_open, p_rehold, p_subjects, v_amount
+    );
     decided_at := v_step.decided_at;
-    if outcome is not null then
-        return;
+    spent := v_step.spent;
+    if v_step.outcome is null then
+        v_step := tickets.hold(v_id, p_buyer, p_tickets, decided_at + p_hold, null, null);
     end if;
-    v_step := tickets.hold(v_id, p_buyer, p_tickets, decided_at + p_hold, null, null);
     if v_step.outcome = 'displaces' then
         v_step := orders.take_over(
             v_id, p_buyer, p_tickets, decided_at + p_hold, v_step.displaced
@@ -56,16 +59,17 @@ begin
         refused_until := v_step.refused_until;
         return;
     end if;
-    perform orders.check_tickets_of_show(p_buyer, v_step.held, p_max_per_show);
+    if orders.exceeds_limit_of_show(p_buyer, v_step.held, p_max_per_show) then
+        perform orders.raise_error('too_many_tickets_of_show');
+    end if;
     outcome := 'placed';
     body := orders.insert_order(
-        v_id, p_buyer, v_step.held, decided_at, p_hold, p_grace, p_fee_percent
+        v_id, p_buyer, v_step.held, decided_at, p_hold, p_grace, p_fee_percent,
+        orders.charge(p_subjects, p_hourly, v_amount)
     );
-    if p_key is not null then
-        perform orders.store_reply(
-            p_buyer, p_key, p_fingerprint, p_key_lifetime, p_reply_status, p_reply_headers, body
-        );
-    end if;
+    body := orders.store_reply(
+        p_buyer, p_key, p_fingerprint, p_key_lifetime, p_reply_status, p_reply_headers, body
+    );
 end
 $$;
 grant execute on function orders.place to gittix_orders;
@@ -96,20 +100,25 @@ begin
 end
 $$;
 
--- Store a reply under its key, in the place of one that is past its lifetime.
+-- Store a reply under its key, if it has one, in the place of a reply that is past its lifetime.
+-- Returns the body.
 create function orders.store_reply(
     p_buyer uuid, p_key text, p_fingerprint bytea, p_key_lifetime interval, p_status int,
     p_headers jsonb, p_body text
-) returns void
+) returns text
 language plpgsql
 as $$
 begin
+    if p_key is null then
+        return p_body;
+    end if;
     insert into orders.idempotency_keys as k (user_id, key, fingerprint, status, headers, body)
     values (p_buyer, p_key, p_fingerprint, p_status, p_headers, convert_to(p_body, 'UTF8'))
     on conflict (user_id, key) do update
     set fingerprint = excluded.fingerprint, status = excluded.status, headers = excluded.headers,
         body = excluded.body, created_at = excluded.created_at
     where k.created_at <= now() - p_key_lifetime;
+    return p_body;
 end
 $$;
 
@@ -148,7 +157,7 @@ $$;
 -- Insert the order with its lines and append `order.created`. Returns the order's JSON.
 create function orders.insert_order(
     p_id uuid, p_buyer uuid, p_held tickets.tickets[], p_at timestamptz, p_hold interval,
-    p_grace interval, p_fee_percent numeric
+    p_grace interval, p_fee_percent numeric, p_charged bigint[]
 ) returns text
 language plpgsql
 as $$
@@ -171,10 +180,10 @@ begin
     ), inserted as (
         insert into orders.orders (
             id, buyer_id, subtotal, fee, total, currency, expires_at, latest_expiry, created_at,
-            updated_at
+            updated_at, charged_to
         )
         select p_id, p_buyer, subtotal, fee, subtotal + fee, currency, p_at + p_hold,
-               p_at + p_hold + p_grace, p_at, p_at
+               p_at + p_hold + p_grace, p_at, p_at, p_charged
         from priced
         returning orders, version
     ), stated as materialized (

@@ -7,7 +7,7 @@ grant select on all tables in schema payments to gittix_payments, gittix_check;
 
 grant insert (
     id, order_id, buyer_id, attempt, amount, currency, payment_method, intent_id, idempotency_key,
-    fingerprint, deadline_at, correlation_id
+    fingerprint, deadline_at, correlation_id, charged_to
 ), update (
     status, intent_id, failure_code, decline_code, failure_message, captured_at, reconciled_at,
     idempotency_key, reply_status, reply_body, version, updated_at

@@ -7,7 +7,7 @@ import type { Ticket } from "../shared/api-types";
 import { useEachSecond, useSecondsUntil } from "../shared/clock";
 import { fullName, minutes } from "../shared/format";
 import { durationText, holdRefusalText, holdTickets, quantityText } from "../shared/hold-tickets";
-import { asProblem } from "../shared/http";
+import { asProblem, type Problem } from "../shared/http";
 import { IdempotentRequest } from "../shared/idempotency";
 import { useValue } from "../shared/observable";
 import type { OrderRow } from "../shared/push-messages";
@@ -38,7 +38,7 @@ export function HoldAgain({ order, config, children }: HoldAgainProps) {
       {taken && <FreeSoon ticket={held.find((ticket) => ticket.held_until)} />}
       {refusal && (
         <p className="notice" role="alert">
-          {refusal}
+          {refusalText(refusal, free)}
         </p>
       )}
       <p className="actions">
@@ -53,6 +53,12 @@ export function HoldAgain({ order, config, children }: HoldAgainProps) {
       </p>
     </>
   );
+}
+
+/** Rendered each second, since the text may contain the time to wait. */
+function refusalText(problem: Problem, free: readonly Ticket[]): string {
+  const ticket = free.find(({ id }) => id === problem.body.ticket_id);
+  return holdRefusalText(problem, ticket ? fullName(ticket) : ticketNames(free));
 }
 
 function stateText(
@@ -87,7 +93,7 @@ function FreeSoon({ ticket }: { ticket: Ticket | undefined }) {
 function useHold(free: readonly Ticket[]) {
   const navigate = useNavigate();
   const [request] = useState(() => new IdempotentRequest());
-  const [refusal, setRefusal] = useState<string | null>(null);
+  const [refusal, setRefusal] = useState<Problem | null>(null);
   const [holding, setHolding] = useState(false);
   const hold = async () => {
     if (holding) return;
@@ -101,9 +107,7 @@ function useHold(free: readonly Ticket[]) {
       await navigate(`/checkout/${order.id}`, { replace: true });
     } catch (error) {
       setHolding(false);
-      const problem = asProblem(error);
-      const ticket = free.find(({ id }) => id === problem.body.ticket_id);
-      setRefusal(holdRefusalText(problem, ticket ? fullName(ticket) : ticketNames(free)));
+      setRefusal(asProblem(error));
     }
   };
   return { refusal, holding, hold };

@@ -24,9 +24,20 @@ export function durationText(seconds: number): string {
   return seconds < 120 ? `${seconds} seconds` : `${Math.round(seconds / 60)} minutes`;
 }
 
+/** The time until the problem's `retry_at`. */
+export function waitText({ body }: Problem): string {
+  return minutes(body.retry_at ? secondsUntil(body.retry_at) : 0);
+}
+
+function coolingDownText({ body }: Problem): string {
+  return body.limited === "network"
+    ? "Too many tickets were held unpaid from your network."
+    : "You held tickets for a long time and did not pay.";
+}
+
 /** Why the tickets that `names` lists could not be held. */
 export function holdRefusalText(problem: Problem, names: string): string {
-  const { held_until, retry_at, max_tickets_per_show } = problem.body;
+  const { held_until, max_tickets_per_show } = problem.body;
   switch (problem.code) {
     case "ticket_unavailable": {
       const faster = `Somebody was faster with ${names}.`;
@@ -40,10 +51,10 @@ export function holdRefusalText(problem: Problem, names: string): string {
       return "You hold several orders already. Pay for one or let one go first.";
     case "too_many_tickets_of_show":
       return `You may have ${max_tickets_per_show ?? "no more"} tickets of one show.`;
-    case "cooling_down": {
-      const left = minutes(retry_at ? secondsUntil(retry_at) : 0);
-      return `Several of your holds ended unpaid. You can hold again in ${left}.`;
-    }
+    case "cooling_down":
+      return `${coolingDownText(problem)} You can hold again in ${waitText(problem)}.`;
+    case "ticket_given_up":
+      return `You gave ${names} up. You can hold again in ${waitText(problem)}; others can now.`;
     case "offline":
       return "No connection to the shop. Try again: you will not hold anything twice.";
     default:

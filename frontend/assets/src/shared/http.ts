@@ -11,6 +11,8 @@ interface ProblemDetails {
   ticket_id?: string;
   held_until?: string | null;
   retry_at?: string;
+  /** Which budget must wait until `retry_at`. */
+  limited?: "account" | "network";
   max_tickets_per_show?: number;
 }
 

@@ -1,0 +1,35 @@
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+
+import { holdRefusalText } from "../../assets/src/shared/hold-tickets";
+import { Problem } from "../../assets/src/shared/http";
+import { useFakeTime } from "../browser";
+
+beforeEach(() => {
+  useFakeTime();
+});
+afterEach(() => {
+  vi.useRealTimers();
+});
+
+function refusal(code: string, members: object = {}): string {
+  const retry_at = new Date(Date.now() + 90_000).toISOString();
+  return holdRefusalText(new Problem(429, { code, retry_at, ...members }), "Row A Seat 1");
+}
+
+test("an account with too much unpaid time sees when it can hold again", () => {
+  expect(refusal("cooling_down", { limited: "account" })).toBe(
+    "You held tickets for a long time and did not pay. You can hold again in 1:30.",
+  );
+});
+
+test("a buyer whose network has too much unpaid time is not blamed", () => {
+  expect(refusal("cooling_down", { limited: "network" })).toBe(
+    "Too many tickets were held unpaid from your network. You can hold again in 1:30.",
+  );
+});
+
+test("a ticket that the buyer gave up is named, with the time to wait", () => {
+  expect(refusal("ticket_given_up")).toBe(
+    "You gave Row A Seat 1 up. You can hold again in 1:30; others can now.",
+  );
+});
