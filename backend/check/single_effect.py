@@ -17,8 +17,8 @@ from backend.events.stream import EntryId
 from workers import expiration, payments
 
 DESCRIPTION = (
-    "each event that a consumer acknowledged is in its inbox, and no irreversible step was"
-    " published twice"
+    "each event that a consumer acknowledged is in its inbox, no irreversible step was published"
+    " twice, and each attempt to pay is counted once"
 )
 
 
@@ -63,6 +63,18 @@ VIOLATIONS_SQL = f"""
     union all
     select format('%s events have the id %s: %s', count(*), event_id, string_agg(type, ', '))
     from log group by event_id having count(*) > 1
+    union all
+    select format('order %s counts %s attempts to pay, but %s reached Stripe', o.id,
+        o.payment_attempts, made.attempts)
+    from orders.orders o
+    join (
+        select p.order_id,
+            count(*) filter (where p.failure_code is distinct from 'provider_unavailable')
+                as attempts
+        from payments.payments p
+        -- Older attempts were not counted.
+        group by p.order_id having bool_and(p.charged_to is not null)
+    ) made on made.order_id = o.id and made.attempts <> o.payment_attempts
 """
 
 

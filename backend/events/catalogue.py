@@ -129,10 +129,9 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True):
     status: str
     amount: int
     currency: str
-    failure_code: str | None
-    decline_code: str | None
-    failure_message: str | None
     version: int
+    # Of a failed payment. Older events have Stripe's codes instead.
+    reason: str | None = None
 
 
 class Show(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,9 +2,9 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import timedelta
 
 from backend.events.resources import open_resources
+from backend.kernel import trusted_proxies
 from backend.kernel.jobs import open_jobs
 from backend.kernel.settings import Settings
 from backend.kernel.web import Component, ComponentState
@@ -22,6 +22,8 @@ NEEDS = (
 
 
 def component(settings: Settings) -> Component:
+    proxies = trusted_proxies.parse(settings.trusted_proxies)
+
     @asynccontextmanager
     async def lifespan() -> AsyncIterator[ComponentState]:
         jobs = open_jobs(settings.redis_url, name="gittix-payments-jobs")
@@ -29,10 +31,7 @@ def component(settings: Settings) -> Component:
         try:
             async with open_resources(settings, "payments") as resources:
                 payment_flow = PaymentFlow(resources, provider)
-                window = timedelta(seconds=settings.refund_window_seconds)
-                state = PaymentsState(
-                    resources, payment_flow, jobs, settings.webhook_secrets, window
-                )
+                state = PaymentsState(resources, payment_flow, jobs, settings, proxies)
                 yield ComponentState(state, resources.checks())
         finally:
             await provider.close()

@@ -1,6 +1,14 @@
 """The refusals of payments and refunds. After the refusal of a payment, no money is captured."""
 
-from backend.kernel.problems import Conflict, Forbidden, Invalid, NotFound, Problem, Unavailable
+from backend.kernel.problems import (
+    Conflict,
+    Forbidden,
+    Invalid,
+    NotFound,
+    Problem,
+    TooMany,
+    Unavailable,
+)
 
 
 class OrderNotFound(NotFound):
@@ -31,8 +39,22 @@ class PaymentInProgress(Conflict):
     code = "payment_in_progress"
 
 
+class NoAttemptsLeft(Conflict):
+    """As many payments of this order failed as are allowed. Its hold ends at its time."""
+
+    code = "no_attempts_left"
+
+
+class TooManyDeclines(TooMany):
+    """Too many cards were declined for this account, or its network, within an hour. `limited`
+    names the one that must wait until `retry_at`.
+    """
+
+    code = "too_many_declines"
+
+
 class PaymentDeclined(Problem):
-    """The bank declined the card: `code` and `decline_code` are Stripe's."""
+    """The card was not authorised; `reason` is one of `model.Reason`."""
 
     status = 402
     code = "card_declined"

@@ -1,11 +1,15 @@
 """Payments and refunds: the bodies of requests and replies, and the stored rows."""
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 from uuid import UUID
 
 import msgspec
 from msgspec import Meta
+
+from backend.kernel.budgets import Budgets
+from backend.kernel.idempotency import KeyedRequest
+from backend.payments.decline_reasons import Reason, reason_of
 
 Status = Literal[
     "started", "requires_action", "authorised", "captured", "voided", "failed", "refunded"
@@ -21,11 +25,22 @@ class NewPayment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     payment_method: Annotated[str, Meta(min_length=1, max_length=255, pattern="^[A-Za-z0-9_]+$")]
 
 
+class PaymentRequest(NamedTuple):
+    """A buyer's request to pay. `address` is the client's; `budgets` are of declines."""
+
+    buyer_id: UUID
+    new: NewPayment
+    keyed: KeyedRequest | None
+    address: str
+    max_attempts: int
+    budgets: Budgets
+
+
 class PaymentReply(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """A payment that `requires_action` has the client secret, for 3-D Secure in the browser.
 
     `started` and `authorised` have no outcome yet: the order's next status is the outcome. `failed`
-    has Stripe's codes.
+    has the reason.
     """
 
     id: UUID
@@ -35,13 +50,12 @@ class PaymentReply(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True
     amount: int
     currency: str
     version: int
-    failure_code: str | None = None
-    decline_code: str | None = None
+    reason: Reason | None = None
     client_secret: str | None = None
 
 
 class Payment(msgspec.Struct, frozen=True, kw_only=True):
-    """One attempt to pay an order, which is also the data of its events."""
+    """One attempt to pay an order. Its events have `reason` instead of Stripe's codes."""
 
     id: UUID
     order_id: UUID
@@ -59,6 +73,14 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True):
     updated_at: datetime
     # Of the request that started the attempt. Later work on the attempt continues under this id.
     correlation_id: UUID | None = None
+    reason: Reason | None = None
+
+    @property
+    def failed_for(self) -> Reason | None:
+        """The reason of a failed payment, None of any other."""
+        if self.status != "failed":
+            return None
+        return reason_of(self.failure_code, self.decline_code)
 
 
 class NewRefund(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

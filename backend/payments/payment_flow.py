@@ -18,23 +18,28 @@ import structlog
 
 from backend.events.resources import Resources
 from backend.kernel import correlation, database, idempotency
+from backend.kernel.budgets import BudgetSpent, Spent
 from backend.kernel.database import Connection
 from backend.kernel.idempotency import KeyedRequest, State
 from backend.kernel.ids import new_id
 from backend.kernel.metrics import STALE
+from backend.kernel.problems import Problem
 from backend.payments import queries
 from backend.payments.errors import (
+    NoAttemptsLeft,
     OrderAlreadyPaid,
     OrderCancelled,
     OrderExpired,
     OrderNotFound,
     PaymentInProgress,
     ProviderUnavailable,
+    TooManyDeclines,
 )
 from backend.payments.idempotency_queries import PAYMENT_KEYS
-from backend.payments.model import OPEN, NewPayment, Payment
+from backend.payments.model import OPEN, Payment, PaymentRequest
 from backend.payments.payment_steps import ABANDONED, Outcome, PaymentSteps, append_event
 from backend.payments.provider import Declined, Failure, Intent, Provider, Refused, Unreachable
+from backend.payments.queries import Begun
 from backend.payments.refunds import Refunds
 
 log = structlog.get_logger()
@@ -52,6 +57,7 @@ REFUSALS = {
     "in_progress": PaymentInProgress,
 }
 ENDED = frozenset({"expired", "cancelled"})
+PROVIDER_UNAVAILABLE = "provider_unavailable"
 PAYABLE = frozenset({"requires_payment_method", "requires_confirmation"})
 
 
@@ -62,31 +68,33 @@ class PaymentFlow:
         self._steps = PaymentSteps(resources, provider)
         self.refunds = Refunds(resources, provider)
 
-    async def begin(self, buyer_id: UUID, new: NewPayment, keyed: KeyedRequest | None) -> Payment:
+    async def begin(self, request: PaymentRequest) -> Payment:
         """Open an attempt, which extends the hold. Raises the errors of `backend.payments.errors`,
         and Conflict while the first request with this key runs.
         """
         payment_id = new_id()
         try:
             async with database.transaction(self._resources.pool) as connection:
-                begun = await queries.begin(connection, new.order_id, buyer_id, payment_id)
+                begun = await queries.begin(connection, request, payment_id)
                 if begun.outcome != "ok":
-                    if await _is_repeat(connection, keyed):
+                    if await _is_repeat(connection, request.keyed):
                         raise idempotency.in_flight()
                     if begun.outcome in ENDED:
                         STALE.labels("pay").inc()
-                    raise REFUSALS[begun.outcome]
-                payment = await queries.insert(connection, payment_id, new, buyer_id, begun, keyed)
+                    raise _refusal(begun)
+                payment = await queries.insert(connection, payment_id, request, begun)
                 await append_event(connection, "payment.started", payment)
+        except BudgetSpent as error:
+            raise _too_many_declines(Spent.of(error)) from error
         except asyncpg.UniqueViolationError as error:
             async with database.connection(self._resources.pool) as connection:
-                if await _is_repeat(connection, keyed):
+                if await _is_repeat(connection, request.keyed):
                     raise idempotency.in_flight() from error
             raise PaymentInProgress("another payment of this order is under way") from error
         self._resources.wake_relay()
         return payment
 
-    async def pay(self, payment: Payment, payment_method: str) -> Outcome:
+    async def pay(self, payment: Payment, request: PaymentRequest) -> Outcome:
         """Confirm an open attempt and apply the result, within PAY_SECONDS. After a later outcome,
         a webhook or the reconciler continues the attempt.
 
@@ -95,8 +103,8 @@ class PaymentFlow:
         """
         try:
             async with asyncio.timeout(PAY_SECONDS):
-                payment = await self._ensure_intent(payment)
-                intent = await self._confirm(payment, payment_method)
+                payment = await self._ensure_intent(payment, request.address)
+                intent = await self._confirm(payment, request.new.payment_method)
                 try:
                     return (
                         await self._steps.apply_intent(payment, intent)
@@ -168,14 +176,12 @@ class PaymentFlow:
             correlation.rebind(payment.correlation_id)
             await self._steps.void(payment, payment.intent_id)
 
-    async def _ensure_intent(self, payment: Payment) -> Payment:
+    async def _ensure_intent(self, payment: Payment, address: str) -> Payment:
         """The attempt with its intent recorded: an attempt without one was never confirmed."""
         if payment.intent_id is not None:
             return payment
         try:
-            intent = await self._provider.create(
-                payment.order_id, payment.attempt, payment.amount, payment.currency
-            )
+            intent = await self._provider.create(payment, address)
         except Refused as error:
             await self._steps.fail(payment, Failure(error.code, None, str(error)))
             raise
@@ -183,7 +189,9 @@ class PaymentFlow:
             log.warning(
                 "payment provider did not answer", payment_id=str(payment.id), error=str(error)
             )
-            await self._steps.fail(payment, Failure("provider_unavailable", None, str(error)))
+            await self._steps.fail_unreached(
+                payment, Failure(PROVIDER_UNAVAILABLE, None, str(error))
+            )
             raise ProviderUnavailable(
                 "Stripe did not answer, and the card was not charged: try again",
                 headers={"Retry-After": "2"},
@@ -216,6 +224,27 @@ class PaymentFlow:
                 "payment provider did not answer", payment_id=str(payment.id), error=str(error)
             )
             return None
+
+
+def _refusal(begun: Begun) -> Problem:
+    if begun.outcome == "too_many_declines":
+        assert begun.spent
+        assert begun.refused_until
+        return _too_many_declines(Spent.at(begun.spent, begun.refused_until, begun.decided_at))
+    if begun.outcome == "no_attempts_left":
+        return NoAttemptsLeft(
+            "too many payments of this order failed: its tickets are free when the hold ends"
+        )
+    return REFUSALS[begun.outcome]()
+
+
+def _too_many_declines(spent: Spent) -> TooManyDeclines:
+    return TooManyDeclines(
+        f"too many cards were declined for this {spent.owner}: wait until `retry_at`",
+        limited=spent.owner,
+        retry_at=spent.retry_at,
+        headers={"Retry-After": str(spent.wait_seconds)},
+    )
 
 
 async def _is_repeat(connection: Connection, keyed: KeyedRequest | None) -> bool:

@@ -101,6 +101,23 @@ class PaymentSteps:
             failure=failure,
         )
 
+    async def fail_unreached(self, payment: Payment, failure: Failure) -> Payment:
+        """Record that the attempt failed before Stripe received a card: it does not count."""
+        try:
+            async with database.transaction(self._resources.pool) as connection:
+                # Before the attempt's row, as a payment that wins its order locks both.
+                await queries.uncount_attempt(connection, payment)
+                failed = _changed(
+                    await queries.advance(
+                        connection, payment.id, ("started",), "failed", failure=failure
+                    )
+                )
+                await append_event(connection, "payment.failed", failed)
+        except _Outdated:
+            return await self.read(payment)
+        self._resources.wake_relay()
+        return failed
+
     async def read(self, payment: Payment) -> Payment:
         """The payment as it is now."""
         async with database.connection(self._resources.pool) as connection:
@@ -235,9 +252,16 @@ class PaymentSteps:
 
 
 class _Outdated(Exception):
-    """Since the attempt was read, its intent was voided or became a later attempt's: the intent's
-    status decides nothing about this attempt.
+    """Since the attempt was read, another process changed it, or its intent was voided or became a
+    later attempt's: the intent's status decides nothing about this attempt.
     """
+
+
+def _changed(payment: Payment | None) -> Payment:
+    """Raises _Outdated when another process changed the payment."""
+    if payment is None:
+        raise _Outdated
+    return payment
 
 
 async def _check_current(connection: Connection, payment: Payment) -> None:
@@ -251,5 +275,12 @@ async def _check_current(connection: Connection, payment: Payment) -> None:
 
 async def append_event(connection: Connection, event: str, payment: Payment) -> None:
     """Append the payment's event in the transaction of its change."""
-    published = msgspec.structs.replace(payment, correlation_id=None)
+    published = msgspec.structs.replace(
+        payment,
+        correlation_id=None,
+        failure_code=None,
+        decline_code=None,
+        failure_message=None,
+        reason=payment.failed_for,
+    )
     await outbox.append(connection, event, payment.id, payment.version, published)

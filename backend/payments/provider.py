@@ -16,6 +16,8 @@ from prometheus_client import Histogram
 from stripe import StripeClient
 
 from backend.kernel import tracing
+from backend.kernel.client_address import UNKNOWN
+from backend.payments.model import Payment
 
 # Two calls, each tried twice, end before an attempt counts as abandoned.
 CALL_SECONDS = 5.0
@@ -97,24 +99,33 @@ class Provider:
     async def close(self) -> None:
         await self._http.close_async()  # type: ignore[no-untyped-call]
 
-    async def create(self, order_id: UUID, attempt: int, amount: int, currency: str) -> Intent:
+    async def create(self, payment: Payment, address: str) -> Intent:
         """Create the order's intent. A repeat for the same attempt returns the same intent, as it
         was created.
 
         Later attempts use the intent of the first, unless Stripe's reply to this call was lost.
+
+        Rules of Radar can use the metadata. Stripe's script in the browser sends the device and the
+        address of the buyer itself (docs.stripe.com/radar/optimize-risk-factors); a server has no
+        field for the address but in a mandate, which no buyer gives here. Without
+        `setup_future_usage`, the card is used for this payment only.
         """
+        metadata = {"order_id": str(payment.order_id), "buyer_id": str(payment.buyer_id)}
+        if address != UNKNOWN:
+            metadata["client_ip"] = address
         return await _call_intent(
             "create_intent",
             self._client.v1.payment_intents.create_async(
                 {
-                    "amount": amount,
-                    "currency": currency.lower(),
+                    "amount": payment.amount,
+                    "currency": payment.currency.lower(),
                     "capture_method": "manual",
+                    "description": f"GitTix order {payment.order_id}",
                     # Cards only, since no payment method may redirect the buyer to another page.
                     "automatic_payment_methods": {"enabled": True, "allow_redirects": "never"},
-                    "metadata": {"order_id": str(order_id)},
+                    "metadata": metadata,
                 },
-                {"idempotency_key": f"intent:{order_id}:{attempt}"},
+                {"idempotency_key": f"intent:{payment.order_id}:{payment.attempt}"},
             ),
         )
 

@@ -7,9 +7,8 @@ from uuid import UUID
 
 from backend.kernel import correlation
 from backend.kernel.database import Connection
-from backend.kernel.idempotency import KeyedRequest
 from backend.payments.idempotency_queries import PAYMENT_KEYS
-from backend.payments.model import NewPayment, Payment
+from backend.payments.model import Payment, PaymentRequest
 from backend.payments.provider import Failure, Intent
 
 _PAYMENT = """
@@ -40,6 +39,10 @@ class Begun(NamedTuple):
     amount: int
     currency: str
     deadline: datetime
+    charged_to: list[int] | None
+    refused_until: datetime | None
+    spent: str | None
+    decided_at: datetime
 
 
 class StallTimes(NamedTuple):
@@ -64,17 +67,21 @@ class Webhook(NamedTuple):
     intent_id: str
 
 
-async def begin(connection: Connection, order_id: UUID, buyer_id: UUID, payment_id: UUID) -> Begun:
+async def begin(connection: Connection, request: PaymentRequest, payment_id: UUID) -> Begun:
+    """Raises BudgetSpent."""
     row = await connection.fetchrow(
         """
         with begun as (
-            select orders.begin_payment($1, $2, $3) as result from events.bind_correlation($4)
+            select orders.begin_payment($1, $2, $3, $4, $5, $6) as result
+            from events.bind_correlation($7)
         )
-        select (result).outcome, (result).amount, (result).currency, (result).deadline from begun
+        select (result).* from begun
         """,
-        order_id,
-        buyer_id,
+        request.new.order_id,
+        request.buyer_id,
         payment_id,
+        request.max_attempts,
+        *request.budgets,
         correlation.current(),
     )
     assert row is not None
@@ -84,7 +91,11 @@ async def begin(connection: Connection, order_id: UUID, buyer_id: UUID, payment_
 async def settle(connection: Connection, payment: Payment, intent: Intent) -> bool:
     """Whether this authorised payment wins its order. A repeat returns the same."""
     outcome = await connection.fetchval(
-        "select orders.settle($1, $2, $3, $4) from events.bind_correlation($5)",
+        """
+        select orders.settle(
+            $1, $2, $3, $4, (select p.charged_to from payments.payments p where p.id = $2)
+        ) from events.bind_correlation($5)
+        """,
         payment.order_id,
         payment.id,
         intent.amount,
@@ -92,6 +103,17 @@ async def settle(connection: Connection, payment: Payment, intent: Intent) -> bo
         correlation.current(),
     )
     return bool(outcome == "won")
+
+
+async def uncount_attempt(connection: Connection, payment: Payment) -> None:
+    """Take an attempt that did not reach Stripe off its order and off the budgets of declines."""
+    await connection.execute(
+        """
+        select orders.uncount_attempt(p.order_id, p.id, p.charged_to)
+        from payments.payments p where p.id = $1
+        """,
+        payment.id,
+    )
 
 
 async def finish(connection: Connection, payment: Payment) -> bool:
@@ -117,27 +139,23 @@ async def fail(connection: Connection, payment: Payment) -> bool:
 
 
 async def insert(
-    connection: Connection,
-    payment_id: UUID,
-    new: NewPayment,
-    buyer_id: UUID,
-    begun: Begun,
-    keyed: KeyedRequest | None,
+    connection: Connection, payment_id: UUID, request: PaymentRequest, begun: Begun
 ) -> Payment:
     """Insert the order's next attempt. It reuses the intent of the failed attempts, unless that was
     voided.
 
     Raises UniqueViolationError while another attempt is open, or has the key.
     """
+    new, keyed = request.new, request.keyed
     if keyed is not None:
         await PAYMENT_KEYS.free_expired(connection, keyed)
     row = await connection.fetchrow(
         f"""
         insert into payments.payments as p (
             id, order_id, buyer_id, attempt, amount, currency, payment_method, idempotency_key,
-            fingerprint, deadline_at, correlation_id, intent_id
+            fingerprint, deadline_at, correlation_id, charged_to, intent_id
         )
-        select $1, $2, $3, coalesce(max(o.attempt), 0) + 1, $4, $5, $6, $7, $8, $9, $10,
+        select $1, $2, $3, coalesce(max(o.attempt), 0) + 1, $4, $5, $6, $7, $8, $9, $10, $11,
                (array_agg(o.intent_id order by o.attempt desc) filter (
                    where o.status = 'failed' and o.intent_id is not null and not exists (
                        select from payments.payments v
@@ -149,7 +167,7 @@ async def insert(
         """,
         payment_id,
         new.order_id,
-        buyer_id,
+        request.buyer_id,
         begun.amount,
         begun.currency,
         new.payment_method,
@@ -157,6 +175,7 @@ async def insert(
         keyed.fingerprint if keyed else None,
         begun.deadline,
         correlation.current(),
+        begun.charged_to,
     )
     assert row is not None
     return Payment(**row)

@@ -6,11 +6,11 @@ import msgspec
 
 from backend.kernel.idempotency import Reply
 from backend.kernel.problems import Problem
+from backend.payments.decline_reasons import SENTENCES, Reason
 from backend.payments.errors import OrderExpired, PaymentDeclined
 from backend.payments.idempotency_queries import make_reply
 from backend.payments.model import PaymentReply, Refund, RefundReply, RefundState
 from backend.payments.payment_steps import Outcome
-from backend.payments.provider import Failure
 
 
 def of_payment(outcome: Outcome) -> Reply:
@@ -21,13 +21,8 @@ def of_payment(outcome: Outcome) -> Reply:
                 "the hold ended before the payment; you were not charged", payment_id=payment.id
             )
         )
-    if payment.status == "failed":
-        failure = Failure(
-            payment.failure_code or PaymentDeclined.code,
-            payment.decline_code,
-            payment.failure_message or "",
-        )
-        return of_problem(declined(failure))
+    if payment.failed_for is not None:
+        return of_problem(declined(payment.failed_for))
     return make_reply(201, msgspec.json.encode(payment_body(outcome)))
 
 
@@ -41,8 +36,7 @@ def payment_body(outcome: Outcome) -> PaymentReply:
         amount=payment.amount,
         currency=payment.currency,
         version=payment.version,
-        failure_code=payment.failure_code,
-        decline_code=payment.decline_code,
+        reason=payment.failed_for,
         client_secret=outcome.client_secret,
     )
 
@@ -60,10 +54,8 @@ def of_refund(refund: Refund, order: dict[str, Any]) -> Reply:
     return make_reply(200 if refund.status == "succeeded" else 202, msgspec.json.encode(body))
 
 
-def declined(failure: Failure) -> PaymentDeclined:
-    return PaymentDeclined(
-        failure.message or None, code=failure.code, decline_code=failure.decline_code
-    )
+def declined(reason: Reason) -> PaymentDeclined:
+    return PaymentDeclined(SENTENCES[reason], reason=reason)
 
 
 def of_problem(problem: Problem) -> Reply:

@@ -1,5 +1,6 @@
 """The routes of payments."""
 
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import NamedTuple
 
@@ -10,7 +11,9 @@ from starlette.routing import Route
 
 from backend.events.resources import Resources
 from backend.kernel import idempotency, principal
+from backend.kernel.client_address import Network, client_ip
 from backend.kernel.openapi import describe
+from backend.kernel.settings import Settings
 from backend.kernel.web import path_id, read_json, reply
 from backend.payments import service, webhooks
 from backend.payments.errors import OrderNotFound, PaymentNotFound
@@ -23,22 +26,25 @@ class PaymentsState(NamedTuple):
     resources: Resources
     payment_flow: PaymentFlow
     jobs: ArqRedis
-    webhook_secrets: tuple[str, ...]
-    buyer_window: timedelta
+    settings: Settings
+    proxies: Iterable[Network]
 
 
-@describe(tag="payments", body=NewPayment, created=PaymentReply, problems=(402, 404, 409, 503))
+@describe(tag="payments", body=NewPayment, created=PaymentReply, problems=(402, 404, 409, 429, 503))
 async def pay(request: Request) -> Response:
     """Pay an order of yours.
 
-    402 is the bank's refusal of the card, with Stripe's code; the hold stays as it is.
-    `requires_action` asks for 3-D Secure.
+    402 is the bank's refusal of the card, with a reason; the hold stays as it is, and the order has
+    a few attempts. `requires_action` asks for 3-D Secure.
     """
     buyer = principal.require(request)
     new = await read_json(request, NewPayment)
     keyed = await idempotency.keyed(request, buyer.user_id)
     state = _state(request)
-    paid = await service.pay(state.resources, state.payment_flow, buyer.user_id, new, keyed)
+    wanted = service.payment_request(
+        state.settings, buyer.user_id, new, keyed, client_ip(request, state.proxies)
+    )
+    paid = await service.pay(state.resources, state.payment_flow, wanted)
     return paid.response()
 
 
@@ -74,7 +80,7 @@ async def refund(request: Request) -> Response:
         order_id=order_id,
         user_id=user.user_id,
         relist=new.relist,
-        buyer_window=state.buyer_window,
+        buyer_window=timedelta(seconds=state.settings.refund_window_seconds),
         keyed=await idempotency.keyed(request, user.user_id),
     )
     refunded = await service.refund(state.resources, state.payment_flow.refunds, wanted)
@@ -87,7 +93,9 @@ async def webhook(request: Request) -> Response:
     state = _state(request)
     body = await request.body()
     signature = request.headers.get("stripe-signature", "")
-    await webhooks.accept(state.resources, state.jobs, body, signature, state.webhook_secrets)
+    await webhooks.accept(
+        state.resources, state.jobs, body, signature, state.settings.webhook_secrets
+    )
     return reply(Received())
 
 

@@ -7,8 +7,11 @@ import structlog
 
 from backend.events.resources import Resources
 from backend.kernel import database, idempotency
+from backend.kernel.budgets import UNLIMITED, budgets_of
 from backend.kernel.idempotency import Claim, KeyedRequest, Reply, State
+from backend.kernel.settings import Settings
 from backend.payments import queries, refund_queries, replies
+from backend.payments.decline_reasons import reason_of
 from backend.payments.errors import (
     PaymentMethodRefused,
     PaymentNotFound,
@@ -17,7 +20,7 @@ from backend.payments.errors import (
     RefundRefused,
 )
 from backend.payments.idempotency_queries import PAYMENT_KEYS, REFUND_KEYS
-from backend.payments.model import NewPayment, PaymentReply, Refund
+from backend.payments.model import NewPayment, PaymentReply, PaymentRequest, Refund
 from backend.payments.payment_flow import PaymentFlow
 from backend.payments.payment_steps import Outcome
 from backend.payments.provider import Declined, Refused, Unreachable
@@ -30,36 +33,57 @@ log = structlog.get_logger()
 READ_SECONDS = 10.0
 
 
-async def pay(
-    resources: Resources,
-    payment_flow: PaymentFlow,
+def payment_request(
+    settings: Settings,
     buyer_id: UUID,
     new: NewPayment,
     keyed: KeyedRequest | None,
-) -> Reply:
+    address: str,
+) -> PaymentRequest:
+    """The request with the limits of the settings. `address` is the client's."""
+    budgets = budgets_of(
+        "declines",
+        buyer_id,
+        address,
+        of_account=settings.max_declines,
+        of_address=settings.max_declines_of_address,
+    )
+    return PaymentRequest(
+        buyer_id,
+        new,
+        keyed,
+        address,
+        settings.max_payment_attempts,
+        budgets if settings.rate_limits == "on" else UNLIMITED,
+    )
+
+
+async def pay(resources: Resources, payment_flow: PaymentFlow, request: PaymentRequest) -> Reply:
     """Pay an order. A repeat of a keyed request gets the first reply. Raises Problem when no
     attempt was made.
     """
-    if keyed is not None:
+    if request.keyed is not None:
         async with database.connection(resources.pool) as connection:
-            claim = await PAYMENT_KEYS.claim(connection, keyed)
+            claim = await PAYMENT_KEYS.claim(connection, request.keyed)
         if claim.state is State.INTERRUPTED:
             return await _resume_interrupted(resources, payment_flow, claim)
         repeated = idempotency.replay(claim)
         if repeated is not None:
             return repeated
-    payment = await payment_flow.begin(buyer_id, new, keyed)
+    payment = await payment_flow.begin(request)
     try:
-        reply = replies.of_payment(await payment_flow.pay(payment, new.payment_method))
+        reply = replies.of_payment(await payment_flow.pay(payment, request))
     except Declined as error:
-        reply = replies.of_problem(replies.declined(error.failure))
+        failure = error.failure
+        reason = reason_of(failure.code, failure.decline_code)
+        reply = replies.of_problem(replies.declined(reason))
     except Refused as error:
         reply = replies.of_problem(PaymentMethodRefused(str(error), stripe_code=error.code))
     except ProviderUnavailable:
         async with database.connection(resources.pool) as connection:
             await PAYMENT_KEYS.free(connection, payment.id)
         raise
-    if keyed is not None:
+    if request.keyed is not None:
         await _store_or_free(resources, payment.id, reply)
     return reply
 

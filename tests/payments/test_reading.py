@@ -25,10 +25,7 @@ async def test_an_order_names_the_attempt_that_was_declined_and_why(shop: Shop) 
     named = (await shop.buyer.get(f"/api/orders/{order['id']}")).json()["payment_id"]
     failed = (await shop.buyer.get(f"/api/payments/{named}")).json()
     assert (failed["status"], failed["attempt"]) == ("failed", 2)
-    assert (failed["failure_code"], failed["decline_code"]) == (
-        "card_declined",
-        "insufficient_funds",
-    )
+    assert failed["reason"] == "declined"
     assert "client_secret" not in failed
 
 
@@ -53,10 +50,7 @@ async def test_reading_a_refused_challenge_fails_it(shop: Shop) -> None:
     path = f"/api/payments/{(await shop.pay(order, 'pm_card_authenticationRequired')).json()['id']}"
     await shop.stripe.authenticate(order["id"], "fail")
     failed = (await shop.buyer.get(path)).json()
-    assert (failed["status"], failed["failure_code"]) == (
-        "failed",
-        "payment_intent_authentication_failure",
-    )
+    assert (failed["status"], failed["reason"]) == ("failed", "approval")
     assert await shop.state(order) == ("awaiting_payment", "held")
 
 

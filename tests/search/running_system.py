@@ -29,6 +29,8 @@ ENVIRONMENT = {
     "PAYMENT_GRACE_SECONDS": "3600",
     "MAX_TICKETS_PER_ORDER": str(MAX_TICKETS_PER_ORDER),
     "MAX_OPEN_ORDERS": str(MAX_OPEN_ORDERS),
+    # The model counts no attempts.
+    "MAX_PAYMENT_ATTEMPTS": "1000",
 }
 
 Meanwhile = Callable[[], Awaitable[object]]

@@ -12,6 +12,8 @@ from uuid import UUID, uuid4
 import asyncpg
 
 from backend.kernel import correlation
+from backend.kernel.budgets import UNLIMITED
+from backend.kernel.client_address import UNKNOWN
 from backend.kernel.database import Connection
 from backend.kernel.ids import new_id
 from backend.kernel.principal import Principal
@@ -21,7 +23,7 @@ from backend.orders import service as orders
 from backend.orders.model import NewOrder
 from backend.payments import queries as payments
 from backend.payments.errors import PaymentInProgress
-from backend.payments.model import NewPayment, Payment
+from backend.payments.model import NewPayment, Payment, PaymentRequest
 from backend.payments.payment_flow import REFUSALS
 from backend.payments.provider import Intent
 from backend.tickets import queries as ticket_queries
@@ -98,7 +100,7 @@ class Scenario:
 
     async def _held(self, ids: Sequence[UUID]) -> None:
         placed = await orders.place(
-            self.orders, self.settings, FIRST, NewOrder(ticket_ids=list(ids)), None
+            self.orders, self.settings, FIRST, NewOrder(ticket_ids=list(ids)), None, UNKNOWN
         )
         order = orders.placed_order(placed)
         self.order_id, self.total = order.id, order.total
@@ -119,7 +121,7 @@ def hold(buyer: UUID, *which: int) -> Action:
     def script(scenario: Scenario) -> Script:
         async def place(connection: Connection) -> str:
             wanted = NewOrder(ticket_ids=[scenario.ids[number] for number in which or (0,)])
-            await orders.place(connection, scenario.settings, buyer, wanted, None)
+            await orders.place(connection, scenario.settings, buyer, wanted, None, UNKNOWN)
             return "held"
 
         return Script(f"{BUYERS[buyer]} holds", "orders", (place,))
@@ -148,15 +150,17 @@ def begin(scenario: Scenario) -> Script:
     payment_id = new_id()
     begun: list[payments.Begun] = []
 
+    new = NewPayment(order_id=scenario.order_id, payment_method="pm_card_visa")
+    request = PaymentRequest(FIRST, new, None, UNKNOWN, 5, UNLIMITED)
+
     async def ask(connection: Connection) -> None:
-        begun.append(await payments.begin(connection, scenario.order_id, FIRST, payment_id))
+        begun.append(await payments.begin(connection, request, payment_id))
         if begun[0].outcome != "ok":
             raise REFUSALS[begun[0].outcome]
 
     async def insert(connection: Connection) -> str:
         try:
-            new = NewPayment(order_id=scenario.order_id, payment_method="pm_card_visa")
-            await payments.insert(connection, payment_id, new, FIRST, begun[0], None)
+            await payments.insert(connection, payment_id, request, begun[0])
         except asyncpg.UniqueViolationError as error:
             raise PaymentInProgress from error
         return "begun"

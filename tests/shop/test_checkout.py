@@ -63,19 +63,31 @@ async def test_a_declined_card_shows_the_reason_extends_the_hold_and_another_car
         order = await _held(market, ana)
         await ana.open_checkout(order)
         await ana.pay("9995")
-        await (
-            ana.page.get_by_role("alert")
-            .get_by_text("There is not enough money on that card.")
-            .wait_for()
-        )
+        await ana.page.get_by_role("alert").get_by_text("The bank said no to that card.").wait_for()
         await ana.page.get_by_text("You were not charged.").wait_for()
         await expect(ana.page.get_by_label(re.compile("9995"))).to_be_checked()
         # The payment attempt has extended the hold.
         assert HOLD_SECONDS < await ana.seconds() <= GRACE_SECONDS
         await ana.page.reload()
-        await ana.page.get_by_role("alert").get_by_text("not enough money").wait_for()
+        await ana.page.get_by_role("alert").get_by_text("said no to that card").wait_for()
         await ana.pay()
         await ana.until_stage("paid")
+
+
+async def test_an_order_with_five_declined_cards_shows_that_it_has_no_attempts_left(
+    market: Market, visit: Visit
+) -> None:
+    async with visit() as ana:
+        order = await _held(market, ana)
+        for _ in range(5):
+            body = {"order_id": order["id"], "payment_method": "pm_card_chargeDeclined"}
+            reply = await ana.context.request.post("/api/payments", data=body)
+            assert reply.status == 402
+        await ana.open_checkout(order)
+        await ana.pay()
+        alert = ana.page.get_by_role("alert")
+        await alert.get_by_text("Too many payments of this order failed.").wait_for()
+        await alert.get_by_text("You were not charged.").wait_for()
 
 
 @pytest.mark.parametrize("width", [360, 1280])

@@ -99,13 +99,12 @@ def payment_event(type: str) -> Event:
         "status": "captured",
         "amount": 4725,
         "currency": "EUR",
-        "failure_code": None,
-        "decline_code": None,
-        "failure_message": None,
         "version": 4,
+        "reason": None,
     }
-    # The row has more fields than the event's type.
-    return event(type, payment | {"intent_id": "pi_secret", "created_at": NOW})
+    # The row has more fields than the event's type, and an older event has Stripe's codes.
+    more = {"intent_id": "pi_secret", "created_at": NOW, "decline_code": "insufficient_funds"}
+    return event(type, payment | more)
 
 
 def show_event(type: str) -> Event:

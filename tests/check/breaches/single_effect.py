@@ -1,6 +1,6 @@
 """I6: effects that happen twice, or not at all."""
 
-from tests.check.breaches.breach import Breach, change, sql
+from tests.check.breaches.breach import Breach, change, of_order, sql
 from tests.check.seeded_system import SeededSystem, acknowledge_early
 from tests.events.log import record
 
@@ -35,4 +35,13 @@ BREACHES = [
         "has 2 events order.completed",
     ),
     Breach("I6", "two events have one id", append_two_events_with_one_id, "have the id"),
+    Breach(
+        "I6",
+        "an attempt to pay is not counted",
+        sql(
+            "update orders.orders set payment_attempts = payment_attempts - 1 where id ="
+            f" {of_order('completed')}"
+        ),
+        "counts 0 attempts to pay, but 1 reached Stripe",
+    ),
 ]

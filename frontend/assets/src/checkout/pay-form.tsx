@@ -4,6 +4,7 @@ import { type RefObject, type SyntheticEvent, useRef, useState } from "react";
 
 import { post, remove } from "../shared/api";
 import { money } from "../shared/format";
+import { waitText } from "../shared/hold-tickets";
 import { asProblem, type Problem } from "../shared/http";
 import { IdempotentRequest } from "../shared/idempotency";
 import type { RunningStage } from "../shared/order-status";
@@ -115,13 +116,20 @@ function useActions(order: OrderRow, feed: CheckoutFeed) {
 
 const MESSAGES: Record<string, string> = {
   offline: "No connection to the shop. Try again: you will not be charged twice.",
+  no_attempts_left:
+    "Too many payments of this order failed. Its tickets are free when the time is up. You were " +
+    "not charged.",
   payment_provider_unavailable: "The bank could not be reached. You were not charged. Try again.",
 };
 
 /** Null for an error that the order, its payment or Stripe's field shows already. */
 function messageOf(problem: Problem): string | null {
   const { status, code, message } = problem;
+  if (code === "too_many_declines") {
+    return `Too many cards were declined. You can pay in ${waitText(problem)}.`;
+  }
+  if (MESSAGES[code]) return MESSAGES[code];
   if (status === 402 || status === 409) return null;
   if (code === "payment_method_refused" || code === SHOWN_AT_FIELD) return null;
-  return MESSAGES[code] ?? `${message} You were not charged.`;
+  return `${message} You were not charged.`;
 }

@@ -292,7 +292,7 @@ export interface paths {
         put?: never;
         /**
          * Pay an order of yours.
-         * @description 402 is the bank's refusal of the card, with Stripe's code; the hold stays as it is. `requires_action` asks for 3-D Secure.
+         * @description 402 is the bank's refusal of the card, with a reason; the hold stays as it is, and the order has a few attempts. `requires_action` asks for 3-D Secure.
          */
         post: operations["post__api_payments"];
         delete?: never;
@@ -884,7 +884,7 @@ export interface components {
          * @description A payment that `requires_action` has the client secret, for 3-D Secure in the browser.
          *
          *     `started` and `authorised` have no outcome yet: the order's next status is the outcome. `failed`
-         *     has Stripe's codes.
+         *     has the reason.
          */
         PaymentReply: {
             /** Format: uuid */
@@ -898,9 +898,7 @@ export interface components {
             currency: string;
             version: number;
             /** @default null */
-            failure_code?: string | null;
-            /** @default null */
-            decline_code?: string | null;
+            reason?: ("approval" | "declined" | "details" | "unavailable") | null;
             /** @default null */
             client_secret?: string | null;
         };
@@ -1999,6 +1997,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemBody"];
                 };
             };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
         };
     };
     "get__api_orders_{id}": {
@@ -2250,6 +2257,15 @@ export interface operations {
             };
             /** @description Unprocessable Entity */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
