@@ -221,6 +221,7 @@ ATTEMPTS = [
     ("auth", "update auth.refresh_tokens set expires_at = 'infinity'"),
     ("tickets", "delete from tickets.tickets where status = 'sold'"),
     ("tickets", "delete from tickets.shows"),
+    ("tickets", "select events.act_for(gen_random_uuid())"),
     ("tickets", "update tickets.shows set owner_id = gen_random_uuid()"),
     ("tickets", "update tickets.tickets set seller_id = gen_random_uuid()"),
     ("tickets", "update tickets.tickets set show_id = gen_random_uuid()"),

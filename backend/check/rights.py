@@ -85,7 +85,7 @@ RIGHTS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
 # The functions of docs/design.md, "Callable functions".
 CALLS: Mapping[str, frozenset[str]] = {
     "auth": frozenset({"events.append", "events.bind_correlation"}),
-    "tickets": frozenset({"events.append", "events.bind_correlation", "events.act_for"}),
+    "tickets": frozenset({"events.append", "events.bind_correlation"}),
     "orders": frozenset(
         {
             "events.append",

@@ -756,7 +756,6 @@ grant select, update (epoch, epoch_start, "position") on events.relay to gittix_
 
 -- functions/events/context.sql
 create function events.act_for(p_actor uuid) returns text language sql;
-grant execute on function events.act_for to gittix_tickets;
 
 -- functions/events/append.sql
 create function events.append(p_type text, p_subject uuid, p_version bigint, p_data json,

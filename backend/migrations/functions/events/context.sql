@@ -30,4 +30,3 @@ return set_config('gittix.actor', coalesce(p_actor::text, ''), true);
 
 grant execute on function events.bind_correlation
 to gittix_auth, gittix_tickets, gittix_orders, gittix_payments;
-grant execute on function events.act_for to gittix_tickets;
