@@ -1,5 +1,6 @@
 """Tests of compose.yaml without Docker: complete settings, separate secrets, resource limits."""
 
+import itertools
 import re
 from collections.abc import Mapping
 from functools import cache
@@ -194,6 +195,17 @@ def test_the_stores_are_reachable_only_by_their_clients_and_have_no_egress() -> 
         assert ("stores" in service["networks"]) == (is_client or name == "prometheus"), name
     for name in ("postgres", "redis", "push-redis"):
         assert services()[name]["networks"] == ["stores"]
+
+
+@pytest.mark.parametrize("name", ["redis", "push-redis"])
+def test_redis_refuses_writes_before_its_container_is_out_of_memory(name: str) -> None:
+    service = services()[name]
+    options = dict(itertools.pairwise(service["command"]))
+    assert options["--maxmemory-policy"] == "noeviction"
+    limit, memory = (
+        int(size.rstrip("mb")) for size in (options["--maxmemory"], service["mem_limit"])
+    )
+    assert limit <= memory * 0.8
 
 
 def test_the_ingress_uses_the_port_of_each_service() -> None:
