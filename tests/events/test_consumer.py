@@ -87,7 +87,10 @@ async def harness(
     monkeypatch.setattr(consumers, "BLOCK_MS", 100)
     rows = await system.connect()
     await rows.execute(
-        "create table orders.effects (n int, seq bigint generated always as identity)"
+        """
+        create table orders.effects (n int, seq bigint generated always as identity);
+        grant insert on orders.effects to gittix_orders
+        """
     )
     async with open_resources(system.settings, "orders") as stores:
         yield ConsumerHarness(system, rows, stores.pool)
