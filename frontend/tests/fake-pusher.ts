@@ -24,11 +24,16 @@ class Events {
 class FakeChannel {
   subscribed = false;
   subscriptionPending = true;
+  attempts = 1;
   #listener: ((event: string, data: unknown) => void) | null = null;
 
   bind_global(listener: (event: string, data: unknown) => void): this {
     this.#listener = listener;
     return this;
+  }
+
+  subscribe(): void {
+    this.attempts += 1;
   }
 
   /** The gateway accepts the subscription. */

@@ -97,6 +97,22 @@ describe("a subscription", () => {
     expect(gateway().channels.size).toBe(0);
   });
 
+  test("that was refused is tried again until it is accepted or ends", async () => {
+    const stop = push.subscribe("show-1", subscriber());
+    await wait(0);
+    gateway().become("connected");
+    const channel = gateway().channel("show-1");
+    channel?.send("pusher:subscription_error", { status: 503 });
+    await wait(1999);
+    expect(channel?.attempts).toBe(1);
+    await wait(2001);
+    expect(channel?.attempts).toBe(2);
+    channel?.send("pusher:subscription_error", { status: 503 });
+    stop();
+    await wait(4000);
+    expect(channel?.attempts).toBe(2);
+  });
+
   test("gets the channel's count though it came before", async () => {
     const [one, other] = [subscriber(), subscriber()];
     await opened(one);

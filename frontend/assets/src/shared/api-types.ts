@@ -55,7 +55,7 @@ export interface paths {
         put?: never;
         /**
          * Sign out
-         * @description Ends the session and clears its cookies; succeeds without a session too. `everywhere=true` ends every session and socket of the user, and requires a session (401). Issued access tokens stay valid until they expire.
+         * @description Ends the session and clears its cookies; succeeds without a session too. `everywhere=true` ends every session of the user, and requires a session (401). Within a second, access tokens and sockets of the ended sessions end too.
          */
         post: operations["post__api_users_signout"];
         delete?: never;

@@ -22,7 +22,7 @@ const MAX_RECONNECT_MS = 10_000;
 const CAUGHT_UP_MS = 4000;
 const TIME_REQUESTS = 4;
 const TIME_REQUEST_SPACING_MS = 150;
-const TERMINATED = 4009; // The gateway closes with this code when the user's connections are ended.
+const TERMINATED = 4009; // The gateway closes with this code when the session has ended.
 
 export type ConnectionState = "connecting" | "live" | "reconnecting" | "caught-up" | "offline";
 
@@ -59,6 +59,10 @@ class Channel {
       catchUp.start(this.subscribers, recovering ? JITTER_MS : 0);
       return;
     }
+    if (event === "pusher:subscription_error") {
+      this.#retryLater();
+      return;
+    }
     if (event === "pusher:subscription_count") this.count = data.subscription_count ?? null;
     if (data._seq !== undefined && data._epoch !== undefined) {
       const arrival = this.#sequence.accept(data._epoch, data._seq);
@@ -66,6 +70,20 @@ class Channel {
       if (arrival === "gap") catchUp.start(this.subscribers, JITTER_MS);
     }
     for (const subscriber of this.subscribers) subscriber.onMessage({ event, data });
+  }
+
+  /**
+   * The API did not answer, or the gateway refused its signature. pusher-js itself subscribes again
+   * only after a reconnect. A page whose session has ended unsubscribes from its user's channel.
+   */
+  #retryLater(): void {
+    setTimeout(
+      () => {
+        if (channels.get(this.name) !== this || pusher?.connection.state !== "connected") return;
+        pusher.channel(this.name).subscribe();
+      },
+      RECONNECT_MS * (1 + Math.random()),
+    );
   }
 }
 
@@ -183,8 +201,8 @@ const authenticateUser: UserAuthenticationHandler = ({ socketId }, done) => {
 };
 
 /**
- * Authenticate the connection for the signed-in user, so that the gateway can close it when the
- * user's sessions are ended. Another user gets another connection.
+ * Authenticate the connection for the signed-in user, so that it is closed when the session ends.
+ * Another user gets another connection.
  */
 function identify(client: Pusher): void {
   const id = user.value?.id ?? null;
