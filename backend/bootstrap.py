@@ -25,6 +25,7 @@ from backend import static_site
 from backend.auth import app as auth
 from backend.auth import routes as auth_routes
 from backend.kernel import garbage_collection, trusted_proxies, web
+from backend.kernel.ended_sessions import EndedSessions
 from backend.kernel.http_protocol import Bounds
 from backend.kernel.peer_processes import parse_peers
 from backend.kernel.principal import TokenVerifier, load_public_keys
@@ -57,7 +58,7 @@ NEEDS: Mapping[str, tuple[str, ...]] = {
     "tickets": tickets.NEEDS,
     "orders": orders.NEEDS,
     "payments": payments.NEEDS,
-    "push": (*push_routes.NEEDS, "push_redis_url"),
+    "push": (*push_routes.NEEDS, "push_redis_url", "database:push"),
     "shop": ("frontend_folder", "pusher_key", "pusher_host"),
 }
 STOP_SECONDS = 10
@@ -93,9 +94,14 @@ def build(name: str, settings: Settings) -> Starlette:
     if name == "api":
         makers["push"] = lambda: push_routes.component(settings)
         return _web(
-            [make() for make in makers.values()], settings, _pages(settings), described=ROUTES
+            [make() for make in makers.values()],
+            settings,
+            _verifier(settings, "auth"),
+            _pages(settings),
+            described=ROUTES,
         )
-    return _web([makers[name]()], settings, [Route("/", _to_docs, include_in_schema=False)])
+    to_docs = Route("/", _to_docs, include_in_schema=False)
+    return _web([makers[name]()], settings, _verifier(settings, name), [to_docs])
 
 
 async def serve(name: str, settings: Settings, *, host: str, port: int) -> None:
@@ -124,12 +130,13 @@ def http_config(app: Any, host: str, port: int, bounds: Bounds | None = None) ->
 def _web(
     components: list[web.Component],
     settings: Settings,
+    verifier: TokenVerifier,
     pages: Sequence[BaseRoute] = (),
     described: Sequence[BaseRoute] = (),
 ) -> Starlette:
     return web.build(
         components,
-        verifier=_verifier(settings),
+        verifier=verifier,
         origins=settings.origins,
         secure=settings.secure_cookies,
         limits=_limits(settings),
@@ -177,6 +184,7 @@ def _limits(settings: Settings) -> list[Middleware]:
 
 def _push(settings: Settings) -> Starlette:
     """The gateway and the routes that authorize its clients, as one application."""
+    verifier = _verifier(settings, "push")
     gateway = build_gateway(
         GatewaySettings(
             app_id=settings.pusher_app_id,
@@ -187,9 +195,12 @@ def _push(settings: Settings) -> Starlette:
             drain_seconds=settings.drain_seconds,
             trusted_proxies=trusted_proxies.parse(settings.trusted_proxies),
             **_connection_limits(settings),
-        )
+        ),
+        # With the signatures of hosted Pusher it is a plain Pusher server, as that one is.
+        verifier.ended_sessions if settings.push_backend == "gateway" else None,
     )
-    api = _web([push_routes.component(settings)], settings)
+    # Its lifespan reads the ended sessions, for the gateway too.
+    api = _web([push_routes.component(settings)], settings, verifier)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:
@@ -214,19 +225,31 @@ def _connection_limits(settings: Settings) -> dict[str, int]:
     return {**limits, "max_connections_per_address": each}
 
 
-def _verifier(settings: Settings) -> TokenVerifier:
+def _verifier(settings: Settings, role: str) -> TokenVerifier:
+    """A verifier that reads the ended sessions as this database role. Raises SettingsError."""
     try:
         keys = load_public_keys(settings.jwt_public_keys)
     except ValueError as error:
         raise SettingsError(
             "JWT_PUBLIC_KEYS are not Ed25519 public keys in PEM: set those of `gittix secrets`"
         ) from error
-    return TokenVerifier(keys, issuer=settings.jwt_issuer, audience=settings.jwt_audience)
+    return TokenVerifier(
+        keys,
+        issuer=settings.jwt_issuer,
+        audience=settings.jwt_audience,
+        ended_sessions=EndedSessions(
+            settings.role_database_url(role), access_seconds=settings.jwt_access_seconds
+        ),
+    )
 
 
 def _socket_closer(settings: Settings) -> Callable[[UUID], Any] | None:
-    """A function that closes a user's push connections, or None without the settings of push."""
-    if not (settings.pusher_app_id and settings.pusher_key and settings.pusher_secret):
+    """A function that closes a user's connections to hosted Pusher, which knows no sessions. None
+    with our gateways, which close the sockets of ended sessions themselves.
+    """
+    if settings.push_backend == "gateway" or not (
+        settings.pusher_app_id and settings.pusher_key and settings.pusher_secret
+    ):
         return None
     client = pusher_client(settings)
 

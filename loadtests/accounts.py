@@ -24,7 +24,13 @@ class Credentials(msgspec.Struct, frozen=True):
 class Accounts:
     def __init__(self, private_key: str, *, sign_up: bool) -> None:
         self._signer = (
-            Signer(private_key, issuer="gittix", audience="gittix", access_seconds=SESSION_SECONDS)
+            Signer(
+                private_key,
+                issuer="gittix",
+                audience="gittix",
+                access_seconds=SESSION_SECONDS,
+                session_seconds=SESSION_SECONDS,
+            )
             if private_key and not sign_up
             else None
         )

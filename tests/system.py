@@ -258,6 +258,7 @@ def mint(settings: Settings, principal: Principal) -> str:
         issuer=settings.jwt_issuer,
         audience=settings.jwt_audience,
         access_seconds=settings.jwt_access_seconds,
+        session_seconds=settings.jwt_refresh_days * 86_400,
     )
     now = datetime.now(UTC)
     user = User(id=principal.user_id, email=principal.email, name=principal.name)

@@ -19,6 +19,7 @@ ON_TABLES = ("DELETE", "TRUNCATE", "TRIGGER", "MAINTAIN")
 EXPIRING = {
     "auth.sessions",
     "auth.refresh_tokens",
+    "auth.ended_sessions",
     "tickets.idempotency_keys",
     "orders.idempotency_keys",
     "orders.inbox",
@@ -200,6 +201,7 @@ ATTEMPTS = [
     ),
     ("auth", "select * from orders.orders"),
     ("push", "select * from auth.users"),
+    ("push", "select * from auth.ended_sessions"),
     (
         "relay",
         (

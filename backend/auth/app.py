@@ -20,6 +20,7 @@ from backend.kernel.web import Component, ComponentState
 
 NEEDS = ("database:auth", "redis_url", "jwt_private_key", "jwt_public_keys")
 
+DAY_SECONDS = 86_400
 PURGE = "auth-purge"
 PURGE_EVERY_SECONDS = 3600.0
 
@@ -64,6 +65,7 @@ def _signer(settings: Settings) -> Signer:
             issuer=settings.jwt_issuer,
             audience=settings.jwt_audience,
             access_seconds=settings.jwt_access_seconds,
+            session_seconds=settings.jwt_refresh_days * DAY_SECONDS,
         )
         verifiable = {key_id(key) for key in load_public_keys(settings.jwt_public_keys)}
     except ValueError as error:

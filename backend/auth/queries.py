@@ -152,16 +152,22 @@ async def revoke_sessions(connection: Connection, session_ids: Sequence[UUID]) -
     )
 
 
-async def revoke_sessions_of(connection: Connection, user_id: UUID) -> None:
+async def revoke_sessions_of(connection: Connection, user_id: UUID, *, newest: int = 0) -> None:
+    """End the user's sessions, except the `newest` ones."""
     await connection.execute(
         """
         with live as (
-            select id from auth.sessions where user_id = $1 and revoked_at is null
+            select id from auth.sessions
+            where revoked_at is null and id in (
+                select id from auth.sessions where user_id = $1 and revoked_at is null
+                order by last_used_at desc, id desc offset $2
+            )
             order by id for no key update
         )
         update auth.sessions s set revoked_at = clock_timestamp() from live where s.id = live.id
         """,
         user_id,
+        newest,
     )
 
 
@@ -191,6 +197,20 @@ async def purge_sessions(connection: Connection, unused: timedelta, batch: int) 
         )
         """,
         unused,
+        batch,
+    )
+    return int(done.rpartition(" ")[2])
+
+
+async def purge_ended_sessions(connection: Connection, batch: int) -> int:
+    """Delete up to `batch` ends that are older than any access token. Returns their number."""
+    done = await connection.execute(
+        """
+        delete from auth.ended_sessions where session_id in (
+            select session_id from auth.ended_sessions
+            where ended_at < now() - interval '2 days' limit $1
+        )
+        """,
         batch,
     )
     return int(done.rpartition(" ")[2])

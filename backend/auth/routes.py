@@ -129,8 +129,8 @@ async def sign_out(request: Request) -> Response:
     """Sign out
 
     Ends the session and clears its cookies; succeeds without a session too. `everywhere=true`
-    ends every session and socket of the user, and requires a session (401). Issued access tokens
-    stay valid until they expire.
+    ends every session of the user, and requires a session (401). Within a second, access tokens and
+    sockets of the ended sessions end too.
     """
     auth = _auth(request)
     everywhere = read_query(request, SignOut).everywhere
@@ -193,8 +193,8 @@ async def _open_session(request: Request, connection: database.Connection, user:
 
 
 async def _close_sockets(auth: Auth, user_id: UUID) -> None:
-    """Called after the commit. A failure is only logged: an open socket shows nothing that its
-    user may not see.
+    """Close the user's sockets at hosted Pusher, after the commit. A failure is only logged: the
+    sessions have ended.
     """
     if auth.close_sockets is None:
         return

@@ -6,8 +6,9 @@ from a second tab or follows a lost reply, and gets a new token. Presented later
 the session ends for both holders. Because each use retires its siblings, a token that was stolen
 within the interval is detected at the next rotation.
 
-Access tokens are verified without a query: those of an ended session stay valid until they
-expire, at most JWT_ACCESS_SECONDS (300).
+Access tokens are verified without a query. A trigger records each end of a session, whichever
+statement causes it, and every process reads the ends (`kernel.ended_sessions`): within a second the
+session's access tokens are refused and its sockets are closed.
 """
 
 import re
@@ -27,6 +28,8 @@ from backend.kernel.text import clean_optional
 REUSE_INTERVAL = timedelta(seconds=20)
 PURGE_BATCH = 2_000
 MAX_USER_AGENT_LENGTH = 200
+# Of one user. It bounds the ends that one sign-out everywhere records.
+MAX_SESSIONS = 100
 
 # "Valid email address" of the WHATWG HTML standard, with a dot in the domain and the local part
 # of RFC 5321's length.
@@ -101,9 +104,11 @@ async def open_session(
     replaces: str | None,
 ) -> Issued:
     """Creates a session with its first refresh token, and ends the session of the browser's token
-    `replaces`.
+    `replaces`, and those of the user's sessions above MAX_SESSIONS that are unused for the longest
+    time.
     """
     await end_sessions(connection, replaces, None)
+    await queries.revoke_sessions_of(connection, user.id, newest=MAX_SESSIONS - 1)
     agent = "".join(filter(str.isprintable, user_agent))[:MAX_USER_AGENT_LENGTH]
     session_id = await queries.add_session(connection, user.id, agent)
     return await _issue(connection, user, session_id, tokens.new_refresh_token(), lifetime)
@@ -150,9 +155,10 @@ async def end_every_session(connection: Connection, user_id: UUID) -> None:
 
 
 async def purge(connection: Connection, lifetime: timedelta) -> bool:
-    """Delete a batch of expired tokens and sessions. Returns whether there may be more."""
+    """Delete a batch of expired tokens, sessions and ends. Returns whether there may be more."""
     deleted = await queries.purge_tokens(connection, PURGE_BATCH)
     deleted += await queries.purge_sessions(connection, lifetime, PURGE_BATCH)
+    deleted += await queries.purge_ended_sessions(connection, PURGE_BATCH)
     return deleted >= PURGE_BATCH
 
 

@@ -29,7 +29,13 @@ class Signer:
     """Signs the access tokens that `kernel.principal.TokenVerifier` verifies."""
 
     def __init__(
-        self, private_key: str, *, issuer: str, audience: str, access_seconds: int
+        self,
+        private_key: str,
+        *,
+        issuer: str,
+        audience: str,
+        access_seconds: int,
+        session_seconds: int,
     ) -> None:
         """`private_key` is PEM (line ends may be escaped) or base64 of DER. Raises ValueError for
         anything else.
@@ -45,6 +51,7 @@ class Signer:
         self._issuer = issuer
         self._audience = audience
         self.access_seconds = access_seconds
+        self._session_seconds = session_seconds
         self._header = {"typ": TOKEN_TYPE, "kid": key_id(self.public_key)}
 
     @property
@@ -52,7 +59,9 @@ class Signer:
         return self._key.public_key()
 
     def access_token(self, user: User, session_id: UUID, issued_at: datetime) -> str:
-        """A signed token, valid for `access_seconds` from `issued_at`, a time of Postgres."""
+        """A signed token, valid for `access_seconds` from `issued_at`, a time of Postgres. The
+        claim `session_exp` is the end of the session, unless it is refreshed.
+        """
         issued = int(issued_at.timestamp())
         claims = {
             "iss": self._issuer,
@@ -61,6 +70,7 @@ class Signer:
             "exp": issued + self.access_seconds,
             "sub": str(user.id),
             "sid": str(session_id),
+            "session_exp": issued + self._session_seconds,
             "email": user.email,
             "name": user.name,
         }

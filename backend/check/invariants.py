@@ -1,4 +1,4 @@
-"""The ten invariants of docs/design.md, and one check of all of them."""
+"""The invariants of docs/design.md, and one check of all of them."""
 
 import time
 from collections.abc import Awaitable, Callable
@@ -13,6 +13,7 @@ from backend.check import (
     captures,
     client_state,
     durability,
+    ended_sessions,
     guarded_writes,
     hold_expiry,
     one_winner,
@@ -48,6 +49,7 @@ INVARIANTS = (
     Invariant("I8", access.DESCRIPTION, access.check),
     Invariant("I9", durability.DESCRIPTION, durability.check),
     Invariant("I10", amounts_and_times.DESCRIPTION, amounts_and_times.check),
+    Invariant("I16", ended_sessions.DESCRIPTION, ended_sessions.check),
 )
 
 

@@ -28,6 +28,7 @@ RIGHTS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
         "auth.users": {"INSERT": ALL, "UPDATE": "password_hash"},
         "auth.sessions": {"INSERT": ALL, "UPDATE": "last_used_at revoked_at", "DELETE": ALL},
         "auth.refresh_tokens": {"INSERT": ALL, "UPDATE": "used_at replaced_by", "DELETE": ALL},
+        "auth.ended_sessions": {"DELETE": ALL},
     },
     "tickets": {
         "tickets.shows": {
@@ -79,15 +80,21 @@ RIGHTS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
         "events.relay": {"SELECT": ALL, "UPDATE": "epoch epoch_start position"},
         "events.outbox": {"SELECT": ALL, "UPDATE": "position", "DELETE": ALL},
     },
-    "check": {"auth.users": {"SELECT": "id created_at"}},
+    "check": {
+        "auth.users": {"SELECT": "id created_at"},
+        "auth.sessions": {"SELECT": "id revoked_at"},
+        "auth.refresh_tokens": {"SELECT": "session_id issued_at"},
+        "auth.ended_sessions": {"SELECT": "session_id ended_at"},
+    },
 }
 
 # The functions of docs/design.md, "Callable functions".
 CALLS: Mapping[str, frozenset[str]] = {
-    "auth": frozenset({"events.append", "events.bind_correlation"}),
-    "tickets": frozenset({"events.append", "events.bind_correlation"}),
+    "auth": frozenset({"auth.ended_since", "events.append", "events.bind_correlation"}),
+    "tickets": frozenset({"auth.ended_since", "events.append", "events.bind_correlation"}),
     "orders": frozenset(
         {
+            "auth.ended_since",
             "events.append",
             "events.bind_correlation",
             "tickets.hold",
@@ -100,6 +107,7 @@ CALLS: Mapping[str, frozenset[str]] = {
     ),
     "payments": frozenset(
         {
+            "auth.ended_since",
             "events.append",
             "events.bind_correlation",
             "orders.begin_payment",
@@ -114,6 +122,7 @@ CALLS: Mapping[str, frozenset[str]] = {
         }
     ),
     "check": frozenset({"tickets.effective_status", "tickets.is_free", "tickets.availability"}),
+    "push": frozenset({"auth.ended_since"}),
 }
 # The functions that a role calls in its own schema.
 OWN_CALLS: Mapping[str, frozenset[str]] = {
@@ -144,10 +153,10 @@ OWN_CALLS: Mapping[str, frozenset[str]] = {
 # The schemas whose names a role resolves.
 USES: Mapping[str, frozenset[str]] = {
     "auth": frozenset({"auth", "events"}),
-    "tickets": frozenset({"tickets", "events"}),
-    "orders": frozenset({"orders", "tickets", "events"}),
-    "payments": frozenset({"payments", "orders", "events"}),
-    "push": frozenset({"push"}),
+    "tickets": frozenset({"tickets", "auth", "events"}),
+    "orders": frozenset({"orders", "auth", "tickets", "events"}),
+    "payments": frozenset({"payments", "auth", "orders", "events"}),
+    "push": frozenset({"push", "auth"}),
     "relay": frozenset({"events"}),
     "check": frozenset(SCHEMAS),
 }

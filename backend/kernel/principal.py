@@ -29,6 +29,7 @@ from cryptography.hazmat.primitives.serialization import (
 from starlette.datastructures import Headers
 from starlette.requests import Request
 
+from backend.kernel.ended_sessions import EndedSessions
 from backend.kernel.problems import Unauthorized
 
 COOKIE_PREFIX = "gittix_"
@@ -59,16 +60,26 @@ class Principal(msgspec.Struct, frozen=True):
     email: str
     name: str
     session_id: UUID
+    # Unix time by Postgres's clock: when the token was issued, and when its session ends unless
+    # it is refreshed.
+    issued_at: int = 0
+    session_until: int = 0
 
 
 class TokenVerifier:
     """Verifies access tokens: algorithm and type are pinned; `kid`, issuer, audience and expiry
-    are required.
+    are required. A token of an ended session is refused.
     """
 
     def __init__(
-        self, public_keys: Iterable[Ed25519PublicKey], *, issuer: str, audience: str
+        self,
+        public_keys: Iterable[Ed25519PublicKey],
+        *,
+        issuer: str,
+        audience: str,
+        ended_sessions: EndedSessions,
     ) -> None:
+        self.ended_sessions = ended_sessions
         self._keys = {key_id(key): key for key in public_keys}
         self._issuer = issuer
         self._audience = audience
@@ -79,7 +90,17 @@ class TokenVerifier:
         return len(self._cache)
 
     def verify(self, token: str) -> Principal | None:
-        """The token's principal, or None for a token that is malformed, expired or not ours."""
+        """The token's principal, or None for a token that is malformed, expired or not ours, or
+        whose session has ended.
+        """
+        principal = self._verified(token)
+        if principal is None or self.ended_sessions.refuses(
+            principal.session_id, principal.issued_at
+        ):
+            return None
+        return principal
+
+    def _verified(self, token: str) -> Principal | None:
         cached = self._cache.get(token)
         if cached is not None:
             principal, expires_at = cached
@@ -91,7 +112,13 @@ class TokenVerifier:
         if claims is None:
             return None
         principal = Principal(
-            UUID(claims["sub"]), claims["email"], claims["name"], UUID(claims["sid"])
+            UUID(claims["sub"]),
+            claims["email"],
+            claims["name"],
+            UUID(claims["sid"]),
+            claims["iat"],
+            # Tokens of earlier versions lack it.
+            claims.get("session_exp", claims["exp"]),
         )
         self._cache[token] = principal, float(claims["exp"]) + CLOCK_SKEW_SECONDS
         if len(self._cache) > MAX_CACHED_TOKENS:
@@ -179,7 +206,7 @@ def require(request: Request) -> Principal:
     """The request's principal. Raises Unauthorized."""
     principal = current(request)
     if principal is None:
-        raise Unauthorized("sign in first", headers={"WWW-Authenticate": "Bearer"})
+        raise unauthorized()
     return principal
 
 
@@ -192,3 +219,7 @@ def _authenticate(request: Request) -> Principal | None:
     if principal is not None:
         request.scope[USER_ID] = principal.user_id
     return principal
+
+
+def unauthorized() -> Unauthorized:
+    return Unauthorized("sign in first", headers={"WWW-Authenticate": "Bearer"})

@@ -22,7 +22,9 @@ from starlette.routing import BaseRoute
 
 from backend.kernel import database, health
 from backend.kernel.decoding import Malformed, decode_json, decode_pairs
+from backend.kernel.ended_sessions import MAX_DELAY_SECONDS, TASK
 from backend.kernel.health import Check
+from backend.kernel.live_sessions import LiveSessions
 from backend.kernel.middleware import (
     BodyLimit,
     RequestLog,
@@ -42,6 +44,7 @@ from backend.kernel.problems import (
     Unavailable,
     invalid,
 )
+from backend.kernel.supervisor import running
 from backend.kernel.validation import invalid_input, not_json
 
 log = structlog.get_logger()
@@ -79,7 +82,7 @@ def build(
     max_body_bytes: int = 256 * 1024,
     peers: PeerProcesses | None = None,
 ) -> Starlette:
-    """One application of these components.
+    """One application of these components. It reads the ended sessions for its `verifier`.
 
     Pages of `origins` may send cookie-authenticated writes; `secure` adds HSTS; `limits` is
     middleware that runs before the body is read; `described` are the routes of the OpenAPI
@@ -91,6 +94,12 @@ def build(
     async def lifespan(_app: Starlette) -> AsyncIterator[State]:
         async with AsyncExitStack() as stack:
             state: State = {"verifier": verifier, "checks": {}}
+            if verifier is not None:
+                ended_sessions = verifier.ended_sessions
+                await stack.enter_async_context(
+                    running((TASK, ended_sessions.run), max_delay=MAX_DELAY_SECONDS)
+                )
+                state["checks"]["sessions"] = ended_sessions.check
             for component in components:
                 opened = await stack.enter_async_context(component.lifespan())
                 state[component.name] = opened.value
@@ -109,6 +118,11 @@ def build(
             *limits,
             Middleware(BodyLimit, limit=max_body_bytes),
             Middleware(SameOriginWrites, origins=origins),
+            *(
+                [Middleware(LiveSessions, ended_sessions=verifier.ended_sessions)]
+                if verifier is not None
+                else []
+            ),
         ],
         exception_handlers={
             Problem: _problem,

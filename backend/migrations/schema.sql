@@ -5,6 +5,17 @@
 
 -- auth --------------------------------------------------------------------------------------------
 
+create table auth.ended_sessions (
+    session_id uuid not null,
+    ended_at timestamptz not null default clock_timestamp(),
+    xid xid8 not null default pg_current_xact_id(),
+    constraint ended_sessions_pkey primary key (session_id)
+);
+create index ended_sessions_ended_at on auth.ended_sessions (ended_at);
+create index ended_sessions_xid on auth.ended_sessions (xid);
+grant select, delete on auth.ended_sessions to gittix_auth;
+grant select (session_id, ended_at) on auth.ended_sessions to gittix_check;
+
 create table auth.refresh_tokens (
     hash bytea not null,
     session_id uuid not null,
@@ -21,6 +32,7 @@ create table auth.refresh_tokens (
 create index refresh_tokens_expires_at on auth.refresh_tokens (expires_at);
 create index refresh_tokens_session on auth.refresh_tokens (session_id);
 grant insert, select, delete, update (used_at, replaced_by) on auth.refresh_tokens to gittix_auth;
+grant select (session_id, issued_at) on auth.refresh_tokens to gittix_check;
 
 create table auth.sessions (
     id uuid not null default uuidv7(),
@@ -38,7 +50,12 @@ create index sessions_live_of_user on auth.sessions (user_id) where (revoked_at 
 create index sessions_user on auth.sessions (user_id);
 create trigger audit_owner after update of user_id on auth.sessions for each row execute function
     events.audit_owner('id', 'user_id');
+create trigger record_deletion before delete on auth.sessions for each row when (old.revoked_at is
+    null) execute function auth.record_end();
+create trigger record_end after update of revoked_at on auth.sessions for each row when
+    (old.revoked_at is null and new.revoked_at is not null) execute function auth.record_end();
 grant insert, select, delete, update (last_used_at, revoked_at) on auth.sessions to gittix_auth;
+grant select (id, revoked_at) on auth.sessions to gittix_check;
 
 create table auth.users (
     id uuid not null default uuidv7(),
@@ -56,6 +73,16 @@ create trigger audit_owner after delete on auth.users for each row execute funct
     events.audit_owner('id');
 grant insert, select, update (password_hash) on auth.users to gittix_auth;
 grant select (id, created_at) on auth.users to gittix_check;
+
+-- functions/auth/ended_sessions.sql
+create function auth.ended_since(p_since xid8, p_window interval, p_limit integer, out next xid8,
+    out read_at timestamptz, out session_ids uuid[], out ended_at timestamptz[]) returns record
+    language plpgsql security definer;
+grant execute on function auth.ended_since to gittix_auth, gittix_orders, gittix_payments,
+    gittix_push, gittix_tickets;
+
+-- functions/auth/ended_sessions.sql
+create function auth.record_end() returns trigger language plpgsql security definer;
 
 
 -- tickets -----------------------------------------------------------------------------------------

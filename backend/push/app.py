@@ -13,6 +13,7 @@ from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket
 
 from backend.kernel import health
+from backend.kernel.ended_sessions import EndedSessions
 from backend.kernel.supervisor import running
 from backend.push import api
 from backend.push.gateway import Gateway
@@ -23,7 +24,12 @@ from backend.push.settings import GatewaySettings
 MAX_DELAY_SECONDS: Final = 1.0
 
 
-def build_gateway(settings: GatewaySettings) -> Starlette:
+def build_gateway(
+    settings: GatewaySettings, ended_sessions: EndedSessions | None = None
+) -> Starlette:
+    """The gateway. With `ended_sessions`, which the caller keeps reading, private channels of users
+    need signatures that name a session; without, it is a plain Pusher server.
+    """
     app = Starlette(
         routes=[
             WebSocketRoute("/app/{key}", socket),
@@ -31,17 +37,19 @@ def build_gateway(settings: GatewaySettings) -> Starlette:
             *api.routes(),
             *health.routes(),
         ],
-        lifespan=partial(_lifespan, settings),
+        lifespan=partial(_lifespan, settings, ended_sessions),
     )
     app.state.settings = settings
     return app
 
 
 @asynccontextmanager
-async def _lifespan(settings: GatewaySettings, _app: Starlette) -> AsyncIterator[dict[str, Any]]:
+async def _lifespan(
+    settings: GatewaySettings, ended_sessions: EndedSessions | None, _app: Starlette
+) -> AsyncIterator[dict[str, Any]]:
     push_log = PushLogBackend(settings.redis_url, timeout_seconds=settings.redis_timeout_seconds)
     broadcast = Broadcast(backend=push_log)
-    gateway = Gateway(settings, push_log, broadcast)
+    gateway = Gateway(settings, push_log, broadcast, ended_sessions)
     async with (
         broadcast,
         broadcast.subscribe(CHANNEL) as subscription,

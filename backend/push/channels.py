@@ -6,9 +6,10 @@ that caused it. Rosters and counts cover only this gateway.
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
+from uuid import UUID
 
 import msgspec
 
@@ -38,13 +39,14 @@ class Member:
 class Subscriber(SendQueue):
     """A connection as channels see it: a send queue with a socket id."""
 
-    __slots__ = ("channels", "socket_id", "user_id")
+    __slots__ = ("channels", "session_id", "socket_id", "user_id")
 
     def __init__(self, socket_id: str, socket: Socket, flusher: Flusher) -> None:
         super().__init__(socket, flusher)
         self.socket_id = socket_id
         self.channels: set[str] = set()
         self.user_id: str | None = None
+        self.session_id: UUID | None = None
 
 
 class Roster:
@@ -105,6 +107,7 @@ class ChannelRegistry:
         self._loop = asyncio.get_running_loop()
         self._channels: dict[str, Channel] = {}
         self._signed_in: dict[str, set[Subscriber]] = {}
+        self._of_session: dict[UUID, set[Subscriber]] = {}
         self._slice_bytes = 0
         self._slice_deliveries = 0
         self.flusher = Flusher()
@@ -166,6 +169,11 @@ class ChannelRegistry:
             self._signed_in[user_id].discard(subscriber)
             if not self._signed_in[user_id]:
                 del self._signed_in[user_id]
+        session_id = subscriber.session_id
+        if session_id is not None:
+            self._of_session[session_id].discard(subscriber)
+            if not self._of_session[session_id]:
+                del self._of_session[session_id]
 
     def member(self, subscriber: Subscriber, name: str) -> Member | None:
         """Return a subscriber's member in a presence channel, or None."""
@@ -175,6 +183,19 @@ class ChannelRegistry:
     def sign_in(self, subscriber: Subscriber, user_id: str) -> None:
         subscriber.user_id = user_id
         self._signed_in.setdefault(user_id, set()).add(subscriber)
+
+    def bind_session(self, subscriber: Subscriber, session_id: UUID) -> None:
+        """Record the session that authorized the connection; it keeps this session."""
+        assert subscriber.session_id in (None, session_id), "a connection has one session"
+        subscriber.session_id = session_id
+        self._of_session.setdefault(session_id, set()).add(subscriber)
+
+    def sessions(self) -> Collection[UUID]:
+        """Return the sessions that authorized connections."""
+        return tuple(self._of_session)
+
+    def connections_of_session(self, session_id: UUID) -> tuple[Subscriber, ...]:
+        return tuple(self._of_session.get(session_id, ()))
 
     def connections_of(self, user_id: str) -> tuple[Subscriber, ...]:
         """Return the connections that are signed in, subscribed or present as this user."""

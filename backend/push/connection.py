@@ -12,6 +12,9 @@ from typing import Any, Final
 import msgspec
 
 from backend.kernel.decoding import Malformed, decode_json
+from backend.kernel.ended_sessions import EndedSessions
+from backend.kernel.principal import CLOCK_SKEW_SECONDS
+from backend.kernel.problems import Unavailable
 from backend.push import protocol, signature
 from backend.push.channels import ChannelRegistry, Member, Subscriber
 from backend.push.client_events import UserBudgets
@@ -19,6 +22,7 @@ from backend.push.protocol import Close, Envelope, ErrorCode, Kind
 from backend.push.push_log import Message
 from backend.push.push_log_backend import PushLogUnavailable
 from backend.push.settings import GatewaySettings
+from backend.push.signature import SessionAuthorization
 from backend.push.uvicorn_protocol import PushSocket
 
 Publish = Callable[[Message], Awaitable[None]]
@@ -52,12 +56,15 @@ class Connection(Subscriber):
 
     __slots__ = (
         "_client_events",
+        "_ended_sessions",
         "_loop",
         "_messages",
         "_on_authorized",
         "_pinged_at",
         "_publish",
         "_registry",
+        "_session",
+        "_session_timer",
         "_settings",
         "_socket",
         "_timer",
@@ -74,6 +81,7 @@ class Connection(Subscriber):
         publish: Publish,
         on_authorized: Callable[[], None],
         user_budgets: UserBudgets,
+        ended_sessions: EndedSessions | None,
     ) -> None:
         super().__init__(socket_id, socket, registry.flusher)
         self._socket = socket
@@ -82,6 +90,9 @@ class Connection(Subscriber):
         self._publish = publish
         self._on_authorized = on_authorized
         self._user_budgets = user_budgets
+        self._ended_sessions = ended_sessions
+        self._session: SessionAuthorization | None = None
+        self._session_timer: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
         now = self._loop.time()
         rate = settings.client_events_per_second
@@ -101,6 +112,8 @@ class Connection(Subscriber):
     def end(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
+        if self._session_timer is not None:
+            self._session_timer.cancel()
         self._registry.leave(self)
 
     # Liveness: one timer for each socket, rescheduled only when it fires. Any byte from the client
@@ -136,6 +149,9 @@ class Connection(Subscriber):
             self.send(protocol.error(None, f"the message {error}"))
         except msgspec.ValidationError:
             self.send(protocol.error(None, "a field is missing or has the wrong type"))
+        except Unavailable:
+            # The client reconnects after a second and asks for new signatures.
+            self.close(Close.OVER_CAPACITY, "sessions unknown")
 
     async def _handle(self, envelope: Envelope) -> None:
         match envelope.event:
@@ -144,21 +160,25 @@ class Connection(Subscriber):
             case "pusher:pong":
                 pass
             case "pusher:subscribe":
-                self._subscribe(protocol.decode_data(envelope.data, protocol.Subscribe))
+                await self._subscribe(protocol.decode_data(envelope.data, protocol.Subscribe))
             case "pusher:unsubscribe":
                 self._registry.unsubscribe(
                     self, protocol.decode_data(envelope.data, protocol.Unsubscribe).channel
                 )
             case "pusher:signin":
-                self._signin(protocol.decode_data(envelope.data, protocol.Signin))
+                await self._signin(protocol.decode_data(envelope.data, protocol.Signin))
             case "gittix:time":
                 self.send(protocol.json_frame("gittix:time", {"now": time.time_ns() // 1_000_000}))
             case event if event.startswith("client-"):
-                await self._client_event(envelope)
+                if self._session is not None and self._ended_sessions is not None:
+                    await self._ended_sessions.until_current()
+                # The gateway closes it with the read that finds the end of its session.
+                if self._socket.open:
+                    await self._client_event(envelope)
             case _:
                 self.send(protocol.error(None, "unknown event"))
 
-    def _subscribe(self, request: protocol.Subscribe) -> None:
+    async def _subscribe(self, request: protocol.Subscribe) -> None:
         name = request.channel
         if not protocol.is_channel_name(name):
             self._refuse(
@@ -172,14 +192,14 @@ class Connection(Subscriber):
             and len(self.channels) >= self._settings.max_channels_per_connection
         ):
             self._refuse(name, "LimitReached", "too many channels on this connection", LIMIT_STATUS)
-        elif not self._may_join(request):
+        elif not await self._may_join(request):
             self._refuse(name, "AuthError", "invalid signature", UNAUTHORIZED_STATUS)
         elif protocol.kind_of(name) is Kind.PRESENCE:
             self._join(name, request.channel_data)
         else:
             self._registry.subscribe(self, name)
 
-    def _may_join(self, request: protocol.Subscribe) -> bool:
+    async def _may_join(self, request: protocol.Subscribe) -> bool:
         kind = protocol.kind_of(request.channel)
         if kind is Kind.PUBLIC:
             return True
@@ -187,8 +207,10 @@ class Connection(Subscriber):
             own = self.user is not None and protocol.SERVER_TO_USER_PREFIX + self.user.user_id
             return request.channel == own
         member = request.channel_data if kind is Kind.PRESENCE else None
-        return self._signed(
-            signature.channel_text(self.socket_id, request.channel, member), request.auth or ""
+        return await self._authorized(
+            signature.channel_text(self.socket_id, request.channel, member),
+            request.auth or "",
+            needs_session=protocol.needs_session(request.channel),
         )
 
     def _join(self, name: str, channel_data: str | None) -> None:
@@ -213,11 +235,15 @@ class Connection(Subscriber):
         else:
             self._registry.subscribe(self, name, member)
 
-    def _signin(self, request: protocol.Signin) -> None:
+    async def _signin(self, request: protocol.Signin) -> None:
         user = _user(request.user_data)
         signed = signature.signin_text(self.socket_id, request.user_data)
         same = self.user is None or (user is not None and self.user.user_id == user.user_id)
-        if user is None or not same or not self._signed(signed, request.auth):
+        if (
+            user is None
+            or not same
+            or not await self._authorized(signed, request.auth, needs_session=True)
+        ):
             self.send(protocol.error(ErrorCode.UNAUTHORIZED, "sign-in refused"))
             self.close(Close.UNAUTHORIZED, "sign-in refused")
             return
@@ -269,11 +295,55 @@ class Connection(Subscriber):
     def _refuse(self, channel: str, type: str, error: str, status: int) -> None:
         self.send(protocol.subscription_error(channel, type, error, status))
 
-    def _signed(self, text: str, token: str) -> bool:
-        valid = signature.verify_token(self._settings.key, self._settings.secret, text, token)
+    async def _authorized(self, text: str, token: str, *, needs_session: bool) -> bool:
+        """Return whether the token authorizes this connection; bind it to the token's session.
+
+        Raises Unavailable while it is not known whether the session has ended.
+        """
+        valid = await self._is_valid(text, token, needs_session=needs_session)
         if valid:
             self._on_authorized()
         return valid
+
+    async def _is_valid(self, text: str, token: str, *, needs_session: bool) -> bool:
+        key, secret, ended_sessions = (
+            self._settings.key,
+            self._settings.secret,
+            self._ended_sessions,
+        )
+        if ended_sessions is None:
+            return signature.verify_token(key, secret, text, token)
+        named = signature.verify_for_session(key, secret, text, token)
+        if named is None:
+            return not needs_session and signature.verify_token(key, secret, text, token)
+        await ended_sessions.until_current()
+        # The end is stamped by Postgres's clock, the signature by that of another machine.
+        issued_at = named.issued_at - CLOCK_SKEW_SECONDS
+        if named.use_by < time.time() or ended_sessions.refuses(named.session_id, issued_at):
+            return False
+        if self.session_id not in (None, named.session_id):
+            self.close(Close.RECONNECT, "another session")
+            return False
+        self._bind_session(named)
+        return True
+
+    def _bind_session(self, named: SessionAuthorization) -> None:
+        """Bind the connection to its session, until the session ends or expires.
+
+        A session that was refreshed meanwhile authorizes the next connection.
+        """
+        self._registry.bind_session(self, named.session_id)
+        if self._session is not None and named.session_until <= self._session.session_until:
+            return
+        self._session = named
+        if self._session_timer is not None:
+            self._session_timer.cancel()
+        self._session_timer = self._loop.call_later(
+            max(0.0, named.session_until - time.time()),
+            self.close,
+            Close.RECONNECT,
+            "session expired",
+        )
 
 
 def _member(channel_data: str) -> Member | None:

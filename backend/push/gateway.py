@@ -1,8 +1,10 @@
 """The gateway of one process: accepts connections, delivers the push log to them, and drains before
 it stops.
 
-Invariant: no connection stays open after a missed message. When this gateway cannot deliver a
-message to a client, it closes the socket with a code that makes the client reconnect.
+Invariants: no connection stays open after a missed message. When this gateway cannot deliver a
+message to a client, it closes the socket with a code that makes the client reconnect. No socket
+receives a message a second after its session ended: the gateway closes the sockets of ended
+sessions, and delivers nothing while it does not know which sessions have ended.
 """
 
 import asyncio
@@ -11,8 +13,9 @@ import math
 import random
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Final
+from uuid import UUID
 
 import structlog
 from broadcaster import Broadcast, Event
@@ -20,7 +23,9 @@ from starlette.websockets import WebSocket
 
 from backend.kernel import tracing
 from backend.kernel.client_address import client_ip, network_of
+from backend.kernel.ended_sessions import EndedSessions
 from backend.kernel.health import Check, NotReady
+from backend.kernel.problems import Unavailable
 from backend.push import protocol
 from backend.push.address_limit import AddressLimit, Place
 from backend.push.channels import ChannelRegistry
@@ -38,14 +43,24 @@ TOO_MANY: Final = "too many connections from this address: sign in, or try again
 # Dispatching a message takes a few microseconds, and a few more for each channel with subscribers.
 # After so many messages the sockets get their turn.
 MESSAGES_PER_TURN: Final = 500
+# A failover of Postgres takes about as long. Other gateways may know the sessions by then.
+PAUSE_SECONDS: Final = 10.0
 
 log = structlog.get_logger()
 
 
 class Gateway:
     def __init__(
-        self, settings: GatewaySettings, push_log: PushLogBackend, broadcast: Broadcast
+        self,
+        settings: GatewaySettings,
+        push_log: PushLogBackend,
+        broadcast: Broadcast,
+        ended_sessions: EndedSessions | None = None,
     ) -> None:
+        """Without `ended_sessions` the gateway knows no sessions: it is a plain Pusher server."""
+        self._ended_sessions = ended_sessions
+        if ended_sessions is not None:
+            ended_sessions.listen(self.end_sessions)
         self.settings = settings
         self.push_log = push_log
         self._broadcast = broadcast
@@ -90,6 +105,7 @@ class Gateway:
             self.publish,
             place.release,
             self._user_budgets,
+            self._ended_sessions,
         )
         self._connections.add(connection)
         SOCKETS.inc()
@@ -112,6 +128,7 @@ class Gateway:
             batch = await next_event()
             assert isinstance(batch, Batch), "the push log reader is broadcaster's only backend"
             try:
+                await self._until_sessions_are_known()
                 await self._deliver(batch)
             except Exception:
                 # The rest of the batch is not delivered, so all clients of this gateway must
@@ -120,6 +137,18 @@ class Gateway:
                 raise
             finally:
                 batch.done()
+
+    def end_sessions(self, session_ids: Collection[UUID] | None) -> None:
+        """Close the sockets of ended sessions; with None, those of all sessions, which reconnect
+        and are authorized again.
+        """
+        code, reason = Close.UNAUTHORIZED, "session ended"
+        if session_ids is None:
+            session_ids = self.registry.sessions()
+            code, reason = Close.RECONNECT, "sessions unknown"
+        for session_id in session_ids:
+            for connection in self.registry.connections_of_session(session_id):
+                connection.close(code, reason)
 
     async def drain(self) -> None:
         """Refuse new connections and close all others, spread over the drain window.
@@ -164,6 +193,19 @@ class Gateway:
         return (
             Close.OVER_CAPACITY if full or self.draining or not self.push_log.has_position else None
         )
+
+    async def _until_sessions_are_known(self) -> None:
+        """Wait before a delivery while a session may have ended without this gateway's knowledge.
+
+        After PAUSE_SECONDS the sockets of all sessions are closed.
+        """
+        if self._ended_sessions is None:
+            return
+        try:
+            await self._ended_sessions.until_current(PAUSE_SECONDS)
+        except Unavailable:
+            log.warning("ended sessions are not being read", seconds=PAUSE_SECONDS)
+            self.end_sessions(None)
 
     async def _deliver(self, batch: Batch) -> None:
         if batch.gap:

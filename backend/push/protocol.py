@@ -54,6 +54,7 @@ class ErrorCode(IntEnum):
 
 # The prefix of channels that only one user may subscribe to.
 USER_CHANNEL_PREFIX: Final = "private-user-"
+SHOW_PRESENCE_PREFIX: Final = "presence-show-"
 
 
 class Kind(Enum):
@@ -130,6 +131,11 @@ def kind_of(channel: str) -> Kind:
     if channel.startswith("private-"):
         return Kind.PRIVATE
     return Kind.PRESENCE if channel.startswith("presence-") else Kind.PUBLIC
+
+
+def needs_session(channel: str) -> bool:
+    """Return whether only a session authorizes a subscription to this channel of GitTix."""
+    return channel.startswith((USER_CHANNEL_PREFIX, SHOW_PRESENCE_PREFIX))
 
 
 def is_channel_name(name: str) -> bool:

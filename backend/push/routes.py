@@ -1,8 +1,9 @@
 """The routes that authorize Pusher clients to subscribe to a channel or to sign in.
 
-These routes sign; the gateway only verifies the signatures. A refusal is an HTTP 403 from these
-routes, since pusher-js cannot retry a channel on the same connection after a refusal by the
-gateway.
+These routes sign; the gateway only verifies the signatures. For our gateway a signature names the
+caller's session and is valid for a minute; hosted Pusher gets the plain signatures of its protocol.
+A refusal is an HTTP 403 from these routes, since pusher-js cannot retry a channel on the same
+connection after a refusal by the gateway.
 """
 
 import re
@@ -23,7 +24,7 @@ from backend.kernel.problems import Forbidden, Invalid
 from backend.kernel.settings import Settings
 from backend.kernel.web import Component, ComponentState, read_form, reply
 from backend.push.protocol import USER_CHANNEL_PREFIX, is_channel_name, is_socket_id
-from backend.push.signature import channel_text, sign, signin_text
+from backend.push.signature import channel_text, sign, sign_for_session, signin_text
 
 NEEDS = ("jwt_public_keys", "pusher_app_id", "pusher_key", "pusher_secret", "pusher_host")
 
@@ -70,6 +71,20 @@ class PushState(NamedTuple):
     key: str
     secret: str
     config: PushConfig
+    # Whether signatures name sessions: our gateway demands it, hosted Pusher does not know them.
+    names_sessions: bool
+
+    def token(self, user: Principal, text: str) -> str:
+        """The user's token for this text."""
+        if self.names_sessions:
+            return sign_for_session(
+                self.key,
+                self.secret,
+                text,
+                session_id=user.session_id,
+                session_until=user.session_until,
+            )
+        return f"{self.key}:{sign(self.secret, text)}"
 
 
 @describe(tag="push", form=ChannelForm, ok=ChannelAuth, problems=(403,))
@@ -81,9 +96,8 @@ async def authorize_channel(request: Request) -> Response:
     if not is_channel_name(form.channel_name):
         raise Invalid("channel_name must be a valid Pusher channel name", code="bad_channel_name")
     channel_data = _channel_data(user, form.channel_name)
-    state = _state(request)
-    signature = sign(state.secret, channel_text(form.socket_id, form.channel_name, channel_data))
-    return reply(ChannelAuth(f"{state.key}:{signature}", channel_data))
+    text = channel_text(form.socket_id, form.channel_name, channel_data)
+    return reply(ChannelAuth(_state(request).token(user, text), channel_data))
 
 
 @describe(tag="push", form=UserForm, ok=UserAuth)
@@ -93,12 +107,8 @@ async def authorize_user(request: Request) -> Response:
     form = await read_form(request, UserForm)
     _check_socket(form.socket_id)
     user_data = _json({"id": str(user.user_id), "user_info": {"name": user.name}})
-    state = _state(request)
-    return reply(
-        UserAuth(
-            f"{state.key}:{sign(state.secret, signin_text(form.socket_id, user_data))}", user_data
-        )
-    )
+    token = _state(request).token(user, signin_text(form.socket_id, user_data))
+    return reply(UserAuth(token, user_data))
 
 
 @describe(tag="push", public=True, ok=PushConfig)
@@ -117,7 +127,13 @@ def component(settings: Settings) -> Component:
             settings.pusher_tls,
             settings.pusher_cluster,
         )
-        yield ComponentState(PushState(settings.pusher_key, settings.pusher_secret, config), {})
+        state = PushState(
+            settings.pusher_key,
+            settings.pusher_secret,
+            config,
+            names_sessions=settings.push_backend == "gateway",
+        )
+        yield ComponentState(state, {})
 
     return Component("push", routes, lifespan)
 

@@ -7,7 +7,30 @@ before they are parsed or encoded again.
 
 import hashlib
 import hmac
+import re
+import time
 from collections.abc import Iterable
+from typing import Final, NamedTuple
+from uuid import UUID
+
+# A client subscribes with its signature at once.
+SESSION_SIGNATURE_SECONDS: Final = 60
+
+_SESSION_TOKEN = re.compile(r"([0-9a-f]{32})\.([0-9]{1,11})\.([0-9]{1,11})", re.ASCII)
+
+
+class SessionAuthorization(NamedTuple):
+    """The session that a signature names. Times are Unix time in seconds: the end of the
+    signature's validity, and the end of the session unless it is refreshed.
+    """
+
+    session_id: UUID
+    use_by: int
+    session_until: int
+
+    @property
+    def issued_at(self) -> int:
+        return self.use_by - SESSION_SIGNATURE_SECONDS
 
 
 def sign(secret: str, text: str) -> str:
@@ -27,6 +50,34 @@ def verify_token(key: str, secret: str, text: str, token: str) -> bool:
     named, _, signature = token.partition(":")
     known = hmac.compare_digest(named.encode("utf-8", "surrogatepass"), key.encode())
     return verify(secret, text, signature) and known
+
+
+def sign_for_session(
+    key: str, secret: str, text: str, *, session_id: UUID, session_until: int
+) -> str:
+    """Return a token of ours, as "key:session.use_by.session_until:signature".
+
+    No text of Pusher's protocol begins like the signed text, so no other signature fits.
+    """
+    use_by = int(time.time()) + SESSION_SIGNATURE_SECONDS
+    session = f"{session_id.hex}.{use_by}.{session_until}"
+    return f"{key}:{session}:{sign(secret, _session_text(session, text))}"
+
+
+def verify_for_session(key: str, secret: str, text: str, token: str) -> SessionAuthorization | None:
+    """Return what `token` authorizes if it is a token of ours for `text`, expired or not."""
+    named, _, rest = token.partition(":")
+    session, _, signature = rest.partition(":")
+    found = _SESSION_TOKEN.fullmatch(session)
+    if found is None or not verify_token(
+        key, secret, _session_text(session, text), f"{named}:{signature}"
+    ):
+        return None
+    return SessionAuthorization(UUID(found[1]), int(found[2]), int(found[3]))
+
+
+def _session_text(session: str, text: str) -> str:
+    return f"session:{session}:{text}"
 
 
 def channel_text(socket_id: str, channel: str, channel_data: str | None = None) -> str:

@@ -41,7 +41,11 @@ async def free_tickets(environment: Mapping[str, str]) -> list[str]:
 def access_tokens(environment: Mapping[str, str], buyers: int) -> Iterator[str]:
     """Cycle through the access tokens of this number of buyers, signed as auth does."""
     signer = Signer(
-        environment["JWT_PRIVATE_KEY"], issuer="gittix", audience="gittix", access_seconds=3600
+        environment["JWT_PRIVATE_KEY"],
+        issuer="gittix",
+        audience="gittix",
+        access_seconds=3600,
+        session_seconds=3600,
     )
     users = [
         User(uuid4(), f"{number}@bench.example", f"buyer {number}") for number in range(buyers)

@@ -18,6 +18,7 @@ from backend.auth import app
 from backend.embedded.postgres import Postgres
 from backend.kernel import database, web
 from backend.kernel.database import Connection
+from backend.kernel.ended_sessions import EndedSessions
 from backend.kernel.principal import TokenVerifier, load_public_keys
 from backend.kernel.settings import Settings
 from tests import stores
@@ -74,6 +75,9 @@ def serve(closed_sockets: list[UUID]) -> Serve:
             load_public_keys(settings.jwt_public_keys),
             issuer=settings.jwt_issuer,
             audience=settings.jwt_audience,
+            ended_sessions=EndedSessions(
+                settings.role_database_url("auth"), access_seconds=settings.jwt_access_seconds
+            ),
         )
         component = app.component(settings, close_sockets=close_sockets)
         asgi = web.build(

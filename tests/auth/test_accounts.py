@@ -8,7 +8,7 @@ import pytest
 from argon2 import PasswordHasher
 from structlog.testing import CapturingLogger
 
-from backend.auth import routes
+from backend.auth import routes, service
 from backend.kernel.database import Connection
 from backend.kernel.settings import Settings
 from tests.auth.conftest import (
@@ -214,6 +214,22 @@ async def test_signing_in_again_ends_the_browsers_former_session(
     assert [session["live"] for session in sessions] == [False, True]
 
 
+async def test_a_sign_in_above_the_bound_ends_the_session_that_is_unused_for_the_longest_time(
+    browse: Browse, rows: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "MAX_SESSIONS", 2)
+    email = new_email()
+    user_id = await signed_up(browse(), email)
+    for _ in range(3):
+        await browse().post("/api/users/signin", json={"email": email, "password": PASSWORD})
+    sessions = await rows.fetch(
+        "select revoked_at is null as live from auth.sessions"
+        " where user_id = $1 order by created_at",
+        user_id,
+    )
+    assert [session["live"] for session in sessions] == [False, False, True, True]
+
+
 async def test_current_user_is_null_without_a_session(browser: httpx.AsyncClient) -> None:
     reply = await browser.get("/api/users/currentuser")
     assert (reply.status_code, reply.json()) == (200, {"current_user": None})
@@ -252,7 +268,7 @@ async def test_sign_out_succeeds_without_a_session(browser: httpx.AsyncClient) -
     assert (await browser.post("/api/users/signout")).status_code == 204
 
 
-async def test_sign_out_everywhere_ends_every_session_and_socket(
+async def test_sign_out_everywhere_ends_every_session_and_the_sockets_at_hosted_pusher(
     browse: Browse, closed_sockets: list[UUID]
 ) -> None:
     email = new_email()
@@ -299,7 +315,7 @@ async def test_readiness_checks_both_stores(browser: httpx.AsyncClient) -> None:
     reply = await browser.get("/readyz")
     assert reply.json() == {
         "status": "ready",
-        "checks": {"auth.database": "ok", "auth.redis": "ok"},
+        "checks": {"sessions": "ok", "auth.database": "ok", "auth.redis": "ok"},
     }
 
 

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from backend.auth import app, tokens
 from backend.auth.model import User
 from backend.auth.tokens import Signer
+from backend.kernel.ended_sessions import EndedSessions
 from backend.kernel.principal import (
     CLOCK_SKEW_SECONDS,
     MAX_TOKEN_LENGTH,
@@ -39,12 +40,15 @@ Claims = dict[str, Any]
 
 
 def signer(private: str = PRIVATE, *, issuer: str = "gittix", audience: str = "gittix") -> Signer:
-    return Signer(private, issuer=issuer, audience=audience, access_seconds=300)
+    return Signer(
+        private, issuer=issuer, audience=audience, access_seconds=300, session_seconds=86_400
+    )
 
 
 def verifier(*publics: str) -> TokenVerifier:
     keys = load_public_keys("".join(publics or (PUBLIC,)))
-    return TokenVerifier(keys, issuer="gittix", audience="gittix")
+    ended_sessions = EndedSessions("postgres://unread", access_seconds=300)
+    return TokenVerifier(keys, issuer="gittix", audience="gittix", ended_sessions=ended_sessions)
 
 
 def token(by: Signer | None = None, *, age: timedelta = timedelta()) -> str:

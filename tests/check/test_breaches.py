@@ -9,6 +9,7 @@ from tests.check.breaches import (
     captures,
     client_state,
     durability,
+    ended_sessions,
     guarded_writes,
     hold_expiry,
     one_winner,
@@ -29,6 +30,7 @@ MODULES = (
     access,
     durability,
     amounts_and_times,
+    ended_sessions,
 )
 BREACHES = [breach for module in MODULES for breach in module.BREACHES]
 

@@ -106,9 +106,16 @@ def connections(rendered: Rendered) -> int:
     total = 0
     for deployment in rendered.of("Deployment"):
         container = main_container(deployment)
-        pools = sum(variable.endswith("DATABASE_URL") for variable in secret_variables(container))
+        secrets = list(secret_variables(container))
+        # A service reads the ended sessions on a connection of its own, and push has no pool.
+        readers = secrets.count("JWT_PUBLIC_KEYS")
+        pools = sum(
+            variable.endswith("DATABASE_URL") and variable != "PUSH_DATABASE_URL"
+            for variable in secrets
+        ) + (name_of(deployment) == "worker-notifier")
         pods = most.get(name_of(deployment), deployment["spec"].get("replicas", 1)) + 1
-        total += pods * pools * int(rendered.settings(container).get("DATABASE_POOL_SIZE", 0))
+        size = int(rendered.settings(container).get("DATABASE_POOL_SIZE", 0))
+        total += pods * (pools * size + readers)
     return total
 
 

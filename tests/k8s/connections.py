@@ -126,7 +126,6 @@ def _wanted(rendered: Rendered) -> Iterator[Connection]:
             yield from (
                 Connection(name, *target) for target in scraped(rendered) if target[0] in inside
             )
-    yield Connection("auth", "push", 8000)
     if "stripe-sandbox" in inside:
         yield Connection("stripe-sandbox", "payments", 8000)
 

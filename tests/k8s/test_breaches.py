@@ -85,7 +85,7 @@ BREACHES: Mapping[Rule, Mapping[str, Plant]] = {
             matchLabels={NAME: "pusher"},
         ),
         "a network policy without pods": lambda r: set_fields(
-            policy(r, "auth-to-push"), podSelector={"matchLabels": {NAME: "authh"}}
+            policy(r, "ingress-to-services"), podSelector={"matchLabels": {NAME: "ingres"}}
         ),
     },
     references.service_ports_exist: {
@@ -334,7 +334,7 @@ BREACHES: Mapping[Rule, Mapping[str, Plant]] = {
             "from"
         ),
         "one more client is admitted": lambda r: set_fields(
-            rule(r, "push-from-auth", "ingress"), **{"from": [{"podSelector": {}}]}
+            rule(r, "services-from-ingress", "ingress"), **{"from": [{"podSelector": {}}]}
         ),
     },
     connections.names_can_be_resolved: {

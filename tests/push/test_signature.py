@@ -1,5 +1,8 @@
 """Signatures, by the test vectors of Pusher's documentation."""
 
+import time
+from uuid import UUID
+
 import pytest
 
 from backend.push import signature
@@ -44,3 +47,45 @@ def test_other_tokens_are_refused(token: str) -> None:
 
 def test_the_right_signature_under_another_key_is_refused() -> None:
     assert not signature.verify_token(KEY, SECRET, "a", "other:" + signature.sign(SECRET, "a"))
+
+
+def for_session(text: str = "1.1:private-user-a") -> str:
+    return signature.sign_for_session(KEY, SECRET, text, session_id=UUID(int=7), session_until=90)
+
+
+def test_a_token_for_a_session_names_it_and_is_valid_for_a_minute() -> None:
+    named = signature.verify_for_session(KEY, SECRET, "1.1:private-user-a", for_session())
+    assert named is not None
+    assert (named.session_id, named.session_until) == (UUID(int=7), 90)
+    assert 58 <= named.use_by - time.time() <= 60
+
+
+def test_a_changed_token_for_a_session_is_refused() -> None:
+    key, session, digest = for_session().split(":")
+    session_id, use_by, until = session.split(".")
+    plain = signature.sign(SECRET, "1.1:private-user-a")
+    changed = [
+        f"other:{session}:{digest}",
+        f"{key}:{UUID(int=8).hex}.{use_by}.{until}:{digest}",
+        f"{key}:{session_id}.{int(use_by) + 1}.{until}:{digest}",
+        f"{key}:{session_id}.{use_by}.{until}0:{digest}",
+        f"{key}:{session_id}.{use_by}:{digest}",
+        f"{key}:{session}:{plain}",
+        f"{key}:{plain}",
+        f"{key}:{session}",
+        f"{key}:{session}:\ud800",
+        "::",
+        "",
+    ]
+    text = "1.1:private-user-a"
+    assert [signature.verify_for_session(KEY, SECRET, text, token) for token in changed] == [
+        None
+    ] * len(changed)
+    other = "1.1:private-user-b"
+    assert signature.verify_for_session(KEY, SECRET, other, for_session()) is None
+
+
+def test_a_token_for_a_session_is_no_plain_signature() -> None:
+    session, digest = for_session().removeprefix(f"{KEY}:").split(":")
+    for text in ("1.1:private-user-a", f"1.1:private-user-a:{session}"):
+        assert not signature.verify_token(KEY, SECRET, text, f"{KEY}:{digest}")

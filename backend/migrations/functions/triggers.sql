@@ -38,3 +38,11 @@ for each row when (old.status <> new.status) execute function payments.check_tra
 
 create or replace trigger check_transition before update of status on payments.refunds
 for each row when (old.status <> new.status) execute function payments.check_refund_transition();
+
+create or replace trigger record_end after update of revoked_at on auth.sessions
+for each row when (old.revoked_at is null and new.revoked_at is not null)
+execute function auth.record_end();
+
+-- Before the delete, which removes the refresh tokens too.
+create or replace trigger record_deletion before delete on auth.sessions
+for each row when (old.revoked_at is null) execute function auth.record_end();
