@@ -176,6 +176,7 @@ async def test_query_parameters_are_described(document: Json) -> None:
     listing = document["paths"]["/api/tickets"]["get"]["parameters"]
     assert {each["name"] for each in listing if each["in"] == "query"} == {
         "q",
+        "hidden",
         "show_id",
         "seller",
         "status",

@@ -35,7 +35,7 @@ from backend.payments.webhooks import HANDLE_WEBHOOK
 from backend.push import push_log as pushlog
 from backend.push.client import pusher_client
 from backend.push.publisher import HostedPublisher, MessagePublisher, Publisher
-from workers import backlog, expiration, payments
+from workers import backlog, counts, expiration, payments
 from workers.backlog import Backlog, Pools
 from workers.notifier import READER, Notifier
 
@@ -212,6 +212,12 @@ async def _run_arq(jobs: ArqRedis, context: dict[str, Any]) -> None:
                 keep_result=0,
             ),
             cron(_as_timer(purge_budgets), name="purge_budgets", second=0, keep_result=0),
+            cron(
+                _as_timer(counts.fold_counts),
+                name="fold_counts",
+                second=set(SWEEP_SECONDS),
+                keep_result=0,
+            ),
             cron(_as_timer(purge_expired), name="purge_expired", minute=7, second=0, keep_result=0),
         ],
         redis_pool=jobs,

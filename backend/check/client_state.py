@@ -1,5 +1,7 @@
 """Invariant I7: state shown to clients.
 
+The counts of each show, which are kept in counters, equal a count of its tickets.
+
 The push log keeps the newest message of each ticket and of each show's counts for about a minute. A
 few seconds after the last change, that message must equal the row. The notifier must not be far
 behind, with either push backend.
@@ -18,8 +20,8 @@ from workers.notifier import READER, entry_id_of
 State = dict[str, Any]
 
 DESCRIPTION = (
-    "in the push log, the newest message of each ticket and show equals its row, and the notifier"
-    " keeps up"
+    "the counters of each show equal a count of its tickets; in the push log, the newest message of"
+    " each ticket and show equals its row; and the notifier keeps up"
 )
 
 LATE_EVENTS = f"""
@@ -50,15 +52,58 @@ SHOWS = f"""
              select greatest(max(t.updated_at), s.updated_at) as at,
                     count(*) filter (where t.status = 'held'
                         and t.held_until < now() + {LATE}) as ending
-             from tickets.tickets t where t.show_id = s.id
+             from (
+                 select updated_at, status, held_until from tickets.tickets
+                 where show_id = s.id and not hidden
+                 union all
+                 select updated_at, status, held_until from tickets.tickets
+                 where show_id = s.id and hidden
+             ) t
          ) changed
     where s.id = any ($1)
 """
-# Counting the tickets of a show is slow, so the counts of only so many shows are compared.
+# Reading the tickets of a show is slow, so the counts of only so many shows are compared.
 MAX_SHOWS = 100
+
+# The counters of each show, and a fresh count of its tickets.
+COUNTED_SQL = "select count(*) from tickets.shows"
+MISCOUNTED_SQL = """
+    with fresh as (
+        select t.show_id, t.currency, sum(t.version) as version,
+               count(*) filter (where not t.hidden and f.free) as available,
+               count(*) filter (where t.status = 'reserved'
+                   or (not t.hidden and t.status = 'held' and not f.free)) as held,
+               count(*) filter (where t.status = 'sold') as sold,
+               min(t.price) filter (where not t.hidden and f.free) as from_price,
+               min(t.held_until) filter (where not t.hidden and not f.free) as next_free_at
+        from tickets.tickets t
+        cross join lateral (
+            select tickets.is_free(t.status, t.held_until, now()) as free
+        ) f
+        group by t.show_id, t.currency
+    ), expected as (
+        select s.id,
+               (coalesce(sum(f.available), 0), coalesce(sum(f.held), 0), coalesce(sum(f.sold), 0),
+                (array_agg(f.from_price order by f.available desc, f.currency))[1],
+                (array_agg(f.currency order by f.available desc, f.currency))[1],
+                min(f.next_free_at), s.version + coalesce(sum(f.version), 0))::text as counts
+        from tickets.shows s left join fresh f on f.show_id = s.id
+        group by s.id
+    )
+    select format('the counters of show %s have %s, but a count of its tickets has %s', e.id,
+        counted.counts, e.counts)
+    from expected e
+    cross join lateral (
+        select (a.available, a.held, a.sold, a.from_price, a.currency, a.next_free_at,
+                a.version)::text as counts
+        from tickets.availability(e.id) a
+    ) counted
+    where counted.counts <> e.counts
+"""
 
 
 async def check(snapshot: Snapshot, result: Result) -> None:
+    await result.run(snapshot.connection, COUNTED_SQL, MISCOUNTED_SQL)
     if isinstance(snapshot.event_stream, Unchecked):
         result.unchecked.append(snapshot.event_stream)
     else:

@@ -33,13 +33,15 @@ RIGHTS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
     "tickets": {
         "tickets.shows": {
             "INSERT": ALL,
-            "UPDATE": "title venue city starts_at timezone category version updated_at",
+            "UPDATE": (
+                "title venue city starts_at timezone category listing_policy version updated_at"
+            ),
         },
         "tickets.tickets": {
             "INSERT": (
                 "show_id seller_id seller_name title section row seat price face_value currency"
             ),
-            "UPDATE": "title section row seat price face_value currency version updated_at",
+            "UPDATE": "title section row seat price face_value currency hidden version updated_at",
         },
         "tickets.idempotency_keys": {"INSERT": ALL, "UPDATE": _KEY_COLUMNS, "DELETE": ALL},
     },
@@ -129,6 +131,9 @@ OWN_CALLS: Mapping[str, frozenset[str]] = {
     "tickets": frozenset(
         {
             "tickets.effective_status",
+            "tickets.check_listing",
+            "tickets.fold_counts",
+            "tickets.shows_of",
             "tickets.is_free",
             "tickets.state",
             "tickets.availability",

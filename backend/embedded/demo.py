@@ -94,7 +94,8 @@ async def load(settings: Settings) -> None:
                 return
             for number, demo in enumerate(SHOWS):
                 with correlation.bound():
-                    await _load_show(connection, demo, sellers[number % 2], sellers)
+                    owner, other = sellers[number % 2], sellers[1 - number % 2]
+                    await _load_show(connection, demo, owner, other, settings.max_listed_per_show)
     finally:
         await database.close_pool(pool)
 
@@ -134,16 +135,19 @@ async def _seed_show(pool: database.Pool, seller: Principal, number: int, count:
             for seat in range(start, min(start + BATCH, count))
         ]
         async with database.transaction(pool) as connection:
-            await tickets.list_for_sale(connection, seller, show_id, specs)
+            await tickets.list_for_sale(connection, seller, show_id, specs, max_listed=0)
 
 
 async def _load_show(
-    connection: Connection, demo: Show, owner: Principal, sellers: Sequence[Principal]
+    connection: Connection, demo: Show, owner: Principal, other: Principal, max_listed: int
 ) -> None:
+    """The other seller has every second seat, as far as the limit allows."""
     show_id = await _create(connection, demo, owner, "")
     offers = list(_seats(demo))
-    for number, seller in enumerate(sellers):
-        await tickets.list_for_sale(connection, seller, show_id, offers[number :: len(sellers)])
+    others = offers[1::2][:max_listed]
+    owners = offers[::2] + offers[1::2][max_listed:]
+    for seller, specs in ((owner, owners), (other, others)):
+        await tickets.list_for_sale(connection, seller, show_id, specs, max_listed=max_listed)
 
 
 async def _create(connection: Connection, demo: Show, owner: Principal, suffix: str) -> UUID:

@@ -18,6 +18,8 @@ Type = Literal[
     "ticket.listed",
     "ticket.updated",
     "ticket.withdrawn",
+    "ticket.hidden",
+    "ticket.unhidden",
     "ticket.held",
     "ticket.extended",
     "ticket.reserved",
@@ -75,6 +77,8 @@ class Ticket(msgspec.Struct, frozen=True, kw_only=True):
     face_value: int | None
     currency: str
     held_until: datetime | None
+    # Events from before this field lack it.
+    hidden: bool = False
     version: int
     created_at: datetime
 
@@ -145,6 +149,8 @@ class Show(msgspec.Struct, frozen=True, kw_only=True):
     starts_at: datetime
     timezone: str
     category: str
+    # Events from before this field lack it.
+    listing_policy: Literal["open", "owner"] = "open"
     version: int
 
 

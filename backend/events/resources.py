@@ -34,8 +34,13 @@ class Resources(NamedTuple):
 
 
 @asynccontextmanager
-async def open_resources(settings: Settings, service: str) -> AsyncIterator[Resources]:
-    """Open the resources with the service's own database role; close them when the block ends."""
+async def open_resources(
+    settings: Settings, service: str, **session: str
+) -> AsyncIterator[Resources]:
+    """Open the resources with the service's own database role; close them when the block ends.
+
+    `session` are settings of its database sessions.
+    """
     name = f"gittix-{service}"
     redis = open_redis(settings.redis_url, name=name)
     pool = await database.open_pool(
@@ -43,6 +48,7 @@ async def open_resources(settings: Settings, service: str) -> AsyncIterator[Reso
         name=name,
         size=settings.database_pool_size,
         handoff=settings.database_pool_handoff == "on",
+        **session,
     )
     try:
         async with relay_waker(redis) as wake_relay:

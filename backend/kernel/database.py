@@ -83,11 +83,13 @@ async def connect(url: str, *, name: str, **settings: str) -> Connection:
     return connection
 
 
-async def open_pool(url: str, *, name: str, size: int, handoff: bool = True) -> Pool:
+async def open_pool(
+    url: str, *, name: str, size: int, handoff: bool = True, **settings: str
+) -> Pool:
     """Open a pool of at most `size` connections. Raises one of UNAVAILABLE.
 
-    `name` is their application_name in pg_stat_activity. With `handoff`, a released connection
-    passes directly to the next waiting task (decision 26).
+    `name` is their application_name in pg_stat_activity, `settings` are those of their sessions.
+    With `handoff`, a released connection passes directly to the next waiting task (decision 26).
     """
     pool: Pool = await asyncpg.create_pool(
         url,
@@ -97,7 +99,7 @@ async def open_pool(url: str, *, name: str, size: int, handoff: bool = True) -> 
         command_timeout=COMMAND_SECONDS,
         connection_class=_PlainConnection,
         init=_set_codecs,
-        server_settings=SESSION | {"application_name": name},
+        server_settings=SESSION | {"application_name": name} | settings,
     )
     _register(pool, name, handoff=handoff)
     return pool

@@ -31,6 +31,18 @@ CURRENCIES = ZERO_DECIMAL | THREE_DECIMAL | TWO_DECIMAL
 # Stripe charges at most eight digits of minor units.
 MAX_AMOUNT = 99_999_999
 
+# The lowest price of a ticket: the least that Stripe charges in the currency
+# (docs.stripe.com/currencies#minimum-and-maximum-charge-amounts). In a currency that is not listed
+# there, Stripe converts the amount and compares it with the minimum of the account's currency; half
+# a unit keeps out tickets of a cent. `tickets.currencies` has the same values.
+_STRIPE_MINIMUMS = {
+    "AED": 200, "CZK": 1500, "DKK": 250, "GBP": 30, "HKD": 400, "HUF": 17500, "MXN": 1000,
+    "MYR": 200, "NOK": 300, "PLN": 200, "RON": 200, "SEK": 300, "THB": 1000,
+}  # fmt: skip
+MINIMUM_PRICES = {
+    code: _STRIPE_MINIMUMS.get(code, 500 if code in THREE_DECIMAL else 50) for code in CURRENCIES
+}
+
 Price = Annotated[int, msgspec.Meta(ge=1, le=MAX_AMOUNT, description="Minor units of the currency")]
 Currency = Annotated[
     str, msgspec.Meta(pattern="^[A-Za-z]{3}$", description="ISO 4217 code", examples=["EUR"])

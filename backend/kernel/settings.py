@@ -52,6 +52,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_tickets_per_order: Annotated[int, msgspec.Meta(ge=1, le=100)] = 8
     max_open_orders: Count = 5
     max_tickets_per_show: Count = 16
+    # Tickets that a user may list in a show of another user.
+    max_listed_per_show: Count = 20
     # Hourly budgets of unpaid ticket-seconds: of an account, and of an IPv4 address or the /64 of
     # an IPv6 address.
     unpaid_ticket_seconds: Amount = 3_600

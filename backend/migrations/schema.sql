@@ -103,6 +103,40 @@ create table tickets.audit (
 grant select on tickets.audit to gittix_check;
 grant select on tickets.audit to gittix_tickets;
 
+create table tickets.count_changes (
+    show_id uuid not null,
+    currency text not null,
+    price bigint not null,
+    held_until timestamptz,
+    available bigint not null,
+    held bigint not null,
+    sold bigint not null,
+    version bigint not null
+) with (autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=2000);
+create index count_changes_show on tickets.count_changes (show_id);
+grant select on tickets.count_changes to gittix_check;
+grant select on tickets.count_changes to gittix_tickets;
+
+create table tickets.currencies (
+    code text not null,
+    minimum bigint not null,
+    constraint currencies_pkey primary key (code),
+    constraint currencies_minimum_positive check (minimum > 0)
+);
+grant select on tickets.currencies to gittix_check;
+grant select on tickets.currencies to gittix_tickets;
+
+create table tickets.hold_counts (
+    show_id uuid not null,
+    held_until timestamptz not null,
+    currency text not null,
+    price bigint not null,
+    held bigint not null,
+    constraint hold_counts_pkey primary key (show_id, held_until, currency, price)
+);
+grant select on tickets.hold_counts to gittix_check;
+grant select on tickets.hold_counts to gittix_tickets;
+
 create table tickets.idempotency_keys (
     user_id uuid not null,
     key text not null,
@@ -118,6 +152,28 @@ grant select on tickets.idempotency_keys to gittix_check;
 grant insert, select, delete, update (fingerprint, status, headers, body, created_at) on
     tickets.idempotency_keys to gittix_tickets;
 
+create table tickets.price_counts (
+    show_id uuid not null,
+    currency text not null,
+    price bigint not null,
+    available bigint not null,
+    constraint price_counts_pkey primary key (show_id, currency, price)
+) with (fillfactor=50);
+grant select on tickets.price_counts to gittix_check;
+grant select on tickets.price_counts to gittix_tickets;
+
+create table tickets.show_counts (
+    show_id uuid not null,
+    currency text not null,
+    available bigint not null,
+    held bigint not null,
+    sold bigint not null,
+    version bigint not null,
+    constraint show_counts_pkey primary key (show_id, currency)
+) with (fillfactor=50);
+grant select on tickets.show_counts to gittix_check;
+grant select on tickets.show_counts to gittix_tickets;
+
 create table tickets.shows (
     id uuid not null default uuidv7(),
     owner_id uuid not null,
@@ -132,15 +188,20 @@ create table tickets.shows (
     updated_at timestamptz not null default now(),
     search tsvector not null generated always as (to_tsvector('simple', (((title || ' ') || venue)
         || ' ') || city)) stored,
-    constraint shows_pkey primary key (id)
+    listing_policy text not null default 'open',
+    constraint shows_pkey primary key (id),
+    constraint shows_listing_policy_known check (listing_policy = any (array['open', 'owner']))
 );
+create index shows_category on tickets.shows (category, starts_at, id);
+create index shows_city on tickets.shows (lower(city), starts_at, id);
+create index shows_owner on tickets.shows (owner_id, starts_at, id);
 create index shows_search on tickets.shows using gin (search);
 create index shows_starts_at on tickets.shows (starts_at, id);
 create trigger audit_owner after delete or update of owner_id on tickets.shows for each row execute
     function events.audit_owner('id', 'owner_id');
 grant select on tickets.shows to gittix_check;
 grant insert, select, update (title, venue, city, starts_at, timezone, category, version,
-    updated_at) on tickets.shows to gittix_tickets;
+    updated_at, listing_policy) on tickets.shows to gittix_tickets;
 
 create table tickets.tickets (
     id uuid not null default uuidv7(),
@@ -160,6 +221,7 @@ create table tickets.tickets (
     version bigint not null default 1,
     created_at timestamptz not null default now(),
     updated_at timestamptz not null default now(),
+    hidden boolean not null default false,
     constraint tickets_pkey primary key (id),
     constraint tickets_show_id_fkey foreign key (show_id) references tickets.shows(id),
     constraint tickets_currency_is_a_code check (currency ~ '^[A-Z]{3}$'),
@@ -171,17 +233,30 @@ create table tickets.tickets (
     constraint tickets_status_known check (status = any (array['available', 'held', 'reserved',
         'sold', 'withdrawn']))
 ) with (fillfactor=80);
+create index tickets_hidden on tickets.tickets (show_id, id) where hidden;
 create index tickets_price on tickets.tickets (price, id);
+create index tickets_search on tickets.tickets using gin (to_tsvector('simple',
+    ((((((coalesce(title, '') || ' ') || coalesce(section, '')) || ' ') || coalesce("row", '')) ||
+    ' ') || coalesce(seat, ''))));
 create index tickets_seller on tickets.tickets (seller_id, id);
-create index tickets_show on tickets.tickets (show_id, id);
+create index tickets_seller_price on tickets.tickets (seller_id, price, id);
+create index tickets_seller_show on tickets.tickets (seller_id, show_id, id);
+create index tickets_show on tickets.tickets (show_id, id) where (not hidden);
+create index tickets_show_price on tickets.tickets (show_id, price, id) where (not hidden);
 create trigger audit_owner after delete or update of seller_id on tickets.tickets for each row
     execute function events.audit_owner('id', 'show_id', 'seller_id');
+create trigger check_price before insert or update of price, currency on tickets.tickets for each
+    row execute function tickets.check_price();
+create trigger count_changed after update on tickets.tickets referencing old table as before new
+    table as after for each statement execute function tickets.count_changes();
+create trigger count_listed after insert on tickets.tickets referencing new table as after for each
+    statement execute function tickets.count_changes();
 create trigger record_transitions after update on tickets.tickets referencing old table as before
     new table as after for each statement execute function tickets.record_transitions();
 grant select on tickets.tickets to gittix_check;
 grant select, insert (show_id, seller_id, seller_name, title, section, "row", seat, price,
     face_value, currency), update (title, section, "row", seat, price, face_value, currency,
-    version, updated_at) on tickets.tickets to gittix_tickets;
+    version, updated_at, hidden) on tickets.tickets to gittix_tickets;
 
 create table tickets.transitions (
     from_status text not null,
@@ -191,7 +266,7 @@ create table tickets.transitions (
 grant select on tickets.transitions to gittix_check;
 grant select on tickets.transitions to gittix_tickets;
 
--- functions/tickets/availability.sql
+-- functions/tickets/counts.sql
 create function tickets.availability(p_show uuid, out available integer, out held integer,
     out sold integer, out from_price bigint, out currency text, out next_free_at timestamptz,
     out version bigint) returns record language sql;
@@ -202,6 +277,17 @@ create function tickets.check_free(p_tickets uuid[], p_buyer uuid, p_now timesta
     out outcome text, out refused uuid, out refused_until timestamptz, out displaced uuid[])
     returns record language plpgsql;
 
+-- functions/tickets/listing.sql
+create function tickets.check_listing(p_show uuid, p_seller uuid, p_count integer, p_max integer,
+    out outcome text, out listed integer) returns record language plpgsql;
+grant execute on function tickets.check_listing to gittix_tickets;
+
+-- functions/tickets/listing.sql
+create function tickets.check_price() returns trigger language plpgsql security definer;
+
+-- functions/tickets/counts.sql
+create function tickets.count_changes() returns trigger language plpgsql security definer;
+
 -- functions/tickets/availability.sql
 create function tickets.effective_status(p_status text, p_held_until timestamptz,
     p_now timestamptz) returns text language sql;
@@ -211,6 +297,20 @@ grant execute on function tickets.effective_status to gittix_check, gittix_ticke
 create function tickets.extend(p_order uuid, p_tickets uuid[], p_until timestamptz) returns integer
     language plpgsql security definer;
 grant execute on function tickets.extend to gittix_orders;
+
+-- functions/tickets/counts.sql
+create function tickets.fold_counts(p_limit integer) returns integer language plpgsql security
+    definer;
+grant execute on function tickets.fold_counts to gittix_tickets;
+
+-- functions/tickets/counts.sql
+create function tickets.fold_holds(p_changes tickets.count_changes[]) returns void language sql;
+
+-- functions/tickets/counts.sql
+create function tickets.fold_prices(p_changes tickets.count_changes[]) returns void language sql;
+
+-- functions/tickets/counts.sql
+create function tickets.fold_totals(p_changes tickets.count_changes[]) returns void language sql;
 
 -- functions/tickets/hold.sql
 create function tickets.hold(p_order uuid, p_buyer uuid, p_tickets uuid[], p_until timestamptz,
@@ -231,6 +331,9 @@ create function tickets.lock_free(p_tickets uuid[], p_displaced uuid[], p_beside
 
 -- functions/tickets/transitions.sql
 create function tickets.record_transitions() returns trigger language plpgsql security definer;
+
+-- functions/tickets/counts.sql
+create function tickets.recount() returns void language plpgsql;
 
 -- functions/tickets/release.sql
 create function tickets.release(p_order uuid, p_tickets uuid[],
@@ -255,6 +358,10 @@ grant execute on function tickets.sell to gittix_orders;
 -- functions/tickets/hold.sql
 create function tickets.set_held(p_order uuid, p_tickets uuid[], p_until timestamptz,
     p_displaced uuid[], p_now timestamptz) returns tickets.tickets[] language plpgsql;
+
+-- functions/tickets/listing.sql
+create function tickets.shows_of(p_seller uuid) returns setof uuid language sql;
+grant execute on function tickets.shows_of to gittix_tickets;
 
 -- functions/tickets/state.sql
 create function tickets.state(t tickets.tickets, p_previous uuid default null,

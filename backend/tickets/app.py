@@ -5,16 +5,21 @@ from contextlib import asynccontextmanager
 
 from backend.events.resources import open_resources
 from backend.kernel.settings import Settings
+from backend.kernel.shared_reads import SharedReads
 from backend.kernel.web import Component, ComponentState
-from backend.tickets.routes import routes
+from backend.tickets.routes import TicketsState, routes
 
 NEEDS = ("database:tickets", "redis_url", "jwt_public_keys")
+# Anyone may send the reads of this service, so none may take long, and each is planned by an index
+# (decision 33). The writes are short too.
+SESSION = {"statement_timeout": "2s", "enable_seqscan": "off"}
 
 
 def component(settings: Settings) -> Component:
     @asynccontextmanager
     async def lifespan() -> AsyncIterator[ComponentState]:
-        async with open_resources(settings, "tickets") as resources:
-            yield ComponentState(resources, resources.checks())
+        async with open_resources(settings, "tickets", **SESSION) as resources:
+            state = TicketsState(settings, resources, SharedReads())
+            yield ComponentState(state, resources.checks())
 
     return Component("tickets", routes, lifespan)

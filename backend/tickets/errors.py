@@ -1,6 +1,6 @@
 """The errors of reading and changing shows and tickets."""
 
-from backend.kernel.problems import Conflict, Forbidden, NotFound, PreconditionFailed
+from backend.kernel.problems import Conflict, Forbidden, NotFound, PreconditionFailed, Unavailable
 
 
 class ShowNotFound(NotFound):
@@ -27,6 +27,24 @@ class TicketTaken(Conflict):
 
 class TicketWithdrawn(Conflict):
     code = "ticket_withdrawn"
+
+
+class ListingClosed(Forbidden):
+    """Only the owner of the show lists tickets of it."""
+
+    code = "listing_closed"
+
+
+class TooManyListed(Conflict):
+    """The user has as many tickets in a stranger's show as `MAX_LISTED_PER_SHOW` allows."""
+
+    code = "too_many_listed"
+
+
+class SearchTooSlow(Unavailable):
+    """Postgres cancelled a public read after `READ_TIMEOUT`."""
+
+    code = "search_too_slow"
 
 
 class VersionMismatch(PreconditionFailed):

@@ -16,12 +16,15 @@ Label = Annotated[str, Meta(max_length=40)]
 When = Annotated[datetime, Meta(tz=True)]
 
 Status = Literal["available", "held", "reserved", "sold", "withdrawn"]
+ListingPolicy = Literal["open", "owner"]
 
 MAX_TICKETS_AT_ONCE = 500
 
 
 class NewShow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`timezone` is the IANA name of the venue's zone; `starts_at` needs an offset."""
+    """`timezone` is the IANA name of the venue's zone; `starts_at` needs an offset. With the
+    `listing_policy` `owner`, only the owner of the show lists tickets of it.
+    """
 
     title: Title
     venue: Title
@@ -29,6 +32,7 @@ class NewShow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     starts_at: When
     timezone: PlaceName
     category: Label = "other"
+    listing_policy: ListingPolicy = "open"
 
 
 class ShowChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -40,10 +44,12 @@ class ShowChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     starts_at: When | UnsetType = UNSET
     timezone: PlaceName | UnsetType = UNSET
     category: Label | UnsetType = UNSET
+    listing_policy: ListingPolicy | UnsetType = UNSET
 
 
 class Show(msgspec.Struct, frozen=True):
-    """A show with live counts. `held` counts the tickets that are held or reserved.
+    """A show with live counts. `held` counts the tickets that are held or reserved. A hidden ticket
+    counts only once it is reserved or sold.
 
     `from_price` is the lowest price of a free ticket, in `currency`; `next_free_at` is the earliest
     end of a hold. `version` grows with each change of the show or of any of its tickets; the ETag
@@ -58,6 +64,7 @@ class Show(msgspec.Struct, frozen=True):
     starts_at: datetime
     timezone: str
     category: str
+    listing_policy: ListingPolicy
     available: int
     held: int
     sold: int
@@ -80,6 +87,7 @@ class ShowRow(msgspec.Struct, frozen=True):
     starts_at: datetime
     timezone: str
     category: str
+    listing_policy: ListingPolicy
     version: int
     created_at: datetime
     updated_at: datetime
@@ -155,7 +163,8 @@ class TicketChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class Ticket(msgspec.Struct, frozen=True, kw_only=True):
     """`status` is effective: a ticket with an ended hold is available. `seconds_left` counts from
-    the time of this reply.
+    the time of this reply. A `hidden` ticket is listed for nobody but its seller and the owner of
+    its show, and cannot be held.
     """
 
     id: UUID
@@ -172,6 +181,7 @@ class Ticket(msgspec.Struct, frozen=True, kw_only=True):
     status: Status
     held_until: datetime | None
     seconds_left: float | None
+    hidden: bool
     version: int
     created_at: datetime
     updated_at: datetime
@@ -182,11 +192,19 @@ class Tickets(msgspec.Struct, frozen=True):
 
 
 class TicketQuery(msgspec.Struct, frozen=True):
-    """`seller` is a user's id, or `me`. Withdrawn tickets are listed only with that `status`."""
+    """`q` searches the title, section, row and seat by the beginnings of words; it also finds the
+    tickets of the next 100 shows that it finds. `seller` is a user's id, or `me`. Withdrawn tickets
+    are listed only with that `status`. Hidden tickets are listed only for their seller, with
+    `seller`, and with `hidden` for their seller and the owner of their show.
+
+    A request examines at most 2,000 tickets. A page may therefore have fewer items than `limit`, or
+    none, and still a `next_cursor`.
+    """
 
     q: Annotated[str, Meta(max_length=100)] = ""
     show_id: UUID | None = None
     seller: str | None = None
+    hidden: bool = False
     status: Status | None = None
     min_price: Annotated[int, Meta(ge=0, le=2**53)] | None = None
     max_price: Annotated[int, Meta(ge=0, le=2**53)] | None = None

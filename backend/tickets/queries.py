@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
 from backend.kernel import correlation
-from backend.kernel.database import Connection
+from backend.kernel.database import Connection, Record
 from backend.tickets.model import (
     Facet,
     Facets,
@@ -23,15 +23,18 @@ from backend.tickets.model import (
 UPCOMING_MARGIN = timedelta(hours=12)
 # The most cities, and the most categories, in a reply. A search finds the shows of the others.
 MAX_FACETS = 200
+# The most tickets that a request for a list examines, and the most shows whose tickets it searches.
+MAX_EXAMINED = 2_000
+MAX_SEARCHED_SHOWS = 100
 
 _SHOW = """
-    s.id, s.owner_id, s.title, s.venue, s.city, s.starts_at, s.timezone, s.category, s.created_at,
-    s.updated_at
+    s.id, s.owner_id, s.title, s.venue, s.city, s.starts_at, s.timezone, s.category,
+    s.listing_policy, s.created_at, s.updated_at
 """
 
 _TICKET = """
     t.id, t.show_id, t.seller_id, t.seller_name, t.title, t.section, t."row", t.seat, t.price,
-    t.face_value, t.currency, t.version, t.created_at, t.updated_at,
+    t.face_value, t.currency, t.hidden, t.version, t.created_at, t.updated_at,
     tickets.effective_status(t.status, t.held_until, now()) as status,
     case when t.held_until > now() then t.held_until end as held_until,
     case
@@ -40,19 +43,58 @@ _TICKET = """
 """
 
 
+# The expression of the index `tickets_search`.
+_TICKET_WORDS = """
+    to_tsvector(
+        'simple',
+        coalesce(t.title, '') || ' ' || coalesce(t.section, '') || ' ' || coalesce(t."row", '')
+        || ' ' || coalesce(t.seat, '')
+    )
+"""
+
+
 class TicketRow(NamedTuple):
-    """The columns that decide whether a seller may change a ticket."""
+    """The columns that decide whether a user may change a ticket."""
 
     seller_id: UUID
+    show_owner_id: UUID
     status: str
+    price: int
+    currency: str
+    hidden: bool
     version: int
+
+
+class Viewed(NamedTuple):
+    """Which tickets a viewer may find: all that are not hidden; all of the viewer's own; or the
+    hidden ones of one show.
+    """
+
+    condition: Literal["not t.hidden", "true", "t.hidden"]
+    seller_id: UUID | None
+
+
+class TicketKey(NamedTuple):
+    """A place in a list of tickets; `price` only in one that is sorted by price."""
+
+    price: int | None
+    id: UUID
+
+
+class ListedTickets(NamedTuple):
+    """`examined` is the place of the last ticket that was examined, if there may be more."""
+
+    tickets: list[Ticket]
+    examined: TicketKey | None
 
 
 async def insert_show(connection: Connection, owner_id: UUID, show: NewShow) -> ShowRow:
     row = await connection.fetchrow(
         f"""
-        insert into tickets.shows as s (owner_id, title, venue, city, starts_at, timezone, category)
-        values ($1, $2, $3, $4, $5, $6, $7)
+        insert into tickets.shows as s (
+            owner_id, title, venue, city, starts_at, timezone, category, listing_policy
+        )
+        values ($1, $2, $3, $4, $5, $6, $7, $8)
         returning {_SHOW}, s.version
         """,
         owner_id,
@@ -62,6 +104,7 @@ async def insert_show(connection: Connection, owner_id: UUID, show: NewShow) -> 
         show.starts_at,
         show.timezone,
         show.category,
+        show.listing_policy,
     )
     assert row is not None
     return ShowRow(**row)
@@ -79,7 +122,7 @@ async def update_show(connection: Connection, show: ShowRow) -> ShowRow:
         f"""
         update tickets.shows s
         set title = $2, venue = $3, city = $4, starts_at = $5, timezone = $6, category = $7,
-            version = s.version + 1, updated_at = now()
+            listing_policy = $8, version = s.version + 1, updated_at = now()
         where s.id = $1
         returning {_SHOW}, s.version
         """,
@@ -90,6 +133,7 @@ async def update_show(connection: Connection, show: ShowRow) -> ShowRow:
         show.starts_at,
         show.timezone,
         show.category,
+        show.listing_policy,
     )
     assert row is not None
     return ShowRow(**row)
@@ -100,6 +144,12 @@ async def show_version(connection: Connection, show_id: UUID) -> int | None:
         "select version from tickets.shows where id = $1", show_id
     )
     return version
+
+
+async def fold_counts(connection: Connection, limit: int) -> int:
+    """Add up to `limit` changes to the counters of shows. Returns their number."""
+    folded: int = await connection.fetchval("select tickets.fold_counts($1)", limit)
+    return folded
 
 
 async def shows(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, Show]:
@@ -136,9 +186,7 @@ async def list_shows(
     if owner_id:
         conditions.add("s.owner_id = {}", owner_id)
     if seller_id:
-        conditions.add(
-            "s.id in (select t.show_id from tickets.tickets t where t.seller_id = {})", seller_id
-        )
+        conditions.add("s.id = any (array(select tickets.shows_of({})))", seller_id)
     if query.starts_from:
         conditions.add("s.starts_at >= {}", query.starts_from)
     elif not (owner_id or seller_id) and ids is None:
@@ -185,6 +233,28 @@ async def facets(connection: Connection) -> Facets:
         [Facet(row["category"], row["shows"]) for row in rows if not row["is_city"]][:MAX_FACETS],
         max((row["last"] for row in rows), default=None),
     )
+
+
+async def show_owner(connection: Connection, show_id: UUID) -> UUID | None:
+    owner_id: UUID | None = await connection.fetchval(
+        "select owner_id from tickets.shows where id = $1", show_id
+    )
+    return owner_id
+
+
+async def check_listing(
+    connection: Connection, show_id: UUID, seller_id: UUID, count: int, max_listed: int
+) -> tuple[str | None, int | None]:
+    """The refusal to list this many more tickets, or None; and how many are listed."""
+    row = await connection.fetchrow(
+        "select outcome, listed from tickets.check_listing($1, $2, $3, $4)",
+        show_id,
+        seller_id,
+        count,
+        max_listed,
+    )
+    assert row is not None
+    return row["outcome"], row["listed"]
 
 
 async def insert_tickets(
@@ -249,9 +319,11 @@ async def ticket(connection: Connection, ticket_id: UUID) -> Ticket | None:
 async def lock_ticket(connection: Connection, ticket_id: UUID) -> TicketRow | None:
     row = await connection.fetchrow(
         """
-        select seller_id, version,
-               tickets.effective_status(status, held_until, clock_timestamp()) as status
-        from tickets.tickets where id = $1 for no key update
+        select t.seller_id, s.owner_id as show_owner_id,
+               tickets.effective_status(t.status, t.held_until, clock_timestamp()) as status,
+               t.price, t.currency, t.hidden, t.version
+        from tickets.tickets t join tickets.shows s on s.id = t.show_id
+        where t.id = $1 for no key update of t
         """,
         ticket_id,
     )
@@ -289,55 +361,106 @@ async def withdraw_ticket(connection: Connection, ticket_id: UUID, seller_id: UU
     return done
 
 
+async def set_hidden(connection: Connection, ticket_id: UUID, *, hidden: bool) -> None:
+    """Hide a ticket, or list it again. The caller has locked it."""
+    await connection.execute(
+        """
+        update tickets.tickets
+        set hidden = $2, version = version + 1, updated_at = now()
+        where id = $1
+        """,
+        ticket_id,
+        hidden,
+    )
+
+
 async def list_tickets(
-    connection: Connection,
-    query: TicketQuery,
-    seller_id: UUID | None,
-    after: tuple[int | None, UUID] | None,
-) -> list[Ticket]:
-    """Up to `limit + 1` tickets after the cursor's key: (price or None, id)."""
-    column, _, direction = _SORTS[query.sort].partition(" ")
-    conditions = _Conditions()
+    connection: Connection, query: TicketQuery, viewed: Viewed, after: TicketKey | None
+) -> ListedTickets:
+    """Up to `limit + 1` tickets after the cursor's key, among the next `MAX_EXAMINED` of the list.
+
+    `scope` has the conditions that an index serves together with the order, and the words; of the
+    tickets in it, the statement reads no more than it may examine. The last branch is only run when
+    the first one has fewer rows than the limit.
+    """
+    by_price = query.sort.endswith("price")
+    direction = "desc" if query.sort in ("newest", "-price") else "asc"
+    order = f"t.price {direction}, t.id {direction}" if by_price else f"t.id {direction}"
+    scope = _Conditions()
+    filters = _Conditions(scope.values)
+    # The indexes of a show's tickets, which words use too, are of those that are hidden or not.
+    (scope if query.show_id or query.q.strip() else filters).add(viewed.condition)
     if query.show_id:
-        conditions.add("t.show_id = {}", query.show_id)
-    if seller_id:
-        conditions.add("t.seller_id = {}", seller_id)
+        scope.add("t.show_id = {}", query.show_id)
+    if viewed.seller_id:
+        scope.add("t.seller_id = {}", viewed.seller_id)
     if query.q.strip():
-        conditions.add(
-            """(
-                to_tsvector('simple', concat_ws(' ', t.title, t.section, t."row", t.seat))
-                @@ to_tsquery('simple', {0})
-                or t.show_id in (
-                    select s.id from tickets.shows s where s.search @@ to_tsquery('simple', {0})
-                )
-            )""",
-            words_query(query.q),
+        words = words_query(query.q)
+        shows = await _searched_shows(connection, words)
+        scope.add(
+            f"({_TICKET_WORDS} @@ to_tsquery('simple', {{}}) or t.show_id = any ({{}}::uuid[]))",
+            words,
+            shows,
         )
-    if query.status:
-        conditions.add("tickets.effective_status(t.status, t.held_until, now()) = {}", query.status)
-    else:
-        conditions.add("t.status <> {}", "withdrawn")
-    if query.min_price is not None:
-        conditions.add("t.price >= {}", query.min_price)
-    if query.max_price is not None:
-        conditions.add("t.price <= {}", query.max_price)
-    if query.currency:
-        conditions.add("t.currency = {}", query.currency.upper())
     if after:
         than = ">" if direction == "asc" else "<"
-        if column == "price":
-            conditions.add(f"(t.price, t.id) {than} ({{}}, {{}})", *after)
+        if by_price:
+            scope.add(f"(t.price, t.id) {than} ({{}}, {{}})", *after)
         else:
-            conditions.add(f"t.id {than} {{}}", after[1])
-    order = f"t.price {direction}, t.id {direction}" if column == "price" else f"t.id {direction}"
+            scope.add(f"t.id {than} {{}}", after.id)
+    prices = scope if by_price else filters
+    if query.min_price is not None:
+        prices.add("t.price >= {}", query.min_price)
+    if query.max_price is not None:
+        prices.add("t.price <= {}", query.max_price)
+    if query.status:
+        filters.add("tickets.effective_status(t.status, t.held_until, now()) = {}", query.status)
+    else:
+        filters.add("t.status <> {}", "withdrawn")
+    if query.currency:
+        filters.add("t.currency = {}", query.currency.upper())
+    limit = scope.parameter(query.limit + 1)
     rows = await connection.fetch(
         f"""
-        select {_TICKET} from tickets.tickets t where {conditions} order by {order}
-        limit {conditions.parameter(query.limit + 1)}
+        (
+            select {_TICKET}, false as is_end
+            from (
+                select * from tickets.tickets t where {scope} order by {order} limit {MAX_EXAMINED}
+            ) t
+            where {filters} order by {order} limit {limit}
+        )
+        union all
+        (
+            select {_TICKET}, true
+            from tickets.tickets t where {scope} order by {order} offset {MAX_EXAMINED - 1} limit 1
+        )
+        limit {limit}
         """,
-        *conditions.values,
+        *scope.values,
     )
-    return [Ticket(**row) for row in rows]
+    examined = None
+    if rows and rows[-1]["is_end"]:
+        last = rows.pop()
+        examined = TicketKey(last["price"] if by_price else None, last["id"])
+    return ListedTickets([_ticket(row) for row in rows], examined)
+
+
+async def _searched_shows(connection: Connection, words: str) -> list[UUID]:
+    """The next shows with these words."""
+    rows = await connection.fetch(
+        f"""
+        select s.id from tickets.shows s
+        where s.search @@ to_tsquery('simple', $1) and s.starts_at >= now() - $2::interval
+        order by s.starts_at limit {MAX_SEARCHED_SHOWS}
+        """,
+        words,
+        UPCOMING_MARGIN,
+    )
+    return [row["id"] for row in rows]
+
+
+def _ticket(row: Record) -> Ticket:
+    return Ticket(**{name: row[name] for name in Ticket.__struct_fields__})
 
 
 def words_query(text: str) -> str:
@@ -349,14 +472,13 @@ def words_query(text: str) -> str:
     return " & ".join(f"{word}:*" for word in words[:8])
 
 
-_SORTS = {"newest": "id desc", "oldest": "id asc", "price": "price asc", "-price": "price desc"}
-
-
 class _Conditions:
-    """Conditions joined by `and`: `{}` in a condition becomes a numbered parameter."""
+    """Conditions joined by `and`: `{}` in a condition becomes a numbered parameter. Conditions of
+    one statement share their `values`.
+    """
 
-    def __init__(self) -> None:
-        self.values: list[Any] = []
+    def __init__(self, values: list[Any] | None = None) -> None:
+        self.values = [] if values is None else values
         self._texts: list[str] = []
 
     def parameter(self, value: Any) -> str:

@@ -1,7 +1,11 @@
 """The routes of shows and tickets."""
 
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, NamedTuple
 from uuid import UUID
 
+import asyncpg
+import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -12,9 +16,12 @@ from backend.kernel.database import Connection
 from backend.kernel.idempotency import KeyTable
 from backend.kernel.openapi import describe
 from backend.kernel.pagination import Page
+from backend.kernel.principal import Principal
+from backend.kernel.settings import Settings
+from backend.kernel.shared_reads import SharedReads
 from backend.kernel.web import if_match, path_id, read_json, read_query, reply
 from backend.tickets import service
-from backend.tickets.errors import ShowNotFound, TicketNotFound
+from backend.tickets.errors import SearchTooSlow, ShowNotFound, TicketNotFound
 from backend.tickets.model import (
     Facets,
     NewShow,
@@ -33,19 +40,39 @@ KEYS = KeyTable("tickets")
 FACETS_CACHE = "public, max-age=60"
 
 
+class Content(NamedTuple):
+    """The body of a reply, and its headers beside those of every reply."""
+
+    body: bytes
+    headers: Mapping[str, str]
+
+
+class TicketsState(NamedTuple):
+    settings: Settings
+    resources: Resources
+    reads: SharedReads[Content]
+
+
 @describe(tag="shows", query=ShowQuery, public=True, ok=Page[Show])
 async def list_shows(request: Request) -> Response:
     """Shows by date, with live counts."""
     query = read_query(request, ShowQuery)
-    async with database.connection(_state(request).pool) as connection:
-        return reply(await service.list_shows(connection, query, principal.current(request)))
+    viewer = principal.current(request) if query.owner or query.seller else None
+
+    async def read(connection: Connection) -> Content:
+        return _content(await service.list_shows(connection, query, viewer))
+
+    return await _shared(request, read, viewer)
 
 
 @describe(tag="shows", public=True, ok=Facets)
 async def facets(request: Request) -> Response:
     """The cities and categories of upcoming shows, up to a minute old."""
-    async with database.connection(_state(request).pool) as connection:
-        return reply(await service.facets(connection), headers={"Cache-Control": FACETS_CACHE})
+
+    async def read(connection: Connection) -> Content:
+        return _content(await service.facets(connection), {"Cache-Control": FACETS_CACHE})
+
+    return await _shared(request, read)
 
 
 @describe(tag="shows", body=NewShow, created=Show)
@@ -65,8 +92,11 @@ async def create_show(request: Request) -> Response:
 async def show(request: Request) -> Response:
     """One show. The ETag is the version of the show itself, for If-Match."""
     show_id = path_id(request, ShowNotFound)
-    async with database.connection(_state(request).pool) as connection:
-        return await _show_reply(connection, show_id)
+
+    async def read(connection: Connection) -> Content:
+        return await _show_content(connection, show_id)
+
+    return await _shared(request, read)
 
 
 @describe(tag="shows", body=ShowChange, ok=Show, problems=(403, 404, 412))
@@ -78,20 +108,23 @@ async def change_show(request: Request) -> Response:
 
     async def write(connection: Connection) -> Response:
         await service.change_show(connection, owner, show_id, change, if_match(request))
-        return await _show_reply(connection, show_id)
+        return _reply(await _show_content(connection, show_id))
 
     return await _write(request, owner.user_id, write)
 
 
-@describe(tag="tickets", body=NewTickets, created=Tickets, problems=(404,))
+@describe(tag="tickets", body=NewTickets, created=Tickets, problems=(403, 404, 409))
 async def create_tickets(request: Request) -> Response:
     """List many tickets of a show for sale, all or none."""
     seller = principal.require(request)
     show_id = path_id(request, ShowNotFound)
     new = await read_json(request, NewTickets)
+    max_listed = _state(request).settings.max_listed_per_show
 
     async def create(connection: Connection) -> Response:
-        listed = await service.list_for_sale(connection, seller, show_id, new.tickets)
+        listed = await service.list_for_sale(
+            connection, seller, show_id, new.tickets, max_listed=max_listed
+        )
         return reply(Tickets(listed), 201)
 
     return await _write(request, seller.user_id, create)
@@ -101,18 +134,25 @@ async def create_tickets(request: Request) -> Response:
 async def list_tickets(request: Request) -> Response:
     """Tickets, searched, filtered and sorted."""
     query = read_query(request, TicketQuery)
-    async with database.connection(_state(request).pool) as connection:
-        return reply(await service.list_tickets(connection, query, principal.current(request)))
+    viewer = principal.current(request) if query.seller or query.hidden else None
+
+    async def read(connection: Connection) -> Content:
+        return _content(await service.list_tickets(connection, query, viewer))
+
+    return await _shared(request, read, viewer)
 
 
-@describe(tag="tickets", body=NewTicket, created=Ticket, problems=(404,))
+@describe(tag="tickets", body=NewTicket, created=Ticket, problems=(403, 404, 409))
 async def create_ticket(request: Request) -> Response:
     """List a ticket for sale."""
     seller = principal.require(request)
     new = await read_json(request, NewTicket)
+    max_listed = _state(request).settings.max_listed_per_show
 
     async def create(connection: Connection) -> Response:
-        [ticket] = await service.list_for_sale(connection, seller, new.show_id, [new])
+        [ticket] = await service.list_for_sale(
+            connection, seller, new.show_id, [new], max_listed=max_listed
+        )
         return reply(
             ticket, 201, {"Location": f"/api/tickets/{ticket.id}", "ETag": f'"{ticket.version}"'}
         )
@@ -124,9 +164,12 @@ async def create_ticket(request: Request) -> Response:
 async def ticket(request: Request) -> Response:
     """One ticket; the ETag is its version."""
     ticket_id = path_id(request, TicketNotFound)
-    async with database.connection(_state(request).pool) as connection:
+
+    async def read(connection: Connection) -> Content:
         found = await service.ticket(connection, ticket_id)
-    return reply(found, headers={"ETag": f'"{found.version}"'})
+        return _content(found, {"ETag": f'"{found.version}"'})
+
+    return await _shared(request, read)
 
 
 @describe(tag="tickets", body=TicketChange, ok=Ticket, problems=(403, 404, 409, 412))
@@ -158,20 +201,77 @@ async def withdraw_ticket(request: Request) -> Response:
     return await _write(request, seller.user_id, write)
 
 
-async def _show_reply(connection: Connection, show_id: UUID) -> Response:
+@describe(tag="tickets", body=None, ok=Ticket, problems=(403, 404, 409))
+async def hide_ticket(request: Request) -> Response:
+    """Hide a ticket of your show: it is not listed, and no buyer can hold it. An order that has it
+    keeps it.
+    """
+    return await _set_hidden(request, hidden=True)
+
+
+@describe(tag="tickets", body=None, ok=Ticket, problems=(403, 404, 409))
+async def unhide_ticket(request: Request) -> Response:
+    """List a hidden ticket of your show again."""
+    return await _set_hidden(request, hidden=False)
+
+
+async def _set_hidden(request: Request, *, hidden: bool) -> Response:
+    owner = principal.require(request)
+    ticket_id = path_id(request, TicketNotFound)
+
+    async def write(connection: Connection) -> Response:
+        changed = await service.set_hidden(connection, owner, ticket_id, hidden=hidden)
+        return reply(changed, headers={"ETag": f'"{changed.version}"'})
+
+    return await _write(request, owner.user_id, write)
+
+
+async def _show_content(connection: Connection, show_id: UUID) -> Content:
     found = await service.show(connection, show_id)
-    return reply(found, headers={"ETag": f'"{await service.show_version(connection, show_id)}"'})
+    return _content(found, {"ETag": f'"{await service.show_version(connection, show_id)}"'})
+
+
+async def _shared(
+    request: Request,
+    read: Callable[[Connection], Awaitable[Content]],
+    viewer: Principal | None = None,
+) -> Response:
+    """The reply with what `read` returns, which requests for the same URL share. If the content
+    depends on the user, `viewer` is the user. Raises SearchTooSlow.
+    """
+    state = _state(request)
+
+    async def connected() -> Content:
+        try:
+            async with database.connection(state.resources.pool) as connection:
+                return await read(connection)
+        except asyncpg.QueryCanceledError as error:
+            raise SearchTooSlow(
+                "the search takes too long; narrow it, or try again later",
+                headers={"Retry-After": "5"},
+            ) from error
+
+    key = (request.url.path, request.url.query, viewer and viewer.user_id)
+    return _reply(await state.reads.get(key, connected))
+
+
+def _content(body: Any, headers: Mapping[str, str] | None = None) -> Content:
+    return Content(msgspec.json.encode(body), headers or {})
+
+
+def _reply(content: Content) -> Response:
+    return Response(content.body, headers=content.headers, media_type="application/json")
 
 
 async def _write(request: Request, user_id: UUID, handler: idempotency.Handler) -> Response:
-    state = _state(request)
-    response = await idempotency.once(request, state.pool, KEYS, user_id, handler)
-    state.wake_relay()
+    resources = _state(request).resources
+    response = await idempotency.once(request, resources.pool, KEYS, user_id, handler)
+    resources.wake_relay()
     return response
 
 
-def _state(request: Request) -> Resources:
-    state: Resources = request.state.tickets
+def _state(request: Request) -> TicketsState:
+    state: TicketsState = request.state.tickets
     return state
 
 
@@ -188,4 +288,6 @@ routes = [
     Route("/api/tickets/{id}", ticket, methods=["GET"]),
     Route("/api/tickets/{id}", change_ticket, methods=["PUT"]),
     Route("/api/tickets/{id}", withdraw_ticket, methods=["DELETE"]),
+    Route("/api/tickets/{id}/hide", hide_ticket, methods=["POST"]),
+    Route("/api/tickets/{id}/unhide", unhide_ticket, methods=["POST"]),
 ]

@@ -9,21 +9,24 @@ import msgspec
 from msgspec import UNSET
 
 from backend.events import outbox
+from backend.kernel import money
 from backend.kernel.database import Connection
-from backend.kernel.money import CURRENCIES
-from backend.kernel.pagination import Page, decode_cursor, page_of
+from backend.kernel.money import CURRENCIES, MINIMUM_PRICES
+from backend.kernel.pagination import Page, decode_cursor, encode_cursor, page_of
 from backend.kernel.principal import Principal
-from backend.kernel.problems import Unauthorized, invalid
+from backend.kernel.problems import FieldError, Unauthorized, invalid, invalid_field
 from backend.kernel.text import clean, clean_optional
 from backend.kernel.time_zones import check_zone
 from backend.tickets import queries
 from backend.tickets.errors import (
+    ListingClosed,
     NotYourShow,
     NotYourTicket,
     ShowNotFound,
     TicketNotFound,
     TicketTaken,
     TicketWithdrawn,
+    TooManyListed,
     VersionMismatch,
 )
 from backend.tickets.model import (
@@ -38,6 +41,7 @@ from backend.tickets.model import (
     TicketQuery,
     TicketSpec,
 )
+from backend.tickets.queries import TicketKey
 
 
 async def create_show(connection: Connection, owner: Principal, new: NewShow) -> Show:
@@ -116,13 +120,17 @@ async def list_for_sale(
     seller: Principal,
     show_id: UUID,
     specs: Sequence[TicketSpec],
+    *,
+    max_listed: int,
 ) -> list[Ticket]:
-    """List tickets of a show for sale, all or none. Raises ShowNotFound, Invalid."""
+    """List tickets of a show for sale, all or none. `max_listed` bounds the tickets of a seller who
+    does not own the show. Raises ShowNotFound, ListingClosed, TooManyListed, Invalid.
+    """
     cleaned = [
         _clean_ticket(spec, f"tickets[{index}]." if len(specs) > 1 else "")
         for index, spec in enumerate(specs)
     ]
-    await show_version(connection, show_id)
+    await _check_listing(connection, seller, show_id, len(cleaned), max_listed)
     listed = await queries.insert_tickets(connection, show_id, seller.user_id, seller.name, cleaned)
     await queries.append_events(connection, "ticket.listed", [ticket.id for ticket in listed])
     return listed
@@ -143,14 +151,31 @@ async def list_tickets(
     without a user.
     """
     _check_words(query.q)
-    after = decode_cursor(query.cursor, tuple[int | None, UUID])
+    after = decode_cursor(query.cursor, TicketKey)
     by_price = query.sort.endswith("price")
-    if after and by_price != (after[0] is not None):
+    if after and by_price != (after.price is not None):
         raise invalid("cursor", "belongs to another sort order: start without a cursor")
-    rows = await queries.list_tickets(
-        connection, query, _user(query.seller, viewer, "seller"), after
-    )
-    return page_of(rows, query.limit, lambda row: (row.price if by_price else None, row.id))
+    viewed = await _viewed(connection, query, viewer)
+    tickets, examined = await queries.list_tickets(connection, query, viewed, after)
+    if examined is not None:
+        return Page(tickets, encode_cursor(examined))
+    return page_of(tickets, query.limit, lambda row: (row.price if by_price else None, row.id))
+
+
+async def _viewed(
+    connection: Connection, query: TicketQuery, viewer: Principal | None
+) -> queries.Viewed:
+    """Hidden tickets are for their seller and the owner of their show."""
+    seller_id = _user(query.seller, viewer, "seller")
+    if not query.hidden:
+        is_own = viewer is not None and seller_id == viewer.user_id
+        return queries.Viewed("true" if is_own else "not t.hidden", seller_id)
+    if viewer is None:
+        raise Unauthorized("hidden tickets need a user: sign in first")
+    if query.show_id is None:
+        raise invalid("hidden", "needs a show_id")
+    is_owner = await queries.show_owner(connection, query.show_id) == viewer.user_id
+    return queries.Viewed("t.hidden", seller_id if is_owner else viewer.user_id)
 
 
 async def change_ticket(
@@ -163,8 +188,10 @@ async def change_ticket(
     """Change a free ticket, only in the version `expected` if given. Raises TicketNotFound,
     NotYourTicket, TicketTaken, TicketWithdrawn, VersionMismatch, Invalid.
     """
-    await _lock_own_free_ticket(connection, seller, ticket_id, expected)
-    if not await queries.update_ticket(connection, ticket_id, _columns(change)):
+    row = await _lock_own_free_ticket(connection, seller, ticket_id, expected)
+    columns = _columns(change)
+    _check_price(columns.get("price", row.price), columns.get("currency", row.currency))
+    if not await queries.update_ticket(connection, ticket_id, columns):
         raise TicketTaken("a buyer has just taken the ticket")
     await queries.append_events(connection, "ticket.updated", [ticket_id])
     return await ticket(connection, ticket_id)
@@ -184,9 +211,49 @@ async def withdraw(
         raise TicketTaken("a buyer has just taken the ticket")
 
 
+async def set_hidden(
+    connection: Connection, owner: Principal, ticket_id: UUID, *, hidden: bool
+) -> Ticket:
+    """Hide a ticket of the owner's show, or list it again; nothing changes if it is so already.
+
+    An order that has the ticket keeps it. Raises TicketNotFound, NotYourShow, TicketWithdrawn.
+    """
+    row = await queries.lock_ticket(connection, ticket_id)
+    if row is None:
+        raise TicketNotFound
+    if row.show_owner_id != owner.user_id:
+        raise NotYourShow
+    if row.status == "withdrawn":
+        raise TicketWithdrawn
+    if row.hidden != hidden:
+        await queries.set_hidden(connection, ticket_id, hidden=hidden)
+        event = "ticket.hidden" if hidden else "ticket.unhidden"
+        await queries.append_events(connection, event, [ticket_id])
+    return await ticket(connection, ticket_id)
+
+
+async def _check_listing(
+    connection: Connection, seller: Principal, show_id: UUID, count: int, max_listed: int
+) -> None:
+    outcome, listed = await queries.check_listing(
+        connection, show_id, seller.user_id, count, max_listed
+    )
+    match outcome:
+        case "show_not_found":
+            raise ShowNotFound
+        case "listing_closed":
+            raise ListingClosed("only the owner of this show lists tickets of it")
+        case "too_many_listed":
+            raise TooManyListed(
+                f"you may list {max_listed} tickets in a show of somebody else, and have {listed}",
+                max_listed=max_listed,
+                listed=listed,
+            )
+
+
 async def _lock_own_free_ticket(
     connection: Connection, seller: Principal, ticket_id: UUID, expected: int | None
-) -> None:
+) -> queries.TicketRow:
     row = await queries.lock_ticket(connection, ticket_id)
     if row is None:
         raise TicketNotFound
@@ -197,6 +264,7 @@ async def _lock_own_free_ticket(
     if row.status != "available":
         raise TicketTaken(f"the ticket is {row.status}", ticket_status=row.status)
     _check_version(expected, row.version)
+    return row
 
 
 async def _append_show(connection: Connection, type: str, row: ShowRow) -> None:
@@ -241,13 +309,16 @@ def _clean_show(show: NewShow) -> NewShow:
         starts_at=show.starts_at,
         timezone=check_zone("timezone", show.timezone),
         category=clean("category", show.category).lower(),
+        listing_policy=show.listing_policy,
     )
 
 
 def _clean_ticket(spec: TicketSpec, path: str = "") -> TicketSpec:
+    currency = _currency(spec.currency, path)
+    _check_price(spec.price, currency, path)
     return TicketSpec(
         price=spec.price,
-        currency=_currency(spec.currency, path),
+        currency=currency,
         face_value=spec.face_value,
         **{
             name: clean_optional(path + name, getattr(spec, name))
@@ -265,6 +336,13 @@ def _columns(change: TicketChange) -> dict[str, Any]:
     if "currency" in columns:
         columns["currency"] = _currency(columns["currency"])
     return columns
+
+
+def _check_price(price: int, currency: str, path: str = "") -> None:
+    minimum = MINIMUM_PRICES[currency]
+    if price < minimum:
+        message = f"must be at least {money.show(minimum, currency)}"
+        raise invalid_field(FieldError(f"{path}price", message, minimum=minimum))
 
 
 def _currency(code: str, path: str = "") -> str:

@@ -24,6 +24,8 @@ from tests.bad_input.definitions import (
 PROTECTED: list[tuple[str, str]] = [
     *((method, path) for method, path, _ in WRITES.values() if "/users/" not in path),
     ("DELETE", "/api/tickets/{ticket}"),
+    ("POST", "/api/tickets/{ticket}/hide"),
+    ("POST", "/api/tickets/{ticket}/unhide"),
     ("DELETE", "/api/orders/{order}"),
     ("GET", "/api/orders"),
     ("GET", "/api/orders/{order}"),
@@ -47,6 +49,8 @@ WITH_ID: list[tuple[str, str, Any, Refusal]] = [
     ("PUT", "/api/shows/{id}", {}, NO_SHOW),
     ("PUT", "/api/tickets/{id}", {}, NO_TICKET),
     ("DELETE", "/api/tickets/{id}", {}, NO_TICKET),
+    ("POST", "/api/tickets/{id}/hide", {}, NO_TICKET),
+    ("POST", "/api/tickets/{id}/unhide", {}, NO_TICKET),
     ("DELETE", "/api/orders/{id}", {}, NO_ORDER),
     ("POST", "/api/orders/{id}/refund", {}, NO_ORDER),
     ("POST", "/api/shows/{id}/tickets", WRITES["tickets"][2], NO_SHOW),

@@ -52,12 +52,14 @@ FIELDS: dict[str, BadRequest] = {
     ),
     "show change: an empty title": altered("show change", title=""),
     "show change: a null title": altered("show change", title=None),
+    "show change: an unknown policy": altered("show change", listing_policy="friends"),
     "show change: an owner": altered("show change", owner_id=NOWHERE),
     # Tickets.
     "ticket: no price": BadRequest(
         "POST", "/api/tickets", {"show_id": "{show}", "currency": "EUR"}
     ),
     "ticket: a price of nothing": altered("ticket", price=0),
+    "ticket: a price below the minimum": altered("ticket", price=49),
     "ticket: a negative price": altered("ticket", price=-100),
     "ticket: a huge price": altered("ticket", price=HUGE),
     "ticket: a price past eight digits": altered("ticket", price=100_000_000),
@@ -87,6 +89,7 @@ FIELDS: dict[str, BadRequest] = {
     "ticket: a seller": altered("ticket", seller_id=NOWHERE),
     "ticket: a field named with NUL": BadRequest("POST", "/api/tickets", {"a\0": 1}),
     "ticket change: a price of nothing": altered("ticket change", price=0),
+    "ticket change: a price below the minimum": altered("ticket change", price=49),
     "ticket change: a price of null": altered("ticket change", price=None),
     "ticket change: an unknown currency": altered("ticket change", currency="ABC"),
     "ticket change: another show": altered("ticket change", show_id=NOWHERE),

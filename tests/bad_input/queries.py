@@ -31,6 +31,7 @@ _PARAMETERS: dict[str, list[str]] = {
         "min_price=1.5",
         f"max_price={HUGE}",
         "currency=EURO",
+        "hidden=perhaps",
         "q=%21%21",
         f"q={'x' * 101}",
         "cursor=nonsense",

@@ -56,7 +56,7 @@ async def test_work_in_progress_is_not_a_violation(seeded: SeededSystem) -> None
     )
     await seeded.change(
         "ticket",
-        "price = 1, updated_at = clock_timestamp()",
+        "price = 100, updated_at = clock_timestamp()",
         "status = 'available'",
         event="ticket.updated",
     )

@@ -166,13 +166,13 @@ async def test_a_buyer_has_at_most_five_open_orders(system: System) -> None:
 @pytest.mark.parametrize(
     ("prices", "currency", "fee"),
     [
-        ([10], "EUR", 1),
-        ([9], "EUR", 0),
-        ([30], "EUR", 2),
-        ([10, 10], "EUR", 1),
+        ([50], "EUR", 3),
+        ([69], "EUR", 3),
+        ([70], "EUR", 4),
+        ([50, 60], "EUR", 6),
         ([500], "JPY", 25),
-        ([1], "JPY", 0),
-        ([4990, 5], "USD", 250),
+        ([61], "JPY", 3),
+        ([4940, 55], "USD", 250),
         ([99_999_999], "KWD", 5_000_000),
     ],
 )

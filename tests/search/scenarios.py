@@ -62,7 +62,7 @@ class Scenario:
         )
         show = await tickets.create_show(self.tickets, SELLER, _SHOW)
         specs = 2 * [TicketSpec(price=PRICE, currency="EUR")]
-        listed = await tickets.list_for_sale(self.tickets, SELLER, show.id, specs)
+        listed = await tickets.list_for_sale(self.tickets, SELLER, show.id, specs, max_listed=0)
         self.ids = [ticket.id for ticket in listed]
 
     async def held(self) -> None:

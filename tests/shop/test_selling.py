@@ -270,6 +270,35 @@ async def test_a_seller_cannot_change_another_sellers_show_or_tickets(
         assert len(await places(market, show_id)) == 2
 
 
+async def test_the_owner_of_a_show_hides_a_ticket_of_another_seller(
+    market: Market, mira: Visitor, visit: Visit
+) -> None:
+    show_id = await market.show("Low Tide")
+    await market.tickets(show_id, 1)
+    async with visit() as ben, visit() as eve:
+        await ben.sign_up("ben")
+        spec = {"price": 6000, "currency": "EUR", "section": "Balcony", "row": "B", "seat": "1"}
+        answer = await ben.context.request.post(
+            f"{ben.url}/api/tickets", data=spec | {"show_id": show_id}, headers={"Origin": ben.url}
+        )
+        theirs = (await answer.json())["id"]
+        await eve.open_show(show_id)
+        await eve.until(theirs, "free")
+        await open_show(ben, show_id)
+        await open_show(mira, show_id)
+        await mira.page.get_by_role("button", name=re.compile("^Hide")).click()
+        await expect(eve.row(theirs)).to_have_count(0)
+        await expect(ben.row(theirs)).to_contain_text("hidden by the show's owner")
+        await eve.page.reload()
+        await eve.until_state("live")
+        await expect(eve.row(theirs)).to_have_count(0)
+        await mira.page.reload()
+        await mira.page.get_by_role("button", name=re.compile("^List again")).click()
+        await eve.until(theirs, "free")
+        await expect(ben.row(theirs)).to_contain_text("on sale")
+        assert not [*mira.errors, *ben.errors, *eve.errors]
+
+
 async def test_a_visitor_is_invited_to_sign_in_and_returns_to_the_page(visit: Visit) -> None:
     async with visit() as ben:
         for path, next_ in (("/sell?show=new", "/sell%3Fshow%3Dnew"), ("/desk", "/desk")):

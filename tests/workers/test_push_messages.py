@@ -54,6 +54,7 @@ def ticket(**fields: Any) -> dict[str, Any]:
         "currency": "EUR",
         "order_id": None,
         "held_until": None,
+        "hidden": False,
         "version": 3,
         "created_at": NOW,
     } | fields

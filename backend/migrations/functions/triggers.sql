@@ -11,6 +11,18 @@ for each row execute function events.audit_owner('id', 'show_id', 'seller_id');
 create or replace trigger audit_owner after delete or update of owner_id on tickets.shows
 for each row execute function events.audit_owner('id', 'owner_id');
 
+create or replace trigger check_price before insert or update of price, currency
+on tickets.tickets
+for each row execute function tickets.check_price();
+
+create or replace trigger count_listed after insert on tickets.tickets
+referencing new table as after
+for each statement execute function tickets.count_changes();
+
+create or replace trigger count_changed after update on tickets.tickets
+referencing old table as before new table as after
+for each statement execute function tickets.count_changes();
+
 create or replace trigger record_transitions after update on orders.orders
 referencing old table as before new table as after
 for each statement execute function orders.record_transitions();

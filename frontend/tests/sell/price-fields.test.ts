@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
 
-import { withPriceMessages } from "../../assets/src/sell/price-fields";
+import { minimumText, withPriceMessages } from "../../assets/src/sell/price-fields";
 import type { FieldError } from "../../assets/src/shared/api-types";
 import { Problem } from "../../assets/src/shared/http";
 
@@ -23,4 +23,9 @@ it.each([
 it("keeps the message of a field without bounds", async () => {
   const error = { field: "seat", message: "must have at most 40 characters" };
   expect(await reworded(error)).toEqual(error);
+});
+
+it("shows the lowest price in the currency's own units", () => {
+  expect(minimumText(50, "EUR")).toContain("at least €0.50");
+  expect(minimumText(50, "JPY")).toContain("at least ¥50");
 });

@@ -7,6 +7,8 @@ import {
   costOf,
   countTickets,
   groupTickets,
+  isListed,
+  isOffered,
 } from "../../assets/src/shared/tickets";
 import { useFakeTime } from "../browser";
 
@@ -36,6 +38,7 @@ function ticket(members: Partial<Ticket> = {}): Ticket {
     status: "available",
     held_until: null,
     seconds_left: null,
+    hidden: false,
     version: 1,
     created_at: "",
     updated_at: "",
@@ -121,4 +124,19 @@ test("the fee is rounded once, half away from zero", () => {
   expect(costOf([{ price: 1 }, { price: 4 }], 10).fee).toBe(1);
   expect(costOf([{ price: 4 }], 10).fee).toBe(0);
   expect(costOf([], 10).total).toBe(0);
+});
+
+describe("a hidden ticket", () => {
+  test("is neither listed nor offered", () => {
+    expect(isListed(ticket())).toBe(true);
+    expect(isOffered(ticket())).toBe(true);
+    expect(isListed(ticket({ hidden: true }))).toBe(false);
+    expect(isOffered(ticket({ hidden: true }))).toBe(false);
+  });
+
+  test("is not offered when the hold on it ends", () => {
+    const held_until = "2026-11-30T11:59:59Z";
+    expect(isOffered(ticket({ status: "held", held_until }))).toBe(true);
+    expect(isOffered(ticket({ status: "held", held_until, hidden: true }))).toBe(false);
+  });
 });

@@ -24,7 +24,10 @@ BREACHES = [
     Breach(
         "I10",
         "a currency can't be charged",
-        sql(f"update tickets.tickets set currency = 'XXX' where {FREE_TICKET}"),
+        sql(
+            "alter table tickets.tickets disable trigger check_price",
+            f"update tickets.tickets set currency = 'XXX' where {FREE_TICKET}",
+        ),
         "costs 4500 XXX",
     ),
     Breach(

@@ -88,6 +88,24 @@ BREACHES = [
     Breach("I7", "clients have other counts", publish_wrong_counts, "the newest message of show"),
     Breach(
         "I7",
+        "the counters of a show have a ticket that does not exist",
+        sql(
+            "insert into tickets.count_changes"
+            " select id, 'EUR', 4500, null, 1, 0, 0, 0 from tickets.shows limit 1"
+        ),
+        "the counters of show",
+    ),
+    Breach(
+        "I7",
+        "the counters of prices are lost",
+        sql(
+            "select tickets.fold_counts(100000)",
+            "delete from tickets.price_counts",
+        ),
+        "the counters of show",
+    ),
+    Breach(
+        "I7",
         "the notifier is stuck",
         sql("update push.notifier set position = 0"),
         "and has not published event",

@@ -7,14 +7,14 @@ revoke all on all tables in schema tickets from gittix_tickets, gittix_check;
 grant select on all tables in schema tickets to gittix_tickets, gittix_check;
 
 grant insert, update (
-    title, venue, city, starts_at, timezone, category, version, updated_at
+    title, venue, city, starts_at, timezone, category, listing_policy, version, updated_at
 )
 on tickets.shows to gittix_tickets;
 
 grant insert (
     show_id, seller_id, seller_name, title, section, "row", seat, price, face_value, currency
 ), update (
-    title, section, "row", seat, price, face_value, currency, version, updated_at
+    title, section, "row", seat, price, face_value, currency, hidden, version, updated_at
 )
 on tickets.tickets to gittix_tickets;
 

@@ -15,6 +15,8 @@
 -- id order with the others, so that the caller can release them. On success, `held` has the rows
 -- of the tickets.
 --
+-- A ticket that the owner of its show has hidden is unavailable.
+--
 -- A read without locks refuses first, so a buyer never waits for a ticket that is already taken.
 -- A buyer with a chance waits at most 100 ms for a lock, since the transaction that has it probably
 -- takes the ticket; then lock_not_available is raised. SKIP LOCKED would refuse at once, although
@@ -123,7 +125,9 @@ begin
     select count(*),
            min(t.currency) <> max(t.currency),
            (array_agg(t.id) filter (where t.seller_id = p_buyer))[1],
-           (array_agg(t.id) filter (where not tickets.is_free(t.status, t.held_until, p_now)))[1],
+           (array_agg(t.id) filter (
+               where t.hidden or not tickets.is_free(t.status, t.held_until, p_now)
+           ))[1],
            min(t.held_until) filter (where t.status = 'held' and t.held_until > p_now),
            array_agg(t.order_id) filter (where t.status = 'held' and t.held_until <= p_now)
     into v_found, v_mixed, v_own, refused, refused_until, displaced
@@ -161,9 +165,11 @@ begin
     into refused, refused_until, v_mixed
     from (
         select t.id, t.held_until, t.currency, t.id = any (p_tickets) as wanted,
-               not t.id = any (p_tickets) or t.status = 'available'
-               or (t.status = 'held' and t.held_until <= p_now
-                   and coalesce(t.order_id = any (p_displaced), false)) as free
+               not t.id = any (p_tickets)
+               or (not t.hidden
+                   and (t.status = 'available'
+                        or (t.status = 'held' and t.held_until <= p_now
+                            and coalesce(t.order_id = any (p_displaced), false)))) as free
         from tickets.tickets t
         where t.id = any (p_tickets || p_beside)
           and (t.id = any (p_tickets) or t.order_id = any (p_displaced))
@@ -189,7 +195,7 @@ begin
         update tickets.tickets t
         set status = 'held', order_id = p_order, held_until = p_until, version = t.version + 1,
             updated_at = p_now
-        where t.id = any (p_tickets)
+        where t.id = any (p_tickets) and not t.hidden
           and (
               t.status = 'available'
               or (t.status = 'held' and t.held_until <= p_now and t.order_id = any (p_displaced))

@@ -1,8 +1,8 @@
 -- The payment is authorised: reserve the order's tickets, all or none, so that they no longer
 -- expire. Returns whether they are reserved. A ticket may be reserved while its row names the order
--- as the holder, also after the hold has ended, and while its status is available: a late payment
--- wins a ticket that no other order took. Its price must still be the ordered one; the seller may
--- have changed it.
+-- as the holder, also after the hold has ended, and while its status is available and it is not
+-- hidden: a late payment wins a ticket that no other order took. Its price must still be the
+-- ordered one; the seller may have changed it.
 create function tickets.reserve(
     p_order uuid, p_tickets uuid[], p_prices bigint[], p_currency text
 ) returns boolean
@@ -17,7 +17,8 @@ declare
 begin
     select count(*) filter (where l.ready) into v_ready
     from (
-        select (t.status = 'available' or (t.status = 'held' and t.order_id = p_order))
+        select ((t.status = 'available' and not t.hidden)
+                or (t.status = 'held' and t.order_id = p_order))
                and t.price = w.price and t.currency = p_currency as ready
         from tickets.tickets t join unnest(p_tickets, p_prices) as w (id, price) on w.id = t.id
         order by t.id
@@ -31,7 +32,8 @@ begin
         set status = 'reserved', order_id = p_order, held_until = null, version = t.version + 1,
             updated_at = clock_timestamp()
         where t.id = any (p_tickets)
-          and (t.status = 'available' or (t.status = 'held' and t.order_id = p_order))
+          and ((t.status = 'available' and not t.hidden)
+               or (t.status = 'held' and t.order_id = p_order))
         returning t as ticket
     )
     insert into events.outbox (type, subject, version, data, correlation_id)

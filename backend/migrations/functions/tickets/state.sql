@@ -8,7 +8,7 @@ return json_build_object(
     'id', t.id, 'show_id', t.show_id, 'seller_id', t.seller_id, 'seller_name', t.seller_name,
     'status', t.status, 'title', t.title, 'section', t.section, 'row', t."row", 'seat', t.seat,
     'price', t.price, 'face_value', t.face_value, 'currency', t.currency, 'order_id', t.order_id,
-    'held_until', t.held_until, 'version', t.version, 'created_at', t.created_at,
-    'previous_order_id', p_previous, 'refunded', p_refunded
+    'held_until', t.held_until, 'hidden', t.hidden, 'version', t.version,
+    'created_at', t.created_at, 'previous_order_id', p_previous, 'refunded', p_refunded
 );
 grant execute on function tickets.state to gittix_tickets;

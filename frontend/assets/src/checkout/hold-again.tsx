@@ -12,7 +12,7 @@ import { IdempotentRequest } from "../shared/idempotency";
 import { useValue } from "../shared/observable";
 import type { OrderRow } from "../shared/push-messages";
 import type { SiteConfig } from "../shared/site-config";
-import { availabilityOf, ticketNames } from "../shared/tickets";
+import { availabilityOf, isListed, isOffered, ticketNames } from "../shared/tickets";
 import { TicketsFeed } from "./tickets-feed";
 
 interface HoldAgainProps {
@@ -27,7 +27,7 @@ export function HoldAgain({ order, config, children }: HoldAgainProps) {
   useEffect(() => feed.open(), [feed]);
   const { rows, ready } = useValue(feed.tickets);
   useEachSecond();
-  const free = rows.filter((ticket) => availabilityOf(ticket) === "free");
+  const free = rows.filter(isOffered);
   const held = rows.filter((ticket) => ["held", "paying"].includes(availabilityOf(ticket)));
   const taken = ready && free.length === 0;
   const { refusal, holding, hold } = useHold(free);
@@ -77,6 +77,7 @@ function stateText(
   if (held.length > 0) {
     return one ? "It is in someone's hands now." : "They are in someone's hands now.";
   }
+  if (!all.some(isListed)) return `${one ? "It is" : "They are"} no longer on sale.`;
   return one ? "It has been sold since." : "They have been sold since.";
 }
 

@@ -85,7 +85,11 @@ function TicketState({ ticket, availability }: TicketStateProps) {
     case "sold":
       return "sold";
     case "free":
-      return <span className="is-free">on sale</span>;
+      return ticket.hidden ? (
+        <span className="is-held">hidden by the show&apos;s owner</span>
+      ) : (
+        <span className="is-free">on sale</span>
+      );
   }
 }
 

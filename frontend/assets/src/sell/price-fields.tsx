@@ -52,7 +52,16 @@ export function PriceFields({ field, values }: PriceFieldsProps) {
 function PriceNote({ values: { price, face_value, currency } }: { values: PriceValues }) {
   const amount = minorUnits(price, currency);
   const face = minorUnits(face_value, currency);
-  const fee = useSiteConfig()?.fee_percent;
+  const config = useSiteConfig();
+  const fee = config?.fee_percent;
+  const minimum = config?.minimum_prices[currency];
+  if (amount !== undefined && minimum !== undefined && amount < minimum) {
+    return (
+      <p className="note price-note is-held" role="status">
+        {minimumText(minimum, currency)}
+      </p>
+    );
+  }
   return (
     <p className="note price-note" role="status">
       {amount !== undefined && face !== undefined && amount > face && (
@@ -63,6 +72,11 @@ function PriceNote({ values: { price, face_value, currency } }: { values: PriceV
         : "The face value is what is printed on the ticket."}
     </p>
   );
+}
+
+/** Why a lower price is refused. */
+export function minimumText(minimum: number, currency: string): string {
+  return `A ticket costs at least ${money(minimum, currency)}: cards can't be charged less.`;
 }
 
 function totalText(price: number, fee: number, currency: string): string {

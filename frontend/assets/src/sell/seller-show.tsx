@@ -11,11 +11,12 @@ import { ShowFeed } from "../shared/show-feed";
 import { availabilityOf, bySection, countTickets } from "../shared/tickets";
 import { Empty, Failed, NoSuchShow } from "../shared/ui/page-states";
 import { ListingForm } from "./listing-form";
+import { OthersTickets } from "./others-tickets";
 import { OwnTicket } from "./own-ticket";
 import { ChangeShow } from "./show-form";
 
 export function SellerShow({ id, seller }: { id: string; seller: User }) {
-  const [feed] = useState(() => new ShowFeed(id));
+  const [feed] = useState(() => new ShowFeed(id, { hidden: true }));
   const show = useValue(feed.show);
   const { rows, ready } = useValue(feed.tickets);
   const problem = useValue(feed.problem);
@@ -27,9 +28,9 @@ export function SellerShow({ id, seller }: { id: string; seller: User }) {
     if (problem.status === 404) return <NoSuchShow to="/sell">Your shows</NoSuchShow>;
     return <Failed problem={problem} retry={() => void feed.refresh()} />;
   }
-  const own = rows.filter(
-    (ticket) => ticket.seller_id === seller.id && ticket.status !== "withdrawn",
-  );
+  const listed = rows.filter((ticket) => ticket.status !== "withdrawn");
+  const own = listed.filter((ticket) => ticket.seller_id === seller.id);
+  const others = listed.filter((ticket) => ticket.seller_id !== seller.id);
   const onListed = (tickets: readonly Ticket[]) => {
     for (const ticket of tickets) feed.tickets.apply(ticket);
   };
@@ -37,8 +38,19 @@ export function SellerShow({ id, seller }: { id: string; seller: User }) {
     <>
       <Header show={show} seller={seller} sold={countTickets(rows).sold} feed={feed} />
       <div className="sell-body">
-        <ListingForm show={show} seller={seller} listed={own} onListed={onListed} />
-        <OwnTickets tickets={own} seller={seller} feed={feed} />
+        {show.listing_policy === "open" || show.owner_id === seller.id ? (
+          <ListingForm show={show} seller={seller} listed={own} onListed={onListed} />
+        ) : (
+          <Empty title="Closed for other sellers">
+            Only who added this show lists tickets of it.
+          </Empty>
+        )}
+        <div>
+          <OwnTickets tickets={own} seller={seller} feed={feed} />
+          {show.owner_id === seller.id && others.length > 0 && (
+            <OthersTickets tickets={others} feed={feed} />
+          )}
+        </div>
       </div>
     </>
   );

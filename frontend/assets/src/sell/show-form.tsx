@@ -12,7 +12,15 @@ import { InputField, SelectField } from "../shared/ui/field";
 import { Failed } from "../shared/ui/page-states";
 import { toast } from "../shared/ui/toasts";
 
-const FIELDS = ["title", "venue", "city", "starts_at", "timezone", "category"] as const;
+const FIELDS = [
+  "title",
+  "venue",
+  "city",
+  "starts_at",
+  "timezone",
+  "category",
+  "listing_policy",
+] as const;
 const CATEGORIES = [
   "concert",
   "theatre",
@@ -51,7 +59,7 @@ export function NewShow({ seller }: { seller: User }) {
 
 function blank(): ShowValues {
   const texts = { title: "", venue: "", city: "", starts_at: "" };
-  return { ...texts, timezone: readersZone(), category: "concert" };
+  return { ...texts, timezone: readersZone(), category: "concert", listing_policy: "open" };
 }
 
 interface TaggedShow {
@@ -130,8 +138,9 @@ function ChangeForm({ tagged, seller, sold, onDone, readAgain }: ChangeFormProps
 }
 
 function valuesOf(show: Show): ShowValues {
-  const { title, venue, city, timezone, category, starts_at } = show;
-  return { title, venue, city, timezone, category, starts_at: wallTimeIn(timezone, starts_at) };
+  const { title, venue, city, timezone, category, listing_policy } = show;
+  const starts_at = wallTimeIn(timezone, show.starts_at);
+  return { title, venue, city, timezone, category, listing_policy, starts_at };
 }
 
 /** The body of the change: the fields that were typed, and the time when its zone was. */
@@ -181,6 +190,10 @@ function ShowForm({ form, button, onClose, children }: ShowFormProps) {
           </option>
         ))}
       </SelectField>
+      <SelectField {...field("listing_policy")} label="Tickets are listed by">
+        <option value="open">Everybody</option>
+        <option value="owner">Only me</option>
+      </SelectField>
       <div className="form-actions">
         <button className="button primary" disabled={busy}>
           {busy ? "One moment" : button}
@@ -213,5 +226,6 @@ function showOf(values: ShowValues): NewShowBody {
     });
   }
   const { title, venue, city, timezone, category } = values;
-  return { title, venue, city, timezone, category, starts_at: starts_at ?? "" };
+  const listing_policy = values.listing_policy === "owner" ? "owner" : "open";
+  return { title, venue, city, timezone, category, listing_policy, starts_at: starts_at ?? "" };
 }

@@ -211,6 +211,40 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/tickets/{id}/hide": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Hide a ticket of your show: it is not listed, and no buyer can hold it. An order that has it keeps it. */
+        post: operations["post__api_tickets_{id}_hide"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/tickets/{id}/unhide": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** List a hidden ticket of your show again. */
+        post: operations["post__api_tickets_{id}_unhide"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/orders": {
         parameters: {
             query?: never;
@@ -503,7 +537,8 @@ export interface components {
         };
         /**
          * Show
-         * @description A show with live counts. `held` counts the tickets that are held or reserved.
+         * @description A show with live counts. `held` counts the tickets that are held or reserved. A hidden ticket
+         *     counts only once it is reserved or sold.
          *
          *     `from_price` is the lowest price of a free ticket, in `currency`; `next_free_at` is the earliest
          *     end of a hold. `version` grows with each change of the show or of any of its tickets; the ETag
@@ -520,6 +555,8 @@ export interface components {
             starts_at: string;
             timezone: string;
             category: string;
+            /** @enum {unknown} */
+            listing_policy: "open" | "owner";
             available: number;
             held: number;
             sold: number;
@@ -532,7 +569,8 @@ export interface components {
         };
         /**
          * NewShow
-         * @description `timezone` is the IANA name of the venue's zone; `starts_at` needs an offset.
+         * @description `timezone` is the IANA name of the venue's zone; `starts_at` needs an offset. With the
+         *     `listing_policy` `owner`, only the owner of the show lists tickets of it.
          */
         NewShow: {
             title: string;
@@ -543,6 +581,11 @@ export interface components {
             timezone: string;
             /** @default other */
             category?: string;
+            /**
+             * @default open
+             * @enum {unknown}
+             */
+            listing_policy?: "open" | "owner";
         };
         /**
          * Facets
@@ -573,6 +616,8 @@ export interface components {
             starts_at?: string;
             timezone?: string;
             category?: string;
+            /** @enum {unknown} */
+            listing_policy?: "open" | "owner";
         };
         /** NewTickets */
         NewTickets: {
@@ -608,7 +653,8 @@ export interface components {
         /**
          * Ticket
          * @description `status` is effective: a ticket with an ended hold is available. `seconds_left` counts from
-         *     the time of this reply.
+         *     the time of this reply. A `hidden` ticket is listed for nobody but its seller and the owner of
+         *     its show, and cannot be held.
          */
         Ticket: {
             /** Format: uuid */
@@ -629,13 +675,20 @@ export interface components {
             status: "available" | "held" | "reserved" | "sold" | "withdrawn";
             held_until: string | null;
             seconds_left: number | null;
+            hidden: boolean;
             version: number;
             created_at: string;
             updated_at: string;
         };
         /**
          * TicketQuery
-         * @description `seller` is a user's id, or `me`. Withdrawn tickets are listed only with that `status`.
+         * @description `q` searches the title, section, row and seat by the beginnings of words; it also finds the
+         *     tickets of the next 100 shows that it finds. `seller` is a user's id, or `me`. Withdrawn tickets
+         *     are listed only with that `status`. Hidden tickets are listed only for their seller, with
+         *     `seller`, and with `hidden` for their seller and the owner of their show.
+         *
+         *     A request examines at most 2,000 tickets. A page may therefore have fewer items than `limit`, or
+         *     none, and still a `next_cursor`.
          */
         TicketQuery: {
             /** @default  */
@@ -644,6 +697,8 @@ export interface components {
             show_id?: string | null;
             /** @default null */
             seller?: string | null;
+            /** @default false */
+            hidden?: boolean;
             /** @default null */
             status?: ("available" | "held" | "reserved" | "sold" | "withdrawn") | null;
             /** @default null */
@@ -1592,8 +1647,26 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemBody"];
                 };
             };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
             /** @description Not Found */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Conflict */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1618,6 +1691,7 @@ export interface operations {
                 q?: string;
                 show_id?: string | null;
                 seller?: string | null;
+                hidden?: boolean;
                 status?: ("available" | "held" | "reserved" | "sold" | "withdrawn") | null;
                 min_price?: number | null;
                 max_price?: number | null;
@@ -1683,8 +1757,26 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemBody"];
                 };
             };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
             /** @description Not Found */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Conflict */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1879,6 +1971,140 @@ export interface operations {
             };
             /** @description Precondition Failed */
             412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+        };
+    };
+    "post__api_tickets_{id}_hide": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Ticket"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+        };
+    };
+    "post__api_tickets_{id}_unhide": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Ticket"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Conflict */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -12,6 +12,8 @@ import { newKey } from "./idempotency";
 const MESSAGES: Record<string, string> = {
   offline: "No connection to the shop. What you typed is kept: try again when you are back.",
   not_your_show: "Only who added this show can change it.",
+  listing_closed: "Only who added this show lists tickets of it.",
+  too_many_listed: "You have listed as many tickets as you may in a show of somebody else.",
   not_your_ticket: "Only its seller can change this ticket.",
   ticket_taken: "Somebody has this ticket just now, so it stays as it is. What you typed is kept.",
   ticket_withdrawn: "This ticket was taken off sale.",

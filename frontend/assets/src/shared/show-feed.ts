@@ -17,10 +17,13 @@ export class ShowFeed extends Feed {
   /** How many browsers have this show's page open; null until the gateway has counted them. */
   readonly viewers = new Observable<number | null>(null);
   readonly #listeners = new Set<ChangeListener>();
+  readonly #hidden: boolean;
 
-  constructor(id: string) {
+  /** `hidden`: with the hidden tickets that the signed-in user may see. */
+  constructor(id: string, { hidden = false } = {}) {
     super();
     this.id = id;
+    this.#hidden = hidden;
   }
 
   protected override subscribe() {
@@ -44,15 +47,22 @@ export class ShowFeed extends Feed {
       (signal) =>
         Promise.all([
           get("/api/shows/{id}", { params: { id: this.id }, signal }),
-          getAll("/api/tickets", { query: { show_id: this.id, sort: "oldest" }, signal }),
+          this.#readTickets(false, signal),
+          this.#hidden ? this.#readTickets(true, signal) : [],
         ]),
-      ([show, tickets]) => {
+      ([show, listed, hidden]) => {
+        const tickets = [...listed, ...hidden];
         learnTimeFromHold(tickets, sentAt);
         this.show.set(show);
         this.tickets.replace(tickets, before);
       },
     );
   };
+
+  #readTickets(hidden: boolean, signal: AbortSignal): Promise<Ticket[]> {
+    const query = { show_id: this.id, hidden, sort: "oldest" } as const;
+    return getAll("/api/tickets", { query, signal });
+  }
 
   #onMessage = ({ event, data }: PushMessage): void => {
     if (event === "pusher:subscription_count") this.viewers.set(data.subscription_count ?? null);

@@ -22,6 +22,16 @@ export function availabilityOf(ticket: Pick<Ticket, "status" | "held_until">): A
   }
 }
 
+/** Whether the show's page lists it. */
+export function isListed(ticket: Pick<Ticket, "status" | "hidden">): boolean {
+  return ticket.status !== "withdrawn" && !ticket.hidden;
+}
+
+/** Whether a buyer may hold it. */
+export function isOffered(ticket: Pick<Ticket, "status" | "held_until" | "hidden">): boolean {
+  return !ticket.hidden && availabilityOf(ticket) === "free";
+}
+
 export interface TicketCounts {
   free: number;
   /** With those that are being paid for. */

@@ -10,7 +10,7 @@ import { useValue } from "../shared/observable";
 import { user } from "../shared/session";
 import { ShowFeed } from "../shared/show-feed";
 import { useSiteConfig } from "../shared/site-config";
-import { availabilityOf, bySection, countTickets } from "../shared/tickets";
+import { bySection, countTickets, isListed, isOffered } from "../shared/tickets";
 import { Empty, Failed, NoSuchShow, OfflineBanner } from "../shared/ui/page-states";
 import { toast } from "../shared/ui/toasts";
 import { Selection } from "./selection";
@@ -55,11 +55,10 @@ function OneShow({ id }: { id: string }) {
     if (problem.status === 404) return <NoSuchShow to="/">See all shows</NoSuchShow>;
     return <Failed problem={problem} retry={() => void feed.refresh()} />;
   }
-  const tickets = rows.filter((ticket) => ticket.status !== "withdrawn");
+  // A hidden ticket stays for the visitor who holds it.
+  const tickets = rows.filter((ticket) => isListed(ticket) || holds.has(ticket.id));
   const shown = tickets.filter((ticket) => isWanted(ticket, filter));
-  const chosen = tickets.filter(
-    (ticket) => selected.has(ticket.id) && availabilityOf(ticket) === "free",
-  );
+  const chosen = tickets.filter((ticket) => selected.has(ticket.id) && isOffered(ticket));
   return (
     <>
       <OfflineBanner />
@@ -104,16 +103,24 @@ function OneShow({ id }: { id: string }) {
   );
 }
 
-/** Takes a ticket that another buyer held out of the selection, with a notice. */
+/**
+ * Takes a ticket that another buyer held, or that is no longer on sale, out of the selection, with
+ * a notice.
+ */
 function useLostTicketNotice(feed: ShowFeed, selection: Selection, holds: OwnHolds): void {
   const notify = useEffectEvent((ticket: Ticket) => {
-    if (!holds.has(ticket.id)) toast(`Somebody was faster with ${fullName(ticket)}.`);
+    if (holds.has(ticket.id)) return;
+    toast(
+      isListed(ticket)
+        ? `Somebody was faster with ${fullName(ticket)}.`
+        : `${fullName(ticket)} is no longer on sale.`,
+    );
   });
   useEffect(() => {
     const timers = new Set<ReturnType<typeof setTimeout>>();
     const stop = feed.onTicketChange((ticket) => {
       if (!selection.has(ticket.id) || selection.holding.value) return;
-      if (availabilityOf(ticket) === "free") return;
+      if (isOffered(ticket)) return;
       selection.toggle(ticket.id);
       timers.add(
         setTimeout(() => {
