@@ -9,7 +9,8 @@ from tests.search.mutants import ANY_TRANSITION
 # payment.
 TRUSTING_SETTLE = """
     create or replace function orders.settle(
-        p_order uuid, p_payment uuid, p_amount bigint, p_currency text
+        p_order uuid, p_payment uuid, p_amount bigint, p_currency text,
+        p_charged_to bigint[] default null
     ) returns text language sql volatile as $$ select 'won' $$
 """
 TRUSTING_FINISH = """
