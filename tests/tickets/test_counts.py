@@ -75,7 +75,7 @@ async def test_the_counters_equal_a_count_after_any_changes(seed: int, system: S
             case 4 if order:
                 order_id, payment = UUID(order[1]["id"]), uuid4()
                 await payments.execute(
-                    "select orders.begin_payment($1, $2, $3)", order_id, order[0].id, payment
+                    "select from orders.begin_payment($1, $2, $3)", order_id, order[0].id, payment
                 )
                 await payments.execute(
                     "select orders.settle($1, $2, $3, $4)",

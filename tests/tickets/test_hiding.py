@@ -140,7 +140,7 @@ async def test_an_order_keeps_a_ticket_that_is_hidden_afterwards(
     payments, order_id, payment = await system.connect("payments"), UUID(order["id"]), uuid4()
     if status == "held":
         await payments.execute(
-            "select orders.begin_payment($1, $2, $3)", order_id, stage.buyer.id, payment
+            "select from orders.begin_payment($1, $2, $3)", order_id, stage.buyer.id, payment
         )
         settled = await payments.fetchval(
             "select orders.settle($1, $2, $3, 'EUR')", order_id, payment, order["total"]
@@ -170,7 +170,7 @@ async def test_a_late_payment_does_not_win_a_ticket_that_was_hidden_meanwhile(
     order = await factories.order(stage.buyer, stage.ticket["id"])
     payments, order_id, payment = await system.connect("payments"), UUID(order["id"]), uuid4()
     await payments.execute(
-        "select orders.begin_payment($1, $2, $3)", order_id, stage.buyer.id, payment
+        "select from orders.begin_payment($1, $2, $3)", order_id, stage.buyer.id, payment
     )
     owner, orders = await system.connect(), await system.connect("orders")
     await make_overdue(owner, order)
