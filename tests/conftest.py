@@ -34,9 +34,13 @@ FAST = {
     "scram_iterations": "1",
 }
 
-# The folders with the longest files, longest first. If a long file starts last, one process runs it
-# while the other is idle. `make test ARGS=--durations=40` lists the slowest tests.
-LONG_FOLDERS = ("shop", "embedded", "loadtests", "search", "crash", "payments", "races", "check")
+# The folders with the longest files and the long files beside them, longest first. If a long file
+# starts last, one process runs it while the others are idle. `make test ARGS=--durations=40` lists
+# the slowest tests.
+LONG = (
+    *("shop", "embedded", "loadtests", "search", "crash", "test_fuzz", "test_full_redis"),
+    *("payments", "races", "check"),
+)
 
 # A traceback with its local variables takes longer to print than the test that raises it takes.
 structlog.configure(
@@ -56,8 +60,13 @@ def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.Abstrac
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put long files first; within a folder the order stays random."""
-    ranks = {name: rank for rank, name in enumerate(LONG_FOLDERS)}
-    items.sort(key=lambda item: ranks.get(item.path.parent.name, len(ranks)))
+    ranks = {name: rank for rank, name in enumerate(LONG)}
+    last = len(ranks)
+    items.sort(
+        key=lambda item: min(
+            ranks.get(item.path.parent.name, last), ranks.get(item.path.stem, last)
+        )
+    )
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
