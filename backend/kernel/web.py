@@ -6,7 +6,7 @@ and operational routes, so that a service replies alike in its own process and b
 """
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
@@ -99,6 +99,9 @@ def build(
                 await stack.enter_async_context(
                     running((TASK, ended_sessions.run), max_delay=MAX_DELAY_SECONDS)
                 )
+                # Else the first requests would wait. Without Postgres the process starts unready.
+                with suppress(Unavailable):
+                    await ended_sessions.until_current()
                 state["checks"]["sessions"] = ended_sessions.check
             for component in components:
                 opened = await stack.enter_async_context(component.lifespan())
