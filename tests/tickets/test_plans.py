@@ -155,6 +155,14 @@ async def test_no_list_of_tickets_is_planned_with_a_sequential_scan(
             assert reading.most_examined() <= queries.MAX_EXAMINED, query
 
 
+async def test_a_search_for_a_rare_word_examines_few_tickets(reading: Any) -> None:
+    for sort in ("newest", "oldest", "price", "-price"):
+        reading.plans.clear()
+        page = await service.list_tickets(reading, TicketQuery(q="7777", sort=sort), None)
+        assert "7777" in [ticket.seat for ticket in page.items]
+        assert reading.most_examined() <= 100, sort
+
+
 async def test_no_list_of_ones_own_or_hidden_tickets_is_planned_with_a_sequential_scan(
     reading: Any,
 ) -> None:
