@@ -200,7 +200,7 @@ def test_the_stores_are_reachable_only_by_their_clients_and_have_no_egress() -> 
 @pytest.mark.parametrize("name", ["redis", "push-redis"])
 def test_redis_refuses_writes_before_its_container_is_out_of_memory(name: str) -> None:
     service = services()[name]
-    options = dict(itertools.pairwise(service["command"]))
+    options = dict(itertools.pairwise(" ".join(service["command"]).split()))
     assert options["--maxmemory-policy"] == "noeviction"
     limit, memory = (
         int(size.rstrip("mb")) for size in (options["--maxmemory"], service["mem_limit"])
