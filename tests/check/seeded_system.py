@@ -25,6 +25,11 @@ AGE_SECONDS = 600
 AGE = f"interval '{AGE_SECONDS} seconds'"
 TICKETS = 12
 
+ENDED_SESSION = """
+    insert into auth.users (email, name, password_hash) values ('left@example.com', 'Left', 'x');
+    insert into auth.sessions (user_id) select id from auth.users;
+    update auth.sessions set revoked_at = clock_timestamp()
+"""
 # Moves all times ten minutes into the past.
 AGED = (
     f"update tickets.tickets set created_at = created_at - {AGE}, updated_at = updated_at - {AGE}",
@@ -166,6 +171,7 @@ async def build(system: System) -> None:
         await _trade(shop, [ticket["id"] for ticket in tickets])
         await until(lambda: shop.is_attempt(late, "refunded"), seconds=15)
         await record(shop.rows, 1, type="user.registered")
+        await shop.rows.execute(ENDED_SESSION)
         await until(lambda: _is_at_rest(shop), seconds=30)
     for statement in AGED:
         await shop.rows.execute(statement)

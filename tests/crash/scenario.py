@@ -228,7 +228,7 @@ class World:
     ) -> httpx.Response:
         """Pay, and repeat while the attempt was abandoned before the card was charged."""
         while (reply := await self._pay(buyer, order, method)).status_code == 402:
-            assert reply.json()["code"] == "abandoned", reply.text
+            assert reply.json()["reason"] == "unavailable", reply.text
         return reply
 
     async def _wait_until_completed(self, buyer: Person, order: Json, status: str = "") -> None:

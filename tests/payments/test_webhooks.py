@@ -117,14 +117,14 @@ async def test_an_event_about_a_foreign_intent_is_ignored(shop: Shop) -> None:
     foreign = await shop.stripe.create_foreign_intent()
     for number, intent_id in enumerate([foreign, "pi_unknown"]):
         about = {"object": {"id": intent_id, "object": "payment_intent"}}
-        event = {"id": f"evt_f{number}", "type": "payment_intent.created", "data": about}
+        event = {"id": f"evt_foreign_{number}", "type": "payment_intent.created", "data": about}
         assert (await shop.deliver(event)).status_code == 200
         async with worker_context(shop.system) as context:
             await workers.payments.handle_webhook(context, event["id"])  # type: ignore[arg-type]
     assert (
         await shop.rows.fetchval(
             "select count(*) from payments.webhook_events "
-            "where id like 'evt_f%' and handled_at is null"
+            "where id like 'evt_foreign_%' and handled_at is null"
         )
         == 0
     )

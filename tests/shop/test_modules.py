@@ -3,8 +3,6 @@
 The other rules of these modules are tested in frontend/tests.
 """
 
-import csv
-import io
 import json
 import subprocess
 from pathlib import Path
@@ -40,13 +38,3 @@ def test_the_form_offers_the_currencies_that_the_api_takes() -> None:
     assert offered == sorted(money.CURRENCIES)
     decimals = evaluate("shared/currencies.ts", "given.map(module.decimalsOf)", offered)
     assert decimals == [money.exponent(currency) for currency in offered]
-
-
-def test_a_csv_file_is_parsed_to_the_same_cells_and_no_cell_is_a_formula() -> None:
-    plain = ["Harbour Lights", 'He said "no"', "a,b", "two\nlines", " spaced ", "", "45.00", "Zoë"]
-    formulas = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", ' =HYPERLINK("http://x.example")', "%0A"]
-    text = evaluate("desk/csv.ts", "module.csv(given)", [plain, formulas])
-    assert text.startswith("\ufeff")
-    assert text.endswith("\r\n")
-    parsed = list(csv.reader(io.StringIO(text.removeprefix("\ufeff"), newline="")))
-    assert parsed == [plain, [f"'{formula}" for formula in formulas]]

@@ -18,7 +18,7 @@ MAX_FUNCTION_LINES = 60
 
 FUNCTION = re.compile(
     r"^create (?:or replace )?(?:function|procedure) (?P<name>[a-z_.]+)\s*\("
-    r".*?(?:^\$\$;$|^return\b.*?;$)",
+    r".*?(?:^\$\$;$|^return\b.*?;$|^end;$)",
     re.MULTILINE | re.DOTALL,
 )
 # Each of these turns a rule of the compiler or the linter off.
