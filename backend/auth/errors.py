@@ -3,6 +3,7 @@
 Problem
 ├── Unauthorized 401 ── BadCredentials, SessionEnded, RefreshReused
 ├── Conflict 409 ────── EmailTaken
+├── Invalid 422 ─────── WeakPassword
 ├── TooMany 429 ─────── TooManyAttempts
 └── Unavailable 503 ─── Busy
 """
@@ -10,7 +11,14 @@ Problem
 from math import ceil
 from uuid import UUID
 
-from backend.kernel.problems import Conflict, TooMany, Unauthorized, Unavailable
+from backend.kernel.problems import (
+    Conflict,
+    FieldError,
+    Invalid,
+    TooMany,
+    Unauthorized,
+    Unavailable,
+)
 
 
 class BadCredentials(Unauthorized):
@@ -20,6 +28,16 @@ class BadCredentials(Unauthorized):
 
     def __init__(self) -> None:
         super().__init__("wrong email or password", headers={"WWW-Authenticate": "Bearer"})
+
+
+class WeakPassword(Invalid):
+    """A guesser of common passwords, or of parts of the email, finds it early."""
+
+    code = "weak_password"
+
+    def __init__(self) -> None:
+        message = "is too easy to guess; use several words that do not belong together"
+        super().__init__(f"password {message}", errors=[FieldError("password", message)])
 
 
 class SessionEnded(Unauthorized):

@@ -66,6 +66,7 @@ async def sign_up(request: Request) -> Response:
     name = service.name_of(body.name, email)
     address = client_ip(request, auth.proxies)
     async with auth.limits.sign_up(address):
+        await auth.passwords.require_strength(body.password, known=(email, name))
         password_hash = await auth.passwords.hash(body.password)
     async with database.transaction(auth.pool) as connection:
         user = await service.register(connection, email, name, password_hash)

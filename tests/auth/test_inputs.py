@@ -106,6 +106,28 @@ async def test_unicode_names_and_passwords_are_accepted(
     assert (await browser.post("/api/users/signin", json=body)).status_code == 200
 
 
+EASY_TO_GUESS = (
+    *("password", "12345678", "        ", "qwertyuiop", "Passw0rd!", "aaaaaaaaaaaa", "a" * 200),
+    *("ada.lovelace.1815@example.com", "lovelace1815", "Ada Lovelace"),
+)
+
+
+@pytest.mark.parametrize("password", EASY_TO_GUESS)
+async def test_a_password_that_is_easy_to_guess_is_refused(
+    password: str, browser: httpx.AsyncClient
+) -> None:
+    body = {
+        "email": "ada.lovelace.1815@example.com",
+        "password": password,
+        "name": "Ada Lovelace",
+    }
+    reply = await browser.post("/api/users/signup", json=body)
+    assert code(reply) == (422, "weak_password")
+    [error] = reply.json()["errors"]
+    assert error["field"] == "password"
+    assert error["message"].startswith("is too easy to guess")
+
+
 async def test_sign_in_accepts_passwords_below_the_minimum_length(
     browser: httpx.AsyncClient,
 ) -> None:
