@@ -59,10 +59,37 @@ def test_a_price_is_a_positive_integer_that_can_be_charged(price: object) -> Non
         ("\U0001f469\u200d\U0001f3a4 live", "\U0001f469\u200d\U0001f3a4 live"),
         ("\u05e9\u05dc\u05d5\u05dd", "\u05e9\u05dc\u05d5\u05dd"),
         ("a\u00a0b\u2003c", "a b c"),
+        ("\u0410\u043d\u043d\u0430 Karenina", "\u0410\u043d\u043d\u0430 Karenina"),
+        (
+            "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",
+            "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",
+        ),
+        ("\u2764\ufe0f", "\u2764\ufe0f"),
+        ("O\u2019Neill-\u0106osi\u0107 3\u00b0", "O\u2019Neill-\u0106osi\u0107 3\u00b0"),
     ],
 )
 def test_text_is_normalized(typed: str, kept: str) -> None:
     assert clean("title", typed) == kept
+
+
+@pytest.mark.parametrize(
+    "typed",
+    ["A\u200bna", "\ufeffAna", "A\u00adna\u200f", "\u3164A\u2060na\u2800", "Ana\U000e0041"],
+)
+def test_invisible_characters_are_left_out(typed: str) -> None:
+    assert clean("name", typed) == "Ana"
+
+
+@pytest.mark.parametrize("typed", ["\u200b", "\u3164\u2800", "\u200d\u200c", "\ufe0f", "\u0301"])
+def test_a_text_that_shows_nothing_is_empty(typed: str) -> None:
+    with pytest.raises(Invalid, match="must not be empty"):
+        clean("name", typed)
+
+
+@pytest.mark.parametrize("typed", ["P\u0430ypal", "\u0410nna", "AC/\u0394C", "\u039fslo Hall"])
+def test_a_word_of_two_alphabets_is_refused(typed: str) -> None:
+    with pytest.raises(Invalid, match="different alphabets"):
+        clean("name", typed)
 
 
 @pytest.mark.parametrize(
