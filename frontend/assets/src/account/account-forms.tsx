@@ -5,7 +5,8 @@ import { Link, useLocation, useNavigate } from "react-router";
 import { sentence } from "../shared/format";
 import { asProblem, type Problem } from "../shared/http";
 import { useValue } from "../shared/observable";
-import { nextPage, signIn, signUp, user } from "../shared/session";
+import { nextPage } from "../shared/next-page";
+import { signIn, signUp, user } from "../shared/session";
 import { InputField } from "../shared/ui/field";
 
 const MESSAGES: Record<string, string> = {
@@ -116,7 +117,7 @@ function AccountForm({ button, passwordKind, submit, footer }: AccountFormProps)
           type="password"
           label="Password"
           autoComplete={passwordKind}
-          hint={isNew && "8 characters or more"}
+          hint={isNew && "8 characters or more, best several words"}
           problem={problem}
           required
         />

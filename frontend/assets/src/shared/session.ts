@@ -98,9 +98,3 @@ async function refreshWhenDue(): Promise<number> {
   if (age < lifetime) return lifetime - Math.max(age, 0);
   return (await refreshSession()) ? lifetime : RETRY_MS;
 }
-
-/** The page that a visitor came from, if it is one of this site. */
-export function nextPage(search: string): string {
-  const next = new URLSearchParams(search).get("next") ?? "/";
-  return /^\/(?![/\\])/.test(next) ? next : "/";
-}
