@@ -3,9 +3,11 @@ messages.
 """
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from uuid import UUID, uuid4
 
 import structlog
 
@@ -202,6 +204,26 @@ async def test_a_user_cannot_subscribe_to_another_users_channel(system: System) 
         await watcher.do("subscribe", channel=form["channel_name"])
         error = await watcher.event("pusher:subscription_error", form["channel_name"])
         assert error.data["status"] == 403
+
+
+async def test_the_members_of_a_show_are_neither_named_nor_linked(system: System) -> None:
+    await system.start("push", "api")
+    ana, ben = system.person("ana"), system.person("ben")
+    show, other = uuid4(), uuid4()
+
+    async def visit(person: Person, show: UUID) -> str:
+        form = {"socket_id": "1234.5678", "channel_name": f"presence-show-{show}"}
+        reply = await person.http.post("/api/push/auth", data=form)
+        assert reply.status_code == 200
+        member: Json = json.loads(reply.json()["channel_data"])
+        assert set(member) == {"user_id"}
+        assert str(person.id) not in member["user_id"]
+        return str(member["user_id"])
+
+    first = await visit(ana, show)
+    # Another tab of the same session.
+    assert await visit(ana, show) == first
+    assert len({first, await visit(ana, other), await visit(ben, show)}) == 3
 
 
 async def test_a_purchase_survives_a_kill_of_the_relay(system: System) -> None:

@@ -9,6 +9,7 @@ connection after a refusal by the gateway.
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Annotated, NamedTuple
 
 import msgspec
@@ -95,9 +96,10 @@ async def authorize_channel(request: Request) -> Response:
     _check_socket(form.socket_id)
     if not is_channel_name(form.channel_name):
         raise Invalid("channel_name must be a valid Pusher channel name", code="bad_channel_name")
-    channel_data = _channel_data(user, form.channel_name)
+    state = _state(request)
+    channel_data = _channel_data(state.secret, user, form.channel_name)
     text = channel_text(form.socket_id, form.channel_name, channel_data)
-    return reply(ChannelAuth(_state(request).token(user, text), channel_data))
+    return reply(ChannelAuth(state.token(user, text), channel_data))
 
 
 @describe(tag="push", form=UserForm, ok=UserAuth)
@@ -138,7 +140,7 @@ def component(settings: Settings) -> Component:
     return Component("push", routes, lifespan)
 
 
-def _channel_data(user: Principal, channel: str) -> str | None:
+def _channel_data(secret: str, user: Principal, channel: str) -> str | None:
     """Return the user's presence data for a channel, or None for a private channel.
 
     Raises ChannelForbidden.
@@ -146,8 +148,18 @@ def _channel_data(user: Principal, channel: str) -> str | None:
     if channel == USER_CHANNEL_PREFIX + str(user.user_id):
         return None
     if PRESENCE.fullmatch(channel):
-        return _json({"user_id": str(user.user_id), "user_info": {"name": user.name}})
+        return _json({"user_id": _visit_id(secret, user, channel)})
     raise ChannelForbidden("this channel is not yours")
+
+
+def _visit_id(secret: str, user: Principal, channel: str) -> str:
+    """Return an id for a session's visits to a channel on one day.
+
+    Every member of the channel sees it, and can link it neither to the user nor to its visits of
+    other channels and days. The tabs of one browser count as one.
+    """
+    today = datetime.now(UTC).date()
+    return sign(secret, f"visit:{user.session_id}:{channel}:{today}")[:24]
 
 
 def _check_socket(socket_id: str) -> None:
