@@ -40,7 +40,8 @@ BREACHES = [
             SESSION,
             END,
             "insert into auth.refresh_tokens (hash, session_id, issued_at, expires_at)"
-            " select sha256(id::text::bytea), id, now() + interval '1 minute', now() + interval '1 day'"
+            " select sha256(id::text::bytea), id, now() + interval '1 minute',"
+            " now() + interval '1 day'"
             " from auth.sessions",
         ),
         "got a refresh token at",
