@@ -26,7 +26,7 @@ export function OthersTickets({ tickets, feed }: OthersTicketsProps) {
         </span>
       </header>
       <p className="note">
-        Nobody finds or buys a hidden ticket. Who holds it already, or has paid for it, keeps it.
+        Buyers neither find nor buy a hidden ticket. An order that holds it or paid for it keeps it.
       </p>
       {bySection(tickets).map(([name, inSection]) => (
         <section className="section" key={name} aria-label={name}>
@@ -78,7 +78,9 @@ const OthersTicket = memo(function OthersTicket({ ticket, feed }: OthersTicketPr
           <span>@{ticket.seller_name}</span>
         </span>
         <span className="ticket-state">
-          {ticket.hidden ? <span className="is-held">hidden</span> : STATES[availability]}
+          <span className={!ticket.hidden && availability === "free" ? "is-free" : undefined}>
+            {ticket.hidden ? "hidden" : STATES[availability]}
+          </span>
         </span>
         <span className="ticket-price">{money(ticket.price, ticket.currency)}</span>
         <button
