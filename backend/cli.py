@@ -20,12 +20,28 @@ from backend.kernel.schema_version import NotMigrated
 from backend.kernel.settings import ROLES, Settings, SettingsError, load
 from backend.kernel.shutdown import stop_event
 
-PORT = click.IntRange(1, 65_535)
 FILE = click.Path(path_type=Path)
 SERVICES = ("auth", "tickets", "orders", "payments", "push", "shop", "api")
 WORKER_PARTS = ("jobs", "consumers", "notifier")
 
 Command = Callable[..., None]
+
+
+class Port(click.IntRange):
+    """`name` stands in the help and in the error of a wrong value."""
+
+    name = "port"
+
+
+class Integer(click.IntRange):
+    name = "integer"
+
+
+class Number(click.FloatRange):
+    name = "number"
+
+
+PORT = Port(1, 65_535)
 
 data_option = click.option(
     "--data",
@@ -241,14 +257,14 @@ def migrate(*, wait: bool) -> None:
 @cli.command()
 @click.option(
     "--shows",
-    type=click.IntRange(1, 100_000),
+    type=Integer(1, 100_000),
     default=20,
     show_default=True,
     help="Number of shows.",
 )
 @click.option(
     "--tickets",
-    type=click.IntRange(1, 10_000_000),
+    type=Integer(1, 10_000_000),
     default=400,
     show_default=True,
     help="Number of tickets in total.",
@@ -268,7 +284,7 @@ def seed(shows: int, tickets: int, data: Path | None) -> None:
 )
 @click.option(
     "--every",
-    type=click.FloatRange(0.1, 3600),
+    type=Number(0.1, 3600),
     default=5.0,
     show_default=True,
     help="Seconds between two checks.",
@@ -339,7 +355,7 @@ def secrets(*, expand: bool) -> None:
 @click.option(
     "--count",
     "-n",
-    type=click.IntRange(0, 10_000),
+    type=Integer(0, 10_000),
     default=10,
     show_default=True,
     help="Number of past events to print.",

@@ -255,6 +255,9 @@ async def test_a_command_without_an_instance_or_a_setting_names_it(data: Path) -
     status, output = await gittix("env", "--data", str(data / "nowhere"))
     assert status == 2
     assert "gittix up --data" in output
+    status, output = await gittix("up", "--port", "banana", "--data", str(data))
+    assert status == 2
+    assert "'--port': 'banana' is not a valid port" in output
     status, output = await gittix("serve", "orders")
     assert status == 2
     assert "ORDERS_DATABASE_URL" in output
