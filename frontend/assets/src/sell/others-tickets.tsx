@@ -7,8 +7,9 @@ import { fullName, money, seatName } from "../shared/format";
 import { asProblem } from "../shared/http";
 import type { Live } from "../shared/live-rows";
 import type { ShowFeed } from "../shared/show-feed";
-import { availabilityOf, bySection } from "../shared/tickets";
+import { availabilityOf } from "../shared/tickets";
 import { toast } from "../shared/ui/toasts";
+import { SectionLists } from "./section-lists";
 
 interface OthersTicketsProps {
   tickets: readonly Live<Ticket>[];
@@ -28,19 +29,10 @@ export function OthersTickets({ tickets, feed }: OthersTicketsProps) {
       <p className="note">
         Buyers neither find nor buy a hidden ticket. An order that holds it or paid for it keeps it.
       </p>
-      {bySection(tickets).map(([name, inSection]) => (
-        <section className="section" key={name} aria-label={name}>
-          <header>
-            <h3>{name}</h3>
-            <span className="soft">{inSection.length}</span>
-          </header>
-          <ul className="card tickets">
-            {inSection.map((ticket) => (
-              <OthersTicket key={ticket.id} ticket={ticket} feed={feed} />
-            ))}
-          </ul>
-        </section>
-      ))}
+      <SectionLists
+        tickets={tickets}
+        row={(ticket) => <OthersTicket key={ticket.id} ticket={ticket} feed={feed} />}
+      />
     </section>
   );
 }

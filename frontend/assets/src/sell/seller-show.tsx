@@ -8,11 +8,12 @@ import { money, readersTime, showTime } from "../shared/format";
 import type { Live } from "../shared/live-rows";
 import { useValue } from "../shared/observable";
 import { ShowFeed } from "../shared/show-feed";
-import { availabilityOf, bySection, countTickets } from "../shared/tickets";
+import { availabilityOf, countTickets } from "../shared/tickets";
 import { Empty, Failed, NoSuchShow } from "../shared/ui/page-states";
 import { ListingForm } from "./listing-form";
 import { OthersTickets } from "./others-tickets";
 import { OwnTicket } from "./own-ticket";
+import { SectionLists } from "./section-lists";
 import { ChangeShow } from "./show-form";
 
 export function SellerShow({ id, seller }: { id: string; seller: User }) {
@@ -133,25 +134,18 @@ function OwnTickets({ tickets, seller, feed }: OwnTicketsProps) {
           What you list shows up here, and tells you the moment somebody holds or buys it.
         </Empty>
       )}
-      {bySection(tickets).map(([name, inSection]) => (
-        <section className="section" key={name} aria-label={name}>
-          <header>
-            <h3>{name}</h3>
-            <span className="soft">{inSection.length}</span>
-          </header>
-          <ul className="card tickets">
-            {inSection.map((ticket) => (
-              <OwnTicket
-                key={ticket.id}
-                ticket={ticket}
-                availability={availabilityOf(ticket)}
-                sellerId={seller.id}
-                feed={feed}
-              />
-            ))}
-          </ul>
-        </section>
-      ))}
+      <SectionLists
+        tickets={tickets}
+        row={(ticket) => (
+          <OwnTicket
+            key={ticket.id}
+            ticket={ticket}
+            availability={availabilityOf(ticket)}
+            sellerId={seller.id}
+            feed={feed}
+          />
+        )}
+      />
     </section>
   );
 }
