@@ -95,6 +95,19 @@ class Compose:
         found: dict[str, Any] = json.loads(line)
         return found
 
+    def secrets(self) -> dict[str, str]:
+        """The secrets of `.env` by their names."""
+        values = dict(
+            line.split("=", 1)
+            for line in self.env_file.read_text().splitlines()
+            if line[:1].isupper()
+        )
+        return {
+            name: value
+            for name, value in values.items()
+            if name.endswith(("_PASSWORD", "_SECRET", "_PRIVATE_KEY", "SANDBOX_KEY"))
+        }
+
     def state(self, service: str) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(docker("inspect", self.container(service)))[0]
         return found
