@@ -8,7 +8,9 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from typing import Any
+from uuid import uuid4
 
+import msgspec
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -16,9 +18,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from backend import bootstrap
+from backend.auth.tokens import generate_keys
 from backend.kernel.openapi import describe, openapi_document
+from backend.kernel.principal import SESSION_COOKIE, Principal
 from backend.kernel.problems import ProblemBody
-from tests.system import System
+from tests.system import System, mint
 
 Json = dict[str, Any]
 
@@ -121,6 +125,57 @@ async def test_a_route_that_needs_a_session_declares_it(document: Json, system: 
             f"{method} {path}"
         )
         assert ("401" in operation["responses"]) >= protected, f"{method} {path}"
+
+
+async def test_a_forged_token_opens_no_route(document: Json, system: System) -> None:
+    settings = msgspec.structs.replace(system.settings, jwt_private_key=generate_keys()[0])
+    forged = mint(settings, Principal(uuid4(), "mallory@example.com", "mallory", uuid4()))
+    anonymous = system.anonymous()
+    anonymous.headers["Authorization"] = f"Bearer {forged}"
+    protected = [
+        (method, path.replace("{id}", "0" * 32))
+        for method, path, operation in operations(document)
+        if operation.get("security")
+    ]
+    replies = [await anonymous.request(*each) for each in protected]
+    assert {path.split("/")[2] for _, path in protected} >= {
+        "shows",
+        "tickets",
+        "orders",
+        "payments",
+        "push",
+    }
+    assert {reply.status_code for reply in replies} == {401}
+
+
+async def test_no_route_accepts_a_write_with_our_cookie_from_a_foreign_page(
+    document: Json, system: System
+) -> None:
+    visitor = system.anonymous()
+    visitor.headers.update({"Cookie": f"{SESSION_COOKIE}=token", "Origin": "https://evil.test"})
+    for method, path, _ in operations(document):
+        if method != "get":
+            reply = await visitor.request(method, path.replace("{id}", "0" * 32))
+            assert (reply.status_code, reply.json()["code"]) == (403, "origin_refused"), (
+                f"{method} {path}"
+            )
+
+
+async def test_a_path_refuses_the_methods_that_it_does_not_describe(
+    document: Json, system: System
+) -> None:
+    anonymous = system.anonymous()
+    for path in document["paths"]:
+        described = {
+            method
+            for method, other, _ in operations(document)
+            if re.fullmatch(re.sub(r"{\w+}", "[^/]+", other), path)
+        }
+        for method in {"get", "put", "post", "delete", "patch"} - described:
+            reply = await anonymous.request(method, path.replace("{id}", "0" * 32))
+            assert (reply.status_code, reply.json()["code"]) == (405, "method_not_allowed"), (
+                f"{method} {path}"
+            )
 
 
 async def test_path_parameters_are_described(document: Json) -> None:

@@ -48,6 +48,16 @@ async def test_sign_up_sets_two_http_only_cookies(browser: httpx.AsyncClient) ->
     assert "password" not in reply.text
 
 
+async def test_no_body_contains_a_token(browser: httpx.AsyncClient) -> None:
+    credentials = {"email": new_email(), "password": PASSWORD}
+    for route in ("signup", "signin", "refresh"):
+        reply = await browser.post(f"/api/users/{route}", json=credentials)
+        assert reply.is_success
+        assert len(reply.cookies) == 2
+        for token in reply.cookies.values():
+            assert token not in reply.text
+
+
 async def test_cookies_are_secure_behind_https(serve: Serve, settings: Settings) -> None:
     import msgspec
 
@@ -57,7 +67,7 @@ async def test_cookies_are_secure_behind_https(serve: Serve, settings: Settings)
             reply = await client.post(
                 "/api/users/signup", json={"email": new_email(), "password": PASSWORD}
             )
-    assert all("; Secure" in cookie for cookie in reply.headers.get_list("set-cookie"))
+    assert ["; Secure" in cookie for cookie in reply.headers.get_list("set-cookie")] == [True] * 2
 
 
 async def test_an_email_is_one_account_in_any_spelling(browse: Browse, rows: Connection) -> None:

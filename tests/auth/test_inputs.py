@@ -1,6 +1,7 @@
 """Invalid input and requests of foreign pages return a 4xx problem with a stable code."""
 
 import json
+import secrets
 from typing import Any
 
 import httpx
@@ -104,6 +105,22 @@ async def test_unicode_names_and_passwords_are_accepted(
         "name"
     ] == name
     assert (await browser.post("/api/users/signin", json=body)).status_code == 200
+
+
+@pytest.mark.parametrize("password", ["k7#Vq2!z", secrets.token_hex(100)], ids=["8", "200"])
+async def test_passwords_of_8_to_200_characters_are_accepted(
+    password: str, browser: httpx.AsyncClient
+) -> None:
+    email = new_email()
+    for length in (7, 201):
+        body = {"email": email, "password": (password * 30)[:length]}
+        reply = await browser.post("/api/users/signup", json=body)
+        assert code(reply) == (422, "invalid_input")
+    body = {"email": email, "password": password}
+    assert (await browser.post("/api/users/signup", json=body)).status_code == 201
+    # Every character counts.
+    cut = body | {"password": password[:-1]}
+    assert code(await browser.post("/api/users/signin", json=cut)) == (401, "bad_credentials")
 
 
 EASY_TO_GUESS = (

@@ -136,6 +136,15 @@ async def test_a_read_passes_from_any_origin(case: str, client: httpx.AsyncClien
     assert (await client.get("/api/echo", headers=headers)).status_code == 200
 
 
+@pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS"])
+async def test_no_reply_lets_a_page_of_another_origin_read_it(
+    method: str, client: httpx.AsyncClient
+) -> None:
+    asks = {"Origin": "https://evil.test", "Access-Control-Request-Method": "POST"}
+    reply = await client.request(method, "/api/echo", headers=asks)
+    assert not [name for name in reply.headers if name.startswith("access-control-")]
+
+
 async def test_two_cookie_headers_are_both_read(client: httpx.AsyncClient) -> None:
     headers = [("Cookie", "a=1"), ("Cookie", COOKIE), ("Origin", "https://evil.test")]
     assert code(await client.post("/api/echo", headers=headers)) == (403, "origin_refused")
@@ -187,7 +196,9 @@ async def test_every_reply_has_the_security_headers(path: str, client: httpx.Asy
 async def test_behind_https_replies_have_hsts() -> None:
     transport = httpx.ASGITransport(app(secure=True))
     async with httpx.AsyncClient(transport=transport, base_url="https://api.test") as client:
-        assert "max-age=" in (await client.get("/page")).headers["strict-transport-security"]
+        for path in ("/page", "/api/echo", "/api/fail", "/nothing"):
+            reply = await client.get(path)
+            assert reply.headers["strict-transport-security"].startswith("max-age=31536000")
 
 
 async def test_a_body_of_the_limit_passes_and_one_byte_more_does_not(

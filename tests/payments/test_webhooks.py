@@ -113,6 +113,21 @@ async def test_an_event_of_an_unused_type_counts_as_handled(shop: Shop) -> None:
     assert await unhandled(shop) == 0
 
 
+async def test_a_signed_event_that_contradicts_stripe_pays_nothing(shop: Shop) -> None:
+    order = await shop.order()
+    await shop.pay(order, "pm_card_authenticationRequired")
+    intent = await shop.stripe.intent(order["id"])
+    assert intent["status"] == "requires_action"
+    paid = intent | {"status": "succeeded", "amount_received": intent["amount"]}
+    event = {"id": "evt_paid", "type": "payment_intent.succeeded", "data": {"object": paid}}
+    assert (await shop.deliver(event)).status_code == 200
+    async with worker_context(shop.system) as context:
+        await workers.payments.handle_webhook(context, event["id"])  # type: ignore[arg-type]
+    handled = "select handled_at is not null from payments.webhook_events where id = 'evt_paid'"
+    assert await shop.rows.fetchval(handled)
+    assert await shop.state(order) == ("awaiting_payment", "held")
+
+
 async def test_an_event_about_a_foreign_intent_is_ignored(shop: Shop) -> None:
     foreign = await shop.stripe.create_foreign_intent()
     for number, intent_id in enumerate([foreign, "pi_unknown"]):

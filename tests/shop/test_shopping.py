@@ -283,7 +283,8 @@ async def test_signing_in_redirects_to_no_other_site(visit: Visit) -> None:
         await ben.sign_up("ben")
         answer = await (await ben.context.request.get(f"{ben.url}/api/users/currentuser")).json()
         await ben.context.clear_cookies()
-        await ben.open("/signin?next=//elsewhere.example/")
+        # A browser ignores the tab, and would read //elsewhere.example/.
+        await ben.open("/signin?next=/%09/elsewhere.example/")
         await ben.page.get_by_label("Email").fill(answer["current_user"]["email"])
         await ben.page.get_by_label("Password").fill(PASSWORD)
         await ben.page.locator("form").get_by_role("button", name="Sign in").click()
