@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[1]
 DESIGN = (ROOT / "docs/design.md").read_text()
 LINK = re.compile(r"\]\(([^)\s]+)\)|\bsrc=\"([^\"]+)\"")
 REQUIREMENT = re.compile(r"^- \*\*(\d[\d., ]*)\*\* (.*(?:\n  .*)*)", re.MULTILINE)
+CLAIM = re.compile(r"^- .*(?:\n  .*)*", re.MULTILINE)
 PROOF = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
 FOLDERS = "backend|workers|frontend|loadtests|tests|docs|k8s|ingress"
 PATH = re.compile(rf"`((?:{FOLDERS})/[\w./-]+)`")
@@ -71,6 +72,17 @@ def test_each_security_requirement_names_a_test_or_is_marked_as_not_met() -> Non
         for number, text in requirements
         if not PROOF.search(text) and "**Not met**" not in text
     ] == []
+
+
+def test_each_boundary_and_each_other_claim_about_security_names_a_test() -> None:
+    text = (ROOT / "docs/security.md").read_text()
+    lists = [
+        text.partition(f"{heading}\n\n")[2].partition("\n\n")[0]
+        for heading in ("## Boundaries", "Beyond ASVS:")
+    ]
+    claims = [claim for each in lists for claim in CLAIM.findall(each)]
+    assert len(claims) > 20
+    assert [claim for claim in claims if not PROOF.search(claim)] == []
 
 
 def test_the_readme_links_to_every_page_of_docs() -> None:
