@@ -50,6 +50,22 @@ WATCH_FRAMES = """() => {
   };
   requestAnimationFrame(frame);
 }"""
+# Resolves to pairs of the digits and the painted part of the ring beside them, read together.
+SAMPLE_RING = """async ([selector, times]) => {
+  const root = document.querySelector(selector);
+  const angles = Array.from({length: 360}, (_, degree) => (degree + 0.5) * Math.PI / 180);
+  const points = angles.map(a => new DOMPoint(11 + 9 * Math.cos(a), 11 + 9 * Math.sin(a)));
+  const samples = [];
+  for (let n = 0; n < times; n += 1) {
+    const arc = root.querySelector('.ring .left');
+    const painted = points.filter(point => arc.isPointInStroke(point)).length / points.length;
+    const digits = root.closest('[data-seconds]') ?? root.querySelector('[data-seconds]');
+    samples.push([Number(digits.dataset.seconds), painted]);
+    await new Promise(resolve => setTimeout(resolve, 100));
+  }
+  return samples;
+}"""
+RING_ERROR = 0.02
 
 
 async def test_a_hold_reaches_other_browsers_from_the_gateway_within_300_ms(
@@ -95,6 +111,33 @@ async def test_a_countdown_is_right_though_the_browsers_clock_is_wrong(
         await market.hold(second)
         await ben.until(second, "held")
         await _assert_same_seconds(market, ben, second)
+
+
+async def test_a_ring_agrees_with_its_digits_in_rows_at_the_checkout_and_on_the_desk(
+    market: Market, visit: Visit
+) -> None:
+    show_id = await market.show()
+    wanted, *_ = await market.tickets(show_id)
+    async with visit() as ana, visit() as ben, visit() as mira:
+        await ana.sign_in_as(market.buyer.cookies)
+        await mira.sign_in_as(market.seller.cookies)
+        order = await market.hold(wanted)
+        await asyncio.gather(ana.open_checkout(order), ben.open_show(show_id), mira.open("/desk"))
+        row, hold = f"[data-ticket='{wanted}']", f"[data-hold='{wanted}']"
+        await mira.page.locator(hold).wait_for()
+        # The ring of the checkout moves between the seconds in its last ten.
+        for page, ring, times in (
+            (ana.page, ".countdown", 15),
+            (ben.page, row, 20),
+            (mira.page, hold, 20),
+        ):
+            samples = await page.evaluate(SAMPLE_RING, [ring, times])
+            assert len({digits for digits, _ in samples}) > 1, samples
+            for digits, painted in samples:
+                assert abs(painted - digits / HOLD_SECONDS) < RING_ERROR, samples
+        [(digits, painted)] = await ana.page.evaluate(SAMPLE_RING, [".countdown", 1])
+        assert (digits - 1) / HOLD_SECONDS - RING_ERROR < painted
+        assert painted < digits / HOLD_SECONDS + RING_ERROR
 
 
 async def test_a_countdown_by_the_browsers_own_date_would_be_wrong(

@@ -59,10 +59,13 @@ test("an order is held until its time is over", () => {
   expect(isHeld({ status: "completed", expires_at: RUNNING })).toBe(false);
 });
 
-test("a countdown is as long as the hold, then as the grace", () => {
-  const order = { created_at: "2026-11-30T12:00:00.4Z", expires_at: "2026-11-30T12:01:30.4Z" };
-  expect(countdownSeconds({ ...order, status: "pending" }, 120)).toBe(90);
-  expect(countdownSeconds({ ...order, status: "awaiting_payment" }, 120)).toBe(120);
+test("a countdown is as long as the hold, then as the grace that extended it", () => {
+  const times = { hold_seconds: 60, payment_grace_seconds: 20 };
+  const order = { created_at: "2026-11-30T12:00:00.4Z", expires_at: "2026-11-30T12:01:00.4Z" };
+  const extended = { ...order, expires_at: "2026-11-30T12:01:15.4Z" };
+  expect(countdownSeconds({ ...order, status: "pending" }, times)).toBe(60);
+  expect(countdownSeconds({ ...order, status: "awaiting_payment" }, times)).toBe(60);
+  expect(countdownSeconds({ ...extended, status: "awaiting_payment" }, times)).toBe(20);
 });
 
 test.each([

@@ -29,7 +29,7 @@ export function Countdown({ order, stage, payment, config }: CountdownProps) {
       <div className="countdown-ring" aria-hidden="true">
         <TimeRing
           until={order.expires_at}
-          whole={countdownSeconds(order, config.payment_grace_seconds)}
+          whole={countdownSeconds(order, config)}
           size={RING_SIZE}
           urgency={urgency}
         />

@@ -56,7 +56,7 @@ export const OrderItem = memo(function OrderItem({ order, config, held }: OrderI
           {money(order.total, order.currency)}
         </b>
         {held ? (
-          <TimeLeft order={order} graceSeconds={config.payment_grace_seconds} />
+          <TimeLeft order={order} config={config} />
         ) : (
           <span className={`order-status ${className}`}>{text}</span>
         )}
@@ -85,13 +85,13 @@ function ShowOfOrder({ show, tickets }: ShowTickets) {
   );
 }
 
-function TimeLeft({ order, graceSeconds }: { order: OrderRow; graceSeconds: number }) {
+function TimeLeft({ order, config }: { order: OrderRow; config: SiteConfig }) {
   const seconds = useSecondsUntil(order.expires_at);
   return (
     <span className="order-status held" data-seconds={seconds}>
       <TimeRing
         until={order.expires_at}
-        whole={countdownSeconds(order, graceSeconds)}
+        whole={countdownSeconds(order, config)}
         urgency={urgencyOf(seconds)}
       />
       {order.status === "pending" ? "Yours for" : "Pay within"} {minutes(seconds)}

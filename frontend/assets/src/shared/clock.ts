@@ -55,9 +55,9 @@ export function learnTimeFromHold(
   }
 }
 
-/** Whole seconds until an ISO time, rounded up; 0 when it has passed. */
-export function secondsUntil(time: string): number {
-  return Math.max(0, Math.ceil((Date.parse(time) - serverNow()) / 1000));
+/** Seconds until an ISO time, rounded up to a whole or to a part of one; 0 when it has passed. */
+export function secondsUntil(time: string, parts = 1): number {
+  return Math.max(0, Math.ceil(((Date.parse(time) - serverNow()) * parts) / 1000) / parts);
 }
 
 const watchers = new Set<() => void>();

@@ -2,7 +2,9 @@
 import type { Order } from "./api-types";
 import { serverNow } from "./clock";
 import type { PaymentRow } from "./push-messages";
+import type { SiteConfig } from "./site-config";
 
+type HoldTimes = Pick<SiteConfig, "hold_seconds" | "payment_grace_seconds">;
 type Timed = Pick<Order, "status" | "expires_at">;
 
 /** Whether the buyer has the tickets without having paid for them. */
@@ -42,13 +44,14 @@ export function stageOf(
   return payment?.status === "requires_action" ? "challenge" : "paying";
 }
 
-/** How long the running countdown is in all: the hold, or the grace that a payment adds. */
+/** How long the running countdown is in all: the hold, or the grace by which a payment extended it. */
 export function countdownSeconds(
   order: Pick<Order, "status" | "expires_at" | "created_at">,
-  graceSeconds: number,
+  { hold_seconds, payment_grace_seconds }: HoldTimes,
 ): number {
-  if (order.status !== "pending") return graceSeconds;
-  return Math.round((Date.parse(order.expires_at) - Date.parse(order.created_at)) / 1000);
+  const all = Math.round((Date.parse(order.expires_at) - Date.parse(order.created_at)) / 1000);
+  // A payment that began early found more time than the grace, and extended nothing.
+  return order.status === "pending" || all <= hold_seconds ? all : payment_grace_seconds;
 }
 
 export type Urgency = "calm" | "soon" | "last" | "over";
