@@ -8,7 +8,10 @@ export function useFakeTime(now = "2026-11-30T12:00:00Z"): void {
 
 /** A document and a window that only have events, and storage that lasts for the test. */
 export function stubBrowser(): {
-  dispatch: (type: string) => void;
+  /** Dispatch an event of the window. */
+  dispatch: (type: string, members?: object) => void;
+  /** Show or hide the page, freeze or resume it. */
+  dispatchToDocument: (type: string, visibilityState?: "visible" | "hidden") => void;
   storage: Map<string, string>;
 } {
   const target = new EventTarget();
@@ -21,10 +24,15 @@ export function stubBrowser(): {
   vi.stubGlobal("localStorage", kept);
   vi.stubGlobal("sessionStorage", kept);
   vi.stubGlobal("addEventListener", target.addEventListener.bind(target));
-  vi.stubGlobal("document", Object.assign(new EventTarget(), { visibilityState: "visible" }));
+  const document = Object.assign(new EventTarget(), { visibilityState: "visible" });
+  vi.stubGlobal("document", document);
   vi.stubGlobal("navigator", { onLine: true });
   return {
-    dispatch: (type) => void target.dispatchEvent(new Event(type)),
+    dispatch: (type, members) => void target.dispatchEvent(Object.assign(new Event(type), members)),
+    dispatchToDocument: (type, visibilityState) => {
+      if (visibilityState) document.visibilityState = visibilityState;
+      document.dispatchEvent(new Event(type));
+    },
     storage,
   };
 }

@@ -56,6 +56,8 @@ export class FakePusher extends Events {
   readonly channels = new Map<string, FakeChannel>();
   readonly sent: string[] = [];
   reconnects = 0;
+  /** Whether messages pass in both directions. */
+  stalled = false;
 
   constructor() {
     super();
@@ -86,6 +88,10 @@ export class FakePusher extends Events {
 
   send_event(event: string): void {
     this.sent.push(event);
+    if (this.stalled) return;
+    setTimeout(() => {
+      this.emit(event, { now: Date.now() });
+    });
   }
 
   disconnect(): void {

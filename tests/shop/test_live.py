@@ -3,6 +3,8 @@
 import asyncio
 import json
 import math
+import os
+import signal
 import statistics
 import time
 from urllib.parse import urlsplit
@@ -66,6 +68,14 @@ SAMPLE_RING = """async ([selector, times]) => {
   return samples;
 }"""
 RING_ERROR = 0.02
+# As on a device that sleeps: performance.now() stands still for `asleep` milliseconds.
+SLEEPY_CLOCK = """
+  globalThis.asleep = 0;
+  const now = performance.now.bind(performance);
+  performance.now = () => now() - globalThis.asleep;
+"""
+ASLEEP_MS = 5000
+STALL_SECONDS = 15
 
 
 async def test_a_hold_reaches_other_browsers_from_the_gateway_within_300_ms(
@@ -232,6 +242,41 @@ async def test_after_a_gateway_crash_the_page_catches_up_with_the_api(
         await ben.until_state("live")
         listed = await market.tickets(show_id, 1, section="Floor")
         await ben.until(listed[0], "free")
+
+
+async def test_a_countdown_is_right_within_a_second_of_a_sleep_without_a_network(
+    market: Market, visit: Visit
+) -> None:
+    show_id = await market.show()
+    wanted, *_ = await market.tickets(show_id)
+    async with visit() as ben:
+        await ben.context.add_init_script(SLEEPY_CLOCK)
+        await market.hold(wanted)
+        await ben.open_show(show_id)
+        await ben.until(wanted, "held")
+        await ben.context.set_offline(True)
+        await ben.page.evaluate(f"globalThis.asleep = {ASLEEP_MS}")
+        await asyncio.sleep(1)
+        await _assert_same_seconds(market, ben, wanted)
+
+
+async def test_a_stalled_connection_is_shown_within_15_seconds_and_the_page_recovers(
+    market: Market, visit: Visit
+) -> None:
+    """A stopped gateway: its sockets stay open, and nothing passes."""
+    show_id = await market.show()
+    wanted, *_ = await market.tickets(show_id)
+    async with visit() as ben:
+        await ben.open_show(show_id)
+        gateway = market.up.pids()["push"]
+        os.kill(gateway, signal.SIGSTOP)
+        try:
+            await ben.until_state("reconnecting", seconds=STALL_SECONDS)
+            await market.hold(wanted)
+        finally:
+            os.kill(gateway, signal.SIGCONT)
+        await ben.until_state("caught-up", seconds=30)
+        assert await ben.tickets() == await market.as_shown(show_id)
 
 
 @pytest.mark.undisturbed

@@ -43,6 +43,35 @@ describe("serverNow", () => {
     expect(clock.serverNow()).toBe(before + 1000);
   });
 
+  test("counts a sleep in which performance.now() stood still", () => {
+    respond({ roundTripMs: 20 });
+    vi.setSystemTime(Date.now() + 3_600_000);
+    expect(clock.serverNow()).toBe(Date.now() + SERVER_AHEAD_MS);
+    vi.advanceTimersByTime(100);
+    expect(clock.sleeps.value).toBe(1);
+    // A Date header is less exact and does not contradict it.
+    respond({ roundTripMs: 20, aheadMs: SERVER_AHEAD_MS + 700, uncertainty: 1000 });
+    expect(clock.serverNow()).toBe(Date.now() + SERVER_AHEAD_MS);
+  });
+
+  test("is the server's again after a change of the browser's clock that seemed a sleep", () => {
+    respond({ roundTripMs: 20 });
+    const before = clock.serverNow();
+    vi.setSystemTime(Date.now() + 3_600_000);
+    expect(clock.serverNow()).toBe(before + 3_600_000);
+    respond({ roundTripMs: 400, aheadMs: SERVER_AHEAD_MS - 3_600_000, uncertainty: 1000 });
+    expect(clock.serverNow()).toBe(before + 400);
+  });
+
+  test("ignores a response whose request was sent before a sleep", () => {
+    respond({ roundTripMs: 20 });
+    const sentAt = performance.now();
+    vi.advanceTimersByTime(1);
+    vi.setSystemTime(Date.now() + 60_000);
+    clock.learnServerTime(Date.now() + SERVER_AHEAD_MS - 30_000, sentAt, performance.now());
+    expect(clock.serverNow()).toBe(Date.now() + SERVER_AHEAD_MS);
+  });
+
   test("keeps the estimate with the smallest error", () => {
     respond({ roundTripMs: 20 });
     const best = clock.serverNow() - performance.now();

@@ -15,11 +15,12 @@ type Push = typeof import("../../assets/src/shared/push");
 
 let push: Push;
 let online: { onLine: boolean };
-let dispatch: (type: string) => void;
+let dispatch: ReturnType<typeof stubBrowser>["dispatch"];
+let dispatchToDocument: ReturnType<typeof stubBrowser>["dispatchToDocument"];
 
 beforeEach(async () => {
   useFakeTime();
-  ({ dispatch } = stubBrowser());
+  ({ dispatch, dispatchToDocument } = stubBrowser());
   online = { onLine: true };
   vi.stubGlobal("navigator", online);
   vi.stubGlobal("fetch", () => Promise.resolve(Response.json(CONFIG)));
@@ -241,4 +242,88 @@ test("the gateway's time is requested four times on each connection", async () =
   await opened(subscriber());
   await wait(1000);
   expect(gateway().sent).toEqual(Array(4).fill("gittix:time"));
+});
+
+describe("a page that wakes", () => {
+  /** From the back/forward cache. */
+  const RESTORED = { persisted: true };
+  const hideForAWhile = () => {
+    dispatchToDocument("visibilitychange", "hidden");
+    vi.advanceTimersByTime(5000);
+    dispatchToDocument("visibilitychange", "visible");
+  };
+  const sleep = () => {
+    vi.setSystemTime(Date.now() + 3_600_000);
+  };
+  const WAKES: [reason: string, wake: () => void, reconnects: number][] = [
+    [
+      "is restored",
+      () => {
+        dispatch("pageshow", RESTORED);
+      },
+      1,
+    ],
+    [
+      "has its network again",
+      () => {
+        dispatch("online");
+      },
+      1,
+    ],
+    [
+      "was frozen",
+      () => {
+        dispatchToDocument("resume");
+      },
+      0,
+    ],
+    ["was hidden", hideForAWhile, 0],
+    ["slept", sleep, 0],
+  ];
+
+  test.each(WAKES)("because it %s, reads within a second", async (_, wake, reconnects) => {
+    const one = subscriber();
+    await opened(one);
+    await wait(1000);
+    const { serverNow } = await import("../../assets/src/shared/clock");
+    const watching = setInterval(serverNow, 200);
+    wake();
+    await wait(1000);
+    expect(one.reads).toBe(2);
+    expect(gateway().reconnects).toBe(reconnects);
+    if (!reconnects) expect(gateway().sent.length).toBeGreaterThan(4);
+    clearInterval(watching);
+  });
+
+  test("from a glance at another tab reads nothing", async () => {
+    const one = subscriber();
+    await opened(one);
+    dispatchToDocument("visibilitychange", "hidden");
+    await wait(4000);
+    dispatchToDocument("visibilitychange", "visible");
+    dispatch("pageshow", { persisted: false });
+    await wait(1000);
+    expect(one.reads).toBe(1);
+  });
+});
+
+test("a question for the time without an answer reconnects", async () => {
+  await opened(subscriber());
+  await wait(1000);
+  gateway().stalled = true;
+  dispatchToDocument("resume");
+  await wait(3900);
+  expect(push.connection.value).toBe("live");
+  await wait(200);
+  expect(push.connection.value).toBe("reconnecting");
+  expect(gateway().reconnects).toBe(1);
+});
+
+test("a hosted Pusher, which knows no such question, is not asked for the time", async () => {
+  const hosted = { ...CONFIG, push: { ...CONFIG.push, host: "" } };
+  vi.stubGlobal("fetch", () => Promise.resolve(Response.json(hosted)));
+  await opened(subscriber());
+  await wait(10_000);
+  expect(gateway().sent).toEqual([]);
+  expect(push.connection.value).toBe("live");
 });

@@ -1,15 +1,25 @@
 // The server's clock, as the browser estimates it. The browser's own date may be minutes wrong
-// and may be changed while a countdown runs, so it is never used. Time advances by
-// performance.now(), which is monotonic. Each response gives the offset, with an error of half
-// its round trip. The best estimate is kept until another contradicts it (Cristian's algorithm).
+// and may be changed while a countdown runs, so the estimate is no date of the browser. Time
+// advances by performance.now(), which is monotonic. Each response gives the offset, with an error
+// of half its round trip. The best estimate is kept until another contradicts it (Cristian's
+// algorithm).
+//
+// performance.now() may stand still while the device sleeps, and the browser's date does not. So a
+// forward jump of the date against performance.now() counts as a sleep until the server has
+// answered again.
 import { useCallback, useSyncExternalStore } from "react";
 
 import type { Ticket } from "./api-types";
+import { Observable } from "./observable";
 
 // A crystal oscillator drifts by this much at worst, so the error of an estimate grows with its
 // age.
 const DRIFT = 0.0001;
 const TICK_MS = 200;
+const SLEEP_MS = 1000;
+// Less than the error of a Date header, which would be a worse estimate than the length of the
+// sleep. It replaces the estimate where it contradicts it.
+const ERROR_AFTER_SLEEP_MS = 900;
 
 /** In milliseconds: `offset` and `at` refer to performance.now(). */
 interface Estimate {
@@ -20,8 +30,33 @@ interface Estimate {
 
 let estimate: Estimate | null = null;
 
+/** How often the device was found to have slept. */
+export const sleeps = new Observable(0);
+
+const browserDate = () => Date.now() - performance.now();
+let date = browserDate();
+let dateReadAt = performance.now();
+let awakeSince = 0;
+
+function noticeSleep(): void {
+  const [before, since, now] = [date, dateReadAt, performance.now()];
+  date = browserDate();
+  dateReadAt = now;
+  const slept = date - before;
+  if (slept < SLEEP_MS + (now - since) * DRIFT) return;
+  awakeSince = now;
+  if (estimate) {
+    estimate = { offset: estimate.offset + slept, error: ERROR_AFTER_SLEEP_MS, at: now };
+  }
+  // Not at once: a component that renders may have asked for the time.
+  setTimeout(() => {
+    sleeps.set(sleeps.value + 1);
+  });
+}
+
 /** Milliseconds since 1970 on the server. */
 export function serverNow(): number {
+  noticeSleep();
   return estimate ? performance.now() + estimate.offset : Date.now();
 }
 
@@ -32,7 +67,9 @@ export function learnServerTime(
   receivedAt: number,
   uncertainty = 0,
 ): void {
-  if (!Number.isFinite(serverMs)) return;
+  noticeSleep();
+  // Half of a round trip with a sleep in it is no estimate.
+  if (!Number.isFinite(serverMs) || sentAt < awakeSince) return;
   const offset = serverMs - (sentAt + receivedAt) / 2;
   const error = (receivedAt - sentAt) / 2 + uncertainty;
   if (estimate) {

@@ -5,6 +5,9 @@ import { learnServerTime } from "./clock";
 // uvicorn renews its Date header once a second, and the header has no fractions: the true time is
 // up to two seconds later.
 const DATE_LAG_MS = 1000;
+// On a stalled network a request would have no end. A write may wait for Stripe.
+const READ_TIMEOUT_MS = 10_000;
+const WRITE_TIMEOUT_MS = 60_000;
 
 /** The members that some problems carry beside those of every ProblemBody. */
 interface ProblemDetails {
@@ -66,17 +69,16 @@ export async function send(
   const headers: Record<string, string> = { Accept: "application/json" };
   if (idempotencyKey) headers["Idempotency-Key"] = idempotencyKey;
   if (tag) headers["If-Match"] = tag;
+  const timeout = AbortSignal.timeout(method === "GET" ? READ_TIMEOUT_MS : WRITE_TIMEOUT_MS);
   const init: RequestInit = { method, headers };
-  if (signal) init.signal = signal;
+  init.signal = signal ? AbortSignal.any([signal, timeout]) : timeout;
   if (body instanceof URLSearchParams) init.body = body;
   else if (body !== undefined) {
     headers["Content-Type"] = "application/json";
     init.body = JSON.stringify(body);
   }
   const sentAt = performance.now();
-  const response = await fetch(url, init).catch((error: unknown) => {
-    throw isAbort(error) ? error : new Problem(0);
-  });
+  const response = await fetch(url, init).catch(rethrow);
   const date = Date.parse(response.headers.get("date") ?? "");
   learnServerTime(date + DATE_LAG_MS, sentAt, performance.now(), DATE_LAG_MS);
   return response;
@@ -84,9 +86,13 @@ export async function send(
 
 /** The response's JSON, null when it has no body. Throws a Problem for an error status. */
 export async function readJson(response: Response): Promise<unknown> {
-  const body = parse(await response.text());
+  const body = parse(await response.text().catch(rethrow));
   if (!response.ok) throw new Problem(response.status, body ?? {});
   return body;
+}
+
+function rethrow(error: unknown): never {
+  throw isAbort(error) ? error : new Problem(0);
 }
 
 export function isAbort(error: unknown): boolean {

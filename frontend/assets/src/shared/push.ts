@@ -10,18 +10,21 @@ import type { ChannelAuthorizationHandler, UserAuthenticationHandler } from "pus
 import { post } from "./api";
 import type { PushConfig } from "./api-types";
 import { CatchUp, JITTER_MS } from "./catch-up";
-import { learnServerTime } from "./clock";
+import { GatewayClock } from "./gateway-clock";
 import { Observable } from "./observable";
 import type { PushData, PushMessage } from "./push-messages";
 import { PushSequence } from "./push-sequence";
 import { checkSession, user } from "./session";
 import { siteConfig } from "./site-config";
+import { type Wake, watchWakes } from "./wake";
 
 const RECONNECT_MS = 2000; // pusher-js may wait 15 s after a gateway refused a connection.
 const MAX_RECONNECT_MS = 10_000;
 const CAUGHT_UP_MS = 4000;
-const TIME_REQUESTS = 4;
-const TIME_REQUEST_SPACING_MS = 150;
+// A stalled network closes no socket. Together less than the 15 s after which a page must show that
+// it is not live.
+const ACTIVITY_TIMEOUT_MS = 9000;
+const PONG_TIMEOUT_MS = 4000;
 const TERMINATED = 4009; // The gateway closes with this code when the session has ended.
 
 export type ConnectionState = "connecting" | "live" | "reconnecting" | "caught-up" | "offline";
@@ -139,15 +142,17 @@ function open({ key, host, port, tls, cluster }: PushConfig): void {
     // One transport, with or without TLS as configured. With "wss" beside it pusher-js would try
     // both, and the content security policy allows only one.
     enabledTransports: ["ws"],
+    activityTimeout: ACTIVITY_TIMEOUT_MS,
+    pongTimeout: PONG_TIMEOUT_MS,
     channelAuthorization: { transport: "ajax", endpoint: "", customHandler: authorizeChannel },
     userAuthentication: { transport: "ajax", endpoint: "", customHandler: authenticateUser },
   });
   pusher = opened;
+  const clock = host ? clockOf(opened) : null;
   opened.connection.bind("state_change", ({ current }: { current: string }) => {
+    clock?.stop();
     stateChanged(opened, current);
-  });
-  opened.connection.bind("connected", () => {
-    requestTime(opened);
+    if (current === "connected") clock?.ask();
   });
   opened.connection.bind("error", (error?: { data?: { code?: number } }) => {
     if (error?.data?.code === TERMINATED) void checkSession();
@@ -158,15 +163,27 @@ function open({ key, host, port, tls, cluster }: PushConfig): void {
   identify(opened);
   for (const channel of channels.values()) bind(opened, channel);
   addEventListener("offline", lost);
-  // On a network that has gone, the old socket may seem open for minutes.
-  addEventListener("online", () => {
-    reconnect(opened);
-  });
-  document.addEventListener("visibilitychange", () => {
-    const visible = document.visibilityState === "visible";
-    if (visible && opened.connection.state === "connected") requestTime(opened);
+  watchWakes((wake) => {
+    wakeUp(opened, wake);
+    if (opened.connection.state === "connected") clock?.ask();
   });
   reconnectLater(opened, RECONNECT_MS);
+}
+
+/** Pusher's own service does not know the question. */
+function clockOf(client: Pusher): GatewayClock {
+  const send = () => void client.send_event("gittix:time", {});
+  const clock = new GatewayClock(send, () => {
+    reconnect(client);
+  });
+  client.bind("gittix:time", clock.answer);
+  return clock;
+}
+
+/** Read everything now: no other browser wakes at the same moment. */
+function wakeUp(client: Pusher, wake: Wake): void {
+  if (wake === "restored" || wake === "online") reconnect(client);
+  for (const { subscribers } of channels.values()) catchUp.start(subscribers, 0);
 }
 
 /** As pusher-js would request it, but with a session that is refreshed when it has expired. */
@@ -271,21 +288,4 @@ function caughtUp(): void {
   becomingLive = setTimeout(() => {
     if (connection.value === "caught-up") connection.set("live");
   }, CAUGHT_UP_MS);
-}
-
-/**
- * Request the gateway's time several times: the response with the least round trip is the best.
- */
-function requestTime(client: Pusher, request = 1): void {
-  const sentAt = performance.now();
-  const onTime = ({ now }: { now: number }) => {
-    client.unbind("gittix:time", onTime);
-    learnServerTime(now, sentAt, performance.now());
-  };
-  client.bind("gittix:time", onTime);
-  client.send_event("gittix:time", {});
-  if (request === TIME_REQUESTS) return;
-  setTimeout(() => {
-    requestTime(client, request + 1);
-  }, TIME_REQUEST_SPACING_MS);
 }
