@@ -15,7 +15,10 @@ class ReactComponent(rx.Component):
     """A component of `assets/src`: `library` is its file, `tag` the name that the file exports."""
 
     # Reflex reads a class's attribute as the default of a field.
-    lib_dependencies: list[str] = ["pusher-js@8.6.0"]  # noqa: RUF012
+    lib_dependencies: list[str] = [  # noqa: RUF012
+        "pusher-js@8.6.0",
+        "intl-messageformat@12.1.5",
+    ]
 
 
 class ShowList(ReactComponent):
@@ -69,6 +72,13 @@ class ConnectionStatus(ReactComponent):
 
     library = f"{SOURCES}/shared/ui/connection-status.tsx"
     tag = "ConnectionStatus"
+
+
+class HoldPill(ReactComponent):
+    """The hold that ends first, with the link that pays; nothing without a hold."""
+
+    library = f"{SOURCES}/shared/ui/hold-pill.tsx"
+    tag = "HoldPill"
 
 
 class AccountMenu(ReactComponent):

@@ -3,6 +3,25 @@ import reactHooks from "eslint-plugin-react-hooks";
 import { defineConfig, globalIgnores } from "eslint/config";
 import tseslint from "typescript-eslint";
 
+// Folders whose texts are in message files: a sentence in a source would not be translated.
+const WITH_TEXTS = ["assets/src/checkout/**"];
+const WORDS = "/\\p{L}{2}/u";
+const SENTENCE = "/^\\p{Lu}\\p{Ll}*['’]?\\p{Ll}* \\p{L}/u";
+const LABELS = "/^(alt|aria-label|hint|label|legend|none|placeholder|title|words)$/";
+const message = "Put this text into a file of texts/en, and name it by text() or richText().";
+const RAW_TEXTS = [
+  `JSXText[value=${WORDS}]`,
+  `JSXElement > JSXExpressionContainer > Literal[value=${WORDS}]`,
+  `JSXElement > JSXExpressionContainer TemplateElement[value.raw=${WORDS}]`,
+  `JSXAttribute[name.name=${LABELS}] > Literal[value=${WORDS}]`,
+  `JSXAttribute[name.name=${LABELS}] > JSXExpressionContainer > Literal[value=${WORDS}]`,
+  `JSXAttribute[name.name=${LABELS}] ConditionalExpression > Literal[value=${WORDS}]`,
+  `JSXElement > JSXExpressionContainer > ConditionalExpression > Literal[value=${WORDS}]`,
+  `JSXAttribute[name.name=${LABELS}] TemplateElement[value.raw=${WORDS}]`,
+  `Literal[value=${SENTENCE}]`,
+  `TemplateElement[value.raw=${SENTENCE}]`,
+].map((selector) => ({ selector, message }));
+
 export default defineConfig(
   globalIgnores(["**/api-types.ts", "eslint.config.js"]),
   tseslint.configs.strictTypeChecked,
@@ -33,4 +52,5 @@ export default defineConfig(
       "@typescript-eslint/restrict-template-expressions": ["error", { allowNumber: true }],
     },
   },
+  { files: WITH_TEXTS, rules: { "no-restricted-syntax": ["error", ...RAW_TEXTS] } },
 );

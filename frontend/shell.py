@@ -2,7 +2,14 @@
 
 import reflex as rx
 
-from frontend.components import AccountMenu, ConnectionStatus, ThemeSwitch, Toasts, nav_link
+from frontend.components import (
+    AccountMenu,
+    ConnectionStatus,
+    HoldPill,
+    ThemeSwitch,
+    Toasts,
+    nav_link,
+)
 
 # The label and the address of each link in the header. They are the same for visitors and users: a
 # page for users invites a visitor to sign in.
@@ -45,6 +52,7 @@ def header() -> rx.Component:
         rx.el.div(
             header_start(),
             rx.el.div(
+                HoldPill.create(),
                 ConnectionStatus.create(),
                 ThemeSwitch.create(),
                 AccountMenu.create(),

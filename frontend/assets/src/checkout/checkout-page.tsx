@@ -7,6 +7,7 @@ import { useValue } from "../shared/observable";
 import { isRunning, type RunningStage, type Stage, stageOf } from "../shared/order-status";
 import type { OrderRow, PaymentRow } from "../shared/push-messages";
 import { type SiteConfig, useSiteConfig } from "../shared/site-config";
+import { text } from "../shared/texts";
 import { Empty, Failed, OfflineBanner } from "../shared/ui/page-states";
 import { SignedInOnly } from "../shared/ui/signed-in-only";
 import { useUserFeed } from "../shared/use-user-feed";
@@ -28,8 +29,8 @@ export function CheckoutPage() {
   if (!id) return <Waiting />;
   return (
     <SignedInOnly
-      title="Sign in to see this order"
-      words="If it is yours and its time still runs, it waits for you here."
+      title={text("checkout.sign_in")}
+      words={text("checkout.sign_in_note")}
       waiting={<Waiting />}
     >
       {(buyer) => <Checkout key={`${buyer.id} ${id}`} id={id} />}
@@ -122,14 +123,14 @@ function usePolling(feed: CheckoutFeed, stage: Stage | undefined): void {
 function NoSuchOrder() {
   return (
     <Empty
-      title="There is no such order"
+      title={text("checkout.no_order")}
       action={
         <Link className="button" to="/orders">
-          My orders
+          {text("checkout.my_orders")}
         </Link>
       }
     >
-      It may be somebody else&apos;s, or a mistyped address.
+      {text("checkout.no_order_note")}
     </Empty>
   );
 }
@@ -139,7 +140,7 @@ function Waiting() {
   return (
     <div className="checkout" aria-busy="true">
       <span className="unseen" role="status">
-        Loading the checkout
+        {text("checkout.loading")}
       </span>
       <div className="checkout-way">
         <div className="countdown">

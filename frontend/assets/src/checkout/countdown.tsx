@@ -3,10 +3,11 @@
 import { useState } from "react";
 
 import { useSecondsUntil } from "../shared/clock";
-import { counted, minutes } from "../shared/format";
+import { minutes } from "../shared/format";
 import { countdownSeconds, type RunningStage, urgencyOf } from "../shared/order-status";
 import type { OrderRow, PaymentRow } from "../shared/push-messages";
 import type { SiteConfig } from "../shared/site-config";
+import { text, type TextId } from "../shared/texts";
 import { TimeRing } from "../shared/ui/time-ring";
 
 const RING_SIZE = 132;
@@ -47,40 +48,38 @@ function textsOf(
   { order, stage, payment, config }: CountdownProps,
   seconds: number,
 ): [title: string, note: string] {
-  const [it, its] = order.tickets.length > 1 ? ["them", "They're"] : ["it", "It's"];
-  const left = seconds < LONG_SECONDS ? counted(seconds, "second") : minutes(seconds);
-  const safe = `Nobody else can take ${it}`;
+  const count = order.tickets.length;
+  const left = seconds < LONG_SECONDS ? secondsText(seconds) : minutes(seconds);
   if (stage === "paying") {
-    return ["Asking your bank", `${safe} meanwhile. There are ${left} to finish.`];
+    return [text("checkout.paying_title"), text("checkout.paying_note", { count, left })];
   }
   if (stage === "challenge") {
-    return ["Your bank asks you", `Answer below within ${left}. ${safe} meanwhile.`];
+    return [text("checkout.challenge"), text("checkout.challenge_note", { count, left })];
   }
   const urgency = urgencyOf(seconds);
   const title = {
-    calm: `${its} yours for ${left}`,
-    soon: `${its} yours for ${left} more`,
-    last: `Only ${left} left`,
-    over: "Time is up",
+    calm: text("checkout.yours", { count, left }),
+    soon: text("checkout.yours_more", { count, left }),
+    last: text("checkout.left_last", { left }),
+    over: text("checkout.late"),
   }[urgency];
-  if (payment) {
-    const again = "Try again with this card or another.";
-    return [title, `Your extra time runs, and nobody else can take ${it}. ${again}`];
-  }
+  if (payment) return [title, text("checkout.extended_note", { count })];
   const grace = graceText(config.payment_grace_seconds);
-  if (urgency === "last") return [title, `Press Pay now to keep ${it}. ${grace}`];
-  return [title, `${safe} while the clock runs. ${grace}`];
+  if (urgency === "last") return [title, text("checkout.last_note", { count, grace })];
+  return [title, text("checkout.keep_note", { count, grace })];
 }
+
+const secondsText = (count: number) => text("checkout.seconds", { count });
 
 function graceText(seconds: number): string {
-  const time = seconds === 60 ? "minute" : counted(seconds, "second");
-  return `Once you press Pay, you get another ${time} to finish.`;
+  const time = seconds === 60 ? text("checkout.minute") : secondsText(seconds);
+  return text("checkout.grace", { time });
 }
 
-const ANNOUNCEMENTS: [seconds: number, text: string][] = [
-  [0, "Time is up."],
-  [10, "10 seconds left."],
-  [30, "30 seconds left to pay."],
+const ANNOUNCEMENTS: [seconds: number, text: TextId][] = [
+  [0, "checkout.announce_over"],
+  [10, "checkout.announce_ten"],
+  [30, "checkout.announce_soon"],
 ];
 
 /**
@@ -90,16 +89,16 @@ const ANNOUNCEMENTS: [seconds: number, text: string][] = [
 export function Announcer({ until }: { until: string }) {
   const seconds = useSecondsUntil(until);
   const [before, setBefore] = useState(0);
-  const [text, setText] = useState("");
+  const [announced, setAnnounced] = useState("");
   if (seconds !== before) {
     setBefore(seconds);
     const passed = ANNOUNCEMENTS.find(([mark]) => before > mark && seconds <= mark);
-    if (passed) setText(passed[1]);
-    else if (seconds > before) setText("");
+    if (passed) setAnnounced(text(passed[1]));
+    else if (seconds > before) setAnnounced("");
   }
   return (
     <p className="unseen" role="alert">
-      {text}
+      {announced}
     </p>
   );
 }

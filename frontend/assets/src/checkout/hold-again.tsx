@@ -12,6 +12,7 @@ import { IdempotentRequest } from "../shared/idempotency";
 import { useValue } from "../shared/observable";
 import type { OrderRow } from "../shared/push-messages";
 import type { SiteConfig } from "../shared/site-config";
+import { text } from "../shared/texts";
 import { availabilityOf, isListed, isOffered, ticketNames } from "../shared/tickets";
 import { TicketsFeed } from "./tickets-feed";
 
@@ -19,7 +20,7 @@ interface HoldAgainProps {
   order: OrderRow;
   config: SiteConfig;
   /** The heading, from the state of the tickets in words and whether none of them is free. */
-  children: (text: string, taken: boolean) => ReactNode;
+  children: (state: string, taken: boolean) => ReactNode;
 }
 
 export function HoldAgain({ order, config, children }: HoldAgainProps) {
@@ -31,7 +32,11 @@ export function HoldAgain({ order, config, children }: HoldAgainProps) {
   const held = rows.filter((ticket) => ["held", "paying"].includes(availabilityOf(ticket)));
   const taken = ready && free.length === 0;
   const { refusal, holding, hold } = useHold(free);
-  const which = free.length === rows.length ? `${quantityText(free.length)} again` : "what is left";
+  const which =
+    free.length === rows.length
+      ? text("checkout.hold_again_all", { quantity: quantityText(free.length) })
+      : text("checkout.hold_again_some");
+  const duration = durationText(config.hold_seconds);
   return (
     <>
       {children(ready ? stateText(rows, free, held) : "", taken)}
@@ -44,11 +49,11 @@ export function HoldAgain({ order, config, children }: HoldAgainProps) {
       <p className="actions">
         {free.length > 0 && (
           <button type="button" className="button primary" onClick={hold} aria-disabled={holding}>
-            {holding ? "Holding" : `Hold ${which} for ${durationText(config.hold_seconds)}`}
+            {holding ? text("checkout.holding") : text("checkout.hold_again", { which, duration })}
           </button>
         )}
         <Link className="button quiet" to={`/shows/${order.tickets[0]?.show_id ?? ""}`}>
-          See the show&apos;s tickets
+          {text("checkout.show_tickets")}
         </Link>
       </p>
     </>
@@ -66,19 +71,15 @@ function stateText(
   free: readonly Ticket[],
   held: readonly Ticket[],
 ): string {
-  const one = all.length === 1;
-  if (free.length === all.length) {
-    return one ? "Nobody has taken it yet." : "Nobody has taken them yet.";
-  }
+  const count = all.length;
+  if (free.length === all.length) return text("checkout.free_all", { count });
   if (free.length > 0) {
     const gone = all.filter((ticket) => !free.includes(ticket));
-    return `${ticketNames(gone)} went to somebody else.`;
+    return text("checkout.gone_some", { names: ticketNames(gone) });
   }
-  if (held.length > 0) {
-    return one ? "It is in someone's hands now." : "They are in someone's hands now.";
-  }
-  if (!all.some(isListed)) return `${one ? "It is" : "They are"} no longer on sale.`;
-  return one ? "It has been sold since." : "They have been sold since.";
+  if (held.length > 0) return text("checkout.gone_held", { count });
+  if (!all.some(isListed)) return text("checkout.gone_unlisted", { count });
+  return text("checkout.gone_sold", { count });
 }
 
 function FreeSoon({ ticket }: { ticket: Ticket | undefined }) {
@@ -86,7 +87,7 @@ function FreeSoon({ ticket }: { ticket: Ticket | undefined }) {
   if (!ticket || !seconds) return null;
   return (
     <p className="soft" data-seconds={seconds}>
-      {fullName(ticket)} may be free in {minutes(seconds)}. Wait here: the way back opens by itself.
+      {text("checkout.free_soon", { name: fullName(ticket), left: minutes(seconds) })}
     </p>
   );
 }

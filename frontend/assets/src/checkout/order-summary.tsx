@@ -6,13 +6,14 @@ import { dayAndTime, readersTime, showTime } from "../shared/format";
 import { useValue } from "../shared/observable";
 import type { OrderRow } from "../shared/push-messages";
 import { shows, ticketsByShow } from "../shared/shows-by-id";
+import { text } from "../shared/texts";
 import { PriceLines, PriceTotal } from "../shared/ui/price-lines";
 
 /** `numbered` adds the order's number and time, as a receipt needs them. */
 export function OrderSummary({ order, numbered }: { order: OrderRow; numbered: boolean }) {
   const groups = ticketsByShow(order, useValue(shows));
   return (
-    <section className="card summary" aria-label="Your order">
+    <section className="card summary" aria-label={text("checkout.your_order")}>
       {groups.map(({ showId, show, tickets }, index) => (
         <div key={showId}>
           <ShowName show={show} />
@@ -28,7 +29,7 @@ export function OrderSummary({ order, numbered }: { order: OrderRow; numbered: b
       <PriceTotal count={order.tickets.length} total={order.total} currency={order.currency} />
       {numbered && (
         <p className="note summary-note">
-          Order {order.id}
+          {text("checkout.order_number", { id: order.id })}
           <br />
           {dayAndTime(order.created_at)}
         </p>
@@ -38,7 +39,7 @@ export function OrderSummary({ order, numbered }: { order: OrderRow; numbered: b
 }
 
 function ShowName({ show }: { show: Show | undefined }) {
-  if (!show) return <h2 className="section-title">A show</h2>;
+  if (!show) return <h2 className="section-title">{text("checkout.a_show")}</h2>;
   return (
     <>
       <p className="when">

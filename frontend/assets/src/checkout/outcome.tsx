@@ -6,6 +6,7 @@ import { money } from "../shared/format";
 import type { EndedStage } from "../shared/order-status";
 import type { OrderRow } from "../shared/push-messages";
 import type { SiteConfig } from "../shared/site-config";
+import { text } from "../shared/texts";
 import type { CheckoutFeed } from "./checkout-feed";
 import { HoldAgain } from "./hold-again";
 import { RefundButton } from "./refund-button";
@@ -63,17 +64,15 @@ function Head({ mark, title, heading, children }: HeadProps) {
 }
 
 function Paid({ order, feed, config, heading }: ContentProps) {
-  const title = order.tickets.length > 1 ? "They're yours" : "It's yours";
+  const title = text("checkout.paid", { count: order.tickets.length });
   return (
     <>
       <Head mark="good" title={title} heading={heading}>
-        <p className="soft">
-          Paid {money(order.total, order.currency)}. The receipt stays under My orders.
-        </p>
+        <p className="soft">{text("checkout.paid_note", { amount: totalOf(order) })}</p>
       </Head>
       <p className="actions">
         <Link className="button" to="/orders">
-          My orders
+          {text("checkout.my_orders")}
         </Link>
         <button
           type="button"
@@ -82,7 +81,7 @@ function Paid({ order, feed, config, heading }: ContentProps) {
             print();
           }}
         >
-          Print the receipt
+          {text("checkout.print")}
         </button>
         <RefundButton order={order} feed={feed} config={config} />
       </p>
@@ -92,67 +91,61 @@ function Paid({ order, feed, config, heading }: ContentProps) {
 
 function Finishing({ order, heading }: ContentProps) {
   return (
-    <Head mark="wait" title="Your bank said yes" heading={heading}>
-      <p className="soft">
-        {order.tickets.length > 1 ? "The tickets are" : "The ticket is"} being written to your name.
-        One moment.
-      </p>
+    <Head mark="wait" title={text("checkout.finishing")} heading={heading}>
+      <p className="soft">{text("checkout.finishing_note", { count: order.tickets.length })}</p>
     </Head>
   );
 }
 
 function Late({ heading }: ContentProps) {
   return (
-    <Head mark="wait" title="Time is up" heading={heading}>
-      <p className="soft">
-        Your bank has not answered yet. You are charged only if it says yes and nobody else took
-        them.
-      </p>
+    <Head mark="wait" title={text("checkout.late")} heading={heading}>
+      <p className="soft">{text("checkout.late_note")}</p>
     </Head>
   );
 }
 
 function Refunding({ order, heading }: ContentProps) {
   return (
-    <Head mark="wait" title="Your money is on its way back" heading={heading}>
-      <p className="soft">
-        {money(order.total, order.currency)} goes back to your card. Banks take some days for it.
-      </p>
+    <Head mark="wait" title={text("checkout.refunding")} heading={heading}>
+      <p className="soft">{text("checkout.refunding_note", { amount: totalOf(order) })}</p>
     </Head>
   );
 }
 
 function Refunded({ order, heading }: ContentProps) {
   return (
-    <Head mark="over" title="Refunded" heading={heading}>
-      <p className="soft">{money(order.total, order.currency)} went back to your card.</p>
+    <Head mark="over" title={text("checkout.refunded")} heading={heading}>
+      <p className="soft">{text("checkout.refunded_note", { amount: totalOf(order) })}</p>
     </Head>
   );
 }
 
 function Expired(props: ContentProps) {
-  return <Unpaid title="Time is up" {...props} />;
+  return <Unpaid title={text("checkout.late")} {...props} />;
 }
 
 function Cancelled(props: ContentProps) {
-  const many = props.order.tickets.length > 1;
-  return <Unpaid title={many ? "You let them go" : "You let it go"} {...props} />;
+  const count = props.order.tickets.length;
+  return <Unpaid title={text("checkout.let_go_done", { count })} {...props} />;
 }
 
 /** Whether the tickets are free again, and the button that holds them again. */
 function Unpaid({ title, order, config, heading }: ContentProps & { title: string }) {
   return (
     <HoldAgain order={order} config={config}>
-      {(text, taken) => (
-        <Head mark="over" title={taken ? "Somebody was faster" : title} heading={heading}>
+      {(state, taken) => (
+        <Head mark="over" title={taken ? text("checkout.taken") : title} heading={heading}>
           <p>
-            <b>You were not charged.</b> <span className="soft">{text}</span>
+            <b>{text("checkout.not_charged")}</b> <span className="soft">{state}</span>
           </p>
         </Head>
       )}
     </HoldAgain>
   );
 }
+
+const totalOf = ({ total, currency }: OrderRow) => money(total, currency);
 
 const CONTENTS = {
   paid: Paid,

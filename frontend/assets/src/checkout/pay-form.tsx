@@ -1,15 +1,18 @@
 // The card input and the button that pays. They stay as they are while a payment is under way, so
 // that a declined card loses no input.
-import { type RefObject, type SyntheticEvent, useRef, useState } from "react";
+import { type ReactNode, type RefObject, type SyntheticEvent, useRef, useState } from "react";
 
 import { post, remove } from "../shared/api";
-import { money } from "../shared/format";
+import { useSecondsUntil } from "../shared/clock";
+import { minutes, money } from "../shared/format";
 import { waitText } from "../shared/hold-tickets";
 import { asProblem, type Problem } from "../shared/http";
 import { IdempotentRequest } from "../shared/idempotency";
-import type { RunningStage } from "../shared/order-status";
+import { countdownSeconds, type RunningStage, urgencyOf } from "../shared/order-status";
 import type { OrderRow, PaymentRow } from "../shared/push-messages";
 import type { SiteConfig } from "../shared/site-config";
+import { richText, text, type TextId } from "../shared/texts";
+import { TimeRing } from "../shared/ui/time-ring";
 import { type CardInput, SHOWN_AT_FIELD } from "./card-input";
 import type { CheckoutFeed } from "./checkout-feed";
 import { declineText } from "./decline-text";
@@ -29,9 +32,10 @@ export function PayForm({ order, stage, payment, feed, config }: PayFormProps) {
   const { busy, problem, pay, letGo } = useActions(order, feed);
   const waiting = busy || stage !== "choosing";
   const declined = !waiting && payment?.status === "failed";
-  const message = problem ?? (declined ? `${declineText(payment)} You were not charged.` : null);
+  const message =
+    problem ?? (declined ? `${declineText(payment)} ${text("checkout.not_charged")}` : null);
   const takesCards = config.stripe.publishable_key !== "" || config.stripe.sandbox_url !== "";
-  const them = order.tickets.length > 1 ? "them" : "it";
+  const count = order.tickets.length;
   const onSubmit = (event: SyntheticEvent) => {
     event.preventDefault();
     if (!waiting && card.current) void pay(card.current);
@@ -44,18 +48,61 @@ export function PayForm({ order, stage, payment, feed, config }: PayFormProps) {
         </p>
       )}
       <Card ref={card} order={order} config={config} disabled={waiting} />
-      <button className="button primary full" aria-disabled={waiting} disabled={!takesCards}>
-        {waiting ? "Paying" : `Pay ${money(order.total, order.currency)}`}
-      </button>
+      <PayBar order={order} config={config}>
+        <button className="button primary full" aria-disabled={waiting} disabled={!takesCards}>
+          {waiting ? text("checkout.paying") : <PayLabel order={order} />}
+        </button>
+      </PayBar>
       <p className="soft pay-or">
-        or{" "}
-        <button type="button" className="link" onClick={letGo} disabled={waiting}>
-          let {them} go
-        </button>{" "}
-        so that somebody else can have {them}
+        {richText("checkout.let_go", {
+          count,
+          button: (content) => (
+            <button type="button" className="link" onClick={letGo} disabled={waiting}>
+              {content}
+            </button>
+          ),
+        })}
       </p>
     </form>
   );
+}
+
+interface PayBarProps {
+  order: OrderRow;
+  config: SiteConfig;
+  /** The button that pays. */
+  children: ReactNode;
+}
+
+/** On a phone, the bottom of the screen: with the button, the time and the total stay visible. */
+function PayBar({ order, config, children }: PayBarProps) {
+  const seconds = useSecondsUntil(order.expires_at);
+  return (
+    <div className="pay-bar">
+      {/* The countdown and the summary have the same for a screen reader. */}
+      <span className="pay-bar-time" aria-hidden="true">
+        <TimeRing
+          until={order.expires_at}
+          whole={countdownSeconds(order, config)}
+          size={26}
+          urgency={urgencyOf(seconds)}
+        />
+        {minutes(seconds)}
+      </span>
+      <span className="pay-bar-total" aria-hidden="true">
+        <b>{money(order.total, order.currency)}</b>
+        <span className="note">{text("checkout.all_in", { count: order.tickets.length })}</span>
+      </span>
+      {children}
+    </div>
+  );
+}
+
+/** The bar of a phone shows the amount beside the button. */
+function PayLabel({ order }: { order: OrderRow }) {
+  const amount = money(order.total, order.currency);
+  const hidden = (content: ReactNode[]) => <span className="pay-amount">{content}</span>;
+  return richText("checkout.pay", { amount, hidden });
 }
 
 interface CardProps {
@@ -69,11 +116,7 @@ function Card({ ref, order, config, disabled }: CardProps) {
   const { publishable_key: key, sandbox_url: sandbox } = config.stripe;
   if (key) return <StripeCard ref={ref} order={order} publishableKey={key} disabled={disabled} />;
   if (sandbox) return <TestCards ref={ref} disabled={disabled} />;
-  return (
-    <p className="notice">
-      This shop takes no cards yet. Its owner has to name a key of Stripe first.
-    </p>
-  );
+  return <p className="notice">{text("checkout.no_cards")}</p>;
 }
 
 /** The requests that pay and that cancel. After either the order is read again. */
@@ -114,22 +157,20 @@ function useActions(order: OrderRow, feed: CheckoutFeed) {
   return { busy, problem, pay, letGo };
 }
 
-const MESSAGES: Record<string, string> = {
-  offline: "No connection to the shop. Try again: you will not be charged twice.",
-  no_attempts_left:
-    "Too many payments of this order failed. Its tickets are free when the time is up. You were " +
-    "not charged.",
-  payment_provider_unavailable: "The bank could not be reached. You were not charged. Try again.",
+const MESSAGES: Partial<Record<string, TextId>> = {
+  offline: "checkout.offline",
+  no_attempts_left: "checkout.no_attempts",
+  payment_provider_unavailable: "checkout.unreachable",
 };
 
 /** Null for an error that the order, its payment or Stripe's field shows already. */
 function messageOf(problem: Problem): string | null {
   const { status, code, message } = problem;
   if (code === "too_many_declines") {
-    return `Too many cards were declined. You can pay in ${waitText(problem)}.`;
+    return text("checkout.too_many_declines", { time: waitText(problem) });
   }
-  if (MESSAGES[code]) return MESSAGES[code];
+  if (MESSAGES[code]) return text(MESSAGES[code]);
   if (status === 402 || status === 409) return null;
   if (code === "payment_method_refused" || code === SHOWN_AT_FIELD) return null;
-  return `${message} You were not charged.`;
+  return `${message} ${text("checkout.not_charged")}`;
 }

@@ -8,13 +8,14 @@ import { asProblem } from "../shared/http";
 import { IdempotentRequest } from "../shared/idempotency";
 import type { OrderRow } from "../shared/push-messages";
 import type { SiteConfig } from "../shared/site-config";
+import { text, type TextId } from "../shared/texts";
 import { toast } from "../shared/ui/toasts";
 import type { CheckoutFeed } from "./checkout-feed";
 
-const REFUSALS: Record<string, string> = {
-  refund_not_allowed: "The time for a refund is over.",
-  refund_refused: "The bank did not take the money back. Nothing has changed.",
-  offline: "No connection to the shop. Try again: it is refunded once.",
+const REFUSALS: Partial<Record<string, TextId>> = {
+  refund_not_allowed: "checkout.refund_over",
+  refund_refused: "checkout.refund_refused",
+  offline: "checkout.refund_offline",
 };
 
 interface RefundButtonProps {
@@ -40,7 +41,7 @@ export function RefundButton({ order, feed, config }: RefundButtonProps) {
       );
     } catch (error) {
       const { code, message } = asProblem(error);
-      toast(REFUSALS[code] ?? message);
+      toast(REFUSALS[code] ? text(REFUSALS[code]) : message);
     }
     await feed.refresh();
     setBusy(false);
@@ -55,13 +56,15 @@ export function RefundButton({ order, feed, config }: RefundButtonProps) {
           setAsked(true);
         }}
       >
-        Refund
+        {text("checkout.refund")}
       </button>
     );
   }
   return (
     <button type="button" className="button primary" onClick={refund} disabled={busy}>
-      {busy ? "One moment" : `Yes, refund ${money(order.total, order.currency)}`}
+      {busy
+        ? text("checkout.refund_busy")
+        : text("checkout.refund_confirm", { amount: money(order.total, order.currency) })}
     </button>
   );
 }

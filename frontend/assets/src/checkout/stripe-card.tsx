@@ -4,6 +4,7 @@ import { type RefObject, useEffect, useImperativeHandle, useRef, useState } from
 
 import { Problem } from "../shared/http";
 import type { OrderRow } from "../shared/push-messages";
+import { text } from "../shared/texts";
 import { Failed } from "../shared/ui/page-states";
 import { type CardInput, SHOWN_AT_FIELD } from "./card-input";
 import {
@@ -66,7 +67,7 @@ export function StripeCard({ ref, order, publishableKey, disabled }: StripeCardP
   if (state === "failed") return <Failed problem={new Problem(0)} retry={retry} />;
   return (
     <fieldset className="stripe-card">
-      <legend className="section-title">How would you like to pay?</legend>
+      <legend className="section-title">{text("checkout.choose_card")}</legend>
       {state === "loading" && <div className="skeleton stripe-card-waiting" aria-busy="true" />}
       <div ref={container} />
     </fieldset>

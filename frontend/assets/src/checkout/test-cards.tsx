@@ -1,14 +1,15 @@
 // The test cards of the Stripe sandbox, to choose from.
 import { type RefObject, useImperativeHandle, useState } from "react";
 
+import { text, type TextId } from "../shared/texts";
 import type { CardInput } from "./card-input";
 
 const ALWAYS_PAYS = "pm_card_visa";
-const CARDS: [paymentMethod: string, digits: string, behaviour: string][] = [
-  [ALWAYS_PAYS, "4242", "always pays"],
-  ["pm_card_authenticationRequired", "3184", "asks for 3-D Secure"],
-  ["pm_card_visa_chargeDeclined", "0002", "is declined"],
-  ["pm_card_visa_chargeDeclinedInsufficientFunds", "9995", "has not enough money"],
+const CARDS: [paymentMethod: string, digits: string, behaviour: TextId][] = [
+  [ALWAYS_PAYS, "4242", "checkout.card_4242"],
+  ["pm_card_authenticationRequired", "3184", "checkout.card_3184"],
+  ["pm_card_visa_chargeDeclined", "0002", "checkout.card_0002"],
+  ["pm_card_visa_chargeDeclinedInsufficientFunds", "9995", "checkout.card_9995"],
 ];
 
 interface TestCardsProps {
@@ -21,7 +22,7 @@ export function TestCards({ ref, disabled }: TestCardsProps) {
   useImperativeHandle(ref, () => ({ paymentMethod: () => Promise.resolve(chosen) }), [chosen]);
   return (
     <fieldset className="test-cards" disabled={disabled}>
-      <legend className="section-title">How would you like to pay?</legend>
+      <legend className="section-title">{text("checkout.choose_card")}</legend>
       <div className="card">
         {CARDS.map(([method, digits, behaviour]) => (
           <label className="test-card" key={method}>
@@ -35,13 +36,15 @@ export function TestCards({ ref, disabled }: TestCardsProps) {
               }}
             />
             <span>
-              <b>Visa •••• {digits}</b>
-              <span className="note">Test card: {behaviour}</span>
+              <b>{text("checkout.card_digits", { digits })}</b>
+              <span className="note">
+                {text("checkout.card_test", { behaviour: text(behaviour) })}
+              </span>
             </span>
           </label>
         ))}
       </div>
-      <p className="note">A sandbox: no money moves.</p>
+      <p className="note">{text("checkout.sandbox")}</p>
     </fieldset>
   );
 }

@@ -4,6 +4,7 @@ import { useCallback, useEffect, useRef, useState } from "react";
 
 import type { PaymentRow } from "../shared/push-messages";
 import type { SiteConfig } from "../shared/site-config";
+import { text } from "../shared/texts";
 import { toast } from "../shared/ui/toasts";
 import type { CheckoutFeed } from "./checkout-feed";
 import { loadStripe } from "./stripe";
@@ -44,7 +45,7 @@ function SandboxChallenge({ secret, feed, url }: SandboxChallengeProps) {
   return (
     <iframe
       className="card challenge"
-      title="Your bank's question"
+      title={text("checkout.bank_frame")}
       src={`${url}/sandbox/3ds/${intent}`}
       sandbox="allow-forms"
       referrerPolicy="no-referrer"
@@ -70,7 +71,7 @@ function StripeChallenge({ secret, feed, publishableKey }: StripeChallengeProps)
       const stripe = await loadStripe(publishableKey);
       await stripe.handleNextAction({ clientSecret: secret });
     } catch {
-      toast("Your bank's window could not be opened. Try again.");
+      toast(text("checkout.bank_not_opened"));
     } finally {
       await feed.refresh();
       setOpen(false);
@@ -84,9 +85,9 @@ function StripeChallenge({ secret, feed, publishableKey }: StripeChallengeProps)
   }, [feed, openChallenge]);
   return (
     <div className="card state challenge">
-      <p>Your bank wants to be sure that it is you.</p>
+      <p>{text("checkout.bank_sure")}</p>
       <button type="button" className="button primary" onClick={openChallenge} disabled={open}>
-        {open ? "In your bank's window" : "Answer your bank"}
+        {open ? text("checkout.bank_open") : text("checkout.bank_answer")}
       </button>
     </div>
   );

@@ -19,7 +19,7 @@ export function ConnectionStatus() {
   return (
     <span className="badge pill" role="status" data-state={state}>
       <i className={`dot ${dot}`} />
-      {label}
+      <span className="pill-label">{label}</span>
     </span>
   );
 }
