@@ -229,6 +229,69 @@ async def test_the_time_is_announced_at_30_10_and_0_seconds_without_a_layout_shi
         ]
 
 
+async def test_a_hold_is_in_the_header_of_every_page_and_in_the_title_until_it_ends(
+    market: Market, visit: Visit
+) -> None:
+    async with visit() as ana:
+        order = await _held(market, ana)
+        pill = ana.page.locator(".hold-pill")
+        show = f"/shows/{order['tickets'][0]['show_id']}"
+        checkout = f"/checkout/{order['id']}"
+        for path in ("/", show, "/orders", "/sell", "/desk"):
+            await ana.open(path)
+            await expect(pill).to_contain_text("Pay now")
+            assert await pill.get_attribute("href") == checkout
+            await expect(ana.page).to_have_title(re.compile(r"^0:\d\d · .*GitTix"))
+            left = (await ana.order(order))["seconds_left"]
+            shown = int(await pill.get_attribute("data-seconds") or "-99")
+            assert abs(shown - math.ceil(left)) <= 1
+        tab = await ana.tab()
+        await tab.open("/")
+        await tab.until_state("live")
+        other = await ana.place(*await market.tickets(await market.show(), 1))
+        for one in (ana, tab):
+            await expect(one.page.locator(".hold-pill")).to_contain_text("and 1 more")
+            assert await one.page.locator(".hold-pill").get_attribute("href") == checkout
+        await pill.click()
+        await ana.until_stage("choosing")
+        await expect(pill).not_to_contain_text("Pay now")
+        await ana.pay()
+        await ana.until_stage("paid")
+        for one in (ana, tab):
+            await expect(one.page.locator(".hold-pill")).to_contain_text("Pay now")
+            await expect(one.page.locator(".hold-pill")).to_have_attribute(
+                "href", f"/checkout/{other['id']}"
+            )
+        await ana.context.request.delete(f"{ana.url}/api/orders/{other['id']}")
+        for one in (ana, tab):
+            await expect(one.page.locator(".hold-pill")).to_have_count(0)
+            await expect(one.page).to_have_title(re.compile(r"^[^\d]"))
+
+
+async def test_on_a_phone_the_time_the_total_and_the_button_that_pays_are_in_view(
+    market: Market, visit: Visit
+) -> None:
+    async with visit(width=360) as ana:
+        order = await _held(market, ana, count=2)
+        await ana.open_checkout(order)
+        bar = ana.page.locator(".pay-bar")
+        await expect(bar).to_contain_text("€110.25")
+        await expect(bar).to_contain_text("2 tickets, all-in")
+        await expect(bar.locator(".pay-bar-time")).to_have_text(re.compile(r"^0:\d\d$"))
+        button = bar.get_by_role("button", name="Pay €110.25")
+        await expect(button).to_be_in_viewport(ratio=1)
+        # The last link of the page is not under the bar.
+        last = ana.page.locator("footer a")
+        await last.focus()
+        link, top = await last.bounding_box(), await bar.bounding_box()
+        assert link
+        assert top
+        assert link["y"] + link["height"] <= top["y"]
+        await button.click()
+        await ana.until_stage("paid")
+        await expect(bar).to_have_count(0)
+
+
 async def test_another_buyers_order_and_a_missing_one_have_the_same_page(
     market: Market, visit: Visit
 ) -> None:
