@@ -44,7 +44,7 @@ export function stageOf(
   return payment?.status === "requires_action" ? "challenge" : "paying";
 }
 
-/** How long the running countdown is in all: the hold, or the grace by which a payment extended it. */
+/** How long the running countdown is in all: the hold, or the grace that extended it. */
 export function countdownSeconds(
   order: Pick<Order, "status" | "expires_at" | "created_at">,
   { hold_seconds, payment_grace_seconds }: HoldTimes,

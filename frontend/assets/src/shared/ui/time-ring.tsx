@@ -4,7 +4,7 @@ import { memo, useCallback } from "react";
 import { secondsUntil, useClock } from "../clock";
 import type { Urgency } from "../order-status";
 
-/** In the last seconds a ring of this many pixels moves smoothly; a step of a smaller one is one. */
+/** In the last seconds a ring of this many pixels moves smoothly. A small one has small steps. */
 const SMOOTH_SIZE = 40;
 const SMOOTH_SECONDS = 10;
 const STEPS_A_SECOND = 5;
