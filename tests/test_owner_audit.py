@@ -38,7 +38,7 @@ async def rows(system: System) -> AsyncIterator[Any]:
     async with open_shop(system) as shop:
         refund = await shop.refund(await shop.paid())
         assert refund.is_success, refund.text
-        body = {"email": "ana@example.com", "password": "correct horse battery", "name": "Ana"}
+        body = {"email": "ana@example.com", "password": "correct horse battery"}
         signed_up = await system.anonymous().post("/api/users/signup", json=body)
         assert signed_up.status_code == 201
         yield shop.rows

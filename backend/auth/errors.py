@@ -1,8 +1,8 @@
 """The errors of auth.
 
 Problem
-├── Unauthorized 401 ── BadCredentials, SessionEnded, RefreshReused
-├── Conflict 409 ────── EmailTaken
+├── Unauthorized 401 ── BadCredentials, SessionEnded, RefreshReused, AccountGone
+├── Conflict 409 ────── EmailTaken, HandleTaken, TooManyHandles
 ├── Invalid 422 ─────── WeakPassword
 ├── TooMany 429 ─────── TooManyAttempts
 └── Unavailable 503 ─── Busy
@@ -67,6 +67,37 @@ class EmailTaken(Conflict):
 
     def __init__(self) -> None:
         super().__init__("an account with this email exists")
+
+
+class HandleTaken(Conflict):
+    """Another account has the handle or one that looks like it, or had it lately; or it is
+    reserved for the shop.
+    """
+
+    code = "handle_taken"
+
+    def __init__(self) -> None:
+        super().__init__("this handle, or one that looks like it, is taken; choose another one")
+
+
+class TooManyHandles(Conflict):
+    """The account released as many handles as stay reserved for it."""
+
+    code = "too_many_handles"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "you changed your handle five times in 90 days; take back a former one, or wait"
+        )
+
+
+class AccountGone(Unauthorized):
+    """The account of a valid session was deleted."""
+
+    code = "account_gone"
+
+    def __init__(self) -> None:
+        super().__init__("this account is gone; sign in again")
 
 
 class TooManyAttempts(TooMany):

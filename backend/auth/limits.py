@@ -1,4 +1,4 @@
-"""Limits on attempts to sign in, sign up and refresh, counted over all processes.
+"""Limits on attempts to sign in, sign up, refresh and change a handle, counted over all processes.
 
 An attempt is counted before the password check, and given back when the password is right, so the
 counts are those of failures. Guessing the password of one account is limited at each address, by
@@ -16,6 +16,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from hashlib import sha256
+from uuid import UUID
 
 import structlog
 from redis.asyncio import Redis
@@ -37,6 +38,9 @@ KNOWN_BY_ADDRESS = Rate("known-sign-in-by-address", 300, QUARTER)
 SIGN_UP = Rate("sign-up", 200, 3600.0)
 # A browser refreshes every few minutes: enough for a thousand behind one address.
 REFRESH = Rate("refresh", 3000, QUARTER)
+
+# Of an account. Each attempt also reveals whether a handle is taken.
+CHANGE_HANDLE = Rate("change-handle", 20, 3600.0)
 
 KNOWN_SECONDS = 30 * 86_400
 # For each account, since each could sign in from countless addresses of IPv6.
@@ -100,6 +104,10 @@ class Limits:
     async def refresh(self, address: str) -> None:
         if self.on:
             await self._count(by_address(REFRESH, address))
+
+    async def change_handle(self, user_id: UUID) -> None:
+        if self.on:
+            await self._count([Check(CHANGE_HANDLE, str(user_id))])
 
     async def _count(self, checks: Sequence[Check]) -> Admission:
         admission = await self._counters.admit(checks)

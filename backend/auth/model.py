@@ -7,19 +7,26 @@ from uuid import UUID
 import msgspec
 
 MAX_EMAIL_LENGTH = 254
-MAX_NAME_LENGTH = 80
 
 Email = Annotated[str, msgspec.Meta(max_length=MAX_EMAIL_LENGTH, examples=["ada@example.com"])]
+Handle = Annotated[
+    str,
+    msgspec.Meta(
+        max_length=24,
+        description="3 to 24 of a-z, 0-9 and, between them, single . _ or -; capitals are lowered",
+        examples=["quiet-otter-4821"],
+    ),
+]
 NewPassword = Annotated[str, msgspec.Meta(min_length=8, max_length=200)]
 Password = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 
 
 class SignUp(msgspec.Struct, frozen=True):
-    """A new account. `name` is the email's local part unless given."""
+    """A new account. `handle` is generated unless given."""
 
     email: Email
     password: NewPassword
-    name: str | None = None
+    handle: Handle | None = None
 
 
 class SignIn(msgspec.Struct, frozen=True):
@@ -35,12 +42,18 @@ class SignOut(msgspec.Struct, frozen=True):
     everywhere: bool = False
 
 
+class UserChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A change of the signed-in user."""
+
+    handle: Handle
+
+
 class User(msgspec.Struct, frozen=True):
-    """The signed-in user, as the API returns it."""
+    """The signed-in user, as the API returns it. Others see the handle only."""
 
     id: UUID
     email: str
-    name: str
+    handle: str
 
 
 class CurrentUser(msgspec.Struct, frozen=True):
@@ -49,14 +62,14 @@ class CurrentUser(msgspec.Struct, frozen=True):
     current_user: User | None
 
 
-class Registered(msgspec.Struct, frozen=True):
-    """The data of `user.registered`.
+class PublicUser(msgspec.Struct, frozen=True):
+    """The data of `user.registered` and `user.updated`.
 
     It has no email: no consumer needs it, and copies of an event cannot be erased.
     """
 
     id: UUID
-    name: str
+    handle: str
     created_at: datetime
 
 

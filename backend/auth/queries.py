@@ -9,17 +9,20 @@ from backend.kernel.database import Connection, Record
 
 
 async def add_user(
-    connection: Connection, email: str, name: str, password_hash: str
+    connection: Connection, email: str, handle: str | None, password_hash: str
 ) -> Account | None:
-    """The new account, or None when the email has an account."""
+    """The new account, or None when the email has an account. A handle is generated unless given.
+
+    Raises asyncpg.UniqueViolationError for a handle that is not free.
+    """
     row = await connection.fetchrow(
         """
-        insert into auth.users (email, name, password_hash) values ($1, $2, $3)
+        insert into auth.users (email, handle, password_hash) values ($1, $2, $3)
         on conflict (lower(email)) do nothing
-        returning id, email, name, password_hash, version, created_at
+        returning id, email, handle, password_hash, version, created_at
         """,
         email,
-        name,
+        handle,
         password_hash,
     )
     return _account(row) if row else None
@@ -28,10 +31,34 @@ async def add_user(
 async def find_account(connection: Connection, email: str) -> Account | None:
     row = await connection.fetchrow(
         """
-        select id, email, name, password_hash, version, created_at
+        select id, email, handle, password_hash, version, created_at
         from auth.users where lower(email) = $1
         """,
         email,
+    )
+    return _account(row) if row else None
+
+
+async def find_user(connection: Connection, user_id: UUID) -> User | None:
+    row = await connection.fetchrow(
+        "select id, email, handle from auth.users where id = $1", user_id
+    )
+    return _user(row) if row else None
+
+
+async def change_handle(connection: Connection, user_id: UUID, handle: str) -> Account | None:
+    """The changed account, or None if the account is gone or has this handle already.
+
+    Raises asyncpg.UniqueViolationError for a handle that is not free, and
+    asyncpg.CheckViolationError for an account that released too many.
+    """
+    row = await connection.fetchrow(
+        """
+        update auth.users set handle = $2, version = version + 1 where id = $1 and handle <> $2
+        returning id, email, handle, password_hash, version, created_at
+        """,
+        user_id,
+        handle,
     )
     return _account(row) if row else None
 
@@ -63,7 +90,7 @@ async def lock_session(connection: Connection, token_hash: bytes) -> Session | N
     """The session of this refresh token, used or not, locked."""
     row = await connection.fetchrow(
         """
-        select s.id as session_id, s.revoked_at is not null as revoked, u.id, u.email, u.name
+        select s.id as session_id, s.revoked_at is not null as revoked, u.id, u.email, u.handle
         from auth.sessions s join auth.users u on u.id = s.user_id
         where s.id = (select session_id from auth.refresh_tokens where hash = $1)
         for no key update of s
@@ -221,4 +248,4 @@ def _account(row: Record) -> Account:
 
 
 def _user(row: Record) -> User:
-    return User(row["id"], row["email"], row["name"])
+    return User(row["id"], row["email"], row["handle"])

@@ -18,7 +18,7 @@ from starlette.routing import Route
 from backend.auth import service
 from backend.auth.errors import BadCredentials, RefreshReused, SessionEnded
 from backend.auth.limits import Limits
-from backend.auth.model import CurrentUser, Issued, SignIn, SignOut, SignUp, User
+from backend.auth.model import CurrentUser, Issued, SignIn, SignOut, SignUp, User, UserChange
 from backend.auth.passwords import Passwords
 from backend.auth.tokens import Signer
 from backend.events.outbox import RelayWaker
@@ -63,13 +63,13 @@ async def sign_up(request: Request) -> Response:
     auth = _auth(request)
     body = await _read(request, SignUp)
     email = service.email_of(body.email)
-    name = service.name_of(body.name, email)
+    handle = None if body.handle is None else service.handle_of(body.handle)
     address = client_ip(request, auth.proxies)
     async with auth.limits.sign_up(address):
-        await auth.passwords.require_strength(body.password, known=(email, name))
+        await auth.passwords.require_strength(body.password, known=(email, handle or ""))
         password_hash = await auth.passwords.hash(body.password)
     async with database.transaction(auth.pool) as connection:
-        user = await service.register(connection, email, name, password_hash)
+        user = await service.register(connection, email, handle, password_hash)
         issued = await _open_session(request, connection, user)
     log.info("signed up", user_id=str(user.id), client=address)
     auth.wake_relay()
@@ -150,10 +150,32 @@ async def sign_out(request: Request) -> Response:
 async def current_user(request: Request) -> Response:
     """Current user
 
-    Reads the access token; `current_user` is null without a session.
+    `current_user` is null without a session.
     """
     found = principal.current(request)
-    return reply(CurrentUser(User(found.user_id, found.email, found.name) if found else None))
+    if found is None:
+        return reply(CurrentUser(None))
+    async with database.connection(_auth(request).pool) as connection:
+        return reply(CurrentUser(await service.current_user(connection, found.user_id)))
+
+
+@describe(tag="users", body=UserChange, ok=CurrentUser, problems=(401, 409, 429))
+async def change_user(request: Request) -> Response:
+    """Change the current user's handle
+
+    Every ticket of the user shows the new handle at once. A handle that is reserved, or that
+    another account has or had in the last 90 days, returns 409 `handle_taken`; the sixth change in
+    90 days returns 409 `too_many_handles`, unless it takes back a former handle. Takes no
+    Idempotency-Key: a repeated request changes nothing.
+    """
+    user = principal.require(request)
+    auth = _auth(request)
+    handle = service.handle_of((await read_json(request, UserChange)).handle)
+    await auth.limits.change_handle(user.user_id)
+    async with database.transaction(auth.pool) as connection:
+        changed = await service.change_handle(connection, user.user_id, handle)
+    auth.wake_relay()
+    return reply(CurrentUser(changed))
 
 
 ROUTES = [
@@ -162,6 +184,7 @@ ROUTES = [
     Route("/api/users/signout", sign_out, methods=["POST"]),
     Route("/api/users/refresh", refresh, methods=["POST"]),
     Route("/api/users/currentuser", current_user, methods=["GET"]),
+    Route("/api/users/currentuser", change_user, methods=["PUT"]),
 ]
 
 

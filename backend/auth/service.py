@@ -12,18 +12,30 @@ session's access tokens are refused and its sockets are closed.
 """
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
+from typing import Literal
 from uuid import UUID
 
+import asyncpg
+
 from backend.auth import queries, tokens
-from backend.auth.errors import BadCredentials, EmailTaken, RefreshReused, SessionEnded
-from backend.auth.model import MAX_EMAIL_LENGTH, MAX_NAME_LENGTH, Account, Issued, Registered, User
+from backend.auth.errors import (
+    AccountGone,
+    BadCredentials,
+    EmailTaken,
+    HandleTaken,
+    RefreshReused,
+    SessionEnded,
+    TooManyHandles,
+)
+from backend.auth.model import MAX_EMAIL_LENGTH, Account, Issued, PublicUser, User
 from backend.auth.passwords import Passwords
 from backend.events import outbox
 from backend.kernel.database import Connection
 from backend.kernel.principal import Principal
 from backend.kernel.problems import invalid
-from backend.kernel.text import clean_optional
 
 REUSE_INTERVAL = timedelta(seconds=20)
 PURGE_BATCH = 2_000
@@ -36,6 +48,10 @@ MAX_SESSIONS = 100
 _LABEL = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?"
 EMAIL = re.compile(rf"[a-zA-Z0-9.!#$%&'*+/=?^_`{{|}}~-]{{1,64}}@{_LABEL}(?:\.{_LABEL})+")
 
+# Separators stand between letters or digits, so that no two handles differ in an end that a reader
+# overlooks. `auth.handles` has the same rule.
+HANDLE = re.compile(r"(?=.{3,24}\Z)[a-z0-9]+(?:[._-][a-z0-9]+)*")
+
 
 def email_of(text: str) -> str:
     """The address in lower case, as it is stored. Raises Invalid."""
@@ -45,21 +61,46 @@ def email_of(text: str) -> str:
     return email.lower()
 
 
-def name_of(text: str | None, email: str) -> str:
-    """The display name; without one, the local part of the email. Raises Invalid."""
-    name = clean_optional("name", text) or email.partition("@")[0]
-    if len(name) > MAX_NAME_LENGTH:
-        raise invalid("name", f"must have at most {MAX_NAME_LENGTH} characters")
-    return name
+def handle_of(text: str) -> str:
+    """The handle in lower case, as it is stored. Raises Invalid."""
+    handle = text.strip().lower()
+    # Some letters of other alphabets have a lower case of ASCII.
+    if not text.isascii() or not HANDLE.fullmatch(handle):
+        raise invalid(
+            "handle",
+            "must have 3 to 24 characters: letters from a to z, digits, and single . _ - between",
+        )
+    return handle
 
 
-async def register(connection: Connection, email: str, name: str, password_hash: str) -> User:
-    """Creates an account. Raises EmailTaken."""
-    account = await queries.add_user(connection, email, name, password_hash)
+async def register(
+    connection: Connection, email: str, handle: str | None, password_hash: str
+) -> User:
+    """Creates an account. Raises EmailTaken, HandleTaken."""
+    with _handle_errors():
+        account = await queries.add_user(connection, email, handle, password_hash)
     if account is None:
         raise EmailTaken
-    registered = Registered(account.user.id, account.user.name, account.created_at)
-    await outbox.append(connection, "user.registered", account.user.id, account.version, registered)
+    await _append(connection, "user.registered", account)
+    return account.user
+
+
+async def current_user(connection: Connection, user_id: UUID) -> User | None:
+    return await queries.find_user(connection, user_id)
+
+
+async def change_handle(connection: Connection, user_id: UUID, handle: str) -> User:
+    """Changes the handle. The former one stays reserved for the account (design.md, "Handles").
+    Raises HandleTaken, TooManyHandles, AccountGone.
+    """
+    with _handle_errors():
+        account = await queries.change_handle(connection, user_id, handle)
+    if account is None:
+        user = await queries.find_user(connection, user_id)
+        if user is None:
+            raise AccountGone
+        return user
+    await _append(connection, "user.updated", account)
     return account.user
 
 
@@ -169,3 +210,25 @@ async def _issue(
         connection, session_id, tokens.digest(refresh_token), lifetime
     )
     return Issued(user, session_id, refresh_token, issued_at)
+
+
+async def _append(
+    connection: Connection, type: Literal["user.registered", "user.updated"], account: Account
+) -> None:
+    user = PublicUser(account.user.id, account.user.handle, account.created_at)
+    await outbox.append(connection, type, user.id, account.version, user)
+
+
+@contextmanager
+def _handle_errors() -> Iterator[None]:
+    """Translates the refusals of the trigger `claim_handle`."""
+    try:
+        yield
+    except asyncpg.UniqueViolationError as error:
+        if error.constraint_name != "handles_taken":
+            raise
+        raise HandleTaken from error
+    except asyncpg.CheckViolationError as error:
+        if error.constraint_name != "handles_released_often":
+            raise
+        raise TooManyHandles from error

@@ -60,7 +60,8 @@ class Signer:
 
     def access_token(self, user: User, session_id: UUID, issued_at: datetime) -> str:
         """A signed token, valid for `access_seconds` from `issued_at`, a time of Postgres. The
-        claim `session_exp` is the end of the session, unless it is refreshed.
+        claim `session_exp` is the end of the session, unless it is refreshed. The claim `name` is
+        the handle at the time of issue.
         """
         issued = int(issued_at.timestamp())
         claims = {
@@ -72,7 +73,7 @@ class Signer:
             "sid": str(session_id),
             "session_exp": issued + self._session_seconds,
             "email": user.email,
-            "name": user.name,
+            "name": user.handle,
         }
         return jwt.encode(claims, self._key, algorithm=ALGORITHM, headers=self._header)
 

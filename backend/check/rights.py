@@ -25,7 +25,7 @@ _KEY_COLUMNS = "fingerprint status headers body created_at"
 # All other rights on tables: for each role and table, the privileges and their columns.
 RIGHTS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
     "auth": {
-        "auth.users": {"INSERT": ALL, "UPDATE": "password_hash"},
+        "auth.users": {"INSERT": ALL, "UPDATE": "password_hash handle version"},
         "auth.sessions": {"INSERT": ALL, "UPDATE": "last_used_at revoked_at", "DELETE": ALL},
         "auth.refresh_tokens": {"INSERT": ALL, "UPDATE": "used_at replaced_by", "DELETE": ALL},
         "auth.ended_sessions": {"DELETE": ALL},
@@ -37,6 +37,7 @@ RIGHTS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
                 "title venue city starts_at timezone category listing_policy version updated_at"
             ),
         },
+        "tickets.sellers": {"INSERT": ALL},
         "tickets.tickets": {
             "INSERT": (
                 "show_id seller_id seller_name title section row seat price face_value currency"
@@ -133,6 +134,7 @@ OWN_CALLS: Mapping[str, frozenset[str]] = {
             "tickets.effective_status",
             "tickets.check_listing",
             "tickets.fold_counts",
+            "tickets.handle_of",
             "tickets.shows_of",
             "tickets.is_free",
             "tickets.state",

@@ -130,9 +130,7 @@ class _Member:
                 return
             self._http.cookies.clear()
         if (await self._http.post("/api/users/signin", json=self._credentials)).status_code == 401:
-            await self._http.post(
-                "/api/users/signup", json=self._credentials | {"name": self._name}
-            )
+            await self._http.post("/api/users/signup", json=self._credentials)
 
     async def _get(self, path: str, **query: Any) -> Json:
         reply = await self._http.get(path, params=query)

@@ -26,7 +26,7 @@ BATCH = 500
 class Account(NamedTuple):
     role: str
     email: str
-    name: str
+    handle: str | None
 
 
 class Show(NamedTuple):
@@ -45,9 +45,9 @@ class Show(NamedTuple):
 
 ACCOUNTS = (
     Account("Seller", "mira@gittix.example", "seafront"),
-    Account("Seller", "joost@gittix.example", "rowa_regular"),
-    Account("Buyer", "ana@gittix.example", "ana"),
-    Account("Buyer", "ben@gittix.example", "ben"),
+    Account("Seller", "joost@gittix.example", "rowa-regular"),
+    Account("Buyer", "ana@gittix.example", "front-row-fan"),
+    Account("Buyer", "ben@gittix.example", "night-tram"),
 )
 
 SHOWS = (
@@ -102,11 +102,8 @@ async def load(settings: Settings) -> None:
 
 async def seed(settings: Settings, *, shows: int, tickets: int) -> None:
     """Create this many tickets in this many shows, with their events, committed in batches."""
-    seller = (
-        await _accounts(
-            settings, [Account("Seller", f"seed-{uuid4().hex[:8]}@gittix.example", "seed")]
-        )
-    ).popitem()[1]
+    account = Account("Seller", f"seed-{uuid4().hex[:8]}@gittix.example", None)
+    [seller] = (await _accounts(settings, [account])).values()
     pool = await database.open_pool(
         settings.role_database_url("tickets"), name="gittix-seed", size=1
     )
@@ -190,7 +187,7 @@ async def _accounts(settings: Settings, accounts: Sequence[Account]) -> dict[str
             async with database.transaction(pool) as connection:
                 known = await users.find(connection, account.email)
                 user = known.user if known else await _register(connection, account, password_hash)
-            people[account.email] = Principal(user.id, user.email, user.name, uuid4())
+            people[account.email] = Principal(user.id, user.email, user.handle, uuid4())
     finally:
         passwords.close()
         await database.close_pool(pool)
@@ -199,4 +196,4 @@ async def _accounts(settings: Settings, accounts: Sequence[Account]) -> dict[str
 
 async def _register(connection: Connection, account: Account, password_hash: str) -> User:
     with correlation.bound():
-        return await users.register(connection, account.email, account.name, password_hash)
+        return await users.register(connection, account.email, account.handle, password_hash)

@@ -13,6 +13,7 @@ import msgspec
 
 Type = Literal[
     "user.registered",
+    "user.updated",
     "show.created",
     "show.updated",
     "ticket.listed",
@@ -67,7 +68,8 @@ class Ticket(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     show_id: UUID
     seller_id: str
-    seller_name: str
+    # Events from before this field lack it.
+    seller_handle: str = ""
     status: Literal["available", "held", "reserved", "sold", "withdrawn"]
     title: str | None
     section: str | None

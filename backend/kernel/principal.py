@@ -58,7 +58,8 @@ class Principal(msgspec.Struct, frozen=True):
 
     user_id: UUID
     email: str
-    name: str
+    # At the time of the token. It may have changed since.
+    handle: str
     session_id: UUID
     # Unix time by Postgres's clock: when the token was issued, and when its session ends unless
     # it is refreshed.

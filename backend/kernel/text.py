@@ -1,6 +1,6 @@
 """Normalizes text from forms: trimmed, on one line, visible, and in one alphabet a word.
 
-One rule for every text that other people see, such as names, titles and seats. Its alphabets are
+One rule for every text that other people see, such as titles, venues and seats. Its alphabets are
 those that Unicode's names of letters begin with.
 """
 

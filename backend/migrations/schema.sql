@@ -16,6 +16,28 @@ create index ended_sessions_xid on auth.ended_sessions (xid);
 grant select, delete on auth.ended_sessions to gittix_auth;
 grant select (session_id, ended_at) on auth.ended_sessions to gittix_check;
 
+create table auth.handle_words (
+    place integer not null,
+    number integer not null,
+    word text not null,
+    constraint handle_words_pkey primary key (place, number),
+    constraint handle_words_place_known check (place = any (array[1, 2]))
+);
+grant select on auth.handle_words to gittix_auth;
+
+create table auth.handles (
+    skeleton text not null generated always as (translate(handle, '01i._-', 'oll')) stored,
+    handle text not null,
+    user_id uuid,
+    released_at timestamptz,
+    constraint handles_pkey primary key (skeleton),
+    constraint handles_format check (length(handle) >= 3 and length(handle) <= 24 and handle ~
+        '^[a-z0-9]+([._-][a-z0-9]+)*$')
+);
+create unique index handles_present on auth.handles (user_id) where (released_at is null);
+create index handles_user on auth.handles (user_id);
+grant select on auth.handles to gittix_auth;
+
 create table auth.refresh_tokens (
     hash bytea not null,
     session_id uuid not null,
@@ -64,6 +86,7 @@ create table auth.users (
     password_hash text not null,
     version bigint not null default 1,
     created_at timestamptz not null default now(),
+    handle text not null,
     constraint users_pkey primary key (id),
     constraint users_email_length check (length(email) >= 3 and length(email) <= 254),
     constraint users_name_length check (length(name) >= 1 and length(name) <= 80)
@@ -71,8 +94,13 @@ create table auth.users (
 create unique index users_email_unique on auth.users (lower(email));
 create trigger audit_owner after delete on auth.users for each row execute function
     events.audit_owner('id');
-grant insert, select, update (password_hash) on auth.users to gittix_auth;
+create trigger claim_handle before insert or update of handle on auth.users for each row execute
+    function auth.claim_handle();
+grant insert, select, update (password_hash, version, handle) on auth.users to gittix_auth;
 grant select (id, created_at) on auth.users to gittix_check;
+
+-- functions/auth/handles.sql
+create function auth.claim_handle() returns trigger language plpgsql security definer;
 
 -- functions/auth/ended_sessions.sql
 create function auth.ended_since(p_since xid8, p_window interval, p_limit integer, out next xid8,
@@ -80,6 +108,9 @@ create function auth.ended_since(p_since xid8, p_window interval, p_limit intege
     language plpgsql security definer;
 grant execute on function auth.ended_since to gittix_auth, gittix_orders, gittix_payments,
     gittix_push, gittix_tickets;
+
+-- functions/auth/handles.sql
+create function auth.generate_handle(p_user uuid) returns text language plpgsql;
 
 -- functions/auth/ended_sessions.sql
 create function auth.record_end() returns trigger language plpgsql security definer;
@@ -161,6 +192,14 @@ create table tickets.price_counts (
 ) with (fillfactor=50);
 grant select on tickets.price_counts to gittix_check;
 grant select on tickets.price_counts to gittix_tickets;
+
+create table tickets.sellers (
+    id uuid not null,
+    handle text not null,
+    constraint sellers_pkey primary key (id)
+);
+grant select on tickets.sellers to gittix_check;
+grant insert, select on tickets.sellers to gittix_tickets;
 
 create table tickets.show_counts (
     show_id uuid not null,
@@ -312,6 +351,10 @@ create function tickets.fold_prices(p_changes tickets.count_changes[]) returns v
 -- functions/tickets/counts.sql
 create function tickets.fold_totals(p_changes tickets.count_changes[]) returns void language sql;
 
+-- functions/tickets/sellers.sql
+create function tickets.handle_of(p_seller uuid) returns text language plpgsql;
+grant execute on function tickets.handle_of to gittix_tickets;
+
 -- functions/tickets/hold.sql
 create function tickets.hold(p_order uuid, p_buyer uuid, p_tickets uuid[], p_until timestamptz,
     p_displaced uuid[], p_beside uuid[], out outcome text, out refused uuid,
@@ -328,6 +371,9 @@ grant execute on function tickets.is_free to gittix_check, gittix_tickets;
 create function tickets.lock_free(p_tickets uuid[], p_displaced uuid[], p_beside uuid[],
     p_now timestamptz, out outcome text, out refused uuid, out refused_until timestamptz) returns
     record language plpgsql;
+
+-- functions/tickets/sellers.sql
+create function tickets.name_seller(p_id uuid, p_handle text) returns void language sql;
 
 -- functions/tickets/transitions.sql
 create function tickets.record_transitions() returns trigger language plpgsql security definer;

@@ -108,7 +108,7 @@ async def authorize_user(request: Request) -> Response:
     user = principal.require(request)
     form = await read_form(request, UserForm)
     _check_socket(form.socket_id)
-    user_data = _json({"id": str(user.user_id), "user_info": {"name": user.name}})
+    user_data = _json({"id": str(user.user_id)})
     token = _state(request).token(user, signin_text(form.socket_id, user_data))
     return reply(UserAuth(token, user_data))
 

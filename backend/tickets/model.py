@@ -170,7 +170,7 @@ class Ticket(msgspec.Struct, frozen=True, kw_only=True):
     id: UUID
     show_id: UUID
     seller_id: UUID
-    seller_name: str
+    seller_handle: str
     title: str | None
     section: str | None
     row: str | None

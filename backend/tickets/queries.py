@@ -33,8 +33,11 @@ _SHOW = """
 """
 
 _TICKET = """
-    t.id, t.show_id, t.seller_id, t.seller_name, t.title, t.section, t."row", t.seat, t.price,
-    t.face_value, t.currency, t.hidden, t.version, t.created_at, t.updated_at,
+    t.id, t.show_id, t.seller_id, t.title, t.section,
+    coalesce((select s.handle from tickets.sellers s where s.id = t.seller_id), '')
+        as seller_handle,
+    t."row", t.seat, t.price, t.face_value, t.currency, t.hidden, t.version, t.created_at,
+    t.updated_at,
     tickets.effective_status(t.status, t.held_until, now()) as status,
     case when t.held_until > now() then t.held_until end as held_until,
     case
@@ -257,14 +260,26 @@ async def check_listing(
     return row["outcome"], row["listed"]
 
 
+async def add_seller(connection: Connection, seller_id: UUID, handle: str) -> None:
+    """Store the handle of a seller of whom there is none yet."""
+    await connection.execute(
+        "insert into tickets.sellers (id, handle) values ($1, $2) on conflict do nothing",
+        seller_id,
+        handle,
+    )
+
+
 async def insert_tickets(
     connection: Connection,
     show_id: UUID,
     seller_id: UUID,
-    seller_name: str,
+    seller_handle: str,
     specs: Sequence[TicketSpec],
 ) -> list[Ticket]:
-    """Insert the tickets of a show. Returns them in the order of `specs`."""
+    """Insert the tickets of a show. Returns them in the order of `specs`.
+
+    The version before this one reads `seller_name`; nothing else does.
+    """
     rows = await connection.fetch(
         f"""
         with listed as (
@@ -283,7 +298,7 @@ async def insert_tickets(
         """,
         show_id,
         seller_id,
-        seller_name,
+        seller_handle,
         [spec.price for spec in specs],
         [spec.currency for spec in specs],
         [spec.title for spec in specs],

@@ -131,7 +131,11 @@ async def list_for_sale(
         for index, spec in enumerate(specs)
     ]
     await _check_listing(connection, seller, show_id, len(cleaned), max_listed)
-    listed = await queries.insert_tickets(connection, show_id, seller.user_id, seller.name, cleaned)
+    # Auth stores the handle with the account, so the token's is used only if auth knows no account.
+    await queries.add_seller(connection, seller.user_id, seller.handle)
+    listed = await queries.insert_tickets(
+        connection, show_id, seller.user_id, seller.handle, cleaned
+    )
     await queries.append_events(connection, "ticket.listed", [ticket.id for ticket in listed])
     return listed
 

@@ -40,7 +40,7 @@ HELD = frozenset({"ticket.held"})
 FILL = """
 insert into events.outbox (type, subject, version, data, correlation_id)
 select 'ticket.held', id, 2, jsonb_build_object(
-    'id', id, 'show_id', shows[1 + n % 100], 'seller_id', gen_random_uuid(), 'seller_name', 'Sam',
+    'id', id, 'show_id', shows[1 + n % 100], 'seller_id', gen_random_uuid(), 'seller_handle', 'sam',
     'status', 'held', 'title', null, 'section', 'Floor', 'row', '12', 'seat', '34',
     'price', 4500, 'face_value', 5000, 'currency', 'EUR',
     'order_id', gen_random_uuid(), 'held_until', now(), 'version', 2, 'created_at', now()

@@ -25,12 +25,10 @@ from tests.replies import code
 
 async def test_sign_up_answers_with_the_user_and_signs_in(browser: httpx.AsyncClient) -> None:
     email = new_email()
-    reply = await browser.post(
-        "/api/users/signup", json={"email": email, "password": PASSWORD, "name": "Ada"}
-    )
+    reply = await browser.post("/api/users/signup", json={"email": email, "password": PASSWORD})
     assert reply.status_code == 201
     user = reply.json()["current_user"]
-    assert user == {"id": user["id"], "email": email, "name": "Ada"}
+    assert user == {"id": user["id"], "email": email, "handle": user["handle"]}
     assert (await browser.get("/api/users/currentuser")).json() == {"current_user": user}
 
 
@@ -83,13 +81,6 @@ async def test_an_email_is_one_account_in_any_spelling(browse: Browse, rows: Con
     assert signed_in.status_code == 200
 
 
-async def test_the_name_is_the_local_part_unless_given(browser: httpx.AsyncClient) -> None:
-    email = new_email()
-    await signed_up(browser, email)
-    user = (await browser.get("/api/users/currentuser")).json()["current_user"]
-    assert user["name"] == email.partition("@")[0]
-
-
 async def test_parallel_sign_ups_of_one_email_make_one_account(
     browse: Browse, rows: Connection
 ) -> None:
@@ -114,7 +105,7 @@ async def test_sign_up_publishes_the_user_without_the_email(
     assert [(event["type"], event["version"], event["correlation_id"]) for event in events] == [
         ("user.registered", 1, request_id)
     ]
-    assert events[0]["data"].keys() == {"id", "name", "created_at"}
+    assert events[0]["data"].keys() == {"id", "handle", "created_at"}
 
 
 async def test_a_refused_sign_up_publishes_no_event(browse: Browse, rows: Connection) -> None:

@@ -34,9 +34,9 @@ MISFITS: dict[str, tuple[dict[str, Any], str]] = {
     "password short": (GOOD | {"password": "seven77"}, "password"),
     "password long": (GOOD | {"password": "x" * 201}, "password"),
     "password of another type": (GOOD | {"password": 12345678}, "password"),
-    "name long": (GOOD | {"name": "x" * 81}, "name"),
-    "name of another type": (GOOD | {"name": {}}, "name"),
-    "name with a control character": (GOOD | {"name": "A\u0008da"}, "name"),
+    "handle long": (GOOD | {"handle": "x" * 25}, "handle"),
+    "handle of another type": (GOOD | {"handle": {}}, "handle"),
+    "handle with a space": (GOOD | {"handle": "ada lovelace"}, "handle"),
 }
 
 
@@ -90,20 +90,9 @@ async def test_a_body_too_large_without_a_length_is_refused(
     assert code(reply) == (413, "body_too_large")
 
 
-@pytest.mark.parametrize(
-    "name", ["\u00c9lodie \U0001f469\u200d\U0001f3a4", "O'Brien; drop table", "\u674e\u5c0f\u9f99"]
-)
-async def test_unicode_names_and_passwords_are_accepted(
-    name: str, browser: httpx.AsyncClient
-) -> None:
-    body = {
-        "email": new_email(),
-        "password": "\U0001f511\u00fc\u4e2d\u6587 pass",
-        "name": f"  {name} ",
-    }
-    assert (await browser.post("/api/users/signup", json=body)).json()["current_user"][
-        "name"
-    ] == name
+async def test_unicode_passwords_are_accepted(browser: httpx.AsyncClient) -> None:
+    body = {"email": new_email(), "password": "\U0001f511\u00fc\u4e2d\u6587 pass"}
+    assert (await browser.post("/api/users/signup", json=body)).status_code == 201
     assert (await browser.post("/api/users/signin", json=body)).status_code == 200
 
 
@@ -125,7 +114,7 @@ async def test_passwords_of_8_to_200_characters_are_accepted(
 
 EASY_TO_GUESS = (
     *("password", "12345678", "        ", "qwertyuiop", "Passw0rd!", "aaaaaaaaaaaa", "a" * 200),
-    *("ada.lovelace.1815@example.com", "lovelace1815", "Ada Lovelace"),
+    *("ada.lovelace.1815@example.com", "lovelace1815", "Ada-Lovelace"),
 )
 
 
@@ -136,7 +125,7 @@ async def test_a_password_that_is_easy_to_guess_is_refused(
     body = {
         "email": "ada.lovelace.1815@example.com",
         "password": password,
-        "name": "Ada Lovelace",
+        "handle": "ada-lovelace",
     }
     reply = await browser.post("/api/users/signup", json=body)
     assert code(reply) == (422, "weak_password")

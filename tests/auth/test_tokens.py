@@ -84,10 +84,10 @@ def _part(text: bytes) -> str:
 def test_a_signed_token_yields_its_principal() -> None:
     principal = verifier().verify(token())
     assert principal is not None
-    assert (principal.user_id, principal.email, principal.name, principal.session_id) == (
+    assert (principal.user_id, principal.email, principal.handle, principal.session_id) == (
         USER.id,
         USER.email,
-        USER.name,
+        USER.handle,
         UUID(int=2),
     )
 

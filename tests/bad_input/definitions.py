@@ -58,6 +58,7 @@ WRITES: dict[str, tuple[str, str, Json]] = {
     "order": ("POST", "/api/orders", ORDER),
     "payment": ("POST", "/api/payments", PAYMENT),
     "refund": ("POST", "/api/orders/{order}/refund", {"relist": False}),
+    "handle": ("PUT", "/api/users/currentuser", {"handle": "quiet-otter"}),
     "sign up": ("POST", "/api/users/signup", ACCOUNT),
     "sign in": ("POST", "/api/users/signin", ACCOUNT),
 }

@@ -113,14 +113,14 @@ def check_then_insert() -> None:
     """An account is inserted when a query found none, without a unique index."""
 
     async def add(
-        connection: Connection, email: str, name: str, password_hash: str
+        connection: Connection, email: str, handle: str | None, password_hash: str
     ) -> Account | None:
         if await accounts.find_account(connection, email):
             return None
         await connection.execute(
-            "insert into auth.users (email, name, password_hash) values ($1, $2, $3)",
+            "insert into auth.users (email, handle, password_hash) values ($1, $2, $3)",
             email,
-            name,
+            handle,
             password_hash,
         )
         return await accounts.find_account(connection, email)

@@ -178,7 +178,7 @@ def clean_environment() -> dict[str, str]:
 
 
 async def sign_up(visitor: httpx.AsyncClient, name: str) -> dict[str, Any]:
-    body = {"email": f"{name}@example.com", "password": "correct horse battery", "name": name}
+    body = {"email": f"{name}@example.com", "password": "correct horse battery"}
     response = await visitor.post("/api/users/signup", json=body)
     assert response.status_code == 201, response.text
     user: dict[str, Any] = response.json()["current_user"]

@@ -119,6 +119,47 @@ async def test_the_projects_own_migrations_run_twice_on_a_fresh_database(
     assert await migrate(url, ours, role_urls=[postgres.url(role="gittix_auth")]) == []
 
 
+async def test_0008_gives_every_account_and_seller_a_handle(url: str, shelf: Any) -> None:
+    ours = read()
+    await migrate(url, [each for each in ours if each.version is not None and each.version < 8])
+    await shelf.execute(
+        """
+        insert into auth.users (email, name, password_hash)
+        select 'marker' || n || '@b.example', 'Marker ' || n, 'x' from generate_series(1, 300) n;
+        insert into tickets.shows (owner_id, title, venue, city, starts_at, timezone, category)
+        values (gen_random_uuid(), 'S', 'V', 'C', now() + interval '1 day', 'UTC', 'concert');
+        insert into tickets.tickets (show_id, seller_id, seller_name, price, currency)
+        select s.id, coalesce(u.id, gen_random_uuid()), 'marker', 1000, 'EUR'
+        from tickets.shows s, (
+            (select id from auth.users limit 5) union all select null from generate_series(1, 5)
+        ) u (id)
+        """
+    )
+    await migrate(url, ours)
+    users = await shelf.fetch("select id, handle, name from auth.users")
+    sellers = dict(await shelf.fetch("select id, handle from tickets.sellers"))
+    assert len({user["handle"] for user in users}) == len(users) == 300
+    assert all(re.fullmatch(r"[a-z]+-[a-z]+-[1-9]\d{3}", user["handle"]) for user in users)
+    assert {user["id"]: user["handle"] for user in users}.items() <= sellers.items()
+    # A process of the version before reads the handle where it expects the name.
+    assert all(user["name"] == user["handle"] for user in users)
+    # Five sellers have no account.
+    assert len(sellers) == 305
+    assert await shelf.fetchval(
+        "select bool_and(tickets.handle_of(seller_id) <> '') from tickets.tickets"
+    )
+    assert set(sellers.values()) == {
+        row["handle"]
+        for row in await shelf.fetch("select handle from auth.handles where user_id is not null")
+    }
+    # And it writes a name, which is not stored.
+    late = await shelf.fetchrow(
+        "insert into auth.users (email, name, password_hash) values ('late@b.example', 'late', 'x')"
+        " returning handle, name"
+    )
+    assert late["name"] == late["handle"] != "late"
+
+
 def test_a_landed_migration_never_changes() -> None:
     """A new migration adds its line to `digests.txt`; a line that is there never changes."""
     ours = {str(migration): {migration.digest} for migration in read_numbered(project_folder())}

@@ -68,7 +68,7 @@ class Visitor:
         email = f"{name}-{uuid4().hex[:8]}@example.com"
         answer = await self.context.request.post(
             f"{self.url}/api/users/signup",
-            data={"email": email, "password": PASSWORD, "name": name},
+            data={"email": email, "password": PASSWORD},
         )
         assert answer.status == 201, await answer.text()
         await self.context.add_init_script(MEMBER)

@@ -68,7 +68,7 @@ async def test_a_listed_ticket_is_returned_and_published(system: System) -> None
         None,
         None,
     )
-    assert (ticket["seller_id"], ticket["seller_name"], ticket["version"]) == (
+    assert (ticket["seller_id"], ticket["seller_handle"], ticket["version"]) == (
         str(seller.id),
         "Ada",
         1,

@@ -43,7 +43,7 @@ def ticket(**fields: Any) -> dict[str, Any]:
         "id": TICKET,
         "show_id": SHOW,
         "seller_id": SELLER,
-        "seller_name": "Sam",
+        "seller_handle": "sam",
         "status": "available",
         "title": None,
         "section": "A",
@@ -232,7 +232,8 @@ def test_a_payment_event_goes_only_to_its_buyer_and_without_stripe_ids(type: str
 
 
 @pytest.mark.parametrize(
-    "published", [event("user.registered", {}), *map(show_event, types_of("show"))]
+    "published",
+    [*(event(each, {}) for each in types_of("user")), *map(show_event, types_of("show"))],
 )
 def test_user_and_show_events_have_no_messages(published: Event) -> None:
     assert messages_for(published) == []

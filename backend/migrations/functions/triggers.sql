@@ -39,6 +39,9 @@ for each row execute function events.audit_owner('id', 'order_id', 'buyer_id');
 create or replace trigger audit_owner after delete or update of requested_by on payments.refunds
 for each row execute function events.audit_owner('id', 'order_id', 'requested_by');
 
+create or replace trigger claim_handle before insert or update of handle on auth.users
+for each row execute function auth.claim_handle();
+
 create or replace trigger audit_owner after delete on auth.users
 for each row execute function events.audit_owner('id');
 

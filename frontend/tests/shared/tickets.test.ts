@@ -27,7 +27,7 @@ function ticket(members: Partial<Ticket> = {}): Ticket {
     id: `ticket-${lastId}`,
     show_id: "show",
     seller_id: "seller",
-    seller_name: "ana",
+    seller_handle: "ana",
     title: null,
     section: "Balcony",
     row: null,

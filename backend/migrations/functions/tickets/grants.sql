@@ -11,6 +11,9 @@ grant insert, update (
 )
 on tickets.shows to gittix_tickets;
 
+-- The handle of a seller without a row; auth changes it.
+grant insert on tickets.sellers to gittix_tickets;
+
 grant insert (
     show_id, seller_id, seller_name, title, section, "row", seat, price, face_value, currency
 ), update (

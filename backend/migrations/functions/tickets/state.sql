@@ -1,11 +1,14 @@
 -- The JSON of a ticket in the events of tickets. `p_previous` is the order that the ticket has just
--- left, `p_refunded` whether it left by a refund.
+-- left, `p_refunded` whether it left by a refund. Consumers of the version before this one require
+-- `seller_name`.
 create function tickets.state(
     t tickets.tickets, p_previous uuid default null, p_refunded boolean default false
 ) returns json
 language sql stable parallel safe
 return json_build_object(
-    'id', t.id, 'show_id', t.show_id, 'seller_id', t.seller_id, 'seller_name', t.seller_name,
+    'id', t.id, 'show_id', t.show_id, 'seller_id', t.seller_id,
+    'seller_handle', tickets.handle_of(t.seller_id),
+    'seller_name', tickets.handle_of(t.seller_id),
     'status', t.status, 'title', t.title, 'section', t.section, 'row', t."row", 'seat', t.seat,
     'price', t.price, 'face_value', t.face_value, 'currency', t.currency, 'order_id', t.order_id,
     'held_until', t.held_until, 'hidden', t.hidden, 'version', t.version,

@@ -34,8 +34,7 @@ export function SignInForm() {
 }
 
 export function SignUpForm() {
-  const submit = ({ email, password, name }: Fields) =>
-    signUp(name ? { email, password, name } : { email, password });
+  const submit = ({ email, password }: Fields) => signUp({ email, password });
   const { search } = useLocation();
   return (
     <AccountForm
@@ -54,12 +53,10 @@ export function SignUpForm() {
 interface Fields {
   email: string;
   password: string;
-  name: string;
 }
 
 interface AccountFormProps {
   button: string;
-  /** A new account has a name as well. */
   passwordKind: "current-password" | "new-password";
   submit: (fields: Fields) => Promise<void>;
   footer: ReactNode;
@@ -81,7 +78,7 @@ function AccountForm({ button, passwordKind, submit, footer }: AccountFormProps)
       const refused = asProblem(error);
       setProblem(refused);
       setBusy(false);
-      const wrong = ["email", "password", "name"].find((field) => refused.messageFor(field));
+      const wrong = ["email", "password"].find((field) => refused.messageFor(field));
       form.current?.querySelector<HTMLInputElement>(`[name=${wrong ?? "email"}]`)?.focus();
     }
   };
@@ -95,20 +92,12 @@ function AccountForm({ button, passwordKind, submit, footer }: AccountFormProps)
             {MESSAGES[problem.code] ?? sentence(problem.message)}
           </p>
         )}
-        {isNew && (
-          <InputField
-            name="name"
-            label="Name, as others see it"
-            hint="Optional"
-            autoComplete="nickname"
-            problem={problem}
-          />
-        )}
         <InputField
           name="email"
           type="email"
           label="Email"
           autoComplete="username"
+          hint={isNew && "Nobody else sees it: others see a handle, which you can change"}
           problem={problem}
           required
         />
@@ -146,5 +135,5 @@ function fieldsOf(form: HTMLFormElement): Fields {
     const value = data.get(name);
     return typeof value === "string" ? value : "";
   };
-  return { email: field("email"), password: field("password"), name: field("name") };
+  return { email: field("email"), password: field("password") };
 }

@@ -53,7 +53,7 @@ function Menu({ current, leave }: MenuProps) {
       <summary className="button quiet small">Account</summary>
       <div className="card menu">
         <p>
-          <b>{current.name}</b>
+          <b>@{current.handle}</b>
           <br />
           <span className="note" title={current.email}>
             {current.email}

@@ -67,7 +67,7 @@ const OthersTicket = memo(function OthersTicket({ ticket, feed }: OthersTicketPr
       <div className="ticket-line my-ticket">
         <span className="ticket-name">
           <b>{seatName(ticket)}</b>
-          <span>@{ticket.seller_name}</span>
+          <span>@{ticket.seller_handle}</span>
         </span>
         <span className="ticket-state">
           <span className={!ticket.hidden && availability === "free" ? "is-free" : undefined}>

@@ -93,10 +93,14 @@ export interface paths {
         };
         /**
          * Current user
-         * @description Reads the access token; `current_user` is null without a session.
+         * @description `current_user` is null without a session.
          */
         get: operations["get__api_users_currentuser"];
-        put?: never;
+        /**
+         * Change the current user's handle
+         * @description Every ticket of the user shows the new handle at once. A handle that is reserved, or that another account has or had in the last 90 days, returns 409 `handle_taken`; the sixth change in 90 days returns 409 `too_many_handles`, unless it takes back a former handle. Takes no Idempotency-Key: a repeated request changes nothing.
+         */
+        put: operations["put__api_users_currentuser"];
         post?: never;
         delete?: never;
         options?: never;
@@ -449,14 +453,14 @@ export interface components {
     schemas: {
         /**
          * SignUp
-         * @description A new account. `name` is the email's local part unless given.
+         * @description A new account. `handle` is generated unless given.
          */
         SignUp: {
             /** @example ada@example.com */
             email: string;
             password: string;
             /** @default null */
-            name?: string | null;
+            handle?: string | null;
         };
         /**
          * CurrentUser
@@ -467,13 +471,13 @@ export interface components {
         };
         /**
          * User
-         * @description The signed-in user, as the API returns it.
+         * @description The signed-in user, as the API returns it. Others see the handle, and nobody else the email.
          */
         User: {
             /** Format: uuid */
             id: string;
             email: string;
-            name: string;
+            handle: string;
         };
         /**
          * SignIn
@@ -491,6 +495,17 @@ export interface components {
         SignOut: {
             /** @default false */
             everywhere?: boolean;
+        };
+        /**
+         * UserChange
+         * @description A change of the signed-in user.
+         */
+        UserChange: {
+            /**
+             * @description 3 to 24 of a-z, 0-9 and, between them, single . _ or -; capitals are lowered
+             * @example quiet-otter-4821
+             */
+            handle: string;
         };
         /**
          * ShowQuery
@@ -663,7 +678,7 @@ export interface components {
             show_id: string;
             /** Format: uuid */
             seller_id: string;
-            seller_name: string;
+            seller_handle: string;
             title: string | null;
             section: string | null;
             row: string | null;
@@ -1096,6 +1111,7 @@ export type CurrentUser = components['schemas']['CurrentUser'];
 export type User = components['schemas']['User'];
 export type SignIn = components['schemas']['SignIn'];
 export type SignOut = components['schemas']['SignOut'];
+export type UserChange = components['schemas']['UserChange'];
 export type ShowQuery = components['schemas']['ShowQuery'];
 export type ShowPage = components['schemas']['ShowPage'];
 export type Show = components['schemas']['Show'];
@@ -1382,6 +1398,66 @@ export interface operations {
             };
             /** @description Unprocessable Entity */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+        };
+    };
+    put__api_users_currentuser: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["UserChange"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CurrentUser"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -103,7 +103,7 @@ const TicketRow = memo(function TicketRow(props: TicketRowProps) {
         <span className="ticket-name">
           <b>{seatName(ticket)}</b>
           {availability !== "sold" && (
-            <span>{own ? "you sell this" : `@${ticket.seller_name}`}</span>
+            <span>{own ? "you sell this" : `@${ticket.seller_handle}`}</span>
           )}
         </span>
         <span className="ticket-state">
@@ -172,7 +172,7 @@ function AlikeRow({ first, tickets, own, toggle, holdSeconds }: AlikeRowProps) {
         <span className="ticket-name">
           <b>{seatName(first)}</b>
           <span>
-            {own ? "you sell these" : `@${first.seller_name}`}
+            {own ? "you sell these" : `@${first.seller_handle}`}
             {free > 0 && `, ${free} alike`}
           </span>
         </span>
