@@ -61,7 +61,7 @@ def cli(
         scenario, bounds = scenarios.scenario(name), scenarios.gates(name, gates)
         if seconds:
             scenario = scenario.lasting(seconds)
-        with target(url, push_url, data, scenario.instance, console) as found:
+        with target(url, push_url, data, scenario, console) as found:
             result = execute(scenario, found, console)
             status = conclude(name, bounds, result, out, console, check_is_needed=check_is_needed)
     except (ScenarioError, TargetError) as error:
@@ -113,7 +113,7 @@ def _list(console: Console) -> None:
     for name in scenarios.names():
         found = scenarios.scenario(name)
         console.print(
-            f"  [bold]{name:<8}[/] {found.description} ({found.seconds:,.0f} s)",
+            f"  [bold]{name:<12}[/] {found.description} ({found.seconds:,.0f} s)",
             highlight=False,
             soft_wrap=True,
         )

@@ -6,12 +6,15 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from loadtests.attacks.control import Outcome
 from loadtests.load_run import FinalState, LoadRun
 from loadtests.measurements import Series
 from loadtests.sampling import Sample
 from loadtests.target import Target, check_command
 
 CHECK_SECONDS = 120
+# What honest users wait for; computed for each attack.
+UNDER_ATTACK = ("sign up", "read a show", "hold", "pay", "hold to screen")
 BROKEN = "invariants broken"
 UNEXAMINED = "invariants not examined"
 # These need access to the database.
@@ -72,6 +75,7 @@ def figures(
         | _outcomes(load_run, final)
         | _invariants(checked)
         | _cost(samples)
+        | _under_attack(load_run)
     )
 
 
@@ -82,6 +86,36 @@ def during(load_run: LoadRun) -> dict[str, Series]:
     return {
         name: series.between(load_run.opened_at, float("inf"))
         for name, series in load_run.measurements.series.items()
+    }
+
+
+def _under_attack(load_run: LoadRun) -> Figures:
+    """The durations of the honest users during each attack, and the outcomes of the attack."""
+    found: Figures = {}
+    for phase in load_run.phases:
+        for name in UNDER_ATTACK:
+            series = load_run.measurements.series.get(name, Series())
+            part = series.overlapping(phase.began_at, phase.ended_at)
+            found[f"{name} n during {phase.name}"] = len(part.values)
+            if len(part.values):
+                p50, p95, most = part.percentiles(0.5, 0.95, 1)
+                found |= {
+                    f"{name} p50 ms during {phase.name}": p50,
+                    f"{name} p95 ms during {phase.name}": p95,
+                    f"{name} max ms during {phase.name}": most,
+                }
+        if phase.outcome is not None:
+            found |= _attack(phase.name, phase.ended_at - phase.began_at, phase.outcome)
+    return found
+
+
+def _attack(name: str, seconds: float, outcome: Outcome) -> Figures:
+    counts = outcome.outcomes
+    errors = sum(number for of, number in counts.items() if of.isdigit() and int(of) >= 500)
+    return {
+        **{f"attack {name}: {of}": number for of, number in counts.items()},
+        f"attack {name}: 5xx": errors,
+        f"attack {name}: cpu %": 100 * outcome.cpu_seconds / seconds,
     }
 
 

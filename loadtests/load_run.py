@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Any
+from typing import Any, NamedTuple
 
 import gevent
 import httpx
@@ -12,6 +12,7 @@ import msgspec
 from gevent.event import Event
 
 from loadtests.accounts import Accounts
+from loadtests.attacks.control import Outcome
 from loadtests.market_state import MarketState
 from loadtests.measurements import Measurements
 from loadtests.push_monitor import PushMonitor
@@ -26,6 +27,15 @@ READ_SECONDS = 30.0
 class Order(msgspec.Struct, frozen=True):
     id: str
     tickets: Sequence[dict[str, Any]]
+
+
+class Phase(NamedTuple):
+    """A part of a run: under one attack, or under none. Times are those of time.monotonic()."""
+
+    name: str
+    began_at: float
+    ended_at: float
+    outcome: Outcome | None = None
 
 
 @dataclass
@@ -46,6 +56,11 @@ class LoadRun:
     sellers: int = 0
     seller_numbers: Iterator[int] = field(default_factory=count)
     show_numbers: Iterator[int] = field(default_factory=count)
+    user_numbers: Iterator[int] = field(default_factory=count)
+    # The name of the attack that runs now.
+    attack: str = ""
+    phases: list[Phase] = field(default_factory=list)
+    attacks_over: bool = False
     # The seller of each (order, ticket) that was paid.
     sales: dict[tuple[str, str], str] = field(default_factory=dict)
 
@@ -56,7 +71,9 @@ class LoadRun:
     @property
     def expected(self) -> int:
         scenario = self.scenario
-        return scenario.sellers.count + scenario.shoppers.count + scenario.stages[0].buyers
+        users = scenario.sellers.count + scenario.shoppers.count + scenario.stages[0].buyers
+        # The attackers have to sign up as well.
+        return users + (scenario.siege is not None)
 
     def arrive(self) -> None:
         self.present += 1
@@ -79,6 +96,8 @@ class LoadRun:
 
     @property
     def done(self) -> bool:
+        if self.scenario.siege is not None:
+            return self.attacks_over
         return self.scenario.until_sold_out and self.busy == 0 and self.market.sold_out()
 
     def sold(self, order: Order) -> None:

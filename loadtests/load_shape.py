@@ -42,7 +42,7 @@ class LoadShape(LoadTestShape):
     def _prepare(self, load_run: LoadRun) -> Tick:
         if load_run.present >= load_run.expected:
             load_run.open()
-        elif self.get_run_time() > PREPARE_SECONDS:
+        elif load_run.attacks_over or self.get_run_time() > PREPARE_SECONDS:
             load_run.close()
             return None
         rate = LOCAL_SESSIONS_PER_SECOND if load_run.accounts.signs_locally else SIGN_UPS_PER_SECOND

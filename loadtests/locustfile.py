@@ -21,6 +21,7 @@ from loadtests.load_run import LoadRun
 from loadtests.load_shape import LoadShape, Tick
 from loadtests.runner import RunResult, attach, finish
 from loadtests.sampling import Sampling
+from loadtests.siege import besiege
 from loadtests.target import Target, TargetError, knows_database, reach
 from loadtests.users.buyer import Buyer
 from loadtests.users.seller import Seller
@@ -63,6 +64,7 @@ class ScenarioShape(LoadShape):
         self.helpers = [
             gevent.spawn(work) for work in (load_run.measurements.keep_time, self.sampling.run)
         ]
+        self.helpers.append(gevent.spawn(besiege, load_run))
 
     def end(self) -> None:
         """Evaluate the gates of the run that ended."""

@@ -33,6 +33,14 @@ class Series:
         ordered = sorted(self.values)
         return [ordered[min(len(ordered) - 1, int(len(ordered) * share))] for share in shares]
 
+    def overlapping(self, begin: float, end: float) -> "Series":
+        """The durations that had a part in this time."""
+        part = Series()
+        for at, value in zip(self.at, self.values, strict=True):
+            if at >= begin and at - value / 1000 <= end:
+                part.add(value, at)
+        return part
+
     def between(self, begin: float, end: float) -> "Series":
         """The durations that ended in this time; they are stored in the order of their ends."""
         part = Series()

@@ -12,6 +12,7 @@ from loadtests.load_run import FinalState, LoadRun, read_final_state
 from loadtests.load_shape import USER_CLASSES, LoadShape, set_user_counts
 from loadtests.sampling import Sample, Sampling
 from loadtests.scenario import Scenario
+from loadtests.siege import besiege
 from loadtests.target import Target, TargetError
 
 # Requests in flight may finish: the figures need their outcomes.
@@ -42,6 +43,7 @@ def execute(scenario: Scenario, target: Target, console: Console) -> RunResult:
     sampling = Sampling(load_run, lambda: runner.user_count)
     helpers = [gevent.spawn(work) for work in (load_run.measurements.keep_time, sampling.run)]
     helpers.append(gevent.spawn(_print_progress, load_run, sampling, console))
+    helpers.append(gevent.spawn(besiege, load_run))
     try:
         runner.start_shape()
         gevent.joinall([runner.shape_greenlet])
@@ -99,6 +101,7 @@ def _print_progress(load_run: LoadRun, sampling: Sampling, console: Console) -> 
             f"  {now.at - load_run.opened_at:4.0f} s  {now.users:,} users  "
             f"{now.requests:,} requests, {wrong:,} wrong  "
             f"tickets: {now.available:,} free, {now.held:,} held, {now.sold:,} sold  "
-            f"{now.messages:,} messages",
+            f"{now.messages:,} messages"
+            + (f"  under attack: {load_run.attack}" if load_run.attack else ""),
             highlight=False,
         )

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from backend.kernel.validation import invalid_input
+from loadtests.attacks.catalogue import ATTACKS
 
 FOLDER = Path(__file__).parent / "scenarios"
 GATES_SUFFIX = ".gates.toml"
@@ -70,6 +71,42 @@ class Sellers(Strict, frozen=True):
     lists: int = 5
 
 
+class AttackTime(Strict, frozen=True):
+    """How long one attack takes."""
+
+    name: str
+    seconds: float
+
+    def __post_init__(self) -> None:
+        if self.name not in ATTACKS:
+            raise ValueError(f"no attack has this name; there are: {', '.join(ATTACKS)}")
+
+
+class Siege(Strict, frozen=True):
+    """Attacks one after the other, after `calm_seconds` without one. Between two attacks is a pause
+    in which the target completes the work of the last one.
+    """
+
+    attacks: list[AttackTime]
+    calm_seconds: float = 0
+    pause_seconds: float = 1
+
+    @property
+    def seconds(self) -> float:
+        return self.calm_seconds + sum(
+            attack.seconds + self.pause_seconds for attack in self.attacks
+        )
+
+    def scaled(self, share: float) -> "Siege":
+        return Siege(
+            attacks=[
+                AttackTime(name=one.name, seconds=one.seconds * share) for one in self.attacks
+            ],
+            calm_seconds=self.calm_seconds * share,
+            pause_seconds=self.pause_seconds * share,
+        )
+
+
 class Scenario(Strict, frozen=True):
     """`instance` has settings of a new instance; with `until_sold_out` a run may end early."""
 
@@ -83,18 +120,21 @@ class Scenario(Strict, frozen=True):
     until_sold_out: bool = False
     # Sign up even where sessions could be signed with the instance's key.
     sign_up: bool = False
+    # The run ends after the last attack.
+    siege: Siege | None = None
 
     @property
     def seconds(self) -> float:
         return sum(stage.seconds for stage in self.stages)
 
     def lasting(self, seconds: float) -> "Scenario":
-        """Return this scenario with each stage scaled to this total duration."""
+        """Return this scenario with each stage and attack scaled to this total duration."""
         share = seconds / self.seconds
         stages = [
             msgspec.structs.replace(stage, seconds=stage.seconds * share) for stage in self.stages
         ]
-        return msgspec.structs.replace(self, stages=stages)
+        siege = self.siege.scaled(share) if self.siege else None
+        return msgspec.structs.replace(self, stages=stages, siege=siege)
 
 
 class Gates(Strict, frozen=True):

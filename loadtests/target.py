@@ -6,13 +6,17 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 import httpx
 import msgspec
 from rich.console import Console
 
 from backend.embedded.instance import DEFAULT_FOLDER, InstanceError, environment_of
+from loadtests.attacks.attacker import is_loopback
 from loadtests.instance import instance
+from loadtests.scenario import Scenario
+from loadtests.users import source_address
 
 REACH_SECONDS = 10.0
 
@@ -55,27 +59,39 @@ def target(
     url: str | None,
     push_url: str | None,
     data: Path | None,
-    settings: Mapping[str, str],
+    scenario: Scenario,
     console: Console,
 ) -> Iterator[Target]:
     """The system at `url`, else the instance in the folder, else a new one. Raises TargetError."""
+    limits = scenario.instance.get("RATE_LIMITS", "off")
     if url:
         console.print(f"Loading {url}", highlight=False)
-        yield reach(url, push_url, os.environ if knows_database(os.environ) else {})
+        if scenario.siege is not None:
+            _require_loopback(url)
+        found = reach(url, push_url, os.environ if knows_database(os.environ) else {})
+        if scenario.siege is not None:
+            _require_loopback(found.push_url)
+        yield found
         return
     folder = data or DEFAULT_FOLDER
     environment = _running(folder)
     if environment is None:
         console.print(
-            f"Nothing runs in {folder}: starting an instance for this run, with RATE_LIMITS=off …"
+            f"Nothing runs in {folder}: starting an instance for this run, "
+            f"with RATE_LIMITS={limits} …"
         )
-        with instance(**settings) as own:
+        with instance(**scenario.instance) as own:
             yield reach(own["API_URL"], push_url, own)
         return
-    if environment.get("RATE_LIMITS") != "off":
+    if environment.get("RATE_LIMITS", "on") != limits:
+        reason = (
+            "limits rates, and all users here have one IP address"
+            if limits == "off"
+            else "has no limits of rates, and this scenario attacks it"
+        )
         raise TargetError(
-            f"The instance in {folder} limits rates, and all users here have one IP address. "
-            "Start it with RATE_LIMITS=off, or stop it: the run then starts its own instance."
+            f"The instance in {folder} {reason}. Start it with RATE_LIMITS={limits}, or stop it: "
+            "the run then starts its own instance."
         )
     console.print(
         f"Loading the instance in {folder}, {environment['PUBLIC_ORIGIN']}", highlight=False
@@ -107,6 +123,20 @@ def reach(url: str, push_url: str | None, environment: Mapping[str, str]) -> Tar
         f"{push_url.rstrip('/')}/app/{config.key}?protocol=7&client=gittix-load&version=1",
         environment,
     )
+
+
+def _require_loopback(url: str) -> None:
+    """Raises TargetError unless attacks on this address stay on this machine."""
+    if not is_loopback(urlsplit(url).hostname or ""):
+        raise TargetError(
+            "This scenario attacks its target, so it runs only against an instance of this "
+            "machine, at 127.0.0.1 or localhost."
+        )
+    if not source_address.available():
+        raise TargetError(
+            f"This machine has no addresses {source_address.NETWORK}.*, which the users of this "
+            "scenario connect from. Run it on Linux."
+        )
 
 
 def _running(folder: Path) -> Mapping[str, str] | None:

@@ -1,4 +1,7 @@
-"""A user with a browser: one connection pool, one cookie jar, a person's pauses."""
+"""A user with a browser: one connection pool, one cookie jar, a person's pauses.
+
+In a siege each user has an address of its own.
+"""
 
 import random
 import time
@@ -12,6 +15,7 @@ from locust.exception import StopUser
 
 from loadtests.load_run import LoadRun
 from loadtests.scenario import Span
+from loadtests.users.source_address import ClientsOfAddress, address_of
 
 # Access tokens live 300 seconds.
 RENEW_SECONDS = 200.0
@@ -31,8 +35,15 @@ class BrowserUser(FastHttpUser):
     connection_timeout = 30.0
 
     def __init__(self, environment: Any) -> None:
-        super().__init__(environment)
         self.load_run: LoadRun = environment.load_run
+        if self.load_run.scenario.siege is not None:
+            # The target limits rates.
+            self.client_pool = ClientsOfAddress(
+                address_of(next(self.load_run.user_numbers)),
+                network_timeout=self.network_timeout,
+                connection_timeout=self.connection_timeout,
+            )
+        super().__init__(environment)
         self._headers: Mapping[str, str] = {}
         self._renew_at = float("inf")
         self.user_id = ""

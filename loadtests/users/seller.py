@@ -20,6 +20,7 @@ class Seller(BrowserUser):
         super().__init__(environment)
         self._behaviour = self.load_run.scenario.sellers
         self._shows: list[str] = []
+        self._listed: set[str] = set()
 
     def on_start(self) -> None:
         self.sign_up()
@@ -62,8 +63,10 @@ class Seller(BrowserUser):
             self._list(random.choice(self._shows), self._behaviour.lists, 0)
 
     def _free(self) -> str | None:
+        """One of this seller's free tickets: others may list tickets of its shows, too."""
         free = self.load_run.market.free(UUID(random.choice(self._shows))) if self._shows else []
-        return random.choice(free) if free else None
+        own = [ticket_id for ticket_id in free if ticket_id in self._listed]
+        return random.choice(own) if own else None
 
     def _open_show(self, market: Market, number: int) -> None:
         show = {
@@ -95,6 +98,7 @@ class Seller(BrowserUser):
         )
         if reply.status == 201:
             self.load_run.market.add(reply.body["items"])
+            self._listed.update(ticket["id"] for ticket in reply.body["items"])
 
     def _authorize(self, socket_id: str, channel: str) -> dict[str, str]:
         form = urlencode({"socket_id": socket_id, "channel_name": channel})

@@ -114,12 +114,26 @@ async def test_an_instance_with_rate_limits_is_refused(
     assert "Start it with RATE_LIMITS=off" in finished.output
 
 
+async def test_attacks_are_refused_and_honest_users_buy_beside_them(
+    running: Mapping[str, str], tmp_path: Path
+) -> None:
+    # The limits of the gateway and of input, which hold without RATE_LIMITS too.
+    finished = await load(
+        "siege-smoke", "--url", running["API_URL"], out=tmp_path, environment=running
+    )
+    # Another test of this instance plants a ticket that is sold twice.
+    assert set(finished.broken) <= {"invariants broken"}, finished.output
+    figures = finished.report["figures"]
+    assert figures["attack pongs: closed 4100"] >= 1
+    assert figures["hold n during pongs"] >= 1
+
+
 async def test_an_unknown_scenario_is_refused_with_the_known_ones(tmp_path: Path) -> None:
     finished = await load("rush", out=tmp_path)
     assert finished.status == 2
     assert (
-        "There is no scenario 'rush'; there are: smoke, soak, spike, steady, storm."
-        in finished.output
+        "There is no scenario 'rush'; there are: siege, siege-smoke, smoke, soak, spike, steady, "
+        "storm." in finished.output
     )
 
 

@@ -19,7 +19,7 @@ from backend.kernel.settings import Settings
 from loadtests.scenario import Scenario, scenario
 from tests.system import System
 
-SCENARIOS = ("smoke", "spike", "steady", "storm", "soak")
+SCENARIOS = ("smoke", "spike", "steady", "storm", "soak", "siege")
 VISITS = 400
 DEFAULTS = Settings()
 
