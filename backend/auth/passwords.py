@@ -1,7 +1,8 @@
 """Password hashes: Argon2id with the minimum parameters of OWASP, in a thread pool of its own.
 
 One check costs 19 MiB and about 25 ms of CPU, so the queue of the pool is bounded: beyond it,
-`Busy` is raised, and a flood of sign-ins exhausts neither the memory nor the event loop.
+`Busy` is raised, and a flood of sign-ins exhausts neither the memory nor the event loop. Addresses
+take turns (`auth.turns`), so a flood of one delays the sign-ins of others by little.
 """
 
 import asyncio
@@ -11,13 +12,14 @@ import secrets
 import unicodedata
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from threading import BoundedSemaphore
 from typing import TypeVar
 
 from argon2 import PasswordHasher
 from argon2.exceptions import VerifyMismatchError
 
 from backend.auth.errors import Busy, WeakPassword
+from backend.auth.turns import Turns
+from backend.kernel.client_address import network_of
 
 T = TypeVar("T")
 
@@ -40,28 +42,30 @@ class Passwords:
         self, *, threads: int = THREADS, waiting: int = WAITING, seconds: float = WAIT_SECONDS
     ) -> None:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="argon2")
-        self._slots = BoundedSemaphore(threads + waiting)
+        self._turns = Turns(at_once=threads, waiting=waiting)
         self._seconds = seconds
         self.decoy = _decoy()
 
-    async def hash(self, password: str) -> str:
+    async def hash(self, password: str, *, address: str = "") -> str:
         """The Argon2id hash. Raises Busy when the queue is full or the wait is too long."""
-        return await self._run(lambda: HASHER.hash(_normalised(password)))
+        return await self._run(lambda: HASHER.hash(_normalised(password)), address)
 
-    async def require_strength(self, password: str, *, known: Sequence[str]) -> None:
+    async def require_strength(
+        self, password: str, *, known: Sequence[str], address: str = ""
+    ) -> None:
         """Refuses common passwords, patterns such as `aaaaaaaa`, and those made of the texts in
         `known` or their words, by zxcvbn's estimate. Raises WeakPassword, and Busy like `hash`.
         """
-        score = await self._run(lambda: _score(_normalised(password), known))
+        score = await self._run(lambda: _score(_normalised(password), known), address)
         if score < MIN_SCORE:
             raise WeakPassword
 
-    async def verify(self, password_hash: str, password: str) -> bool:
+    async def verify(self, password_hash: str, password: str, *, address: str = "") -> bool:
         """Whether the password has this hash.
 
         Raises Busy when the queue is full or the wait is too long.
         """
-        return await self._run(lambda: self._matches(password_hash, _normalised(password)))
+        return await self._run(lambda: self._matches(password_hash, _normalised(password)), address)
 
     def outdated(self, password_hash: str) -> bool:
         """Whether the hash was made with other parameters than the current ones."""
@@ -76,16 +80,15 @@ class Passwords:
         except VerifyMismatchError:
             return False
 
-    async def _run(self, work: Callable[[], T]) -> T:
-        if not self._slots.acquire(blocking=False):
-            raise Busy
-        future = self._threads.submit(work)
-        # Released by the thread, not by the caller's timeout: a hash that has started runs to its
-        # end.
-        future.add_done_callback(lambda _: self._slots.release())
+    async def _run(self, work: Callable[[], T], address: str) -> T:
         try:
             async with asyncio.timeout(self._seconds):
-                return await asyncio.wrap_future(future)
+                await self._turns.take(network_of(address))
+                future = asyncio.get_running_loop().run_in_executor(self._threads, work)
+                # At the end of the work, not of the caller's wait: a hash that has started runs to
+                # its end.
+                future.add_done_callback(lambda _: self._turns.give_back())
+                return await asyncio.shield(future)
         except TimeoutError as error:
             raise Busy from error
 

@@ -66,8 +66,10 @@ async def sign_up(request: Request) -> Response:
     handle = None if body.handle is None else service.handle_of(body.handle)
     address = client_ip(request, auth.proxies)
     async with auth.limits.sign_up(address):
-        await auth.passwords.require_strength(body.password, known=(email, handle or ""))
-        password_hash = await auth.passwords.hash(body.password)
+        await auth.passwords.require_strength(
+            body.password, known=(email, handle or ""), address=address
+        )
+        password_hash = await auth.passwords.hash(body.password, address=address)
     async with database.transaction(auth.pool) as connection:
         user = await service.register(connection, email, handle, password_hash)
         issued = await _open_session(request, connection, user)
@@ -90,12 +92,12 @@ async def sign_in(request: Request) -> Response:
         async with database.connection(auth.pool) as connection:
             found = await service.find(connection, email)
         try:
-            account = await service.authenticate(found, auth.passwords, body.password)
+            account = await service.authenticate(found, auth.passwords, body.password, address)
         except BadCredentials:
             user_id = str(found.user.id) if found else None
             log.warning("sign-in refused", user_id=user_id, client=address)
             raise
-        newer_hash = await service.rehash(account, auth.passwords, body.password)
+        newer_hash = await service.rehash(account, auth.passwords, body.password, address)
         async with database.transaction(auth.pool) as connection:
             await service.upgrade(connection, account, newer_hash)
             issued = await _open_session(request, connection, account.user)

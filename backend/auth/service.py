@@ -108,7 +108,9 @@ async def find(connection: Connection, email: str) -> Account | None:
     return await queries.find_account(connection, email)
 
 
-async def authenticate(account: Account | None, passwords: Passwords, password: str) -> Account:
+async def authenticate(
+    account: Account | None, passwords: Passwords, password: str, address: str
+) -> Account:
     """Returns the account. Raises BadCredentials, after equal work for an unknown email and a
     wrong password.
 
@@ -116,18 +118,20 @@ async def authenticate(account: Account | None, passwords: Passwords, password: 
     connection.
     """
     matches = await passwords.verify(
-        account.password_hash if account else passwords.decoy, password
+        account.password_hash if account else passwords.decoy, password, address=address
     )
     if account is None or not matches:
         raise BadCredentials
     return account
 
 
-async def rehash(account: Account, passwords: Passwords, password: str) -> str | None:
+async def rehash(account: Account, passwords: Passwords, password: str, address: str) -> str | None:
     """The hash with the current parameters, or None when the stored one has them. Called without
     a connection.
     """
-    return await passwords.hash(password) if passwords.outdated(account.password_hash) else None
+    if not passwords.outdated(account.password_hash):
+        return None
+    return await passwords.hash(password, address=address)
 
 
 async def upgrade(connection: Connection, account: Account, newer_hash: str | None) -> None:

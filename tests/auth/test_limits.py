@@ -11,6 +11,7 @@ import pytest
 from backend.auth import limits
 from backend.auth.errors import Busy
 from backend.auth.passwords import Passwords
+from backend.auth.turns import Turns
 from backend.kernel.limits import Rate
 from backend.kernel.settings import Settings
 from tests.auth.conftest import PASSWORD, Browse, Serve, new_address, new_email, signed_up, visitor
@@ -124,7 +125,7 @@ async def test_successful_sign_ins_are_not_counted(at: At, monkeypatch: pytest.M
 async def test_an_attempt_that_could_not_be_checked_is_given_back(
     at: At, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def full(*_: object) -> bool:
+    async def full(*_: object, **__: object) -> bool:
         raise Busy
 
     email, client = new_email(), at(new_address())
@@ -161,7 +162,7 @@ async def test_refreshes_of_an_address_are_limited(at: At, monkeypatch: pytest.M
 async def test_a_sign_up_that_had_to_wait_too_long_is_given_back(
     at: At, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def full(*_: object) -> str:
+    async def full(*_: object, **__: object) -> str:
         raise Busy
 
     monkeypatch.setattr(limits, "SIGN_UP", Rate("one-sign-up", 1, 3600.0))
@@ -233,10 +234,72 @@ async def test_a_wait_that_times_out_frees_its_slot_when_the_hash_ends() -> None
     patient.close()
 
 
+async def test_a_flood_of_one_address_delays_others_by_one_check_and_refuses_none() -> None:
+    passwords = Passwords(threads=1, waiting=10)
+    ended: list[str] = []
+
+    async def check(address: str) -> None:
+        await passwords.hash(PASSWORD, address=address)
+        ended.append(address)
+
+    flood = [asyncio.create_task(check("203.0.113.1")) for _ in range(11)]
+    await asyncio.sleep(0)
+    others = [asyncio.create_task(check(f"198.51.100.{number}")) for number in range(3)]
+    outcomes = await asyncio.gather(*flood, *others, return_exceptions=True)
+    # Each of the others took the place of the flood's newest check.
+    refused = [isinstance(outcome, Busy) for outcome in outcomes]
+    assert refused == [False] * 8 + [True] * 3 + [False] * 3
+    # One check ran, and one had its turn; then each of the others had one.
+    assert [ended.index(f"198.51.100.{number}") for number in range(3)] == [2, 3, 4]
+    passwords.close()
+
+
+async def test_addresses_with_as_many_checks_keep_their_places() -> None:
+    passwords = Passwords(threads=1, waiting=2)
+    outcomes = await asyncio.gather(
+        *(passwords.hash(PASSWORD, address=f"198.51.100.{number}") for number in range(4)),
+        return_exceptions=True,
+    )
+    assert [isinstance(outcome, Busy) for outcome in outcomes] == [False] * 3 + [True]
+    passwords.close()
+
+
+async def test_a_check_whose_caller_left_gives_its_place_to_the_next() -> None:
+    passwords = Passwords(threads=1, waiting=2)
+    checks = [asyncio.create_task(passwords.hash(PASSWORD, address=at)) for at in "abc"]
+    await asyncio.sleep(0)
+    checks[1].cancel()
+    await asyncio.sleep(0)
+    await passwords.hash(PASSWORD, address="d")
+    outcomes = await asyncio.gather(*checks, return_exceptions=True)
+    assert [isinstance(outcome, str) for outcome in outcomes] == [True, False, True]
+    passwords.close()
+
+
+@pytest.mark.parametrize("left_first", [True, False])
+async def test_a_turn_that_comes_while_its_caller_leaves_goes_to_the_next(
+    *, left_first: bool
+) -> None:
+    turns = Turns(at_once=1, waiting=1)
+    await turns.take("a")
+    leaving = asyncio.create_task(turns.take("b"))
+    await asyncio.sleep(0)
+    steps = (leaving.cancel, turns.give_back)
+    for step in steps if left_first else reversed(steps):
+        step()
+    await asyncio.gather(leaving, return_exceptions=True)
+    async with asyncio.timeout(5):
+        await turns.take("c")
+        waiting = asyncio.create_task(turns.take("d"))
+        await asyncio.sleep(0)
+        turns.give_back()
+        await waiting
+
+
 async def test_a_full_queue_is_a_503_with_retry_after(
     browse: Browse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def full(*_: object) -> str:
+    async def full(*_: object, **__: object) -> str:
         raise Busy
 
     monkeypatch.setattr(Passwords, "hash", full)
