@@ -33,7 +33,7 @@ def load_run_of(name: str, outcomes: Mapping[str, Mapping[str, int]]) -> LoadRun
     for number, phase in enumerate((CALM, *(attack.name for attack in siege.attacks))):
         outcome = None if phase == CALM else Outcome(dict(outcomes.get(phase, {})), 0.1, "")
         load_run.phases.append(Phase(phase, number * 10.0, number * 10.0 + 9, outcome))
-        for kind in ("hold", "pay"):
+        for kind in ("hold", "pay", "hold to screen"):
             series = load_run.measurements.series.setdefault(kind, Series())
             for at in range(30):
                 series.at.append(number * 10.0 + at / 10 + 1)
