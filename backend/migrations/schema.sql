@@ -284,7 +284,7 @@ create index tickets_show on tickets.tickets (show_id, id) where (not hidden);
 create index tickets_show_price on tickets.tickets (show_id, price, id) where (not hidden);
 create trigger audit_owner after delete or update of seller_id on tickets.tickets for each row
     execute function events.audit_owner('id', 'show_id', 'seller_id');
-create trigger check_price before insert or update of price, currency on tickets.tickets for each
+create trigger check_price after insert or update of price, currency on tickets.tickets for each
     row execute function tickets.check_price();
 create trigger count_changed after update on tickets.tickets referencing old table as before new
     table as after for each statement execute function tickets.count_changes();

@@ -48,7 +48,7 @@ begin
             errcode = 'check_violation', constraint = 'price_at_least_the_minimum',
             message = format('%s %s is below the minimum price', new.price, new.currency);
     end if;
-    return new;
+    return null;
 end
 $$;
 
