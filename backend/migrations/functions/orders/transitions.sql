@@ -10,12 +10,17 @@ begin
         actor_id, correlation_id
     )
     select n.id, n.version, o.status,
-           coalesce(a.to_status, events.refuse_transition('orders', o.status, n.status)),
+           coalesce(
+               (
+                   select a.to_status from orders.transitions a
+                   where a.from_status = o.status and a.to_status = n.status
+               ),
+               events.refuse_transition('orders', o.status, n.status)
+           ),
            n.payment_id,
            nullif(current_setting('gittix.actor', true), '')::uuid,
            nullif(current_setting('gittix.correlation', true), '')::uuid
     from before o join after n using (id)
-    left join orders.transitions a on a.from_status = o.status and a.to_status = n.status
     where o.status <> n.status;
     return null;
 end
