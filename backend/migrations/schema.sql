@@ -289,7 +289,7 @@ create trigger check_price after insert or update of price, currency on tickets.
 create trigger count_changed after update on tickets.tickets referencing old table as before new
     table as after for each statement execute function tickets.count_changes();
 create trigger count_listed after insert on tickets.tickets referencing new table as after for each
-    statement execute function tickets.count_changes();
+    statement execute function tickets.count_listed();
 create trigger record_transitions after update on tickets.tickets referencing old table as before
     new table as after for each statement execute function tickets.record_transitions();
 grant select on tickets.tickets to gittix_check;
@@ -326,6 +326,9 @@ create function tickets.check_price() returns trigger language plpgsql security 
 
 -- functions/tickets/counts.sql
 create function tickets.count_changes() returns trigger language plpgsql security definer;
+
+-- functions/tickets/counts.sql
+create function tickets.count_listed() returns trigger language plpgsql security definer;
 
 -- functions/tickets/availability.sql
 create function tickets.effective_status(p_status text, p_held_until timestamptz,

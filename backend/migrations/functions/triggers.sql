@@ -17,7 +17,7 @@ for each row execute function tickets.check_price();
 
 create or replace trigger count_listed after insert on tickets.tickets
 referencing new table as after
-for each statement execute function tickets.count_changes();
+for each statement execute function tickets.count_listed();
 
 create or replace trigger count_changed after update on tickets.tickets
 referencing old table as before new table as after
