@@ -585,9 +585,10 @@ create function orders.charge(p_subjects text[], p_hourly bigint[], p_amount dou
 
 -- functions/orders/limits.sql
 create function orders.check_limits(p_buyer uuid, p_tickets uuid[], p_longest interval,
-    p_max_open integer, p_rehold interval, p_subjects text[], p_amount double precision,
-    out outcome text, out refused uuid, out refused_until timestamptz, out spent text,
-    out decided_at timestamptz) returns record language plpgsql;
+    p_max_open integer, p_max_per_show integer, p_rehold interval, p_subjects text[],
+    p_amount double precision, out outcome text, out refused uuid, out refused_until timestamptz,
+    out spent text, out decided_at timestamptz, out live_tickets integer) returns record language
+    plpgsql;
 
 -- functions/orders/place.sql
 create function orders.claim_key(p_buyer uuid, p_key text, p_fingerprint bytea,
@@ -647,8 +648,9 @@ grant execute on function orders.id_at to gittix_orders;
 
 -- functions/orders/place.sql
 create function orders.insert_order(p_id uuid, p_buyer uuid, p_held tickets.tickets[],
-    p_at timestamptz, p_hold interval, p_grace interval, p_fee_percent numeric, p_charged bigint[])
-    returns text language plpgsql;
+    p_at timestamptz, p_hold interval, p_grace interval, p_fee_percent numeric, p_charged bigint[],
+    p_key text, p_fingerprint bytea, p_key_lifetime interval, p_reply_status integer,
+    p_reply_headers jsonb) returns text language plpgsql;
 
 -- functions/orders/limits.sql
 create function orders.last_given_up(p_buyer uuid, p_tickets uuid[], p_after uuid,
@@ -698,11 +700,6 @@ grant execute on function orders.state to gittix_orders;
 -- functions/orders/state.sql
 create function orders.state(o orders.orders, p_lines json) returns json language sql;
 grant execute on function orders.state to gittix_orders;
-
--- functions/orders/place.sql
-create function orders.store_reply(p_buyer uuid, p_key text, p_fingerprint bytea,
-    p_key_lifetime interval, p_status integer, p_headers jsonb, p_body text) returns text language
-    plpgsql;
 
 -- functions/orders/place.sql
 create function orders.take_over(p_order uuid, p_buyer uuid, p_tickets uuid[], p_until timestamptz,

@@ -166,7 +166,7 @@ async def order_at_once(system: System, orders: int) -> Counter[Any]:
     )
     await replace_in(
         await system.connect(),
-        "orders.exceeds_limit_of_show",
+        "tickets.set_held",
         "begin\n",
         "begin\n perform pg_sleep(0.5);\n",
     )

@@ -6,14 +6,16 @@
 -- - given_up: the buyer gave the ticket `refused` up less than `p_rehold` ago;
 -- - cooling_down: the budget `spent` lacks the `p_amount` ticket-seconds of this hold.
 -- The latter two have the end of the refusal. `decided_at` is the time after the lock was taken.
+-- `live_tickets` is the number of the buyer's live lines, counted up to `p_max_per_show`: a buyer
+-- with fewer cannot have too many of one show.
 --
 -- An order's id begins with its time, so only the newest end of the buyer's index is read. The id
 -- may be older than the order's time by the wait for the lock.
 create function orders.check_limits(
-    p_buyer uuid, p_tickets uuid[], p_longest interval, p_max_open int, p_rehold interval,
-    p_subjects text[], p_amount double precision,
+    p_buyer uuid, p_tickets uuid[], p_longest interval, p_max_open int, p_max_per_show int,
+    p_rehold interval, p_subjects text[], p_amount double precision,
     out outcome text, out refused uuid, out refused_until timestamptz, out spent text,
-    out decided_at timestamptz
+    out decided_at timestamptz, out live_tickets int
 )
 language plpgsql
 as $$
@@ -30,8 +32,12 @@ begin
     v_recent := orders.id_at(decided_at - p_longest - p_rehold - interval '5 seconds');
     select count(*) filter (where o.is_open), count(*) filter (where not o.is_open),
            (select max(orders.budget_at(b, p_amount)) from orders.budgets b
-            where b.subject = any (p_subjects))
-    into v_open, v_ended, v_budget_at
+            where b.subject = any (p_subjects)),
+           (select count(*) from (
+                select from orders.lines l where l.buyer_id = p_buyer and l.live
+                limit p_max_per_show
+            ) live)
+    into v_open, v_ended, v_budget_at, live_tickets
     from (
         -- Compared as a row, which only the buyer's index serves: in a plan that was made while the
         -- table was small, the primary key would read the recent orders of all buyers.
@@ -40,6 +46,9 @@ begin
         where u.buyer_id = p_buyer and (u.buyer_id, u.id) > (p_buyer, v_recent)
           and u.status in ('pending', 'awaiting_payment', 'cancelled', 'expired')
     ) o;
+    if v_open < p_max_open and v_ended = 0 and coalesce(v_budget_at <= decided_at, true) then
+        return;
+    end if;
     if v_open >= p_max_open then
         outcome := 'too_many_open_orders';
         return;

@@ -29,29 +29,28 @@ as $$
 declare
     v_id uuid := uuidv7();
     v_step record;
+    v_live int;
     v_amount double precision := cardinality(p_tickets) * extract(epoch from p_hold);
 begin
-    if p_key is not null then
-        v_step := orders.claim_key(p_buyer, p_key, p_fingerprint, p_key_lifetime);
+    v_step := orders.claim_key(p_buyer, p_key, p_fingerprint, p_key_lifetime);
+    if v_step.outcome is not null then
         outcome := v_step.outcome;
         status := v_step.status;
         body := v_step.body;
-        if outcome is not null then
-            return;
-        end if;
+        return;
     end if;
     v_step := orders.check_limits(
-        p_buyer, p_tickets, p_hold + p_grace, p_max_open, p_rehold, p_subjects, v_amount
+        p_buyer, p_tickets, p_hold + p_grace, p_max_open, p_max_per_show, p_rehold, p_subjects,
+        v_amount
     );
     decided_at := v_step.decided_at;
     spent := v_step.spent;
+    v_live := v_step.live_tickets;
     if v_step.outcome is null then
         v_step := tickets.hold(v_id, p_buyer, p_tickets, decided_at + p_hold, null, null);
     end if;
     if v_step.outcome = 'displaces' then
-        v_step := orders.take_over(
-            v_id, p_buyer, p_tickets, decided_at + p_hold, v_step.displaced
-        );
+        v_step := orders.take_over(v_id, p_buyer, p_tickets, decided_at + p_hold, v_step.displaced);
     end if;
     if v_step.outcome <> 'held' then
         outcome := v_step.outcome;
@@ -59,16 +58,16 @@ begin
         refused_until := v_step.refused_until;
         return;
     end if;
-    if orders.exceeds_limit_of_show(p_buyer, v_step.held, p_max_per_show) then
+    if v_live + cardinality(p_tickets) > p_max_per_show
+        and orders.exceeds_limit_of_show(p_buyer, v_step.held, p_max_per_show)
+    then
         perform orders.raise_error('too_many_tickets_of_show');
     end if;
     outcome := 'placed';
     body := orders.insert_order(
         v_id, p_buyer, v_step.held, decided_at, p_hold, p_grace, p_fee_percent,
-        orders.charge(p_subjects, p_hourly, v_amount)
-    );
-    body := orders.store_reply(
-        p_buyer, p_key, p_fingerprint, p_key_lifetime, p_reply_status, p_reply_headers, body
+        orders.charge(p_subjects, p_hourly, v_amount), p_key, p_fingerprint, p_key_lifetime,
+        p_reply_status, p_reply_headers
     );
 end
 $$;
@@ -76,8 +75,8 @@ grant execute on function orders.place to gittix_orders;
 
 -- The functions below are steps of `orders.place`: they run with its rights and its settings.
 
--- Lock the buyer's idempotency key and read its reply. `outcome` is null for a new key;
--- key_in_flight when another transaction has the lock; key_reused when the stored fingerprint
+-- Lock the buyer's idempotency key and read its reply. `outcome` is null for a new key and without
+-- one; key_in_flight when another transaction has the lock; key_reused when the stored fingerprint
 -- differs; replayed with the stored reply.
 create function orders.claim_key(
     p_buyer uuid, p_key text, p_fingerprint bytea, p_key_lifetime interval,
@@ -86,6 +85,9 @@ create function orders.claim_key(
 language plpgsql
 as $$
 begin
+    if p_key is null then
+        return;
+    end if;
     if not pg_try_advisory_xact_lock(
         hashtextextended('orders:' || p_buyer || ':' || p_key, 0)
     ) then
@@ -97,28 +99,6 @@ begin
     into outcome, status, body
     from orders.idempotency_keys k
     where k.user_id = p_buyer and k.key = p_key and k.created_at > now() - p_key_lifetime;
-end
-$$;
-
--- Store a reply under its key, if it has one, in the place of a reply that is past its lifetime.
--- Returns the body.
-create function orders.store_reply(
-    p_buyer uuid, p_key text, p_fingerprint bytea, p_key_lifetime interval, p_status int,
-    p_headers jsonb, p_body text
-) returns text
-language plpgsql
-as $$
-begin
-    if p_key is null then
-        return p_body;
-    end if;
-    insert into orders.idempotency_keys as k (user_id, key, fingerprint, status, headers, body)
-    values (p_buyer, p_key, p_fingerprint, p_status, p_headers, convert_to(p_body, 'UTF8'))
-    on conflict (user_id, key) do update
-    set fingerprint = excluded.fingerprint, status = excluded.status, headers = excluded.headers,
-        body = excluded.body, created_at = excluded.created_at
-    where k.created_at <= now() - p_key_lifetime;
-    return p_body;
 end
 $$;
 
@@ -154,10 +134,13 @@ begin
 end
 $$;
 
--- Insert the order with its lines and append `order.created`. Returns the order's JSON.
+-- Insert the order with its lines, append `order.created`, and store the order's JSON as the reply
+-- under its key, if it has one, in the place of a reply that is past its lifetime. Returns the
+-- JSON.
 create function orders.insert_order(
     p_id uuid, p_buyer uuid, p_held tickets.tickets[], p_at timestamptz, p_hold interval,
-    p_grace interval, p_fee_percent numeric, p_charged bigint[]
+    p_grace interval, p_fee_percent numeric, p_charged bigint[], p_key text, p_fingerprint bytea,
+    p_key_lifetime interval, p_reply_status int, p_reply_headers jsonb
 ) returns text
 language plpgsql
 as $$
@@ -176,7 +159,7 @@ begin
         select p_id, p_buyer, t.id, t.show_id, t.seller_id, t.price, t.title, t.section, t."row",
                t.seat
         from unnest(p_held) t
-        returning lines
+        returning ticket_id, orders.line(lines) as line
     ), inserted as (
         insert into orders.orders (
             id, buyer_id, subtotal, fee, total, currency, expires_at, latest_expiry, created_at,
@@ -185,19 +168,24 @@ begin
         select p_id, p_buyer, subtotal, fee, subtotal + fee, currency, p_at + p_hold,
                p_at + p_hold + p_grace, p_at, p_at, p_charged
         from priced
-        returning orders, version
-    ), stated as materialized (
-        select inserted.version, orders.state(
-            inserted.orders,
-            (select json_agg(orders.line(lines) order by (lines).ticket_id) from lined)
+        returning version, orders.state(
+            orders, (select json_agg(lined.line order by lined.ticket_id) from lined)
         ) as state
-        from inserted
     ), appended as (
         insert into events.outbox (type, subject, version, data, correlation_id)
-        select 'order.created', p_id, stated.version, stated.state, events.correlation_id()
-        from stated
+        select 'order.created', p_id, inserted.version, inserted.state, events.correlation_id()
+        from inserted
+    ), stored as (
+        insert into orders.idempotency_keys as k (user_id, key, fingerprint, status, headers, body)
+        select p_buyer, p_key, p_fingerprint, p_reply_status, p_reply_headers,
+               convert_to(inserted.state::text, 'UTF8')
+        from inserted where p_key is not null
+        on conflict (user_id, key) do update
+        set fingerprint = excluded.fingerprint, status = excluded.status,
+            headers = excluded.headers, body = excluded.body, created_at = excluded.created_at
+        where k.created_at <= now() - p_key_lifetime
     )
-    select stated.state into v_state from stated;
+    select inserted.state into v_state from inserted;
     return v_state;
 end
 $$;

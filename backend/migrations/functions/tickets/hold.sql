@@ -200,12 +200,11 @@ begin
               t.status = 'available'
               or (t.status = 'held' and t.held_until <= p_now and t.order_id = any (p_displaced))
           )
-        returning t as ticket
+        returning t.id, t.version, tickets.state(t) as state, t as ticket
     ), appended as (
         insert into events.outbox (type, subject, version, data, correlation_id)
-        select 'ticket.held', (ticket).id, (ticket).version, tickets.state(ticket),
-               events.correlation_id()
-        from taken order by (ticket).id
+        select 'ticket.held', taken.id, taken.version, taken.state, events.correlation_id()
+        from taken order by taken.id
     )
     select array_agg(taken.ticket) into v_held from taken;
     return v_held;
