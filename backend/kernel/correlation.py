@@ -9,11 +9,15 @@ statement needs it.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from uuid import UUID, uuid4
 
-from structlog.contextvars import bind_contextvars, bound_contextvars, get_contextvars
+from structlog.contextvars import bind_contextvars, reset_contextvars
 
 NAME = "correlation_id"
+
+# structlog keeps the text for log lines; reading it there and parsing it takes longer.
+_bound: ContextVar[UUID | None] = ContextVar(NAME, default=None)
 
 
 class Unbound(RuntimeError):
@@ -25,8 +29,14 @@ class Unbound(RuntimeError):
 @contextmanager
 def bound(correlation_id: UUID | None = None) -> Iterator[None]:
     """Bind this id inside the block, or a new id when the caller has none."""
-    with bound_contextvars(**{NAME: str(correlation_id or uuid4())}):
+    bound_id = correlation_id or uuid4()
+    token = _bound.set(bound_id)
+    in_logs = bind_contextvars(**{NAME: str(bound_id)})
+    try:
         yield
+    finally:
+        reset_contextvars(**in_logs)
+        _bound.reset(token)
 
 
 def rebind(correlation_id: UUID | None) -> None:
@@ -35,6 +45,7 @@ def rebind(correlation_id: UUID | None) -> None:
     For code that learns only after a read which request its work belongs to.
     """
     if correlation_id is not None:
+        _bound.set(correlation_id)
         bind_contextvars(**{NAME: str(correlation_id)})
 
 
@@ -48,5 +59,4 @@ def current() -> UUID:
 
 def find() -> UUID | None:
     """The bound id, or None in a background loop that works for no request."""
-    found = get_contextvars().get(NAME)
-    return UUID(found) if found else None
+    return _bound.get()
