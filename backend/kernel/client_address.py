@@ -32,14 +32,14 @@ def client_ip(request: HTTPConnection, trusted: Iterable[Network]) -> str:
         if address is None:
             break
         client = str(address)
-        if not is_trusted(client, trusted):
+        if not _is_within(address, trusted):
             break
     return client
 
 
 def is_trusted(address: str, trusted: Iterable[Network]) -> bool:
     parsed = _address(address)
-    return parsed is not None and any(parsed in network for network in trusted)
+    return parsed is not None and _is_within(parsed, trusted)
 
 
 def network_of(address: str) -> str:
@@ -70,6 +70,10 @@ def networks_of(address: str) -> tuple[str, ...]:
         return ()
     site = site_of(address)
     return (network_of(address),) if site is None else (network_of(address), site)
+
+
+def _is_within(address: IPv4Address | IPv6Address, blocks: Iterable[Network]) -> bool:
+    return any(address in network for network in blocks)
 
 
 def _address(text: str) -> IPv4Address | IPv6Address | None:
