@@ -77,7 +77,7 @@ def order_at(state: OrderState, now: datetime) -> Order:
     is_unpaid = state.status in UNPAID
     left = max((state.expires_at - now).total_seconds(), 0.0) if is_unpaid else 0.0
     order = Order(
-        **{name: getattr(state, name) for name in OrderState.__struct_fields__},
+        **msgspec.structs.asdict(state),
         server_now=now,
         seconds_left=left,
     )
