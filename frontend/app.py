@@ -6,7 +6,18 @@ A page is a module of `pages` with a function `page()`. Reflex builds the pages 
 
 import reflex as rx
 
-from frontend.pages import browse, checkout, desk, not_found, orders, sell, show, signin, signup
+from frontend.pages import (
+    account,
+    browse,
+    checkout,
+    desk,
+    not_found,
+    orders,
+    sell,
+    show,
+    signin,
+    signup,
+)
 from frontend.shell import document_head, waiting
 
 # The styles of all pages, then those of single pages.
@@ -46,4 +57,5 @@ app.add_page(sell.page, route="/sell", title="Sell tickets · GitTix")
 app.add_page(desk.page, route="/desk", title="Your desk · GitTix")
 app.add_page(signin.page, route="/signin", title="Sign in · GitTix")
 app.add_page(signup.page, route="/signup", title="Make an account · GitTix")
+app.add_page(account.page, route="/account", title="Your account · GitTix")
 app.add_page(not_found.page, route="/404", title="Not found · GitTix")

@@ -88,6 +88,13 @@ class AccountMenu(ReactComponent):
     tag = "AccountMenu"
 
 
+class AccountPage(ReactComponent):
+    """The user's handle, which the user can change, and the email."""
+
+    library = f"{SOURCES}/account/account-page.tsx"
+    tag = "AccountPage"
+
+
 class SignInForm(ReactComponent):
     """Email and password; leads on to the page that the visitor wanted."""
 

@@ -88,6 +88,14 @@ async def account(visitor: Visitor, show_id: str) -> None:
     await visitor.page.get_by_text("Account", exact=True).click()
 
 
+async def handle(visitor: Visitor, _show_id: str) -> None:
+    await _sign_in_as(visitor, "ben")
+    await visitor.open("/account")
+    await visitor.page.get_by_label("Handle", exact=True).last.fill("seafront")
+    await visitor.page.get_by_role("button", name="Change handle").click()
+    await visitor.page.locator(".field .problem").wait_for()
+
+
 async def sign_in(visitor: Visitor, _show_id: str) -> None:
     await visitor.open("/signin")
 
@@ -106,6 +114,7 @@ SCENES = (
     Scene("sell", sell),
     Scene("browse", browse),
     Scene("account", account),
+    Scene("handle", handle),
     Scene("signin", sign_in),
     Scene("signup", sign_up),
 )

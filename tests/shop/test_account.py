@@ -1,5 +1,7 @@
 """The session: the same in every tab, refreshed before it expires, and ended everywhere at once."""
 
+from uuid import uuid4
+
 import pytest
 from playwright.async_api import expect
 
@@ -97,6 +99,30 @@ async def test_the_account_menu_closes_on_escape_and_when_it_loses_the_focus(vis
         await account.click()
         await ana.page.get_by_label("Search").click()
         await expect(menu).to_be_hidden()
+
+
+async def test_a_user_changes_the_handle_on_the_account_page(visit: Visit) -> None:
+    async with visit() as ana:
+        await ana.sign_up("ana")
+        await ana.open("/")
+        await ana.page.get_by_text("Account", exact=True).click()
+        await ana.page.get_by_role("link", name="Your account").click()
+        handle = ana.page.get_by_label("Handle", exact=True).and_(ana.page.locator("input"))
+        change = ana.page.get_by_role("button", name="Change handle")
+        await expect(change).to_be_disabled()
+        for refused, message in (("admin", "taken"), ("a b", "3 to 24 characters")):
+            await handle.fill(refused)
+            await change.click()
+            await expect(ana.page.locator(".field .problem").get_by_text(message)).to_be_visible()
+            await expect(handle).to_have_attribute("aria-invalid", "true")
+            await expect(handle).to_be_focused()
+        chosen = f"Stage.Left{uuid4().hex[:6]}"
+        await handle.fill(chosen)
+        await change.click()
+        await ana.page.locator(".toast").get_by_text(f"@{chosen.lower()}").wait_for()
+        await expect(handle).to_have_value(chosen.lower())
+        await ana.page.get_by_text("Account", exact=True).click()
+        await expect(ana.page.locator(".menu")).to_contain_text(f"@{chosen.lower()}")
 
 
 async def _leave(visitor: Visitor, words: str) -> None:

@@ -20,7 +20,9 @@ pytestmark = [
 BUYER, SELLER = "buyer: ", "seller: "
 # A visitor's desk stands for every page that invites visitors to sign in.
 PAGES = ("/", "/shows/{show_id}", "/signin", "/signup", "/desk")
-BUYERS_PAGES = tuple(BUYER + page for page in ("/orders", "/checkout/{held}", "/checkout/{paid}"))
+BUYERS_PAGES = tuple(
+    BUYER + page for page in ("/orders", "/checkout/{held}", "/checkout/{paid}", "/account")
+)
 SELLERS_PAGES = tuple(
     SELLER + page for page in ("/sell", "/sell?show={show_id}", "/sell?show=new", "/desk")
 )

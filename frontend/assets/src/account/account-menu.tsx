@@ -59,6 +59,9 @@ function Menu({ current, leave }: MenuProps) {
             {current.email}
           </span>
         </p>
+        <Link to="/account" onClick={close}>
+          Your account
+        </Link>
         <button
           type="button"
           onClick={() => {

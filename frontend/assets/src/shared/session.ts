@@ -1,5 +1,5 @@
 // The signed-in user. Scripts cannot read the session's cookie; this is the API's answer for it.
-import { get, post } from "./api";
+import { get, post, put } from "./api";
 import type { SignIn, SignUp, User } from "./api-types";
 import { Observable } from "./observable";
 import { memberId, refreshedAt, refreshSession, rememberMember, watchTabs } from "./session-cookie";
@@ -64,6 +64,10 @@ export async function signUp(account: SignUp): Promise<void> {
 function adopt(found: User | null): void {
   user.set(found);
   rememberMember(found?.id ?? null);
+}
+
+export async function changeHandle(handle: string): Promise<void> {
+  user.set((await put("/api/users/currentuser", { handle })).current_user);
 }
 
 /** Here, or on every device where this user is signed in. */
