@@ -198,12 +198,14 @@ async def list_shows(
         conditions.add("s.starts_at < {}", query.starts_to)
     if after:
         conditions.add(f"(s.starts_at, s.id) {'<' if backwards else '>'} ({{}}, {{}})", *after)
+    is_rare = bool(query.q.strip()) and await _is_rare(connection, "tickets.shows s", conditions)
+    source = _source("tickets.shows s", conditions, is_rare=is_rare)
     direction = "desc" if backwards else "asc"
     rows = await connection.fetch(
         f"""
         select {_SHOW}, a.*
         from (
-            select * from tickets.shows s where {conditions}
+            select * from {source}
             order by s.starts_at {direction}, s.id {direction}
             limit {conditions.parameter(query.limit + 1)}
         ) s, tickets.availability(s.id) a
@@ -423,6 +425,7 @@ async def list_tickets(
             scope.add(f"(t.price, t.id) {than} ({{}}, {{}})", *after)
         else:
             scope.add(f"t.id {than} {{}}", after.id)
+    is_rare = bool(query.q.strip()) and await _is_rare(connection, "tickets.tickets t", scope)
     prices = scope if by_price else filters
     if query.min_price is not None:
         prices.add("t.price >= {}", query.min_price)
@@ -435,19 +438,18 @@ async def list_tickets(
     if query.currency:
         filters.add("t.currency = {}", query.currency.upper())
     limit = scope.parameter(query.limit + 1)
+    source = _source("tickets.tickets t", scope, is_rare=is_rare)
     rows = await connection.fetch(
         f"""
         (
             select {_TICKET}, false as is_end
-            from (
-                select * from tickets.tickets t where {scope} order by {order} limit {MAX_EXAMINED}
-            ) t
+            from (select * from {source} order by {order} limit {MAX_EXAMINED}) t
             where {filters} order by {order} limit {limit}
         )
         union all
         (
             select {_TICKET}, true
-            from tickets.tickets t where {scope} order by {order} offset {MAX_EXAMINED - 1} limit 1
+            from {source} order by {order} offset {MAX_EXAMINED - 1} limit 1
         )
         limit {limit}
         """,
@@ -462,16 +464,37 @@ async def list_tickets(
 
 async def _searched_shows(connection: Connection, words: str) -> list[UUID]:
     """The next shows with these words."""
+    conditions = _Conditions()
+    conditions.add("s.search @@ to_tsquery('simple', {})", words)
+    conditions.add("s.starts_at >= now() - {}::interval", UPCOMING_MARGIN)
+    is_rare = await _is_rare(connection, "tickets.shows s", conditions)
+    source = _source("tickets.shows s", conditions, is_rare=is_rare)
     rows = await connection.fetch(
-        f"""
-        select s.id from tickets.shows s
-        where s.search @@ to_tsquery('simple', $1) and s.starts_at >= now() - $2::interval
-        order by s.starts_at limit {MAX_SEARCHED_SHOWS}
-        """,
-        words,
-        UPCOMING_MARGIN,
+        f"select s.id from {source} order by s.starts_at limit {MAX_SEARCHED_SHOWS}",
+        *conditions.values,
     )
     return [row["id"] for row in rows]
+
+
+async def _is_rare(connection: Connection, table: str, conditions: "_Conditions") -> bool:
+    """Return whether no more rows have the words than a list may examine."""
+    found: int = await connection.fetchval(
+        f"""
+        select count(*)
+        from (select from {table} where {conditions} limit {MAX_EXAMINED + 1}) found
+        """,
+        *conditions.values,
+    )
+    return found <= MAX_EXAMINED
+
+
+def _source(table: str, conditions: "_Conditions", *, is_rare: bool) -> str:
+    """The rows of a list. Those with rare words are found by their index first, and sorted then:
+    Postgres, which expects more of them, would read all rows in the order of the list.
+    """
+    if is_rare:
+        return f"(select * from {table} where {conditions} offset 0) {table[-1]}"
+    return f"{table} where {conditions}"
 
 
 def _ticket(row: Record) -> Ticket:
