@@ -113,6 +113,8 @@ def _attack(name: str, seconds: float, outcome: Outcome) -> Figures:
     counts = outcome.outcomes
     errors = sum(number for of, number in counts.items() if of.isdigit() and int(of) >= 500)
     return {
+        # Gates have it, and most attacks never get one.
+        f"attack {name}: 500": 0,
         **{f"attack {name}: {of}": number for of, number in counts.items()},
         f"attack {name}: 5xx": errors,
         f"attack {name}: cpu %": 100 * outcome.cpu_seconds / seconds,

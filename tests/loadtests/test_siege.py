@@ -61,7 +61,7 @@ def refusals(name: str) -> dict[str, dict[str, int]]:
             attack, _, outcome = figure.removeprefix("attack ").partition(": ")
             found.setdefault(attack, {})[outcome] = int(bound)
     for figure in gates.at_most:
-        if figure.startswith("attack ") and not figure.endswith("5xx"):
+        if figure.startswith("attack ") and not figure.endswith(("5xx", ": 500")):
             attack, _, outcome = figure.removeprefix("attack ").partition(": ")
             found[attack][outcome] = 1
     return found
