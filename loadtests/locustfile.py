@@ -22,7 +22,7 @@ from loadtests.load_shape import LoadShape, Tick
 from loadtests.runner import RunResult, attach, finish
 from loadtests.sampling import Sampling
 from loadtests.siege import besiege
-from loadtests.target import Target, TargetError, knows_database, reach
+from loadtests.target import Target, TargetError, knows_database, reach, require_loopback
 from loadtests.users.buyer import Buyer
 from loadtests.users.seller import Seller
 from loadtests.users.shopper import Shopper
@@ -94,7 +94,11 @@ class ScenarioShape(LoadShape):
 
     def _target(self) -> Target:
         known = os.environ if knows_database(os.environ) else {}
-        return reach(self.environment.host or "", self._options.push_url, known)
+        found = reach(self.environment.host or "", self._options.push_url, known)
+        if scenarios.scenario(self._options.scenario).siege is not None:
+            require_loopback(found.url)
+            require_loopback(found.push_url)
+        return found
 
 
 def _print_error(error: TargetError) -> None:

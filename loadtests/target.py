@@ -67,10 +67,10 @@ def target(
     if url:
         console.print(f"Loading {url}", highlight=False)
         if scenario.siege is not None:
-            _require_loopback(url)
+            require_loopback(url)
         found = reach(url, push_url, os.environ if knows_database(os.environ) else {})
         if scenario.siege is not None:
-            _require_loopback(found.push_url)
+            require_loopback(found.push_url)
         yield found
         return
     folder = data or DEFAULT_FOLDER
@@ -125,7 +125,7 @@ def reach(url: str, push_url: str | None, environment: Mapping[str, str]) -> Tar
     )
 
 
-def _require_loopback(url: str) -> None:
+def require_loopback(url: str) -> None:
     """Raises TargetError unless attacks on this address stay on this machine."""
     if not is_loopback(urlsplit(url).hostname or ""):
         raise TargetError(

@@ -100,6 +100,9 @@ def test_a_slow_payment_breaks_the_gate_of_the_attack_that_it_overlaps() -> None
 
 
 def test_an_attack_on_another_machine_is_refused() -> None:
+    for site in (Site("http://192.0.2.1", "", []), Site("", "ws://192.0.2.1/app/key", [])):
+        with pytest.raises(AssertionError, match="stays on its machine"):
+            _ = site.gateway if site.push_url else site.api
     assert [is_loopback(host) for host in ("localhost", "127.0.0.1", "::1")] == [True] * 3
     assert not any(
         is_loopback(host) for host in ("example.com", "192.0.2.1", "", "127.0.0.1.nip.io")
