@@ -25,13 +25,14 @@ MIGRATIONS = $(shell find backend/migrations -name '*.sql' ! -name schema.sql)
 NPM := PATH="$(CURDIR)/$(RUN):$$PATH" npm --prefix frontend --no-update-notifier
 FRONTEND_TOOLS := frontend/node_modules/.package-lock.json
 API_TYPES := frontend/assets/src/shared/api-types.ts
+CURRENCY_TABLE := frontend/assets/src/shared/currency-table.ts
 # Descriptions may differ: a reworded docstring changes no type.
 WITHOUT_COMMENTS := grep -v '^ *\(/\*\*\|\*\)'
 # `make test` without ARGS runs these as well.
 ALL_TESTS := $(if $(ARGS),,test-frontend)
 
 .PHONY: help setup up test test-deploy test-frontend chromium nginx pages screenshots lock check \
-  check-frontend api-types format k8s-check schema bench env load sbom audit
+  check-frontend api-types currency-table format k8s-check schema bench env load sbom audit
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -108,10 +109,16 @@ check-frontend: $(FRONTEND_TOOLS) ## Check types, lint, format and API types of 
 	@diff <($(WITHOUT_COMMENTS) $(API_TYPES)) \
 	  <($(RUN)/gittix openapi | $(NPM) run --silent api-types | $(WITHOUT_COMMENTS)) >/dev/null \
 	  || { echo "$(API_TYPES) differs from the API: run make api-types."; exit 1; }
+	@diff $(CURRENCY_TABLE) <($(RUN)/python -m frontend.currency_table) >/dev/null \
+	  || { echo "$(CURRENCY_TABLE) differs from the table: run make currency-table."; exit 1; }
 
 api-types: $(FRONTEND_TOOLS) ## Write the front end's types of the API, from its OpenAPI document
 	@$(RUN)/gittix openapi | $(NPM) run --silent api-types >$(API_TYPES).new
 	@mv $(API_TYPES).new $(API_TYPES)
+
+currency-table: setup ## Write the front end's table of currencies, from backend/currencies.py
+	@$(RUN)/python -m frontend.currency_table >$(CURRENCY_TABLE).new
+	@mv $(CURRENCY_TABLE).new $(CURRENCY_TABLE)
 
 format: $(FRONTEND_TOOLS) ## Format the code, Python and TypeScript
 	@$(RUN)/ruff format --quiet .

@@ -19,7 +19,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from backend.kernel.money import MINIMUM_PRICES
 from backend.kernel.settings import Settings
 from backend.kernel.static_files import IMMUTABLE, REVALIDATED, StaticFile, headers_of
 from backend.kernel.web import reply
@@ -94,7 +93,6 @@ def routes(folder: Path, settings: Settings) -> list[BaseRoute]:
         "payment_grace_seconds": settings.payment_grace_seconds,
         "refund_window_seconds": settings.refund_window_seconds,
         "max_tickets_per_order": settings.max_tickets_per_order,
-        "minimum_prices": MINIMUM_PRICES,
         "stripe": {
             "publishable_key": settings.stripe_publishable_key,
             "sandbox_url": settings.stripe_sandbox_url,

@@ -6,15 +6,13 @@ times have a time zone, and none is ahead of Postgres's clock. Redis's clock agr
 
 from backend.check.result import MARGIN, Result, Unchecked
 from backend.check.snapshot import Snapshot
-from backend.kernel.money import CURRENCIES
+from backend.currencies import CURRENCIES, MAX_FEE_PERCENT
 
 DESCRIPTION = (
     "amounts are positive, whole, of a known currency, and add up; no stored time is ahead of"
     " Postgres's clock, and Redis's clock agrees"
 )
 
-# The highest FEE_PERCENT that the settings accept.
-MAX_FEE_PERCENT = 50
 # Alarms and the age of the push log depend on Redis's clock; a smaller difference has no effect.
 SKEW_SECONDS = 2.0
 
@@ -29,11 +27,11 @@ VIOLATIONS_SQL = f"""
     from orders.orders o left join orders.lines l on l.order_id = o.id
     group by o.id having coalesce(sum(l.price), 0) <> o.subtotal
     union all
-    select format('order %s is %s + %s = %s %s', id, subtotal, fee, total, currency)
-    from orders.orders
-    where total <> subtotal + fee or subtotal <= 0 or fee < 0
-        or fee > round(subtotal * {MAX_FEE_PERCENT} / 100.0)
-       or not currency = any ($1)
+    select format('order %s is %s + %s = %s %s', o.id, o.subtotal, o.fee, o.total, o.currency)
+    from orders.orders o left join tickets.currencies c on c.code = o.currency
+    where o.total <> o.subtotal + o.fee or o.subtotal <= 0 or o.fee < 0
+        or o.fee >= o.subtotal * {MAX_FEE_PERCENT} / 100.0 + c.step
+       or not o.currency = any ($1)
     union all
     select format('ticket %s costs %s %s', id, price, currency)
     from tickets.tickets where price <= 0 or face_value <= 0 or not currency = any ($1)

@@ -2,7 +2,7 @@
 
 Compares our payments with our orders, and both with the provider's ledger. The ledger is compared
 for orders at rest: no change of the order, of its payments or by a webhook for them in the last
-minute.
+minute. Amounts of the ledger are in Stripe's units.
 """
 
 from typing import Any
@@ -11,6 +11,7 @@ from uuid import UUID
 from backend.check.ledger import Intent, Ledger
 from backend.check.result import MAX_VIOLATIONS, QUERY_SECONDS, QUIET, Result, Unchecked
 from backend.check.snapshot import Snapshot
+from backend.currencies import CURRENCIES
 
 DESCRIPTION = (
     "in our rows and in the ledger, each completed order is captured once with its amount, and no"
@@ -93,7 +94,7 @@ async def _compare_with_ledger(snapshot: Snapshot, ledger: Ledger) -> list[str]:
         sentence
         for order in orders
         if order["is_quiet"]
-        for sentence in _ledger_differs(order, of_order.get(order["id"], []))
+        for sentence in ledger_differs(order, of_order.get(order["id"], []))
     ]
     quiet_since = await snapshot.connection.fetchval(
         f"select $1::timestamptz - {QUIET}", snapshot.began
@@ -107,7 +108,7 @@ async def _compare_with_ledger(snapshot: Snapshot, ledger: Ledger) -> list[str]:
     return found[:MAX_VIOLATIONS]
 
 
-def _ledger_differs(order: Any, intents: list[Intent]) -> list[str]:
+def ledger_differs(order: Any, intents: list[Intent]) -> list[str]:
     """Return the differences between the ledger and an order at rest."""
     name = f"order {order['id']} is {order['status']}"
     taken = [intent for intent in intents if intent.taken]
@@ -131,8 +132,9 @@ def _ledger_differs(order: Any, intents: list[Intent]) -> list[str]:
 
 def _capture_differs(order: Any, intent: Intent) -> list[str]:
     found = []
-    if (intent.taken, intent.currency) != (order["total"], order["currency"]):
-        price = f"{order['total']} {order['currency']}"
+    total = CURRENCIES[order["currency"]].to_wire(order["total"])
+    if (intent.taken, intent.currency) != (total, order["currency"]):
+        price = f"{total} {order['currency']}"
         found.append(
             f"order {order['id']} costs {price}, but intent {intent.id} has {_amount(intent)}"
         )

@@ -46,7 +46,7 @@ class LedgerError(Exception):
 
 
 class Intent(NamedTuple):
-    """The amounts of an intent in minor units; `order_id` is from its metadata.
+    """The amounts of an intent in Stripe's units; `order_id` is from its metadata.
 
     `refunded` includes refunds under way. `taken` is the money that we keep.
     """

@@ -26,13 +26,15 @@ PROBLEM_CODE = "gittix.problem_code"
 class FieldError(msgspec.Struct, frozen=True, omit_defaults=True):
     """One rejected input. `field` is its path, such as `tickets[0].price`, or empty for the whole
     body. `message` completes a sentence that begins with the field: "must be a UUID". `minimum`
-    is the bound of an integer that is too small, `maximum` of one that is too large.
+    is the bound of an integer that is too small, `maximum` of one that is too large, and `step`
+    divides the integers that are accepted.
     """
 
     field: str
     message: str
     minimum: int | None = None
     maximum: int | None = None
+    step: int | None = None
 
 
 class ProblemBody(msgspec.Struct, frozen=True, omit_defaults=True):

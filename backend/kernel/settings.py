@@ -11,6 +11,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 import msgspec
 
+from backend.currencies import MAX_FEE_PERCENT
 from backend.kernel import trusted_proxies
 from backend.kernel.value_descriptions import describe
 
@@ -181,8 +182,8 @@ def load(environ: Mapping[str, str], *, needs: Iterable[str] = ()) -> Settings:
             errors.append(f"{name.upper()} must be {describe(accepted)}")
     settings = Settings(**values) if not errors else Settings()
     errors += [] if errors else [f"{need} is not set" for need in _missing(settings, needs)]
-    if settings.fee_percent.is_nan() or not 0 <= settings.fee_percent <= 50:
-        errors.append("FEE_PERCENT must be between 0 and 50")
+    if settings.fee_percent.is_nan() or not 0 <= settings.fee_percent <= MAX_FEE_PERCENT:
+        errors.append(f"FEE_PERCENT must be between 0 and {MAX_FEE_PERCENT}")
     try:
         trusted_proxies.parse(settings.trusted_proxies)
     except ValueError:

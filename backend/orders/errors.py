@@ -53,5 +53,15 @@ class MixedCurrency(Invalid):
     code = "mixed_currency"
 
 
+class TotalTooSmall(Invalid):
+    """Stripe does not charge so little: only tickets from before the lowest price add up to it."""
+
+    code = "total_too_small"
+
+
+class TotalTooLarge(Invalid):
+    code = "total_too_large"
+
+
 class TooManyTickets(Invalid):
     code = "too_many_tickets"

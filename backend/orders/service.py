@@ -9,7 +9,8 @@ from uuid import UUID
 import asyncpg
 from prometheus_client import Counter
 
-from backend.kernel import idempotency
+from backend.currencies import CURRENCIES
+from backend.kernel import idempotency, money
 from backend.kernel.budgets import UNLIMITED, BudgetSpent, Spent, budgets_of
 from backend.kernel.database import Connection
 from backend.kernel.idempotency import KeyedRequest
@@ -31,6 +32,8 @@ from backend.orders.errors import (
     TooManyOpenOrders,
     TooManyTickets,
     TooManyTicketsOfShow,
+    TotalTooLarge,
+    TotalTooSmall,
 )
 from backend.orders.model import (
     NewOrder,
@@ -69,9 +72,9 @@ async def place(
 
     `address` is the client's. Returns the order, or the stored reply to the first request with this
     key, which may be a refusal. Raises TicketUnavailable, TicketNotFound, OwnTicket, MixedCurrency,
-    TooManyTickets, TooManyTicketsOfShow, TooManyOpenOrders, CoolingDown, TicketGivenUp, Invalid,
-    and the errors of the idempotency key; BuyerBusy and DisplacedBusy when a lock was not free in
-    time.
+    TooManyTickets, TooManyTicketsOfShow, TotalTooSmall, TotalTooLarge, TooManyOpenOrders,
+    CoolingDown, TicketGivenUp, Invalid, and the errors of the idempotency key; BuyerBusy and
+    DisplacedBusy when a lock was not free in time.
     """
     is_limited = settings.rate_limits == "on"
     placing = Placing(
@@ -112,6 +115,10 @@ async def place(
         raise TooManyTicketsOfShow(
             f"you may have {most} tickets of a show: choose fewer", max_tickets_per_show=most
         ) from error
+    except (sqlstates.TotalTooSmall, sqlstates.TotalTooLarge) as error:
+        problem = _total_refused(error)
+        PLACED.labels(problem.code).inc()
+        raise problem from error
     except BudgetSpent as error:
         PLACED.labels("cooling_down").inc()
         raise _cooling_down(Spent.of(error)) from error
@@ -207,6 +214,26 @@ def _ticket_ids(new: NewOrder, most: int) -> list[UUID]:
     if len(distinct) > most:
         raise TooManyTickets(f"an order may have {most} tickets: choose fewer", max_tickets=most)
     return distinct
+
+
+def _total_refused(
+    error: sqlstates.TotalTooSmall | sqlstates.TotalTooLarge,
+) -> TotalTooSmall | TotalTooLarge:
+    assert error.detail
+    rules = CURRENCIES[error.detail]
+    if isinstance(error, sqlstates.TotalTooLarge):
+        most = money.show(rules.maximum, rules.code)
+        return TotalTooLarge(
+            f"one payment takes at most {most}: choose fewer tickets",
+            currency=rules.code,
+            maximum=rules.maximum,
+        )
+    least = money.show(rules.minimum, rules.code)
+    return TotalTooSmall(
+        f"one payment takes at least {least}: choose more or other tickets",
+        currency=rules.code,
+        minimum=rules.minimum,
+    )
 
 
 def _cooling_down(spent: Spent) -> CoolingDown:

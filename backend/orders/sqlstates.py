@@ -6,6 +6,8 @@ SQLSTATE of an error.
     asyncpg.PostgresError
     ├── TooManyTicketsOfShow    GT002
     ├── BudgetSpent             GT005  (`kernel/budgets.py`, since payments raise it too)
+    ├── TotalTooSmall           GT006
+    ├── TotalTooLarge           GT007
     └── asyncpg.LockNotAvailableError
         ├── BuyerBusy           GT003
         └── DisplacedBusy       GT004
@@ -30,3 +32,15 @@ class DisplacedBusy(asyncpg.LockNotAvailableError):
     """The order of an expired hold stayed locked; the caller may try again."""
 
     sqlstate = "GT004"
+
+
+class TotalTooSmall(asyncpg.PostgresError):
+    """Stripe does not charge so little in the order's currency, which is the detail."""
+
+    sqlstate = "GT006"
+
+
+class TotalTooLarge(asyncpg.PostgresError):
+    """Stripe does not charge so much in the order's currency, which is the detail."""
+
+    sqlstate = "GT007"

@@ -1,5 +1,5 @@
 """Stripe's API by its official library: the calls that payments makes, with typed results and
-errors.
+errors. This module converts our amounts to Stripe's and back.
 
 A create, a confirmation and a refund carry an idempotency key made of their subject, so that a
 repeat after a crash or a lost reply is the same call. A capture and a void need none: the intent's
@@ -15,9 +15,10 @@ import stripe
 from prometheus_client import Histogram
 from stripe import StripeClient
 
+from backend.currencies import CURRENCIES
 from backend.kernel import tracing
 from backend.kernel.client_address import UNKNOWN
-from backend.payments.model import Payment
+from backend.payments.model import Payment, Refund
 
 # Two calls, each tried twice, end before an attempt counts as abandoned.
 CALL_SECONDS = 5.0
@@ -40,7 +41,7 @@ class Failure(NamedTuple):
 
 
 class Intent(NamedTuple):
-    """A PaymentIntent. `failure` is its last error."""
+    """A PaymentIntent with its amount in our units. `failure` is its last error."""
 
     id: str
     status: str
@@ -52,7 +53,9 @@ class Intent(NamedTuple):
 
 
 class StripeRefund(NamedTuple):
-    """A refund at Stripe. `refund_id` is the id of our refund, None when another client made it."""
+    """A refund at Stripe, in our units. `refund_id` is the id of our refund, None when another
+    client made it.
+    """
 
     id: str
     status: str
@@ -117,7 +120,7 @@ class Provider:
             "create_intent",
             self._client.v1.payment_intents.create_async(
                 {
-                    "amount": payment.amount,
+                    "amount": CURRENCIES[payment.currency].to_wire(payment.amount),
                     "currency": payment.currency.lower(),
                     "capture_method": "manual",
                     "description": f"GitTix order {payment.order_id}",
@@ -172,18 +175,16 @@ class Provider:
             ),
         )
 
-    async def request_refund(
-        self, intent_id: str, amount: int, order_id: UUID, refund_id: UUID, key: str
-    ) -> StripeRefund:
-        """Refund `amount` of the captured money, in minor units."""
+    async def request_refund(self, refund: Refund, key: str) -> StripeRefund:
+        """Refund `amount` of the captured money."""
         return _refund_of(
             await _call(
                 "refund",
                 self._client.v1.refunds.create_async(
                     {
-                        "payment_intent": intent_id,
-                        "amount": amount,
-                        "metadata": {"order_id": str(order_id), "refund_id": str(refund_id)},
+                        "payment_intent": refund.intent_id,
+                        "amount": CURRENCIES[refund.currency].to_wire(refund.amount),
+                        "metadata": {"order_id": str(refund.order_id), "refund_id": str(refund.id)},
                     },
                     {"idempotency_key": key},
                 ),
@@ -227,11 +228,12 @@ async def _call_intent(operation: str, call: Any) -> Intent:
     order_id = (
         found.metadata["order_id"] if found.metadata and "order_id" in found.metadata else None
     )
+    currency = found.currency.upper()
     return Intent(
         found.id,
         found.status,
-        found.amount,
-        found.currency.upper(),
+        _amount(found.amount, currency),
+        currency,
         UUID(order_id) if order_id else None,
         found.client_secret or "",
         _failure_of(error) if error else None,
@@ -243,10 +245,18 @@ def _refund_of(found: Any) -> StripeRefund:
     return StripeRefund(
         found.id,
         found.status,
-        found.amount,
+        _amount(found.amount, found.currency.upper()),
         UUID(ours) if ours else None,
         getattr(found, "failure_reason", None),
     )
+
+
+def _amount(amount: int, currency: str) -> int:
+    """Our amount of Stripe's. Another client of the account may charge in any currency: such an
+    amount stays as it is, and no order has that currency.
+    """
+    rules = CURRENCIES.get(currency)
+    return rules.from_wire(amount) if rules else amount
 
 
 def _failure_of(error: Any) -> Failure:

@@ -150,9 +150,7 @@ class Refunds:
         # call had no effect, so the next call uses another key.
         key = f"refund:{refund.order_id}:{refund.number}:{refund.faults}"
         try:
-            return await self._provider.request_refund(
-                refund.intent_id, refund.amount, refund.order_id, refund.id, key
-            )
+            return await self._provider.request_refund(refund, key)
         except ServerFailed:
             async with database.connection(self._resources.pool) as connection:
                 await refund_queries.count_fault(connection, refund)

@@ -153,6 +153,7 @@ def capture(book: Book, params: Params, id: str) -> Document:
             "captured: requires_capture.",
             shown(intent),
         )
+    money.check_step(amount, intent["currency"], "amount_to_capture")
     if amount is not None and amount > intent["amount_capturable"]:
         capturable = money.shown(intent["amount_capturable"], intent["currency"])
         raise Refused(

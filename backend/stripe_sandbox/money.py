@@ -1,39 +1,16 @@
-"""Currencies and the amounts that may be charged in them (docs.stripe.com/currencies). Amounts are
-minor units.
+"""The amounts that Stripe takes (docs.stripe.com/currencies), in Stripe's units.
+
+The texts are Stripe's; the rules are of the table that payments uses as well.
 """
 
+from backend.currencies import CURRENCIES, CurrencyRules
 from backend.stripe_sandbox.errors import InvalidParams
-
-
-def _words(text: str) -> list[str]:
-    return text.split()
-
-
-ZERO_DECIMAL = frozenset(_words("bif clp djf gnf jpy kmf krw mga pyg rwf ugx vnd vuv xaf xof xpf"))
-_SUPPORTED = frozenset(
-    _words(
-        """usd aed afn all amd ang aoa ars aud awg azn bam bbd bdt bgn bhd bif bmd bnd bob brl bsd
-        bwp byn bzd cad cdf chf clp cny cop crc cve czk djf dkk dop dzd egp etb eur fjd fkp gbp gel
-        gip gmd gnf gtq gyd hkd hnl htg huf idr ils inr isk jmd jod jpy kes kgs khr kmf krw kwd kyd
-        kzt lak lbp lkr lrd lsl mad mdl mga mkd mmk mnt mop mur mvr mwk mxn myr mzn nad ngn nio nok
-        npr nzd omr pab pen pgk php pkr pln pyg qar ron rsd rub rwf sar sbd scr sek sgd shp sle sos
-        srd std szl thb tjs tnd top try ttd twd tzs uah ugx uyu uzs vnd vuv wst xaf xcd xof xpf yer
-        zar zmw
-        """
-    )
-)
-_LEAST = {
-    "aed": 200, "bgn": 100, "czk": 1500, "dkk": 250, "gbp": 30, "hkd": 400, "huf": 17500,
-    "jpy": 50, "mxn": 1000,
-    "myr": 200, "nok": 300, "pln": 200, "ron": 200, "sek": 300, "thb": 1000,
-} | dict.fromkeys(_words("usd aud brl cad chf eur inr nzd sgd"), 50)  # fmt: skip
-_MOST = 99_999_999
 
 
 def currency_of(given: str) -> str:
     currency = given.lower()
-    if currency not in _SUPPORTED:
-        supported = ", ".join(sorted(_SUPPORTED))
+    if currency.upper() not in CURRENCIES:
+        supported = ", ".join(sorted(code.lower() for code in CURRENCIES))
         raise InvalidParams(
             f"Invalid currency: {given[:20]}. Stripe currently supports these currencies: "
             f"{supported}",
@@ -43,23 +20,54 @@ def currency_of(given: str) -> str:
 
 
 def check_amount(amount: int, currency: str) -> None:
-    least = _LEAST.get(currency, 1)
+    """Refuse an amount that Stripe does not charge."""
+    rules = _rules(currency)
+    least, most = rules.to_wire(rules.minimum), rules.to_wire(rules.maximum)
     if amount < least:
         raise InvalidParams(
             f"Amount must be at least {shown(least, currency)}",
             code="amount_too_small",
             param="amount",
         )
-    if amount > _MOST:
+    if amount > most:
         raise InvalidParams(
-            f"Amount must be no more than {shown(_MOST, currency)}",
+            f"Amount must be no more than {shown(most, currency)}",
             code="amount_too_large",
             param="amount",
         )
+    check_step(amount, currency, "amount")
+
+
+def check_step(amount: int | None, currency: str, param: str) -> None:
+    """Refuse an amount with a fraction that the currency does not have: of a charge, a capture or
+    a refund.
+    """
+    rules = _rules(currency)
+    step = rules.to_wire(rules.step)
+    if amount is None or amount % step == 0:
+        return
+    message = (
+        f"Amounts in {rules.code} must have 0 as their last digit."
+        if rules.exponent == 3
+        else f"Currency {rules.code} has become effectively zero-decimal and charged amounts must "
+        f"be evenly divisible by {step}."
+    )
+    raise InvalidParams(
+        f"Invalid amount. {message} See https://stripe.com/docs/currencies#zero-decimal for more "
+        "information.",
+        code="parameter_invalid_integer",
+        param=param,
+    )
 
 
 def shown(amount: int, currency: str) -> str:
     """An amount for people: 1999 in usd is "19.99 usd", 500 in jpy is "500 jpy"."""
-    if currency in ZERO_DECIMAL:
+    decimals = _rules(currency).wire_exponent
+    if decimals == 0:
         return f"{amount} {currency}"
-    return f"{amount // 100}.{amount % 100:02d} {currency}"
+    whole, fraction = divmod(amount, 10**decimals)
+    return f"{whole}.{fraction:0{decimals}d} {currency}"
+
+
+def _rules(currency: str) -> CurrencyRules:
+    return CURRENCIES[currency.upper()]

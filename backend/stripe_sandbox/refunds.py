@@ -113,6 +113,7 @@ def _check_refundable(charge: Document, amount: int | None) -> int:
             f"Charge {charge['id']} has been charged back; cannot issue a refund.",
             code="charge_disputed",
         )
+    money.check_step(amount, charge["currency"], "amount")
     left = charge["amount"] - charge["amount_refunded"]
     if amount is not None and amount > left:
         kind = "unrefunded amount on charge" if charge["amount_refunded"] else "charge amount"

@@ -63,6 +63,7 @@ class TicketRow(NamedTuple):
     show_owner_id: UUID
     status: str
     price: int
+    face_value: int | None
     currency: str
     hidden: bool
     version: int
@@ -338,7 +339,7 @@ async def lock_ticket(connection: Connection, ticket_id: UUID) -> TicketRow | No
         """
         select t.seller_id, s.owner_id as show_owner_id,
                tickets.effective_status(t.status, t.held_until, clock_timestamp()) as status,
-               t.price, t.currency, t.hidden, t.version
+               t.price, t.face_value, t.currency, t.hidden, t.version
         from tickets.tickets t join tickets.shows s on s.id = t.show_id
         where t.id = $1 for no key update of t
         """,

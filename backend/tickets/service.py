@@ -8,10 +8,10 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET
 
+from backend.currencies import CURRENCIES, CurrencyRules
 from backend.events import outbox
 from backend.kernel import money
 from backend.kernel.database import Connection
-from backend.kernel.money import CURRENCIES, MINIMUM_PRICES
 from backend.kernel.pagination import Page, decode_cursor, encode_cursor, page_of
 from backend.kernel.principal import Principal
 from backend.kernel.problems import FieldError, Unauthorized, invalid, invalid_field
@@ -194,7 +194,12 @@ async def change_ticket(
     """
     row = await _lock_own_free_ticket(connection, seller, ticket_id, expected)
     columns = _columns(change)
-    _check_price(columns.get("price", row.price), columns.get("currency", row.currency))
+    if columns.keys() & {"price", "face_value", "currency"}:
+        _check_amounts(
+            columns.get("price", row.price),
+            columns.get("face_value", row.face_value),
+            columns.get("currency", row.currency),
+        )
     if not await queries.update_ticket(connection, ticket_id, columns):
         raise TicketTaken("a buyer has just taken the ticket")
     await queries.append_events(connection, "ticket.updated", [ticket_id])
@@ -319,7 +324,7 @@ def _clean_show(show: NewShow) -> NewShow:
 
 def _clean_ticket(spec: TicketSpec, path: str = "") -> TicketSpec:
     currency = _currency(spec.currency, path)
-    _check_price(spec.price, currency, path)
+    _check_amounts(spec.price, spec.face_value, currency, path)
     return TicketSpec(
         price=spec.price,
         currency=currency,
@@ -342,11 +347,29 @@ def _columns(change: TicketChange) -> dict[str, Any]:
     return columns
 
 
-def _check_price(price: int, currency: str, path: str = "") -> None:
-    minimum = MINIMUM_PRICES[currency]
+def _check_amounts(price: int, face_value: int | None, currency: str, path: str = "") -> None:
+    """Both keep the rules of the currency; a face value may be low, since it is not charged."""
+    minimum = CURRENCIES[currency].minimum
     if price < minimum:
         message = f"must be at least {money.show(minimum, currency)}"
         raise invalid_field(FieldError(f"{path}price", message, minimum=minimum))
+    _check_bounds(f"{path}price", price, CURRENCIES[currency])
+    if face_value is not None:
+        _check_bounds(f"{path}face_value", face_value, CURRENCIES[currency])
+
+
+def _check_bounds(field: str, amount: int, rules: CurrencyRules) -> None:
+    most, step = rules.maximum_price, rules.step
+    if amount > most:
+        message = f"must be at most {money.show(most, rules.code)}"
+        raise invalid_field(FieldError(field, message, maximum=most))
+    if amount % step:
+        below = amount // step * step
+        message = (
+            f"must be a multiple of {money.show(step, rules.code)}, such as "
+            f"{money.show(below + step, rules.code)}"
+        )
+        raise invalid_field(FieldError(field, message, step=step))
 
 
 def _currency(code: str, path: str = "") -> str:

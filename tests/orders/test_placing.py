@@ -173,10 +173,14 @@ async def test_a_buyer_has_at_most_five_open_orders(system: System) -> None:
         ([500], "JPY", 25),
         ([61], "JPY", 3),
         ([4940, 55], "USD", 250),
-        ([99_999_999], "KWD", 5_000_000),
+        ([5130], "KWD", 260),
+        ([5130, 5130], "KWD", 510),
+        ([66_666_660], "KWD", 3_333_330),
+        ([1050_00], "ISK", 53_00),
+        ([2550], "UGX", 128),
     ],
 )
-async def test_the_fee_is_a_share_of_the_sum_rounded_half_up_in_minor_units(
+async def test_the_fee_is_a_share_of_the_sum_rounded_half_up_in_steps(
     prices: list[int], currency: str, fee: int, system: System
 ) -> None:
     await system.start("api")
@@ -190,6 +194,35 @@ async def test_the_fee_is_a_share_of_the_sum_rounded_half_up_in_minor_units(
     subtotal = sum(prices)
     assert (order["subtotal"], order["fee"], order["total"]) == (subtotal, fee, subtotal + fee)
     assert order["currency"] == currency
+
+
+async def test_an_order_is_at_most_what_one_payment_takes(system: System) -> None:
+    await system.start("api")
+    seller, buyer = system.person("seller"), system.person("buyer")
+    show = await factories.show(seller)
+    dear = [await factories.ticket(seller, show["id"], price=66_666_666) for _ in range(2)]
+    refused = await buyer.post("/api/orders", {"ticket_ids": [one["id"] for one in dear]})
+    assert code(refused) == (422, "total_too_large")
+    assert (refused.json()["maximum"], refused.json()["currency"]) == (99_999_999, "EUR")
+    assert refused.json()["detail"] == (
+        "one payment takes at most 999999.99 EUR: choose fewer tickets"
+    )
+    order = await factories.order(buyer, dear[0]["id"])
+    assert order["total"] == 69_999_999
+
+
+async def test_a_ticket_from_before_the_lowest_price_is_never_held_alone(system: System) -> None:
+    await system.start("api")
+    seller, buyer = system.person("seller"), system.person("buyer")
+    show = await factories.show(seller)
+    cheap, other = [await factories.ticket(seller, show["id"], price=100) for _ in range(2)]
+    owner = await system.connect()
+    await owner.execute("set session_replication_role = replica")
+    await owner.execute("update tickets.tickets set price = 10 where id = $1", cheap["id"])
+    refused = await buyer.post("/api/orders", {"ticket_id": cheap["id"]})
+    assert code(refused) == (422, "total_too_small")
+    assert refused.json()["minimum"] == 50
+    assert (await factories.order(buyer, cheap["id"], other["id"]))["total"] == 116
 
 
 async def test_a_later_price_changes_no_earlier_order(system: System) -> None:

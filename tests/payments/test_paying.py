@@ -3,6 +3,8 @@
 import asyncio
 from uuid import uuid4
 
+import pytest
+
 from tests import factories
 from tests.payments.shop import Shop, open_shop
 from tests.system import System, until
@@ -201,3 +203,26 @@ async def test_a_challenge_that_outlives_its_order_is_voided_when_another_has_th
 
 async def _held_until(shop: Shop) -> object:
     return await shop.rows.fetchval("select held_until from tickets.tickets")
+
+
+@pytest.mark.parametrize(
+    ("currency", "price", "total", "wire"),
+    [
+        ("UGX", 50_000, 52_500, 5_250_000),
+        ("ISK", 1050_00, 1103_00, 1103_00),
+        ("KWD", 5130, 5390, 5390),
+        ("JPY", 61, 64, 64),
+        ("EUR", 50, 53, 53),
+    ],
+)
+async def test_stripe_is_charged_and_refunded_in_its_own_units(
+    currency: str, price: int, total: int, wire: int, shop: Shop
+) -> None:
+    order = await shop.paid(price=price, currency=currency)
+    assert order["total"] == total
+    intent = await shop.stripe.intent(order["id"])
+    assert (intent["currency"], intent["amount_received"]) == (currency.lower(), wire)
+    assert await shop.state(order) == ("completed", "sold")
+    assert (await shop.refund(order)).json()["refund"]["amount"] == total
+    (refund,) = await shop.stripe.refunds(order["id"])
+    assert refund["amount"] == wire

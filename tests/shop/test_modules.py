@@ -8,7 +8,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from backend.kernel import money
+from backend.currencies import CURRENCIES
+from frontend import currency_table
 from tests.node import node
 
 SOURCES = Path(__file__).parents[2] / "frontend" / "assets" / "src"
@@ -33,8 +34,11 @@ def evaluate(module: str, expression: str, given: Any) -> Any:
     return json.loads(done.stdout)
 
 
-def test_the_form_offers_the_currencies_that_the_api_takes() -> None:
-    offered = evaluate("shared/currencies.ts", "module.CURRENCIES", None)
-    assert offered == sorted(money.CURRENCIES)
-    decimals = evaluate("shared/currencies.ts", "given.map(module.decimalsOf)", offered)
-    assert decimals == [money.exponent(currency) for currency in offered]
+def test_the_browser_has_the_table_of_currencies() -> None:
+    path = SOURCES / "shared" / "currency-table.ts"
+    assert path.read_text() == currency_table.table() + "\n"
+    rows = evaluate("shared/currency-table.ts", "module.CURRENCY_TABLE", None)
+    assert rows == {
+        code: [*rules[1:6], rules.maximum_price, rules.maximum]
+        for code, rules in CURRENCIES.items()
+    }

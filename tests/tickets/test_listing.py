@@ -7,7 +7,6 @@ from typing import Any
 import asyncpg
 import pytest
 
-from backend.kernel.money import MINIMUM_PRICES
 from tests import factories
 from tests.factories import Json
 from tests.orders.test_limits import replace_in
@@ -161,18 +160,92 @@ async def test_a_change_of_the_currency_alone_is_checked_against_its_minimum(
     assert (await seller.put(path, {"currency": "SEK", "price": 300})).status_code == 200
 
 
-async def test_the_database_has_the_minimum_prices_of_the_api(system: System) -> None:
-    tickets = await system.connect("tickets")
-    rows = await tickets.fetch("select code, minimum from tickets.currencies")
-    assert {row["code"]: row["minimum"] for row in rows} == MINIMUM_PRICES
+@pytest.mark.parametrize(
+    ("amounts", "message", "bound"),
+    [
+        (
+            {"price": 5135, "currency": "KWD"},
+            "must be a multiple of 0.010 KWD, such as 5.140 KWD",
+            {"step": 10},
+        ),
+        (
+            {"price": 5000_50, "currency": "ISK"},
+            "must be a multiple of 1 ISK, such as 5001 ISK",
+            {"step": 100},
+        ),
+        (
+            {"price": 99_999_999, "currency": "EUR"},
+            "must be at most 666666.66 EUR",
+            {"maximum": 66_666_666},
+        ),
+        (
+            {"price": 700_000, "currency": "UGX"},
+            "must be at most 666666 UGX",
+            {"maximum": 666_666},
+        ),
+        (
+            {"price": 150, "currency": "KWD"},
+            "must be at least 0.200 KWD",
+            {"minimum": 200},
+        ),
+    ],
+)
+async def test_a_price_that_could_never_be_paid_is_refused(
+    amounts: dict[str, Any], message: str, bound: dict[str, int], system: System
+) -> None:
+    await system.start("api")
+    seller = system.person("seller")
+    show = await factories.show(seller)
+    refused = await list_tickets(seller, show, **amounts)
+    assert code(refused) == (422, "invalid_input")
+    assert refused.json()["errors"] == [{"field": "price", "message": message} | bound]
 
 
-async def test_the_database_refuses_a_price_below_the_minimum(system: System) -> None:
+async def test_a_face_value_ends_in_the_step_and_may_be_low(system: System) -> None:
+    await system.start("api")
+    seller = system.person("seller")
+    show = await factories.show(seller)
+    prices: Json = {"price": 5000_00, "currency": "ISK"}
+    refused = await list_tickets(seller, show, **prices, face_value=150)
+    assert refused.json()["errors"][0]["field"] == "face_value"
+    assert (await list_tickets(seller, show, **prices, face_value=100)).status_code == 201
+
+
+@pytest.mark.parametrize(
+    ("change", "constraint"),
+    [
+        ("price = 49", "price_at_least_the_minimum"),
+        ("currency = 'SEK', price = 299", "price_at_least_the_minimum"),
+        ("currency = 'XXX'", "currency_known"),
+        ("price = 66666667", "price_at_most_the_maximum"),
+        ("currency = 'KWD', price = 5135", "price_in_steps"),
+        ("currency = 'ISK', price = 20000, face_value = 150", "face_value_in_steps"),
+        ("face_value = 66666667", "face_value_at_most_the_maximum"),
+    ],
+)
+async def test_the_database_refuses_a_price_that_could_never_be_paid(
+    change: str, constraint: str, system: System
+) -> None:
     await system.start("api")
     ticket = await factories.ticket(system.person("seller"))
     tickets = await system.connect("tickets")
-    for change in ("price = 49", "currency = 'SEK', price = 299", "currency = 'XXX'"):
-        with pytest.raises(asyncpg.CheckViolationError, match="minimum price"):
-            await tickets.execute(
-                f"update tickets.tickets set {change} where id = $1", ticket["id"]
-            )
+    with pytest.raises(asyncpg.CheckViolationError) as caught:
+        await tickets.execute(f"update tickets.tickets set {change} where id = $1", ticket["id"])
+    assert caught.value.constraint_name == constraint
+
+
+async def test_a_ticket_from_before_the_rules_keeps_its_price_until_that_changes(
+    system: System,
+) -> None:
+    """KWD 5.131 is sold with a fee that completes the step; its seat can still be corrected."""
+    await system.start("api")
+    seller, buyer = system.person("seller"), system.person("buyer")
+    ticket = await factories.ticket(seller, price=5130, currency="KWD")
+    owner = await system.connect()
+    await owner.execute("set session_replication_role = replica")
+    await owner.execute("update tickets.tickets set price = 5131 where id = $1", ticket["id"])
+    path = f"/api/tickets/{ticket['id']}"
+    assert (await seller.put(path, {"seat": "12"})).status_code == 200
+    assert code(await seller.put(path, {"price": 5133})) == (422, "invalid_input")
+    order = await factories.order(buyer, ticket["id"])
+    assert (order["subtotal"], order["fee"], order["total"]) == (5131, 259, 5390)

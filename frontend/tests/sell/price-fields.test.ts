@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
 
-import { minimumText, withPriceMessages } from "../../assets/src/sell/price-fields";
+import { amountsOf, withPriceMessages } from "../../assets/src/sell/price-fields";
 import type { FieldError } from "../../assets/src/shared/api-types";
 import { Problem } from "../../assets/src/shared/http";
 
@@ -14,7 +14,8 @@ async function reworded(error: FieldError): Promise<FieldError | undefined> {
 
 it.each([
   [{ minimum: 1 }, "at least €0.01"],
-  [{ maximum: 99_999_999 }, "at most €999,999.99"],
+  [{ maximum: 66_666_666 }, "at most €666,666.66"],
+  [{ step: 10 }, "in steps of €0.10"],
 ])("shows the bound of a price in the currency's own units", async (bound, message) => {
   const error = { field: "tickets[3].price", message: "must be an integer", ...bound };
   expect(await reworded(error)).toMatchObject({ field: "price", message });
@@ -25,7 +26,19 @@ it("keeps the message of a field without bounds", async () => {
   expect(await reworded(error)).toEqual(error);
 });
 
-it("shows the lowest price in the currency's own units", () => {
-  expect(minimumText(50, "EUR")).toContain("at least €0.50");
-  expect(minimumText(50, "JPY")).toContain("at least ¥50");
+it.each([
+  ["0.10", "EUR", /at least €0\.50/],
+  ["49", "JPY", /at least ¥50/],
+  ["5.135", "KWD", /steps of KWD.0\.010: write KWD.5\.140/],
+  ["700000", "EUR", /at most €666,666\.66/],
+  ["4.50", "UGX", /such as/],
+])("rejects a price of %s %s before it is sent, with what to do", (price, currency, message) => {
+  expect(amountsOf({ price, face_value: "", currency }).messages.price).toMatch(message);
+});
+
+it("accepts a face value below the lowest price, in the steps of the currency", () => {
+  const messages = (face_value: string) =>
+    amountsOf({ price: "5000", face_value, currency: "ISK" }).messages;
+  expect(messages("1")).toEqual({});
+  expect(messages("1.50").face_value).toMatch(/steps of/);
 });

@@ -1,7 +1,9 @@
 import { describe, expect, test } from "vitest";
 
-import { amountHint, majorUnits, minorUnits } from "../../assets/src/shared/amounts";
-import { CURRENCIES, decimalsOf } from "../../assets/src/shared/currencies";
+import { amountHint, majorUnits, minorUnits, priceObstacle } from "../../assets/src/shared/amounts";
+import { CURRENCIES, decimalsOf, rulesOf, toWire } from "../../assets/src/shared/currencies";
+import { money } from "../../assets/src/shared/format";
+import { costOf } from "../../assets/src/shared/tickets";
 
 describe("minorUnits", () => {
   test.each([
@@ -74,6 +76,36 @@ test("the hint is an amount of the currency", () => {
   expect(amountHint("EUR")).toContain("45.00");
   expect(amountHint("JPY")).toMatch(/45$/);
   expect(amountHint("KWD")).toContain("45.000");
+});
+
+test("a currency without fractions is shown without, unless an old amount has one", () => {
+  expect(majorUnits(5000_00, "ISK")).toBe("5000");
+  expect(majorUnits(5000_50, "ISK")).toBe("5000.50");
+  expect(minorUnits("5000", "ISK")).toBe(5000_00);
+  expect(money(5000_00, "ISK")).toMatch(/^ISK.5,000$/);
+});
+
+test("Stripe's units differ from ours for UGX alone", () => {
+  const differing = CURRENCIES.filter((currency) => toWire(1, currency) !== 1);
+  expect(differing).toEqual(["UGX"]);
+  expect(toWire(2500, "UGX")).toBe(250000);
+});
+
+test("the lowest and the highest price of each currency can be paid", () => {
+  for (const currency of CURRENCIES) {
+    const { minimum, maximumPrice, maximum, step } = rulesOf(currency);
+    for (const price of [minimum, minimum + step, maximumPrice]) {
+      expect(priceObstacle(price, currency), currency).toBeUndefined();
+      for (const percent of [0, 2.5, 5, 50]) {
+        const { total } = costOf([{ price }], percent, currency);
+        expect(total % step, currency).toBe(0);
+        expect(total, currency).toBeLessThanOrEqual(maximum);
+      }
+    }
+    expect(priceObstacle(minimum - step, currency), currency).toBeDefined();
+    expect(priceObstacle(maximumPrice + step, currency), currency).toBeDefined();
+    if (step > 1) expect(priceObstacle(minimum + 1, currency), currency).toMatch(/steps of/);
+  }
 });
 
 test("every currency is listed once", () => {

@@ -1,6 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 
-import type { Ticket } from "../../assets/src/shared/api-types";
 import {
   availabilityOf,
   bySection,
@@ -11,6 +10,7 @@ import {
   isOffered,
 } from "../../assets/src/shared/tickets";
 import { useFakeTime } from "../browser";
+import { ticket } from "../factories";
 
 beforeEach(() => {
   useFakeTime("2026-11-30T12:00:00Z");
@@ -18,33 +18,6 @@ beforeEach(() => {
 afterEach(() => {
   vi.useRealTimers();
 });
-
-let lastId = 0;
-
-function ticket(members: Partial<Ticket> = {}): Ticket {
-  lastId += 1;
-  return {
-    id: `ticket-${lastId}`,
-    show_id: "show",
-    seller_id: "seller",
-    seller_handle: "ana",
-    title: null,
-    section: "Balcony",
-    row: null,
-    seat: null,
-    price: 4500,
-    face_value: null,
-    currency: "EUR",
-    status: "available",
-    held_until: null,
-    seconds_left: null,
-    hidden: false,
-    version: 1,
-    created_at: "",
-    updated_at: "",
-    ...members,
-  };
-}
 
 const held = (held_until: string) => ticket({ status: "held", held_until });
 
@@ -64,8 +37,9 @@ describe("availabilityOf", () => {
   });
 });
 
-test("counts have the lowest price of a free ticket", () => {
+test("counts have the lowest price of a free ticket in each currency", () => {
   const tickets = [
+    ticket({ price: 6000 }),
     ticket({ price: 5000 }),
     ticket({ price: 3000, currency: "USD" }),
     ticket({ price: 1000, status: "sold" }),
@@ -73,12 +47,15 @@ test("counts have the lowest price of a free ticket", () => {
     held("2026-11-30T12:00:30Z"),
   ];
   expect(countTickets(tickets)).toEqual({
-    free: 2,
+    free: 3,
     held: 2,
     sold: 1,
-    from: { price: 3000, currency: "USD" },
+    from: [
+      { price: 5000, currency: "EUR" },
+      { price: 3000, currency: "USD" },
+    ],
   });
-  expect(countTickets([]).from).toBeNull();
+  expect(countTickets([]).from).toEqual([]);
 });
 
 test("sections, rows and seats are in natural order, tickets without a seat by price", () => {
@@ -88,6 +65,7 @@ test("sections, rows and seats are in natural order, tickets without a seat by p
     ticket({ section: "Block 2", row: "B", seat: "9" }),
     ticket({ section: "Block 2", row: "A", seat: "30" }),
     ticket({ section: null, price: 900 }),
+    ticket({ section: null, price: 950, currency: "USD" }),
     ticket({ section: null, price: 10000 }),
   ];
   const sections = bySection(tickets).map(([name, inSection]) => [
@@ -97,7 +75,7 @@ test("sections, rows and seats are in natural order, tickets without a seat by p
   expect(sections).toEqual([
     ["Block 2", ["A30", "B9", "B10"]],
     ["Block 10", ["A1"]],
-    ["Tickets", ["900", "10000"]],
+    ["Tickets", ["900", "10000", "950"]],
   ]);
 });
 
@@ -120,10 +98,21 @@ test.each([
 });
 
 test("the fee is rounded once, half away from zero", () => {
-  expect(costOf([{ price: 4500 }], 10)).toEqual({ subtotal: 4500, fee: 450, total: 4950 });
-  expect(costOf([{ price: 1 }, { price: 4 }], 10).fee).toBe(1);
-  expect(costOf([{ price: 4 }], 10).fee).toBe(0);
-  expect(costOf([], 10).total).toBe(0);
+  expect(costOf([{ price: 4500 }], 10, "EUR")).toEqual({ subtotal: 4500, fee: 450, total: 4950 });
+  expect(costOf([{ price: 1 }, { price: 4 }], 10, "EUR").fee).toBe(1);
+  expect(costOf([{ price: 4 }], 10, "EUR").fee).toBe(0);
+  expect(costOf([], 10, "EUR").total).toBe(0);
+});
+
+test.each([
+  ["KWD", [5130], 5, 260],
+  ["ISK", [1_050_00], 5, 53_00],
+  ["UGX", [2550], 5, 128],
+  // A ticket from before the rule: the fee completes the step.
+  ["KWD", [5131], 0, 9],
+])("the total ends in the step of %s", (currency, prices, percent, fee) => {
+  const tickets = prices.map((price) => ({ price }));
+  expect(costOf(tickets, percent, currency).fee).toBe(fee);
 });
 
 describe("a hidden ticket", () => {

@@ -134,6 +134,34 @@ begin
 end
 $$;
 
+-- What an order for these tickets costs. The fee is rounded once, half away from zero, so that the
+-- total ends in the step of the currency. The fee also completes the step of tickets that were
+-- listed before prices had to. Raises total_too_small and total_too_large.
+create function orders.cost(
+    p_held tickets.tickets[], p_fee_percent numeric, out subtotal bigint, out fee bigint,
+    out currency text
+)
+language plpgsql
+as $$
+declare
+    v_rules tickets.currencies;
+    v_total bigint;
+begin
+    select sum(t.price), min(t.currency) into subtotal, currency from unnest(p_held) t;
+    select * into v_rules from tickets.currencies c where c.code = cost.currency;
+    v_total := v_rules.step * greatest(
+        round(subtotal * (100 + p_fee_percent) / (100 * v_rules.step)),
+        ceil(subtotal::numeric / v_rules.step)
+    );
+    if v_total < v_rules.minimum then
+        perform orders.raise_error('total_too_small', currency);
+    elsif v_total > v_rules.maximum then
+        perform orders.raise_error('total_too_large', currency);
+    end if;
+    fee := v_total - subtotal;
+end
+$$;
+
 -- Insert the order with its lines, append `order.created`, and store the order's JSON as the reply
 -- under its key, if it has one, in the place of a reply that is past its lifetime. Returns the
 -- JSON.
@@ -146,13 +174,9 @@ language plpgsql
 as $$
 declare
     v_state json;
+    v_cost record := orders.cost(p_held, p_fee_percent);
 begin
-    with priced as (
-        select sum(t.price)::bigint as subtotal,
-               round(sum(t.price) * p_fee_percent / 100)::bigint as fee,
-               min(t.currency) as currency
-        from unnest(p_held) t
-    ), lined as (
+    with lined as (
         insert into orders.lines (
             order_id, buyer_id, ticket_id, show_id, seller_id, price, title, section, "row", seat
         )
@@ -165,9 +189,10 @@ begin
             id, buyer_id, subtotal, fee, total, currency, expires_at, latest_expiry, created_at,
             updated_at, charged_to
         )
-        select p_id, p_buyer, subtotal, fee, subtotal + fee, currency, p_at + p_hold,
-               p_at + p_hold + p_grace, p_at, p_at, p_charged
-        from priced
+        values (
+            p_id, p_buyer, v_cost.subtotal, v_cost.fee, v_cost.subtotal + v_cost.fee,
+            v_cost.currency, p_at + p_hold, p_at + p_hold + p_grace, p_at, p_at, p_charged
+        )
         returning version, orders.state(
             orders, (select json_agg(lined.line order by lined.ticket_id) from lined)
         ) as state

@@ -35,18 +35,32 @@ end
 $$;
 grant execute on function tickets.check_listing to gittix_tickets;
 
--- Refuse a price below the minimum of its currency, and a currency that is not known.
+-- Refuse a price or a face value that breaks a rule of its currency, and a currency that is not
+-- known. A ticket that was listed before a rule keeps its price until its seller changes it.
 create or replace function tickets.check_price() returns trigger
 language plpgsql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+    v_rules tickets.currencies;
+    v_broken text;
 begin
-    if not exists (
-        select from tickets.currencies c where c.code = new.currency and c.minimum <= new.price
-    ) then
+    select * into v_rules from tickets.currencies c where c.code = new.currency;
+    v_broken := case
+        when v_rules.code is null then 'currency_known'
+        when new.price < v_rules.minimum then 'price_at_least_the_minimum'
+        when new.price > v_rules.maximum_price then 'price_at_most_the_maximum'
+        when new.price % v_rules.step <> 0 then 'price_in_steps'
+        when new.face_value > v_rules.maximum_price then 'face_value_at_most_the_maximum'
+        when new.face_value % v_rules.step <> 0 then 'face_value_in_steps'
+    end;
+    if v_broken is not null then
         raise exception using
-            errcode = 'check_violation', constraint = 'price_at_least_the_minimum',
-            message = format('%s %s is below the minimum price', new.price, new.currency);
+            errcode = 'check_violation', constraint = v_broken,
+            message = format(
+                'the price %s or the face value %s breaks a rule of %s', new.price,
+                coalesce(new.face_value::text, 'null'), new.currency
+            );
     end if;
     return null;
 end

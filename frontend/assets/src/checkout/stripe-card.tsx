@@ -2,6 +2,7 @@
 // payment method.
 import { type RefObject, useEffect, useImperativeHandle, useRef, useState } from "react";
 
+import { toWire } from "../shared/currencies";
 import { Problem } from "../shared/http";
 import type { OrderRow } from "../shared/push-messages";
 import { text } from "../shared/texts";
@@ -82,7 +83,7 @@ function mount(
 ): Mounted {
   const elements = stripe.elements({
     mode: "payment",
-    amount: total,
+    amount: toWire(total, currency),
     currency: currency.toLowerCase(),
     captureMethod: "manual",
     paymentMethodCreation: "manual",

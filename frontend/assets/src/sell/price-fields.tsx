@@ -1,6 +1,6 @@
 // The price and the face value of a ticket in one currency.
 import type { FieldError } from "../shared/api-types";
-import { amountHint, minorUnits } from "../shared/amounts";
+import { amountHint, amountObstacle, minorUnits, priceObstacle } from "../shared/amounts";
 import { CURRENCIES } from "../shared/currencies";
 import { type FieldMessages, type FieldProps, reword } from "../shared/form";
 import { money } from "../shared/format";
@@ -54,11 +54,11 @@ function PriceNote({ values: { price, face_value, currency } }: { values: PriceV
   const face = minorUnits(face_value, currency);
   const config = useSiteConfig();
   const fee = config?.fee_percent;
-  const minimum = config?.minimum_prices[currency];
-  if (amount !== undefined && minimum !== undefined && amount < minimum) {
+  const obstacle = amount === undefined ? undefined : priceObstacle(amount, currency);
+  if (obstacle !== undefined) {
     return (
       <p className="note price-note is-held" role="status">
-        {minimumText(minimum, currency)}
+        {obstacle}
       </p>
     );
   }
@@ -74,13 +74,8 @@ function PriceNote({ values: { price, face_value, currency } }: { values: PriceV
   );
 }
 
-/** Why a lower price is refused. */
-export function minimumText(minimum: number, currency: string): string {
-  return `A ticket costs at least ${money(minimum, currency)}: cards can't be charged less.`;
-}
-
 function totalText(price: number, fee: number, currency: string): string {
-  return money(costOf([{ price }], fee).total, currency);
+  return money(costOf([{ price }], fee, currency).total, currency);
 }
 
 function aboveFaceValueText(price: number, face: number): string {
@@ -101,7 +96,9 @@ export function amountsOf({ price, face_value, currency }: PriceValues): {
   const messages: FieldMessages = {};
   const read = (field: keyof Amounts, text: string): number => {
     const amount = minorUnits(text, currency);
-    if (amount === undefined) messages[field] = amountHint(currency);
+    const obstacleOf = field === "price" ? priceObstacle : amountObstacle;
+    const message = amount === undefined ? amountHint(currency) : obstacleOf(amount, currency);
+    if (message !== undefined) messages[field] = message;
     return amount ?? 0;
   };
   const amounts = {
@@ -136,8 +133,10 @@ function fieldOfTicket(path: string): string {
   return path.replace(/^tickets\[[^\]]*\]\.?/, "");
 }
 
-function boundInMoney({ minimum, maximum }: FieldError, currency: string): string | undefined {
+function boundInMoney(rejected: FieldError, currency: string): string | undefined {
+  const { minimum, maximum, step } = rejected;
   if (typeof minimum === "number") return `at least ${money(minimum, currency)}`;
   if (typeof maximum === "number") return `at most ${money(maximum, currency)}`;
+  if (typeof step === "number") return `in steps of ${money(step, currency)}`;
   return undefined;
 }

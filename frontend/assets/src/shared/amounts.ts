@@ -1,5 +1,5 @@
 // Amounts as people type them. They are parsed digit by digit, never as a floating-point number.
-import { decimalsOf } from "./currencies";
+import { decimalsOf, rulesOf, shownDecimals } from "./currencies";
 import { money } from "./format";
 
 /**
@@ -20,13 +20,40 @@ export function minorUnits(text: string, currency: string): number | undefined {
 
 /** The amount as a person would type it: "45.00". */
 export function majorUnits(amount: number, currency: string): string {
-  const decimals = decimalsOf(currency);
-  const padded = String(amount).padStart(decimals + 1, "0");
-  return decimals ? `${padded.slice(0, -decimals)}.${padded.slice(-decimals)}` : padded;
+  const { exponent } = rulesOf(currency);
+  const padded = String(amount).padStart(exponent + 1, "0");
+  const point = padded.length - exponent;
+  const fraction = padded.slice(point, point + shownDecimals(amount, currency));
+  return fraction ? `${padded.slice(0, point)}.${fraction}` : padded.slice(0, point);
 }
 
 export function amountHint(currency: string): string {
-  return `Write an amount such as ${money(45 * 10 ** decimalsOf(currency), currency)}`;
+  const { exponent, minimum, maximumPrice } = rulesOf(currency);
+  const usual = 45 * 10 ** exponent;
+  const example = usual >= minimum && usual <= maximumPrice ? usual : 2 * minimum;
+  return `Write an amount such as ${money(example, currency)}`;
+}
+
+/** Why nobody could pay this price, and what to do; undefined for one that can be paid. */
+export function priceObstacle(amount: number, currency: string): string | undefined {
+  const { minimum } = rulesOf(currency);
+  if (amount < minimum) {
+    const least = money(minimum, currency);
+    return `A ticket costs at least ${least}: cards can't be charged less.`;
+  }
+  return amountObstacle(amount, currency);
+}
+
+/** The same of a face value, which may be low, since it is not charged. */
+export function amountObstacle(amount: number, currency: string): string | undefined {
+  const { step, maximumPrice } = rulesOf(currency);
+  if (amount > maximumPrice) {
+    const most = money(maximumPrice, currency);
+    return `A ticket costs at most ${most}: cards can't be charged more with the fee.`;
+  }
+  if (amount % step === 0) return undefined;
+  const above = money(amount - (amount % step) + step, currency);
+  return `Cards are charged in steps of ${money(step, currency)}: write ${above}, for example.`;
 }
 
 /** Where the fraction begins: at the last mark, unless that can only separate thousands. */

@@ -555,8 +555,9 @@ export interface components {
          * @description A show with live counts. `held` counts the tickets that are held or reserved. A hidden ticket
          *     counts only once it is reserved or sold.
          *
-         *     `from_price` is the lowest price of a free ticket, in `currency`; `next_free_at` is the earliest
-         *     end of a hold. `version` grows with each change of the show or of any of its tickets; the ETag
+         *     Prices are compared within a currency: `from_prices` has up to five currencies, those with the
+         *     most free tickets first. `from_price` is the price of the first, in `currency`. `next_free_at`
+         *     is the earliest end of a hold. `version` grows with each change of the show or of any of its tickets; the ETag
          *     is the version of the show alone.
          */
         Show: {
@@ -577,10 +578,19 @@ export interface components {
             sold: number;
             from_price: number | null;
             currency: string | null;
+            from_prices: components["schemas"]["FromPrice"][];
             next_free_at: string | null;
             version: number;
             created_at: string;
             updated_at: string;
+        };
+        /**
+         * FromPrice
+         * @description The lowest price of a show's free tickets in one currency.
+         */
+        FromPrice: {
+            currency: string;
+            price: number;
         };
         /**
          * NewShow
@@ -701,6 +711,9 @@ export interface components {
          *     tickets of the next 100 shows that it finds. `seller` is a user's id, or `me`. Withdrawn tickets
          *     are listed only with that `status`. Hidden tickets are listed only for their seller, with
          *     `seller`, and with `hidden` for their seller and the owner of their show.
+         *
+         *     Prices are compared within a currency: `min_price` and `max_price` need `currency`, and the
+         *     sorts by price list one currency after the other.
          *
          *     A request examines at most 2,000 tickets. A page may therefore have fewer items than `limit`, or
          *     none, and still a `next_cursor`.
@@ -1089,7 +1102,8 @@ export interface components {
          * FieldError
          * @description One rejected input. `field` is its path, such as `tickets[0].price`, or empty for the whole
          *     body. `message` completes a sentence that begins with the field: "must be a UUID". `minimum`
-         *     is the bound of an integer that is too small, `maximum` of one that is too large.
+         *     is the bound of an integer that is too small, `maximum` of one that is too large, and `step`
+         *     divides the integers that are accepted.
          */
         FieldError: {
             field: string;
@@ -1098,6 +1112,8 @@ export interface components {
             minimum?: number | null;
             /** @default null */
             maximum?: number | null;
+            /** @default null */
+            step?: number | null;
         };
     };
     responses: never;
@@ -1115,6 +1131,7 @@ export type UserChange = components['schemas']['UserChange'];
 export type ShowQuery = components['schemas']['ShowQuery'];
 export type ShowPage = components['schemas']['ShowPage'];
 export type Show = components['schemas']['Show'];
+export type FromPrice = components['schemas']['FromPrice'];
 export type NewShow = components['schemas']['NewShow'];
 export type Facets = components['schemas']['Facets'];
 export type Facet = components['schemas']['Facet'];

@@ -1,26 +1,47 @@
-// The currencies that Stripe takes, by the number of their decimals, as backend/kernel/money.py
-// has them. Stripe's minor units differ from those of the browser's own tables for some.
+// The currencies that Stripe takes, and their rules. Stripe's minor units differ from those of the
+// browser's own tables for some.
+import { CURRENCY_TABLE } from "./currency-table";
 
-const list = (codes: string): string[] => codes.split(" ");
+/** The rules of a currency, in minor units; backend/currencies.py explains them. */
+export interface CurrencyRules {
+  /** The decimals of our amounts. */
+  exponent: number;
+  /** The decimals that people see. */
+  digits: number;
+  /** A price is a multiple of it. */
+  step: number;
+  minimum: number;
+  maximumPrice: number;
+  /** The most that one payment takes. */
+  maximum: number;
+}
 
-const ZERO_DECIMAL = list("BIF CLP DJF GNF JPY KMF KRW MGA PYG RWF UGX VND VUV XAF XOF XPF");
-const TWO_DECIMAL = list(
-  "AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BMD BND BOB BRL BSD BWP BYN BZD CAD CDF " +
-    "CHF CNY COP CRC CVE CZK DKK DOP DZD EGP ETB EUR FJD FKP GBP GEL GIP GMD GTQ GYD HKD HNL HTG " +
-    "HUF IDR ILS INR ISK JMD KES KGS KHR KYD KZT LAK LBP LKR LRD LSL MAD MDL MKD MMK MNT MOP MUR " +
-    "MVR MWK MXN MYR MZN NAD NGN NIO NOK NPR NZD PAB PEN PGK PHP PKR PLN QAR RON RSD RUB SAR SBD " +
-    "SCR SEK SGD SHP SLE SOS SRD STD SZL THB TJS TOP TRY TTD TWD TZS UAH USD UYU UZS WST XCD YER " +
-    "ZAR ZMW",
-);
-const THREE_DECIMAL = list("BHD JOD KWD OMR TND");
+export const CURRENCIES = Object.keys(CURRENCY_TABLE);
 
-export const CURRENCIES = [...TWO_DECIMAL, ...ZERO_DECIMAL, ...THREE_DECIMAL].sort();
-
-const decimals = new Map<string, number>([
-  ...ZERO_DECIMAL.map((code) => [code, 0] as const),
-  ...THREE_DECIMAL.map((code) => [code, 3] as const),
-]);
+export function rulesOf(currency: string): CurrencyRules {
+  const [exponent, , digits, step, minimum, maximumPrice, maximum] = rowOf(currency);
+  return { exponent, digits, step, minimum, maximumPrice, maximum };
+}
 
 export function decimalsOf(currency: string): number {
-  return decimals.get(currency) ?? 2;
+  return rowOf(currency)[0];
+}
+
+/** The decimals that people see, or all of them where the hidden ones are not zero. */
+export function shownDecimals(amount: number, currency: string): number {
+  const { exponent, digits } = rulesOf(currency);
+  return amount % 10 ** (exponent - digits) ? exponent : digits;
+}
+
+/** Our amount in the units that Stripe takes. */
+export function toWire(amount: number, currency: string): number {
+  const [exponent, wireExponent] = rowOf(currency);
+  return amount * 10 ** (wireExponent - exponent);
+}
+
+/** A currency of a later version of the API reads as one with cents and no bounds. */
+const UNKNOWN = [2, 2, 2, 1, 1, Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER] as const;
+
+function rowOf(currency: string) {
+  return CURRENCY_TABLE[currency] ?? UNKNOWN;
 }

@@ -1,6 +1,6 @@
 // Money, times and names, in the reader's language.
-import type { Show, Ticket } from "./api-types";
-import { decimalsOf } from "./currencies";
+import type { FromPrice, Show, Ticket } from "./api-types";
+import { decimalsOf, shownDecimals } from "./currencies";
 
 const numberFormats = new Map<string, Intl.NumberFormat>();
 const timeFormats = new Map<string, Intl.DateTimeFormat>();
@@ -18,13 +18,19 @@ function cached<T>(formats: Map<string, T>, options: object, construct: () => T)
 
 /** `money(4500, "EUR")` is "€45.00" in English. */
 export function money(amount: number, currency: string): string {
-  return formatMoney(amount, currency, decimalsOf(currency));
+  return formatMoney(amount, currency, shownDecimals(amount, currency));
 }
 
 /** Without decimals where they are zero: for "from" prices. */
 export function moneyFrom(amount: number, currency: string): string {
-  const decimals = decimalsOf(currency);
-  return formatMoney(amount, currency, amount % 10 ** decimals ? decimals : 0);
+  const decimals = shownDecimals(amount, currency);
+  return formatMoney(amount, currency, amount % 10 ** decimalsOf(currency) ? decimals : 0);
+}
+
+/** "€45 or ¥5,000": the lowest price in each currency. */
+export function pricesFrom(prices: readonly FromPrice[]): string {
+  const format = new Intl.ListFormat(undefined, { type: "disjunction" });
+  return format.format(prices.map(({ price, currency }) => moneyFrom(price, currency)));
 }
 
 /** "€1.2K", for the axis of a chart. */

@@ -51,6 +51,10 @@ export function holdRefusalText(problem: Problem, names: string): string {
       return "You hold several orders already. Pay for one or let one go first.";
     case "too_many_tickets_of_show":
       return `You may have ${max_tickets_per_show ?? "no more"} tickets of one show.`;
+    case "total_too_large":
+      return "One payment cannot take so much. Choose fewer tickets.";
+    case "total_too_small":
+      return "Cards can't be charged so little. Choose more or other tickets.";
     case "cooling_down":
       return `${coolingDownText(problem)} You can hold again in ${waitText(problem)}.`;
     case "ticket_given_up":

@@ -11,8 +11,6 @@ export interface SiteConfig {
   payment_grace_seconds: number;
   refund_window_seconds: number;
   max_tickets_per_order: number;
-  /** The lowest price of a ticket by currency, in minor units. */
-  minimum_prices: Record<string, number>;
   session_seconds: number;
   /** Empty where cards are not taken, or not by Stripe. */
   stripe: { publishable_key: string; sandbox_url: string };

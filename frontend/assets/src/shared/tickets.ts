@@ -1,7 +1,11 @@
 // A ticket as a shopper sees it at this moment, and how many there are of each kind.
-import type { Ticket } from "./api-types";
+import type { FromPrice, Ticket } from "./api-types";
 import { serverNow } from "./clock";
+import { rulesOf } from "./currencies";
 import { fullName, type Seat } from "./format";
+
+/** As many as the API's `from_prices` have. */
+const MAX_FROM_PRICES = 5;
 
 const natural = new Intl.Collator(undefined, { numeric: true });
 
@@ -37,19 +41,30 @@ export interface TicketCounts {
   /** With those that are being paid for. */
   held: number;
   sold: number;
-  /** The lowest price of a free ticket. */
-  from: { price: number; currency: string } | null;
+  /**
+   * The lowest price of a free ticket in each currency, that with the most free tickets first, as
+   * `from_prices` of the API.
+   */
+  from: FromPrice[];
 }
 
 export function countTickets(tickets: readonly Ticket[]): TicketCounts {
-  const counts: TicketCounts = { free: 0, held: 0, sold: 0, from: null };
+  const counts: TicketCounts = { free: 0, held: 0, sold: 0, from: [] };
+  const offers = new Map<string, FromPrice & { free: number }>();
   for (const ticket of tickets) {
     const availability = availabilityOf(ticket);
     counts[availability === "paying" ? "held" : availability] += 1;
-    if (availability === "free" && (counts.from === null || ticket.price < counts.from.price)) {
-      counts.from = { price: ticket.price, currency: ticket.currency };
-    }
+    if (availability !== "free") continue;
+    const { currency, price } = ticket;
+    const offer = offers.get(currency) ?? { currency, price, free: 0 };
+    offer.price = Math.min(offer.price, price);
+    offer.free += 1;
+    offers.set(currency, offer);
   }
+  counts.from = [...offers.values()]
+    .sort((one, other) => other.free - one.free || (one.currency < other.currency ? -1 : 1))
+    .slice(0, MAX_FROM_PRICES)
+    .map(({ currency, price }) => ({ currency, price }));
   return counts;
 }
 
@@ -59,9 +74,10 @@ export function sectionsOf(tickets: readonly Seat[]): string[] {
   return [...new Set(tickets.map(sectionOf))].sort((one, other) => natural.compare(one, other));
 }
 
-type Placed = Seat & { id: string; price: number };
+/** The tickets of an order have one currency, and none of their own. */
+type Placed = Seat & { id: string; price: number; currency?: string };
 
-/** Sections by name; their tickets by row and seat, those without by price. */
+/** Sections by name; their tickets by row and seat, those without by currency and price. */
 export function bySection<T extends Placed>(tickets: readonly T[]): [string, T[]][] {
   const sections = Map.groupBy(tickets, sectionOf);
   for (const inSection of sections.values()) {
@@ -104,19 +120,29 @@ const sortKeys = new WeakMap<Placed, string>();
 function sortKeyOf(ticket: Placed): string {
   let key = sortKeys.get(ticket);
   if (key === undefined) {
-    const parts = [ticket.row ?? "", ticket.seat ?? "", String(ticket.price)];
-    const padded = parts.map((part) => part.replace(/\d+/g, (digits) => digits.padStart(9, "0")));
+    const { row, seat, currency, price } = ticket;
+    const parts = [row ?? "", seat ?? "", currency ?? "", String(price)];
+    const padded = parts.map((part) => part.replace(/\d+/g, (digits) => digits.padStart(12, "0")));
     key = [...padded, ticket.id].join("\u0001");
     sortKeys.set(ticket, key);
   }
   return key;
 }
 
-/** The cost of an order as the API computes it: the fee is rounded once, half away from zero. */
-export function costOf(tickets: readonly { price: number }[], feePercent: number) {
+/**
+ * The cost of an order as `orders.cost` computes it: the fee is rounded once, half away from zero,
+ * so that the total ends in the step of the currency.
+ */
+export function costOf(
+  tickets: readonly { price: number }[],
+  feePercent: number,
+  currency: string,
+) {
+  const { step } = rulesOf(currency);
   const subtotal = tickets.reduce((sum, ticket) => sum + ticket.price, 0);
-  const fee = Math.floor((subtotal * feePercent) / 100 + 0.5);
-  return { subtotal, fee, total: subtotal + fee };
+  const rounded = Math.floor((subtotal * (100 + feePercent)) / (100 * step) + 0.5);
+  const total = step * Math.max(rounded, Math.ceil(subtotal / step));
+  return { subtotal, fee: total - subtotal, total };
 }
 
 export function ticketNames(tickets: readonly Seat[]): string {

@@ -3,7 +3,8 @@ import { useState } from "react";
 import { useNavigate } from "react-router";
 
 import type { Ticket } from "../shared/api-types";
-import { fullName } from "../shared/format";
+import { rulesOf } from "../shared/currencies";
+import { fullName, money } from "../shared/format";
 import { durationText, holdRefusalText, holdTickets, quantityText } from "../shared/hold-tickets";
 import { asProblem, type Problem } from "../shared/http";
 import { IdempotentRequest } from "../shared/idempotency";
@@ -36,8 +37,12 @@ export function SelectionPanel({
 }: SelectionPanelProps) {
   const holding = useValue(selection.holding);
   const [refusal, hold] = useHold(showId, selection, chosen, tickets);
-  const { max_tickets_per_order: max, hold_seconds: seconds } = config ?? DEFAULTS;
-  const obstacle = obstacleOf(chosen, max);
+  const {
+    max_tickets_per_order: max,
+    hold_seconds: seconds,
+    fee_percent: fee,
+  } = config ?? DEFAULTS;
+  const obstacle = obstacleOf(chosen, max, fee);
   const [first] = chosen;
   return (
     <aside className={`card pick ${first ? "" : "empty"}`} aria-label="Your pick">
@@ -82,7 +87,7 @@ interface PricesProps {
 }
 
 function Prices({ chosen, currency, obstacle, config }: PricesProps) {
-  const cost = costOf(chosen, (config ?? DEFAULTS).fee_percent);
+  const cost = costOf(chosen, (config ?? DEFAULTS).fee_percent, currency);
   return (
     <>
       <PriceLines tickets={chosen} fee={obstacle ? 0 : cost.fee} currency={currency} />
@@ -98,10 +103,15 @@ function Prices({ chosen, currency, obstacle, config }: PricesProps) {
 }
 
 /** Why these tickets cannot be held in one order, or null. */
-function obstacleOf(chosen: readonly Ticket[], max: number): string | null {
-  const currencies = new Set(chosen.map((ticket) => ticket.currency));
-  if (currencies.size > 1) return "An order has one currency. Hold the others apart.";
-  return chosen.length > max ? `An order can have ${max} tickets.` : null;
+function obstacleOf(chosen: readonly Ticket[], max: number, feePercent: number): string | null {
+  const [currency, ...others] = new Set(chosen.map((ticket) => ticket.currency));
+  if (currency === undefined) return null;
+  if (others.length > 0) return "An order has one currency. Hold the others apart.";
+  if (chosen.length > max) return `An order can have ${max} tickets.`;
+  const { maximum } = rulesOf(currency);
+  return costOf(chosen, feePercent, currency).total > maximum
+    ? `One payment takes at most ${money(maximum, currency)}. Choose fewer tickets.`
+    : null;
 }
 
 /** The words of the last refusal, and the function that holds the selection. */
