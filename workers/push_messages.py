@@ -99,6 +99,7 @@ def availability_message(show: Any) -> Message:
             "sold",
             "from_price",
             "currency",
+            "from_prices",
             "next_free_at",
             "version",
         )

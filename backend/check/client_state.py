@@ -86,6 +86,11 @@ MISCOUNTED_SQL = """
                (coalesce(sum(f.available), 0), coalesce(sum(f.held), 0), coalesce(sum(f.sold), 0),
                 (array_agg(f.from_price order by f.available desc, f.currency))[1],
                 (array_agg(f.currency order by f.available desc, f.currency))[1],
+                (select coalesce(json_agg(json_build_object(
+                    'currency', o.currency, 'price', o.from_price
+                ) order by o.available desc, o.currency), '[]')
+                 from (select * from fresh o where o.show_id = s.id and o.available > 0
+                       order by o.available desc, o.currency limit 5) o),
                 min(f.next_free_at), s.version + coalesce(sum(f.version), 0))::text as counts
         from tickets.shows s left join fresh f on f.show_id = s.id
         group by s.id
@@ -94,8 +99,8 @@ MISCOUNTED_SQL = """
         counted.counts, e.counts)
     from expected e
     cross join lateral (
-        select (a.available, a.held, a.sold, a.from_price, a.currency, a.next_free_at,
-                a.version)::text as counts
+        select (a.available, a.held, a.sold, a.from_price, a.currency, a.from_prices,
+                a.next_free_at, a.version)::text as counts
         from tickets.availability(e.id) a
     ) counted
     where counted.counts <> e.counts

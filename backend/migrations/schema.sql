@@ -151,8 +151,19 @@ grant select on tickets.count_changes to gittix_tickets;
 create table tickets.currencies (
     code text not null,
     minimum bigint not null,
+    exponent smallint not null,
+    wire_exponent smallint not null,
+    digits smallint not null,
+    step bigint not null,
+    maximum_price bigint not null,
+    maximum bigint not null,
     constraint currencies_pkey primary key (code),
-    constraint currencies_minimum_positive check (minimum > 0)
+    constraint currencies_amounts_in_steps check ((minimum % step) = 0 and (maximum_price % step) =
+        0 and (maximum % step) = 0),
+    constraint currencies_amounts_ordered check (minimum <= maximum_price and maximum_price <=
+        maximum),
+    constraint currencies_minimum_positive check (minimum > 0),
+    constraint currencies_step_positive check (step > 0)
 );
 grant select on tickets.currencies to gittix_check;
 grant select on tickets.currencies to gittix_tickets;
@@ -272,20 +283,21 @@ create table tickets.tickets (
     constraint tickets_status_known check (status = any (array['available', 'held', 'reserved',
         'sold', 'withdrawn']))
 ) with (fillfactor=80);
+create index tickets_currency_price on tickets.tickets (currency, price, id);
 create index tickets_hidden on tickets.tickets (show_id, id) where hidden;
-create index tickets_price on tickets.tickets (price, id);
 create index tickets_search on tickets.tickets using gin (to_tsvector('simple',
     ((((((coalesce(title, '') || ' ') || coalesce(section, '')) || ' ') || coalesce("row", '')) ||
     ' ') || coalesce(seat, ''))));
 create index tickets_seller on tickets.tickets (seller_id, id);
-create index tickets_seller_price on tickets.tickets (seller_id, price, id);
+create index tickets_seller_currency_price on tickets.tickets (seller_id, currency, price, id);
 create index tickets_seller_show on tickets.tickets (seller_id, show_id, id);
 create index tickets_show on tickets.tickets (show_id, id) where (not hidden);
-create index tickets_show_price on tickets.tickets (show_id, price, id) where (not hidden);
+create index tickets_show_currency_price on tickets.tickets (show_id, currency, price, id) where
+    (not hidden);
 create trigger audit_owner after delete or update of seller_id on tickets.tickets for each row
     execute function events.audit_owner('id', 'show_id', 'seller_id');
-create trigger check_price after insert or update of price, currency on tickets.tickets for each
-    row execute function tickets.check_price();
+create trigger check_price after insert or update of price, face_value, currency on tickets.tickets
+    for each row execute function tickets.check_price();
 create trigger count_changed after update on tickets.tickets referencing old table as before new
     table as after for each statement execute function tickets.count_changes();
 create trigger count_listed after insert on tickets.tickets referencing new table as after for each
@@ -307,8 +319,8 @@ grant select on tickets.transitions to gittix_tickets;
 
 -- functions/tickets/counts.sql
 create function tickets.availability(p_show uuid, out available integer, out held integer,
-    out sold integer, out from_price bigint, out currency text, out next_free_at timestamptz,
-    out version bigint) returns record language sql;
+    out sold integer, out from_price bigint, out currency text, out from_prices json,
+    out next_free_at timestamptz, out version bigint) returns record language sql;
 grant execute on function tickets.availability to gittix_check, gittix_tickets;
 
 -- functions/tickets/hold.sql
@@ -599,6 +611,10 @@ create function orders.claim_key(p_buyer uuid, p_key text, p_fingerprint bytea,
 create function orders.close(p_orders uuid[], p_status text) returns uuid[] language plpgsql
     security definer;
 grant execute on function orders.close to gittix_orders;
+
+-- functions/orders/place.sql
+create function orders.cost(p_held tickets.tickets[], p_fee_percent numeric, out subtotal bigint,
+    out fee bigint, out currency text) returns record language plpgsql;
 
 -- functions/orders/limits.sql
 create function orders.exceeds_limit_of_show(p_buyer uuid, p_held tickets.tickets[],

@@ -1,6 +1,14 @@
 """The errors of reading and changing shows and tickets."""
 
-from backend.kernel.problems import Conflict, Forbidden, NotFound, PreconditionFailed, Unavailable
+from backend.kernel.problems import (
+    Conflict,
+    FieldError,
+    Forbidden,
+    Invalid,
+    NotFound,
+    PreconditionFailed,
+    Unavailable,
+)
 
 
 class ShowNotFound(NotFound):
@@ -39,6 +47,16 @@ class TooManyListed(Conflict):
     """The user has as many tickets in a stranger's show as `MAX_LISTED_PER_SHOW` allows."""
 
     code = "too_many_listed"
+
+
+class CurrencyRequired(Invalid):
+    """Prices are compared within a currency, and the request names none."""
+
+    code = "currency_required"
+
+    def __init__(self) -> None:
+        message = "must be given with min_price or max_price"
+        super().__init__(f"currency {message}", errors=[FieldError("currency", message)])
 
 
 class SearchTooSlow(Unavailable):

@@ -47,13 +47,21 @@ class ShowChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     listing_policy: ListingPolicy | UnsetType = UNSET
 
 
+class FromPrice(msgspec.Struct, frozen=True):
+    """The lowest price of a show's free tickets in one currency."""
+
+    currency: str
+    price: int
+
+
 class Show(msgspec.Struct, frozen=True):
     """A show with live counts. `held` counts the tickets that are held or reserved. A hidden ticket
     counts only once it is reserved or sold.
 
-    `from_price` is the lowest price of a free ticket, in `currency`; `next_free_at` is the earliest
-    end of a hold. `version` grows with each change of the show or of any of its tickets; the ETag
-    is the version of the show alone.
+    Prices are compared within a currency: `from_prices` has up to five currencies, those with the
+    most free tickets first. `from_price` is the price of the first, in `currency`. `next_free_at`
+    is the earliest end of a hold. `version` grows with each change of the show or of any of its
+    tickets; the ETag is the version of the show alone.
     """
 
     id: UUID
@@ -70,6 +78,7 @@ class Show(msgspec.Struct, frozen=True):
     sold: int
     from_price: int | None
     currency: str | None
+    from_prices: list[FromPrice]
     next_free_at: datetime | None
     version: int
     created_at: datetime
@@ -196,6 +205,9 @@ class TicketQuery(msgspec.Struct, frozen=True):
     tickets of the next 100 shows that it finds. `seller` is a user's id, or `me`. Withdrawn tickets
     are listed only with that `status`. Hidden tickets are listed only for their seller, with
     `seller`, and with `hidden` for their seller and the owner of their show.
+
+    Prices are compared within a currency: `min_price` and `max_price` need `currency`, and the
+    sorts by price list one currency after the other.
 
     A request examines at most 2,000 tickets. A page may therefore have fewer items than `limit`, or
     none, and still a `next_cursor`.

@@ -10,6 +10,7 @@ from backend.kernel.database import Connection, Record
 from backend.tickets.model import (
     Facet,
     Facets,
+    FromPrice,
     NewShow,
     Show,
     ShowQuery,
@@ -79,8 +80,9 @@ class Viewed(NamedTuple):
 
 
 class TicketKey(NamedTuple):
-    """A place in a list of tickets; `price` only in one that is sorted by price."""
+    """A place in a list of tickets; `currency` and `price` only in one that is sorted by price."""
 
+    currency: str | None
     price: int | None
     id: UUID
 
@@ -165,7 +167,7 @@ async def shows(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, Show]
         """,
         ids,
     )
-    return {row["id"]: Show(**row) for row in rows}
+    return {row["id"]: _show(row) for row in rows}
 
 
 async def list_shows(
@@ -214,7 +216,7 @@ async def list_shows(
         """,
         *conditions.values,
     )
-    return [Show(**row) for row in rows]
+    return [_show(row) for row in rows]
 
 
 async def facets(connection: Connection) -> Facets:
@@ -403,7 +405,8 @@ async def list_tickets(
     """
     by_price = query.sort.endswith("price")
     direction = "desc" if query.sort in ("newest", "-price") else "asc"
-    order = f"t.price {direction}, t.id {direction}" if by_price else f"t.id {direction}"
+    columns = ("t.currency", "t.price", "t.id") if by_price else ("t.id",)
+    order = ", ".join(f"{column} {direction}" for column in columns)
     scope = _Conditions()
     filters = _Conditions(scope.values)
     # The indexes of a show's tickets, which words use too, are of those that are hidden or not.
@@ -423,11 +426,13 @@ async def list_tickets(
     if after:
         than = ">" if direction == "asc" else "<"
         if by_price:
-            scope.add(f"(t.price, t.id) {than} ({{}}, {{}})", *after)
+            scope.add(f"(t.currency, t.price, t.id) {than} ({{}}, {{}}, {{}})", *after)
         else:
             scope.add(f"t.id {than} {{}}", after.id)
     is_rare = bool(query.q.strip()) and await _is_rare(connection, "tickets.tickets t", scope)
     prices = scope if by_price else filters
+    if query.currency:
+        prices.add("t.currency = {}", query.currency.upper())
     if query.min_price is not None:
         prices.add("t.price >= {}", query.min_price)
     if query.max_price is not None:
@@ -436,8 +441,6 @@ async def list_tickets(
         filters.add("tickets.effective_status(t.status, t.held_until, now()) = {}", query.status)
     else:
         filters.add("t.status <> {}", "withdrawn")
-    if query.currency:
-        filters.add("t.currency = {}", query.currency.upper())
     limit = scope.parameter(query.limit + 1)
     source = _source("tickets.tickets t", scope, is_rare=is_rare)
     rows = await connection.fetch(
@@ -459,7 +462,9 @@ async def list_tickets(
     examined = None
     if rows and rows[-1]["is_end"]:
         last = rows.pop()
-        examined = TicketKey(last["price"] if by_price else None, last["id"])
+        examined = TicketKey(
+            last["currency"] if by_price else None, last["price"] if by_price else None, last["id"]
+        )
     return ListedTickets([_ticket(row) for row in rows], examined)
 
 
@@ -496,6 +501,11 @@ def _source(table: str, conditions: "_Conditions", *, is_rare: bool) -> str:
     if is_rare:
         return f"(select * from {table} where {conditions} offset 0) {table[-1]}"
     return f"{table} where {conditions}"
+
+
+def _show(row: Record) -> Show:
+    from_prices = [FromPrice(**offer) for offer in row["from_prices"]]
+    return Show(**{**row, "from_prices": from_prices})
 
 
 def _ticket(row: Record) -> Ticket:

@@ -19,6 +19,7 @@ from backend.kernel.text import clean, clean_optional
 from backend.kernel.time_zones import check_zone
 from backend.tickets import queries
 from backend.tickets.errors import (
+    CurrencyRequired,
     ListingClosed,
     NotYourShow,
     NotYourTicket,
@@ -159,11 +160,19 @@ async def list_tickets(
     by_price = query.sort.endswith("price")
     if after and by_price != (after.price is not None):
         raise invalid("cursor", "belongs to another sort order: start without a cursor")
+    if (query.min_price, query.max_price) != (None, None) and query.currency is None:
+        raise CurrencyRequired
     viewed = await _viewed(connection, query, viewer)
     tickets, examined = await queries.list_tickets(connection, query, viewed, after)
     if examined is not None:
         return Page(tickets, encode_cursor(examined))
-    return page_of(tickets, query.limit, lambda row: (row.price if by_price else None, row.id))
+    return page_of(
+        tickets,
+        query.limit,
+        lambda row: TicketKey(
+            row.currency if by_price else None, row.price if by_price else None, row.id
+        ),
+    )
 
 
 async def _viewed(

@@ -119,7 +119,9 @@ def ticket_queries() -> Iterator[TicketQuery]:
         "sort": ["newest", "oldest", "price", "-price"],
     }
     for values in itertools.product(*choices.values()):
-        yield TicketQuery(**dict(zip(choices, values, strict=True)))
+        query = TicketQuery(**dict(zip(choices, values, strict=True)))
+        if query.min_price is None or query.currency is not None:
+            yield query
 
 
 def show_queries() -> Iterator[ShowQuery]:
@@ -241,7 +243,10 @@ async def test_no_other_public_read_is_planned_with_a_sequential_scan(
 async def test_the_pages_of_a_list_have_every_ticket_once(reading: Any) -> None:
     """A rare ticket is found after pages without any, each of which examined its share."""
     for sort in ("newest", "price"):
-        for filters, count in (({"currency": "USD"}, 500), ({"min_price": 10_090}, None)):
+        for filters, count in (
+            ({"currency": "USD"}, 500),
+            ({"currency": "EUR", "min_price": 10_090}, None),
+        ):
             found, pages, cursor = [], 0, None
             while True:
                 query = TicketQuery(sort=sort, limit=100, cursor=cursor, **filters)

@@ -138,6 +138,34 @@ async def test_a_shows_counts_follow_its_tickets(system: System) -> None:
     assert await counts() == (3, 0, 1, 300, "EUR")
 
 
+async def test_prices_of_a_show_are_compared_within_a_currency(system: System) -> None:
+    """JPY 1,234,567 is not more than KWD 1,234.560, although its number is higher."""
+    await system.start("api")
+    seller, buyer = system.person("seller"), system.person("buyer")
+    show = await factories.show(seller)
+
+    async def ticket(price: int, currency: str) -> Any:
+        return await factories.ticket(seller, show["id"], price=price, currency=currency)
+
+    yen, dinar = await ticket(1_234_567, "JPY"), await ticket(1_234_560, "KWD")
+    await ticket(5000, "JPY")
+
+    async def offers() -> Any:
+        now = (await buyer.get(f"/api/shows/{show['id']}")).json()
+        (listed,) = (await buyer.get("/api/shows", ids=show["id"])).json()["items"]
+        assert listed["from_prices"] == now["from_prices"]
+        return now["from_price"], now["currency"], now["from_prices"]
+
+    both = [{"currency": "JPY", "price": 5000}, {"currency": "KWD", "price": 1_234_560}]
+    assert await offers() == (5000, "JPY", both)
+    await seller.delete(f"/api/tickets/{yen['id']}")
+    assert await offers() == (5000, "JPY", both)
+    await factories.order(buyer, dinar["id"])
+    assert await offers() == (5000, "JPY", both[:1])
+    await (await system.connect()).execute("select tickets.fold_counts(1000)")
+    assert await offers() == (5000, "JPY", both[:1])
+
+
 async def test_a_show_has_the_earliest_end_of_its_holds(system: System) -> None:
     await system.start("api")
     seller, buyer = system.person("seller"), system.person("buyer")

@@ -254,12 +254,17 @@ async def test_tickets_are_found_by_their_filters(system: System) -> None:
     assert await listed(buyer, status="available") == [dollars, stalls]
     assert await listed(buyer, status="held") == [balcony]
     assert await listed(buyer, status="sold") == []
-    assert await listed(buyer, min_price=200) == [dollars, stalls]
-    assert await listed(buyer, max_price=200) == [dollars, balcony]
+    assert await listed(buyer, min_price=200, currency="eur") == [stalls]
+    assert await listed(buyer, max_price=200, currency="EUR") == [balcony]
     assert await listed(buyer, min_price=200, max_price=200, currency="usd") == [dollars]
+    for bound in ("min_price", "max_price"):
+        refused = await buyer.get("/api/tickets", **{bound: 200})
+        assert code(refused) == (422, "currency_required")
+        assert refused.json()["errors"][0]["field"] == "currency"
     assert await listed(buyer, sort="oldest") == every[::-1]
-    assert await listed(buyer, sort="price") == [balcony, dollars, stalls]
-    assert await listed(buyer, sort="-price") == [stalls, dollars, balcony]
+    assert await listed(buyer, sort="price") == [balcony, stalls, dollars]
+    assert await listed(buyer, sort="-price") == [dollars, stalls, balcony]
+    assert await listed(buyer, sort="-price", currency="EUR") == [stalls, balcony]
 
 
 @pytest.mark.parametrize("sort", ["newest", "oldest", "price", "-price"])

@@ -54,12 +54,13 @@ $$;
 -- the changes that are not folded, and the holds past their time, which count as available.
 --
 -- `version` is the sum of the versions of the show and its tickets. It grows with each change of
--- any of them, and no row is written by all buyers of the show. A show usually has tickets of one
--- currency; otherwise `currency` is the one with the most free tickets. `from_price` is the lowest
--- price of a free ticket in it, `next_free_at` the earliest end of a hold.
+-- any of them, and no row is written by all buyers of the show. `next_free_at` is the earliest end
+-- of a hold. Prices are compared within a currency: `from_prices` has the lowest price of a free
+-- ticket in each of the currencies with the most free tickets, up to five. `from_price` is the
+-- first of them, in `currency`, which is that of the show's tickets while none is free.
 create function tickets.availability(
     p_show uuid, out available int, out held int, out sold int, out from_price bigint,
-    out currency text, out next_free_at timestamptz, out version bigint
+    out currency text, out from_prices json, out next_free_at timestamptz, out version bigint
 )
 language sql stable
 set enable_seqscan = off
@@ -88,17 +89,25 @@ as $$
             select e.currency, e.held, -e.held, 0, 0 from ended e
         ) t
         group by t.currency
-    ), usual as materialized (
-        select t.currency from totals t order by t.available desc, t.currency limit 1
-    ), prices as (
-        -- Each counter that changes make zero belongs to one of them, so the next one is not zero.
-        (select p.price, p.available from tickets.price_counts p
-         where p.show_id = p_show and p.currency = (select u.currency from usual u)
-         order by p.price limit (select count(*) + 1 from changes))
-        union all
-        select c.price, c.available from changes c, usual u where c.currency = u.currency
-        union all
-        select e.price, e.held from ended e, usual u where e.currency = u.currency
+    ), offers as materialized (
+        select t.currency, t.available, (
+            select p.price
+            from (
+                -- Each counter that changes make zero belongs to one of them, so the next one is
+                -- not zero.
+                (select p.price, p.available from tickets.price_counts p
+                 where p.show_id = p_show and p.currency = t.currency
+                 order by p.price limit (select count(*) + 1 from changes))
+                union all
+                select c.price, c.available from changes c where c.currency = t.currency
+                union all
+                select e.price, e.held from ended e where e.currency = t.currency
+            ) p
+            group by p.price having sum(p.available) > 0
+            order by p.price limit 1
+        ) as price
+        from totals t
+        order by t.available desc, t.currency limit 5
     ), ends as (
         (select h.held_until, h.held from tickets.hold_counts h
          where h.show_id = p_show and h.held_until > now()
@@ -108,9 +117,14 @@ as $$
     )
     select coalesce(sum(t.available), 0)::int, coalesce(sum(t.held), 0)::int,
            coalesce(sum(t.sold), 0)::int,
-           (select p.price from prices p group by p.price having sum(p.available) > 0
-            order by p.price limit 1),
-           (select u.currency from usual u),
+           (select o.price from offers o order by o.available desc, o.currency limit 1),
+           (select o.currency from offers o order by o.available desc, o.currency limit 1),
+           (select coalesce(
+                json_agg(
+                    json_build_object('currency', o.currency, 'price', o.price)
+                    order by o.available desc, o.currency
+                ), '[]'
+            ) from offers o where o.price is not null),
            (select e.held_until from ends e group by e.held_until having sum(e.held) > 0
             order by e.held_until limit 1),
            (select s.version from tickets.shows s where s.id = p_show)

@@ -4,7 +4,7 @@ import { Link } from "react-router";
 
 import type { Show } from "../shared/api-types";
 import { useSecondsUntil } from "../shared/clock";
-import { clockTime, minutes, monthAndDay, moneyFrom, readersTime } from "../shared/format";
+import { clockTime, minutes, monthAndDay, pricesFrom, readersTime } from "../shared/format";
 import type { Live } from "../shared/live-rows";
 import { showArt } from "../shared/show-art";
 import { TimeRing } from "../shared/ui/time-ring";
@@ -40,9 +40,9 @@ export const ShowCard = memo(function ShowCard({ show, holdSeconds }: ShowCardPr
       <hr className="perforation notched" />
       <p className={`show-counts ${show.touched ? "changed" : ""}`} data-beat={show.touched % 2}>
         <TicketsLeft show={show} holdSeconds={holdSeconds} />
-        {show.from_price !== null && show.currency !== null && (
+        {show.from_prices.length > 0 && (
           <span className="price">
-            from <b>{moneyFrom(show.from_price, show.currency)}</b>
+            from <b>{pricesFrom(show.from_prices)}</b>
           </span>
         )}
       </p>

@@ -4,7 +4,7 @@ import { Link, useSearchParams } from "react-router";
 
 import type { Show } from "../shared/api-types";
 import { serverNow } from "../shared/clock";
-import { clockTime, monthAndDay, moneyFrom } from "../shared/format";
+import { clockTime, monthAndDay, pricesFrom } from "../shared/format";
 import type { Live } from "../shared/live-rows";
 import { useValue } from "../shared/observable";
 import { Empty, Failed, OfflineBanner } from "../shared/ui/page-states";
@@ -101,7 +101,6 @@ function ShowRows({ title, shows }: { title: string; shows: readonly Live<Show>[
 
 function ShowRow({ show }: { show: Live<Show> }) {
   const [month, day] = monthAndDay(show);
-  const { from_price: price, currency } = show;
   return (
     <li
       className={`ticket ${show.touched ? "changed" : ""}`}
@@ -126,7 +125,7 @@ function ShowRow({ show }: { show: Live<Show> }) {
           {show.available} free · {show.held} held · {show.sold} sold
         </span>
         <span className="ticket-price">
-          {price !== null && currency !== null && `from ${moneyFrom(price, currency)}`}
+          {show.from_prices.length > 0 && `from ${pricesFrom(show.from_prices)}`}
         </span>
       </Link>
     </li>

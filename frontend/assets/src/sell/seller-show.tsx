@@ -150,15 +150,13 @@ function OwnTickets({ tickets, seller, feed }: OwnTicketsProps) {
   );
 }
 
-/** The sum of the sales, if they have one currency. */
+/** The sum of the sales in each currency. */
 function takingsText(tickets: readonly Ticket[]): string {
-  const sold = tickets.filter((ticket) => ticket.status === "sold");
-  const [currency, ...others] = new Set(sold.map((ticket) => ticket.currency));
-  if (currency === undefined || others.length > 0) return "";
-  return ` · ${money(
-    sold.reduce((sum, ticket) => sum + ticket.price, 0),
-    currency,
-  )}`;
+  const sums = new Map<string, number>();
+  for (const { status, currency, price } of tickets) {
+    if (status === "sold") sums.set(currency, (sums.get(currency) ?? 0) + price);
+  }
+  return [...sums].map(([currency, sum]) => ` · ${money(sum, currency)}`).join("");
 }
 
 function Waiting() {

@@ -1,6 +1,6 @@
 // A show's name, place and time, and its live counts.
 import type { Show } from "../shared/api-types";
-import { moneyFrom, readersTime, showTime } from "../shared/format";
+import { pricesFrom, readersTime, showTime } from "../shared/format";
 import { useValue } from "../shared/observable";
 import type { ShowFeed } from "../shared/show-feed";
 import type { TicketCounts } from "../shared/tickets";
@@ -24,10 +24,8 @@ export function ShowHeader({ show, counts, feed }: ShowHeaderProps) {
         <h1 className="title">{show.title}</h1>
         <div className="badges">
           <span className="badge">
-            <i className={`dot ${from ? "" : "off"}`} />
-            {from
-              ? `${free} available from ${moneyFrom(from.price, from.currency)}`
-              : "None available"}
+            <i className={`dot ${free ? "" : "off"}`} />
+            {free ? `${free} available from ${pricesFrom(from)}` : "None available"}
           </span>
           {held > 0 && <span className="badge">{held} in someone&apos;s hands</span>}
           <span className="badge">{viewersText(viewers)}</span>

@@ -5,7 +5,7 @@ import { availabilityOf, sectionOf, sectionsOf } from "../shared/tickets";
 import { SelectChip } from "../shared/ui/select-chip";
 
 export interface TicketFilter {
-  /** The highest price in minor units, as the select has it; empty for any. */
+  /** The highest price and its currency, as the select has them: "4500 EUR"; empty for any. */
   maxPrice: string;
   section: string;
   onlyFree: boolean;
@@ -14,9 +14,30 @@ export interface TicketFilter {
 export const NO_FILTER: TicketFilter = { maxPrice: "", section: "", onlyFree: false };
 
 export function isWanted(ticket: Ticket, { maxPrice, section, onlyFree }: TicketFilter): boolean {
-  if (maxPrice && ticket.price > Number(maxPrice)) return false;
+  if (maxPrice) {
+    const [price, currency] = maxPrice.split(" ");
+    if (ticket.currency !== currency || ticket.price > Number(price)) return false;
+  }
   if (section && sectionOf(ticket) !== section) return false;
   return !onlyFree || availabilityOf(ticket) === "free";
+}
+
+/**
+ * The prices to choose from, one currency after the other. In a show of one currency, its highest
+ * price would leave nothing out.
+ */
+export function priceOptions(
+  tickets: readonly Pick<Ticket, "price" | "currency">[],
+): (readonly [value: string, label: string])[] {
+  const currencies = [...new Set(tickets.map((ticket) => ticket.currency))].sort();
+  const options = currencies.flatMap((currency) => {
+    const inCurrency = tickets.filter((ticket) => ticket.currency === currency);
+    const prices = [...new Set(inCurrency.map(({ price }) => price))].sort((a, b) => a - b);
+    return prices.map(
+      (price) => [`${price} ${currency}`, `Up to ${moneyFrom(price, currency)}`] as const,
+    );
+  });
+  return currencies.length > 1 ? options : options.slice(0, -1);
 }
 
 interface TicketFiltersProps {
@@ -26,18 +47,15 @@ interface TicketFiltersProps {
 }
 
 export function TicketFilters({ tickets, filter, change }: TicketFiltersProps) {
-  const prices = [...new Set(tickets.map((ticket) => ticket.price))].sort((a, b) => a - b);
+  const prices = priceOptions(tickets);
   const sections = sectionsOf(tickets);
-  const currency = tickets[0]?.currency ?? "";
   return (
     <div className="ticket-filters">
-      {prices.length > 1 && (
+      {prices.length > 0 && (
         <SelectChip
           label="Price"
           none="Any price"
-          options={prices
-            .slice(0, -1)
-            .map((price) => [String(price), `Up to ${moneyFrom(price, currency)}`])}
+          options={prices}
           value={filter.maxPrice}
           onChange={(maxPrice) => {
             change({ ...filter, maxPrice });
