@@ -124,7 +124,14 @@ CALLS: Mapping[str, frozenset[str]] = {
             "orders.read",
         }
     ),
-    "check": frozenset({"tickets.effective_status", "tickets.is_free", "tickets.availability"}),
+    "check": frozenset(
+        {
+            "tickets.effective_status",
+            "tickets.is_free",
+            "tickets.availability",
+            "tickets.lowest_price",
+        }
+    ),
     "push": frozenset({"auth.ended_since"}),
 }
 # The functions that a role calls in its own schema.
@@ -139,6 +146,7 @@ OWN_CALLS: Mapping[str, frozenset[str]] = {
             "tickets.is_free",
             "tickets.state",
             "tickets.availability",
+            "tickets.lowest_price",
             "tickets.withdraw",
         }
     ),

@@ -387,6 +387,10 @@ create function tickets.lock_free(p_tickets uuid[], p_displaced uuid[], p_beside
     p_now timestamptz, out outcome text, out refused uuid, out refused_until timestamptz) returns
     record language plpgsql;
 
+-- functions/tickets/counts.sql
+create function tickets.lowest_price(p_show uuid, p_currency text) returns bigint language sql;
+grant execute on function tickets.lowest_price to gittix_check, gittix_tickets;
+
 -- functions/tickets/sellers.sql
 create function tickets.name_seller(p_id uuid, p_handle text) returns void language sql;
 

@@ -50,6 +50,33 @@ begin
 end
 $$;
 
+-- A step of `tickets.availability`: the lowest price of a free ticket in one currency.
+create function tickets.lowest_price(p_show uuid, p_currency text) returns bigint
+language sql stable
+as $$
+    with changes as materialized (
+        select c.price, c.held_until, c.available, c.held
+        from tickets.count_changes c
+        where c.show_id = p_show and c.currency = p_currency
+    )
+    select p.price
+    from (
+        -- Each counter that changes make zero belongs to one of them, so the next one is not zero.
+        (select p.price, p.available from tickets.price_counts p
+         where p.show_id = p_show and p.currency = p_currency
+         order by p.price limit (select count(*) + 1 from changes))
+        union all
+        select c.price, c.available from changes c
+        union all
+        select c.price, c.held from changes c where c.held_until <= now()
+        union all
+        select h.price, h.held from tickets.hold_counts h
+        where h.show_id = p_show and h.currency = p_currency and h.held_until <= now()
+    ) p
+    group by p.price having sum(p.available) > 0
+    order by p.price limit 1
+$$;
+
 -- Live counts of a show. They cost the same for any number of tickets: a few rows of the counters,
 -- the changes that are not folded, and the holds past their time, which count as available.
 --
@@ -90,22 +117,8 @@ as $$
         ) t
         group by t.currency
     ), offers as materialized (
-        select t.currency, t.available, (
-            select p.price
-            from (
-                -- Each counter that changes make zero belongs to one of them, so the next one is
-                -- not zero.
-                (select p.price, p.available from tickets.price_counts p
-                 where p.show_id = p_show and p.currency = t.currency
-                 order by p.price limit (select count(*) + 1 from changes))
-                union all
-                select c.price, c.available from changes c where c.currency = t.currency
-                union all
-                select e.price, e.held from ended e where e.currency = t.currency
-            ) p
-            group by p.price having sum(p.available) > 0
-            order by p.price limit 1
-        ) as price
+        select t.currency, t.available,
+               case when t.available > 0 then tickets.lowest_price(p_show, t.currency) end as price
         from totals t
         order by t.available desc, t.currency limit 5
     ), ends as (
@@ -158,7 +171,8 @@ begin
     return coalesce(cardinality(v_taken), 0);
 end
 $$;
-grant execute on function tickets.availability to gittix_tickets, gittix_check;
+grant execute on function tickets.availability, tickets.lowest_price
+to gittix_tickets, gittix_check;
 grant execute on function tickets.fold_counts to gittix_tickets;
 
 -- The functions below are steps of `tickets.fold_counts`: they run with its rights.
