@@ -471,7 +471,7 @@ export interface components {
         };
         /**
          * User
-         * @description The signed-in user, as the API returns it. Others see the handle, and nobody else the email.
+         * @description The signed-in user, as the API returns it. Others see the handle only.
          */
         User: {
             /** Format: uuid */
@@ -557,8 +557,8 @@ export interface components {
          *
          *     Prices are compared within a currency: `from_prices` has up to five currencies, those with the
          *     most free tickets first. `from_price` is the price of the first, in `currency`. `next_free_at`
-         *     is the earliest end of a hold. `version` grows with each change of the show or of any of its tickets; the ETag
-         *     is the version of the show alone.
+         *     is the earliest end of a hold. `version` grows with each change of the show or of any of its
+         *     tickets; the ETag is the version of the show alone.
          */
         Show: {
             /** Format: uuid */
