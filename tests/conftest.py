@@ -19,6 +19,7 @@ import uvloop
 
 from backend.embedded.postgres import Postgres
 from tests import stores
+from tests.fork_server import ForkServer, running_fork_server
 from tests.machine_share import machine_share
 from tests.system import System
 
@@ -119,6 +120,12 @@ def postgres(folder: Path) -> Iterator[Postgres]:
 def redis_socket(folder: Path) -> Iterator[str]:
     with stores.running_redis(folder, appendonly="no") as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def fork_server() -> Iterator[ForkServer]:
+    with running_fork_server() as server:
+        yield server
 
 
 @pytest.fixture

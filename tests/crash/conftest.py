@@ -1,5 +1,5 @@
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
@@ -7,18 +7,11 @@ import pytest
 
 from backend.embedded.postgres import Postgres
 from tests import stores
-from tests.crash.fork_server import ForkServer, running_fork_server
 from tests.system import System
 
 OpenSystem = Callable[[], AbstractAsyncContextManager[System]]
 
 _numbers = itertools.count()
-
-
-@pytest.fixture(scope="session")
-def fork_server() -> Iterator[ForkServer]:
-    with running_fork_server() as server:
-        yield server
 
 
 @pytest.fixture

@@ -14,9 +14,9 @@ from redis.exceptions import ResponseError
 
 from backend.events.stream import STREAM
 from tests.crash import crash_points
-from tests.crash.fork_server import ForkServer, Process
 from tests.crash.launcher import FAULTS_VARIABLE
 from tests.embedded.running import clean_environment
+from tests.fork_server import CRASHING, ForkServer, Process
 from tests.system import System, until
 
 PARTS = ("api", "relay", "worker")
@@ -138,7 +138,7 @@ class Processes:
                 sorted(self._known[part] | self.armed[part])
             )
         return self._fork_server.start(
-            commands.get(part, (part,)), environment, self._file(part, "log")
+            commands.get(part, (part,)), environment, self._file(part, "log"), module=CRASHING
         )
 
     async def _release_dead_workers_entries(self) -> None:

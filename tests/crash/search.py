@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from tests.crash import scenario, verification
-from tests.crash.fork_server import ForkServer
 from tests.crash.processes import Processes, running
+from tests.fork_server import ForkServer
 from tests.system import System
 
 # A restarted process dies at the next point. The scenario is repeated for points that it did not

@@ -10,7 +10,7 @@ from backend.payments import queries
 from backend.payments.payment_flow import PaymentFlow
 from backend.payments.provider import Intent
 from tests import factories
-from tests.crash.fork_server import ForkServer
+from tests.fork_server import ForkServer
 from tests.payments.shop import open_shop, worker_context
 from tests.races.cluster import open_cluster, outcome
 from tests.races.test_races import IN_FLIGHT, REQUESTS, many_payments

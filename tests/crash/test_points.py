@@ -14,8 +14,8 @@ import pytest
 
 from tests.crash import planted_faults
 from tests.crash.conftest import OpenSystem
-from tests.crash.fork_server import ForkServer
 from tests.crash.search import record, search
+from tests.fork_server import ForkServer
 
 GROUPS = 6
 ALONE = os.environ.get("CRASH_POINTS") == "alone"

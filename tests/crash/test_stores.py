@@ -16,9 +16,9 @@ from backend.embedded.postgres import DATABASE, Postgres
 from backend.embedded.redis import Redis
 from backend.embedded.system_user import Credentials, credentials
 from tests.crash import scenario, verification
-from tests.crash.fork_server import ForkServer
 from tests.crash.processes import Processes, running
 from tests.crash.scenario import World
+from tests.fork_server import ForkServer
 from tests.stores import PASSWORD, create_migrated
 from tests.system import System, until
 

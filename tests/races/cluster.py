@@ -10,10 +10,10 @@ import httpx
 
 from backend.kernel import database
 from backend.kernel.database import Pool
-from tests.crash.fork_server import ForkServer, Process
 from tests.crash.launcher import FAULTS_VARIABLE
 from tests.crash.processes import LOST
 from tests.embedded.running import clean_environment
+from tests.fork_server import CRASHING, ForkServer, Process
 from tests.payments.shop import Stripe
 from tests.replies import code
 from tests.system import PLAIN, STRIPE_KEY, Person, System, free_port, until
@@ -117,9 +117,8 @@ async def open_cluster(
             environment = clean_environment() | system.environment | {FAULTS_VARIABLE: fault}
             for port in ports:
                 log = system.folder / f"api-{port}.log"
-                processes.append(
-                    fork_server.start(("serve", "api", "--port", str(port)), environment, log)
-                )
+                arguments = ("serve", "api", "--port", str(port))
+                processes.append(fork_server.start(arguments, environment, log, module=CRASHING))
             urls = [f"http://127.0.0.1:{port}" for port in ports]
             for url, process in zip(urls, processes, strict=True):
                 await _ready(system, url, process)

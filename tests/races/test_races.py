@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from tests import factories
-from tests.crash.fork_server import ForkServer
+from tests.fork_server import ForkServer
 from tests.races import removed_guards
 from tests.races.cluster import (
     Cluster,

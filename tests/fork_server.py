@@ -1,9 +1,9 @@
 """A fork server: starts processes of GitTix in milliseconds, forked from a process that imported
 all modules.
 
-Importing takes more than a second, too long for a suite that kills a process a hundred times. A
-forked process has no open connections, runs the same command in its own session, and can be killed
-with SIGKILL like any other.
+The imports of a process take half a second of CPU time, and the suite starts some hundreds of
+them. A forked process has no open connections, runs the same command in its own session, and can be
+killed with SIGKILL like any other.
 """
 
 import asyncio
@@ -21,13 +21,21 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-ROOT = Path(__file__).parents[2]
+from backend.auth import passwords
+
+ROOT = Path(__file__).parents[1]
 PR_SET_PDEATHSIG = 1
 END_SECONDS = 15.0
-# Modules that commands import only when they run.
+GITTIX = "backend.cli"
+# The same command with crash points.
+CRASHING = "tests.crash.launcher"
+# Modules that commands and libraries import only when they run.
 IMPORTED_WHEN_RUN = (
+    "anyio._backends._asyncio",
+    "httpcore",
     "backend.events.relay",
     "backend.bootstrap",
+    "backend.stripe_sandbox.app",
     "uvicorn.loops.uvloop",
     "uvicorn.protocols.http.httptools_impl",
     "workers.main",
@@ -88,9 +96,21 @@ class ForkServer:
         self._requests = requests
         self._replies = replies
 
-    def start(self, arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> Process:
-        """Run `gittix <arguments>` with exactly this environment."""
-        request = {"arguments": list(arguments), "environment": dict(environment), "log": str(log)}
+    def start(
+        self,
+        arguments: Sequence[str],
+        environment: Mapping[str, str],
+        log: Path,
+        *,
+        module: str = GITTIX,
+    ) -> Process:
+        """Run `gittix <arguments>` with exactly this environment. `module` is GITTIX or CRASHING."""
+        request = {
+            "module": module,
+            "arguments": list(arguments),
+            "environment": dict(environment),
+            "log": str(log),
+        }
         self._requests.write(json.dumps(request) + "\n")
         self._requests.flush()
         reply = self._replies.readline()
@@ -101,7 +121,7 @@ class ForkServer:
 @contextmanager
 def running_fork_server() -> Iterator[ForkServer]:
     with subprocess.Popen(
-        [sys.executable, "-m", "tests.crash.fork_server"],
+        [sys.executable, "-m", "tests.fork_server"],
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -117,19 +137,22 @@ def running_fork_server() -> Iterator[ForkServer]:
 
 def serve() -> None:
     """Fork a process for each line of stdin and print its pid; the children die with this one."""
-    launcher = importlib.import_module("tests.crash.launcher")
+    commands = {name: importlib.import_module(name).main for name in (GITTIX, CRASHING)}
     for name in IMPORTED_WHEN_RUN:
         importlib.import_module(name)
+    # Its decoy is a hash, made once for all processes.
+    passwords.Passwords().close()
     gc.collect()
     gc.freeze()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     parent = os.getpid()
     for line in sys.stdin:
         request = json.loads(line)
+        command = commands[request.pop("module")]
         pid = os.fork()
         if pid == 0:
             _set_up_child(parent, **request)
-            _run(launcher.main)
+            _run(command)
         sys.stdout.write(f"{pid}\n")
         sys.stdout.flush()
 

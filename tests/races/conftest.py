@@ -1,3 +1,0 @@
-from tests.crash.conftest import fork_server
-
-__all__ = ["fork_server"]
