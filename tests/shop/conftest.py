@@ -1,4 +1,4 @@
-"""One `gittix up` and one Chromium a module; each test has a show and visitors of its own."""
+"""One instance and one Chromium a module; each test has a show and visitors of its own."""
 
 import shutil
 import tempfile
@@ -12,8 +12,12 @@ import pytest_asyncio
 from playwright.async_api import Browser, async_playwright
 
 from backend.embedded import frontend
-from tests.embedded.running import Running, running
+from backend.embedded.postgres import Postgres
+from tests import stores
+from tests.embedded import running as embedded
+from tests.fork_server import ForkServer
 from tests.shop import chromium
+from tests.shop.instance import ForkedInstance, Running, forked_instance
 from tests.shop.market import Market
 from tests.shop.visitor import Visitor, visiting
 
@@ -46,16 +50,46 @@ def environment() -> dict[str, str]:
     return {}
 
 
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def up(data: Path, environment: dict[str, str]) -> AsyncIterator[Running]:
-    # Not within a test's timeout: the first build on a machine takes half a minute.
-    frontend.build(frontend.cache_folder(data))
-    settings = {
+@pytest.fixture(scope="module")
+def settings(environment: dict[str, str]) -> dict[str, str]:
+    return {
         "HOLD_SECONDS": str(HOLD_SECONDS),
         "PAYMENT_GRACE_SECONDS": str(HOLD_SECONDS),
         "RATE_LIMITS": "off",
-    }
-    async with running(data, "--no-demo", ports=None, **(settings | environment)) as started:
+    } | environment
+
+
+@pytest.fixture(scope="module")
+def pages(data: Path) -> Path:
+    """The folder of the shop's pages. Not within a test's timeout: the first build on a machine
+    takes half a minute.
+    """
+    return frontend.build(frontend.cache_folder(data))
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def up(
+    postgres: Postgres,
+    redis_socket: str,
+    folder: Path,
+    fork_server: ForkServer,
+    pages: Path,
+    settings: dict[str, str],
+) -> AsyncIterator[ForkedInstance]:
+    with tempfile.TemporaryDirectory(dir=folder) as path:
+        async with (
+            stores.fresh_system(postgres, redis_socket, Path(path)) as system,
+            forked_instance(system, fork_server, FRONTEND_FOLDER=str(pages), **settings) as started,
+        ):
+            yield started
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def gittix_up(
+    data: Path, pages: Path, settings: dict[str, str]
+) -> AsyncIterator[embedded.Running]:
+    """`gittix up`, for a module that replaces `up` by it."""
+    async with embedded.running(data, "--no-demo", ports=None, **settings) as started:
         await started.until_up()
         yield started
 

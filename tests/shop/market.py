@@ -6,7 +6,8 @@ from uuid import uuid4
 
 import httpx
 
-from tests.embedded.running import Running, sign_up
+from tests.embedded.running import sign_up
+from tests.shop.instance import Running
 
 Json = dict[str, Any]
 

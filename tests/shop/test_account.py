@@ -5,8 +5,8 @@ from uuid import uuid4
 import pytest
 from playwright.async_api import expect
 
-from tests.embedded.running import Running
 from tests.shop.conftest import Visit
+from tests.shop.instance import Running
 from tests.shop.visitor import Visitor
 
 pytestmark = [

@@ -13,6 +13,7 @@ import pusher
 import pytest
 
 from backend.embedded.instance import environment_of
+from tests.embedded.running import Running
 from tests.shop.conftest import HOLD_SECONDS, Visit
 from tests.shop.market import Market
 from tests.shop.visitor import Json, Socket, Visitor
@@ -76,6 +77,12 @@ SLEEPY_CLOCK = """
 """
 ASLEEP_MS = 5000
 STALL_SECONDS = 15
+
+
+@pytest.fixture(scope="module")
+def up(gittix_up: Running) -> Running:
+    """The tests of this module measure the processes together, at the priorities of `gittix up`."""
+    return gittix_up
 
 
 async def test_a_hold_reaches_other_browsers_from_the_gateway_within_300_ms(
@@ -281,7 +288,7 @@ async def test_a_stalled_connection_is_shown_within_15_seconds_and_the_page_reco
 
 @pytest.mark.undisturbed
 async def test_a_hundred_messages_a_second_drop_no_frame_and_use_one_socket(
-    market: Market, visit: Visit
+    market: Market, visit: Visit, up: Running
 ) -> None:
     show_id = await market.show()
     tickets = [await market.ticket(ticket_id) for ticket_id in await market.tickets(show_id, 200)]
@@ -291,7 +298,7 @@ async def test_a_hundred_messages_a_second_drop_no_frame_and_use_one_socket(
         slowest = []
         for number in range(1, 4):
             await ben.page.evaluate(WATCH_FRAMES)
-            await _publish_rush(market, show_id, tickets, version=100 * number)
+            await _publish_rush(up, show_id, tickets, version=100 * number)
             slowest.append(await ben.page.evaluate("globalThis.slowest"))
             last = ben.page.locator(f"[data-version='{100 * number + RUSH_MESSAGES - 1}']")
             await last.wait_for()
@@ -349,15 +356,15 @@ async def _assert_same_seconds(
         assert math.ceil(after) - 1 <= seconds <= math.ceil(before) + 1
 
 
-async def _publish_rush(market: Market, show_id: str, tickets: list[Json], *, version: int) -> None:
+async def _publish_rush(up: Running, show_id: str, tickets: list[Json], *, version: int) -> None:
     """Publish messages at a steady rate, ten at a time, each with a version of its own."""
-    environment = environment_of(market.up.folder)
+    environment = environment_of(up.folder)
     client = pusher.Pusher(
         app_id=environment["PUSHER_APP_ID"],
         key=environment["PUSHER_KEY"],
         secret=environment["PUSHER_SECRET"],
         host="127.0.0.1",
-        port=market.up.push_port,
+        port=up.push_port,
         ssl=False,
     )
     began = time.monotonic()
