@@ -21,6 +21,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+import argon2
+
 from backend.auth import passwords
 
 ROOT = Path(__file__).parents[1]
@@ -40,6 +42,9 @@ IMPORTED_WHEN_RUN = (
     "uvicorn.protocols.http.httptools_impl",
     "workers.main",
 )
+# A hash of production takes 35 ms. The tests of `tests/auth` and `tests/embedded` hash as
+# production does; those with forked processes test no hash.
+CHEAP_HASHER = argon2.PasswordHasher(memory_cost=8, time_cost=1, parallelism=1)
 
 
 class Process:
@@ -104,7 +109,7 @@ class ForkServer:
         *,
         module: str = GITTIX,
     ) -> Process:
-        """Run `gittix <arguments>` with exactly this environment. `module` is GITTIX or CRASHING."""
+        """Run `gittix <arguments>` with exactly this environment; `module`: GITTIX or CRASHING."""
         request = {
             "module": module,
             "arguments": list(arguments),
@@ -140,6 +145,7 @@ def serve() -> None:
     commands = {name: importlib.import_module(name).main for name in (GITTIX, CRASHING)}
     for name in IMPORTED_WHEN_RUN:
         importlib.import_module(name)
+    passwords.HASHER = CHEAP_HASHER
     # Its decoy is a hash, made once for all processes.
     passwords.Passwords().close()
     gc.collect()

@@ -19,6 +19,8 @@ import pytest
 from backend.bootstrap import ROUTES
 from backend.kernel.openapi import openapi_document
 from tests import factories
+from tests.embedded.running import clean_environment
+from tests.fork_server import ForkServer, Process
 from tests.fuzz.requests import Requests, Sent
 from tests.fuzz.values import Values
 from tests.system import System
@@ -36,7 +38,7 @@ MAX_GROWTH_BYTES = 48 * 1024 * 1024
 class Service:
     """A process of its own, with its log in a file."""
 
-    def __init__(self, port: int, log: Path, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, port: int, log: Path, process: Process) -> None:
         self.port = port
         self.log = log
         self._process = process
@@ -47,8 +49,13 @@ class Service:
 
 
 @pytest.mark.timeout(300)
-async def test_no_request_gets_a_5xx_or_writes_a_traceback(system: System, tmp_path: Path) -> None:
-    async with running(system, "api", tmp_path) as api, running(system, "push", tmp_path) as push:
+async def test_no_request_gets_a_5xx_or_writes_a_traceback(
+    system: System, fork_server: ForkServer
+) -> None:
+    async with (
+        running(system, fork_server, "api") as api,
+        running(system, fork_server, "push") as push,
+    ):
         services = {"api": api, "push": push}
         requests = await requests_of(system)
         queues: dict[str, asyncio.Queue[Sent | None]] = {
@@ -97,25 +104,18 @@ async def requests_of(system: System) -> Requests:
 
 
 @asynccontextmanager
-async def running(system: System, name: str, folder: Path) -> AsyncIterator[Service]:
-    port, log = system.ports[name], folder / f"{name}.log"
-    with log.open("wb") as output:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "backend.cli", "serve", name, "--port", str(port)),
-            env=os.environ | system.environment | {"LOG_FORMAT": "json"},
-            stdout=output,
-            stderr=output,
-        )
+async def running(system: System, fork_server: ForkServer, name: str) -> AsyncIterator[Service]:
+    port, log = system.ports[name], system.folder / f"{name}.log"
+    environment = clean_environment() | system.environment | {"LOG_FORMAT": "json"}
+    process = fork_server.start(("serve", name, "--port", str(port)), environment, log)
     try:
         async with asyncio.timeout(30):
             while not await is_open(port):
-                assert process.returncode is None, log.read_text()
+                assert process.alive, log.read_text()
                 await asyncio.sleep(0.05)
         yield Service(port, log, process)
     finally:
-        with suppress(ProcessLookupError):
-            process.terminate()
-        await process.wait()
+        await process.kill()
 
 
 async def is_open(port: int) -> bool:
