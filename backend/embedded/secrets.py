@@ -6,7 +6,6 @@ from string import Template
 
 import msgspec
 
-from backend.auth.tokens import generate_keys
 from backend.kernel.settings import ROLES
 
 EMPTY = re.compile(r"^(\w+)=[ \t]*$", re.MULTILINE)
@@ -32,6 +31,9 @@ def new_password() -> str:
 
 
 def new_secrets() -> Secrets:
+    # Every command imports this module, and most need no key.
+    from backend.auth.tokens import generate_keys  # noqa: PLC0415
+
     private, public = generate_keys()
     return Secrets(
         postgres_password=new_password(),
