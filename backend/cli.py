@@ -5,6 +5,7 @@ and starts with the modules that it needs.
 """
 
 import asyncio
+import gc
 import json
 import os
 import sys
@@ -418,6 +419,9 @@ def main() -> None:
     except (SettingsError, InstanceError, NotMigrated) as error:
         print(f"gittix: {error}", file=sys.stderr)
         sys.exit(2)
+    finally:
+        # Else the interpreter traverses all objects again when it ends, for 60 ms.
+        gc.freeze()
 
 
 def _environment(data: Path | None) -> Mapping[str, str]:
