@@ -34,7 +34,8 @@ from backend.payments.queries import purge_webhooks
 from backend.payments.webhooks import HANDLE_WEBHOOK
 from backend.push import push_log as pushlog
 from backend.push.client import pusher_client
-from backend.push.publisher import HostedPublisher, MessagePublisher, Publisher
+from backend.push.hosted_publisher import HostedPublisher
+from backend.push.publisher import MessagePublisher, Publisher
 from workers import backlog, counts, expiration, payments
 from workers.backlog import Backlog, Pools
 from workers.notifier import READER, Notifier

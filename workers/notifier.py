@@ -19,10 +19,9 @@ import logging
 import time
 from collections import Counter as Tally
 from collections.abc import Sequence
-from contextlib import suppress
+from typing import NamedTuple
 from uuid import UUID
 
-import msgspec
 import structlog
 from prometheus_client import Counter, Histogram
 from redis.asyncio import Redis
@@ -46,10 +45,11 @@ from backend.push.publisher import (
     MessagePublisher,
     PositionedMessages,
     PublisherState,
+    Refusal,
 )
 from backend.push.push_log import Message
 from backend.tickets import queries as tickets
-from workers.push_messages import UnknownEventType, availability_message, messages_of
+from workers.push_messages import availability_message, messages_of
 
 log = structlog.get_logger()
 
@@ -83,6 +83,16 @@ DELAY = Histogram(
 )
 
 Entry = tuple[bytes, dict[bytes, bytes]]
+
+
+class PreparedEntry(NamedTuple):
+    """An entry with its messages, or with the `fault` for which it has none."""
+
+    entry: Entry
+    position: int
+    event: Event | None
+    messages: list[Message]
+    fault: str | None
 
 
 class Notifier:
@@ -124,23 +134,14 @@ class Notifier:
         if 0 < state.appended < row["appended"]:
             await self._dead_letter_redriven()
         if not self._has_counts():
-            for event in await self._recent():
-                with suppress(UnknownEventType, msgspec.ValidationError):
-                    self._mark_changed(messages_of(event).show_id)
+            for entry in await self._redis.xrevrange(STREAM, count=RECOUNTED_EVENTS):
+                self._prepare(entry, self._push_position)
         # The previous notifier may have died after publishing and before saving; save now, since
         # Redis may be emptied before the next event.
         self._is_saved = (self._push_position, self._appended) == (row["position"], row["appended"])
         cursor = entry_id_of(self._push_position)
         await self._report(cursor)
         return cursor
-
-    async def _recent(self) -> Sequence[Event]:
-        entries = await self._redis.xrevrange(STREAM, count=RECOUNTED_EVENTS)
-        return [
-            event
-            for entry_id, fields in entries
-            if (event := read_event(entry_id, fields)) is not None
-        ]
 
     async def _turn(self, connection: Connection, cursor: EntryId) -> EntryId:
         """Read the streams once and publish new events. Returns the cursor for the next read."""
@@ -156,8 +157,7 @@ class Notifier:
         entries, redriven = (found.get(name.encode(), []) for name in (STREAM, REDRIVE_STREAM))
         epoch = self._epoch
         if entries:
-            await self._publish_entries(entries)
-            cursor = EntryId.parse(entries[-1][0])
+            cursor = await self._publish_entries(entries)
         if entries or not self._is_saved:
             await self._save_position(connection)
         await self._publish_availability()
@@ -190,69 +190,70 @@ class Notifier:
         )
         self._is_saved = True
 
-    async def _publish_entries(self, entries: Sequence[Entry]) -> None:
-        """Publish the messages of these entries, each under its push position.
+    async def _publish_entries(self, entries: Sequence[Entry]) -> EntryId:
+        """Publish the messages of these entries, each under its push position. Returns the id of
+        the last entry that needs no further read.
 
-        An event without valid messages becomes a dead letter, and its push position is published
-        without messages.
+        An entry without valid messages becomes a dead letter, and its push position is published
+        without messages. Dead letters are added after the publication, so that repeating a failed
+        publication adds none.
         """
-        batch = []
-        published: list[Event] = []
-        for entry_id, fields in entries:
-            event = read_event(entry_id, fields)
-            if event is None:
-                await add_dead_letter(self._redis, READER, entry_id, fields, "not an event")
-                continue
-            position = push_position_of(EntryId(event.epoch, event.position))
-            if position <= self._push_position:
-                continue
-            batch.append(
-                PositionedMessages(position, await self._messages(entry_id, fields, event))
-            )
-            published.append(event)
-        if not published:
-            return
+        prepared = [
+            self._prepare(entry, position)
+            for entry in entries
+            if (position := push_position_of(EntryId.parse(entry[0]))) > self._push_position
+        ]
+        if not prepared:
+            return EntryId.parse(entries[-1][0])
+        batch = [PositionedMessages(one.position, one.messages) for one in prepared]
         began = time.time()
-        self._note_published(
-            batch, await self._publisher.publish(batch, expected_appended=self._appended)
-        )
-        DELAY.observe(max(0.0, time.time() - published[0].envelope.occurred_at.timestamp()))
-        _log_events(published)
-        for event in published if tracing.enabled() else ():
-            tracing.record_span("notifier " + event.type, event.envelope.correlation_id, began)
+        state = await self._publisher.publish(batch, expected_appended=self._appended)
+        done = [one for one in prepared if one.position <= state.position]
+        self._note_published(batch[: len(done)], state)
+        refused = {refusal.position: refusal for refusal in state.refused}
+        for one in done:
+            if reason := one.fault or _reason(refused.get(one.position)):
+                await add_dead_letter(self._redis, READER, *one.entry, reason)
+        _observe([one.event for one in done if one.event], began)
+        if len(done) < len(prepared):
+            return entry_id_of(done[-1].position)
+        return EntryId.parse(entries[-1][0])
 
-    async def _messages(
-        self, entry_id: bytes, fields: dict[bytes, bytes], event: Event
-    ) -> list[Message]:
+    def _prepare(self, entry: Entry, position: int) -> PreparedEntry:
+        event = read_event(*entry)
+        if event is None:
+            return PreparedEntry(entry, position, None, [], "not an event")
         try:
-            published = messages_of(event)
-        except (UnknownEventType, msgspec.ValidationError) as error:
-            await add_dead_letter(self._redis, READER, entry_id, fields, repr(error))
-            return []
-        self._mark_changed(published.show_id)
-        return published.messages
+            found = messages_of(event)
+        except Exception as error:  # A pure function raises the same at every try.
+            return PreparedEntry(entry, position, event, [], repr(error))
+        if found.show_id is not None:
+            self._changed[found.show_id] = None
+        return PreparedEntry(entry, position, event, found.messages, None)
 
     async def _publish_redriven(self, connection: Connection, entries: Sequence[Entry]) -> None:
         """Publish the redriven events that were not published yet, and delete their entries."""
-        for entry_id, fields in entries:
-            event = read_event(entry_id, fields)
-            if event is None:
-                await add_dead_letter(self._redis, READER, entry_id, fields, "not an event")
-            elif messages := await self._messages(entry_id, fields, event):
-                mark = str(event.envelope.id)
+        for entry in entries:
+            one = self._prepare(entry, self._push_position)
+            reason = one.fault
+            if one.event and one.messages:
+                mark = str(one.event.envelope.id)
                 state = await self._publisher.publish_once(
-                    mark, messages, expected_appended=self._appended
+                    mark, one.messages, expected_appended=self._appended
                 )
                 if state is None:
                     await self._dead_letter_redriven()
                     return
-                self._note_published([PositionedMessages(self._push_position, messages)], state)
-                _log_events([event])
+                self._note_published([PositionedMessages(one.position, one.messages)], state)
+                reason = _reason(state.refused[0]) if state.refused else None
+                _log_events([one.event])
                 REDRIVEN.inc()
                 # Save before the entry is deleted: otherwise a Redis that lost its tail could
                 # restore the entry without the notifier detecting the loss.
                 await self._save_position(connection)
-            await self._redis.xdel(REDRIVE_STREAM, entry_id)
+            if reason:
+                await add_dead_letter(self._redis, READER, *entry, reason)
+            await self._redis.xdel(REDRIVE_STREAM, entry[0])
 
     async def _dead_letter_redriven(self) -> None:
         """Return redriven events to the dead letters: they may have been published already."""
@@ -273,10 +274,6 @@ class Notifier:
         events = Tally(message.event for position in batch for message in position.messages)
         for event, count in events.items():
             NOTIFIED.labels(event).inc(count)
-
-    def _mark_changed(self, show_id: UUID | None) -> None:
-        if show_id is not None:
-            self._changed[show_id] = None
 
     async def _publish_availability(self) -> None:
         """Publish the counts of changed shows, at a bounded rate.
@@ -312,6 +309,21 @@ class Notifier:
     def _has_counts(self) -> bool:
         """Return whether the push position for counts after the last event is used."""
         return self._push_position & 1 == 1
+
+
+def _reason(refusal: Refusal | None) -> str | None:
+    if refusal is None:
+        return None
+    return f"{refusal.event} to {refusal.channel} was refused: {refusal.reason}"
+
+
+def _observe(events: Sequence[Event], began: float) -> None:
+    if not events:
+        return
+    DELAY.observe(max(0.0, time.time() - events[0].envelope.occurred_at.timestamp()))
+    _log_events(events)
+    for event in events if tracing.enabled() else ():
+        tracing.record_span("notifier " + event.type, event.envelope.correlation_id, began)
 
 
 def _log_events(events: Sequence[Event]) -> None:

@@ -12,7 +12,6 @@ be lost as well; then `publish_once` appends nothing and returns None.
 
 import asyncio
 from collections.abc import Awaitable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, NamedTuple, Protocol, cast
 
 import msgspec
@@ -29,7 +28,6 @@ from backend.push.push_log import (
     pack,
 )
 
-HOSTED_BATCH: Final = 10
 # Redis runs one script at a time, 3 µs for each message. A position has a handful of messages; a
 # call has at most CALL_MESSAGES, or the messages of one position.
 MAX_MESSAGES: Final = 1_000
@@ -43,12 +41,24 @@ class PositionedMessages(NamedTuple):
     messages: Sequence[Message]
 
 
+class Refusal(NamedTuple):
+    """A message that can never be published, of one position."""
+
+    position: int
+    channel: str
+    event: str
+    reason: str
+
+
 class PublisherState(msgspec.Struct, frozen=True):
-    """The epoch of new messages, the number ever appended, and the last published position."""
+    """The epoch of new messages, the number ever appended, and the last published position.
+    `refused` are those of this call.
+    """
 
     epoch: int
     appended: int
     position: int
+    refused: tuple[Refusal, ...] = ()
 
 
 class PublishError(Exception):
@@ -60,7 +70,11 @@ class MessagePublisher(Protocol):
 
     async def publish(
         self, batch: Sequence[PositionedMessages], *, expected_appended: int
-    ) -> PublisherState: ...
+    ) -> PublisherState:
+        """Publish the messages of these ascending positions, or of those up to the state's
+        `position`, which then is one of them.
+        """
+        ...
 
     async def publish_once(
         self, mark: str, messages: Sequence[Message], *, expected_appended: int
@@ -153,70 +167,10 @@ class Publisher:
         return reply
 
     def _remember_epoch(self, reply: Sequence[int]) -> PublisherState:
-        state = PublisherState(*reply)
+        epoch, appended, position = reply
+        state = PublisherState(epoch, appended, position)
         self._highest_epoch = max(self._highest_epoch, state.epoch)
         return state
-
-
-class HostedPublisher:
-    """Publishes through hosted Pusher, or a server with the same HTTP API.
-
-    Hosted Pusher keeps no state: a position or mark that is published again is sent again, and
-    messages have no numbers, so clients read the API after a reconnect.
-    """
-
-    def __init__(self, client: Any, *, timeout_seconds: float = 15.0) -> None:
-        """`client` is a `pusher.Pusher`.
-
-        Its timeout limits each request; `timeout_seconds` limits one position.
-        """
-        self._client = client
-        self._timeout = timeout_seconds
-        # One thread, so that the messages of a channel keep their order, also after a timeout.
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="hosted-push")
-
-    async def state(self) -> PublisherState:
-        return PublisherState(epoch=0, appended=0, position=0)
-
-    async def publish(
-        self, batch: Sequence[PositionedMessages], *, expected_appended: int
-    ) -> PublisherState:
-        appended = expected_appended
-        for item in batch:
-            await self._post(item.messages)
-            appended += len(item.messages)
-        return PublisherState(
-            epoch=0, appended=appended, position=batch[-1].position if batch else 0
-        )
-
-    async def publish_once(
-        self,
-        mark: str,  # noqa: ARG002 - hosted Pusher cannot store it
-        messages: Sequence[Message],
-        *,
-        expected_appended: int,
-    ) -> PublisherState | None:
-        return await self.publish(
-            [PositionedMessages(0, messages)], expected_appended=expected_appended
-        )
-
-    def close(self) -> None:
-        self._thread.shutdown(wait=False, cancel_futures=True)
-
-    async def _post(self, messages: Sequence[Message]) -> None:
-        loop = asyncio.get_running_loop()
-        try:
-            async with asyncio.timeout(self._timeout):
-                await loop.run_in_executor(self._thread, self._send, messages)
-        except Exception as error:
-            # The library raises exceptions of `requests`, its own PusherErrors and ValueErrors;
-            # some messages may be delivered by then.
-            raise PublishError(repr(error)) from error
-
-    def _send(self, messages: Sequence[Message]) -> None:
-        batch = [_hosted(message, channel) for message in messages for channel in message.channels]
-        for start in range(0, len(batch), HOSTED_BATCH):
-            self._client.trigger_batch(batch[start : start + HOSTED_BATCH])
 
 
 def _split_into_calls(batch: Sequence[PositionedMessages]) -> Iterator[list[PositionedMessages]]:
@@ -235,11 +189,3 @@ def _split_into_calls(batch: Sequence[PositionedMessages]) -> Iterator[list[Posi
         messages += len(item.messages)
     if call:
         yield call
-
-
-def _hosted(message: Message, channel: str) -> dict[str, str]:
-    return {
-        "channel": channel,
-        "name": message.event,
-        "data": message.data,
-    }

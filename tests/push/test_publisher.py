@@ -3,21 +3,19 @@ import time
 from collections.abc import AsyncIterator
 from typing import Any
 
-import pusher
 import pytest
 from redis.asyncio import Redis
 
 from backend.push import publisher as publishing
 from backend.push import push_log as pushlog
 from backend.push.publisher import (
-    HostedPublisher,
     PositionedMessages,
     Publisher,
     PublishError,
     PublisherState,
 )
 from backend.push.push_log import DAY_SECONDS, MAX_LENGTH, ONCE, Message
-from tests.push.servers import APP_ID, HOST, KEY, SECRET, RedisServer, RunningGateway, entries
+from tests.push.servers import HOST, RedisServer, RunningGateway, entries
 from tests.system import free_port
 
 
@@ -288,29 +286,3 @@ async def test_an_unreachable_redis_raises_within_the_timeout() -> None:
     async with pushlog.connect(f"redis://{HOST}:{free_port()}/0", timeout_seconds=0.5) as nowhere:
         with pytest.raises(PublishError):
             await Publisher(nowhere).publish([PositionedMessages(1, [held()])], expected_appended=0)
-
-
-async def test_the_hosted_publisher_sends_through_the_official_library(
-    gateway: RunningGateway,
-) -> None:
-    hosted = HostedPublisher(gateway.pusher)
-    async with gateway.watcher("show-1") as watcher:
-        await watcher.subscribed("show-1")
-        messages = [held(at=at) for at in range(12)]
-        assert (
-            await hosted.publish([PositionedMessages(3, messages)], expected_appended=2)
-        ).position == 3
-        assert [(await watcher.event("ticket.held")).data for _ in range(12)] == [
-            {"at": at} for at in range(12)
-        ]
-    hosted.close()
-
-
-async def test_an_unreachable_hosted_pusher_raises(client: Redis) -> None:
-    away = pusher.Pusher(
-        app_id=APP_ID, key=KEY, secret=SECRET, host=HOST, port=free_port(), ssl=False
-    )
-    hosted = HostedPublisher(away)
-    with pytest.raises(PublishError):
-        await hosted.publish([PositionedMessages(1, [held()])], expected_appended=0)
-    hosted.close()

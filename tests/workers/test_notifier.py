@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, NamedTuple
@@ -17,11 +18,14 @@ from backend.events.resources import open_resources
 from backend.events.stream import DEAD_LETTERS, EntryId
 from backend.kernel import lease as leases
 from backend.kernel.supervisor import running
+from backend.push import hosted_publisher
 from backend.push import push_log as push
-from backend.push.publisher import Publisher
+from backend.push.hosted_publisher import READ_AGAIN, HostedPublisher
+from backend.push.publisher import MessagePublisher, Publisher
 from tests import factories
 from tests.events.log import record_orders
 from tests.factories import Json
+from tests.push.hosted import HostedPusher, refusing
 from tests.system import System, until
 from workers import push_messages
 from workers.notifier import REDRIVE_STREAM, Notifier, entry_id_of, push_position_of
@@ -44,11 +48,13 @@ def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @asynccontextmanager
-async def notifying(system: System) -> AsyncIterator[Notifier]:
+async def notifying(
+    system: System, publisher: MessagePublisher | None = None
+) -> AsyncIterator[Notifier]:
     log = push.connect(system.settings.redis_url, timeout_seconds=2)
     async with open_resources(system.settings, "tickets") as tickets:
         url = system.settings.role_database_url("push")
-        notifier = Notifier(url, tickets.pool, tickets.redis, Publisher(log))
+        notifier = Notifier(url, tickets.pool, tickets.redis, publisher or Publisher(log))
         async with running(("notifier", notifier.run)):
             yield notifier
     await log.aclose()
@@ -245,6 +251,120 @@ async def test_an_event_without_valid_messages_is_dead_lettered_and_the_next_is_
     assert [dead_letter[b"entry"] for dead_letter in dead_letters] == [b"1-1", b"1-2"]
     assert b"ticket.eaten" in dead_letters[0][b"reason"]
     assert {dead_letter[b"consumer"] for dead_letter in dead_letters} == {b"notifier"}
+
+
+async def test_data_that_no_message_can_be_made_of_is_dead_lettered(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = await system.connect()
+    await system.start("relay")
+    monkeypatch.setattr(workers.notifier, "messages_of", _raising_for(1))
+    async with notifying(system):
+        await record_orders(rows, 1, 2)
+        await messages_of_type(system, "order.created")
+    assert await totals(system) == [2]
+    assert await system.redis().xlen(DEAD_LETTERS) == 1
+
+
+def _raising_for(total: int) -> Any:
+    def messages_of(event: Event) -> EventMessages:
+        if decode_data(event).get("total") == total:
+            raise TypeError("a time without a zone")
+        return push_messages.messages_of(event)
+
+    return messages_of
+
+
+async def test_hosted_pusher_gets_an_order_of_eight_long_titles(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their text has four bytes a character in Python: beside the emoji, the whole order does."""
+    monkeypatch.setattr(hosted_publisher, "MAX_DATA_BYTES", 9_000)
+    hosted_pusher = HostedPusher()
+    publisher = HostedPublisher(hosted_pusher.client)
+    await system.start("api", "relay")
+    seller = system.person("seller")
+    show = await factories.show(seller)
+    for titles in (["🩷 " + "long title " * 10] * 8, ["🩷" * 119 + '"'] * 8, ["Short"]):
+        listed = [
+            await factories.ticket(
+                seller, show["id"], title=title, section="🩷" * 40, seat=f"🩷{n}" + "🩷" * 37
+            )
+            for n, title in enumerate(titles)
+        ]
+        await factories.order(system.person("buyer"), *(ticket["id"] for ticket in listed))
+
+    async def orders() -> list[str]:
+        found = [one["data"] for one in hosted_pusher.accepted if one["name"] == "order.created"]
+        return found if len(found) == 3 else []
+
+    async with notifying(system, publisher):
+        large, too_large, small = await until(orders)
+    publisher.close()
+    assert "🩷 long title" in large
+    assert len(large.encode()) < 9_000
+    assert 4 * len(large) > 10_240
+    assert too_large == READ_AGAIN
+    assert "Short" in small
+
+
+async def test_a_message_that_hosted_pusher_refuses_is_dead_lettered_and_blocks_no_other(
+    system: System,
+) -> None:
+    rows = await system.connect()
+    await system.start("relay")
+    await record_orders(rows, 1, 2, 3)
+    buyers = [row["data"]["buyer_id"] for row in await rows.fetch("select data from events.outbox")]
+    refused = f"private-user-{buyers[1]}"
+    hosted_pusher = HostedPusher(refusing(400, lambda event: event["channel"] == refused))
+    publisher = HostedPublisher(hosted_pusher.client)
+
+    async def published() -> bool:
+        return len(hosted_pusher.accepted) == 2
+
+    async with notifying(system, publisher):
+        await until(published)
+        await until(lambda: system.redis().xlen(DEAD_LETTERS))
+        (dead_letter,) = [one async for one in all_dead_letters(system.redis())]
+        assert (dead_letter.entry, refused in dead_letter.reason) == ("1-2", True)
+        await redrive_by_id(system, dead_letter.id)
+        await until(lambda: redrive_stream_is_empty(system))
+        (again,) = [one async for one in all_dead_letters(system.redis())]
+        assert (again.entry, again.id == dead_letter.id) == ("1-2", False)
+        hosted_pusher.status_of = lambda _: 200
+        await redrive_by_id(system, again.id)
+        await until(lambda: redrive_stream_is_empty(system))
+    publisher.close()
+    assert [json.loads(one["data"])["order"]["total"] for one in hosted_pusher.accepted] == [
+        1,
+        3,
+        2,
+    ]
+
+
+async def test_an_outage_of_hosted_pusher_repeats_no_message_that_was_sent(system: System) -> None:
+    rows = await system.connect()
+    await system.start("relay")
+    await record_orders(rows, 1, 2, 3)
+    hosted_pusher = HostedPusher(refusing(503, lambda event: '"total":2' in event["data"]))
+    publisher = HostedPublisher(hosted_pusher.client)
+
+    async def refused_twice() -> bool:
+        return len(hosted_pusher.requests) >= 3
+
+    async def published() -> bool:
+        return len(hosted_pusher.accepted) == 3
+
+    async with notifying(system, publisher):
+        await until(refused_twice)
+        hosted_pusher.status_of = lambda _: 200
+        await until(published)
+    publisher.close()
+    assert [json.loads(one["data"])["order"]["total"] for one in hosted_pusher.accepted] == [
+        1,
+        2,
+        3,
+    ]
 
 
 async def test_the_next_notifier_does_not_dead_letter_an_event_again(

@@ -87,6 +87,14 @@ describe("a subscription", () => {
     expect(gateway().channels.size).toBe(1);
   });
 
+  test("reads again for a message without its data", async () => {
+    const one = subscriber();
+    await opened(one);
+    gateway().channel("show-1")?.send("ticket.held", { _read_again: true });
+    await wait(JITTER_MS);
+    expect([one.reads, one.events]).toEqual([2, []]);
+  });
+
   test("ends with its last subscriber", async () => {
     const [one, other] = [subscriber(), subscriber()];
     const stopOne = push.subscribe("show-1", one);

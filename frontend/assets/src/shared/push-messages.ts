@@ -28,6 +28,8 @@ export interface PushData {
   /** The sequence number in the channel, and its epoch; Pusher's own events have none. */
   _epoch?: string | number;
   _seq?: number;
+  /** In place of data that is too large for hosted Pusher. */
+  _read_again?: boolean;
 }
 
 export interface PushMessage {

@@ -72,6 +72,10 @@ class Channel {
       if (arrival === "known") return;
       if (arrival === "gap") catchUp.start(this.subscribers, JITTER_MS);
     }
+    if (data._read_again) {
+      catchUp.start(this.subscribers, this.name.startsWith("private-") ? 0 : JITTER_MS);
+      return;
+    }
     for (const subscriber of this.subscribers) subscriber.onMessage({ event, data });
   }
 
