@@ -134,3 +134,8 @@ export function sentence(text: string): string {
 export function capitalized(text: string): string {
   return text.charAt(0).toUpperCase() + text.slice(1);
 }
+
+/** The first `limit` characters, as the API counts them: one for an emoji of two UTF-16 units. */
+export function shortened(text: string, limit = Infinity): string {
+  return text.length <= limit ? text : Array.from(text).slice(0, limit).join("");
+}

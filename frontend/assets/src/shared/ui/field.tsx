@@ -1,7 +1,7 @@
 // A form's field: a label with its input or select, a hint, and the API's error message.
-import type { ComponentPropsWithRef, ReactNode } from "react";
+import type { ChangeEvent, ComponentPropsWithRef, ReactNode } from "react";
 
-import { sentence } from "../format";
+import { sentence, shortened } from "../format";
 import type { Problem } from "../http";
 
 interface Common {
@@ -12,14 +12,30 @@ interface Common {
   problem: Problem | null;
 }
 
-type InputProps = Common & Omit<ComponentPropsWithRef<"input">, keyof Common>;
+type InputProps = Common &
+  Omit<ComponentPropsWithRef<"input">, keyof Common | "maxLength" | "onChange"> & {
+    /** In characters, as the API counts them; the attribute `maxlength` would count UTF-16. */
+    maxLength?: number;
+    onChange?: (event: { target: { value: string } }) => void;
+  };
 type SelectProps = Common & Omit<ComponentPropsWithRef<"select">, keyof Common>;
 
-export function InputField({ label, hint, problem, id, ...input }: InputProps) {
+export function InputField({
+  label,
+  hint,
+  problem,
+  id,
+  maxLength,
+  onChange,
+  ...input
+}: InputProps) {
   const field = fieldOf(input.name, id, hint, problem);
+  const onInput = ({ target }: ChangeEvent<HTMLInputElement>) => {
+    onChange?.({ target: { value: shortened(target.value, maxLength) } });
+  };
   return (
     <Labelled {...field} label={label} hint={hint}>
-      <input {...input} {...field.control} />
+      <input {...input} {...field.control} onChange={onChange && onInput} />
     </Labelled>
   );
 }
