@@ -10,12 +10,13 @@ from datetime import timedelta
 from typing import NamedTuple, TypeVar
 from uuid import UUID
 
+import msgspec
 import structlog
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from backend.auth import service
+from backend.auth import email_address, service
 from backend.auth.errors import BadCredentials, RefreshReused, SessionEnded
 from backend.auth.limits import Limits
 from backend.auth.model import CurrentUser, Issued, SignIn, SignOut, SignUp, User, UserChange
@@ -62,7 +63,7 @@ async def sign_up(request: Request) -> Response:
     """
     auth = _auth(request)
     body = await _read(request, SignUp)
-    email = service.email_of(body.email)
+    email = email_address.canonical(body.email)
     handle = None if body.handle is None else service.handle_of(body.handle)
     address = client_ip(request, auth.proxies)
     async with auth.limits.sign_up(address):
@@ -86,7 +87,7 @@ async def sign_in(request: Request) -> Response:
     """
     auth = _auth(request)
     body = await _read(request, SignIn)
-    email = service.email_of(body.email)
+    email = email_address.canonical(body.email)
     address = client_ip(request, auth.proxies)
     async with auth.limits.sign_in(email, address):
         async with database.connection(auth.pool) as connection:
@@ -158,7 +159,7 @@ async def current_user(request: Request) -> Response:
     if found is None:
         return reply(CurrentUser(None))
     async with database.connection(_auth(request).pool) as connection:
-        return reply(CurrentUser(await service.current_user(connection, found.user_id)))
+        return reply(_shown(await service.current_user(connection, found.user_id)))
 
 
 @describe(tag="users", body=UserChange, ok=CurrentUser, problems=(401, 409, 429))
@@ -177,7 +178,7 @@ async def change_user(request: Request) -> Response:
     async with database.transaction(auth.pool) as connection:
         changed = await service.change_handle(connection, user.user_id, handle)
     auth.wake_relay()
-    return reply(CurrentUser(changed))
+    return reply(_shown(changed))
 
 
 ROUTES = [
@@ -231,8 +232,15 @@ async def _close_sockets(auth: Auth, user_id: UUID) -> None:
         log.warning("sockets were not closed", user_id=str(user_id), error=repr(error))
 
 
+def _shown(user: User | None) -> CurrentUser:
+    """The user with an email that people can read."""
+    if user is None:
+        return CurrentUser(None)
+    return CurrentUser(msgspec.structs.replace(user, email=email_address.display(user.email)))
+
+
 def _signed_in(auth: Auth, issued: Issued, status: int) -> Response:
-    response = reply(CurrentUser(issued.user), status)
+    response = reply(_shown(issued.user), status)
     access_token = auth.signer.access_token(issued.user, issued.session_id, issued.issued_at)
     _set_cookie(
         auth, response, principal.SESSION_COOKIE, access_token, "/", auth.signer.access_seconds

@@ -30,7 +30,7 @@ from backend.auth.errors import (
     SessionEnded,
     TooManyHandles,
 )
-from backend.auth.model import MAX_EMAIL_LENGTH, Account, Issued, PublicUser, User
+from backend.auth.model import Account, Issued, PublicUser, User
 from backend.auth.passwords import Passwords
 from backend.events import outbox
 from backend.kernel.database import Connection
@@ -43,22 +43,9 @@ MAX_USER_AGENT_LENGTH = 200
 # Of one user. It bounds the ends that one sign-out everywhere records.
 MAX_SESSIONS = 100
 
-# "Valid email address" of the WHATWG HTML standard, with a dot in the domain and the local part
-# of RFC 5321's length.
-_LABEL = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?"
-EMAIL = re.compile(rf"[a-zA-Z0-9.!#$%&'*+/=?^_`{{|}}~-]{{1,64}}@{_LABEL}(?:\.{_LABEL})+")
-
 # Separators stand between letters or digits, so that no two handles differ in an end that a reader
 # overlooks. `auth.handles` has the same rule.
 HANDLE = re.compile(r"(?=.{3,24}\Z)[a-z0-9]+(?:[._-][a-z0-9]+)*")
-
-
-def email_of(text: str) -> str:
-    """The address in lower case, as it is stored. Raises Invalid."""
-    email = text.strip()
-    if len(email) > MAX_EMAIL_LENGTH or not EMAIL.fullmatch(email):
-        raise invalid("email", "must be an email address, such as ada@example.com")
-    return email.lower()
 
 
 def handle_of(text: str) -> str:

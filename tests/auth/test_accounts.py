@@ -81,6 +81,35 @@ async def test_an_email_is_one_account_in_any_spelling(browse: Browse, rows: Con
     assert signed_in.status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("stored", "shown", "spellings"),
+    [
+        (
+            "xn--mller-kva.de",
+            "müller.de",
+            ["Müller.de", "MU\u0308LLER.DE", "xn--mller-kva.de", "XN--MLLER-KVA.DE"],
+        ),
+        ("xn--r8jz45g.jp", "例え.jp", ["例え。jp", "例え\uff0ejp", "例え.jp"]),
+        ("xn--fa-hia.de", "faß.de", ["faß.de"]),
+    ],
+)
+async def test_a_domain_in_unicode_and_in_ascii_is_one_account(
+    stored: str, shown: str, spellings: list[str], browse: Browse, rows: Connection
+) -> None:
+    local = f"Ana+{new_email().partition('@')[0]}"
+    await signed_up(browse(), f"{local}@{spellings[0]}")
+    email = f"{local.lower()}@{stored}"
+    assert await rows.fetchval("select count(*) from auth.users where email = $1", email) == 1
+    for domain in spellings:
+        browser = browse()
+        reply = await browser.post(
+            "/api/users/signin", json={"email": f"{local}@{domain}", "password": PASSWORD}
+        )
+        assert reply.json()["current_user"]["email"] == f"{local.lower()}@{shown}"
+        current = (await browser.get("/api/users/currentuser")).json()["current_user"]
+        assert current == reply.json()["current_user"]
+
+
 async def test_parallel_sign_ups_of_one_email_make_one_account(
     browse: Browse, rows: Connection
 ) -> None:

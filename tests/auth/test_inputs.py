@@ -31,6 +31,10 @@ MISFITS: dict[str, tuple[dict[str, Any], str]] = {
     "email with the Kelvin sign": (GOOD | {"email": "\u212a@example.com"}, "email"),
     "email with a long local part": (GOOD | {"email": f"{'a' * 65}@example.com"}, "email"),
     "email too long": (GOOD | {"email": f"a@{'b.' * 130}com"}, "email"),
+    "email with a malformed ASCII form": (GOOD | {"email": "ada@xn--a.example"}, "email"),
+    "email with an emoji domain": (GOOD | {"email": "ada@\U0001f4a9.example"}, "email"),
+    "email with an empty label": (GOOD | {"email": "ada@m\u00fcller..de"}, "email"),
+    "email with a long label": (GOOD | {"email": "ada@" + "\u00fc" * 63 + ".de"}, "email"),
     "password short": (GOOD | {"password": "seven77"}, "password"),
     "password long": (GOOD | {"password": "x" * 201}, "password"),
     "password of another type": (GOOD | {"password": 12345678}, "password"),
@@ -46,6 +50,14 @@ async def test_sign_up_names_the_invalid_field(case: str, browser: httpx.AsyncCl
     reply = await browser.post("/api/users/signup", json=body)
     assert code(reply) == (422, "invalid_input")
     assert [error["field"] for error in reply.json()["errors"]] == [field]
+
+
+async def test_letters_before_the_at_sign_are_named_in_the_error(
+    browser: httpx.AsyncClient,
+) -> None:
+    body = GOOD | {"email": "j\u00f6rg@m\u00fcller.de"}
+    (error,) = (await browser.post("/api/users/signup", json=body)).json()["errors"]
+    assert error["message"] == "must have only letters a to z, digits and signs before the @"
 
 
 MALFORMED: dict[str, tuple[bytes, tuple[int, str]]] = {

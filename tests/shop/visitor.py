@@ -63,9 +63,9 @@ class Visitor:
         page.on("pageerror", lambda error: self.errors.append(str(error)))
         page.on("request", lambda request: self.hosts.add(urlsplit(request.url).netloc))
 
-    async def sign_up(self, name: str) -> str:
+    async def sign_up(self, name: str, domain: str = "example.com") -> str:
         """Create an account over the API, with this browser's cookies. Returns the email."""
-        email = f"{name}-{uuid4().hex[:8]}@example.com"
+        email = f"{name}-{uuid4().hex[:8]}@{domain}"
         answer = await self.context.request.post(
             f"{self.url}/api/users/signup",
             data={"email": email, "password": PASSWORD},
