@@ -236,19 +236,23 @@ create table tickets.shows (
     version bigint not null default 1,
     created_at timestamptz not null default now(),
     updated_at timestamptz not null default now(),
-    search tsvector not null generated always as (to_tsvector('simple', (((title || ' ') || venue)
-        || ' ') || city)) stored,
+    search tsvector not null default ''::tsvector,
     listing_policy text not null default 'open',
+    spellings tsvector not null default ''::tsvector,
+    city_key text not null default '',
     constraint shows_pkey primary key (id),
     constraint shows_listing_policy_known check (listing_policy = any (array['open', 'owner']))
 );
 create index shows_category on tickets.shows (category, starts_at, id);
-create index shows_city on tickets.shows (lower(city), starts_at, id);
+create index shows_city on tickets.shows (city_key, starts_at, id);
 create index shows_owner on tickets.shows (owner_id, starts_at, id);
 create index shows_search on tickets.shows using gin (search);
+create index shows_spellings on tickets.shows using gin (spellings);
 create index shows_starts_at on tickets.shows (starts_at, id);
 create trigger audit_owner after delete or update of owner_id on tickets.shows for each row execute
     function events.audit_owner('id', 'owner_id');
+create trigger set_search before insert or update of title, venue, city on tickets.shows for each
+    row execute function tickets.set_search();
 grant select on tickets.shows to gittix_check;
 grant insert, select, update (title, venue, city, starts_at, timezone, category, version,
     updated_at, listing_policy) on tickets.shows to gittix_tickets;
@@ -336,6 +340,10 @@ grant execute on function tickets.check_listing to gittix_tickets;
 -- functions/tickets/listing.sql
 create function tickets.check_price() returns trigger language plpgsql security definer;
 
+-- functions/tickets/search.sql
+create function tickets.city_key(p_city text) returns text language sql;
+grant execute on function tickets.city_key to gittix_tickets;
+
 -- functions/tickets/counts.sql
 create function tickets.count_changes() returns trigger language plpgsql security definer;
 
@@ -382,6 +390,10 @@ create function tickets.is_free(p_status text, p_held_until timestamptz, p_now t
     boolean language sql;
 grant execute on function tickets.is_free to gittix_check, gittix_tickets;
 
+-- functions/tickets/search.sql
+create function tickets.lexemes(p_text text) returns text[] language plpgsql;
+grant execute on function tickets.lexemes to gittix_tickets;
+
 -- functions/tickets/hold.sql
 create function tickets.lock_free(p_tickets uuid[], p_displaced uuid[], p_beside uuid[],
     p_now timestamptz, out outcome text, out refused uuid, out refused_until timestamptz) returns
@@ -393,6 +405,10 @@ grant execute on function tickets.lowest_price to gittix_check, gittix_tickets;
 
 -- functions/tickets/sellers.sql
 create function tickets.name_seller(p_id uuid, p_handle text) returns void language sql;
+
+-- functions/tickets/search.sql
+create function tickets.plain_text(p_text text) returns text language sql;
+grant execute on function tickets.plain_text to gittix_tickets;
 
 -- functions/tickets/transitions.sql
 create function tickets.record_transitions() returns trigger language plpgsql security definer;
@@ -415,6 +431,10 @@ create function tickets.reserve(p_order uuid, p_tickets uuid[], p_prices bigint[
     returns boolean language plpgsql security definer;
 grant execute on function tickets.reserve to gittix_orders;
 
+-- functions/tickets/search.sql
+create function tickets.search_query(p_text text, p_loose boolean) returns tsquery language sql;
+grant execute on function tickets.search_query to gittix_tickets;
+
 -- functions/tickets/sale.sql
 create function tickets.sell(p_order uuid, p_tickets uuid[]) returns integer language plpgsql
     security definer;
@@ -423,6 +443,9 @@ grant execute on function tickets.sell to gittix_orders;
 -- functions/tickets/hold.sql
 create function tickets.set_held(p_order uuid, p_tickets uuid[], p_until timestamptz,
     p_displaced uuid[], p_now timestamptz) returns tickets.tickets[] language plpgsql;
+
+-- functions/tickets/search.sql
+create function tickets.set_search() returns trigger language plpgsql;
 
 -- functions/tickets/listing.sql
 create function tickets.shows_of(p_seller uuid) returns setof uuid language sql;
@@ -437,10 +460,18 @@ grant execute on function tickets.state to gittix_tickets;
 create function tickets.unsell(p_order uuid, p_tickets uuid[], p_relist boolean) returns integer
     language plpgsql security definer;
 
+-- functions/tickets/search.sql
+create function tickets.with_spellings(p_words text[]) returns text[] language plpgsql;
+grant execute on function tickets.with_spellings to gittix_tickets;
+
 -- functions/tickets/withdrawal.sql
 create function tickets.withdraw(p_ticket uuid, p_seller uuid) returns boolean language plpgsql
     security definer;
 grant execute on function tickets.withdraw to gittix_tickets;
+
+-- functions/tickets/search.sql
+create function tickets.words(p_text text) returns table(word bigint, parts text[]) language sql;
+grant execute on function tickets.words to gittix_tickets;
 
 
 -- orders ------------------------------------------------------------------------------------------

@@ -102,25 +102,64 @@ class ShowRow(msgspec.Struct, frozen=True):
     updated_at: datetime
 
 
-class ShowQuery(msgspec.Struct, frozen=True, rename={"starts_from": "from", "starts_to": "to"}):
-    """`q` searches title, venue and city by the beginnings of words. `ids` has up to 100 ids,
-    separated by commas. `owner` created the show, `seller` listed tickets for it; each is a user's
-    id or `me`.
+class ShowFilters(msgspec.Struct, frozen=True, rename={"starts_from": "from", "starts_to": "to"}):
+    """`q` searches title, venue and city by the beginnings of words, without case, accents and
+    punctuation. `city` is compared in the same way.
+    """
+
+    q: Annotated[str, Meta(max_length=100)] = ""
+    city: PlaceName | None = None
+    category: Label | None = None
+    starts_from: When | None = None
+    starts_to: When | None = None
+
+
+class ShowQuery(
+    ShowFilters, frozen=True, rename={"starts_from": "from", "starts_to": "to"}, kw_only=True
+):
+    """The filters, and: `ids` has up to 100 ids, separated by commas. `owner` created the show,
+    `seller` listed tickets for it; each is a user's id or `me`.
 
     Without `from`, `owner`, `seller` and `ids`, past shows are left out.
     """
 
     ids: Annotated[str, Meta(max_length=3_700)] | None = None
-    q: Annotated[str, Meta(max_length=100)] = ""
-    city: PlaceName | None = None
-    category: Label | None = None
     owner: str | None = None
     seller: str | None = None
-    starts_from: When | None = None
-    starts_to: When | None = None
     sort: Literal["starts_at", "-starts_at"] = "starts_at"
     limit: Limit = 20
     cursor: str | None = None
+
+
+class Suggestion(msgspec.Struct, frozen=True):
+    """The nearest show that the same search finds when one filter is left out."""
+
+    show_id: UUID
+    title: str
+    city: str
+    starts_at: datetime
+    timezone: str
+
+
+class Suggestions(msgspec.Struct, frozen=True):
+    """`date` is at another date, `city` in another city; null where that filter was not used or
+    leaving it out finds nothing.
+    """
+
+    date: Suggestion | None
+    city: Suggestion | None
+
+
+class Shows(msgspec.Struct, frozen=True):
+    """A page of shows; `next_cursor` is null on the last page. `alike` is true when no show has
+    the words of `q`, and these have words of which one letter differs. Without items, the first
+    page of a search has `suggestions`.
+    """
+
+    items: list[Show]
+    next_cursor: str | None
+    alike: bool
+    suggestions: Suggestions | None
 
 
 class Facet(msgspec.Struct, frozen=True):
@@ -131,7 +170,10 @@ class Facet(msgspec.Struct, frozen=True):
 
 
 class Facets(msgspec.Struct, frozen=True):
-    """The cities and categories of upcoming shows, the most frequent first."""
+    """The cities and categories of upcoming shows, the most frequent first. Each list counts the
+    shows that the other filters find, up to the next 10,000; so does `last_starts_at` without the
+    dates.
+    """
 
     cities: list[Facet]
     categories: list[Facet]
@@ -201,10 +243,10 @@ class Tickets(msgspec.Struct, frozen=True):
 
 
 class TicketQuery(msgspec.Struct, frozen=True):
-    """`q` searches the title, section, row and seat by the beginnings of words; it also finds the
-    tickets of the next 100 shows that it finds. `seller` is a user's id, or `me`. Withdrawn tickets
-    are listed only with that `status`. Hidden tickets are listed only for their seller, with
-    `seller`, and with `hidden` for their seller and the owner of their show.
+    """`q` searches the title, section, row and seat by the beginnings of words, without case; it
+    also finds the tickets of the next 100 shows that it finds. `seller` is a user's id, or `me`.
+    Withdrawn tickets are listed only with that `status`. Hidden tickets are listed only for their
+    seller, with `seller`, and with `hidden` for their seller and the owner of their show.
 
     Prices are compared within a currency: `min_price` and `max_price` need `currency`, and the
     sorts by price list one currency after the other.

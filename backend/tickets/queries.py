@@ -1,19 +1,17 @@
 """The SQL of shows and tickets. Only the functions in `migrations/functions/` write holds."""
 
+import unicodedata
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
 from backend.kernel import correlation
 from backend.kernel.database import Connection, Record
 from backend.tickets.model import (
-    Facet,
-    Facets,
     FromPrice,
     NewShow,
     Show,
-    ShowQuery,
     ShowRow,
     Ticket,
     TicketQuery,
@@ -22,13 +20,11 @@ from backend.tickets.model import (
 
 # A show counts as upcoming until this long after its start: its tickets still sell.
 UPCOMING_MARGIN = timedelta(hours=12)
-# The most cities, and the most categories, in a reply. A search finds the shows of the others.
-MAX_FACETS = 200
 # The most tickets that a request for a list examines, and the most shows whose tickets it searches.
 MAX_EXAMINED = 2_000
 MAX_SEARCHED_SHOWS = 100
 
-_SHOW = """
+SHOW = """
     s.id, s.owner_id, s.title, s.venue, s.city, s.starts_at, s.timezone, s.category,
     s.listing_policy, s.created_at, s.updated_at
 """
@@ -101,7 +97,7 @@ async def insert_show(connection: Connection, owner_id: UUID, show: NewShow) -> 
             owner_id, title, venue, city, starts_at, timezone, category, listing_policy
         )
         values ($1, $2, $3, $4, $5, $6, $7, $8)
-        returning {_SHOW}, s.version
+        returning {SHOW}, s.version
         """,
         owner_id,
         show.title,
@@ -118,7 +114,7 @@ async def insert_show(connection: Connection, owner_id: UUID, show: NewShow) -> 
 
 async def lock_show(connection: Connection, show_id: UUID) -> ShowRow | None:
     row = await connection.fetchrow(
-        f"select {_SHOW}, s.version from tickets.shows s where s.id = $1 for no key update", show_id
+        f"select {SHOW}, s.version from tickets.shows s where s.id = $1 for no key update", show_id
     )
     return ShowRow(**row) if row else None
 
@@ -130,7 +126,7 @@ async def update_show(connection: Connection, show: ShowRow) -> ShowRow:
         set title = $2, venue = $3, city = $4, starts_at = $5, timezone = $6, category = $7,
             listing_policy = $8, version = s.version + 1, updated_at = now()
         where s.id = $1
-        returning {_SHOW}, s.version
+        returning {SHOW}, s.version
         """,
         show.id,
         show.title,
@@ -162,85 +158,12 @@ async def shows(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, Show]
     """These shows with their live counts."""
     rows = await connection.fetch(
         f"""
-        select {_SHOW}, a.*
+        select {SHOW}, a.*
         from tickets.shows s, tickets.availability(s.id) a where s.id = any ($1)
         """,
         ids,
     )
-    return {row["id"]: _show(row) for row in rows}
-
-
-async def list_shows(
-    connection: Connection,
-    query: ShowQuery,
-    ids: Sequence[UUID] | None,
-    owner_id: UUID | None,
-    seller_id: UUID | None,
-    after: tuple[datetime, UUID] | None,
-) -> list[Show]:
-    """Up to `limit + 1` shows after the cursor's key."""
-    backwards = query.sort == "-starts_at"
-    conditions = _Conditions()
-    if ids is not None:
-        conditions.add("s.id = any ({}::uuid[])", ids)
-    if query.q.strip():
-        conditions.add("s.search @@ to_tsquery('simple', {})", words_query(query.q))
-    if query.city:
-        conditions.add("lower(s.city) = lower({})", query.city)
-    if query.category:
-        conditions.add("s.category = lower({})", query.category)
-    if owner_id:
-        conditions.add("s.owner_id = {}", owner_id)
-    if seller_id:
-        conditions.add("s.id = any (array(select tickets.shows_of({})))", seller_id)
-    if query.starts_from:
-        conditions.add("s.starts_at >= {}", query.starts_from)
-    elif not (owner_id or seller_id) and ids is None:
-        conditions.add("s.starts_at >= now() - {}::interval", UPCOMING_MARGIN)
-    if query.starts_to:
-        conditions.add("s.starts_at < {}", query.starts_to)
-    if after:
-        conditions.add(f"(s.starts_at, s.id) {'<' if backwards else '>'} ({{}}, {{}})", *after)
-    is_rare = bool(query.q.strip()) and await _is_rare(connection, "tickets.shows s", conditions)
-    source = _source("tickets.shows s", conditions, is_rare=is_rare)
-    direction = "desc" if backwards else "asc"
-    rows = await connection.fetch(
-        f"""
-        select {_SHOW}, a.*
-        from (
-            select * from {source}
-            order by s.starts_at {direction}, s.id {direction}
-            limit {conditions.parameter(query.limit + 1)}
-        ) s, tickets.availability(s.id) a
-        order by s.starts_at {direction}, s.id {direction}
-        """,
-        *conditions.values,
-    )
-    return [_show(row) for row in rows]
-
-
-async def facets(connection: Connection) -> Facets:
-    """The cities and categories of upcoming shows, in one pass.
-
-    Spellings of a city that differ in case count as one city, under the most frequent spelling.
-    """
-    rows = await connection.fetch(
-        """
-        select grouping(s.category) = 1 as is_city,
-               mode() within group (order by s.city) as city, s.category,
-               count(*) as shows, max(s.starts_at) as last
-        from tickets.shows s
-        where s.starts_at >= now() - $1::interval
-        group by grouping sets ((lower(s.city)), (s.category))
-        order by shows desc, city, s.category
-        """,
-        UPCOMING_MARGIN,
-    )
-    return Facets(
-        [Facet(row["city"], row["shows"]) for row in rows if row["is_city"]][:MAX_FACETS],
-        [Facet(row["category"], row["shows"]) for row in rows if not row["is_city"]][:MAX_FACETS],
-        max((row["last"] for row in rows), default=None),
-    )
+    return {row["id"]: show_of(row) for row in rows}
 
 
 async def show_owner(connection: Connection, show_id: UUID) -> UUID | None:
@@ -407,8 +330,8 @@ async def list_tickets(
     direction = "desc" if query.sort in ("newest", "-price") else "asc"
     columns = ("t.currency", "t.price", "t.id") if by_price else ("t.id",)
     order = ", ".join(f"{column} {direction}" for column in columns)
-    scope = _Conditions()
-    filters = _Conditions(scope.values)
+    scope = Conditions()
+    filters = Conditions(scope.values)
     # The indexes of a show's tickets, which words use too, are of those that are hidden or not.
     (scope if query.show_id or query.q.strip() else filters).add(viewed.condition)
     if query.show_id:
@@ -416,11 +339,10 @@ async def list_tickets(
     if viewed.seller_id:
         scope.add("t.seller_id = {}", viewed.seller_id)
     if query.q.strip():
-        words = words_query(query.q)
-        shows = await _searched_shows(connection, words)
+        shows = await _searched_shows(connection, query.q)
         scope.add(
             f"({_TICKET_WORDS} @@ to_tsquery('simple', {{}}) or t.show_id = any ({{}}::uuid[]))",
-            words,
+            words_query(query.q),
             shows,
         )
     if after:
@@ -429,7 +351,7 @@ async def list_tickets(
             scope.add(f"(t.currency, t.price, t.id) {than} ({{}}, {{}}, {{}})", *after)
         else:
             scope.add(f"t.id {than} {{}}", after.id)
-    is_rare = bool(query.q.strip()) and await _is_rare(connection, "tickets.tickets t", scope)
+    rare = bool(query.q.strip()) and await is_rare(connection, "tickets.tickets t", scope)
     prices = scope if by_price else filters
     if query.currency:
         prices.add("t.currency = {}", query.currency.upper())
@@ -442,18 +364,18 @@ async def list_tickets(
     else:
         filters.add("t.status <> {}", "withdrawn")
     limit = scope.parameter(query.limit + 1)
-    source = _source("tickets.tickets t", scope, is_rare=is_rare)
+    found = source("tickets.tickets t", scope, rare=rare)
     rows = await connection.fetch(
         f"""
         (
             select {_TICKET}, false as is_end
-            from (select * from {source} order by {order} limit {MAX_EXAMINED}) t
+            from (select * from {found} order by {order} limit {MAX_EXAMINED}) t
             where {filters} order by {order} limit {limit}
         )
         union all
         (
             select {_TICKET}, true
-            from {source} order by {order} offset {MAX_EXAMINED - 1} limit 1
+            from {found} order by {order} offset {MAX_EXAMINED - 1} limit 1
         )
         limit {limit}
         """,
@@ -468,21 +390,36 @@ async def list_tickets(
     return ListedTickets([_ticket(row) for row in rows], examined)
 
 
-async def _searched_shows(connection: Connection, words: str) -> list[UUID]:
+async def _searched_shows(connection: Connection, text: str) -> list[UUID]:
     """The next shows with these words."""
-    conditions = _Conditions()
-    conditions.add("s.search @@ to_tsquery('simple', {})", words)
+    conditions = Conditions()
+    words = await search_query(connection, text, loose=False)
+    conditions.add("s.search @@ {}::text::tsquery", words)
     conditions.add("s.starts_at >= now() - {}::interval", UPCOMING_MARGIN)
-    is_rare = await _is_rare(connection, "tickets.shows s", conditions)
-    source = _source("tickets.shows s", conditions, is_rare=is_rare)
+    found = source(
+        "tickets.shows s",
+        conditions,
+        rare=await is_rare(connection, "tickets.shows s", conditions),
+    )
     rows = await connection.fetch(
-        f"select s.id from {source} order by s.starts_at limit {MAX_SEARCHED_SHOWS}",
+        f"select s.id from {found} order by s.starts_at limit {MAX_SEARCHED_SHOWS}",
         *conditions.values,
     )
     return [row["id"] for row in rows]
 
 
-async def _is_rare(connection: Connection, table: str, conditions: "_Conditions") -> bool:
+async def search_query(connection: Connection, text: str, *, loose: bool) -> str:
+    """The tsquery of a text for shows; empty for a text without words.
+
+    A statement of its own, since a plan for any parameters would call the function for each row.
+    """
+    if not text.strip():
+        return ""
+    query: str = await connection.fetchval("select tickets.search_query($1, $2)::text", text, loose)
+    return query
+
+
+async def is_rare(connection: Connection, table: str, conditions: "Conditions") -> bool:
     """Return whether no more rows have the words than a list may examine."""
     found: int = await connection.fetchval(
         f"""
@@ -494,16 +431,16 @@ async def _is_rare(connection: Connection, table: str, conditions: "_Conditions"
     return found <= MAX_EXAMINED
 
 
-def _source(table: str, conditions: "_Conditions", *, is_rare: bool) -> str:
+def source(table: str, conditions: "Conditions", *, rare: bool) -> str:
     """The rows of a list. Those with rare words are found by their index first, and sorted then:
     Postgres, which expects more of them, would read all rows in the order of the list.
     """
-    if is_rare:
+    if rare:
         return f"(select * from {table} where {conditions} offset 0) {table[-1]}"
     return f"{table} where {conditions}"
 
 
-def _show(row: Record) -> Show:
+def show_of(row: Record) -> Show:
     from_prices = [FromPrice(**offer) for offer in row["from_prices"]]
     return Show(**{**row, "from_prices": from_prices})
 
@@ -513,15 +450,16 @@ def _ticket(row: Record) -> Ticket:
 
 
 def words_query(text: str) -> str:
-    """A tsquery for rows with a word that begins with each of these words.
+    """A tsquery for tickets with a word that begins with each of these words.
 
     Words consist of letters and digits only, so they need no quotes.
     """
-    words = "".join(character if character.isalnum() else " " for character in text).split()
+    composed = unicodedata.normalize("NFC", text)
+    words = "".join(character if character.isalnum() else " " for character in composed).split()
     return " & ".join(f"{word}:*" for word in words[:8])
 
 
-class _Conditions:
+class Conditions:
     """Conditions joined by `and`: `{}` in a condition becomes a numbered parameter. Conditions of
     one statement share their `values`.
     """

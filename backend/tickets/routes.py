@@ -29,7 +29,9 @@ from backend.tickets.model import (
     NewTickets,
     Show,
     ShowChange,
+    ShowFilters,
     ShowQuery,
+    Shows,
     Ticket,
     TicketChange,
     TicketQuery,
@@ -53,7 +55,7 @@ class TicketsState(NamedTuple):
     reads: SharedReads[Content]
 
 
-@describe(tag="shows", query=ShowQuery, public=True, ok=Page[Show])
+@describe(tag="shows", query=ShowQuery, public=True, ok=Shows)
 async def list_shows(request: Request) -> Response:
     """Shows by date, with live counts."""
     query = read_query(request, ShowQuery)
@@ -65,12 +67,15 @@ async def list_shows(request: Request) -> Response:
     return await _shared(request, read, viewer)
 
 
-@describe(tag="shows", public=True, ok=Facets)
+@describe(tag="shows", query=ShowFilters, public=True, ok=Facets)
 async def facets(request: Request) -> Response:
-    """The cities and categories of upcoming shows, up to a minute old."""
+    """The cities and categories of upcoming shows, up to a minute old. Each is counted under the
+    other filters.
+    """
+    filters = read_query(request, ShowFilters)
 
     async def read(connection: Connection) -> Content:
-        return _content(await service.facets(connection), {"Cache-Control": FACETS_CACHE})
+        return _content(await service.facets(connection, filters), {"Cache-Control": FACETS_CACHE})
 
     return await _shared(request, read)
 

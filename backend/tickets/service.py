@@ -17,7 +17,7 @@ from backend.kernel.principal import Principal
 from backend.kernel.problems import FieldError, Unauthorized, invalid, invalid_field
 from backend.kernel.text import clean, clean_optional
 from backend.kernel.time_zones import check_zone
-from backend.tickets import queries
+from backend.tickets import queries, show_queries
 from backend.tickets.errors import (
     CurrencyRequired,
     ListingClosed,
@@ -35,14 +35,17 @@ from backend.tickets.model import (
     NewShow,
     Show,
     ShowChange,
+    ShowFilters,
     ShowQuery,
     ShowRow,
+    Shows,
     Ticket,
     TicketChange,
     TicketQuery,
     TicketSpec,
 )
 from backend.tickets.queries import TicketKey
+from backend.tickets.show_queries import Scope
 
 
 async def create_show(connection: Connection, owner: Principal, new: NewShow) -> Show:
@@ -97,23 +100,36 @@ async def show_version(connection: Connection, show_id: UUID) -> int:
     return version
 
 
-async def list_shows(
-    connection: Connection, query: ShowQuery, viewer: Principal | None
-) -> Page[Show]:
+async def list_shows(connection: Connection, query: ShowQuery, viewer: Principal | None) -> Shows:
     """A page of shows; `viewer` is the user `me`. Raises Invalid, and Unauthorized for `me` without
     a user.
     """
     _check_words(query.q)
     after = decode_cursor(query.cursor, tuple[datetime, UUID])
-    owner_id = _user(query.owner, viewer, "owner")
-    seller_id = _user(query.seller, viewer, "seller")
-    ids = _ids(query.ids) if query.ids is not None else None
-    rows = await queries.list_shows(connection, query, ids, owner_id, seller_id, after)
-    return page_of(rows, query.limit, lambda row: (row.starts_at, row.id))
+    scope = Scope(
+        _ids(query.ids) if query.ids is not None else None,
+        _user(query.owner, viewer, "owner"),
+        _user(query.seller, viewer, "seller"),
+    )
+    alike = False
+    rows = await show_queries.list_shows(connection, query, scope, after, loose=False)
+    if not rows and query.q.strip():
+        rows = await show_queries.list_shows(connection, query, scope, after, loose=True)
+        alike = bool(rows)
+    suggestions = None
+    if not rows and after is None and scope == Scope():
+        suggestions = await show_queries.suggest(connection, query)
+    page = page_of(rows, query.limit, lambda row: (row.starts_at, row.id))
+    return Shows(page.items, page.next_cursor, alike, suggestions)
 
 
-async def facets(connection: Connection) -> Facets:
-    return await queries.facets(connection)
+async def facets(connection: Connection, filters: ShowFilters) -> Facets:
+    """Raises Invalid."""
+    _check_words(filters.q)
+    found = await show_queries.facets(connection, filters, loose=False)
+    if filters.q.strip() and not found.cities and not found.categories:
+        return await show_queries.facets(connection, filters, loose=True)
+    return found
 
 
 async def list_for_sale(

@@ -10,8 +10,9 @@ import pytest
 
 from backend.kernel.principal import Principal
 from backend.tickets import queries, service
+from backend.tickets import show_queries as finding
 from backend.tickets.app import SESSION
-from backend.tickets.model import ShowQuery, TicketQuery
+from backend.tickets.model import ShowFilters, ShowQuery, TicketQuery
 from tests import factories
 from tests.replies import code
 from tests.system import System
@@ -126,7 +127,7 @@ def ticket_queries() -> Iterator[TicketQuery]:
 
 def show_queries() -> Iterator[ShowQuery]:
     choices: dict[str, list[Any]] = {
-        "q": ["", "venue 7"],
+        "q": ["", "venue 7", "vneue 7"],
         "city": [None, "CITY 3"],
         "category": [None, "category 3"],
         "owner": [None, str(OWNER)],
@@ -229,10 +230,27 @@ async def test_no_list_of_shows_is_planned_with_a_sequential_scan(
         assert reading.scans() == set(), query
 
 
+async def test_no_facets_and_no_suggestions_are_planned_with_a_sequential_scan(
+    reading: Any,
+) -> None:
+    choices: dict[str, list[Any]] = {
+        "q": ["", "venue 7", "vneue 7", "nowhere"],
+        "city": [None, "CITY 3", "ciyt 3", "Atlantis"],
+        "category": [None, "category 3"],
+        "starts_from": [None, datetime(2200, 1, 1, tzinfo=UTC)],
+    }
+    for values in itertools.product(*choices.values()):
+        filters = ShowFilters(**dict(zip(choices, values, strict=True)))
+        reading.plans.clear()
+        await service.facets(reading, filters)
+        assert reading.most_examined() <= finding.MAX_COUNTED, filters
+        await finding.suggest(reading, filters)
+        assert reading.scans() == set(), filters
+
+
 async def test_no_other_public_read_is_planned_with_a_sequential_scan(
     reading: Any,
 ) -> None:
-    await service.facets(reading)
     await service.show(reading, BIG_SHOW)
     await service.show_version(reading, BIG_SHOW)
     ticket_id = (await service.list_tickets(reading, TicketQuery(), None)).items[0].id

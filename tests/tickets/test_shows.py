@@ -1,5 +1,6 @@
 """Shows: created, changed by their owner, searched; with live counts."""
 
+import unicodedata
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -334,3 +335,137 @@ async def test_the_shows_of_a_seller_are_those_with_tickets_of_its(system: Syste
     assert await titles(one, seller=str(two.id)) == ["Mine"]
     assert await titles(two, owner="me", seller=str(one.id)) == ["Past"]
     assert code(await system.anonymous().get("/api/shows?seller=me")) == (401, "unauthorized")
+
+
+SEARCHES = {
+    "ac/dc": "AC/DC",
+    "acdc": "AC/DC",
+    "AC DC": "AC/DC",
+    "will.i.am": "will.i.am",
+    "will i am": "will.i.am",
+    "william": "will.i.am",
+    "sigur ros": "Sigur R\u00f3s",
+    "SIGUR RO\u0301S": "Sigur R\u00f3s",
+    "Sigur R\u00f3": "Sigur R\u00f3s",
+    "orsted": "\u00d8rsted Trio",
+    "don't": "Don\u2019t Look Up",
+    "dont look": "Don\u2019t Look Up",
+    "\u0646\u0645\u0627\u06cc\u0634\u0646\u0627\u0645\u0647": (
+        "\u0646\u0645\u0627\u06cc\u0634\u200c\u0646\u0627\u0645\u0647"
+    ),
+    "pink \U0001fa77": "Pink \U0001fa77",
+}
+
+
+async def test_words_are_found_without_case_accents_and_punctuation(system: System) -> None:
+    await system.start("api")
+    person = system.person()
+    for title in sorted(set(SEARCHES.values())):
+        await factories.show(person, title=title, venue="Hall", city="Z\u00fcrich")
+    # As a program of another author may have stored it.
+    owner = await system.connect()
+    await owner.execute(
+        "update tickets.shows set title = normalize(title, nfd) where title like 'Sigur%'"
+    )
+    show = await factories.show(person, title="Other", city="Basel")
+    await factories.ticket(person, show["id"], section="Caf\u00e9", seat="7")
+    found = {words: await titles(person, q=words) for words in SEARCHES}
+    found |= {
+        words: [unicodedata.normalize("NFC", title) for title in titles_found]
+        for words, titles_found in found.items()
+    }
+    assert found == {words: [title] for words, title in SEARCHES.items()}
+    for city in ("zurich", "Z\u00dcRICH", "Zu\u0308rich", " z\u00fcrich "):
+        assert len(await titles(person, city=city)) == len(set(SEARCHES.values()))
+    for words in ("caf\u00e9", "CAFE\u0301 7", "b\u00e2sel", "BASEL"):
+        tickets = (await person.get("/api/tickets", q=words)).json()["items"]
+        assert [ticket["seat"] for ticket in tickets] == ["7"], words
+
+
+async def test_words_of_which_a_letter_differs_are_found_when_no_others_are(
+    system: System,
+) -> None:
+    await system.start("api")
+    person = system.person()
+    await factories.show(person, title="Harbour Lights", venue="Theatre Hall")
+    await factories.show(person, title="Hamlet", venue="Old Mill")
+
+    async def found(words: str) -> tuple[list[str], bool]:
+        page = (await person.get("/api/shows", q=words)).json()
+        return [show["title"] for show in page["items"]], page["alike"]
+
+    assert await found("harbour") == (["Harbour Lights"], False)
+    for words in ("harbor", "habrour", "hartour", "harbor lihgts", "theater harb", "harrbour"):
+        assert await found(words) == (["Harbour Lights"], True), words
+    for words in ("harb ham", "hrbr", "ham let", "hamlettes"):
+        assert await found(words) == ([], False), words
+    await factories.show(person, title="The Harbor")
+    assert await found("harbor") == (["The Harbor"], False)
+
+
+async def test_a_search_that_finds_nothing_names_the_nearest_date_and_city(
+    system: System,
+) -> None:
+    await system.start("api")
+    person = system.person()
+    zurich = await factories.show(
+        person, title="Jazz", city="Z\u00fcrich", starts_at="2030-12-09T20:00:00Z"
+    )
+    basel = await factories.show(
+        person, title="Jazz", city="Basel", starts_at="2030-12-05T20:00:00Z"
+    )
+    day = {"from": "2030-12-05T00:00:00Z", "to": "2030-12-06T00:00:00Z"}
+
+    async def suggested(**query: Any) -> list[str | None]:
+        page = (await person.get("/api/shows", **query)).json()
+        assert page["items"] == []
+        return [
+            suggestion and suggestion["show_id"]
+            for suggestion in (page["suggestions"]["date"], page["suggestions"]["city"])
+        ]
+
+    assert await suggested(q="jaz", city="zurich", **day) == [zurich["id"], basel["id"]]
+    assert await suggested(city="Zurch") == [None, zurich["id"]]
+    assert await suggested(city="Basel", **{"from": "2030-12-20T00:00:00Z"}) == [basel["id"], None]
+    assert await suggested(q="opera", city="Basel", **day) == [None, None]
+    assert (await person.get("/api/shows", q="jazz")).json()["suggestions"] is None
+
+
+async def test_facets_count_what_the_other_filters_find(system: System) -> None:
+    await system.start("api")
+    person = system.person()
+    for city, category, month in [
+        ("Z\u00fcrich", "concert", 1),
+        ("Zurich", "dance", 2),
+        ("Z\u00fcrich", "dance", 2),
+        ("Gent", "dance", 3),
+    ]:
+        await factories.show(
+            person, city=city, category=category, starts_at=f"2030-0{month}-01T20:00:00Z"
+        )
+
+    async def facets(**query: Any) -> tuple[dict[str, int], dict[str, int], str]:
+        found = (await person.get("/api/shows/facets", **query)).json()
+        cities, categories = (
+            {facet["name"]: facet["shows"] for facet in found[name]}
+            for name in ("cities", "categories")
+        )
+        return cities, categories, found["last_starts_at"]
+
+    assert await facets() == (
+        {"Z\u00fcrich": 3, "Gent": 1},
+        {"dance": 3, "concert": 1},
+        "2030-03-01T20:00:00Z",
+    )
+    cities, categories, _ = await facets(category="dance")
+    assert (sorted(cities.values()), categories) == ([1, 2], {"dance": 3, "concert": 1})
+    assert await facets(city="zurich") == (
+        {"Z\u00fcrich": 3, "Gent": 1},
+        {"dance": 2, "concert": 1},
+        "2030-02-01T20:00:00Z",
+    )
+    assert await facets(q="zurich", to="2030-01-15T00:00:00Z") == (
+        {"Z\u00fcrich": 1},
+        {"concert": 1},
+        "2030-02-01T20:00:00Z",
+    )

@@ -11,6 +11,10 @@ for each row execute function events.audit_owner('id', 'show_id', 'seller_id');
 create or replace trigger audit_owner after delete or update of owner_id on tickets.shows
 for each row execute function events.audit_owner('id', 'owner_id');
 
+create or replace trigger set_search before insert or update of title, venue, city
+on tickets.shows
+for each row execute function tickets.set_search();
+
 create or replace trigger check_price after insert or update of price, face_value, currency
 on tickets.tickets
 for each row execute function tickets.check_price();

@@ -4,8 +4,9 @@ import { type ChangeEvent, useEffect, useEffectEvent, useMemo, useRef, useState 
 import { get } from "../shared/api";
 import type { Facet, Facets } from "../shared/api-types";
 import { capitalized } from "../shared/format";
+import { LatestRead } from "../shared/latest-read";
 import { type Option, SelectChip } from "../shared/ui/select-chip";
-import { isMonth, monthsUntil } from "./show-query";
+import { facetsQueryOf, isMonth, monthsUntil } from "./show-query";
 
 const TYPING_MS = 180;
 const DATES: Option[] = [
@@ -28,7 +29,7 @@ interface FiltersProps {
 
 export function Filters({ params, change }: FiltersProps) {
   const when = params.get("when") ?? "";
-  const { cities, categories, months } = useFacets();
+  const { cities, categories, months } = useFacets(facetsQueryOf(params));
   const parameter = (name: string) => ({
     value: params.get(name) ?? "",
     onChange: (value: string) => {
@@ -117,13 +118,26 @@ function Search({ value, change }: { value: string; change: ChangeAddress }) {
 const NO_FACETS: Facets = { cities: [], categories: [], last_starts_at: null };
 
 /**
- * The options of the filters, from all upcoming shows. Without a response the search still works.
+ * The options of the filters, from the upcoming shows that the other filters find. Without a
+ * response the search still works.
  */
-function useFacets() {
+function useFacets(query: string) {
   const [facets, setFacets] = useState(NO_FACETS);
   useEffect(() => {
-    get("/api/shows/facets").then(setFacets, () => undefined);
-  }, []);
+    const latest = new LatestRead();
+    const filters = Object.fromEntries(new URLSearchParams(query));
+    latest
+      .run((signal) => get("/api/shows/facets", { query: filters, signal }))
+      .then(
+        (found) => {
+          if (found) setFacets(found);
+        },
+        () => undefined,
+      );
+    return () => {
+      latest.close();
+    };
+  }, [query]);
   return useMemo(
     () => ({
       cities: optionsOf(facets.cities),

@@ -1,7 +1,7 @@
 // The shows that a query finds, as many pages as were requested. The channel `shows` keeps their
 // counts live.
 import { getPages } from "../shared/api";
-import type { Show } from "../shared/api-types";
+import type { Show, Shows } from "../shared/api-types";
 import { Feed } from "../shared/feed";
 import { LiveRows } from "../shared/live-rows";
 import { Observable } from "../shared/observable";
@@ -15,6 +15,9 @@ export class ShowListFeed extends Feed {
   /** The query that the shows are the result of; null before the first response. */
   readonly answered = new Observable<string | null>(null);
   readonly more = new Observable(false);
+  /** Whether the shows have only words like the wanted ones; what to suggest instead of none. */
+  readonly alike = new Observable(false);
+  readonly suggestions = new Observable<Shows["suggestions"]>(null);
   #query: string | null = null;
   #pages = 1;
 
@@ -50,9 +53,11 @@ export class ShowListFeed extends Feed {
     const parameters = { ...Object.fromEntries(new URLSearchParams(query)), limit: PAGE_SIZE };
     await this.load(
       (signal) => getPages("/api/shows", { query: parameters, pages: this.#pages, signal }),
-      ({ items, more }) => {
+      ({ items, more, last }) => {
         this.shows.replace(items);
         this.more.set(more);
+        this.alike.set(last?.alike ?? false);
+        this.suggestions.set(last?.suggestions ?? null);
         this.answered.set(query);
       },
     );

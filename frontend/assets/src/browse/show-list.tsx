@@ -1,9 +1,10 @@
 // The list of shows. The address holds its search, filters and sort order; one channel keeps its
 // counts live.
 import { useEffect } from "react";
-import { useSearchParams } from "react-router";
+import { Link, useSearchParams } from "react-router";
 
-import { counted } from "../shared/format";
+import type { Suggestion } from "../shared/api-types";
+import { counted, showTime } from "../shared/format";
 import { useValue } from "../shared/observable";
 import { useSiteConfig } from "../shared/site-config";
 import { Empty, Failed, MoreButton, OfflineBanner } from "../shared/ui/page-states";
@@ -11,7 +12,7 @@ import { useHydrated } from "../shared/use-hydrated";
 import { type ChangeAddress, Filters } from "./filters";
 import { ShowCard } from "./show-card";
 import { ShowListFeed } from "./show-list-feed";
-import { queryOf } from "./show-query";
+import { placeAndTimeOf, queryOf } from "./show-query";
 
 // One for all visits of the page: on return from a show the list is as it was.
 const feed = new ShowListFeed();
@@ -41,6 +42,8 @@ export function ShowList() {
       <Filters params={hydrated ? params : new URLSearchParams()} change={change} />
       <Results
         query={query}
+        place={hydrated ? placeAndTimeOf(params) : ""}
+        change={change}
         clearFilters={() => {
           setParams({});
         }}
@@ -51,22 +54,36 @@ export function ShowList() {
 
 interface ResultsProps {
   query: string | null;
+  /** The wanted place and time, in a sentence. */
+  place: string;
+  change: ChangeAddress;
   clearFilters: () => void;
 }
 
-function Results({ query, clearFilters }: ResultsProps) {
+function Results({ query, place, change, clearFilters }: ResultsProps) {
   const { rows } = useValue(feed.shows);
   const answered = useValue(feed.answered);
   const problem = useValue(feed.problem);
   const more = useValue(feed.more);
+  const alike = useValue(feed.alike);
   const config = useSiteConfig();
   const waiting = answered !== query;
 
   if (problem && waiting) return <Failed problem={problem} retry={() => void feed.refresh()} />;
   if (query === null || answered === null) return <Waiting />;
-  if (rows.length === 0) return <NoShows filtered={answered !== ""} clearFilters={clearFilters} />;
+  if (rows.length === 0) {
+    if (answered === "") {
+      return <Empty title="No shows yet">They show up here as soon as somebody lists one.</Empty>;
+    }
+    return <NothingFound {...{ place, change, clearFilters }} />;
+  }
   return (
     <>
+      {alike && (
+        <p className="soft" role="status">
+          No show has exactly these words. These come close.
+        </p>
+      )}
       <p className="unseen" role="status">
         {more ? `${rows.length} or more shows` : counted(rows.length, "show")}
       </p>
@@ -80,21 +97,48 @@ function Results({ query, clearFilters }: ResultsProps) {
   );
 }
 
-function NoShows({ filtered, clearFilters }: { filtered: boolean; clearFilters: () => void }) {
-  if (!filtered) {
-    return <Empty title="No shows yet">They show up here as soon as somebody lists one.</Empty>;
-  }
+function NothingFound({ place, change, clearFilters }: Omit<ResultsProps, "query">) {
+  const suggestions = useValue(feed.suggestions);
+  const { date, city } = suggestions ?? {};
   return (
     <Empty
-      title="Nothing like that"
+      title={place ? `Nothing ${place}` : "Nothing like that"}
       action={
         <button type="button" className="button quiet" onClick={clearFilters}>
           Clear the filters
         </button>
       }
     >
-      No upcoming show matches. Try fewer words, another date or another city.
+      {!date && !city && "No upcoming show matches. Try fewer words, another date or another city."}
+      {date && (
+        <>
+          Next: <Suggested show={date} />.{" "}
+        </>
+      )}
+      {city && (
+        <>
+          In{" "}
+          <button
+            type="button"
+            className="link"
+            onClick={() => {
+              change({ city: city.city });
+            }}
+          >
+            {city.city}
+          </button>
+          : <Suggested show={city} />.
+        </>
+      )}
     </Empty>
+  );
+}
+
+function Suggested({ show }: { show: Suggestion }) {
+  return (
+    <Link to={`/shows/${show.show_id}`}>
+      {show.title}, {showTime(show)}
+    </Link>
   );
 }
 

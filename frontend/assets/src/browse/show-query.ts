@@ -16,6 +16,30 @@ export function queryOf(address: URLSearchParams): string {
   return query.toString();
 }
 
+/** The query for the facets of an address: the same filters. */
+export function facetsQueryOf(address: URLSearchParams): string {
+  const query = new URLSearchParams(queryOf(address));
+  query.delete("sort");
+  return query.toString();
+}
+
+/** In a sentence: "in Zürich in December 2026"; empty without a city and a date. */
+export function placeAndTimeOf(address: URLSearchParams): string {
+  const city = address.get("city");
+  const when = address.get("when") ?? "";
+  const words = [city && `in ${city}`, wordsFor(when)];
+  return words.filter(Boolean).join(" ");
+}
+
+function wordsFor(when: string): string {
+  if (when === "weekend") return "this weekend";
+  if (when === "week") return "in the next 7 days";
+  const [, year, month] = MONTH.exec(when) ?? [];
+  if (!year || !month) return "";
+  const first = new Date(Number(year), Number(month) - 1);
+  return `in ${formatTime(first.toISOString(), { month: "long", year: "numeric" })}`;
+}
+
 const MONTH = /^(\d{4})-(0[1-9]|1[0-2])$/;
 
 export const isMonth = (when: string): boolean => MONTH.test(when);

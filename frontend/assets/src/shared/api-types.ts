@@ -133,7 +133,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The cities and categories of upcoming shows, up to a minute old. */
+        /** The cities and categories of upcoming shows, up to a minute old. Each is counted under the other filters. */
         get: operations["get__api_shows_facets"];
         put?: never;
         post?: never;
@@ -509,15 +509,12 @@ export interface components {
         };
         /**
          * ShowQuery
-         * @description `q` searches title, venue and city by the beginnings of words. `ids` has up to 100 ids,
-         *     separated by commas. `owner` created the show, `seller` listed tickets for it; each is a user's
-         *     id or `me`.
+         * @description The filters, and: `ids` has up to 100 ids, separated by commas. `owner` created the show,
+         *     `seller` listed tickets for it; each is a user's id or `me`.
          *
          *     Without `from`, `owner`, `seller` and `ids`, past shows are left out.
          */
         ShowQuery: {
-            /** @default null */
-            ids?: string | null;
             /** @default  */
             q?: string;
             /** @default null */
@@ -525,13 +522,15 @@ export interface components {
             /** @default null */
             category?: string | null;
             /** @default null */
-            owner?: string | null;
-            /** @default null */
-            seller?: string | null;
-            /** @default null */
             from?: string | null;
             /** @default null */
             to?: string | null;
+            /** @default null */
+            ids?: string | null;
+            /** @default null */
+            owner?: string | null;
+            /** @default null */
+            seller?: string | null;
             /**
              * @default starts_at
              * @enum {unknown}
@@ -543,12 +542,16 @@ export interface components {
             cursor?: string | null;
         };
         /**
-         * ShowPage
-         * @description `next_cursor` is null on the last page.
+         * Shows
+         * @description A page of shows; `next_cursor` is null on the last page. `alike` is true when no show has
+         *     the words of `q`, and these have words of which one letter differs. Without items, the first
+         *     page of a search has `suggestions`.
          */
-        ShowPage: {
+        Shows: {
             items: components["schemas"]["Show"][];
             next_cursor: string | null;
+            alike: boolean;
+            suggestions: components["schemas"]["Suggestions"] | null;
         };
         /**
          * Show
@@ -593,6 +596,27 @@ export interface components {
             price: number;
         };
         /**
+         * Suggestions
+         * @description `date` is at another date, `city` in another city; null where that filter was not used or
+         *     leaving it out finds nothing.
+         */
+        Suggestions: {
+            date: components["schemas"]["Suggestion"] | null;
+            city: components["schemas"]["Suggestion"] | null;
+        };
+        /**
+         * Suggestion
+         * @description The nearest show that the same search finds when one filter is left out.
+         */
+        Suggestion: {
+            /** Format: uuid */
+            show_id: string;
+            title: string;
+            city: string;
+            starts_at: string;
+            timezone: string;
+        };
+        /**
          * NewShow
          * @description `timezone` is the IANA name of the venue's zone; `starts_at` needs an offset. With the
          *     `listing_policy` `owner`, only the owner of the show lists tickets of it.
@@ -613,8 +637,27 @@ export interface components {
             listing_policy?: "open" | "owner";
         };
         /**
+         * ShowFilters
+         * @description `q` searches title, venue and city by the beginnings of words, without case, accents and
+         *     punctuation. `city` is compared in the same way.
+         */
+        ShowFilters: {
+            /** @default  */
+            q?: string;
+            /** @default null */
+            city?: string | null;
+            /** @default null */
+            category?: string | null;
+            /** @default null */
+            from?: string | null;
+            /** @default null */
+            to?: string | null;
+        };
+        /**
          * Facets
-         * @description The cities and categories of upcoming shows, the most frequent first.
+         * @description The cities and categories of upcoming shows, the most frequent first. Each list counts the
+         *     shows that the other filters find, up to the next 10,000; so does `last_starts_at` without the
+         *     dates.
          */
         Facets: {
             cities: components["schemas"]["Facet"][];
@@ -707,10 +750,10 @@ export interface components {
         };
         /**
          * TicketQuery
-         * @description `q` searches the title, section, row and seat by the beginnings of words; it also finds the
-         *     tickets of the next 100 shows that it finds. `seller` is a user's id, or `me`. Withdrawn tickets
-         *     are listed only with that `status`. Hidden tickets are listed only for their seller, with
-         *     `seller`, and with `hidden` for their seller and the owner of their show.
+         * @description `q` searches the title, section, row and seat by the beginnings of words, without case; it
+         *     also finds the tickets of the next 100 shows that it finds. `seller` is a user's id, or `me`.
+         *     Withdrawn tickets are listed only with that `status`. Hidden tickets are listed only for their
+         *     seller, with `seller`, and with `hidden` for their seller and the owner of their show.
          *
          *     Prices are compared within a currency: `min_price` and `max_price` need `currency`, and the
          *     sorts by price list one currency after the other.
@@ -1129,10 +1172,13 @@ export type SignIn = components['schemas']['SignIn'];
 export type SignOut = components['schemas']['SignOut'];
 export type UserChange = components['schemas']['UserChange'];
 export type ShowQuery = components['schemas']['ShowQuery'];
-export type ShowPage = components['schemas']['ShowPage'];
+export type Shows = components['schemas']['Shows'];
 export type Show = components['schemas']['Show'];
 export type FromPrice = components['schemas']['FromPrice'];
+export type Suggestions = components['schemas']['Suggestions'];
+export type Suggestion = components['schemas']['Suggestion'];
 export type NewShow = components['schemas']['NewShow'];
+export type ShowFilters = components['schemas']['ShowFilters'];
 export type Facets = components['schemas']['Facets'];
 export type Facet = components['schemas']['Facet'];
 export type ShowChange = components['schemas']['ShowChange'];
@@ -1487,14 +1533,14 @@ export interface operations {
     get__api_shows: {
         parameters: {
             query?: {
-                ids?: string | null;
                 q?: string;
                 city?: string | null;
                 category?: string | null;
-                owner?: string | null;
-                seller?: string | null;
                 from?: string | null;
                 to?: string | null;
+                ids?: string | null;
+                owner?: string | null;
+                seller?: string | null;
                 sort?: "-starts_at" | "starts_at";
                 limit?: number;
                 cursor?: string | null;
@@ -1511,7 +1557,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["ShowPage"];
+                    "application/json": components["schemas"]["Shows"];
                 };
             };
             /** @description Unprocessable Entity */
@@ -1569,7 +1615,13 @@ export interface operations {
     };
     get__api_shows_facets: {
         parameters: {
-            query?: never;
+            query?: {
+                q?: string;
+                city?: string | null;
+                category?: string | null;
+                from?: string | null;
+                to?: string | null;
+            };
             header?: never;
             path?: never;
             cookie?: never;

@@ -33,6 +33,7 @@ interface Page<Item = unknown> {
 type ListPath = {
   [P in PathWith<"get">]: Success<Operation<P, "get">> extends Page ? P : never;
 }[PathWith<"get">];
+type PageOf<P extends ListPath> = Success<Operation<P, "get">>;
 type ItemOf<P extends ListPath> = Success<Operation<P, "get">>["items"][number];
 interface ListOptions<P extends ListPath> {
   query?: QueryOf<Operation<P, "get">>;
@@ -83,12 +84,13 @@ export async function remove<P extends PathWith<"delete">>(
   await request("DELETE", path, undefined, options);
 }
 
-/** The first pages of a list, and whether there are more. */
+/** The items of the first pages of a list, whether there are more, and the last page's reply. */
 export async function getPages<P extends ListPath>(
   path: P,
   { pages, onPage, query, signal }: ListOptions<P>,
-): Promise<{ items: ItemOf<P>[]; more: boolean }> {
+): Promise<{ items: ItemOf<P>[]; more: boolean; last: PageOf<P> | null }> {
   const items: ItemOf<P>[] = [];
+  let last: PageOf<P> | null = null;
   let cursor: string | null = null;
   for (let page = 0; page < pages; page += 1) {
     const options: AnyOptions = { query: { ...query, cursor } };
@@ -97,10 +99,11 @@ export async function getPages<P extends ListPath>(
     const reply = (await request("GET", path, undefined, options)) as Page<ItemOf<P>>;
     onPage?.(reply.items, sentAt);
     items.push(...reply.items);
+    last = reply as PageOf<P>;
     cursor = reply.next_cursor;
-    if (cursor === null) return { items, more: false };
+    if (cursor === null) return { items, more: false, last };
   }
-  return { items, more: true };
+  return { items, more: true, last };
 }
 
 const MAX_PAGES = 30;
