@@ -356,14 +356,14 @@ async def mark_webhook(connection: Connection, event_id: str, error: str | None)
 
 async def waiting_webhooks(connection: Connection, seconds: float, limit: int) -> list[str]:
     """The ids of events that were stored at least `seconds` ago and not handled: their job was
-    lost, or failed.
+    lost, or failed. The events that failed least often come first, so that none waits for those.
     """
     rows = await connection.fetch(
         f"""
         select id from payments.webhook_events
         where handled_at is null and received_at < now() - make_interval(secs => $1)
           and tries < {MAX_TRIES}
-        order by received_at limit $2
+        order by tries, received_at limit $2
         """,
         seconds,
         limit,

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 import workers.payments
-from backend.payments import webhooks
+from backend.payments import queries, webhooks
 from backend.payments.payment_flow import PaymentFlow
 from backend.stripe_sandbox.webhooks import sign
 from tests.factories import Json
@@ -207,6 +207,20 @@ async def test_the_reconciler_finds_a_stored_event_whose_job_was_lost(
     await shop.system.start("worker")
     await until(lambda: shop.is_attempt(order, "captured"))
     await shop.assert_paid_once(order)
+
+
+async def test_an_event_does_not_wait_for_older_ones_that_fail(shop: Shop) -> None:
+    await shop.rows.execute(
+        """
+        insert into payments.webhook_events (id, type, received_at, tries)
+        select 'evt_fails_' || n, 'charge.refunded', now() - interval '1 hour', 1
+        from generate_series(1, $1::int) n
+        union all select 'evt_lost', 'charge.refunded', now() - interval '1 minute', 0
+        """,
+        workers.payments.BATCH,
+    )
+    waiting = await queries.waiting_webhooks(shop.rows, 5, workers.payments.BATCH)
+    assert waiting[0] == "evt_lost"
 
 
 async def test_an_event_is_accepted_while_redis_is_unavailable(
