@@ -164,6 +164,9 @@ async def test_the_address_holds_the_search_and_the_filters(market: Market, visi
         await expect(ben.page.locator("[data-show]")).to_have_count(2)
         await ben.page.go_forward()
         await expect(ben.page.get_by_label("Search")).to_have_value("glassh")
+        await ben.page.get_by_label("Search").fill("glasshuose")
+        await ben.page.get_by_text("No show has exactly these words").wait_for()
+        await expect(ben.page.locator("[data-show]")).to_have_count(1)
         await ben.page.get_by_label("Search").fill("nobody plays this")
         await ben.page.get_by_role("button", name="Clear the filters").click()
         await expect(ben.page.locator("[data-show]").first).to_be_visible()
@@ -192,6 +195,26 @@ async def test_the_filters_offer_every_city_category_and_month(
             await ben.page.get_by_label(label, exact=True).select_option(wanted)
             await found.wait_for()
             await expect(ben.page.locator("[data-show]")).to_have_count(1)
+
+
+async def test_a_search_without_shows_leads_to_the_nearest_date_and_city(
+    market: Market, visit: Visit
+) -> None:
+    later = (datetime.now(UTC) + timedelta(days=40)).isoformat()
+    await market.show("Alphorn Nacht", city="Zürich", starts_at=later)
+    soon = (datetime.now(UTC) + timedelta(days=2)).isoformat()
+    await market.show("Alphorn Matinee", city="Basel", starts_at=soon)
+    async with visit() as ben:
+        await ben.open("/?q=alphorn&city=zurich&when=week")
+        nothing = ben.page.locator(".state")
+        await nothing.get_by_text("Nothing in zurich in the next 7 days").wait_for()
+        await nothing.get_by_role("link", name="Alphorn Nacht").wait_for()
+        # The numbers of the filters are those of this search.
+        await expect(ben.page.get_by_label("City").get_by_role("option")).to_have_text(
+            ["All cities", "zurich", "Basel (1)"]
+        )
+        await nothing.get_by_role("button", name="Basel").click()
+        await expect(ben.page.locator("[data-show]")).to_have_count(1)
 
 
 async def test_shows_stay_until_the_response_to_the_next_search(
