@@ -50,6 +50,10 @@ async def test_a_good_card_pays_and_the_page_shows_a_receipt(market: Market, vis
         await ana.pay()
         await ana.until_stage("paid")
         assert (await ana.order(order))["status"] == "completed"
+        handed_over = ana.page.locator(".paid-ticket")
+        await expect(handed_over).to_have_count(2)
+        for words in ("Harbour Lights", "Balcony", "Row A · seat 1"):
+            await expect(handed_over.first).to_contain_text(words)
         await ana.page.reload()
         await ana.page.get_by_role("heading", name="They're yours").wait_for()
         await expect(summary).to_contain_text(order["id"])

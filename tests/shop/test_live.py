@@ -275,6 +275,8 @@ async def test_a_stalled_connection_is_shown_within_15_seconds_and_the_page_reco
     wanted, *_ = await market.tickets(show_id)
     async with visit() as ben:
         await ben.open_show(show_id)
+        # From here on nothing is sent, unless pusher-js pings.
+        await asyncio.sleep(2)
         gateway = market.up.pids()["push"]
         os.kill(gateway, signal.SIGSTOP)
         try:

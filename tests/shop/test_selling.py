@@ -64,6 +64,10 @@ async def test_a_seller_adds_a_show_and_lists_two_rows_at_once(
 ) -> None:
     await mira.open("/sell")
     await mira.page.get_by_role("link", name="Add a show").click()
+    await mira.page.get_by_role("button", name="Add the show").click()
+    # All fields that lack something, at once.
+    await expect(mira.page.locator("form [aria-invalid=true]")).to_have_count(4)
+    await expect(mira.page.get_by_label("Title")).to_be_focused()
     await mira.page.get_by_label("Title").fill("Paper Moons")
     await mira.page.get_by_label("Venue").first.fill("Sumida Hall")
     await mira.page.get_by_label("City").fill("Tokyo")

@@ -33,10 +33,14 @@ async def test_a_new_visitor_picks_tickets_signs_up_and_holds_them(
         await ana.page.get_by_role("link", name="Make an account").click()
         # The page before has fields of the same names, and is shown until this page is loaded.
         await ana.page.get_by_role("heading", name="Make an account").wait_for()
-        await ana.page.get_by_label("Email").fill(f"ana-{show_id}@example.com")
         await ana.page.get_by_label("Password").fill("short")
         await ana.page.get_by_role("button", name="Make an account").click()
+        # Both at once, in the page's own words.
+        await ana.page.get_by_text("Type an email address, such as ada@example.com.").wait_for()
+        await ana.page.get_by_text("Choose a password of 8 characters or more.").wait_for()
         await expect(ana.page.get_by_label("Password")).to_have_attribute("aria-invalid", "true")
+        await expect(ana.page.get_by_label("Email")).to_be_focused()
+        await ana.page.get_by_label("Email").fill(f"ana-{show_id}@example.com")
         await ana.page.get_by_label("Password").fill(PASSWORD)
         await ana.page.get_by_role("button", name="Make an account").click()
         await ana.page.wait_for_url(f"**/shows/{show_id}")
@@ -217,6 +221,25 @@ async def test_a_search_without_shows_leads_to_the_nearest_date_and_city(
         await expect(ben.page.locator("[data-show]")).to_have_count(1)
 
 
+async def test_a_new_show_appears_on_an_open_list_that_it_belongs_to(
+    market: Market, visit: Visit
+) -> None:
+    async with visit() as ben, visit() as ida:
+        await ben.open("/?city=Doesburg")
+        await ida.open("/?city=Zaltbommel")
+        for one in (ben, ida):
+            await one.until_state("live")
+        reads: list[str] = []
+        ida.page.on("request", lambda request: reads.append(request.url))
+        for title in ("Early Bird", "Second Bird"):
+            await market.show(title, city="Doesburg")
+        for title in ("Early Bird", "Second Bird"):
+            await ben.page.get_by_role("link", name=title).wait_for(timeout=10_000)
+        # A list of another city reads at most once for each of them, and shows none.
+        assert len([url for url in reads if "/api/shows?" in url]) <= 2
+        await expect(ida.page.locator("[data-show]")).to_have_count(0)
+
+
 async def test_shows_stay_until_the_response_to_the_next_search(
     market: Market, visit: Visit
 ) -> None:
@@ -299,6 +322,10 @@ async def test_a_wrong_password_does_not_reveal_whether_the_account_exists(
         await ben.page.get_by_label("Password").fill("wrong password")
         await ben.page.locator("form").get_by_role("button", name="Sign in").click()
         await ben.page.get_by_role("alert").get_by_text("don't go together").wait_for()
+        # What is wrong is selected, and typing replaces it.
+        await expect(ben.page.get_by_label("Password")).to_be_focused()
+        await ben.page.keyboard.type("x")
+        await expect(ben.page.get_by_label("Password")).to_have_value("x")
 
 
 async def test_signing_in_redirects_to_no_other_site(visit: Visit) -> None:

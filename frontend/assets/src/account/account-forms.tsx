@@ -2,11 +2,13 @@
 import { type ReactNode, type SyntheticEvent, useEffect, useRef, useState } from "react";
 import { Link, useLocation, useNavigate } from "react-router";
 
+import { rejectFields } from "../shared/form";
 import { sentence } from "../shared/format";
 import { asProblem, type Problem } from "../shared/http";
 import { useValue } from "../shared/observable";
 import { nextPage } from "../shared/next-page";
 import { signIn, signUp, user } from "../shared/session";
+import { text } from "../shared/texts";
 import { InputField } from "../shared/ui/field";
 
 const MESSAGES: Record<string, string> = {
@@ -17,7 +19,11 @@ const MESSAGES: Record<string, string> = {
 };
 
 export function SignInForm() {
-  const submit = ({ email, password }: Fields) => signIn({ email, password });
+  const submit = (fields: Fields) => {
+    requireFields(fields, { password: text("account.password_missing"), length: 1 });
+    const { email, password } = fields;
+    return signIn({ email, password });
+  };
   const { search } = useLocation();
   return (
     <AccountForm
@@ -34,7 +40,11 @@ export function SignInForm() {
 }
 
 export function SignUpForm() {
-  const submit = ({ email, password }: Fields) => signUp({ email, password });
+  const submit = (fields: Fields) => {
+    requireFields(fields, { password: text("account.password_short"), length: MIN_PASSWORD });
+    const { email, password } = fields;
+    return signUp({ email, password });
+  };
   const { search } = useLocation();
   return (
     <AccountForm
@@ -50,14 +60,27 @@ export function SignUpForm() {
   );
 }
 
+const FIELDS = ["email", "password"] as const;
+
 interface Fields {
   email: string;
   password: string;
 }
 
+const MIN_PASSWORD = 8;
+
+/** Throws the problem with all fields that lack something; the API would name the first only. */
+function requireFields(fields: Fields, { password, length }: { password: string; length: number }) {
+  rejectFields({
+    ...(!/^[^\s@]+@[^\s@]+$/.test(fields.email.trim()) && { email: text("account.email_missing") }),
+    ...(fields.password.length < length && { password }),
+  });
+}
+
 interface AccountFormProps {
   button: string;
   passwordKind: "current-password" | "new-password";
+  /** Throws a Problem. */
   submit: (fields: Fields) => Promise<void>;
   footer: ReactNode;
 }
@@ -78,8 +101,10 @@ function AccountForm({ button, passwordKind, submit, footer }: AccountFormProps)
       const refused = asProblem(error);
       setProblem(refused);
       setBusy(false);
-      const wrong = ["email", "password"].find((field) => refused.messageFor(field));
-      form.current?.querySelector<HTMLInputElement>(`[name=${wrong ?? "email"}]`)?.focus();
+      const wrong = FIELDS.find((field) => refused.messageFor(field));
+      // A wrong password is typed wrongly more often than the email is.
+      const typed = refused.code === "bad_credentials" ? "password" : "email";
+      form.current?.querySelector<HTMLInputElement>(`[name=${wrong ?? typed}]`)?.select();
     }
   };
 

@@ -9,6 +9,7 @@ import type { SiteConfig } from "../shared/site-config";
 import { text } from "../shared/texts";
 import type { CheckoutFeed } from "./checkout-feed";
 import { HoldAgain } from "./hold-again";
+import { PaidTickets } from "./paid-tickets";
 import { RefundButton } from "./refund-button";
 
 interface OutcomeProps {
@@ -70,6 +71,7 @@ function Paid({ order, feed, config, heading }: ContentProps) {
       <Head mark="good" title={title} heading={heading}>
         <p className="soft">{text("checkout.paid_note", { amount: totalOf(order) })}</p>
       </Head>
+      <PaidTickets order={order} />
       <p className="actions">
         <Link className="button" to="/orders">
           {text("checkout.my_orders")}

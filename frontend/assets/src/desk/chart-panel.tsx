@@ -50,7 +50,7 @@ function chartPointOf(point: SalesPoint, currency: string, by: "hour" | "day"): 
   const takings = takingsOf(point, currency);
   const options =
     by === "hour"
-      ? ({ hour: "2-digit", minute: "2-digit" } as const)
+      ? ({ hour: "numeric", minute: "2-digit" } as const)
       : ({ day: "numeric", month: "short" } as const);
   return {
     label: formatTime(point.at, options),

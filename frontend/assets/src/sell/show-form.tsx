@@ -4,7 +4,14 @@ import { Link, useNavigate } from "react-router";
 
 import { getWithTag, post, put } from "../shared/api";
 import type { NewShow as NewShowBody, Show, User } from "../shared/api-types";
-import { type Form, FormProblem, keyFor, rejectFields, useForm } from "../shared/form";
+import {
+  type FieldMessages,
+  type Form,
+  FormProblem,
+  keyFor,
+  rejectFields,
+  useForm,
+} from "../shared/form";
 import { capitalized, readersTime, showTime } from "../shared/format";
 import { asProblem, type Problem } from "../shared/http";
 import { instantOf, readersZone, wallTimeIn, zonesWith } from "../shared/time-zones";
@@ -215,16 +222,27 @@ function timeHint({ starts_at, timezone }: ShowValues): string {
   return [showTime(show), readersTime(show)].filter(Boolean).join(" · ");
 }
 
-/** The body of the request. Rejects a time that does not exist at the venue. */
+const MISSING = {
+  title: "give the show a title",
+  venue: "name the venue",
+  city: "name the city",
+  starts_at: "choose a day and a time",
+};
+
+/**
+ * The body of the request. Rejects all fields that are empty, and a time that does not exist at the
+ * venue, at once: the API names the first only.
+ */
 function showOf(values: ShowValues): NewShowBody {
   const starts_at = instantOf(values.starts_at, values.timezone);
-  if (!starts_at) {
-    rejectFields({
-      starts_at: values.starts_at
-        ? "clocks are put forward there then: there is no such time"
-        : "choose a day and a time",
-    });
+  const missing = Object.entries(MISSING).filter(
+    ([field]) => !values[field as keyof typeof MISSING].trim(),
+  );
+  const messages: FieldMessages = Object.fromEntries(missing);
+  if (!starts_at && values.starts_at) {
+    messages.starts_at = "clocks are put forward there then: there is no such time";
   }
+  rejectFields(messages);
   const { title, venue, city, timezone, category } = values;
   const listing_policy = values.listing_policy === "owner" ? "owner" : "open";
   return { title, venue, city, timezone, category, listing_policy, starts_at: starts_at ?? "" };

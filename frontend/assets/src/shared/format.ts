@@ -62,7 +62,7 @@ export function showTime(show: ShowTime): string {
 }
 
 export function clockTime(show: ShowTime): string {
-  return atVenue(show, { hour: "2-digit", minute: "2-digit" });
+  return atVenue(show, { hour: "numeric", minute: "2-digit" });
 }
 
 export function monthAndDay(show: ShowTime): [month: string, day: string] {
@@ -75,7 +75,7 @@ export function readersTime(show: ShowTime): string {
     weekday: "short",
     day: "numeric",
     month: "short",
-    hour: "2-digit",
+    hour: "numeric",
     minute: "2-digit",
   } as const;
   const here = formatTime(show.starts_at, options);

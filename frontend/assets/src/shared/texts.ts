@@ -6,11 +6,12 @@
 import { IntlMessageFormat } from "intl-messageformat";
 import { createElement, Fragment, type ReactNode } from "react";
 
+import account from "../texts/en/account.json";
 import checkout from "../texts/en/checkout.json";
 import shared from "../texts/en/shared.json";
 
 const LANGUAGE = "en";
-const FILES = { checkout, shared };
+const FILES = { account, checkout, shared };
 
 type File = keyof typeof FILES;
 /** The name of a file and of a text in it: "shared.pay_now". */

@@ -38,7 +38,7 @@ export function ShowHeader({ show, counts, feed }: ShowHeaderProps) {
             <i className="share-held" style={{ flexGrow: held }} />
             <i style={{ flexGrow: sold }} />
           </div>
-          {free} free · {held} held · {sold} sold
+          {free} available · {held} held · {sold} sold
         </div>
       )}
     </header>

@@ -81,7 +81,7 @@ export function TicketFilters({ tickets, filter, change }: TicketFiltersProps) {
           change({ ...filter, onlyFree: !filter.onlyFree });
         }}
       >
-        Only free ones
+        Only available ones
       </button>
     </div>
   );
