@@ -19,6 +19,14 @@ class TicketUnavailable(Conflict):
     code = "ticket_unavailable"
 
 
+class PriceChanged(Conflict):
+    """The order costs more than the buyer was shown: `total` instead of `shown_total`, in
+    `currency`. `prices` has the tickets at their present prices.
+    """
+
+    code = "price_changed"
+
+
 class OwnTicket(Conflict):
     code = "own_ticket"
 

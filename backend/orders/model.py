@@ -21,11 +21,19 @@ Status = Literal[
 ]
 
 
+# The exact integers of JSON in a browser.
+MAX_SHOWN_TOTAL = 2**53 - 1
+
+
 class NewOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One ticket or a cart of tickets, all or none. Exactly one of the two fields is required."""
+    """One ticket or a cart of tickets, all or none. Exactly one of the first two fields is
+    required. `shown_total`, in minor units and with the fee, is what the buyer was shown: an order
+    that costs more is refused.
+    """
 
     ticket_id: UUID | None = None
     ticket_ids: Annotated[list[UUID], Meta(min_length=1, max_length=100)] | None = None
+    shown_total: Annotated[int, Meta(ge=0, le=MAX_SHOWN_TOTAL)] | None = None
 
 
 class OrderLine(msgspec.Struct, frozen=True):

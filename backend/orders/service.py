@@ -26,6 +26,7 @@ from backend.orders.errors import (
     OrderNotCancellable,
     OrderNotFound,
     OwnTicket,
+    PriceChanged,
     TicketGivenUp,
     TicketNotFound,
     TicketUnavailable,
@@ -68,13 +69,14 @@ async def place(
     keyed: KeyedRequest | None,
     address: str,
 ) -> Placed:
-    """Place an order in one statement, which is its own transaction.
+    """Place an order in one statement, which is its own transaction unless a `shown_total` is
+    compared.
 
     `address` is the client's. Returns the order, or the stored reply to the first request with this
-    key, which may be a refusal. Raises TicketUnavailable, TicketNotFound, OwnTicket, MixedCurrency,
-    TooManyTickets, TooManyTicketsOfShow, TotalTooSmall, TotalTooLarge, TooManyOpenOrders,
-    CoolingDown, TicketGivenUp, Invalid, and the errors of the idempotency key; BuyerBusy and
-    DisplacedBusy when a lock was not free in time.
+    key, which may be a refusal. Raises PriceChanged, TicketUnavailable, TicketNotFound, OwnTicket,
+    MixedCurrency, TooManyTickets, TooManyTicketsOfShow, TotalTooSmall, TotalTooLarge,
+    TooManyOpenOrders, CoolingDown, TicketGivenUp, Invalid, and the errors of the idempotency key;
+    BuyerBusy and DisplacedBusy when a lock was not free in time.
     """
     is_limited = settings.rate_limits == "on"
     placing = Placing(
@@ -98,7 +100,7 @@ async def place(
         reply=_keyed_reply(keyed) if keyed else None,
     )
     try:
-        placed = await queries.place(connection, placing)
+        placed = await _place(connection, placing, new.shown_total)
     except (BuyerBusy, DisplacedBusy):
         raise
     except (asyncpg.LockNotAvailableError, asyncpg.UniqueViolationError) as error:
@@ -126,6 +128,31 @@ async def place(
     if placed.outcome not in {"placed", "replayed"}:
         raise _refusal(placed, settings)
     return placed
+
+
+async def _place(connection: Connection, placing: Placing, shown_total: int | None) -> Placed:
+    if shown_total is None:
+        return await queries.place(connection, placing)
+    # The prices are known once the tickets are held; the error undoes the hold.
+    async with connection.transaction():
+        placed = await queries.place(connection, placing)
+        if placed.outcome == "placed":
+            _require_total(placed, shown_total)
+    return placed
+
+
+def _require_total(placed: Placed, shown_total: int) -> None:
+    order = placed_order(placed)
+    if order.total <= shown_total:
+        return
+    PLACED.labels("price_changed").inc()
+    raise PriceChanged(
+        "the tickets cost more than the total that was shown: confirm the new one",
+        shown_total=shown_total,
+        total=order.total,
+        currency=order.currency,
+        prices=[{"ticket_id": str(line.id), "price": line.price} for line in order.tickets],
+    )
 
 
 def _keyed_reply(keyed: KeyedRequest) -> KeyedReply:

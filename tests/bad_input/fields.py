@@ -136,6 +136,9 @@ FIELDS: dict[str, BadRequest] = {
     "order: far too many": BadRequest(
         "POST", "/api/orders", {"ticket_ids": [str(uuid4()) for _ in range(101)]}
     ),
+    "order: a negative total": BadRequest(
+        "POST", "/api/orders", {"ticket_id": "{ticket}", "shown_total": -1}
+    ),
     "order: a nested list": BadRequest("POST", "/api/orders", {"ticket_ids": [["{ticket}"]]}),
     "order: a deep list": BadRequest("POST", "/api/orders", b'{"ticket_ids": ' + DEEP, NOT_JSON),
     "order: my own ticket": BadRequest("POST", "/api/orders", ORDER, (409, "own_ticket")),

@@ -42,6 +42,34 @@ async def test_an_order_holds_its_ticket_for_a_minute_and_appends_events(system:
     assert (await buyer.get(f"/api/orders/{order['id']}")).json()["tickets"] == order["tickets"]
 
 
+async def test_an_order_that_costs_more_than_was_shown_holds_nothing(system: System) -> None:
+    await system.start("api")
+    seller, buyer = system.person("seller"), system.person("buyer")
+    ticket = await factories.ticket(seller)
+    shown = 4725
+    assert (await seller.put(f"/api/tickets/{ticket['id']}", {"price": 6000})).status_code == 200
+    body = {"ticket_id": ticket["id"], "shown_total": shown}
+    owner = await system.connect()
+    before = await snapshot(owner)
+    refused = await buyer.post("/api/orders", body)
+    assert code(refused) == (409, "price_changed")
+    assert {
+        name: refused.json()[name] for name in ("shown_total", "total", "currency", "prices")
+    } == {
+        "shown_total": shown,
+        "total": 6300,
+        "currency": "EUR",
+        "prices": [{"ticket_id": ticket["id"], "price": 6000}],
+    }
+    assert await snapshot(owner) == before
+    # The buyer agrees to the new total; one that fell needs no consent.
+    confirmed = await buyer.post("/api/orders", body | {"shown_total": 6300})
+    assert (confirmed.status_code, confirmed.json()["total"]) == (201, 6300)
+    cheaper = await factories.ticket(seller, seat="8")
+    placed = await buyer.post("/api/orders", {"ticket_id": cheaper["id"], "shown_total": 9999})
+    assert (placed.status_code, placed.json()["total"]) == (201, 4725)
+
+
 async def test_an_order_needs_a_session(system: System) -> None:
     await system.start("api")
     ticket = await factories.ticket(system.person())

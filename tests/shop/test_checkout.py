@@ -60,6 +60,23 @@ async def test_a_good_card_pays_and_the_page_shows_a_receipt(market: Market, vis
         assert not ana.errors
 
 
+async def test_a_show_that_moved_is_said_before_money(market: Market, visit: Visit) -> None:
+    async with visit() as ana:
+        order = await _held(market, ana)
+        await ana.open_checkout(order)
+        show_id = order["tickets"][0]["show_id"]
+        moved = await market.seller.put(f"/api/shows/{show_id}", json={"venue": "River Hall"})
+        assert moved.status_code == 200
+        await ana.pay()
+        alert = ana.page.get_by_role("alert")
+        await alert.get_by_text("Harbour Lights has moved.").wait_for()
+        await expect(alert).to_contain_text("It is now")
+        await expect(alert).to_contain_text("River Hall, Rotterdam")
+        assert (await ana.order(order))["status"] == "pending"
+        await ana.pay()
+        await ana.until_stage("paid")
+
+
 async def test_a_declined_card_shows_the_reason_extends_the_hold_and_another_card_pays(
     market: Market, visit: Visit
 ) -> None:

@@ -89,6 +89,38 @@ async def test_a_picked_ticket_that_another_buyer_holds_leaves_the_pick(
         await expect(ben.page.locator(".bill-line").first).to_contain_text("seat 2")
 
 
+async def test_a_price_that_rises_in_the_pick_is_said_and_confirmed_before_the_hold(
+    market: Market, visit: Visit
+) -> None:
+    show_id = await market.show()
+    one, two, *_ = await market.tickets(show_id)
+
+    async def raise_price(ticket_id: str, price: int) -> None:
+        answer = await market.seller.put(f"/api/tickets/{ticket_id}", json={"price": price})
+        assert answer.status_code == 200
+
+    async def raise_second(route: Route) -> None:
+        await ana.page.unroute("**/api/orders")
+        await raise_price(two, 7000)
+        await route.continue_()
+
+    async with visit() as ana:
+        await ana.sign_up("ana")
+        await ana.open_show(show_id)
+        await ana.pick(one, two)
+        # 50.00 and 55.00 with a fee of five percent.
+        await raise_price(one, 6000)
+        pick = ana.page.get_by_label("Your pick")
+        await pick.get_by_text("Row A · seat 1 rose from €50.00 to €60.00").wait_for()
+        # The second rises after the button was pressed, before the API has the request.
+        await ana.page.route("**/api/orders", raise_second)
+        await ana.page.get_by_role("button", name="Hold at €120.75").click()
+        await pick.get_by_text("The price has changed from €120.75 to €136.50.").wait_for()
+        assert (await market.ticket(one))["status"] == "available"
+        await ana.page.get_by_role("button", name="Hold at €136.50").click()
+        await ana.page.wait_for_url("**/checkout/*")
+
+
 async def test_a_ticket_that_the_visitor_holds_in_another_tab_is_shown_as_own(
     market: Market, visit: Visit
 ) -> None:

@@ -28,6 +28,13 @@ test("a buyer whose network has too much unpaid time is not blamed", () => {
   );
 });
 
+test("a price that rose is named before and now", () => {
+  expect(refusal("price_changed", { shown_total: 4725, total: 6300, currency: "EUR" })).toBe(
+    "The price has changed from €47.25 to €63.00. " +
+      "Nothing is held yet: hold again if you agree.",
+  );
+});
+
 test("a ticket that the buyer gave up is named, with the time to wait", () => {
   expect(refusal("ticket_given_up")).toBe(
     "You gave Row A Seat 1 up. You can hold again in 1:30; others can now.",

@@ -5,15 +5,21 @@ import { Link, useNavigate } from "react-router";
 
 import type { Ticket } from "../shared/api-types";
 import { useEachSecond, useSecondsUntil } from "../shared/clock";
-import { fullName, minutes } from "../shared/format";
-import { durationText, holdRefusalText, holdTickets, quantityText } from "../shared/hold-tickets";
+import { fullName, minutes, money } from "../shared/format";
+import {
+  changedTotal,
+  durationText,
+  holdRefusalText,
+  holdTickets,
+  quantityText,
+} from "../shared/hold-tickets";
 import { asProblem, type Problem } from "../shared/http";
 import { IdempotentRequest } from "../shared/idempotency";
 import { useValue } from "../shared/observable";
 import type { OrderRow } from "../shared/push-messages";
 import type { SiteConfig } from "../shared/site-config";
 import { text } from "../shared/texts";
-import { availabilityOf, isListed, isOffered, ticketNames } from "../shared/tickets";
+import { availabilityOf, costOf, isListed, isOffered, ticketNames } from "../shared/tickets";
 import { TicketsFeed } from "./tickets-feed";
 
 interface HoldAgainProps {
@@ -31,7 +37,9 @@ export function HoldAgain({ order, config, children }: HoldAgainProps) {
   const free = rows.filter(isOffered);
   const held = rows.filter((ticket) => ["held", "paying"].includes(availabilityOf(ticket)));
   const taken = ready && free.length === 0;
-  const { refusal, holding, hold } = useHold(free);
+  const freeLines = order.tickets.filter(({ id }) => free.some((ticket) => ticket.id === id));
+  const shown = costOf(freeLines, config.fee_percent, order.currency).total;
+  const { refusal, holding, changed, hold } = useHold(free, shown);
   const which =
     free.length === rows.length
       ? text("checkout.hold_again_all", { quantity: quantityText(free.length) })
@@ -49,7 +57,11 @@ export function HoldAgain({ order, config, children }: HoldAgainProps) {
       <p className="actions">
         {free.length > 0 && (
           <button type="button" className="button primary" onClick={hold} aria-disabled={holding}>
-            {holding ? text("checkout.holding") : text("checkout.hold_again", { which, duration })}
+            {holding
+              ? text("checkout.holding")
+              : changed !== null
+                ? text("shared.hold_at", { total: money(changed, order.currency) })
+                : text("checkout.hold_again", { which, duration })}
           </button>
         )}
         <Link className="button quiet" to={`/shows/${order.tickets[0]?.show_id ?? ""}`}>
@@ -92,25 +104,25 @@ function FreeSoon({ ticket }: { ticket: Ticket | undefined }) {
   );
 }
 
-function useHold(free: readonly Ticket[]) {
+/** `shown` is the total of these tickets by the prices of the order that ended. */
+function useHold(free: readonly Ticket[], shown: number) {
   const navigate = useNavigate();
   const [request] = useState(() => new IdempotentRequest());
   const [refusal, setRefusal] = useState<Problem | null>(null);
   const [holding, setHolding] = useState(false);
+  const changed = refusal && changedTotal(refusal);
   const hold = async () => {
     if (holding) return;
     setHolding(true);
     setRefusal(null);
     try {
-      const order = await holdTickets(
-        free.map((ticket) => ticket.id),
-        request,
-      );
+      const ids = free.map((ticket) => ticket.id);
+      const order = await holdTickets(ids, changed ?? shown, request);
       await navigate(`/checkout/${order.id}`, { replace: true });
     } catch (error) {
       setHolding(false);
       setRefusal(asProblem(error));
     }
   };
-  return { refusal, holding, hold };
+  return { refusal, holding, changed, hold };
 }

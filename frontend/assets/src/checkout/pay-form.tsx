@@ -3,13 +3,15 @@
 import { type ReactNode, type RefObject, type SyntheticEvent, useRef, useState } from "react";
 
 import { post, remove } from "../shared/api";
+import type { Show } from "../shared/api-types";
 import { useSecondsUntil } from "../shared/clock";
-import { minutes, money } from "../shared/format";
+import { minutes, money, showTime } from "../shared/format";
 import { waitText } from "../shared/hold-tickets";
-import { asProblem, type Problem } from "../shared/http";
+import { asProblem, Problem } from "../shared/http";
 import { IdempotentRequest } from "../shared/idempotency";
 import { countdownSeconds, type RunningStage, urgencyOf } from "../shared/order-status";
 import type { OrderRow, PaymentRow } from "../shared/push-messages";
+import { findMovedShows } from "../shared/shows-by-id";
 import type { SiteConfig } from "../shared/site-config";
 import { richText, text, type TextId } from "../shared/texts";
 import { TimeRing } from "../shared/ui/time-ring";
@@ -141,6 +143,8 @@ function useActions(order: OrderRow, feed: CheckoutFeed) {
   };
   const pay = (card: CardInput) =>
     run(async () => {
+      const [moved] = await findMovedShows(order);
+      if (moved) throw new Problem(409, { code: "show_moved", detail: movedText(moved) });
       const method = await card.paymentMethod();
       feed.payHere();
       const body = { order_id: order.id, payment_method: method };
@@ -163,6 +167,16 @@ const MESSAGES: Partial<Record<string, TextId>> = {
   payment_provider_unavailable: "checkout.unreachable",
 };
 
+function movedText({ before, now }: { before: Show; now: Show }): string {
+  return text("checkout.show_moved", {
+    title: now.title,
+    before: placeText(before),
+    now: placeText(now),
+  });
+}
+
+const placeText = (show: Show) => `${showTime(show)} · ${show.venue}, ${show.city}`;
+
 /** Null for an error that the order, its payment or Stripe's field shows already. */
 function messageOf(problem: Problem): string | null {
   const { status, code, message } = problem;
@@ -170,6 +184,7 @@ function messageOf(problem: Problem): string | null {
     return text("checkout.too_many_declines", { time: waitText(problem) });
   }
   if (MESSAGES[code]) return text(MESSAGES[code]);
+  if (code === "show_moved") return message;
   if (status === 402 || status === 409) return null;
   if (code === "payment_method_refused" || code === SHOWN_AT_FIELD) return null;
   return `${message} ${text("checkout.not_charged")}`;

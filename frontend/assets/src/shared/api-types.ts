@@ -838,13 +838,17 @@ export interface components {
         };
         /**
          * NewOrder
-         * @description One ticket or a cart of tickets, all or none. Exactly one of the two fields is required.
+         * @description One ticket or a cart of tickets, all or none. Exactly one of the first two fields is
+         *     required. A `shown_total`, in minor units and with the fee, is what the buyer was shown: an order
+         *     that costs more is refused.
          */
         NewOrder: {
             /** @default null */
             ticket_id?: string | null;
             /** @default null */
             ticket_ids?: string[] | null;
+            /** @default null */
+            shown_total?: number | null;
         };
         /**
          * Order

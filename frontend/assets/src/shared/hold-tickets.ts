@@ -2,16 +2,30 @@
 import { post } from "./api";
 import type { Order } from "./api-types";
 import { secondsUntil } from "./clock";
-import { minutes } from "./format";
+import { minutes, money } from "./format";
 import type { Problem } from "./http";
 import type { IdempotentRequest } from "./idempotency";
+import { text } from "./texts";
 
-/** Returns the new order. Throws a Problem. */
-export function holdTickets(ids: readonly string[], request: IdempotentRequest): Promise<Order> {
+/**
+ * Returns the new order. Throws a Problem, also when the order costs more than `shownTotal`, which
+ * the page shows.
+ */
+export function holdTickets(
+  ids: readonly string[],
+  shownTotal: number,
+  request: IdempotentRequest,
+): Promise<Order> {
   const sorted = [...ids].sort();
-  return request.make(sorted.join(), (idempotencyKey) =>
-    post("/api/orders", { ticket_ids: sorted }, { idempotencyKey }),
+  const body = { ticket_ids: sorted, shown_total: shownTotal };
+  return request.make(JSON.stringify(body), (idempotencyKey) =>
+    post("/api/orders", body, { idempotencyKey }),
   );
+}
+
+/** The total of a refusal because of a higher price, which the buyer may confirm. */
+export function changedTotal({ code, body }: Problem): number | null {
+  return code === "price_changed" ? (body.total ?? null) : null;
 }
 
 /** "it", "both", "all 3" */
@@ -35,6 +49,14 @@ function coolingDownText({ body }: Problem): string {
     : "You held tickets for a long time and did not pay.";
 }
 
+function priceChangedText({ body }: Problem): string {
+  const { total = 0, shown_total = 0, currency = "" } = body;
+  return text("shared.total_rose", {
+    before: money(shown_total, currency),
+    now: money(total, currency),
+  });
+}
+
 /** Why the tickets that `names` lists could not be held. */
 export function holdRefusalText(problem: Problem, names: string): string {
   const { held_until, max_tickets_per_show } = problem.body;
@@ -45,6 +67,8 @@ export function holdRefusalText(problem: Problem, names: string): string {
         ? `${faster} It may be free in ${minutes(secondsUntil(held_until))}.`
         : faster;
     }
+    case "price_changed":
+      return priceChangedText(problem);
     case "own_ticket":
       return `You are selling ${names} yourself.`;
     case "too_many_open_orders":

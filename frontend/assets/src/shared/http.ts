@@ -17,6 +17,10 @@ interface ProblemDetails {
   /** Which budget must wait until `retry_at`. */
   limited?: "account" | "network";
   max_tickets_per_show?: number;
+  /** With price_changed: what the order costs, and what the page showed. */
+  total?: number;
+  shown_total?: number;
+  currency?: string;
 }
 
 /**

@@ -25,6 +25,23 @@ export async function loadShows(
   }
 }
 
+/** Read the shows of this order again. Returns those that moved, before and now. */
+export async function findMovedShows(
+  order: Pick<Order, "tickets">,
+): Promise<{ before: Show; now: Show }[]> {
+  const ids = [...new Set(order.tickets.map((ticket) => ticket.show_id))];
+  const { items } = await get("/api/shows", { query: { ids: ids.join(), limit: MAX_IDS } });
+  const moved = items.flatMap((now) => {
+    const before = shows.value.get(now.id);
+    return before && placeAndTime(before) !== placeAndTime(now) ? [{ before, now }] : [];
+  });
+  shows.set(new Map([...shows.value, ...items.map((show) => [show.id, show] as const)]));
+  return moved;
+}
+
+const placeAndTime = ({ starts_at, timezone, venue, city }: Show) =>
+  JSON.stringify([starts_at, timezone, venue, city]);
+
 /** The tickets of an order for one of its shows, seats in order. */
 export interface ShowTickets {
   showId: string;

@@ -9,9 +9,10 @@ import { createElement, Fragment, type ReactNode } from "react";
 import account from "../texts/en/account.json";
 import checkout from "../texts/en/checkout.json";
 import shared from "../texts/en/shared.json";
+import show from "../texts/en/show.json";
 
 const LANGUAGE = "en";
-const FILES = { account, checkout, shared };
+const FILES = { account, checkout, shared, show };
 
 type File = keyof typeof FILES;
 /** The name of a file and of a text in it: "shared.pay_now". */

@@ -1,16 +1,23 @@
 // The visitor's selection: its tickets, their cost, and the button that holds them.
-import { useState } from "react";
+import { useEffect, useState } from "react";
 import { useNavigate } from "react-router";
 
 import type { Ticket } from "../shared/api-types";
 import { rulesOf } from "../shared/currencies";
 import { fullName, money } from "../shared/format";
-import { durationText, holdRefusalText, holdTickets, quantityText } from "../shared/hold-tickets";
+import {
+  changedTotal,
+  durationText,
+  holdRefusalText,
+  holdTickets,
+  quantityText,
+} from "../shared/hold-tickets";
 import { asProblem, type Problem } from "../shared/http";
 import { IdempotentRequest } from "../shared/idempotency";
 import { useValue } from "../shared/observable";
 import { readUser, user } from "../shared/session";
 import type { SiteConfig } from "../shared/site-config";
+import { text } from "../shared/texts";
 import { costOf, ticketNames } from "../shared/tickets";
 import { PriceLines, PriceTotal } from "../shared/ui/price-lines";
 import type { Selection } from "./selection";
@@ -36,14 +43,12 @@ export function SelectionPanel({
   config,
 }: SelectionPanelProps) {
   const holding = useValue(selection.holding);
-  const [refusal, hold] = useHold(showId, selection, chosen, tickets);
-  const {
-    max_tickets_per_order: max,
-    hold_seconds: seconds,
-    fee_percent: fee,
-  } = config ?? DEFAULTS;
-  const obstacle = obstacleOf(chosen, max, fee);
+  const { max_tickets_per_order: max, hold_seconds: seconds, fee_percent } = config ?? DEFAULTS;
   const [first] = chosen;
+  const total = first ? costOf(chosen, fee_percent, first.currency).total : 0;
+  const { refusal, changed, hold } = useHold(showId, selection, chosen, tickets, total);
+  const risen = useRisenPrices(selection, chosen);
+  const obstacle = obstacleOf(chosen, max, fee_percent);
   return (
     <aside className={`card pick ${first ? "" : "empty"}`} aria-label="Your pick">
       <h2 className="section-title">Your pick</h2>
@@ -52,6 +57,11 @@ export function SelectionPanel({
           {refusal}
         </p>
       )}
+      {risen.map((notice) => (
+        <p className="notice pick-problem" role="status" key={notice}>
+          {notice}
+        </p>
+      ))}
       {!first && (
         <p className="soft pick-empty">
           Choose one ticket or several. They are yours alone for {seconds} seconds while you pay.
@@ -68,7 +78,9 @@ export function SelectionPanel({
           >
             {holding
               ? "Holding"
-              : `Hold ${quantityText(chosen.length)} for ${durationText(seconds)}`}
+              : changed !== null || risen.length > 0
+                ? text("shared.hold_at", { total: money(changed ?? total, first.currency) })
+                : `Hold ${quantityText(chosen.length)} for ${durationText(seconds)}`}
           </button>
           <p className="note">
             Yours alone while the clock runs. You pay nothing until you confirm.
@@ -114,15 +126,45 @@ function obstacleOf(chosen: readonly Ticket[], max: number, feePercent: number):
     : null;
 }
 
-/** The words of the last refusal, and the function that holds the selection. */
+/** A notice for each selected ticket that costs more than when it was selected. */
+function useRisenPrices(selection: Selection, chosen: readonly Ticket[]): string[] {
+  const prices = useValue(selection.prices);
+  useEffect(() => {
+    selection.recordPrices(chosen);
+  }, [selection, chosen]);
+  return chosen.flatMap((ticket) => {
+    const before = prices.get(ticket.id) ?? ticket.price;
+    if (ticket.price <= before) return [];
+    return [
+      text("show.price_rose", {
+        name: fullName(ticket),
+        before: money(before, ticket.currency),
+        now: money(ticket.price, ticket.currency),
+      }),
+    ];
+  });
+}
+
+interface Hold {
+  /** The words of the last refusal. */
+  refusal: string | null;
+  /** The total of a refusal because of a higher price: the next hold confirms it. */
+  changed: number | null;
+  hold: () => Promise<void>;
+}
+
 function useHold(
   showId: string,
   selection: Selection,
   chosen: readonly Ticket[],
   tickets: readonly Ticket[],
-): [refusal: string | null, hold: () => Promise<void>] {
+  total: number,
+): Hold {
   const navigate = useNavigate();
   const [refusal, setRefusal] = useState<string | null>(null);
+  const [confirmable, setConfirmable] = useState<{ ids: string; total: number } | null>(null);
+  const ids = chosen.map((ticket) => ticket.id);
+  const changed = confirmable?.ids === ids.join() ? confirmable.total : null;
   const [request] = useState(() => new IdempotentRequest());
 
   const goToSignIn = () => navigate(`/signin?next=${encodeURIComponent(`/shows/${showId}`)}`);
@@ -135,20 +177,19 @@ function useHold(
     selection.holding.set(true);
     setRefusal(null);
     try {
-      const order = await holdTickets(
-        chosen.map((ticket) => ticket.id),
-        request,
-      );
+      const order = await holdTickets(ids, changed ?? total, request);
       selection.clear();
       await navigate(`/checkout/${order.id}`);
     } catch (error) {
       selection.holding.set(false);
       const problem = asProblem(error);
+      const now = changedTotal(problem);
+      if (now !== null) setConfirmable({ ids: ids.join(), total: now });
       if (problem.status === 401) await goToSignIn();
       else setRefusal(refusalText(problem, selection, chosen, tickets));
     }
   };
-  return [refusal, hold];
+  return { refusal, changed, hold };
 }
 
 /** A ticket that the visitor cannot have leaves the selection. */

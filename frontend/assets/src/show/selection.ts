@@ -1,5 +1,6 @@
 // The tickets that a visitor has selected, kept for the tab: signing in on the way does not lose
 // them.
+import type { Ticket } from "../shared/api-types";
 import { keep, recall } from "../shared/browser-storage";
 import { Observable } from "../shared/observable";
 
@@ -8,11 +9,16 @@ export class Selection {
   readonly ids: Observable<ReadonlySet<string>>;
   /** Whether a hold of them was requested and not answered. */
   readonly holding = new Observable(false);
+  /** The prices at which tickets were selected. */
+  readonly prices: Observable<ReadonlyMap<string, number>>;
   readonly #name: string;
 
   constructor(showId: string) {
     this.#name = `gittix:pick:${showId}`;
     this.ids = new Observable<ReadonlySet<string>>(new Set(recalledIds(this.#name)));
+    this.prices = new Observable<ReadonlyMap<string, number>>(
+      new Map(recalledPrices(pricesName(this.#name))),
+    );
   }
 
   has(id: string): boolean {
@@ -25,6 +31,15 @@ export class Selection {
     this.#set(ids);
   };
 
+  /** Record the prices of tickets that were selected just now, and forget those of the others. */
+  recordPrices(tickets: readonly Pick<Ticket, "id" | "price">[]): void {
+    const known = this.prices.value;
+    const prices = tickets.map(({ id, price }) => [id, known.get(id) ?? price] as const);
+    if (prices.length === known.size && prices.every(([id]) => known.has(id))) return;
+    keep(pricesName(this.#name), prices);
+    this.prices.set(new Map(prices));
+  }
+
   clear(): void {
     this.#set(new Set());
   }
@@ -33,6 +48,13 @@ export class Selection {
     keep(this.#name, [...ids]);
     this.ids.set(ids);
   }
+}
+
+const pricesName = (name: string) => `${name}:prices`;
+
+function recalledPrices(name: string): [string, number][] {
+  const prices = recall(name);
+  return Array.isArray(prices) ? (prices as [string, number][]) : [];
 }
 
 function recalledIds(name: string): string[] {
