@@ -4,19 +4,22 @@ import { defineConfig, globalIgnores } from "eslint/config";
 import tseslint from "typescript-eslint";
 
 // Folders whose texts are in message files: a sentence in a source would not be translated.
-const WITH_TEXTS = ["assets/src/checkout/**"];
+const WITH_TEXTS = ["assets/src/checkout/**", "assets/src/show/**", "assets/src/orders/**"];
 const WORDS = "/\\p{L}{2}/u";
 const SENTENCE = "/^\\p{Lu}\\p{Ll}*['’]?\\p{Ll}* \\p{L}/u";
 const LABELS = "/^(alt|aria-label|hint|label|legend|none|placeholder|title|words)$/";
 const message = "Put this text into a file of texts/en, and name it by text() or richText().";
+const CHOICE = ":matches(ConditionalExpression, LogicalExpression)";
+const CONTENT = "JSXElement > JSXExpressionContainer";
 const RAW_TEXTS = [
   `JSXText[value=${WORDS}]`,
-  `JSXElement > JSXExpressionContainer > Literal[value=${WORDS}]`,
-  `JSXElement > JSXExpressionContainer TemplateElement[value.raw=${WORDS}]`,
+  `${CONTENT} > Literal[value=${WORDS}]`,
+  `${CONTENT} > TemplateLiteral > TemplateElement[value.raw=${WORDS}]`,
+  `${CONTENT} > ${CHOICE} > TemplateLiteral > TemplateElement[value.raw=${WORDS}]`,
   `JSXAttribute[name.name=${LABELS}] > Literal[value=${WORDS}]`,
   `JSXAttribute[name.name=${LABELS}] > JSXExpressionContainer > Literal[value=${WORDS}]`,
   `JSXAttribute[name.name=${LABELS}] ConditionalExpression > Literal[value=${WORDS}]`,
-  `JSXElement > JSXExpressionContainer > ConditionalExpression > Literal[value=${WORDS}]`,
+  `${CONTENT} > ${CHOICE} > Literal[value=${WORDS}]`,
   `JSXAttribute[name.name=${LABELS}] TemplateElement[value.raw=${WORDS}]`,
   `Literal[value=${SENTENCE}]`,
   `TemplateElement[value.raw=${SENTENCE}]`,

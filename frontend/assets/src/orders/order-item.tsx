@@ -11,18 +11,19 @@ import type { OrderRow } from "../shared/push-messages";
 import { showArt } from "../shared/show-art";
 import { shows, type ShowTickets, ticketsByShow } from "../shared/shows-by-id";
 import type { SiteConfig } from "../shared/site-config";
+import { text, type TextId } from "../shared/texts";
 import { ticketNames } from "../shared/tickets";
 import { TimeRing } from "../shared/ui/time-ring";
 
 /** The words for an order's status, and their class. */
-const STATUSES: Partial<Record<OrderRow["status"], [text: string, className: string]>> = {
-  confirmed: ["Paid, being finished", "held"],
-  completed: ["Paid", "free"],
-  cancelled: ["Let go, not charged", ""],
-  refund_pending: ["Refund on its way", "held"],
-  refunded: ["Refunded", ""],
+const STATUSES: Partial<Record<OrderRow["status"], [text: TextId, className: string]>> = {
+  confirmed: ["orders.confirmed", "held"],
+  completed: ["orders.completed", "free"],
+  cancelled: ["orders.cancelled", ""],
+  refund_pending: ["orders.refund_pending", "held"],
+  refunded: ["orders.refunded", ""],
 };
-const EXPIRED = ["Ran out, not charged", ""] as const;
+const EXPIRED = ["orders.expired", ""] as const;
 const WITH_RECEIPT = new Set<OrderRow["status"]>(["completed", "refund_pending", "refunded"]);
 const PAID = new Set<OrderRow["status"]>(["confirmed", "completed"]);
 
@@ -34,7 +35,7 @@ interface OrderItemProps {
 
 export const OrderItem = memo(function OrderItem({ order, config, held }: OrderItemProps) {
   const groups = ticketsByShow(order, useValue(shows));
-  const [text, className] = STATUSES[order.status] ?? EXPIRED;
+  const [status, className] = STATUSES[order.status] ?? EXPIRED;
   const names = ticketNames(order.tickets);
   const checkout = `/checkout/${order.id}`;
   return (
@@ -49,7 +50,7 @@ export const OrderItem = memo(function OrderItem({ order, config, held }: OrderI
         {groups.map((group) => (
           <ShowOfOrder key={group.showId} {...group} />
         ))}
-        <p className="note">Ordered {dayAndTime(order.created_at)}</p>
+        <p className="note">{text("orders.ordered", { time: dayAndTime(order.created_at) })}</p>
       </div>
       <div className="order-end">
         <b className={`order-total ${held || PAID.has(order.status) ? "" : "soft"}`}>
@@ -58,16 +59,24 @@ export const OrderItem = memo(function OrderItem({ order, config, held }: OrderI
         {held ? (
           <TimeLeft order={order} config={config} />
         ) : (
-          <span className={`order-status ${className}`}>{text}</span>
+          <span className={`order-status ${className}`}>{text(status)}</span>
         )}
         {held && (
-          <Link className="button small" to={checkout} aria-label={`To the checkout of ${names}`}>
-            To the checkout
+          <Link
+            className="button small"
+            to={checkout}
+            aria-label={text("orders.to_checkout_of", { names })}
+          >
+            {text("orders.to_checkout")}
           </Link>
         )}
         {WITH_RECEIPT.has(order.status) && (
-          <Link className="button quiet small" to={checkout} aria-label={`Receipt for ${names}`}>
-            Receipt
+          <Link
+            className="button quiet small"
+            to={checkout}
+            aria-label={text("orders.receipt_of", { names })}
+          >
+            {text("orders.receipt")}
           </Link>
         )}
       </div>
@@ -78,7 +87,7 @@ export const OrderItem = memo(function OrderItem({ order, config, held }: OrderI
 function ShowOfOrder({ show, tickets }: ShowTickets) {
   return (
     <div>
-      <h3>{show ? show.title : "A show"}</h3>
+      <h3>{show ? show.title : text("orders.a_show")}</h3>
       <p className="soft">{show && `${showTime(show)} · ${show.venue}, ${show.city}`}</p>
       <p>{ticketNames(tickets)}</p>
     </div>
@@ -94,7 +103,9 @@ function TimeLeft({ order, config }: { order: OrderRow; config: SiteConfig }) {
         whole={countdownSeconds(order, config)}
         urgency={urgencyOf(seconds)}
       />
-      {order.status === "pending" ? "Yours for" : "Pay within"} {minutes(seconds)}
+      {order.status === "pending"
+        ? text("orders.yours_for", { left: minutes(seconds) })
+        : text("orders.pay_within", { left: minutes(seconds) })}
     </span>
   );
 }

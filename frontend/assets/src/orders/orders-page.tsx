@@ -7,6 +7,7 @@ import { useValue } from "../shared/observable";
 import { isHeld } from "../shared/order-status";
 import type { OrderRow } from "../shared/push-messages";
 import { type SiteConfig, useSiteConfig } from "../shared/site-config";
+import { text } from "../shared/texts";
 import { Empty, Failed, MoreButton, OfflineBanner } from "../shared/ui/page-states";
 import { SignedInOnly } from "../shared/ui/signed-in-only";
 import { useUserFeed } from "../shared/use-user-feed";
@@ -14,11 +15,9 @@ import type { Live } from "../shared/live-rows";
 import { OrderItem } from "./order-item";
 import { OrdersFeed } from "./orders-feed";
 
-const ABOUT = "What you hold or buy stands here, live, on every device.";
-
 export function OrdersPage() {
   return (
-    <SignedInOnly title="Sign in to see your orders" words={ABOUT} waiting={<Waiting />}>
+    <SignedInOnly title={text("orders.sign_in")} words={text("orders.about")} waiting={<Waiting />}>
       {(buyer) => <Orders key={buyer.id} />}
     </SignedInOnly>
   );
@@ -44,8 +43,10 @@ function Orders() {
   return (
     <>
       <OfflineBanner />
-      {heldCount > 0 && <Group title="Yours for now" orders={held} config={config} />}
-      {heldCount < orders.length && <Group title="Earlier" orders={earlier} config={config} />}
+      {heldCount > 0 && <Group title={text("orders.now")} orders={held} config={config} />}
+      {heldCount < orders.length && (
+        <Group title={text("orders.earlier")} orders={earlier} config={config} />
+      )}
       {more && <MoreButton onClick={feed.readMore} />}
     </>
   );
@@ -73,14 +74,14 @@ function Group({ title, orders, config }: GroupProps) {
 function NoOrders() {
   return (
     <Empty
-      title="No orders yet"
+      title={text("orders.none")}
       action={
         <Link className="button primary" to="/">
-          See the shows
+          {text("orders.see_shows")}
         </Link>
       }
     >
-      {ABOUT}
+      {text("orders.about")}
     </Empty>
   );
 }
@@ -90,7 +91,7 @@ function Waiting() {
   return (
     <div className="orders" aria-busy="true">
       <span className="unseen" role="status">
-        Loading your orders
+        {text("orders.loading")}
       </span>
       <div className="skeleton" style={{ width: 90, height: 21 }} />
       <ul>

@@ -50,8 +50,8 @@ export function SelectionPanel({
   const risen = useRisenPrices(selection, chosen);
   const obstacle = obstacleOf(chosen, max, fee_percent);
   return (
-    <aside className={`card pick ${first ? "" : "empty"}`} aria-label="Your pick">
-      <h2 className="section-title">Your pick</h2>
+    <aside className={`card pick ${first ? "" : "empty"}`} aria-label={text("show.pick")}>
+      <h2 className="section-title">{text("show.pick")}</h2>
       {refusal && (
         <p className="notice pick-problem" role="alert">
           {refusal}
@@ -62,11 +62,7 @@ export function SelectionPanel({
           {notice}
         </p>
       ))}
-      {!first && (
-        <p className="soft pick-empty">
-          Choose one ticket or several. They are yours alone for {seconds} seconds while you pay.
-        </p>
-      )}
+      {!first && <p className="soft pick-empty">{text("show.choose", { count: seconds })}</p>}
       {first && (
         <>
           <Prices chosen={chosen} currency={first.currency} obstacle={obstacle} config={config} />
@@ -77,14 +73,15 @@ export function SelectionPanel({
             onClick={hold}
           >
             {holding
-              ? "Holding"
+              ? text("show.holding")
               : changed !== null || risen.length > 0
                 ? text("shared.hold_at", { total: money(changed ?? total, first.currency) })
-                : `Hold ${quantityText(chosen.length)} for ${durationText(seconds)}`}
+                : text("show.hold", {
+                    quantity: quantityText(chosen.length),
+                    duration: durationText(seconds),
+                  })}
           </button>
-          <p className="note">
-            Yours alone while the clock runs. You pay nothing until you confirm.
-          </p>
+          <p className="note">{text("show.pick_note")}</p>
         </>
       )}
     </aside>
@@ -118,11 +115,11 @@ function Prices({ chosen, currency, obstacle, config }: PricesProps) {
 function obstacleOf(chosen: readonly Ticket[], max: number, feePercent: number): string | null {
   const [currency, ...others] = new Set(chosen.map((ticket) => ticket.currency));
   if (currency === undefined) return null;
-  if (others.length > 0) return "An order has one currency. Hold the others apart.";
-  if (chosen.length > max) return `An order can have ${max} tickets.`;
+  if (others.length > 0) return text("show.one_currency");
+  if (chosen.length > max) return text("show.too_many", { count: max });
   const { maximum } = rulesOf(currency);
   return costOf(chosen, feePercent, currency).total > maximum
-    ? `One payment takes at most ${money(maximum, currency)}. Choose fewer tickets.`
+    ? text("show.too_much", { maximum: money(maximum, currency) })
     : null;
 }
 

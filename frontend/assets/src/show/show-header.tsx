@@ -3,6 +3,7 @@ import type { Show } from "../shared/api-types";
 import { pricesFrom, readersTime, showTime } from "../shared/format";
 import { useValue } from "../shared/observable";
 import type { ShowFeed } from "../shared/show-feed";
+import { text } from "../shared/texts";
 import type { TicketCounts } from "../shared/tickets";
 
 interface ShowHeaderProps {
@@ -25,9 +26,11 @@ export function ShowHeader({ show, counts, feed }: ShowHeaderProps) {
         <div className="badges">
           <span className="badge">
             <i className={`dot ${free ? "" : "off"}`} />
-            {free ? `${free} available from ${pricesFrom(from)}` : "None available"}
+            {free
+              ? text("show.available", { count: free, price: pricesFrom(from) })
+              : text("show.none_available")}
           </span>
-          {held > 0 && <span className="badge">{held} in someone&apos;s hands</span>}
+          {held > 0 && <span className="badge">{text("show.all_held", { count: held })}</span>}
           <span className="badge">{viewersText(viewers)}</span>
         </div>
       </div>
@@ -38,7 +41,7 @@ export function ShowHeader({ show, counts, feed }: ShowHeaderProps) {
             <i className="share-held" style={{ flexGrow: held }} />
             <i style={{ flexGrow: sold }} />
           </div>
-          {free} available · {held} held · {sold} sold
+          {text("show.counts", { available: free, held, sold })}
         </div>
       )}
     </header>
@@ -46,6 +49,6 @@ export function ShowHeader({ show, counts, feed }: ShowHeaderProps) {
 }
 
 function viewersText(count: number | null): string {
-  if (count === null) return "People looking: …";
-  return count > 1 ? `${count} people looking` : "Only you are looking";
+  if (count === null) return text("show.viewers_unknown");
+  return text("show.viewers", { count: Math.max(1, count) });
 }

@@ -10,6 +10,7 @@ import { useValue } from "../shared/observable";
 import { user } from "../shared/session";
 import { ShowFeed } from "../shared/show-feed";
 import { useSiteConfig } from "../shared/site-config";
+import { text } from "../shared/texts";
 import { bySection, countTickets, isListed, isOffered } from "../shared/tickets";
 import { Empty, Failed, NoSuchShow, OfflineBanner } from "../shared/ui/page-states";
 import { toast } from "../shared/ui/toasts";
@@ -52,7 +53,7 @@ function OneShow({ id }: { id: string }) {
 
   if (!show || !ready) {
     if (!problem) return <Waiting />;
-    if (problem.status === 404) return <NoSuchShow to="/">See all shows</NoSuchShow>;
+    if (problem.status === 404) return <NoSuchShow to="/">{text("show.see_shows")}</NoSuchShow>;
     return <Failed problem={problem} retry={() => void feed.refresh()} />;
   }
   // A hidden ticket stays for the visitor who holds it.
@@ -69,11 +70,11 @@ function OneShow({ id }: { id: string }) {
             <TicketFilters tickets={tickets} filter={filter} change={setFilter} />
           )}
           {tickets.length === 0 && (
-            <Empty title="No tickets yet">They show up here the moment somebody lists one.</Empty>
+            <Empty title={text("show.no_tickets")}>{text("show.no_tickets_note")}</Empty>
           )}
           {tickets.length > 0 && shown.length === 0 && (
-            <Empty title="None of them right now">
-              Try another price, or wait: holds end after {durationText(holdSeconds)}.
+            <Empty title={text("show.none_wanted")}>
+              {text("show.none_wanted_note", { duration: durationText(holdSeconds) })}
             </Empty>
           )}
           {bySection(shown).map(([name, inSection]) => (
@@ -112,8 +113,8 @@ function useLostTicketNotice(feed: ShowFeed, selection: Selection, holds: OwnHol
     if (holds.has(ticket.id)) return;
     toast(
       isListed(ticket)
-        ? `Somebody was faster with ${fullName(ticket)}.`
-        : `${fullName(ticket)} is no longer on sale.`,
+        ? text("show.faster", { name: fullName(ticket) })
+        : text("show.not_on_sale", { name: fullName(ticket) }),
     );
   });
   useEffect(() => {

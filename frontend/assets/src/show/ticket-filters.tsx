@@ -1,6 +1,7 @@
 // Filters of a show's tickets: by price, section and availability.
 import type { Ticket } from "../shared/api-types";
 import { moneyFrom } from "../shared/format";
+import { text } from "../shared/texts";
 import { availabilityOf, sectionOf, sectionsOf } from "../shared/tickets";
 import { SelectChip } from "../shared/ui/select-chip";
 
@@ -34,7 +35,7 @@ export function priceOptions(
     const inCurrency = tickets.filter((ticket) => ticket.currency === currency);
     const prices = [...new Set(inCurrency.map(({ price }) => price))].sort((a, b) => a - b);
     return prices.map(
-      (price) => [`${price} ${currency}`, `Up to ${moneyFrom(price, currency)}`] as const,
+      (price) => [`${price} ${currency}`, text("show.up_to", { price: moneyFrom(price, currency) })] as const,
     );
   });
   return currencies.length > 1 ? options : options.slice(0, -1);
@@ -53,8 +54,8 @@ export function TicketFilters({ tickets, filter, change }: TicketFiltersProps) {
     <div className="ticket-filters">
       {prices.length > 0 && (
         <SelectChip
-          label="Price"
-          none="Any price"
+          label={text("show.price")}
+          none={text("show.any_price")}
           options={prices}
           value={filter.maxPrice}
           onChange={(maxPrice) => {
@@ -64,8 +65,8 @@ export function TicketFilters({ tickets, filter, change }: TicketFiltersProps) {
       )}
       {sections.length > 1 && (
         <SelectChip
-          label="Section"
-          none="All sections"
+          label={text("show.section")}
+          none={text("show.all_sections")}
           options={sections.map((name) => [name, name])}
           value={filter.section}
           onChange={(section) => {
@@ -81,7 +82,7 @@ export function TicketFilters({ tickets, filter, change }: TicketFiltersProps) {
           change({ ...filter, onlyFree: !filter.onlyFree });
         }}
       >
-        Only available ones
+        {text("show.only_available")}
       </button>
     </div>
   );

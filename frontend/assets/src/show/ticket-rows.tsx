@@ -6,6 +6,7 @@ import type { Ticket } from "../shared/api-types";
 import { serverNow, useClock, useSecondsUntil } from "../shared/clock";
 import { fullName, minutes, money, seatName } from "../shared/format";
 import type { Live } from "../shared/live-rows";
+import { text } from "../shared/texts";
 import { type Availability, availabilityOf, countTickets, groupTickets } from "../shared/tickets";
 import { TimeRing } from "../shared/ui/time-ring";
 import type { OwnHolds } from "./use-own-holds";
@@ -29,7 +30,7 @@ export function Section(props: SectionProps) {
     <section className="section" aria-label={name}>
       <header>
         <h2 className="section-title">{name}</h2>
-        <span className="soft">{left} left</span>
+        <span className="soft">{text("show.left", { count: left })}</span>
       </header>
       <ul className="card tickets">
         {groups.map(({ key, first, tickets: alike }) =>
@@ -103,7 +104,11 @@ const TicketRow = memo(function TicketRow(props: TicketRowProps) {
         <span className="ticket-name">
           <b>{seatName(ticket)}</b>
           {availability !== "sold" && (
-            <span>{own ? "you sell this" : `@${ticket.seller_handle}`}</span>
+            <span>
+              {own
+                ? text("show.you_sell", { count: 1 })
+                : text("show.seller", { name: ticket.seller_handle })}
+            </span>
           )}
         </span>
         <span className="ticket-state">
@@ -118,9 +123,9 @@ const TicketRow = memo(function TicketRow(props: TicketRowProps) {
 function TicketState({ ticket, availability, orderId, holdSeconds }: TicketRowProps) {
   switch (availability) {
     case "free":
-      return ticket.status === "held" && "may be free";
+      return ticket.status === "held" && text("show.may_be_free");
     case "paying":
-      return "being paid for";
+      return text("show.being_paid");
     case "sold":
       return <Sold at={ticket.updated_at} />;
     case "held": {
@@ -146,6 +151,9 @@ function AlikeRow({ first, tickets, own, toggle, holdSeconds }: AlikeRowProps) {
   const availability = free ? "free" : held ? "held" : "sold";
   const price = money(first.price, first.currency);
   const until = firstEnd(tickets);
+  const seller = own
+    ? text("show.you_sell", { count: tickets.length })
+    : text("show.seller", { name: first.seller_handle });
   const Line = next ? "label" : "div";
   return (
     <li
@@ -162,7 +170,7 @@ function AlikeRow({ first, tickets, own, toggle, holdSeconds }: AlikeRowProps) {
             onClick={() => {
               toggle(next.id);
             }}
-            aria-label={`Add one: ${fullName(next)}, ${price}, ${free} left`}
+            aria-label={text("show.add_one", { name: fullName(next), price, count: free })}
           >
             +
           </button>
@@ -171,15 +179,14 @@ function AlikeRow({ first, tickets, own, toggle, holdSeconds }: AlikeRowProps) {
         )}
         <span className="ticket-name">
           <b>{seatName(first)}</b>
-          <span>
-            {own ? "you sell these" : `@${first.seller_handle}`}
-            {free > 0 && `, ${free} alike`}
-          </span>
+          <span>{free > 0 ? text("show.alike", { seller, count: free }) : seller}</span>
         </span>
         <span className="ticket-state">
           {until && <TimeRing until={until} whole={holdSeconds} />}
-          {held > 0 && `${held} in someone's hands`}
-          {held === 0 && sold > 0 && <span className="soft">{sold} sold</span>}
+          {held > 0 && text("show.all_held", { count: held })}
+          {held === 0 && sold > 0 && (
+            <span className="soft">{text("show.sold_count", { count: sold })}</span>
+          )}
         </span>
         <span className="ticket-price">{price}</span>
       </Line>
@@ -206,8 +213,9 @@ function OthersHold({ until, holdSeconds }: HoldProps) {
     <>
       <TimeRing until={until} whole={holdSeconds} />
       <span data-seconds={seconds}>
-        {seconds > 10 ? "in someone's hands · " : "may be free in "}
-        {minutes(seconds)}
+        {seconds > 10
+          ? text("show.held_by_other", { left: minutes(seconds) })
+          : text("show.may_be_free_in", { left: minutes(seconds) })}
       </span>
     </>
   );
@@ -219,8 +227,8 @@ function OwnHold({ until, holdSeconds, orderId }: HoldProps & { orderId: string 
   return (
     <>
       <TimeRing until={until} whole={holdSeconds} />
-      <span data-seconds={seconds}>yours · {minutes(seconds)}</span>
-      <Link to={`/checkout/${orderId}`}>Check out</Link>
+      <span data-seconds={seconds}>{text("show.yours", { left: minutes(seconds) })}</span>
+      <Link to={`/checkout/${orderId}`}>{text("show.check_out")}</Link>
     </>
   );
 }
@@ -230,6 +238,8 @@ function Sold({ at }: { at: string }) {
 }
 
 function soldText(seconds: number): string {
-  if (seconds < 60) return `sold ${Math.max(1, Math.floor(seconds))} s ago`;
-  return seconds < 3600 ? `sold ${Math.floor(seconds / 60)} min ago` : "sold";
+  if (seconds < 60) return text("show.sold_seconds", { count: Math.max(1, Math.floor(seconds)) });
+  return seconds < 3600
+    ? text("show.sold_minutes", { count: Math.floor(seconds / 60) })
+    : text("show.sold");
 }

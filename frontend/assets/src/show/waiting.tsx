@@ -1,9 +1,11 @@
+import { text } from "../shared/texts";
+
 /** The frame of a show's page until its data is read, in the sizes that the page will have. */
 export function Waiting() {
   return (
     <div aria-busy="true">
       <span className="unseen" role="status">
-        Loading the show
+        {text("show.loading")}
       </span>
       <div className="show-head">
         <div>
