@@ -4,7 +4,12 @@ import { defineConfig, globalIgnores } from "eslint/config";
 import tseslint from "typescript-eslint";
 
 // Folders whose texts are in message files: a sentence in a source would not be translated.
-const WITH_TEXTS = ["assets/src/checkout/**", "assets/src/show/**", "assets/src/orders/**"];
+const WITH_TEXTS = [
+  "assets/src/checkout/**",
+  "assets/src/show/**",
+  "assets/src/orders/**",
+  "assets/src/shared/**",
+];
 const WORDS = "/\\p{L}{2}/u";
 const SENTENCE = "/^\\p{Lu}\\p{Ll}*['’]?\\p{Ll}* \\p{L}/u";
 const LABELS = "/^(alt|aria-label|hint|label|legend|none|placeholder|title|words)$/";
@@ -21,8 +26,9 @@ const RAW_TEXTS = [
   `JSXAttribute[name.name=${LABELS}] ConditionalExpression > Literal[value=${WORDS}]`,
   `${CONTENT} > ${CHOICE} > Literal[value=${WORDS}]`,
   `JSXAttribute[name.name=${LABELS}] TemplateElement[value.raw=${WORDS}]`,
-  `Literal[value=${SENTENCE}]`,
-  `TemplateElement[value.raw=${SENTENCE}]`,
+  // The message of an Error is for the console.
+  `:not(NewExpression) > Literal[value=${SENTENCE}]`,
+  `:not(NewExpression) > TemplateLiteral > TemplateElement[value.raw=${SENTENCE}]`,
 ].map((selector) => ({ selector, message }));
 
 export default defineConfig(

@@ -93,7 +93,7 @@ function PayBar({ order, config, children }: PayBarProps) {
       </span>
       <span className="pay-bar-total" aria-hidden="true">
         <b>{money(order.total, order.currency)}</b>
-        <span className="note">{text("checkout.all_in", { count: order.tickets.length })}</span>
+        <span className="note">{text("shared.all_in", { count: order.tickets.length })}</span>
       </span>
       {children}
     </div>

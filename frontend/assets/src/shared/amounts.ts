@@ -1,6 +1,7 @@
 // Amounts as people type them. They are parsed digit by digit, never as a floating-point number.
 import { decimalsOf, rulesOf, shownDecimals } from "./currencies";
 import { money } from "./format";
+import { text } from "./texts";
 
 /**
  * The amount in minor units: "45", "45,5", "€ 1.234,50" and "1,234.50" are read as written, and
@@ -31,16 +32,13 @@ export function amountHint(currency: string): string {
   const { exponent, minimum, maximumPrice } = rulesOf(currency);
   const usual = 45 * 10 ** exponent;
   const example = usual >= minimum && usual <= maximumPrice ? usual : 2 * minimum;
-  return `Write an amount such as ${money(example, currency)}`;
+  return text("shared.amount_hint", { amount: money(example, currency) });
 }
 
 /** Why nobody could pay this price, and what to do; undefined for one that can be paid. */
 export function priceObstacle(amount: number, currency: string): string | undefined {
   const { minimum } = rulesOf(currency);
-  if (amount < minimum) {
-    const least = money(minimum, currency);
-    return `A ticket costs at least ${least}: cards can't be charged less.`;
-  }
+  if (amount < minimum) return text("shared.price_low", { least: money(minimum, currency) });
   return amountObstacle(amount, currency);
 }
 
@@ -48,12 +46,11 @@ export function priceObstacle(amount: number, currency: string): string | undefi
 export function amountObstacle(amount: number, currency: string): string | undefined {
   const { step, maximumPrice } = rulesOf(currency);
   if (amount > maximumPrice) {
-    const most = money(maximumPrice, currency);
-    return `A ticket costs at most ${most}: cards can't be charged more with the fee.`;
+    return text("shared.price_high", { most: money(maximumPrice, currency) });
   }
   if (amount % step === 0) return undefined;
   const above = money(amount - (amount % step) + step, currency);
-  return `Cards are charged in steps of ${money(step, currency)}: write ${above}, for example.`;
+  return text("shared.price_step", { step: money(step, currency), above });
 }
 
 /** Where the fraction begins: at the last mark, unless that can only separate thousands. */

@@ -8,19 +8,18 @@ import { forget, keep, recall } from "./browser-storage";
 import { sentence } from "./format";
 import { Problem } from "./http";
 import { newKey } from "./idempotency";
+import { richText, text, type TextId } from "./texts";
 
-const MESSAGES: Record<string, string> = {
-  offline: "No connection to the shop. What you typed is kept: try again when you are back.",
-  not_your_show: "Only who added this show can change it.",
-  listing_closed: "Only who added this show lists tickets of it.",
-  too_many_listed: "You have listed as many tickets as you may in a show of somebody else.",
-  not_your_ticket: "Only its seller can change this ticket.",
-  ticket_taken: "Somebody has this ticket just now, so it stays as it is. What you typed is kept.",
-  ticket_withdrawn: "This ticket was taken off sale.",
-  version_mismatch:
-    "It was changed elsewhere meanwhile. " +
-    "Look at it once more, then save again: what you typed is kept.",
-  idempotency_key_in_flight: "It is being done already. Try again in a moment.",
+const MESSAGES: Partial<Record<string, TextId>> = {
+  offline: "shared.form_offline",
+  not_your_show: "shared.form_not_your_show",
+  listing_closed: "shared.form_listing_closed",
+  too_many_listed: "shared.form_too_many_listed",
+  not_your_ticket: "shared.form_not_your_ticket",
+  ticket_taken: "shared.form_ticket_taken",
+  ticket_withdrawn: "shared.form_ticket_withdrawn",
+  version_mismatch: "shared.form_version_mismatch",
+  idempotency_key_in_flight: "shared.form_in_flight",
 };
 
 /** Error messages by the names of their fields. */
@@ -128,11 +127,11 @@ export function useForm<V extends object>(
  * The idempotency key for this content: a repeat after a lost response or a reload has the same.
  */
 export function keyFor(name: string, content: object): string {
-  const text = JSON.stringify(content);
+  const serialized = JSON.stringify(content);
   const known = recall(keyName(name)) as { of: string; key: string } | null;
-  if (known?.of === text) return known.key;
+  if (known?.of === serialized) return known.key;
   const key = newKey();
-  keep(keyName(name), { of: text, key });
+  keep(keyName(name), { of: serialized, key });
   return key;
 }
 
@@ -157,23 +156,22 @@ export function FormProblem({
   const { status, code, message, fieldErrors } = problem;
   return (
     <p className="problem" role="alert">
-      {status === 401 ? (
-        <SessionEnded />
-      ) : (
-        (MESSAGES[code] ?? sentence(fieldErrors[0]?.message ?? message))
-      )}
+      {status === 401 ? <SessionEnded /> : messageText(code, fieldErrors[0]?.message ?? message)}
     </p>
   );
+}
+
+function messageText(code: string, message: string): string {
+  const known = MESSAGES[code];
+  return known ? text(known) : sentence(message);
 }
 
 function SessionEnded() {
   const { pathname, search } = useLocation();
   const signIn = `/signin?next=${encodeURIComponent(pathname + search)}`;
-  return (
-    <>
-      Your session has ended. <Link to={signIn}>Sign in again</Link>: what you typed is kept.
-    </>
-  );
+  return richText("shared.form_session_ended", {
+    link: (content) => <Link to={signIn}>{content}</Link>,
+  });
 }
 
 /** The same problem with other words for its fields. */

@@ -1,6 +1,7 @@
 // Money, times and names, in the reader's language.
 import type { FromPrice, Show, Ticket } from "./api-types";
 import { decimalsOf, shownDecimals } from "./currencies";
+import { text } from "./texts";
 
 const numberFormats = new Map<string, Intl.NumberFormat>();
 const timeFormats = new Map<string, Intl.DateTimeFormat>();
@@ -79,7 +80,7 @@ export function readersTime(show: ShowTime): string {
     minute: "2-digit",
   } as const;
   const here = formatTime(show.starts_at, options);
-  return here === atVenue(show, options) ? "" : `${here} your time`;
+  return here === atVenue(show, options) ? "" : text("shared.your_time", { time: here });
 }
 
 /** A browser may not know the venue's zone; then the time is in UTC. */
@@ -114,10 +115,10 @@ export function counted(count: number, noun: string): string {
 export type Seat = Pick<Ticket, "title" | "section" | "row" | "seat">;
 
 export function seatName(ticket: Seat): string {
-  const row = ticket.row && `Row ${ticket.row}`;
-  const seat = ticket.seat && `seat ${ticket.seat}`;
+  const row = ticket.row && text("shared.row", { row: ticket.row });
+  const seat = ticket.seat && text("shared.seat", { seat: ticket.seat });
   const place = [row, seat].filter(Boolean).join(" · ");
-  return place || ticket.title || ticket.section || "Ticket";
+  return place || ticket.title || ticket.section || text("shared.ticket");
 }
 
 /** The seat's name after its section's. */

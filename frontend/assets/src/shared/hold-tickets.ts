@@ -30,12 +30,13 @@ export function changedTotal({ code, body }: Problem): number | null {
 
 /** "it", "both", "all 3" */
 export function quantityText(count: number): string {
-  if (count === 1) return "it";
-  return count === 2 ? "both" : `all ${count}`;
+  return text("shared.quantity", { count });
 }
 
 export function durationText(seconds: number): string {
-  return seconds < 120 ? `${seconds} seconds` : `${Math.round(seconds / 60)} minutes`;
+  return seconds < 120
+    ? text("shared.seconds", { count: seconds })
+    : text("shared.minutes", { count: Math.round(seconds / 60) });
 }
 
 /** The time until the problem's `retry_at`. */
@@ -43,10 +44,11 @@ export function waitText({ body }: Problem): string {
   return minutes(body.retry_at ? secondsUntil(body.retry_at) : 0);
 }
 
-function coolingDownText({ body }: Problem): string {
-  return body.limited === "network"
-    ? "Too many tickets were held unpaid from your network."
-    : "You held tickets for a long time and did not pay.";
+function coolingDownText(problem: Problem): string {
+  const left = waitText(problem);
+  return problem.body.limited === "network"
+    ? text("shared.hold_cooling_network", { left })
+    : text("shared.hold_cooling_account", { left });
 }
 
 function priceChangedText({ body }: Problem): string {
@@ -61,31 +63,31 @@ function priceChangedText({ body }: Problem): string {
 export function holdRefusalText(problem: Problem, names: string): string {
   const { held_until, max_tickets_per_show } = problem.body;
   switch (problem.code) {
-    case "ticket_unavailable": {
-      const faster = `Somebody was faster with ${names}.`;
+    case "ticket_unavailable":
       return held_until
-        ? `${faster} It may be free in ${minutes(secondsUntil(held_until))}.`
-        : faster;
-    }
+        ? text("shared.hold_faster_until", { names, left: minutes(secondsUntil(held_until)) })
+        : text("shared.hold_faster", { names });
     case "price_changed":
       return priceChangedText(problem);
     case "own_ticket":
-      return `You are selling ${names} yourself.`;
+      return text("shared.hold_own", { names });
     case "too_many_open_orders":
-      return "You hold several orders already. Pay for one or let one go first.";
+      return text("shared.hold_several");
     case "too_many_tickets_of_show":
-      return `You may have ${max_tickets_per_show ?? "no more"} tickets of one show.`;
+      return max_tickets_per_show === undefined
+        ? text("shared.hold_most_of_show_unknown")
+        : text("shared.hold_most_of_show", { count: max_tickets_per_show });
     case "total_too_large":
-      return "One payment cannot take so much. Choose fewer tickets.";
+      return text("shared.total_too_large");
     case "total_too_small":
-      return "Cards can't be charged so little. Choose more or other tickets.";
+      return text("shared.total_too_small");
     case "cooling_down":
-      return `${coolingDownText(problem)} You can hold again in ${waitText(problem)}.`;
+      return coolingDownText(problem);
     case "ticket_given_up":
-      return `You gave ${names} up. You can hold again in ${waitText(problem)}; others can now.`;
+      return text("shared.hold_given_up", { names, left: waitText(problem) });
     case "offline":
-      return "No connection to the shop. Try again: you will not hold anything twice.";
+      return text("shared.hold_offline");
     default:
-      return `That could not be held. Try again. (${problem.message})`;
+      return text("shared.hold_failed", { message: problem.message });
   }
 }

@@ -1,6 +1,7 @@
 // Sends one request to the API. An error response, or no response at all, is thrown as a Problem.
 import type { FieldError, ProblemBody } from "./api-types";
 import { learnServerTime } from "./clock";
+import { text } from "./texts";
 
 // uvicorn renews its Date header once a second, and the header has no fractions: the true time is
 // up to two seconds later.
@@ -32,7 +33,7 @@ export class Problem extends Error {
   readonly body: Partial<ProblemBody> & ProblemDetails;
 
   constructor(status: number, body: Partial<ProblemBody> & ProblemDetails = {}) {
-    super(body.detail ?? body.title ?? "The shop did not answer.");
+    super(body.detail ?? body.title ?? text("shared.no_answer"));
     this.name = "Problem";
     this.status = status;
     this.code = body.code ?? (status === 0 ? "offline" : "unknown");

@@ -3,13 +3,14 @@ import { useEffect } from "react";
 
 import { useValue } from "../observable";
 import { connect, connection, type ConnectionState } from "../push";
+import { text, type TextId } from "../texts";
 
-const STATES: Record<ConnectionState, [label: string, dot: string]> = {
-  connecting: ["Connecting", "off"],
-  live: ["Live", ""],
-  reconnecting: ["Reconnecting", "held"],
-  "caught-up": ["Caught up", ""],
-  offline: ["Offline", "off"],
+const STATES: Record<ConnectionState, [label: TextId, dot: string]> = {
+  connecting: ["shared.connecting", "off"],
+  live: ["shared.live", ""],
+  reconnecting: ["shared.reconnecting", "held"],
+  "caught-up": ["shared.caught_up", ""],
+  offline: ["shared.offline", "off"],
 };
 
 export function ConnectionStatus() {
@@ -19,7 +20,7 @@ export function ConnectionStatus() {
   return (
     <span className="badge pill" role="status" data-state={state}>
       <i className={`dot ${dot}`} />
-      <span className="pill-label">{label}</span>
+      <span className="pill-label">{text(label)}</span>
     </span>
   );
 }

@@ -5,6 +5,7 @@ import { Link } from "react-router";
 import type { Problem } from "../http";
 import { useValue } from "../observable";
 import { connection } from "../push";
+import { text } from "../texts";
 
 interface EmptyProps {
   title: string;
@@ -26,16 +27,14 @@ export function Failed({ problem, retry }: { problem: Problem; retry: () => void
   const offline = problem.status === 0;
   return (
     <Empty
-      title={offline ? "No connection to the shop" : "That did not work"}
+      title={offline ? text("shared.no_connection") : text("shared.failed")}
       action={
         <button type="button" className="button quiet" onClick={retry}>
-          Try again
+          {text("shared.try_again")}
         </button>
       }
     >
-      {offline
-        ? "Check your network. Nothing that you hold is lost."
-        : "The shop had a problem. It is ours, not yours."}
+      {offline ? text("shared.no_connection_note") : text("shared.failed_note")}
     </Empty>
   );
 }
@@ -44,7 +43,7 @@ export function OfflineBanner() {
   if (useValue(connection) !== "offline") return null;
   return (
     <p className="banner" role="status">
-      You are offline. This is what we last knew; it updates by itself when you are back.
+      {text("shared.offline_banner")}
     </p>
   );
 }
@@ -53,14 +52,14 @@ export function OfflineBanner() {
 export function NoSuchShow({ to, children }: { to: string; children: ReactNode }) {
   return (
     <Empty
-      title="There is no such show"
+      title={text("shared.no_show")}
       action={
         <Link className="button" to={to}>
           {children}
         </Link>
       }
     >
-      It may have been a mistyped address.
+      {text("shared.another_show")}
     </Empty>
   );
 }
@@ -70,7 +69,7 @@ export function MoreButton({ onClick }: { onClick: () => void }) {
   return (
     <div className="more">
       <button type="button" className="button quiet" onClick={onClick}>
-        Show more
+        {text("shared.show_more")}
       </button>
     </div>
   );

@@ -1,5 +1,6 @@
 // The prices of tickets and their total: in the selection, at the checkout and on a receipt.
-import { counted, fullName, money, type Seat } from "../format";
+import { fullName, money, type Seat } from "../format";
+import { text } from "../texts";
 
 type PricedTicket = Seat & { id: string; price: number };
 
@@ -21,7 +22,7 @@ export function PriceLines({ tickets, fee, currency }: PriceLinesProps) {
       ))}
       {fee > 0 && (
         <li className="bill-line soft">
-          <span>Service fee</span>
+          <span>{text("shared.service_fee")}</span>
           <span>{money(fee, currency)}</span>
         </li>
       )}
@@ -44,7 +45,7 @@ interface PriceTotalProps {
 export function PriceTotal({ count, total, currency }: PriceTotalProps) {
   return (
     <p className="bill-total">
-      <span className="soft">{counted(count, "ticket")}, all-in</span>
+      <span className="soft">{text("shared.all_in", { count })}</span>
       <b>{total === null ? "—" : money(total, currency)}</b>
     </p>
   );

@@ -5,6 +5,7 @@ import { Link, useLocation } from "react-router";
 import type { User } from "../api-types";
 import { useValue } from "../observable";
 import { user } from "../session";
+import { text } from "../texts";
 import { Empty } from "./page-states";
 
 interface SignedInOnlyProps {
@@ -28,10 +29,10 @@ export function SignedInOnly({ title, words, waiting, children }: SignedInOnlyPr
       action={
         <p className="state-actions">
           <Link className="button primary" to={`/signin${next}`}>
-            Sign in
+            {text("shared.sign_in")}
           </Link>
           <Link className="button quiet" to={`/signup${next}`}>
-            Make an account
+            {text("shared.sign_up")}
           </Link>
         </p>
       }

@@ -1,6 +1,7 @@
 // Light or dark. Reflex's script in the head applies the remembered choice before the first paint.
 import { useTheme } from "$/utils/react-theme";
 
+import { text } from "../texts";
 import { useHydrated } from "../use-hydrated";
 
 const SUN =
@@ -15,8 +16,8 @@ export function ThemeSwitch() {
     <button
       type="button"
       className="icon-button"
-      aria-label={dark ? "Use light colours" : "Use dark colours"}
-      title={dark ? "Light" : "Dark"}
+      aria-label={dark ? text("shared.use_light") : text("shared.use_dark")}
+      title={dark ? text("shared.light") : text("shared.dark")}
       onClick={() => {
         setTheme(dark ? "light" : "dark");
       }}

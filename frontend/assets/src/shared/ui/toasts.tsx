@@ -6,16 +6,17 @@ import { Observable, useValue } from "../observable";
 import { subscribe } from "../push";
 import type { PushMessage } from "../push-messages";
 import { user } from "../session";
+import { text } from "../texts";
 
 const SHOWN_MS = 6000;
 const MAX_SHOWN = 3;
 
-const toasts = new Observable<readonly { id: number; text: string }[]>([]);
+const toasts = new Observable<readonly { id: number; notice: string }[]>([]);
 let lastId = 0;
 
-export function toast(text: string): void {
+export function toast(notice: string): void {
   const id = (lastId += 1);
-  toasts.set([...toasts.value, { id, text }].slice(-MAX_SHOWN));
+  toasts.set([...toasts.value, { id, notice }].slice(-MAX_SHOWN));
   setTimeout(dismiss, SHOWN_MS, id);
 }
 
@@ -30,16 +31,16 @@ function notify({ event, data: { order, sale } }: PushMessage): void {
   if (sale) {
     const amount = money(sale.amount, sale.currency);
     const name = fullName(sale.ticket);
-    if (event === "sale.sold") toast(`Sold: ${name} for ${amount}.`);
-    if (event === "sale.refunded") toast(`Refunded: ${name}, ${amount}.`);
+    if (event === "sale.sold") toast(text("shared.toast_sold", { name, amount }));
+    if (event === "sale.refunded") toast(text("shared.toast_sale_refunded", { name, amount }));
   }
   if (order) {
     const total = money(order.total, order.currency);
-    if (event === "order.refunded") toast(`Refunded to you: ${total}.`);
+    if (event === "order.refunded") toast(text("shared.toast_refunded", { total }));
     if (event === "order.expired") {
-      toast("The time of your hold ran out. You were not charged.");
+      toast(text("shared.toast_expired"));
     }
-    if (event === "order.completed") toast(`Paid ${total}. The tickets are yours.`);
+    if (event === "order.completed") toast(text("shared.toast_paid", { total }));
   }
 }
 
@@ -54,12 +55,12 @@ export function Toasts() {
   }, [userId]);
   return (
     <div className="toasts" role="status" aria-live="polite">
-      {useValue(toasts).map(({ id, text }) => (
+      {useValue(toasts).map(({ id, notice }) => (
         <p className="toast" key={id}>
-          <span>{text}</span>
+          <span>{notice}</span>
           <button
             type="button"
-            aria-label="Dismiss"
+            aria-label={text("shared.dismiss")}
             onClick={() => {
               dismiss(id);
             }}
