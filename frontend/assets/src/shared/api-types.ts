@@ -839,7 +839,7 @@ export interface components {
         /**
          * NewOrder
          * @description One ticket or a cart of tickets, all or none. Exactly one of the first two fields is
-         *     required. A `shown_total`, in minor units and with the fee, is what the buyer was shown: an order
+         *     required. `shown_total`, in minor units and with the fee, is what the buyer was shown: an order
          *     that costs more is refused.
          */
         NewOrder: {
