@@ -68,8 +68,7 @@ async def test_a_show_that_moved_is_said_before_money(market: Market, visit: Vis
         moved = await market.seller.put(f"/api/shows/{show_id}", json={"venue": "River Hall"})
         assert moved.status_code == 200
         await ana.pay()
-        alert = ana.page.get_by_role("alert")
-        await alert.get_by_text("Harbour Lights has moved.").wait_for()
+        alert = ana.page.get_by_role("alert").filter(has_text="Harbour Lights has moved.")
         await expect(alert).to_contain_text("It is now")
         await expect(alert).to_contain_text("River Hall, Rotterdam")
         assert (await ana.order(order))["status"] == "pending"
