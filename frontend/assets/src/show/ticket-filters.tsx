@@ -35,7 +35,11 @@ export function priceOptions(
     const inCurrency = tickets.filter((ticket) => ticket.currency === currency);
     const prices = [...new Set(inCurrency.map(({ price }) => price))].sort((a, b) => a - b);
     return prices.map(
-      (price) => [`${price} ${currency}`, text("show.up_to", { price: moneyFrom(price, currency) })] as const,
+      (price) =>
+        [
+          `${price} ${currency}`,
+          text("show.up_to", { price: moneyFrom(price, currency) }),
+        ] as const,
     );
   });
   return currencies.length > 1 ? options : options.slice(0, -1);
