@@ -124,8 +124,11 @@ async def test_a_bad_price_is_shown_at_its_field_and_a_reload_keeps_the_draft(
     price = mira.page.locator(".list-form [name=price]")
     for typed, message in (
         ("forty", "Write an amount such as €45.00."),
-        ("0", "At least €0.01."),
-        ("2000000", "At most €999,999.99."),
+        ("0.10", "A ticket costs at least €0.50: cards can't be charged less."),
+        (
+            "2000000",
+            "A ticket costs at most €666,666.66: cards can't be charged more with the fee.",
+        ),
     ):
         await price.fill(typed)
         await listing(mira).click()
