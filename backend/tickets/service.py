@@ -174,7 +174,7 @@ async def list_tickets(
     _check_words(query.q)
     after = decode_cursor(query.cursor, TicketKey)
     by_price = query.sort.endswith("price")
-    if after and by_price != (after.price is not None):
+    if after and {after.currency is not None, after.price is not None} != {by_price}:
         raise invalid("cursor", "belongs to another sort order: start without a cursor")
     if (query.min_price, query.max_price) != (None, None) and query.currency is None:
         raise CurrencyRequired

@@ -8,6 +8,7 @@ Refusal = tuple[int, str]
 INVALID = (422, "invalid_input")
 NOT_JSON = (400, "not_json")
 NUL = (422, "nul_character")
+NO_CURRENCY = (422, "currency_required")
 NO_TICKET = (404, "ticket_not_found")
 NO_ORDER = (404, "order_not_found")
 NO_SHOW = (404, "show_not_found")

@@ -4,7 +4,7 @@ import base64
 import json
 from typing import Any
 
-from tests.bad_input.definitions import HUGE, NOWHERE, NUL, BadRequest
+from tests.bad_input.definitions import HUGE, NO_CURRENCY, NOWHERE, NUL, BadRequest
 
 
 def cursor(*key: Any) -> str:
@@ -45,7 +45,7 @@ _PARAMETERS: dict[str, list[str]] = {
         f"cursor={cursor(1, NOWHERE)}&sort=price",
         f"cursor={cursor(None, None, NOWHERE)}&sort=price",
         f"cursor={cursor(None, 1, NOWHERE)}&sort=price",
-        "min_price=100",
+        f"cursor={cursor('EUR', None, NOWHERE)}&sort=price",
         f"cursor={base64.urlsafe_b64encode(b'[' * 5000).decode()}",
     ],
     "/api/shows": [
@@ -115,4 +115,8 @@ QUERIES: dict[str, BadRequest] = {
         for query in many
     },
     **{path: BadRequest("GET", path, None, NUL) for path in _NUL},
+    **{
+        path: BadRequest("GET", path, None, NO_CURRENCY)
+        for path in ("/api/tickets?min_price=100", "/api/tickets?max_price=100")
+    },
 }

@@ -215,7 +215,7 @@ async def test_a_seller_gets_a_toast_of_a_sale_on_every_page(market: Market, vis
         for visitor in (mira, stranger):
             await visitor.open("/")
             await visitor.until_state("live")
-        await mira.page.get_by_text("Account").wait_for()
+        await mira.page.get_by_text("Account", exact=True).wait_for()
         await market.pay(await market.hold(wanted))
         await (
             mira.page.locator(".toast")
