@@ -289,6 +289,8 @@ create table tickets.tickets (
 ) with (fillfactor=80);
 create index tickets_currency_price on tickets.tickets (currency, price, id);
 create index tickets_hidden on tickets.tickets (show_id, id) where hidden;
+create index tickets_hidden_currency_price on tickets.tickets (show_id, currency, price, id) where
+    hidden;
 create index tickets_search on tickets.tickets using gin (to_tsvector('simple',
     ((((((coalesce(title, '') || ' ') || coalesce(section, '')) || ' ') || coalesce("row", '')) ||
     ' ') || coalesce(seat, ''))));

@@ -11,8 +11,13 @@ from backend.tickets.routes import TicketsState, routes
 
 NEEDS = ("database:tickets", "redis_url", "jwt_public_keys")
 # Anyone may send the reads of this service, so none may take long, and each is planned by an index
-# (decision 33). The writes are short too.
-SESSION = {"statement_timeout": "2s", "enable_seqscan": "off"}
+# that has the order of the list (decision 33). The writes are short too.
+SESSION = {
+    "statement_timeout": "2s",
+    "enable_seqscan": "off",
+    "enable_sort": "off",
+    "enable_incremental_sort": "off",
+}
 
 
 def component(settings: Settings) -> Component:

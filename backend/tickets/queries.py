@@ -322,49 +322,24 @@ async def list_tickets(
 ) -> ListedTickets:
     """Up to `limit + 1` tickets after the cursor's key, among the next `MAX_EXAMINED` of the list.
 
-    `scope` has the conditions that an index serves together with the order, and the words; of the
-    tickets in it, the statement reads no more than it may examine. The last branch is only run when
-    the first one has fewer rows than the limit.
+    `scope` is a range of the index that has the order; of the tickets in it, the statement reads no
+    more than it may examine. The last branch is only run when the first one has fewer rows than the
+    limit.
     """
     by_price = query.sort.endswith("price")
     direction = "desc" if query.sort in ("newest", "-price") else "asc"
-    columns = ("t.currency", "t.price", "t.id") if by_price else ("t.id",)
-    order = ", ".join(f"{column} {direction}" for column in columns)
     scope = Conditions()
     filters = Conditions(scope.values)
+    columns = _add_range(scope, query, viewed, after, is_descending=direction == "desc")
+    order = ", ".join(f"{column} {direction}" for column in columns)
     # The indexes of a show's tickets, which words use too, are of those that are hidden or not.
-    (scope if query.show_id or query.q.strip() else filters).add(viewed.condition)
-    if query.show_id:
-        scope.add("t.show_id = {}", query.show_id)
-    if viewed.seller_id:
-        scope.add("t.seller_id = {}", viewed.seller_id)
+    of_show = columns[0] == "t.show_id" or query.q.strip()
+    (scope if of_show else filters).add(viewed.condition)
+    found = f"tickets.tickets t where {scope}"
     if query.q.strip():
-        shows = await _searched_shows(connection, query.q)
-        scope.add(
-            f"({_TICKET_WORDS} @@ to_tsquery('simple', {{}}) or t.show_id = any ({{}}::uuid[]))",
-            words_query(query.q),
-            shows,
-        )
-    if after:
-        than = ">" if direction == "asc" else "<"
-        if by_price:
-            scope.add(f"(t.currency, t.price, t.id) {than} ({{}}, {{}}, {{}})", *after)
-        else:
-            scope.add(f"t.id {than} {{}}", after.id)
-    rare = bool(query.q.strip()) and await is_rare(connection, "tickets.tickets t", scope)
-    prices = scope if by_price else filters
-    if query.currency:
-        prices.add("t.currency = {}", query.currency.upper())
-    if query.min_price is not None:
-        prices.add("t.price >= {}", query.min_price)
-    if query.max_price is not None:
-        prices.add("t.price <= {}", query.max_price)
-    if query.status:
-        filters.add("tickets.effective_status(t.status, t.held_until, now()) = {}", query.status)
-    else:
-        filters.add("t.status <> {}", "withdrawn")
+        found = await _searched_tickets(connection, query.q, scope)
+    _add_filters(filters, query, viewed)
     limit = scope.parameter(query.limit + 1)
-    found = source("tickets.tickets t", scope, rare=rare)
     rows = await connection.fetch(
         f"""
         (
@@ -388,6 +363,71 @@ async def list_tickets(
             last["currency"] if by_price else None, last["price"] if by_price else None, last["id"]
         )
     return ListedTickets([_ticket(row) for row in rows], examined)
+
+
+def _add_range(
+    scope: "Conditions",
+    query: TicketQuery,
+    viewed: Viewed,
+    after: TicketKey | None,
+    *,
+    is_descending: bool,
+) -> list[str]:
+    """Limit the scope to a range of one index. Returns the columns of this index, by which the list
+    is sorted.
+    """
+    by_price = query.sort.endswith("price")
+    show, seller = ("t.show_id", query.show_id), ("t.seller_id", viewed.seller_id)
+    if viewed.condition == "t.hidden" or viewed.seller_id is None:
+        leading = [show]
+    else:
+        leading = [seller] if by_price else [seller, show]
+    leading = [(column, value) for column, value in leading if value is not None]
+    values: list[Any] = [value for _, value in leading]
+    lowest, highest = [*values], [*values]
+    if by_price and query.currency:
+        currency = query.currency.upper()
+        lowest += [currency, *([] if query.min_price is None else [query.min_price])]
+        highest += [currency, *([] if query.max_price is None else [query.max_price])]
+    key = None
+    if after:
+        key = [*values, *(after if by_price else [after.id])]
+    columns = [column for column, _ in leading]
+    columns += ["t.currency", "t.price", "t.id"] if by_price else ["t.id"]
+    scope.add_range(columns, lowest, highest, key, is_descending=is_descending)
+    return columns
+
+
+def _add_filters(filters: "Conditions", query: TicketQuery, viewed: Viewed) -> None:
+    """The conditions of the query, also those that its range covers unless a client made the cursor
+    up.
+    """
+    if query.show_id:
+        filters.add("t.show_id = {}", query.show_id)
+    if viewed.seller_id:
+        filters.add("t.seller_id = {}", viewed.seller_id)
+    if query.currency:
+        filters.add("t.currency = {}", query.currency.upper())
+    if query.min_price is not None:
+        filters.add("t.price >= {}", query.min_price)
+    if query.max_price is not None:
+        filters.add("t.price <= {}", query.max_price)
+    if query.status:
+        filters.add("tickets.effective_status(t.status, t.held_until, now()) = {}", query.status)
+    else:
+        filters.add("t.status <> {}", "withdrawn")
+
+
+async def _searched_tickets(connection: Connection, text: str, scope: "Conditions") -> str:
+    """The tickets of the scope with these words."""
+    shows = await _searched_shows(connection, text)
+    scope.add(
+        f"({_TICKET_WORDS} @@ to_tsquery('simple', {{}}) or t.show_id = any ({{}}::uuid[]))",
+        words_query(text),
+        shows,
+    )
+    rare = await is_rare(connection, "tickets.tickets t", scope)
+    return source("tickets.tickets t", scope, rare=rare)
 
 
 async def _searched_shows(connection: Connection, text: str) -> list[UUID]:
@@ -474,6 +514,34 @@ class Conditions:
 
     def add(self, condition: str, *values: Any) -> None:
         self._texts.append(condition.format(*(self.parameter(value) for value in values)))
+
+    def add_range(
+        self,
+        columns: Sequence[str],
+        lowest: Sequence[Any],
+        highest: Sequence[Any],
+        after: Sequence[Any] | None,
+        *,
+        is_descending: bool,
+    ) -> None:
+        """Add a range of an index with these columns, as at most one comparison for each end: of
+        the first columns with `lowest` and `highest`, or of all columns with the row `after` which
+        the list continues.
+
+        A list in the order of these columns has then one plan without a sort: the scan of this
+        index. With `column = value`, Postgres would leave the column out of the order, so a scan of
+        the primary key would also have the order, and would read rows of all values.
+        """
+        low, high = (">=", lowest), ("<=", highest)
+        if after is not None and is_descending:
+            high = ("<", after)
+        elif after is not None:
+            low = (">", after)
+        for operator, values in (low, high):
+            if values:
+                row = ", ".join(columns[: len(values)])
+                places = ", ".join(["{}"] * len(values))
+                self.add(f"({row}) {operator} ({places})", *values)
 
     def __str__(self) -> str:
         return " and ".join(self._texts) or "true"
