@@ -34,7 +34,8 @@ RIGHTS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
         "tickets.shows": {
             "INSERT": ALL,
             "UPDATE": (
-                "title venue city starts_at timezone category listing_policy version updated_at"
+                "title venue city starts_at ends_at sales_end_at timezone category listing_policy"
+                " version updated_at"
             ),
         },
         "tickets.sellers": {"INSERT": ALL},
@@ -150,6 +151,8 @@ OWN_CALLS: Mapping[str, frozenset[str]] = {
             "tickets.city_key",
             "tickets.search_query",
             "tickets.is_free",
+            "tickets.is_over",
+            "tickets.is_selling",
             "tickets.state",
             "tickets.availability",
             "tickets.lowest_price",

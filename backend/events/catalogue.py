@@ -151,8 +151,11 @@ class Show(msgspec.Struct, frozen=True, kw_only=True):
     starts_at: datetime
     timezone: str
     category: str
-    # Events from before this field lack it.
+    # Events from before these fields lack them.
     listing_policy: Literal["open", "owner"] = "open"
+    ends_at: datetime | None = None
+    # Null: when the show starts.
+    sales_end_at: datetime | None = None
     version: int
 
 

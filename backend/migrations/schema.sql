@@ -240,8 +240,14 @@ create table tickets.shows (
     listing_policy text not null default 'open',
     spellings tsvector not null default ''::tsvector,
     city_key text not null default '',
+    ends_at timestamptz,
+    sales_end_at timestamptz,
     constraint shows_pkey primary key (id),
-    constraint shows_listing_policy_known check (listing_policy = any (array['open', 'owner']))
+    constraint shows_end_within_14_days_of_start check (ends_at > starts_at and (ends_at -
+        starts_at) <= '336:00:00'::interval),
+    constraint shows_listing_policy_known check (listing_policy = any (array['open', 'owner'])),
+    constraint shows_sales_end_after_creation check (sales_end_at >= created_at),
+    constraint shows_sales_end_by_end check (sales_end_at <= coalesce(ends_at, starts_at))
 );
 create index shows_category on tickets.shows (category, starts_at, id);
 create index shows_city on tickets.shows (city_key, starts_at, id);
@@ -255,7 +261,7 @@ create trigger set_search before insert or update of title, venue, city on ticke
     row execute function tickets.set_search();
 grant select on tickets.shows to gittix_check;
 grant insert, select, update (title, venue, city, starts_at, timezone, category, version,
-    updated_at, listing_policy) on tickets.shows to gittix_tickets;
+    updated_at, listing_policy, ends_at, sales_end_at) on tickets.shows to gittix_tickets;
 
 create table tickets.tickets (
     id uuid not null default uuidv7(),
@@ -331,8 +337,8 @@ grant execute on function tickets.availability to gittix_check, gittix_tickets;
 
 -- functions/tickets/hold.sql
 create function tickets.check_free(p_tickets uuid[], p_buyer uuid, p_now timestamptz,
-    out outcome text, out refused uuid, out refused_until timestamptz, out displaced uuid[])
-    returns record language plpgsql;
+    out outcome text, out refused uuid, out refused_until timestamptz, out displaced uuid[],
+    out sales_end_at timestamptz) returns record language plpgsql;
 
 -- functions/tickets/listing.sql
 create function tickets.check_listing(p_show uuid, p_seller uuid, p_count integer, p_max integer,
@@ -392,6 +398,16 @@ create function tickets.is_free(p_status text, p_held_until timestamptz, p_now t
     boolean language sql;
 grant execute on function tickets.is_free to gittix_check, gittix_tickets;
 
+-- functions/tickets/show_times.sql
+create function tickets.is_over(p_starts_at timestamptz, p_ends_at timestamptz, p_now timestamptz)
+    returns boolean language sql;
+grant execute on function tickets.is_over to gittix_tickets;
+
+-- functions/tickets/show_times.sql
+create function tickets.is_selling(p_starts_at timestamptz, p_sales_end_at timestamptz,
+    p_now timestamptz) returns boolean language sql;
+grant execute on function tickets.is_selling to gittix_tickets;
+
 -- functions/tickets/search.sql
 create function tickets.lexemes(p_text text) returns text[] language plpgsql;
 grant execute on function tickets.lexemes to gittix_tickets;
@@ -436,6 +452,10 @@ grant execute on function tickets.reserve to gittix_orders;
 -- functions/tickets/search.sql
 create function tickets.search_query(p_text text, p_loose boolean) returns tsquery language sql;
 grant execute on function tickets.search_query to gittix_tickets;
+
+-- functions/tickets/show_times.sql
+create function tickets.sales_have_ended(p_tickets uuid[], p_now timestamptz) returns boolean
+    language sql;
 
 -- functions/tickets/sale.sql
 create function tickets.sell(p_order uuid, p_tickets uuid[]) returns integer language plpgsql
@@ -701,9 +721,9 @@ grant execute on function orders.id_at to gittix_orders;
 
 -- functions/orders/place.sql
 create function orders.insert_order(p_id uuid, p_buyer uuid, p_held tickets.tickets[],
-    p_at timestamptz, p_hold interval, p_grace interval, p_fee_percent numeric, p_charged bigint[],
-    p_key text, p_fingerprint bytea, p_key_lifetime interval, p_reply_status integer,
-    p_reply_headers jsonb) returns text language plpgsql;
+    p_at timestamptz, p_grace interval, p_fee_percent numeric, p_charged bigint[], p_key text,
+    p_fingerprint bytea, p_key_lifetime interval, p_reply_status integer, p_reply_headers jsonb)
+    returns text language plpgsql;
 
 -- functions/orders/limits.sql
 create function orders.last_given_up(p_buyer uuid, p_tickets uuid[], p_after uuid,
@@ -758,6 +778,10 @@ grant execute on function orders.state to gittix_orders;
 create function orders.take_over(p_order uuid, p_buyer uuid, p_tickets uuid[], p_until timestamptz,
     p_displaced uuid[]) returns record language plpgsql;
 
+-- functions/orders/place.sql
+create function orders.ticket_seconds(p_held tickets.tickets[], p_at timestamptz) returns double
+    precision language sql;
+
 -- functions/orders/state.sql
 create function orders.tickets_of(p_order uuid) returns uuid[] language sql;
 grant execute on function orders.tickets_of to gittix_orders;
@@ -769,7 +793,7 @@ grant execute on function orders.uncount_attempt to gittix_payments;
 
 -- functions/orders/payment.sql
 create function orders.unpayable(o orders.orders, p_max_attempts integer) returns text language
-    sql;
+    plpgsql;
 
 -- functions/orders/limits.sql
 create function orders.wait_for_buyer(p_buyer uuid) returns void language plpgsql;

@@ -27,6 +27,12 @@ class PriceChanged(Conflict):
     code = "price_changed"
 
 
+class SalesEnded(Conflict):
+    """`sales_end_at` of the show has passed."""
+
+    code = "sales_ended"
+
+
 class OwnTicket(Conflict):
     code = "own_ticket"
 

@@ -27,6 +27,7 @@ from backend.orders.errors import (
     OrderNotFound,
     OwnTicket,
     PriceChanged,
+    SalesEnded,
     TicketGivenUp,
     TicketNotFound,
     TicketUnavailable,
@@ -74,7 +75,7 @@ async def place(
 
     `address` is the client's. Returns the order, or the stored reply to the first request with this
     key, which may be a refusal. Raises PriceChanged, TicketUnavailable, TicketNotFound, OwnTicket,
-    MixedCurrency, TooManyTickets, TooManyTicketsOfShow, TotalTooSmall, TotalTooLarge,
+    SalesEnded, MixedCurrency, TooManyTickets, TooManyTicketsOfShow, TotalTooSmall, TotalTooLarge,
     TooManyOpenOrders, CoolingDown, TicketGivenUp, Invalid, and the errors of the idempotency key;
     BuyerBusy and DisplacedBusy when a lock was not free in time.
     """
@@ -288,6 +289,11 @@ def _refusal(placed: Placed, settings: Settings) -> Problem:
             return TicketNotFound()
         case "own_ticket":
             return OwnTicket("this ticket is yours: choose another one", ticket_id=placed.refused)
+        case "sales_ended":
+            return SalesEnded(
+                "the sales of this show have ended: its tickets can no longer be held",
+                ticket_id=placed.refused,
+            )
         case "mixed_currency":
             return MixedCurrency("an order has one currency: order the other tickets separately")
         case "too_many_open_orders":

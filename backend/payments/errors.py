@@ -27,6 +27,12 @@ class OrderExpired(Conflict):
     code = "order_expired"
 
 
+class SalesEnded(Conflict):
+    """`sales_end_at` of a show has passed, so no payment begins. Nothing was charged."""
+
+    code = "sales_ended"
+
+
 class OrderCancelled(Conflict):
     code = "order_cancelled"
 

@@ -33,6 +33,7 @@ from backend.payments.errors import (
     OrderNotFound,
     PaymentInProgress,
     ProviderUnavailable,
+    SalesEnded,
     TooManyDeclines,
 )
 from backend.payments.idempotency_queries import PAYMENT_KEYS
@@ -235,6 +236,8 @@ def _refusal(begun: Begun) -> Problem:
         return NoAttemptsLeft(
             "too many payments of this order failed: its tickets are free when the hold ends"
         )
+    if begun.outcome == "sales_ended":
+        return SalesEnded("the sales of this show have ended: nothing was charged")
     return REFUSALS[begun.outcome]()
 
 

@@ -43,6 +43,12 @@ class ListingClosed(Forbidden):
     code = "listing_closed"
 
 
+class SalesEnded(Conflict):
+    """`sales_end_at` of the show has passed."""
+
+    code = "sales_ended"
+
+
 class TooManyListed(Conflict):
     """The user has as many tickets in a stranger's show as `MAX_LISTED_PER_SHOW` allows."""
 

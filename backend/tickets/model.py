@@ -17,12 +17,15 @@ When = Annotated[datetime, Meta(tz=True)]
 
 Status = Literal["available", "held", "reserved", "sold", "withdrawn"]
 ListingPolicy = Literal["open", "owner"]
+# A show is on sale until it is over. `sales_end_at` may be earlier.
+ShowStatus = Literal["on_sale", "over"]
 
 MAX_TICKETS_AT_ONCE = 500
 
 
 class NewShow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`timezone` is the IANA name of the venue's zone; `starts_at` needs an offset. With the
+    """`timezone` is the IANA name of the venue's zone; `starts_at` needs an offset. `ends_at` is at
+    most 14 days later. Tickets are sold until `sales_end_at`, else until the start. With the
     `listing_policy` `owner`, only the owner of the show lists tickets of it.
     """
 
@@ -33,10 +36,12 @@ class NewShow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     timezone: PlaceName
     category: Label = "other"
     listing_policy: ListingPolicy = "open"
+    ends_at: When | None = None
+    sales_end_at: When | None = None
 
 
 class ShowChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A field that is left out keeps its value."""
+    """A field that is left out keeps its value; null empties an optional field."""
 
     title: Title | UnsetType = UNSET
     venue: Title | UnsetType = UNSET
@@ -45,6 +50,8 @@ class ShowChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     timezone: PlaceName | UnsetType = UNSET
     category: Label | UnsetType = UNSET
     listing_policy: ListingPolicy | UnsetType = UNSET
+    ends_at: When | UnsetType | None = UNSET
+    sales_end_at: When | UnsetType | None = UNSET
 
 
 class FromPrice(msgspec.Struct, frozen=True):
@@ -58,6 +65,10 @@ class Show(msgspec.Struct, frozen=True):
     """A show with live counts. `held` counts the tickets that are held or reserved. A hidden ticket
     counts only once it is reserved or sold.
 
+    No ticket is listed, held or paid for from `sales_end_at` on, which is `starts_at` unless the
+    owner chose another time. `status` is `over` once `ends_at` has passed, or `starts_at` without
+    an `ends_at`.
+
     Prices are compared within a currency: `from_prices` has up to five currencies, those with the
     most free tickets first. `from_price` is the price of the first, in `currency`. `next_free_at`
     is the earliest end of a hold. `version` grows with each change of the show or of any of its
@@ -70,6 +81,9 @@ class Show(msgspec.Struct, frozen=True):
     venue: str
     city: str
     starts_at: datetime
+    ends_at: datetime | None
+    sales_end_at: datetime
+    status: ShowStatus
     timezone: str
     category: str
     listing_policy: ListingPolicy
@@ -86,7 +100,9 @@ class Show(msgspec.Struct, frozen=True):
 
 
 class ShowRow(msgspec.Struct, frozen=True):
-    """A show's row, which is also the data of its events."""
+    """A show's row, which is also the data of its events. Without `sales_end_at`, sales end at the
+    start.
+    """
 
     id: UUID
     owner_id: UUID
@@ -94,6 +110,8 @@ class ShowRow(msgspec.Struct, frozen=True):
     venue: str
     city: str
     starts_at: datetime
+    ends_at: datetime | None
+    sales_end_at: datetime | None
     timezone: str
     category: str
     listing_policy: ListingPolicy
@@ -120,7 +138,7 @@ class ShowQuery(
     """The filters, and: `ids` has up to 100 ids, separated by commas. `owner` created the show,
     `seller` listed tickets for it; each is a user's id or `me`.
 
-    Without `from`, `owner`, `seller` and `ids`, past shows are left out.
+    Without `from`, `owner`, `seller` and `ids`, shows that are over are left out.
     """
 
     ids: Annotated[str, Meta(max_length=3_700)] | None = None

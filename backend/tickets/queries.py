@@ -2,7 +2,7 @@
 
 import unicodedata
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
@@ -18,15 +18,28 @@ from backend.tickets.model import (
     TicketSpec,
 )
 
-# A show counts as upcoming until this long after its start: its tickets still sell.
-UPCOMING_MARGIN = timedelta(hours=12)
+# The longest time from the start of a show to its end, which a constraint of the table bounds.
+LONGEST_SHOW = timedelta(days=14)
 # The most tickets that a request for a list examines, and the most shows whose tickets it searches.
 MAX_EXAMINED = 2_000
 MAX_SEARCHED_SHOWS = 100
 
-SHOW = """
-    s.id, s.owner_id, s.title, s.venue, s.city, s.starts_at, s.timezone, s.category,
+_SHOW = """
+    s.id, s.owner_id, s.title, s.venue, s.city, s.starts_at, s.ends_at, s.timezone, s.category,
     s.listing_policy, s.created_at, s.updated_at
+"""
+_SHOW_ROW = f"{_SHOW}, s.sales_end_at, s.version"
+# Of the row `s` of a show, and `a` of its counts.
+LIVE_SHOW = f"""
+    {_SHOW}, coalesce(s.sales_end_at, s.starts_at) as sales_end_at,
+    case when tickets.is_over(s.starts_at, s.ends_at, now()) then 'over' else 'on_sale' end
+        as status,
+    a.*
+"""
+# The first condition is implied by the second; it bounds the scan of an index.
+NOT_OVER = f"""
+    s.starts_at > now() - interval '{LONGEST_SHOW.days} days'
+    and not tickets.is_over(s.starts_at, s.ends_at, now())
 """
 
 _TICKET = """
@@ -94,10 +107,11 @@ async def insert_show(connection: Connection, owner_id: UUID, show: NewShow) -> 
     row = await connection.fetchrow(
         f"""
         insert into tickets.shows as s (
-            owner_id, title, venue, city, starts_at, timezone, category, listing_policy
+            owner_id, title, venue, city, starts_at, timezone, category, listing_policy, ends_at,
+            sales_end_at
         )
-        values ($1, $2, $3, $4, $5, $6, $7, $8)
-        returning {SHOW}, s.version
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+        returning {_SHOW_ROW}
         """,
         owner_id,
         show.title,
@@ -107,6 +121,8 @@ async def insert_show(connection: Connection, owner_id: UUID, show: NewShow) -> 
         show.timezone,
         show.category,
         show.listing_policy,
+        show.ends_at,
+        show.sales_end_at,
     )
     assert row is not None
     return ShowRow(**row)
@@ -114,7 +130,7 @@ async def insert_show(connection: Connection, owner_id: UUID, show: NewShow) -> 
 
 async def lock_show(connection: Connection, show_id: UUID) -> ShowRow | None:
     row = await connection.fetchrow(
-        f"select {SHOW}, s.version from tickets.shows s where s.id = $1 for no key update", show_id
+        f"select {_SHOW_ROW} from tickets.shows s where s.id = $1 for no key update", show_id
     )
     return ShowRow(**row) if row else None
 
@@ -124,9 +140,10 @@ async def update_show(connection: Connection, show: ShowRow) -> ShowRow:
         f"""
         update tickets.shows s
         set title = $2, venue = $3, city = $4, starts_at = $5, timezone = $6, category = $7,
-            listing_policy = $8, version = s.version + 1, updated_at = now()
+            listing_policy = $8, ends_at = $9, sales_end_at = $10, version = s.version + 1,
+            updated_at = now()
         where s.id = $1
-        returning {SHOW}, s.version
+        returning {_SHOW_ROW}
         """,
         show.id,
         show.title,
@@ -136,9 +153,16 @@ async def update_show(connection: Connection, show: ShowRow) -> ShowRow:
         show.timezone,
         show.category,
         show.listing_policy,
+        show.ends_at,
+        show.sales_end_at,
     )
     assert row is not None
     return ShowRow(**row)
+
+
+async def now(connection: Connection) -> datetime:
+    found: datetime = await connection.fetchval("select now()")
+    return found
 
 
 async def show_version(connection: Connection, show_id: UUID) -> int | None:
@@ -158,7 +182,7 @@ async def shows(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, Show]
     """These shows with their live counts."""
     rows = await connection.fetch(
         f"""
-        select {SHOW}, a.*
+        select {LIVE_SHOW}
         from tickets.shows s, tickets.availability(s.id) a where s.id = any ($1)
         """,
         ids,
@@ -435,7 +459,7 @@ async def _searched_shows(connection: Connection, text: str) -> list[UUID]:
     conditions = Conditions()
     words = await search_query(connection, text, loose=False)
     conditions.add("s.search @@ {}::text::tsquery", words)
-    conditions.add("s.starts_at >= now() - {}::interval", UPCOMING_MARGIN)
+    conditions.add(NOT_OVER)
     found = source(
         "tickets.shows s",
         conditions,

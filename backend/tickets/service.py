@@ -23,6 +23,7 @@ from backend.tickets.errors import (
     ListingClosed,
     NotYourShow,
     NotYourTicket,
+    SalesEnded,
     ShowNotFound,
     TicketNotFound,
     TicketTaken,
@@ -49,8 +50,10 @@ from backend.tickets.show_queries import Scope
 
 
 async def create_show(connection: Connection, owner: Principal, new: NewShow) -> Show:
-    """Create a show. Raises Invalid."""
-    row = await queries.insert_show(connection, owner.user_id, _clean_show(new))
+    """Create a show whose sales have not ended. Raises Invalid."""
+    wanted = _clean_show(new)
+    _check_sales_end(wanted, await queries.now(connection), "in the future")
+    row = await queries.insert_show(connection, owner.user_id, wanted)
     await _append_show(connection, "show.created", row)
     return await show(connection, row.id)
 
@@ -77,6 +80,8 @@ async def change_show(
     wanted = _clean_show(
         NewShow(**{name: given.get(name, getattr(row, name)) for name in NewShow.__struct_fields__})
     )
+    if (wanted.starts_at, wanted.sales_end_at) != (row.starts_at, row.sales_end_at):
+        _check_sales_end(wanted, row.created_at, "after the time when the show was added")
     changed = await queries.update_show(
         connection, msgspec.structs.replace(row, **msgspec.structs.asdict(wanted))
     )
@@ -141,7 +146,7 @@ async def list_for_sale(
     max_listed: int,
 ) -> list[Ticket]:
     """List tickets of a show for sale, all or none. `max_listed` bounds the tickets of a seller who
-    does not own the show. Raises ShowNotFound, ListingClosed, TooManyListed, Invalid.
+    does not own the show. Raises ShowNotFound, ListingClosed, SalesEnded, TooManyListed, Invalid.
     """
     cleaned = [
         _clean_ticket(spec, f"tickets[{index}]." if len(specs) > 1 else "")
@@ -277,6 +282,8 @@ async def _check_listing(
             raise ShowNotFound
         case "listing_closed":
             raise ListingClosed("only the owner of this show lists tickets of it")
+        case "sales_ended":
+            raise SalesEnded("the sales of this show have ended")
         case "too_many_listed":
             raise TooManyListed(
                 f"you may list {max_listed} tickets in a show of somebody else, and have {listed}",
@@ -336,6 +343,12 @@ def _ids(text: str) -> list[UUID]:
 
 
 def _clean_show(show: NewShow) -> NewShow:
+    last = show.ends_at or show.starts_at
+    if show.ends_at and not show.starts_at < last <= show.starts_at + queries.LONGEST_SHOW:
+        days = queries.LONGEST_SHOW.days
+        raise invalid("ends_at", f"must be after the start, and at most {days} days later")
+    if show.sales_end_at and show.sales_end_at > last:
+        raise invalid("sales_end_at", "must not be after the show")
     return NewShow(
         title=clean("title", show.title),
         venue=clean("venue", show.venue),
@@ -344,7 +357,16 @@ def _clean_show(show: NewShow) -> NewShow:
         timezone=check_zone("timezone", show.timezone),
         category=clean("category", show.category).lower(),
         listing_policy=show.listing_policy,
+        ends_at=show.ends_at,
+        # Then the sales end with the start, also after the show is moved.
+        sales_end_at=None if show.sales_end_at == show.starts_at else show.sales_end_at,
     )
+
+
+def _check_sales_end(show: NewShow, earliest: datetime, when: str) -> None:
+    field = "sales_end_at" if show.sales_end_at else "starts_at"
+    if getattr(show, field) <= earliest:
+        raise invalid(field, f"must be {when}")
 
 
 def _clean_ticket(spec: TicketSpec, path: str = "") -> TicketSpec:

@@ -19,8 +19,8 @@ from backend.tickets.model import (
     Suggestions,
 )
 from backend.tickets.queries import (
-    SHOW,
-    UPCOMING_MARGIN,
+    LIVE_SHOW,
+    NOT_OVER,
     Conditions,
     is_rare,
     search_query,
@@ -68,7 +68,7 @@ async def list_shows(
     direction = "desc" if backwards else "asc"
     rows = await connection.fetch(
         f"""
-        select {SHOW}, a.*
+        select {LIVE_SHOW}
         from (
             select * from {found}
             order by s.starts_at {direction}, s.id {direction}
@@ -202,7 +202,7 @@ def _conditions(
     without: frozenset[str] = frozenset(),
     words: str,
 ) -> Conditions:
-    """Past shows are left out, unless the dates or the scope name them."""
+    """Shows that are over are left out, unless the dates or the scope name them."""
     conditions = Conditions()
     if scope.ids is not None:
         conditions.add("s.id = any ({}::uuid[])", scope.ids)
@@ -220,7 +220,7 @@ def _conditions(
     if query.starts_from and dates:
         conditions.add("s.starts_at >= {}", query.starts_from)
     elif scope == Scope():
-        conditions.add("s.starts_at >= now() - {}::interval", UPCOMING_MARGIN)
+        conditions.add(NOT_OVER)
     if query.starts_to and dates:
         conditions.add("s.starts_at < {}", query.starts_to)
     return conditions

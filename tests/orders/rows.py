@@ -21,6 +21,18 @@ async def make_overdue(owner: Any, order: Json, *, seconds: int = 2) -> None:
     )
 
 
+async def end_sales(owner: Any, show_id: str, *, seconds: int = 1, ends_at: str = "null") -> None:
+    """Move the start of a show, and with it the end of its sales, to `seconds` ago. `ends_at` is an
+    SQL expression.
+    """
+    await owner.execute(
+        "update tickets.shows set starts_at = now() - make_interval(secs => $2),"
+        f" sales_end_at = null, ends_at = {ends_at} where id = $1",
+        UUID(show_id),
+        seconds,
+    )
+
+
 async def backdate(owner: Any, order: Json, *, seconds: int) -> None:
     """Make the order `seconds` older, its hold's end unchanged. An order's id begins with its time,
     so the order gets another id.

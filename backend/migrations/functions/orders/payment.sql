@@ -1,19 +1,27 @@
 -- The functions that the service of payments calls inside its own transactions.
 
--- The reason why this order cannot be paid now, or null if it can.
+-- The reason why this order cannot be paid now, or null if it can. A payment that began before the
+-- sales of the show ended may be tried again until the hold ends.
 create function orders.unpayable(o orders.orders, p_max_attempts int) returns text
-language sql volatile
-return case
-    when o.status in ('completed', 'refund_pending', 'refunded') then 'paid'
-    when o.status = 'confirmed' then 'in_progress'
-    when o.status in ('cancelled', 'expired') then o.status
-    when o.expires_at <= clock_timestamp() then 'expired'
-    when o.payment_attempts >= p_max_attempts then 'no_attempts_left'
-end;
+language plpgsql volatile
+as $$
+begin
+    return case
+        when o.status in ('completed', 'refund_pending', 'refunded') then 'paid'
+        when o.status = 'confirmed' then 'in_progress'
+        when o.status in ('pending', 'expired')
+            and tickets.sales_have_ended(orders.tickets_of(o.id), clock_timestamp())
+        then 'sales_ended'
+        when o.status in ('cancelled', 'expired') then o.status
+        when o.expires_at <= clock_timestamp() then 'expired'
+        when o.payment_attempts >= p_max_attempts then 'no_attempts_left'
+    end;
+end
+$$;
 
 -- Start a payment: the first one extends the hold, so that the payment has at least the grace from
 -- now. `outcome` is ok with amount, currency and deadline (the end of the hold), or one of
--- - not_found, expired, cancelled, paid, in_progress;
+-- - not_found, expired, cancelled, paid, in_progress, sales_ended;
 -- - no_attempts_left: the order had `p_max_attempts` attempts, authorised or not;
 -- - too_many_declines: the budget `spent` of declines is used up until `refused_until`, by the
 --   clock of `decided_at`.

@@ -64,8 +64,9 @@ begin
         perform orders.raise_error('too_many_tickets_of_show');
     end if;
     outcome := 'placed';
+    v_amount := orders.ticket_seconds(v_step.held, decided_at);
     body := orders.insert_order(
-        v_id, p_buyer, v_step.held, decided_at, p_hold, p_grace, p_fee_percent,
+        v_id, p_buyer, v_step.held, decided_at, p_grace, p_fee_percent,
         orders.charge(p_subjects, p_hourly, v_amount), p_key, p_fingerprint, p_key_lifetime,
         p_reply_status, p_reply_headers
     );
@@ -162,12 +163,19 @@ begin
 end
 $$;
 
+-- The ticket-seconds of a hold from `p_at`, which may end earlier than the caller of `tickets.hold`
+-- wanted.
+create function orders.ticket_seconds(p_held tickets.tickets[], p_at timestamptz)
+returns double precision
+language sql immutable
+return cardinality(p_held) * extract(epoch from (p_held[1]).held_until - p_at);
+
 -- Insert the order with its lines, append `order.created`, and store the order's JSON as the reply
 -- under its key, if it has one, in the place of a reply that is past its lifetime. Returns the
 -- JSON.
 create function orders.insert_order(
-    p_id uuid, p_buyer uuid, p_held tickets.tickets[], p_at timestamptz, p_hold interval,
-    p_grace interval, p_fee_percent numeric, p_charged bigint[], p_key text, p_fingerprint bytea,
+    p_id uuid, p_buyer uuid, p_held tickets.tickets[], p_at timestamptz, p_grace interval,
+    p_fee_percent numeric, p_charged bigint[], p_key text, p_fingerprint bytea,
     p_key_lifetime interval, p_reply_status int, p_reply_headers jsonb
 ) returns text
 language plpgsql
@@ -175,6 +183,7 @@ as $$
 declare
     v_state json;
     v_cost record := orders.cost(p_held, p_fee_percent);
+    v_until timestamptz := (p_held[1]).held_until;
 begin
     with lined as (
         insert into orders.lines (
@@ -191,7 +200,7 @@ begin
         )
         values (
             p_id, p_buyer, v_cost.subtotal, v_cost.fee, v_cost.subtotal + v_cost.fee,
-            v_cost.currency, p_at + p_hold, p_at + p_hold + p_grace, p_at, p_at, p_charged
+            v_cost.currency, v_until, v_until + p_grace, p_at, p_at, p_charged
         )
         returning version, orders.state(
             orders, (select json_agg(lined.line order by lined.ticket_id) from lined)

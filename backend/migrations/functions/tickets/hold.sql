@@ -8,12 +8,12 @@
 
 -- Hold all tickets of `p_tickets` for an order until `p_until`, or none of them.
 --
--- `outcome` is held, or a refusal: ticket_not_found, own_ticket, mixed_currency,
+-- `outcome` is held, or a refusal: ticket_not_found, own_ticket, sales_ended, mixed_currency,
 -- ticket_unavailable. An expired hold is taken over. For this, `outcome` is displaces and
 -- `displaced` has the orders that would lose their holds; the caller calls again with these
 -- orders as `p_displaced` and all their tickets as `p_beside`, which this function then locks in
 -- id order with the others, so that the caller can release them. On success, `held` has the rows
--- of the tickets.
+-- of the tickets. Their hold ends before `p_until` if the sales of one of their shows do.
 --
 -- A ticket that the owner of its show has hidden is unavailable.
 --
@@ -48,6 +48,7 @@ begin
         displaced := v_found.displaced;
         return;
     end if;
+    p_until := least(p_until, v_found.sales_end_at);
     -- One ticket is locked by its update; several are locked first, in id order.
     if cardinality(p_tickets) > 1 or p_displaced is not null then
         v_found := tickets.lock_free(p_tickets, p_displaced, p_beside, v_now);
@@ -110,10 +111,12 @@ grant execute on function tickets.hold, tickets.extend to gittix_orders;
 -- The functions below are steps of `tickets.hold`: they run with its rights and its settings.
 
 -- Read the tickets without locks. `outcome` is null or a refusal, with the refused ticket and the
--- end of its hold; `displaced` has the orders of the expired holds.
+-- end of its hold; `displaced` has the orders of the expired holds. `sales_end_at` is the first end
+-- of sales of the tickets' shows.
 create function tickets.check_free(
     p_tickets uuid[], p_buyer uuid, p_now timestamptz,
-    out outcome text, out refused uuid, out refused_until timestamptz, out displaced uuid[]
+    out outcome text, out refused uuid, out refused_until timestamptz, out displaced uuid[],
+    out sales_end_at timestamptz
 )
 language plpgsql
 as $$
@@ -121,27 +124,33 @@ declare
     v_found int;
     v_mixed boolean;
     v_own uuid;
+    v_ended uuid;
 begin
     select count(*),
            min(t.currency) <> max(t.currency),
            (array_agg(t.id) filter (where t.seller_id = p_buyer))[1],
            (array_agg(t.id) filter (
+               where not tickets.is_selling(s.starts_at, s.sales_end_at, p_now)
+           ))[1],
+           min(coalesce(s.sales_end_at, s.starts_at)),
+           (array_agg(t.id) filter (
                where t.hidden or not tickets.is_free(t.status, t.held_until, p_now)
            ))[1],
            min(t.held_until) filter (where t.status = 'held' and t.held_until > p_now),
            array_agg(t.order_id) filter (where t.status = 'held' and t.held_until <= p_now)
-    into v_found, v_mixed, v_own, refused, refused_until, displaced
-    from tickets.tickets t
+    into v_found, v_mixed, v_own, v_ended, sales_end_at, refused, refused_until, displaced
+    from tickets.tickets t join tickets.shows s on s.id = t.show_id
     where t.id = any (p_tickets);
 
     outcome := case
         when v_found < cardinality(p_tickets) then 'ticket_not_found'
         when v_own is not null then 'own_ticket'
+        when v_ended is not null then 'sales_ended'
         when refused is not null then 'ticket_unavailable'
         when v_mixed then 'mixed_currency'
     end;
     if outcome is not null then
-        refused := coalesce(refused, v_own);
+        refused := case outcome when 'sales_ended' then v_ended else coalesce(refused, v_own) end;
         displaced := null;
     end if;
 end

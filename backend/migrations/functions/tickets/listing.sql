@@ -1,9 +1,9 @@
 -- The rules for listing tickets.
 
 -- Whether the user may list this many more tickets of the show. `outcome` is null, show_not_found,
--- listing_closed (the show's policy is owner), or too_many_listed with the number of those that
--- count: a user who does not own the show may list `p_max` tickets of it. A withdrawn ticket counts
--- for another day, so that listing and withdrawing in turn is bounded as well.
+-- listing_closed (the show's policy is owner), sales_ended, or too_many_listed with the number of
+-- those that count: a user who does not own the show may list `p_max` tickets of it. A withdrawn
+-- ticket counts for another day, so that listing and withdrawing in turn is bounded as well.
 --
 -- The lock makes parallel requests of a user count each other's tickets.
 create function tickets.check_listing(
@@ -14,11 +14,16 @@ as $$
 declare
     v_show record;
 begin
-    select s.owner_id, s.listing_policy into v_show from tickets.shows s where s.id = p_show;
+    select s.owner_id, s.listing_policy,
+           tickets.is_selling(s.starts_at, s.sales_end_at, clock_timestamp()) as selling
+    into v_show
+    from tickets.shows s where s.id = p_show;
     if not found then
         outcome := 'show_not_found';
     elsif v_show.owner_id <> p_seller and v_show.listing_policy = 'owner' then
         outcome := 'listing_closed';
+    elsif not v_show.selling then
+        outcome := 'sales_ended';
     elsif v_show.owner_id <> p_seller then
         perform pg_advisory_xact_lock(
             hashtextextended('listing:' || p_show || ':' || p_seller, 0)

@@ -1,8 +1,9 @@
 -- The payment is authorised: reserve the order's tickets, all or none, so that they no longer
 -- expire. Returns whether they are reserved. A ticket may be reserved while its row names the order
 -- as the holder, also after the hold has ended, and while its status is available and it is not
--- hidden: a late payment wins a ticket that no other order took. Its price must still be the
--- ordered one; the seller may have changed it.
+-- hidden: a late payment wins a ticket that no other order took. Once the sales of its show have
+-- ended, only a hold that still runs counts. Its price must still be the ordered one; the seller
+-- may have changed it.
 create function tickets.reserve(
     p_order uuid, p_tickets uuid[], p_prices bigint[], p_currency text
 ) returns boolean
@@ -19,8 +20,12 @@ begin
     from (
         select ((t.status = 'available' and not t.hidden)
                 or (t.status = 'held' and t.order_id = p_order))
+               and (coalesce(t.held_until > clock_timestamp(), false)
+                    or tickets.is_selling(s.starts_at, s.sales_end_at, clock_timestamp()))
                and t.price = w.price and t.currency = p_currency as ready
-        from tickets.tickets t join unnest(p_tickets, p_prices) as w (id, price) on w.id = t.id
+        from tickets.tickets t
+        join unnest(p_tickets, p_prices) as w (id, price) on w.id = t.id
+        join tickets.shows s on s.id = t.show_id
         order by t.id
         for no key update of t
     ) l;
@@ -74,7 +79,7 @@ end
 $$;
 
 -- The order is refunded: with `p_relist`, list its sold tickets again, at their price and for their
--- seller; without, withdraw them. Returns their number.
+-- seller, if the sales of their show have not ended; else withdraw them. Returns their number.
 create function tickets.unsell(
     p_order uuid, p_tickets uuid[], p_relist boolean
 ) returns int
@@ -91,14 +96,22 @@ begin
     where t.id = any (p_tickets) and t.order_id = p_order order by t.id for no key update;
     with unsold as (
         update tickets.tickets t
-        set status = case when p_relist then 'available' else 'withdrawn' end, order_id = null,
-            version = t.version + 1, updated_at = clock_timestamp()
+        set status = case
+                when p_relist
+                    and tickets.is_selling(s.starts_at, s.sales_end_at, clock_timestamp())
+                then 'available' else 'withdrawn'
+            end,
+            order_id = null, version = t.version + 1, updated_at = clock_timestamp()
+        from tickets.shows s
         where t.id = any (p_tickets) and t.order_id = p_order and t.status = 'sold'
+          and s.id = t.show_id
         returning t as ticket
     ), appended as (
         insert into events.outbox (type, subject, version, data, correlation_id)
-        select case when p_relist then 'ticket.released' else 'ticket.withdrawn' end, (ticket).id,
-               (ticket).version, tickets.state(ticket, p_order, true), events.correlation_id()
+        select case (ticket).status when 'available' then 'ticket.released'
+                                    else 'ticket.withdrawn' end,
+               (ticket).id, (ticket).version, tickets.state(ticket, p_order, true),
+               events.correlation_id()
         from unsold order by (ticket).id
     )
     select count(*) into v_unsold from unsold;

@@ -512,7 +512,7 @@ export interface components {
          * @description The filters, and: `ids` has up to 100 ids, separated by commas. `owner` created the show,
          *     `seller` listed tickets for it; each is a user's id or `me`.
          *
-         *     Without `from`, `owner`, `seller` and `ids`, past shows are left out.
+         *     Without `from`, `owner`, `seller` and `ids`, shows that are over are left out.
          */
         ShowQuery: {
             /** @default  */
@@ -558,6 +558,10 @@ export interface components {
          * @description A show with live counts. `held` counts the tickets that are held or reserved. A hidden ticket
          *     counts only once it is reserved or sold.
          *
+         *     No ticket is listed, held or paid for from `sales_end_at` on, which is `starts_at` unless the
+         *     owner chose another time. `status` is `over` once `ends_at` has passed, or `starts_at` without
+         *     an `ends_at`.
+         *
          *     Prices are compared within a currency: `from_prices` has up to five currencies, those with the
          *     most free tickets first. `from_price` is the price of the first, in `currency`. `next_free_at`
          *     is the earliest end of a hold. `version` grows with each change of the show or of any of its
@@ -572,6 +576,10 @@ export interface components {
             venue: string;
             city: string;
             starts_at: string;
+            ends_at: string | null;
+            sales_end_at: string;
+            /** @enum {unknown} */
+            status: "on_sale" | "over";
             timezone: string;
             category: string;
             /** @enum {unknown} */
@@ -618,7 +626,8 @@ export interface components {
         };
         /**
          * NewShow
-         * @description `timezone` is the IANA name of the venue's zone; `starts_at` needs an offset. With the
+         * @description `timezone` is the IANA name of the venue's zone; `starts_at` needs an offset. `ends_at` is at
+         *     most 14 days later. Tickets are sold until `sales_end_at`, else until the start. With the
          *     `listing_policy` `owner`, only the owner of the show lists tickets of it.
          */
         NewShow: {
@@ -635,6 +644,10 @@ export interface components {
              * @enum {unknown}
              */
             listing_policy?: "open" | "owner";
+            /** @default null */
+            ends_at?: string | null;
+            /** @default null */
+            sales_end_at?: string | null;
         };
         /**
          * ShowFilters
@@ -674,7 +687,7 @@ export interface components {
         };
         /**
          * ShowChange
-         * @description A field that is left out keeps its value.
+         * @description A field that is left out keeps its value; null empties an optional field.
          */
         ShowChange: {
             title?: string;
@@ -686,6 +699,8 @@ export interface components {
             category?: string;
             /** @enum {unknown} */
             listing_policy?: "open" | "owner";
+            ends_at?: string | null;
+            sales_end_at?: string | null;
         };
         /** NewTickets */
         NewTickets: {

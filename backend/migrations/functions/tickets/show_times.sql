@@ -1,0 +1,28 @@
+-- Whether tickets of a show with these times are on sale. Sales end at the start, unless the owner
+-- has set another time. No ticket is listed, held or paid for from then on; design.md has the rule
+-- for payments under way.
+create function tickets.is_selling(
+    p_starts_at timestamptz, p_sales_end_at timestamptz, p_now timestamptz
+) returns boolean
+language sql immutable parallel safe
+return coalesce(p_sales_end_at, p_starts_at) > p_now;
+
+-- Whether the show is over: its end has passed, or its start if no end is known.
+create function tickets.is_over(
+    p_starts_at timestamptz, p_ends_at timestamptz, p_now timestamptz
+) returns boolean
+language sql immutable parallel safe
+return coalesce(p_ends_at, p_starts_at) <= p_now;
+
+grant execute on function tickets.is_selling, tickets.is_over to gittix_tickets;
+
+-- Whether one of these tickets is no longer on sale.
+create function tickets.sales_have_ended(p_tickets uuid[], p_now timestamptz) returns boolean
+language sql stable
+begin atomic
+    select exists (
+        select from tickets.tickets t join tickets.shows s on s.id = t.show_id
+        where t.id = any (p_tickets)
+          and not tickets.is_selling(s.starts_at, s.sales_end_at, p_now)
+    );
+end;
