@@ -271,6 +271,20 @@ async def test_a_new_show_appears_on_an_open_list_that_it_belongs_to(
         await expect(ida.page.locator("[data-show]")).to_have_count(0)
 
 
+async def test_the_page_of_a_show_offers_nothing_once_its_sales_end(
+    market: Market, visit: Visit
+) -> None:
+    ends = datetime.now(UTC) + timedelta(seconds=6)
+    show_id = await market.show(sales_end_at=ends.isoformat())
+    await market.tickets(show_id, 2)
+    async with visit() as ben:
+        await ben.open_show(show_id)
+        await ben.page.get_by_text("Your pick").wait_for()
+        await ben.page.get_by_role("heading", name="Sales have ended").wait_for()
+        await expect(ben.page.get_by_role("checkbox")).to_have_count(0)
+        await expect(ben.page.get_by_text("Your pick")).to_have_count(0)
+
+
 async def test_shows_stay_until_the_response_to_the_next_search(
     market: Market, visit: Visit
 ) -> None:

@@ -1,12 +1,14 @@
 // A show in the list, with its live counts.
-import { memo } from "react";
+import { memo, useCallback } from "react";
 import { Link } from "react-router";
 
 import type { Show } from "../shared/api-types";
-import { useSecondsUntil } from "../shared/clock";
+import { useClock, useSecondsUntil } from "../shared/clock";
 import { clockTime, minutes, monthAndDay, pricesFrom, readersTime } from "../shared/format";
 import type { Live } from "../shared/live-rows";
 import { showArt } from "../shared/show-art";
+import { salesOf } from "../shared/show-sales";
+import { closedTitle } from "../shared/ui/sales-closed";
 import { TimeRing } from "../shared/ui/time-ring";
 
 /** Up to this many free tickets the card shows how many are held. */
@@ -19,6 +21,7 @@ interface ShowCardProps {
 
 export const ShowCard = memo(function ShowCard({ show, holdSeconds }: ShowCardProps) {
   const [month, day] = monthAndDay(show);
+  const sales = useClock(useCallback(() => salesOf(show), [show]));
   return (
     <li className="card show-card" data-show={show.id}>
       <div className="show-art" style={{ background: showArt(show.id) }} />
@@ -39,8 +42,12 @@ export const ShowCard = memo(function ShowCard({ show, holdSeconds }: ShowCardPr
       </div>
       <hr className="perforation notched" />
       <p className={`show-counts ${show.touched ? "changed" : ""}`} data-beat={show.touched % 2}>
-        <TicketsLeft show={show} holdSeconds={holdSeconds} />
-        {show.from_prices.length > 0 && (
+        {sales === "open" ? (
+          <TicketsLeft show={show} holdSeconds={holdSeconds} />
+        ) : (
+          <span className="is-gone">{closedTitle(sales)}</span>
+        )}
+        {sales === "open" && show.from_prices.length > 0 && (
           <span className="price">
             from <b>{pricesFrom(show.from_prices)}</b>
           </span>

@@ -15,7 +15,7 @@ const FIELDS = ["section", "rows", "seats", "count", "price", "currency", "face_
 const BATCH_SIZE = 200;
 const MAX_DRAWN = { rows: 12, seats: 30 };
 
-interface ListingFormProps {
+export interface ListingProps {
   show: Show;
   seller: User;
   /** The seller's tickets of this show. */
@@ -23,7 +23,7 @@ interface ListingFormProps {
   onListed: (tickets: readonly Ticket[]) => void;
 }
 
-export function ListingForm({ show, seller, listed, onListed }: ListingFormProps) {
+export function ListingForm({ show, seller, listed, onListed }: ListingProps) {
   const name = `${seller.id}:tickets:${show.id}`;
   const [done, setDone] = useState(0);
   const currency = listed.at(-1)?.currency ?? show.currency ?? "EUR";

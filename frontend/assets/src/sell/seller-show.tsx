@@ -8,9 +8,11 @@ import { money, readersTime, showTime } from "../shared/format";
 import type { Live } from "../shared/live-rows";
 import { useValue } from "../shared/observable";
 import { ShowFeed } from "../shared/show-feed";
+import { salesOf } from "../shared/show-sales";
 import { availabilityOf, countTickets } from "../shared/tickets";
 import { Empty, Failed, NoSuchShow } from "../shared/ui/page-states";
-import { ListingForm } from "./listing-form";
+import { SalesClosed } from "../shared/ui/sales-closed";
+import { ListingForm, type ListingProps } from "./listing-form";
 import { OthersTickets } from "./others-tickets";
 import { OwnTicket } from "./own-ticket";
 import { SectionLists } from "./section-lists";
@@ -39,13 +41,7 @@ export function SellerShow({ id, seller }: { id: string; seller: User }) {
     <>
       <Header show={show} seller={seller} sold={countTickets(rows).sold} feed={feed} />
       <div className="sell-body">
-        {show.listing_policy === "open" || show.owner_id === seller.id ? (
-          <ListingForm show={show} seller={seller} listed={own} onListed={onListed} />
-        ) : (
-          <Empty title="Closed for other sellers">
-            Only who added this show lists tickets of it.
-          </Empty>
-        )}
+        <Listing show={show} seller={seller} listed={own} onListed={onListed} />
         <div>
           <OwnTickets tickets={own} seller={seller} feed={feed} />
           {show.owner_id === seller.id && others.length > 0 && (
@@ -54,6 +50,18 @@ export function SellerShow({ id, seller }: { id: string; seller: User }) {
         </div>
       </div>
     </>
+  );
+}
+
+function Listing(props: ListingProps) {
+  const { show, seller } = props;
+  const sales = salesOf(show);
+  if (sales !== "open") return <SalesClosed sales={sales} />;
+  if (show.listing_policy === "open" || show.owner_id === seller.id) {
+    return <ListingForm {...props} />;
+  }
+  return (
+    <Empty title="Closed for other sellers">Only who added this show lists tickets of it.</Empty>
   );
 }
 

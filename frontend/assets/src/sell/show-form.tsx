@@ -14,6 +14,7 @@ import {
 } from "../shared/form";
 import { capitalized, readersTime, showTime } from "../shared/format";
 import { asProblem, type Problem } from "../shared/http";
+import { text } from "../shared/texts";
 import { instantOf, readersZone, wallTimeIn, zonesWith } from "../shared/time-zones";
 import { InputField, SelectField } from "../shared/ui/field";
 import { Failed } from "../shared/ui/page-states";
@@ -27,7 +28,11 @@ const FIELDS = [
   "timezone",
   "category",
   "listing_policy",
+  "ends_at",
+  "sales_end_at",
 ] as const;
+const SKIPPED = "clocks are put forward there then: there is no such time";
+const TIMES = ["starts_at", "ends_at", "sales_end_at"] as const;
 const CATEGORIES = [
   "concert",
   "theatre",
@@ -39,7 +44,7 @@ const CATEGORIES = [
   "other",
 ];
 
-/** `starts_at` is the time at the venue, as the input has it. */
+/** The times are those at the venue, as the inputs have them; an empty one is not set. */
 type ShowValues = Record<(typeof FIELDS)[number], string>;
 
 export function NewShow({ seller }: { seller: User }) {
@@ -65,7 +70,7 @@ export function NewShow({ seller }: { seller: User }) {
 }
 
 function blank(): ShowValues {
-  const texts = { title: "", venue: "", city: "", starts_at: "" };
+  const texts = { title: "", venue: "", city: "", starts_at: "", ends_at: "", sales_end_at: "" };
   return { ...texts, timezone: readersZone(), category: "concert", listing_policy: "open" };
 }
 
@@ -146,15 +151,20 @@ function ChangeForm({ tagged, seller, sold, onDone, readAgain }: ChangeFormProps
 
 function valuesOf(show: Show): ShowValues {
   const { title, venue, city, timezone, category, listing_policy } = show;
-  const starts_at = wallTimeIn(timezone, show.starts_at);
-  return { title, venue, city, timezone, category, listing_policy, starts_at };
+  const at = (time: string | null) => (time ? wallTimeIn(timezone, time) : "");
+  const times = {
+    starts_at: at(show.starts_at),
+    ends_at: at(show.ends_at),
+    sales_end_at: at(show.sales_end_at === show.starts_at ? null : show.sales_end_at),
+  };
+  return { title, venue, city, timezone, category, listing_policy, ...times };
 }
 
-/** The body of the change: the fields that were typed, and the time when its zone was. */
+/** The body of the change: the fields that were typed, and the times when their zone was. */
 function changesOf(values: ShowValues, changes: Partial<ShowValues>): Partial<NewShowBody> {
   const body = showOf(values);
-  const moved = "starts_at" in changes || "timezone" in changes;
-  const changed = FIELDS.filter((field) => field in changes || (moved && field === "starts_at"));
+  const moved = new Set<string>("timezone" in changes ? TIMES : []);
+  const changed = FIELDS.filter((field) => field in changes || moved.has(field));
   return Object.fromEntries(changed.map((field) => [field, body[field]]));
 }
 
@@ -189,6 +199,22 @@ function ShowForm({ form, button, onClose, children }: ShowFormProps) {
             <option key={zone}>{zone}</option>
           ))}
         </SelectField>
+      </div>
+      <div className="fields">
+        <InputField
+          {...field("ends_at")}
+          type="datetime-local"
+          max="9998-12-31T23:59"
+          label={text("sell.ends_at")}
+          hint={text("sell.ends_at_hint")}
+        />
+        <InputField
+          {...field("sales_end_at")}
+          type="datetime-local"
+          max="9998-12-31T23:59"
+          label={text("sell.sales_end_at")}
+          hint={text("sell.sales_end_at_hint")}
+        />
       </div>
       <SelectField {...field("category")} label="Kind">
         {[...new Set([...CATEGORIES, values.category])].map((category) => (
@@ -234,16 +260,18 @@ const MISSING = {
  * venue, at once: the API names the first only.
  */
 function showOf(values: ShowValues): NewShowBody {
-  const starts_at = instantOf(values.starts_at, values.timezone);
+  const { title, venue, city, timezone, category } = values;
+  const at = (field: (typeof TIMES)[number]) => instantOf(values[field], timezone) ?? null;
+  const [starts_at, ends_at, sales_end_at] = [at("starts_at"), at("ends_at"), at("sales_end_at")];
   const missing = Object.entries(MISSING).filter(
     ([field]) => !values[field as keyof typeof MISSING].trim(),
   );
   const messages: FieldMessages = Object.fromEntries(missing);
-  if (!starts_at && values.starts_at) {
-    messages.starts_at = "clocks are put forward there then: there is no such time";
+  for (const field of TIMES) {
+    if (values[field] && !at(field)) messages[field] = SKIPPED;
   }
   rejectFields(messages);
-  const { title, venue, city, timezone, category } = values;
   const listing_policy = values.listing_policy === "owner" ? "owner" : "open";
-  return { title, venue, city, timezone, category, listing_policy, starts_at: starts_at ?? "" };
+  const times = { starts_at: starts_at ?? "", ends_at, sales_end_at };
+  return { title, venue, city, timezone, category, listing_policy, ...times };
 }

@@ -15,6 +15,7 @@ const MESSAGES: Partial<Record<string, TextId>> = {
   not_your_show: "shared.form_not_your_show",
   listing_closed: "shared.form_listing_closed",
   too_many_listed: "shared.form_too_many_listed",
+  sales_ended: "shared.form_sales_ended",
   not_your_ticket: "shared.form_not_your_ticket",
   ticket_taken: "shared.form_ticket_taken",
   ticket_withdrawn: "shared.form_ticket_withdrawn",

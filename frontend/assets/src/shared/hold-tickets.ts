@@ -71,6 +71,8 @@ export function holdRefusalText(problem: Problem, names: string): string {
       return priceChangedText(problem);
     case "own_ticket":
       return text("shared.hold_own", { names });
+    case "sales_ended":
+      return text("shared.hold_sales_ended");
     case "too_many_open_orders":
       return text("shared.hold_several");
     case "too_many_tickets_of_show":

@@ -8,13 +8,12 @@ import type { TicketCounts } from "../shared/tickets";
 
 interface ShowHeaderProps {
   show: Show;
-  counts: TicketCounts;
+  /** Null once the sales have ended. */
+  counts: TicketCounts | null;
   feed: ShowFeed;
 }
 
 export function ShowHeader({ show, counts, feed }: ShowHeaderProps) {
-  const viewers = useValue(feed.viewers);
-  const { free, held, sold, from } = counts;
   return (
     <header className="show-head">
       <div>
@@ -23,28 +22,41 @@ export function ShowHeader({ show, counts, feed }: ShowHeaderProps) {
           {readersTime(show) && <span className="note"> · {readersTime(show)}</span>}
         </p>
         <h1 className="title">{show.title}</h1>
-        <div className="badges">
-          <span className="badge">
-            <i className={`dot ${free ? "" : "off"}`} />
-            {free
-              ? text("show.available", { count: free, price: pricesFrom(from) })
-              : text("show.none_available")}
-          </span>
-          {held > 0 && <span className="badge">{text("show.all_held", { count: held })}</span>}
-          <span className="badge">{viewersText(viewers)}</span>
-        </div>
+        {counts && <Badges counts={counts} feed={feed} />}
       </div>
-      {free + held + sold > 0 && (
-        <div className="share">
-          <div className="share-bar" aria-hidden="true">
-            <i className="share-free" style={{ flexGrow: free }} />
-            <i className="share-held" style={{ flexGrow: held }} />
-            <i style={{ flexGrow: sold }} />
-          </div>
-          {text("show.counts", { available: free, held, sold })}
-        </div>
-      )}
+      {counts && <Share counts={counts} />}
     </header>
+  );
+}
+
+function Badges({ counts, feed }: { counts: TicketCounts; feed: ShowFeed }) {
+  const viewers = useValue(feed.viewers);
+  const { free, held, from } = counts;
+  return (
+    <div className="badges">
+      <span className="badge">
+        <i className={`dot ${free ? "" : "off"}`} />
+        {free
+          ? text("show.available", { count: free, price: pricesFrom(from) })
+          : text("show.none_available")}
+      </span>
+      {held > 0 && <span className="badge">{text("show.all_held", { count: held })}</span>}
+      <span className="badge">{viewersText(viewers)}</span>
+    </div>
+  );
+}
+
+function Share({ counts: { free, held, sold } }: { counts: TicketCounts }) {
+  if (free + held + sold === 0) return null;
+  return (
+    <div className="share">
+      <div className="share-bar" aria-hidden="true">
+        <i className="share-free" style={{ flexGrow: free }} />
+        <i className="share-held" style={{ flexGrow: held }} />
+        <i style={{ flexGrow: sold }} />
+      </div>
+      {text("show.counts", { available: free, held, sold })}
+    </div>
   );
 }
 

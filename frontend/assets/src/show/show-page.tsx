@@ -1,6 +1,6 @@
 // The page of one show: its tickets as they are this second, and the visitor's selection.
 import { useEffect, useEffectEvent, useState } from "react";
-import { useParams } from "react-router";
+import { Link, useParams } from "react-router";
 
 import type { Ticket } from "../shared/api-types";
 import { useEachSecond } from "../shared/clock";
@@ -9,10 +9,12 @@ import { durationText } from "../shared/hold-tickets";
 import { useValue } from "../shared/observable";
 import { user } from "../shared/session";
 import { ShowFeed } from "../shared/show-feed";
+import { salesOf } from "../shared/show-sales";
 import { useSiteConfig } from "../shared/site-config";
 import { text } from "../shared/texts";
 import { bySection, countTickets, isListed, isOffered } from "../shared/tickets";
 import { Empty, Failed, NoSuchShow, OfflineBanner } from "../shared/ui/page-states";
+import { SalesClosed } from "../shared/ui/sales-closed";
 import { toast } from "../shared/ui/toasts";
 import { Selection } from "./selection";
 import { SelectionPanel } from "./selection-panel";
@@ -55,6 +57,21 @@ function OneShow({ id }: { id: string }) {
     if (!problem) return <Waiting />;
     if (problem.status === 404) return <NoSuchShow to="/">{text("show.see_shows")}</NoSuchShow>;
     return <Failed problem={problem} retry={() => void feed.refresh()} />;
+  }
+  const sales = salesOf(show);
+  if (sales !== "open") {
+    const link = (
+      <Link className="button primary" to="/">
+        {text("show.see_shows")}
+      </Link>
+    );
+    return (
+      <>
+        <OfflineBanner />
+        <ShowHeader show={show} counts={null} feed={feed} />
+        <SalesClosed sales={sales} action={link} />
+      </>
+    );
   }
   // A hidden ticket stays for the visitor who holds it.
   const tickets = rows.filter((ticket) => isListed(ticket) || holds.has(ticket.id));

@@ -1,0 +1,22 @@
+// Whether tickets of a show are still sold at this moment, by the server's clock.
+import type { Show } from "./api-types";
+import { serverNow } from "./clock";
+
+const HOUR_MS = 3_600_000;
+/** A show whose end is not known is called over this long after its start. */
+const USUAL_LENGTH_MS = 12 * HOUR_MS;
+
+/**
+ * "ended": sales ended before the start. "started": the show has started, and may still run.
+ * The page asks again each second, so a show's row need not be read again.
+ */
+export type Sales = "open" | "ended" | "started" | "over";
+
+export function salesOf(show: Pick<Show, "starts_at" | "ends_at" | "sales_end_at">): Sales {
+  const now = serverNow();
+  if (Date.parse(show.sales_end_at) > now) return "open";
+  const start = Date.parse(show.starts_at);
+  if (start > now) return "ended";
+  const end = show.ends_at ? Date.parse(show.ends_at) : start + USUAL_LENGTH_MS;
+  return end > now ? "started" : "over";
+}
