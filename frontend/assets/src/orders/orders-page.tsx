@@ -1,4 +1,5 @@
-// The visitor's own orders: those that are held, with their countdown, and earlier ones.
+// The visitor's own orders: those that are held, with their countdown, those for shows to come, and
+// earlier ones.
 import { useCallback, useMemo, useState } from "react";
 import { Link } from "react-router";
 
@@ -6,12 +7,14 @@ import { useClock } from "../shared/clock";
 import { useValue } from "../shared/observable";
 import { isHeld } from "../shared/order-status";
 import type { OrderRow } from "../shared/push-messages";
+import { shows } from "../shared/shows-by-id";
 import { type SiteConfig, useSiteConfig } from "../shared/site-config";
 import { text } from "../shared/texts";
 import { Empty, Failed, MoreButton, OfflineBanner } from "../shared/ui/page-states";
 import { SignedInOnly } from "../shared/ui/signed-in-only";
 import { useUserFeed } from "../shared/use-user-feed";
 import type { Live } from "../shared/live-rows";
+import { groupingOf, groupOrders } from "./order-groups";
 import { OrderItem } from "./order-item";
 import { OrdersFeed } from "./orders-feed";
 
@@ -32,21 +35,20 @@ function Orders() {
   useUserFeed(feed);
   // Newest first: the ids are UUIDv7, which begin with their time.
   const orders = useMemo(() => [...rows].sort((a, b) => (a.id < b.id ? 1 : -1)), [rows]);
-  const heldCount = useClock(useCallback(() => orders.filter(isHeld).length, [orders]));
+  const known = useValue(shows);
+  useClock(useCallback(() => groupingOf(orders, known), [orders, known]));
 
   if (!ready || !config) {
     return problem ? <Failed problem={problem} retry={() => void feed.refresh()} /> : <Waiting />;
   }
   if (orders.length === 0) return <NoOrders />;
-  const held = orders.filter(isHeld);
-  const earlier = orders.filter((order) => !isHeld(order));
+  const { held, upcoming, earlier } = groupOrders(orders, known);
   return (
     <>
       <OfflineBanner />
-      {heldCount > 0 && <Group title={text("orders.now")} orders={held} config={config} />}
-      {heldCount < orders.length && (
-        <Group title={text("orders.earlier")} orders={earlier} config={config} />
-      )}
+      <Group title={text("orders.now")} orders={held} config={config} />
+      <Group title={text("orders.coming_up")} orders={upcoming} config={config} />
+      <Group title={text("orders.earlier")} orders={earlier} config={config} />
       {more && <MoreButton onClick={feed.readMore} />}
     </>
   );
@@ -59,6 +61,7 @@ interface GroupProps {
 }
 
 function Group({ title, orders, config }: GroupProps) {
+  if (orders.length === 0) return null;
   return (
     <section className="orders" aria-label={title}>
       <h2 className="section-title">{title}</h2>

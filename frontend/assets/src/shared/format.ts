@@ -56,11 +56,22 @@ function currencyFormat(options: Intl.NumberFormatOptions): Intl.NumberFormat {
 
 type ShowTime = Pick<Show, "starts_at" | "timezone">;
 
-/** "Fri, 4 Dec · 20:00" at the venue. */
-export function showTime(show: ShowTime): string {
-  const day = atVenue(show, { weekday: "short", day: "numeric", month: "short" });
-  return `${day} · ${clockTime(show)}`;
+const DAY_MS = 86_400_000;
+
+/**
+ * At the venue: "Fri, 4 Dec · 20:00", with an end "Fri, 4 Dec · 22:00 to 04:00", with one that is a
+ * day later or more "Fri, 4 Dec · 20:00 to Sun, 6 Dec · 23:00".
+ */
+export function showTime(show: ShowTime & { ends_at?: string | null }): string {
+  const start = `${venueDay(show)} · ${clockTime(show)}`;
+  if (!show.ends_at) return start;
+  const end = { starts_at: show.ends_at, timezone: show.timezone };
+  const isLong = Date.parse(show.ends_at) - Date.parse(show.starts_at) >= DAY_MS;
+  return `${start} to ${isLong ? `${venueDay(end)} · ` : ""}${clockTime(end)}`;
 }
+
+const venueDay = (show: ShowTime): string =>
+  atVenue(show, { weekday: "short", day: "numeric", month: "short" });
 
 export function clockTime(show: ShowTime): string {
   return atVenue(show, { hour: "numeric", minute: "2-digit" });
