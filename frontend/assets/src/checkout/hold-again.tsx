@@ -17,6 +17,8 @@ import { asProblem, type Problem } from "../shared/http";
 import { IdempotentRequest } from "../shared/idempotency";
 import { useValue } from "../shared/observable";
 import type { OrderRow } from "../shared/push-messages";
+import { salesOf } from "../shared/show-sales";
+import { shows, type ShowsById } from "../shared/shows-by-id";
 import type { SiteConfig } from "../shared/site-config";
 import { text } from "../shared/texts";
 import { availabilityOf, costOf, isListed, isOffered, ticketNames } from "../shared/tickets";
@@ -33,10 +35,13 @@ export function HoldAgain({ order, config, children }: HoldAgainProps) {
   const [feed] = useState(() => new TicketsFeed(order.tickets.map((ticket) => ticket.id)));
   useEffect(() => feed.open(), [feed]);
   const { rows, ready } = useValue(feed.tickets);
+  const known = useValue(shows);
   useEachSecond();
-  const free = rows.filter(isOffered);
+  const free = rows.filter((ticket) => isOffered(ticket) && isSelling(ticket, known));
+  const ended = rows.length > 0 && !rows.some((ticket) => isSelling(ticket, known));
   const held = rows.filter((ticket) => ["held", "paying"].includes(availabilityOf(ticket)));
-  const taken = ready && free.length === 0;
+  const taken = ready && free.length === 0 && !ended;
+  const state = ended ? text("shared.hold_sales_ended") : stateText(rows, free, held);
   const freeLines = order.tickets.filter(({ id }) => free.some((ticket) => ticket.id === id));
   const shown = costOf(freeLines, config.fee_percent, order.currency).total;
   const { refusal, holding, changed, hold } = useHold(free, shown);
@@ -47,7 +52,7 @@ export function HoldAgain({ order, config, children }: HoldAgainProps) {
   const duration = durationText(config.hold_seconds);
   return (
     <>
-      {children(ready ? stateText(rows, free, held) : "", taken)}
+      {children(ready ? state : "", taken)}
       {taken && <FreeSoon ticket={held.find((ticket) => ticket.held_until)} />}
       {refusal && (
         <p className="notice" role="alert">
@@ -70,6 +75,12 @@ export function HoldAgain({ order, config, children }: HoldAgainProps) {
       </p>
     </>
   );
+}
+
+/** A show that is not read yet counts as one whose tickets are sold. */
+function isSelling({ show_id }: Ticket, known: ShowsById): boolean {
+  const show = known.get(show_id);
+  return !show || salesOf(show) === "open";
 }
 
 /** Rendered each second, since the text may contain the time to wait. */
