@@ -4,7 +4,8 @@ from zoneinfo import available_timezones
 
 from backend.kernel.problems import invalid
 
-ZONES = available_timezones()
+# `localtime` is the server's own zone, which is no place.
+ZONES = available_timezones() - {"localtime"}
 
 
 def check_zone(field: str, name: str) -> str:

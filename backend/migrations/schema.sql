@@ -242,6 +242,7 @@ create table tickets.shows (
     city_key text not null default '',
     ends_at timestamptz,
     sales_end_at timestamptz,
+    local_start timestamp without time zone,
     constraint shows_pkey primary key (id),
     constraint shows_end_within_14_days_of_start check (ends_at > starts_at and (ends_at -
         starts_at) <= '336:00:00'::interval),
@@ -257,6 +258,8 @@ create index shows_spellings on tickets.shows using gin (spellings);
 create index shows_starts_at on tickets.shows (starts_at, id);
 create trigger audit_owner after delete or update of owner_id on tickets.shows for each row execute
     function events.audit_owner('id', 'owner_id');
+create trigger set_local_start before insert or update of starts_at, timezone on tickets.shows for
+    each row execute function tickets.set_local_start();
 create trigger set_search before insert or update of title, venue, city on tickets.shows for each
     row execute function tickets.set_search();
 grant select on tickets.shows to gittix_check;
@@ -449,13 +452,13 @@ create function tickets.reserve(p_order uuid, p_tickets uuid[], p_prices bigint[
     returns boolean language plpgsql security definer;
 grant execute on function tickets.reserve to gittix_orders;
 
--- functions/tickets/search.sql
-create function tickets.search_query(p_text text, p_loose boolean) returns tsquery language sql;
-grant execute on function tickets.search_query to gittix_tickets;
-
 -- functions/tickets/show_times.sql
 create function tickets.sales_have_ended(p_tickets uuid[], p_now timestamptz) returns boolean
     language sql;
+
+-- functions/tickets/search.sql
+create function tickets.search_query(p_text text, p_loose boolean) returns tsquery language sql;
+grant execute on function tickets.search_query to gittix_tickets;
 
 -- functions/tickets/sale.sql
 create function tickets.sell(p_order uuid, p_tickets uuid[]) returns integer language plpgsql
@@ -465,6 +468,9 @@ grant execute on function tickets.sell to gittix_orders;
 -- functions/tickets/hold.sql
 create function tickets.set_held(p_order uuid, p_tickets uuid[], p_until timestamptz,
     p_displaced uuid[], p_now timestamptz) returns tickets.tickets[] language plpgsql;
+
+-- functions/tickets/show_times.sql
+create function tickets.set_local_start() returns trigger language plpgsql;
 
 -- functions/tickets/search.sql
 create function tickets.set_search() returns trigger language plpgsql;

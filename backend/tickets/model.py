@@ -1,6 +1,6 @@
 """Shows and tickets in requests and replies. Money is minor units; times are UTC."""
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
@@ -65,6 +65,8 @@ class Show(msgspec.Struct, frozen=True):
     """A show with live counts. `held` counts the tickets that are held or reserved. A hidden ticket
     counts only once it is reserved or sold.
 
+    `local_start` is the start by the clocks at the venue, without an offset.
+
     No ticket is listed, held or paid for from `sales_end_at` on, which is `starts_at` unless the
     owner chose another time. `status` is `over` once `ends_at` has passed, or `starts_at` without
     an `ends_at`.
@@ -81,6 +83,7 @@ class Show(msgspec.Struct, frozen=True):
     venue: str
     city: str
     starts_at: datetime
+    local_start: datetime
     ends_at: datetime | None
     sales_end_at: datetime
     status: ShowStatus
@@ -122,7 +125,8 @@ class ShowRow(msgspec.Struct, frozen=True):
 
 class ShowFilters(msgspec.Struct, frozen=True, rename={"starts_from": "from", "starts_to": "to"}):
     """`q` searches title, venue and city by the beginnings of words, without case, accents and
-    punctuation. `city` is compared in the same way.
+    punctuation. `city` is compared in the same way. `first_day` and `last_day` are the days on
+    which the show starts, by the clocks at its venue.
     """
 
     q: Annotated[str, Meta(max_length=100)] = ""
@@ -130,6 +134,8 @@ class ShowFilters(msgspec.Struct, frozen=True, rename={"starts_from": "from", "s
     category: Label | None = None
     starts_from: When | None = None
     starts_to: When | None = None
+    first_day: date | None = None
+    last_day: date | None = None
 
 
 class ShowQuery(
@@ -264,7 +270,8 @@ class TicketQuery(msgspec.Struct, frozen=True):
     """`q` searches the title, section, row and seat by the beginnings of words, without case; it
     also finds the tickets of the next 100 shows that it finds. `seller` is a user's id, or `me`.
     Withdrawn tickets are listed only with that `status`. Hidden tickets are listed only for their
-    seller, with `seller`, and with `hidden` for their seller and the owner of their show.
+    seller, with `seller`, and with `hidden` for their seller and the owner of their show. Without
+    `show_id` and `seller`, tickets of shows that are over are left out.
 
     Prices are compared within a currency: `min_price` and `max_price` need `currency`, and the
     sorts by price list one currency after the other.

@@ -29,9 +29,11 @@ _SHOW = """
     s.listing_policy, s.created_at, s.updated_at
 """
 _SHOW_ROW = f"{_SHOW}, s.sales_end_at, s.version"
+# The version before `local_start` inserts shows without it.
+LOCAL_START = "coalesce(s.local_start, s.starts_at at time zone 'UTC')"
 # Of the row `s` of a show, and `a` of its counts.
 LIVE_SHOW = f"""
-    {_SHOW}, coalesce(s.sales_end_at, s.starts_at) as sales_end_at,
+    {_SHOW}, {LOCAL_START} as local_start, coalesce(s.sales_end_at, s.starts_at) as sales_end_at,
     case when tickets.is_over(s.starts_at, s.ends_at, now()) then 'over' else 'on_sale' end
         as status,
     a.*
@@ -440,6 +442,11 @@ def _add_filters(filters: "Conditions", query: TicketQuery, viewed: Viewed) -> N
         filters.add("tickets.effective_status(t.status, t.held_until, now()) = {}", query.status)
     else:
         filters.add("t.status <> {}", "withdrawn")
+    if not query.show_id and not viewed.seller_id:
+        filters.add(
+            "(select tickets.is_over(s.starts_at, s.ends_at, now())"
+            " from tickets.shows s where s.id = t.show_id) is not true"
+        )
 
 
 async def _searched_tickets(connection: Connection, text: str, scope: "Conditions") -> str:

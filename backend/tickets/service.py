@@ -1,7 +1,7 @@
 """The operations on shows and tickets. Each is one unit of work on the caller's connection."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
@@ -109,7 +109,7 @@ async def list_shows(connection: Connection, query: ShowQuery, viewer: Principal
     """A page of shows; `viewer` is the user `me`. Raises Invalid, and Unauthorized for `me` without
     a user.
     """
-    _check_words(query.q)
+    _check_filters(query)
     after = decode_cursor(query.cursor, tuple[datetime, UUID])
     scope = Scope(
         _ids(query.ids) if query.ids is not None else None,
@@ -130,7 +130,7 @@ async def list_shows(connection: Connection, query: ShowQuery, viewer: Principal
 
 async def facets(connection: Connection, filters: ShowFilters) -> Facets:
     """Raises Invalid."""
-    _check_words(filters.q)
+    _check_filters(filters)
     found = await show_queries.facets(connection, filters, loose=False)
     if filters.q.strip() and not found.cities and not found.categories:
         return await show_queries.facets(connection, filters, loose=True)
@@ -320,6 +320,14 @@ def _check_version(expected: int | None, version: int) -> None:
 def _check_words(text: str) -> None:
     if text.strip() and not queries.words_query(text):
         raise invalid("q", "must contain a letter or a digit to search for")
+
+
+def _check_filters(filters: ShowFilters) -> None:
+    _check_words(filters.q)
+    for field in ("first_day", "last_day"):
+        day: date | None = getattr(filters, field)
+        if day and not 1900 <= day.year <= 9900:
+            raise invalid(field, "must be a day between 1900 and 9900")
 
 
 def _user(given: str | None, viewer: Principal | None, field: str) -> UUID | None:

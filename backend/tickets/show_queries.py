@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, date, datetime, time, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
@@ -20,6 +20,7 @@ from backend.tickets.model import (
 )
 from backend.tickets.queries import (
     LIVE_SHOW,
+    LOCAL_START,
     NOT_OVER,
     Conditions,
     is_rare,
@@ -34,7 +35,9 @@ MAX_FACETS = 200
 MAX_COUNTED = 10_000
 # The most shows with words like the wanted ones that a search examines.
 MAX_LIKE = 2_000
-_DATES = frozenset({"starts_from", "starts_to"})
+_DATES = frozenset({"starts_from", "starts_to", "first_day", "last_day"})
+# No clock is further than this from UTC.
+_WIDEST_OFFSET = timedelta(days=1)
 
 
 class Scope(NamedTuple):
@@ -96,7 +99,7 @@ async def facets(connection: Connection, filters: ShowFilters, *, loose: bool) -
             connection, filters, without=frozenset({"city"} & filtered), loose=loose
         )
         cities = others[0]
-    if filtered or filters.starts_from or filters.starts_to:
+    if filtered or _has_dates(filters):
         latest = await _nearest(connection, filters, without=_DATES, direction="desc", loose=loose)
         last = latest.starts_at if latest else None
     return Facets(cities, categories, last)
@@ -133,7 +136,7 @@ async def _count(
 async def suggest(connection: Connection, filters: ShowFilters) -> Suggestions:
     """The nearest shows for a search that finds none."""
     date = city = None
-    if filters.starts_from or filters.starts_to:
+    if _has_dates(filters):
         date = await _nearest(connection, filters, without=_DATES, later=True)
         date = date or await _nearest(connection, filters, without=_DATES, direction="desc")
     if filters.city:
@@ -159,7 +162,11 @@ async def _nearest(
     words = await search_query(connection, filters.q, loose=loose)
     conditions = _conditions(filters, Scope(), without=without, words="" if loose else words)
     if later:
-        conditions.add("s.starts_at >= {}", filters.starts_to or filters.starts_from)
+        end = filters.starts_to or filters.starts_from
+        if end:
+            conditions.add("s.starts_at >= {}", end)
+        last = filters.last_day
+        _add_days(conditions, last + timedelta(days=1) if last else filters.first_day, None)
     if like_city:
         city = await search_query(connection, filters.city or "", loose=True)
         found = _found(conditions, city)
@@ -223,4 +230,22 @@ def _conditions(
         conditions.add(NOT_OVER)
     if query.starts_to and dates:
         conditions.add("s.starts_at < {}", query.starts_to)
+    if dates:
+        _add_days(conditions, query.first_day, query.last_day)
     return conditions
+
+
+def _add_days(conditions: Conditions, first: date | None, last: date | None) -> None:
+    """Of each pair of conditions, the second bounds the scan of an index."""
+    if first:
+        start = datetime.combine(first, time())
+        conditions.add(f"{LOCAL_START} >= {{}}", start)
+        conditions.add("s.starts_at >= {}", start.replace(tzinfo=UTC) - _WIDEST_OFFSET)
+    if last:
+        end = datetime.combine(last, time()) + timedelta(days=1)
+        conditions.add(f"{LOCAL_START} < {{}}", end)
+        conditions.add("s.starts_at < {}", end.replace(tzinfo=UTC) + _WIDEST_OFFSET)
+
+
+def _has_dates(filters: ShowFilters) -> bool:
+    return any(getattr(filters, name) for name in _DATES)

@@ -142,6 +142,7 @@ def show_queries() -> Iterator[ShowQuery]:
         "owner": [None, str(OWNER)],
         "seller": [None, str(SELLER)],
         "starts_from": [None, datetime.now(UTC)],
+        "first_day": [None, datetime.now(UTC).date()],
         "sort": ["starts_at", "-starts_at"],
     }
     for values in itertools.product(*choices.values()):

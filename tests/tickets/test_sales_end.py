@@ -178,3 +178,21 @@ async def test_shows_that_are_over_leave_the_lists(system: System) -> None:
         "Started": "over",
         "Ended": "over",
     }
+
+
+async def test_tickets_of_a_show_that_is_over_are_found_only_by_show_or_seller(
+    system: System,
+) -> None:
+    await system.start("api")
+    seller = system.person()
+    over, other = [await factories.ticket(seller, section="Pit") for _ in range(2)]
+    await end_sales(await system.connect(), over["show_id"])
+    for query, found in [
+        ({}, [other]),
+        ({"q": "pit"}, [other]),
+        ({"sort": "price"}, [other]),
+        ({"show_id": over["show_id"]}, [over]),
+        ({"seller": "me"}, [other, over]),
+    ]:
+        items = (await seller.get("/api/tickets", **query)).json()["items"]
+        assert [ticket["id"] for ticket in items] == [ticket["id"] for ticket in found], query

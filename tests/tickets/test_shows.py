@@ -1,11 +1,14 @@
 """Shows: created, changed by their owner, searched; with live counts."""
 
 import unicodedata
+from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
+from zoneinfo import ZoneInfo
 
 import pytest
 
+from backend.kernel import time_zones
 from tests import factories
 from tests.orders.rows import end_sales, make_overdue
 from tests.replies import code
@@ -71,7 +74,9 @@ async def test_a_change_of_a_show_changes_only_the_given_fields(system: System) 
     assert (reply.status_code, reply.headers["etag"]) == (200, '"2"')
     changed = reply.json()
     assert changed.pop("updated_at") > show.pop("updated_at")
-    assert changed == show | {"title": "Harbour Nights", "timezone": "UTC", "version": 2}
+    # The instant stays, and the clocks in UTC show another time at it.
+    local = {"timezone": "UTC", "local_start": show["starts_at"].removesuffix("Z")}
+    assert changed == show | local | {"title": "Harbour Nights", "version": 2}
     owner = await system.connect()
     assert (await system.events(owner))[-1] == ("show.updated", show["id"])
     data = await owner.fetchval("select data from events.outbox order by id desc limit 1")
@@ -472,3 +477,40 @@ async def test_facets_count_what_the_other_filters_find(system: System) -> None:
         {"concert": 1},
         "2030-02-01T20:00:00Z",
     )
+
+
+async def test_the_day_of_a_show_is_the_day_at_its_venue(system: System) -> None:
+    """The weekend of 4 to 6 January 2030, wherever the reader and the server are."""
+    await system.start("api")
+    owner = system.person()
+    for title, zone, starts_at in [
+        ("Thursday in Honolulu", "Pacific/Honolulu", "2030-01-04T09:59:00Z"),
+        ("Friday in Kiritimati", "Pacific/Kiritimati", "2030-01-03T10:00:00Z"),
+        ("Friday in Honolulu", "Pacific/Honolulu", "2030-01-04T10:00:00Z"),
+        ("Sunday in Kiritimati", "Pacific/Kiritimati", "2030-01-06T09:59:00Z"),
+        ("Sunday in Honolulu", "Pacific/Honolulu", "2030-01-07T09:59:00Z"),
+        ("Monday in Kiritimati", "Pacific/Kiritimati", "2030-01-06T10:00:00Z"),
+        ("Monday in Honolulu", "Pacific/Honolulu", "2030-01-07T10:00:00Z"),
+    ]:
+        moved = await factories.show(owner, title=title)
+        change = {"starts_at": starts_at, "timezone": zone}
+        changed = await owner.put(f"/api/shows/{moved['id']}", change)
+        local = datetime.fromisoformat(starts_at).astimezone(ZoneInfo(zone))
+        assert changed.json()["local_start"] == f"{local:%Y-%m-%dT%H:%M:%S}"
+    weekend = [
+        "Friday in Kiritimati",
+        "Friday in Honolulu",
+        "Sunday in Kiritimati",
+        "Sunday in Honolulu",
+    ]
+    assert await titles(owner, first_day="2030-01-04", last_day="2030-01-06") == weekend
+    assert await titles(owner, last_day="2030-01-03") == ["Thursday in Honolulu"]
+    assert sorted(await titles(owner, first_day="2030-01-07")) == [
+        "Monday in Honolulu",
+        "Monday in Kiritimati",
+    ]
+
+
+async def test_postgres_knows_every_zone_that_the_api_accepts(system: System) -> None:
+    rows = await (await system.connect()).fetch("select name from pg_timezone_names")
+    assert time_zones.ZONES - {row["name"] for row in rows} == set()

@@ -15,6 +15,10 @@ create or replace trigger set_search before insert or update of title, venue, ci
 on tickets.shows
 for each row execute function tickets.set_search();
 
+create or replace trigger set_local_start before insert or update of starts_at, timezone
+on tickets.shows
+for each row execute function tickets.set_local_start();
+
 create or replace trigger check_price after insert or update of price, face_value, currency
 on tickets.tickets
 for each row execute function tickets.check_price();

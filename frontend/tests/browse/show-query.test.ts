@@ -11,16 +11,10 @@ function today(year: number, month: number, day: number): void {
   vi.useFakeTimers({ now: new Date(year, month - 1, day, 12) });
 }
 
-/** The days from and to which the query finds shows, where the tests run. */
-function datesOf(when: string): (string | null)[] {
+/** The first and the last day that the query names. */
+function daysOf(when: string): (string | null)[] {
   const query = new URLSearchParams(queryOf(new URLSearchParams({ when })));
-  return ["from", "to"].map((name) => {
-    const time = query.get(name);
-    if (time === null) return null;
-    const date = new Date(time);
-    expect([date.getHours(), date.getMinutes()]).toEqual([0, 0]);
-    return `${date.getMonth() + 1}/${date.getDate()}`;
-  });
+  return ["first_day", "last_day"].map((name) => query.get(name));
 }
 
 test("an address becomes a query, without what the API does not know", () => {
@@ -29,31 +23,31 @@ test("an address becomes a query, without what the API does not know", () => {
   expect(queryOf(new URLSearchParams())).toBe("");
 });
 
-describe("dates", () => {
+describe("days", () => {
   test.each([
-    ["a Wednesday", 25, ["11/27", "11/30"]],
-    ["a Friday", 27, ["11/27", "11/30"]],
-    ["a Saturday", 28, ["11/28", "11/30"]],
-    ["a Sunday", 29, ["11/29", "11/30"]],
-  ])("on %s the weekend is from %d November on", (_, day, dates) => {
+    ["a Monday", 23],
+    ["a Friday", 27],
+    ["a Saturday", 28],
+    ["a Sunday", 29],
+  ])("on %s the weekend is from Friday to Sunday", (_, day) => {
     today(2026, 11, day);
-    expect(datesOf("weekend")).toEqual(dates);
+    expect(daysOf("weekend")).toEqual(["2026-11-27", "2026-11-29"]);
   });
 
-  test("the next seven days begin today", () => {
+  test("the next seven days end with the day before the same weekday", () => {
     today(2026, 12, 28);
-    expect(datesOf("week")).toEqual(["12/28", "1/4"]);
+    expect(daysOf("week")).toEqual([null, "2027-01-03"]);
   });
 
-  test("a month begins today, if it is the present one", () => {
+  test("a month is from its first day to its last", () => {
     today(2026, 11, 20);
-    expect(datesOf("2026-11")).toEqual(["11/20", "12/1"]);
-    expect(datesOf("2026-12")).toEqual(["12/1", "1/1"]);
+    expect(daysOf("2026-11")).toEqual(["2026-11-01", "2026-11-30"]);
+    expect(daysOf("2028-02")).toEqual(["2028-02-01", "2028-02-29"]);
   });
 
   test.each(["", "soon", "2026-13", "2026-1"])("%j is any date", (when) => {
     today(2026, 11, 20);
-    expect(datesOf(when)).toEqual([null, null]);
+    expect(daysOf(when)).toEqual([null, null]);
     expect(isMonth(when)).toBe(false);
   });
 });

@@ -46,17 +46,8 @@ test("tickets for a show that is not over are coming up, the next show first", (
   const ids = [held, upcoming, earlier].map((group) => group.map(({ id }) => id));
   expect(ids).toEqual([
     ["pending next week"],
-    [
-      "completed last month,running",
-      "refund_pending next week",
-      "completed next year",
-    ],
-    [
-      "completed last month",
-      "refunded next week",
-      "cancelled next week",
-      "confirmed not read yet",
-    ],
+    ["completed last month,running", "refund_pending next week", "completed next year"],
+    ["completed last month", "refunded next week", "cancelled next week", "confirmed not read yet"],
   ]);
 });
 

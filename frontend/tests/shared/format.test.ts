@@ -1,6 +1,6 @@
 import { expect, test, vi } from "vitest";
 
-import { clockTime, shortened, showTime } from "../../assets/src/shared/format";
+import { clockTime, monthAndDay, shortened, showTime } from "../../assets/src/shared/format";
 
 const timezone = "Europe/Amsterdam";
 const starts_at = "2026-12-04T21:00:00Z";
@@ -26,6 +26,14 @@ test("a show of several days has the day of its end", () => {
   expect(showTime({ starts_at, timezone, ends_at })).toBe(
     `${showTime(at(starts_at))} to ${showTime(at(ends_at))}`,
   );
+});
+
+test("a browser that does not know the venue's zone shows the time there all the same", () => {
+  const known = { starts_at, timezone, ends_at: "2026-12-06T22:00:00Z" };
+  const newer = { ...known, timezone: "Mars/Olympus", local_start: "2026-12-04T22:00:00" };
+  expect(showTime(newer)).toBe(showTime(known));
+  expect(monthAndDay(newer)).toEqual(monthAndDay(known));
+  expect(clockTime({ starts_at, timezone: "Mars/Olympus" })).toMatch(/9:00.*UTC/);
 });
 
 test.each([

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 
-import { instantOf, wallTimeIn, zonesWith } from "../../assets/src/shared/time-zones";
+import { instantOf, isKnownZone, wallTimeIn, zonesWith } from "../../assets/src/shared/time-zones";
 
 describe("instantOf", () => {
   test.each([
@@ -59,4 +59,9 @@ test("the zone of an old draft is offered even where the browser does not know i
   expect(zones).toContain("Mars/Olympus");
   expect(zones).toContain("Europe/Vienna");
   expect(new Set(zones).size).toBe(zones.length);
+});
+
+test("a zone that the browser does not know throws nothing", () => {
+  expect(isKnownZone("Europe/Vienna")).toBe(true);
+  expect(isKnownZone("Mars/Olympus")).toBe(false);
 });

@@ -26,3 +26,18 @@ begin atomic
           and not tickets.is_selling(s.starts_at, s.sales_end_at, p_now)
     );
 end;
+
+-- Set the time of the start by the clocks at the venue. The API accepts no zone that Postgres does
+-- not know; for one of an earlier version, the clocks are those of UTC.
+create or replace function tickets.set_local_start() returns trigger
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    new.local_start := new.starts_at at time zone new.timezone;
+    return new;
+exception when invalid_parameter_value then
+    new.local_start := new.starts_at at time zone 'UTC';
+    return new;
+end
+$$;

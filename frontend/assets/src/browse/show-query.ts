@@ -8,11 +8,9 @@ export function queryOf(address: URLSearchParams): string {
     const value = address.get(name);
     if (value) query.set(name, value);
   }
-  const dates = datesOf(address.get("when") ?? "");
-  if (dates) {
-    query.set("from", dates[0].toISOString());
-    query.set("to", dates[1].toISOString());
-  }
+  const [first, last] = daysOf(address.get("when") ?? "");
+  if (first) query.set("first_day", dayText(first));
+  if (last) query.set("last_day", dayText(last));
   return query.toString();
 }
 
@@ -57,21 +55,27 @@ export function monthsUntil(last: string | null): [value: string, label: string]
   return months;
 }
 
-/** From midnight to midnight in the reader's zone, not before today; null for any date. */
-function datesOf(when: string): [from: Date, to: Date] | null {
+/** "2026-12-04" */
+function dayText(day: Date): string {
+  const two = (number: number) => String(number).padStart(2, "0");
+  return `${day.getFullYear()}-${two(day.getMonth() + 1)}-${two(day.getDate())}`;
+}
+
+/**
+ * The first and the last day, which count at each show's venue; none for any. The API leaves out
+ * what is over, so only a day in the future needs to be the first.
+ */
+function daysOf(when: string): [first?: Date, last?: Date] {
   const today = new Date();
-  today.setHours(0, 0, 0, 0);
   const day = (number: number) =>
     new Date(today.getFullYear(), today.getMonth(), today.getDate() + number);
   const [, year, month] = MONTH.exec(when) ?? [];
   if (year && month) {
-    const first = new Date(Number(year), Number(month) - 1);
-    return [first > today ? first : today, new Date(Number(year), Number(month))];
+    return [new Date(Number(year), Number(month) - 1), new Date(Number(year), Number(month), 0)];
   }
-  if (when === "week") return [today, day(7)];
-  if (when !== "weekend") return null;
-  // From Friday to the end of Sunday; on a Saturday or Sunday, the rest of that weekend.
-  const weekday = today.getDay();
-  if (weekday === 6) return [today, day(2)];
-  return weekday === 0 ? [today, day(1)] : [day(5 - weekday), day(8 - weekday)];
+  if (when === "week") return [undefined, day(6)];
+  if (when !== "weekend") return [];
+  // From Friday to Sunday, also on one of these days: a show of Friday may run until Sunday.
+  const fromMonday = (today.getDay() + 6) % 7;
+  return [day(4 - fromMonday), day(6 - fromMonday)];
 }

@@ -12,10 +12,10 @@ import {
   rejectFields,
   useForm,
 } from "../shared/form";
-import { capitalized, readersTime, showTime } from "../shared/format";
+import { capitalized, localTime, readersTime, showTime } from "../shared/format";
 import { asProblem, type Problem } from "../shared/http";
 import { text } from "../shared/texts";
-import { instantOf, readersZone, wallTimeIn, zonesWith } from "../shared/time-zones";
+import { instantOf, isKnownZone, readersZone, wallTimeIn, zonesWith } from "../shared/time-zones";
 import { InputField, SelectField } from "../shared/ui/field";
 import { Failed } from "../shared/ui/page-states";
 import { toast } from "../shared/ui/toasts";
@@ -31,6 +31,7 @@ const FIELDS = [
   "ends_at",
   "sales_end_at",
 ] as const;
+const UNKNOWN_ZONE = "this browser does not know the time zone: use a newer one to change times";
 const SKIPPED = "clocks are put forward there then: there is no such time";
 const TIMES = ["starts_at", "ends_at", "sales_end_at"] as const;
 const CATEGORIES = [
@@ -44,8 +45,9 @@ const CATEGORIES = [
   "other",
 ];
 
+type Field = (typeof FIELDS)[number];
 /** The times are those at the venue, as the inputs have them; an empty one is not set. */
-type ShowValues = Record<(typeof FIELDS)[number], string>;
+type ShowValues = Record<Field, string>;
 
 export function NewShow({ seller }: { seller: User }) {
   const navigate = useNavigate();
@@ -151,7 +153,10 @@ function ChangeForm({ tagged, seller, sold, onDone, readAgain }: ChangeFormProps
 
 function valuesOf(show: Show): ShowValues {
   const { title, venue, city, timezone, category, listing_policy } = show;
-  const at = (time: string | null) => (time ? wallTimeIn(timezone, time) : "");
+  const at = (time: string | null) => {
+    if (!time) return "";
+    return isKnownZone(timezone) ? wallTimeIn(timezone, time) : localTime(time, show).slice(0, 16);
+  };
   const times = {
     starts_at: at(show.starts_at),
     ends_at: at(show.ends_at),
@@ -162,9 +167,9 @@ function valuesOf(show: Show): ShowValues {
 
 /** The body of the change: the fields that were typed, and the times when their zone was. */
 function changesOf(values: ShowValues, changes: Partial<ShowValues>): Partial<NewShowBody> {
-  const body = showOf(values);
   const moved = new Set<string>("timezone" in changes ? TIMES : []);
   const changed = FIELDS.filter((field) => field in changes || moved.has(field));
+  const body = showOf(values, changed);
   return Object.fromEntries(changed.map((field) => [field, body[field]]));
 }
 
@@ -242,7 +247,7 @@ function ShowForm({ form, button, onClose, children }: ShowFormProps) {
 }
 
 function timeHint({ starts_at, timezone }: ShowValues): string {
-  const instant = instantOf(starts_at, timezone);
+  const instant = isKnownZone(timezone) && instantOf(starts_at, timezone);
   if (!instant) return "As the ticket says it";
   const show = { starts_at: instant, timezone };
   return [showTime(show), readersTime(show)].filter(Boolean).join(" · ");
@@ -256,19 +261,23 @@ const MISSING = {
 };
 
 /**
- * The body of the request. Rejects all fields that are empty, and a time that does not exist at the
- * venue, at once: the API names the first only.
+ * The body of the request. Rejects all fields that are empty, and those of the fields `sent` whose
+ * time does not exist at the venue, at once: the API names the first only.
  */
-function showOf(values: ShowValues): NewShowBody {
+function showOf(values: ShowValues, sent: readonly Field[] = FIELDS): NewShowBody {
   const { title, venue, city, timezone, category } = values;
-  const at = (field: (typeof TIMES)[number]) => instantOf(values[field], timezone) ?? null;
+  const known = isKnownZone(timezone);
+  const at = (field: (typeof TIMES)[number]) =>
+    (known && instantOf(values[field], timezone)) || null;
   const [starts_at, ends_at, sales_end_at] = [at("starts_at"), at("ends_at"), at("sales_end_at")];
   const missing = Object.entries(MISSING).filter(
     ([field]) => !values[field as keyof typeof MISSING].trim(),
   );
   const messages: FieldMessages = Object.fromEntries(missing);
   for (const field of TIMES) {
-    if (values[field] && !at(field)) messages[field] = SKIPPED;
+    if (values[field] && !at(field) && sent.includes(field)) {
+      messages[field] = known ? SKIPPED : UNKNOWN_ZONE;
+    }
   }
   rejectFields(messages);
   const listing_policy = values.listing_policy === "owner" ? "owner" : "open";

@@ -526,6 +526,10 @@ export interface components {
             /** @default null */
             to?: string | null;
             /** @default null */
+            first_day?: string | null;
+            /** @default null */
+            last_day?: string | null;
+            /** @default null */
             ids?: string | null;
             /** @default null */
             owner?: string | null;
@@ -558,6 +562,8 @@ export interface components {
          * @description A show with live counts. `held` counts the tickets that are held or reserved. A hidden ticket
          *     counts only once it is reserved or sold.
          *
+         *     `local_start` is the start by the clocks at the venue, without an offset.
+         *
          *     No ticket is listed, held or paid for from `sales_end_at` on, which is `starts_at` unless the
          *     owner chose another time. `status` is `over` once `ends_at` has passed, or `starts_at` without
          *     an `ends_at`.
@@ -576,6 +582,7 @@ export interface components {
             venue: string;
             city: string;
             starts_at: string;
+            local_start: string;
             ends_at: string | null;
             sales_end_at: string;
             /** @enum {unknown} */
@@ -652,7 +659,8 @@ export interface components {
         /**
          * ShowFilters
          * @description `q` searches title, venue and city by the beginnings of words, without case, accents and
-         *     punctuation. `city` is compared in the same way.
+         *     punctuation. `city` is compared in the same way. `first_day` and `last_day` are the days on
+         *     which the show starts, by the clocks at its venue.
          */
         ShowFilters: {
             /** @default  */
@@ -665,6 +673,10 @@ export interface components {
             from?: string | null;
             /** @default null */
             to?: string | null;
+            /** @default null */
+            first_day?: string | null;
+            /** @default null */
+            last_day?: string | null;
         };
         /**
          * Facets
@@ -768,7 +780,8 @@ export interface components {
          * @description `q` searches the title, section, row and seat by the beginnings of words, without case; it
          *     also finds the tickets of the next 100 shows that it finds. `seller` is a user's id, or `me`.
          *     Withdrawn tickets are listed only with that `status`. Hidden tickets are listed only for their
-         *     seller, with `seller`, and with `hidden` for their seller and the owner of their show.
+         *     seller, with `seller`, and with `hidden` for their seller and the owner of their show. Without
+         *     `show_id` and `seller`, tickets of shows that are over are left out.
          *
          *     Prices are compared within a currency: `min_price` and `max_price` need `currency`, and the
          *     sorts by price list one currency after the other.
@@ -1557,6 +1570,8 @@ export interface operations {
                 category?: string | null;
                 from?: string | null;
                 to?: string | null;
+                first_day?: string | null;
+                last_day?: string | null;
                 ids?: string | null;
                 owner?: string | null;
                 seller?: string | null;
@@ -1640,6 +1655,8 @@ export interface operations {
                 category?: string | null;
                 from?: string | null;
                 to?: string | null;
+                first_day?: string | null;
+                last_day?: string | null;
             };
             header?: never;
             path?: never;

@@ -2,6 +2,7 @@
 import type { FromPrice, Show, Ticket } from "./api-types";
 import { decimalsOf, shownDecimals } from "./currencies";
 import { text } from "./texts";
+import { isKnownZone } from "./time-zones";
 
 const numberFormats = new Map<string, Intl.NumberFormat>();
 const timeFormats = new Map<string, Intl.DateTimeFormat>();
@@ -54,7 +55,7 @@ function currencyFormat(options: Intl.NumberFormatOptions): Intl.NumberFormat {
   return cached(numberFormats, full, () => new Intl.NumberFormat(undefined, full));
 }
 
-type ShowTime = Pick<Show, "starts_at" | "timezone">;
+type ShowTime = Pick<Show, "starts_at" | "timezone"> & Partial<Pick<Show, "local_start">>;
 
 const DAY_MS = 86_400_000;
 
@@ -63,10 +64,12 @@ const DAY_MS = 86_400_000;
  * day later or more "Fri, 4 Dec · 20:00 to Sun, 6 Dec · 23:00".
  */
 export function showTime(show: ShowTime & { ends_at?: string | null }): string {
+  const { starts_at, ends_at, timezone, local_start } = show;
   const start = `${venueDay(show)} · ${clockTime(show)}`;
-  if (!show.ends_at) return start;
-  const end = { starts_at: show.ends_at, timezone: show.timezone };
-  const isLong = Date.parse(show.ends_at) - Date.parse(show.starts_at) >= DAY_MS;
+  if (!ends_at) return start;
+  const local = local_start ? { local_start: localTime(ends_at, { starts_at, local_start }) } : {};
+  const end = { starts_at: ends_at, timezone, ...local };
+  const isLong = Date.parse(ends_at) - Date.parse(starts_at) >= DAY_MS;
   return `${start} to ${isLong ? `${venueDay(end)} · ` : ""}${clockTime(end)}`;
 }
 
@@ -94,13 +97,25 @@ export function readersTime(show: ShowTime): string {
   return here === atVenue(show, options) ? "" : text("shared.your_time", { time: here });
 }
 
-/** A browser may not know the venue's zone; then the time is in UTC. */
-function atVenue({ starts_at, timezone }: ShowTime, options: Intl.DateTimeFormatOptions): string {
-  try {
-    return formatTime(starts_at, { ...options, timeZone: timezone });
-  } catch {
-    return formatTime(starts_at, { ...options, timeZone: "UTC" });
-  }
+/**
+ * A browser may not know the venue's zone. Then the server's conversion of the start is shown, or
+ * the time in UTC, and named so.
+ */
+function atVenue(show: ShowTime, options: Intl.DateTimeFormatOptions): string {
+  const { starts_at, timezone, local_start } = show;
+  if (isKnownZone(timezone)) return formatTime(starts_at, { ...options, timeZone: timezone });
+  if (local_start) return formatTime(`${local_start}Z`, { ...options, timeZone: "UTC" });
+  const named = options.hour ? ({ ...options, timeZoneName: "short" } as const) : options;
+  return formatTime(starts_at, { ...named, timeZone: "UTC" });
+}
+
+/** An instant by the clocks at the venue, which stand as they do at the start of the show. */
+export function localTime(
+  instant: string,
+  { starts_at, local_start }: Pick<Show, "starts_at" | "local_start">,
+): string {
+  const offset = Date.parse(`${local_start}Z`) - Date.parse(starts_at);
+  return new Date(Date.parse(instant) + offset).toISOString().slice(0, 19);
 }
 
 /** "22 Nov 2026, 16:30" in the reader's zone. */

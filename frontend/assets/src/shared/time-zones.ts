@@ -26,6 +26,22 @@ export function instantOf(wallTime: string, timeZone: string): string | undefine
   return instants.length ? new Date(Math.min(...instants)).toISOString() : undefined;
 }
 
+const knownZones = new Map<string, boolean>();
+
+/** A browser may be older than a zone's name. */
+export function isKnownZone(timeZone: string): boolean {
+  let known = knownZones.get(timeZone);
+  if (known === undefined) {
+    try {
+      known = Boolean(clockFormat(timeZone));
+    } catch {
+      known = false;
+    }
+    knownZones.set(timeZone, known);
+  }
+  return known;
+}
+
 export function readersZone(): string {
   return new Intl.DateTimeFormat().resolvedOptions().timeZone;
 }
