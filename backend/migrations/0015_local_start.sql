@@ -1,3 +1,6 @@
+-- squawk-ignore-file prefer-timestamp-tz
+-- A time by the clocks at a venue has no offset.
+
 -- The time of the start by the clocks at the venue. The trigger `set_local_start` keeps it. A row
 -- that the version before this one inserts meanwhile has none until its show is changed.
 alter table tickets.shows add column local_start timestamp without time zone;
