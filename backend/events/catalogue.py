@@ -112,6 +112,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     """`data` of `order.*`."""
 
     id: UUID
+    # Events from before this field lack it.
+    number: str = ""
     buyer_id: UUID
     status: str
     subtotal: int

@@ -596,8 +596,11 @@ create table orders.orders (
     refund_id uuid,
     charged_to bigint[],
     payment_attempts integer not null default 0,
+    number text not null,
     constraint orders_pkey primary key (id),
+    constraint orders_number_unique unique (number),
     constraint orders_expiry_capped check (expires_at <= latest_expiry),
+    constraint orders_number_format check (number ~ '^GT-[0-9A-HJKMNP-TV-Z]{8}$'),
     constraint orders_paid_names_payment check ((status <> all (array['confirmed', 'completed']))
         or payment_id is not null),
     constraint orders_status_known check (status = any (array['pending', 'awaiting_payment',
@@ -717,6 +720,9 @@ create function orders.finish_refund(p_order uuid, p_refund uuid, p_relist boole
     language plpgsql security definer;
 grant execute on function orders.finish_refund to gittix_payments;
 
+-- functions/orders/numbers.sql
+create function orders.free_number() returns text language plpgsql;
+
 -- functions/orders/budgets.sql
 create function orders.give_hold_back(o orders.orders, p_since timestamptz) returns void language
     plpgsql;
@@ -755,6 +761,9 @@ grant execute on function orders.purge_budgets to gittix_orders;
 -- functions/orders/errors.sql
 create function orders.raise_error(p_name text, p_detail text default '') returns void language
     plpgsql;
+
+-- functions/orders/numbers.sql
+create function orders.random_number() returns text language plpgsql;
 
 -- functions/orders/state.sql
 create function orders.read(p_order uuid) returns json language sql security definer;

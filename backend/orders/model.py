@@ -53,6 +53,7 @@ class OrderState(msgspec.Struct, frozen=True, kw_only=True):
     """An order's row with its lines, as the SQL function `orders.state` builds it."""
 
     id: UUID
+    number: str
     buyer_id: UUID
     status: Status
     tickets: list[OrderLine]
@@ -111,6 +112,7 @@ class Sale(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     order_id: UUID
+    order_number: str
     ticket_id: UUID
     show_id: UUID
     title: str | None

@@ -44,8 +44,8 @@ _SALE_STATUS = f"""
 """
 
 _SALE = """
-    l.order_id, l.ticket_id, l.show_id, l.title, l.section, l."row", l.seat, l.price, o.currency,
-    s.status,
+    l.order_id, o.number as order_number, l.ticket_id, l.show_id, l.title, l.section, l."row",
+    l.seat, l.price, o.currency, s.status,
     case when s.status = 'held' then o.expires_at end as held_until,
     case
         when s.status = 'held' then extract(epoch from o.expires_at - now())::float8
@@ -163,13 +163,15 @@ async def overdue(connection: Connection) -> tuple[int, float]:
     return row["count"], row["oldest"]
 
 
-async def order(connection: Connection, order_id: UUID, buyer_id: UUID) -> Order | None:
+async def order(connection: Connection, key: UUID | str, buyer_id: UUID) -> Order | None:
+    """The buyer's order with the id or the number `key`."""
+    column = "id" if isinstance(key, UUID) else "number"
     row = await connection.fetchrow(
-        """
+        f"""
         select orders.state(o)::text as state, now() as now
-        from orders.orders o where o.id = $1 and o.buyer_id = $2
+        from orders.orders o where o.{column} = $1 and o.buyer_id = $2
         """,
-        order_id,
+        key,
         buyer_id,
     )
     return order_at(read_state(row["state"]), row["now"]) if row else None

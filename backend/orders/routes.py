@@ -74,11 +74,11 @@ async def list_orders(request: Request) -> Response:
 
 @describe(tag="orders", ok=Order, problems=(404,))
 async def order(request: Request) -> Response:
-    """One of your orders."""
+    """One of your orders, by its id or its number, such as `GT-7K3M9Q2A`."""
     buyer = principal.require(request)
-    order_id = path_id(request, OrderNotFound)
+    key = request.path_params["id"]
     async with database.connection(_state(request).resources.pool) as connection:
-        return reply(await service.order(connection, order_id, buyer.user_id))
+        return reply(await service.order(connection, key, buyer.user_id))
 
 
 @describe(tag="orders", no_content=None, problems=(404, 409))

@@ -49,6 +49,7 @@ from backend.orders.model import (
     Takings,
     order_at,
 )
+from backend.orders.numbers import read_key
 from backend.orders.queries import KeyedReply, Placed, Placing, SalesCount
 from backend.orders.sqlstates import BuyerBusy, DisplacedBusy
 
@@ -179,9 +180,9 @@ async def cancel(connection: Connection, order_id: UUID, buyer_id: UUID) -> None
         raise OrderNotCancellable(f"the order is {outcome.replace('_', ' ')}", order_status=outcome)
 
 
-async def order(connection: Connection, order_id: UUID, buyer_id: UUID) -> Order:
-    """One of a buyer's orders. Raises OrderNotFound."""
-    found = await queries.order(connection, order_id, buyer_id)
+async def order(connection: Connection, key: str, buyer_id: UUID) -> Order:
+    """The buyer's order with the id or the number `key`, as typed. Raises OrderNotFound."""
+    found = await queries.order(connection, read_key(key), buyer_id)
     if found is None:
         raise OrderNotFound
     return found

@@ -1,11 +1,13 @@
 """Migrations run forward only, all or none, and one runner at a time."""
 
 import asyncio
+import json
 import os
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 import pytest
@@ -158,6 +160,36 @@ async def test_0008_gives_every_account_and_seller_a_handle(url: str, shelf: Any
         " returning handle, name"
     )
     assert late["name"] == late["handle"] != "late"
+
+
+async def test_0016_gives_every_order_a_number(url: str, shelf: Any) -> None:
+    ours = read()
+    await migrate(url, [each for each in ours if each.version is not None and each.version < 16])
+    await shelf.execute(
+        """
+        insert into orders.orders (
+            id, buyer_id, subtotal, fee, total, currency, expires_at, latest_expiry
+        )
+        select uuidv7(), gen_random_uuid(), 1000, 50, 1050, 'EUR', now(), now()
+        from generate_series(1, 300);
+        insert into orders.idempotency_keys (user_id, key, fingerprint, status, headers, body)
+        select o.buyer_id, 'key', '\\x00', 201, '{}',
+               convert_to(json_build_object('id', o.id, 'fee', 50)::text, 'UTF8')
+        from orders.orders o limit 1;
+        insert into orders.idempotency_keys (user_id, key, fingerprint, status, headers, body)
+        select gen_random_uuid(), 'key', '\\x00', 404, '{}', convert_to('no JSON', 'UTF8')
+        """
+    )
+    await migrate(url, ours)
+    numbers = dict(await shelf.fetch("select id, number from orders.orders order by id"))
+    assert len(set(numbers.values())) == 300
+    assert all(re.fullmatch(r"GT-[0-9A-HJKMNP-TV-Z]{8}", number) for number in numbers.values())
+    assert list(numbers.values()) != sorted(numbers.values())
+    stored = await shelf.fetchval(
+        "select convert_from(body, 'UTF8') from orders.idempotency_keys where status = 201"
+    )
+    reply = json.loads(stored)
+    assert reply["number"] == numbers[UUID(reply["id"])]
 
 
 def test_a_landed_migration_never_changes() -> None:

@@ -72,6 +72,7 @@ async def test_a_seller_reads_a_hold_with_its_end_and_without_its_buyer(
     assert sale.pop("created_at") <= sale.pop("updated_at")
     assert sale == {
         "order_id": order["id"],
+        "order_number": order["number"],
         "ticket_id": ticket["id"],
         "show_id": ticket["show_id"],
         "title": None,

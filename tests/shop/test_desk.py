@@ -201,6 +201,8 @@ async def test_the_csv_export_has_every_sale_and_no_formula(
             rows = list(csv.DictReader(io.StringIO(text, newline=""), delimiter=separator))
             assert {row["ticket"]: row["status"] for row in rows} == await sales(market)
             found: dict[str, dict[str, Any]] = {row["ticket"]: row for row in rows}
+            numbers = {row["order"]: row["order number"] for row in rows}
+            assert all(number.startswith("GT-") for number in numbers.values())
             assert {row["show"] for row in rows} == {'\'=HYPERLINK("http://x.example")'}
             assert {row["city"] for row in rows} == {"Den Haag, NL; '\uff1d1+1"}
             assert (found[one]["price"], found[one]["row"]) == (price, "A")

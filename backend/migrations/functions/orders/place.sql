@@ -195,12 +195,13 @@ begin
         returning ticket_id, orders.line(lines) as line
     ), inserted as (
         insert into orders.orders (
-            id, buyer_id, subtotal, fee, total, currency, expires_at, latest_expiry, created_at,
-            updated_at, charged_to
+            id, number, buyer_id, subtotal, fee, total, currency, expires_at, latest_expiry,
+            created_at, updated_at, charged_to
         )
         values (
-            p_id, p_buyer, v_cost.subtotal, v_cost.fee, v_cost.subtotal + v_cost.fee,
-            v_cost.currency, v_until, v_until + p_grace, p_at, p_at, p_charged
+            p_id, orders.free_number(), p_buyer, v_cost.subtotal, v_cost.fee,
+            v_cost.subtotal + v_cost.fee, v_cost.currency, v_until, v_until + p_grace, p_at, p_at,
+            p_charged
         )
         returning version, orders.state(
             orders, (select json_agg(lined.line order by lined.ticket_id) from lined)

@@ -11,10 +11,10 @@ return json_build_object(
 create function orders.state(o orders.orders, p_lines json) returns json
 language sql stable
 return json_build_object(
-    'id', o.id, 'buyer_id', o.buyer_id, 'status', o.status, 'subtotal', o.subtotal, 'fee', o.fee,
-    'total', o.total, 'currency', o.currency, 'expires_at', o.expires_at,
-    'payment_id', o.payment_id, 'version', o.version, 'created_at', o.created_at,
-    'tickets', p_lines
+    'id', o.id, 'number', o.number, 'buyer_id', o.buyer_id, 'status', o.status,
+    'subtotal', o.subtotal, 'fee', o.fee, 'total', o.total, 'currency', o.currency,
+    'expires_at', o.expires_at, 'payment_id', o.payment_id, 'version', o.version,
+    'created_at', o.created_at, 'tickets', p_lines
 );
 
 create function orders.state(o orders.orders) returns json

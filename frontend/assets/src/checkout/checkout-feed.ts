@@ -7,14 +7,15 @@ import type { OrderRow, PaymentRow, PushMessage } from "../shared/push-messages"
 import { loadShows } from "../shared/shows-by-id";
 
 export class CheckoutFeed extends UserFeed {
-  readonly orderId: string;
+  /** The order's id, or its number until the order is read. */
+  #orderId: string;
   readonly orders = new LiveRows<OrderRow>();
   readonly payments = new LiveRows<PaymentRow>();
   #paidHere = false;
 
   constructor(orderId: string) {
     super();
-    this.orderId = orderId;
+    this.#orderId = orderId;
   }
 
   /** Whether the buyer pressed Pay on this page. */
@@ -39,7 +40,8 @@ export class CheckoutFeed extends UserFeed {
 
   async #fetch(signal: AbortSignal): Promise<{ order: OrderRow; payments: PaymentRow[] }> {
     const sentAt = performance.now();
-    const order = await get("/api/orders/{id}", { params: { id: this.orderId }, signal });
+    const order = await get("/api/orders/{id}", { params: { id: this.#orderId }, signal });
+    this.#orderId = order.id;
     learnServerTime(Date.parse(order.server_now), sentAt, performance.now());
     const [payments] = await Promise.all([
       this.#fetchPayments(order.payment_id, signal),
@@ -53,7 +55,7 @@ export class CheckoutFeed extends UserFeed {
   }
 
   onMessage = ({ data: { order, payment } }: PushMessage): void => {
-    if (order?.id === this.orderId) this.orders.apply(order);
-    if (payment?.order_id === this.orderId) this.payments.apply(payment);
+    if (order?.id === this.#orderId) this.orders.apply(order);
+    if (payment?.order_id === this.#orderId) this.payments.apply(payment);
   };
 }

@@ -88,7 +88,7 @@ function StagePage(props: StageProps) {
             <Outcome order={order} stage={stage} feed={feed} config={config} focus={ranHere} />
           )}
         </div>
-        <OrderSummary order={order} numbered={WITH_RECEIPT.has(stage)} />
+        <OrderSummary order={order} dated={WITH_RECEIPT.has(stage)} />
       </div>
     </>
   );

@@ -9,8 +9,8 @@ import { shows, ticketsByShow } from "../shared/shows-by-id";
 import { text } from "../shared/texts";
 import { PriceLines, PriceTotal } from "../shared/ui/price-lines";
 
-/** `numbered` adds the order's number and time, as a receipt needs them. */
-export function OrderSummary({ order, numbered }: { order: OrderRow; numbered: boolean }) {
+/** `dated` adds the order's time, as a receipt needs it. */
+export function OrderSummary({ order, dated }: { order: OrderRow; dated: boolean }) {
   const groups = ticketsByShow(order, useValue(shows));
   return (
     <section className="card summary" aria-label={text("checkout.your_order")}>
@@ -27,13 +27,15 @@ export function OrderSummary({ order, numbered }: { order: OrderRow; numbered: b
         </div>
       ))}
       <PriceTotal count={order.tickets.length} total={order.total} currency={order.currency} />
-      {numbered && (
-        <p className="note summary-note">
-          {text("checkout.order_number", { id: order.id })}
-          <br />
-          {dayAndTime(order.created_at)}
-        </p>
-      )}
+      <p className="note summary-note">
+        {text("checkout.order_number", { number: order.number })}
+        {dated && (
+          <>
+            <br />
+            {dayAndTime(order.created_at)}
+          </>
+        )}
+      </p>
     </section>
   );
 }

@@ -11,6 +11,7 @@ import type { SalesFeed } from "./sales-feed";
 
 const MAX_PAGES = 1000;
 const HEAD = [
+  "order number",
   "order",
   "ticket",
   "show",
@@ -85,6 +86,7 @@ export function ExportButton({ feed }: { feed: SalesFeed }) {
 
 function lineOf(sale: Sale, show: Show | undefined): Cell[] {
   return [
+    sale.order_number,
     sale.order_id,
     sale.ticket_id,
     show?.title,

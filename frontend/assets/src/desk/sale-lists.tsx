@@ -12,6 +12,8 @@ import { restoreSound, soundOn, toggleSound } from "./sale-sound";
 import type { SaleRow, SalesFeed } from "./sales-feed";
 
 const DEFAULT_HOLD_SECONDS = 60;
+/** The statuses in which a seller may speak of the order with its buyer. */
+const NUMBERED = new Set<SaleRow["status"]>(["sold", "refunded"]);
 const LABELS: Record<SaleRow["status"], string> = {
   held: "Held",
   paying: "Paying",
@@ -151,7 +153,10 @@ const SaleItem = memo(function SaleItem({ sale, show }: SaleItemProps) {
       </span>
       <span className="sale-name">
         {fullName(sale)}
-        <span className="note">{show?.title ?? "\u00a0"}</span>
+        <span className="note">
+          {show?.title ?? "\u00a0"}
+          {NUMBERED.has(status) && sale.order_number && ` · ${sale.order_number}`}
+        </span>
       </span>
       <span className="sale-end">
         <b className="sale-price">{money(sale.price, sale.currency)}</b>

@@ -17,8 +17,8 @@ const PAGE_SIZE = 50;
 const SUMMARY_MS = 700;
 
 type Status = Sale["status"];
-/** A message lacks `created_at` and `seconds_left`. */
-export type SaleRow = Omit<Sale, "created_at" | "seconds_left"> & { id: string; version: number };
+/** A message lacks `created_at`, `seconds_left` and the order's number. */
+export type SaleRow = SaleMembers & { id: string; version: number };
 
 const STATUS_OF_EVENT: Partial<Record<string, Status>> = {
   "sale.held": "held",
@@ -123,9 +123,15 @@ export class SalesFeed extends Feed {
     if (!this.shows.value.has(sale.show_id)) void this.#readShows();
     this.#summaryTimer ??= setTimeout(() => {
       this.#summaryTimer = null;
-      this.#readSummary().catch(() => undefined);
+      if (this.#lacksNumber()) void this.refresh();
+      else this.#readSummary().catch(() => undefined);
     }, this.#summaryDelay());
   };
+
+  /** Whether a sale that a message brought is sold, so that its order's number is shown. */
+  #lacksNumber(): boolean {
+    return this.sales.value.rows.some((sale) => sale.status === "sold" && !sale.order_number);
+  }
 
   #summaryDelay(): number {
     const now = performance.now();
@@ -151,7 +157,8 @@ export class SalesFeed extends Feed {
   }
 }
 
-type SaleMembers = Omit<Sale, "created_at" | "seconds_left">;
+type SaleMembers = Omit<Sale, "created_at" | "seconds_left" | "order_number"> &
+  Partial<Pick<Sale, "order_number">>;
 
 function saleOf(message: SaleMessage, status: Status): SaleMembers {
   const { order_id, ticket, amount: price, currency, held_until } = message;

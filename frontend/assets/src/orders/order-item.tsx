@@ -50,7 +50,9 @@ export const OrderItem = memo(function OrderItem({ order, config, held }: OrderI
         {groups.map((group) => (
           <ShowOfOrder key={group.showId} {...group} />
         ))}
-        <p className="note">{text("orders.ordered", { time: dayAndTime(order.created_at) })}</p>
+        <p className="note">
+          {text("orders.ordered", { number: order.number, time: dayAndTime(order.created_at) })}
+        </p>
       </div>
       <div className="order-end">
         <b className={`order-total ${held || PAID.has(order.status) ? "" : "soft"}`}>

@@ -274,7 +274,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** One of your orders. */
+        /** One of your orders, by its id or its number, such as `GT-7K3M9Q2A`. */
         get: operations["get__api_orders_{id}"];
         put?: never;
         post?: never;
@@ -888,6 +888,7 @@ export interface components {
         Order: {
             /** Format: uuid */
             id: string;
+            number: string;
             /** Format: uuid */
             buyer_id: string;
             /** @enum {unknown} */
@@ -965,6 +966,7 @@ export interface components {
         Sale: {
             /** Format: uuid */
             order_id: string;
+            order_number: string;
             /** Format: uuid */
             ticket_id: string;
             /** Format: uuid */
