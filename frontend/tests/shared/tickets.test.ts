@@ -58,6 +58,11 @@ test("counts have the lowest price of a free ticket in each currency", () => {
   expect(countTickets([]).from).toEqual([]);
 });
 
+test("a withdrawn ticket counts as neither sold nor free", () => {
+  const tickets = [ticket({ status: "sold" }), ticket({ status: "withdrawn" })];
+  expect(countTickets(tickets)).toEqual({ free: 0, held: 0, sold: 1, from: [] });
+});
+
 test("sections, rows and seats are in natural order, tickets without a seat by price", () => {
   const tickets = [
     ticket({ section: "Block 10", row: "A", seat: "1" }),

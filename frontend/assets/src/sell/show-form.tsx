@@ -143,8 +143,7 @@ function ChangeForm({ tagged, seller, sold, onDone, readAgain }: ChangeFormProps
     <ShowForm form={form} button="Save" onClose={onClose}>
       {sold > 0 && (
         <p className="note">
-          {sold === 1 ? "Somebody has" : `${sold} people have`} bought a ticket for the show as it
-          is now.
+          {sold === 1 ? "One ticket is" : `${sold} tickets are`} sold for the show as it is now.
         </p>
       )}
     </ShowForm>

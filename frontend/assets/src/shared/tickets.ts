@@ -48,10 +48,12 @@ export interface TicketCounts {
   from: FromPrice[];
 }
 
+/** A withdrawn ticket counts nowhere. */
 export function countTickets(tickets: readonly Ticket[]): TicketCounts {
   const counts: TicketCounts = { free: 0, held: 0, sold: 0, from: [] };
   const offers = new Map<string, FromPrice & { free: number }>();
   for (const ticket of tickets) {
+    if (ticket.status === "withdrawn") continue;
     const availability = availabilityOf(ticket);
     counts[availability === "paying" ? "held" : availability] += 1;
     if (availability !== "free") continue;
