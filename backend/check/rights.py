@@ -41,7 +41,7 @@ RIGHTS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
         "tickets.sellers": {"INSERT": ALL},
         "tickets.tickets": {
             "INSERT": (
-                "show_id seller_id seller_name title section row seat price face_value currency"
+                "id show_id seller_id seller_name title section row seat price face_value currency"
             ),
             "UPDATE": "title section row seat price face_value currency hidden version updated_at",
         },

@@ -285,6 +285,7 @@ create table tickets.tickets (
     created_at timestamptz not null default now(),
     updated_at timestamptz not null default now(),
     hidden boolean not null default false,
+    claims_seat boolean not null default true,
     constraint tickets_pkey primary key (id),
     constraint tickets_show_id_fkey foreign key (show_id) references tickets.shows(id),
     constraint tickets_currency_is_a_code check (currency ~ '^[A-Z]{3}$'),
@@ -294,12 +295,16 @@ create table tickets.tickets (
         (order_id is not null)),
     constraint tickets_price_positive check (price > 0),
     constraint tickets_status_known check (status = any (array['available', 'held', 'reserved',
-        'sold', 'withdrawn']))
+        'sold', 'withdrawn'])),
+    constraint tickets_withdrawn_claims_no_seat check (not (claims_seat and status = 'withdrawn'))
 ) with (fillfactor=80);
 create index tickets_currency_price on tickets.tickets (currency, price, id);
 create index tickets_hidden on tickets.tickets (show_id, id) where hidden;
 create index tickets_hidden_currency_price on tickets.tickets (show_id, currency, price, id) where
     hidden;
+create unique index tickets_one_per_seat on tickets.tickets (show_id, lower(btrim(coalesce(section,
+    ''))), lower(btrim(coalesce("row", ''))), lower(btrim(seat))) where (claims_seat and
+    (btrim(seat) <> ''));
 create index tickets_search on tickets.tickets using gin (to_tsvector('simple',
     ((((((coalesce(title, '') || ' ') || coalesce(section, '')) || ' ') || coalesce("row", '')) ||
     ' ') || coalesce(seat, ''))));
@@ -313,6 +318,8 @@ create trigger audit_owner after delete or update of seller_id on tickets.ticket
     execute function events.audit_owner('id', 'show_id', 'seller_id');
 create trigger check_price after insert or update of price, face_value, currency on tickets.tickets
     for each row execute function tickets.check_price();
+create trigger claim_seat before update of section, "row", seat on tickets.tickets for each row
+    execute function tickets.claim_seat();
 create trigger count_changed after update on tickets.tickets referencing old table as before new
     table as after for each statement execute function tickets.count_changes();
 create trigger count_listed after insert on tickets.tickets referencing new table as after for each
@@ -320,7 +327,7 @@ create trigger count_listed after insert on tickets.tickets referencing new tabl
 create trigger record_transitions after update on tickets.tickets referencing old table as before
     new table as after for each statement execute function tickets.record_transitions();
 grant select on tickets.tickets to gittix_check;
-grant select, insert (show_id, seller_id, seller_name, title, section, "row", seat, price,
+grant select, insert (id, show_id, seller_id, seller_name, title, section, "row", seat, price,
     face_value, currency), update (title, section, "row", seat, price, face_value, currency,
     version, updated_at, hidden) on tickets.tickets to gittix_tickets;
 
@@ -354,6 +361,9 @@ create function tickets.check_price() returns trigger language plpgsql security 
 -- functions/tickets/search.sql
 create function tickets.city_key(p_city text) returns text language sql;
 grant execute on function tickets.city_key to gittix_tickets;
+
+-- functions/tickets/seats.sql
+create function tickets.claim_seat() returns trigger language plpgsql security definer;
 
 -- functions/tickets/counts.sql
 create function tickets.count_changes() returns trigger language plpgsql security definer;

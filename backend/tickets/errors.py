@@ -55,6 +55,12 @@ class TooManyListed(Conflict):
     code = "too_many_listed"
 
 
+class SeatTaken(Conflict):
+    """Another ticket of the show has the seat. `errors` names the field of each taken seat."""
+
+    code = "seat_taken"
+
+
 class CurrencyRequired(Invalid):
     """Prices are compared within a currency, and the request names none."""
 

@@ -79,6 +79,9 @@ class TicketRow(NamedTuple):
     currency: str
     hidden: bool
     version: int
+    section: str | None
+    row: str | None
+    seat: str | None
 
 
 class Viewed(NamedTuple):
@@ -229,26 +232,35 @@ async def insert_tickets(
     seller_id: UUID,
     seller_handle: str,
     specs: Sequence[TicketSpec],
-) -> list[Ticket]:
-    """Insert the tickets of a show. Returns them in the order of `specs`.
+) -> list[Ticket | None]:
+    """Insert the tickets of a show. Returns them in the order of `specs`, and None in the place of
+    one whose seat another ticket has.
 
-    The version before this one reads `seller_name`; nothing else does.
+    All transactions insert seats in one order, so none waits for another in a circle. The version
+    before this one reads `seller_name`; nothing else does.
     """
     rows = await connection.fetch(
         f"""
-        with listed as (
-            insert into tickets.tickets (
-                show_id, seller_id, seller_name, price, currency, title, section, "row", seat,
-                face_value
-            )
-            select $1, $2, $3, n.*
+        with specs as materialized (
+            select uuidv7() as id, n.*
             from unnest(
                 $4::bigint[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[],
                 $10::bigint[]
-            ) as n
+            ) with ordinality as n (
+                price, currency, title, section, "row", seat, face_value, place
+            )
+        ), listed as (
+            insert into tickets.tickets (
+                show_id, seller_id, seller_name, id, price, currency, title, section, "row", seat,
+                face_value
+            )
+            select $1, $2, $3, id, price, currency, title, section, "row", seat, face_value
+            from specs
+            order by lower(section), lower("row"), lower(seat), place
+            on conflict do nothing
             returning *
         )
-        select {_TICKET} from listed t order by t.id
+        select {_TICKET} from specs left join listed t using (id) order by specs.place
         """,
         show_id,
         seller_id,
@@ -261,7 +273,7 @@ async def insert_tickets(
         [spec.seat for spec in specs],
         [spec.face_value for spec in specs],
     )
-    return [Ticket(**row) for row in rows]
+    return [Ticket(**row) if row["id"] else None for row in rows]
 
 
 async def append_events(connection: Connection, type: str, ids: Sequence[UUID]) -> None:
@@ -290,7 +302,7 @@ async def lock_ticket(connection: Connection, ticket_id: UUID) -> TicketRow | No
         """
         select t.seller_id, s.owner_id as show_owner_id,
                tickets.effective_status(t.status, t.held_until, clock_timestamp()) as status,
-               t.price, t.face_value, t.currency, t.hidden, t.version
+               t.price, t.face_value, t.currency, t.hidden, t.version, t.section, t."row", t.seat
         from tickets.tickets t join tickets.shows s on s.id = t.show_id
         where t.id = $1 for no key update of t
         """,

@@ -192,6 +192,34 @@ async def test_0016_gives_every_order_a_number(url: str, shelf: Any) -> None:
     assert reply["number"] == numbers[UUID(reply["id"])]
 
 
+async def test_0017_lets_one_of_the_tickets_of_a_seat_claim_it(url: str, shelf: Any) -> None:
+    ours = read()
+    await migrate(url, [each for each in ours if each.version is not None and each.version < 17])
+    await shelf.execute(
+        """
+        insert into tickets.shows (owner_id, title, venue, city, starts_at, timezone, category)
+        values (gen_random_uuid(), 'S', 'V', 'C', now() + interval '1 day', 'UTC', 'concert');
+        insert into tickets.tickets (
+            show_id, seller_id, seller_name, price, currency, title, section, seat, status, order_id
+        )
+        select s.id, gen_random_uuid(), 'x', 1000, 'EUR', t.title, t.section, t.seat, t.status,
+               case when t.status = 'sold' then uuidv7() end
+        from tickets.shows s, (values
+            ('withdrawn', 'A', '1', 'withdrawn'), ('oldest', 'A', '1', 'available'),
+            ('second', ' a ', '1', 'available'), ('early', 'A', '2', 'available'),
+            ('sold', 'A', '2', 'sold'), ('other', null, '1', 'available'),
+            ('standing', 'A', null, 'available'), ('standing too', 'A', null, 'available'),
+            ('blank', 'A', ' ', 'available'), ('blank too', 'A', ' ', 'available')
+        ) t (title, section, seat, status)
+        """
+    )
+    await migrate(url, ours)
+    assert {
+        row["title"]
+        for row in await shelf.fetch("select title from tickets.tickets where not claims_seat")
+    } == {"withdrawn", "second", "early"}
+
+
 def test_a_landed_migration_never_changes() -> None:
     """A new migration adds its line to `digests.txt`; a line that is there never changes."""
     ours = {str(migration): {migration.digest} for migration in read_numbered(project_folder())}

@@ -241,8 +241,8 @@ async def test_a_late_payment_does_not_win_a_withdrawn_ticket(scenario: Scenario
     await scenario.begin()
     await make_overdue(scenario.owner, scenario.order)
     await scenario.owner.execute(
-        "update tickets.tickets set status = 'withdrawn', order_id = null, held_until = null"
-        " where id = $1",
+        "update tickets.tickets set status = 'withdrawn', claims_seat = false, order_id = null,"
+        " held_until = null where id = $1",
         UUID(scenario.tickets[0]["id"]),
     )
     assert await scenario.settle() == "refused"

@@ -151,7 +151,7 @@ UNSELL_BY_LINES = """
         with unsold as (
             update tickets.tickets t
             set status = case when p_relist then 'available' else 'withdrawn' end,
-                order_id = null, held_until = null,
+                claims_seat = p_relist, order_id = null, held_until = null,
                 version = t.version + 1
             where t.id = any (p_tickets)
             returning t as ticket

@@ -95,6 +95,13 @@ async def test_a_seller_adds_a_show_and_lists_two_rows_at_once(
     assert await places(market, show_id) == [
         (row, str(seat), 4550, "EUR") for row in "AB" for seat in range(1, 6)
     ]
+    await fill(mira, rows="b", seats="5\u20136")
+    await listing(mira).click()
+    seats = mira.page.locator(".list-form [name=seats]")
+    await expect(seats).to_have_attribute("aria-invalid", "true")
+    await mira.page.get_by_text("Balcony, row b, seat 5 is listed in this show already").wait_for()
+    assert len(mira.errors) == 1  # Chromium reports the 409.
+    mira.errors.clear()
     await mira.page.get_by_role("link", name="As buyers see it").click()
     await expect(mira.page.locator("[data-ticket][data-is=free]")).to_have_count(10)
     assert not mira.errors

@@ -33,14 +33,15 @@ SHOWS = """
 # A tenth of the tickets belongs to one show, and to one seller.
 TICKETS = """
     insert into tickets.tickets (
-        show_id, seller_id, seller_name, price, currency, section, "row", seat, status, hidden
+        show_id, seller_id, seller_name, price, currency, section, "row", seat, status, claims_seat,
+        hidden
     )
     select ('00000000-0000-7000-8000-' || lpad(to_hex(
                case when n % 10 = 0 then 1 else n % 10000 + 1 end), 12, '0'))::uuid,
            case when n % 10 = 1 then $1::uuid else uuidv7() end,
            'seller', 100 + n * 7919 % 10000, case when n % 20 = 0 then 'USD' else 'EUR' end,
            'Block ' || n % 97, md5(n::text), n::text,
-           case when n % 9 = 0 then 'withdrawn' else 'available' end, n % 50 = 0
+           case when n % 9 = 0 then 'withdrawn' else 'available' end, n % 9 <> 0, n % 50 = 0
     from generate_series(1, 10000) n
 """
 

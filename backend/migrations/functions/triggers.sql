@@ -23,6 +23,9 @@ create or replace trigger check_price after insert or update of price, face_valu
 on tickets.tickets
 for each row execute function tickets.check_price();
 
+create or replace trigger claim_seat before update of section, "row", seat on tickets.tickets
+for each row execute function tickets.claim_seat();
+
 create or replace trigger count_listed after insert on tickets.tickets
 referencing new table as after
 for each statement execute function tickets.count_listed();

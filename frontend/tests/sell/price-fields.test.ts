@@ -1,12 +1,12 @@
 import { expect, it } from "vitest";
 
-import { amountsOf, withPriceMessages } from "../../assets/src/sell/price-fields";
+import { amountsOf, withTicketMessages } from "../../assets/src/sell/price-fields";
 import type { FieldError } from "../../assets/src/shared/api-types";
 import { Problem } from "../../assets/src/shared/http";
 
 async function reworded(error: FieldError): Promise<FieldError | undefined> {
   const refuse = () => Promise.reject(new Problem(422, { errors: [error] }));
-  const problem: unknown = await withPriceMessages("EUR", refuse).catch(
+  const problem: unknown = await withTicketMessages("EUR", "seats", refuse).catch(
     (caught: unknown) => caught,
   );
   return problem instanceof Problem ? problem.fieldErrors[0] : undefined;
@@ -24,6 +24,16 @@ it.each([
 it("keeps the message of a field without bounds", async () => {
   const error = { field: "seat", message: "must have at most 40 characters" };
   expect(await reworded(error)).toEqual(error);
+});
+
+it("shows taken seats at the field of the form that names them", async () => {
+  const errors = [{ field: "tickets[3].seat", message: "must be free: row A, seat 3" }];
+  const refuse = () =>
+    Promise.reject(new Problem(409, { code: "seat_taken", detail: "A 3 is listed", errors }));
+  const problem: unknown = await withTicketMessages("EUR", "seats", refuse).catch(
+    (caught: unknown) => caught,
+  );
+  expect((problem as Problem).messageFor("seats")).toBe("A 3 is listed");
 });
 
 it.each([

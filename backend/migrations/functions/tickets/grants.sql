@@ -16,7 +16,7 @@ on tickets.shows to gittix_tickets;
 grant insert on tickets.sellers to gittix_tickets;
 
 grant insert (
-    show_id, seller_id, seller_name, title, section, "row", seat, price, face_value, currency
+    id, show_id, seller_id, seller_name, title, section, "row", seat, price, face_value, currency
 ), update (
     title, section, "row", seat, price, face_value, currency, hidden, version, updated_at
 )

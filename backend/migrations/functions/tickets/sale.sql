@@ -96,13 +96,14 @@ begin
     where t.id = any (p_tickets) and t.order_id = p_order order by t.id for no key update;
     with unsold as (
         update tickets.tickets t
-        set status = case
-                when p_relist
-                    and tickets.is_selling(s.starts_at, s.sales_end_at, clock_timestamp())
-                then 'available' else 'withdrawn'
-            end,
-            order_id = null, version = t.version + 1, updated_at = clock_timestamp()
+        set status = case when r.relists then 'available' else 'withdrawn' end,
+            claims_seat = t.claims_seat and r.relists, order_id = null, version = t.version + 1,
+            updated_at = clock_timestamp()
         from tickets.shows s
+        cross join lateral (
+            select p_relist
+                and tickets.is_selling(s.starts_at, s.sales_end_at, clock_timestamp()) as relists
+        ) r
         where t.id = any (p_tickets) and t.order_id = p_order and t.status = 'sold'
           and s.id = t.show_id
         returning t as ticket

@@ -7,8 +7,8 @@ begin
     perform events.act_for(p_seller);
     with withdrawn as (
         update tickets.tickets t
-        set status = 'withdrawn', order_id = null, held_until = null, version = t.version + 1,
-            updated_at = clock_timestamp()
+        set status = 'withdrawn', claims_seat = false, order_id = null, held_until = null,
+            version = t.version + 1, updated_at = clock_timestamp()
         where t.id = p_ticket and t.seller_id = p_seller
           and tickets.is_free(t.status, t.held_until, clock_timestamp())
         returning t as ticket

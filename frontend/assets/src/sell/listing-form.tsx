@@ -8,7 +8,7 @@ import { counted, money } from "../shared/format";
 import { InputField } from "../shared/ui/field";
 import { toast } from "../shared/ui/toasts";
 import { type ListingPlan, listingPlan, type ListingValues, repeatedSeats } from "./listing-plan";
-import { PriceFields, withPriceMessages } from "./price-fields";
+import { PriceFields, withTicketMessages } from "./price-fields";
 
 const FIELDS = ["section", "rows", "seats", "count", "price", "currency", "face_value"];
 // The API takes 500 tickets in a request, in a body of 256 KiB.
@@ -30,7 +30,7 @@ export function ListingForm({ show, seller, listed, onListed }: ListingProps) {
   const form = useForm<ListingValues>(name, blank(currency), async (values, { reset }) => {
     const { specs, messages } = listingPlan(values);
     rejectFields(messages);
-    await withPriceMessages(values.currency, () =>
+    await withTicketMessages(values.currency, "seats", () =>
       postInBatches(show.id, specs, keyFor(name, values), (tickets, count) => {
         setDone(count);
         onListed(tickets);

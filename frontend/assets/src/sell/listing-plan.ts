@@ -80,7 +80,7 @@ export function repeatedSeats(
   listed: readonly SeatedTicket[],
 ): number {
   const seatOf = ({ section, row, seat }: SeatedTicket) =>
-    [section, row, seat].map((part) => part?.trim() ?? "").join("\u0001");
+    [section, row, seat].map((part) => part?.trim().toLowerCase() ?? "").join("\u0001");
   const taken = new Set(listed.filter(({ row, seat }) => Boolean(row || seat)).map(seatOf));
   return specs.filter((spec) => taken.has(seatOf(spec))).length;
 }

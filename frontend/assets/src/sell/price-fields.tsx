@@ -109,17 +109,21 @@ export function amountsOf({ price, face_value, currency }: PriceValues): {
 }
 
 /**
- * The result of `request`. A Problem about the bound of an amount is thrown again with the bound
- * in the currency's own units.
+ * The result of `request`. A Problem is thrown again with messages for the fields of the form: the
+ * bound of an amount in the currency's own units, and a taken seat at the field `seatField`.
  */
-export async function withPriceMessages<T>(
+export async function withTicketMessages<T>(
   currency: string,
+  seatField: "seat" | "seats",
   request: () => Promise<T>,
 ): Promise<T> {
   try {
     return await request();
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
+    if (error.code === "seat_taken") {
+      throw reword(error, () => ({ field: seatField, message: error.message }));
+    }
     throw reword(error, (rejected) => ({
       ...rejected,
       field: fieldOfTicket(rejected.field),

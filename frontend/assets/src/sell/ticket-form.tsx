@@ -9,7 +9,7 @@ import type { ShowFeed } from "../shared/show-feed";
 import type { Availability } from "../shared/tickets";
 import { InputField } from "../shared/ui/field";
 import { toast } from "../shared/ui/toasts";
-import { amountsOf, PriceFields, type PriceValues, withPriceMessages } from "./price-fields";
+import { amountsOf, PriceFields, type PriceValues, withTicketMessages } from "./price-fields";
 
 const FIELDS = ["section", "row", "seat", "price", "currency", "face_value"];
 
@@ -52,7 +52,7 @@ function ChangeForm({ ticket, availability, sellerId, feed, close }: TicketFormP
     const body = { ...amounts, currency, section, row, seat };
     const options = { params: { id: ticket.id }, tag: tagOf(ticket) };
     const changed = await readingConflicts(feed, () =>
-      withPriceMessages(currency, () => put("/api/tickets/{id}", body, options)),
+      withTicketMessages(currency, "seat", () => put("/api/tickets/{id}", body, options)),
     );
     feed.tickets.apply(changed);
     reset();
