@@ -161,7 +161,9 @@ OWN_CALLS: Mapping[str, frozenset[str]] = {
     ),
     "orders": frozenset(
         {
+            "orders.show",
             "orders.line",
+            "orders.changed_shows",
             "orders.tickets_of",
             "orders.state",
             "orders.id_at",

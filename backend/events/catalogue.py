@@ -97,6 +97,16 @@ class TicketOrder(msgspec.Struct, frozen=True, kw_only=True):
     refunded: bool = False
 
 
+class BoughtShow(msgspec.Struct, frozen=True, kw_only=True):
+    """The show of an order line as it was when the order was placed."""
+
+    title: str
+    venue: str
+    city: str
+    starts_at: datetime
+    timezone: str
+
+
 class OrderLine(msgspec.Struct, frozen=True, kw_only=True):
     id: UUID
     show_id: UUID
@@ -106,6 +116,8 @@ class OrderLine(msgspec.Struct, frozen=True, kw_only=True):
     section: str | None
     row: str | None
     seat: str | None
+    # Events from before this field lack it.
+    show: BoughtShow | None = None
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):

@@ -578,6 +578,11 @@ create table orders.lines (
     seat text,
     live boolean not null default true,
     buyer_id uuid not null,
+    show_title text not null,
+    show_venue text not null,
+    show_city text not null,
+    show_starts_at timestamptz not null,
+    show_timezone text not null,
     constraint lines_pkey primary key (order_id, ticket_id),
     constraint lines_order_id_fkey foreign key (order_id) references orders.orders(id)
 );
@@ -666,6 +671,10 @@ create function orders.budget_at(b orders.budgets, p_amount double precision) re
 create function orders.cancel(p_order uuid, p_buyer uuid) returns text language plpgsql security
     definer;
 grant execute on function orders.cancel to gittix_orders;
+
+-- functions/orders/state.sql
+create function orders.changed_shows(p_order uuid) returns json language sql security definer;
+grant execute on function orders.changed_shows to gittix_orders;
 
 -- functions/orders/budgets.sql
 create function orders.charge(p_subjects text[], p_hourly bigint[], p_amount double precision)
@@ -786,6 +795,11 @@ create function orders.record_transitions() returns trigger language plpgsql sec
 create function orders.settle(p_order uuid, p_payment uuid, p_amount bigint, p_currency text,
     p_charged_to bigint[] default null::bigint[]) returns text language plpgsql security definer;
 grant execute on function orders.settle to gittix_payments;
+
+-- functions/orders/state.sql
+create function orders.show(p_title text, p_venue text, p_city text, p_starts_at timestamptz,
+    p_timezone text) returns json language sql;
+grant execute on function orders.show to gittix_orders;
 
 -- functions/orders/budgets.sql
 create function orders.spent_budgets(p_subjects text[], p_amount double precision,

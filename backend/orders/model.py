@@ -36,8 +36,16 @@ class NewOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     shown_total: Annotated[int, Meta(ge=0, le=MAX_SHOWN_TOTAL)] | None = None
 
 
+class OrderShow(msgspec.Struct, frozen=True):
+    title: str
+    venue: str
+    city: str
+    starts_at: datetime
+    timezone: str
+
+
 class OrderLine(msgspec.Struct, frozen=True):
-    """A ticket as it was when the order was placed; `price` does not change afterwards."""
+    """A ticket and its show as they were when the order was placed."""
 
     id: UUID
     show_id: UUID
@@ -47,6 +55,7 @@ class OrderLine(msgspec.Struct, frozen=True):
     section: str | None
     row: str | None
     seat: str | None
+    show: OrderShow
 
 
 class OrderState(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,24 +80,27 @@ class Order(OrderState, frozen=True, kw_only=True):
     """An order at the time `server_now`.
 
     `status` is effective: an unpaid order past `expires_at` is expired. `seconds_left` is the time
-    until `expires_at` for an unpaid order, and 0 for any other.
+    until `expires_at` for an unpaid order, and 0 for any other. `show_changed` has the shows whose
+    place or time has changed since the order was placed, as they are now, by their ids.
     """
 
     server_now: datetime
     seconds_left: float
+    show_changed: dict[UUID, OrderShow]
 
 
 UNPAID: frozenset[Status] = frozenset({"pending", "awaiting_payment"})
 
 
-def order_at(state: OrderState, now: datetime) -> Order:
-    """The order as a reply at `now` shows it."""
+def order_at(state: OrderState, now: datetime, changed: dict[UUID, OrderShow]) -> Order:
+    """The order as a reply at `now` shows it; `changed` becomes `show_changed`."""
     is_unpaid = state.status in UNPAID
     left = max((state.expires_at - now).total_seconds(), 0.0) if is_unpaid else 0.0
     order = Order(
         **msgspec.structs.asdict(state),
         server_now=now,
         seconds_left=left,
+        show_changed=changed,
     )
     if is_unpaid and state.expires_at <= now:
         return msgspec.structs.replace(order, status="expired")

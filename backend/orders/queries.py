@@ -9,10 +9,11 @@ import msgspec
 
 from backend.kernel import correlation
 from backend.kernel.budgets import Budgets
-from backend.kernel.database import Connection
+from backend.kernel.database import Connection, Record
 from backend.orders.model import (
     Order,
     OrderQuery,
+    OrderShow,
     OrderState,
     Sale,
     SaleQuery,
@@ -29,6 +30,11 @@ _EFFECTIVE = """
 """
 
 read_state = msgspec.json.Decoder(OrderState).decode
+_read_shows = msgspec.json.Decoder(dict[UUID, OrderShow]).decode
+
+_ORDER = """
+    orders.state(o)::text as state, now() as now, orders.changed_shows(o.id)::text as changed
+"""
 
 # The status of a sale, for the seller of the ticket. A pending refund may still fail.
 _SALE_STATUS = f"""
@@ -168,13 +174,13 @@ async def order(connection: Connection, key: UUID | str, buyer_id: UUID) -> Orde
     column = "id" if isinstance(key, UUID) else "number"
     row = await connection.fetchrow(
         f"""
-        select orders.state(o)::text as state, now() as now
+        select {_ORDER}
         from orders.orders o where o.{column} = $1 and o.buyer_id = $2
         """,
         key,
         buyer_id,
     )
-    return order_at(read_state(row["state"]), row["now"]) if row else None
+    return _order(row) if row else None
 
 
 async def list_orders(
@@ -183,7 +189,7 @@ async def list_orders(
     """Up to `limit + 1` of the buyer's orders, newest first."""
     rows = await connection.fetch(
         f"""
-        select orders.state(o)::text as state, now() as now
+        select {_ORDER}
         from orders.orders o
         where o.buyer_id = $1 and ($2::uuid is null or o.id < $2)
           and ($3::text is null or {_EFFECTIVE} = $3)
@@ -194,7 +200,11 @@ async def list_orders(
         query.status,
         query.limit + 1,
     )
-    return [order_at(read_state(row["state"]), row["now"]) for row in rows]
+    return [_order(row) for row in rows]
+
+
+def _order(row: Record) -> Order:
+    return order_at(read_state(row["state"]), row["now"], _read_shows(row["changed"]))
 
 
 async def list_sales(

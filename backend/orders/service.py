@@ -167,7 +167,7 @@ def placed_order(placed: Placed) -> Order:
     """The order in `body`, at the time when it was placed."""
     assert placed.body is not None
     state = queries.read_state(placed.body)
-    return order_at(state, state.created_at)
+    return order_at(state, state.created_at, {})
 
 
 async def cancel(connection: Connection, order_id: UUID, buyer_id: UUID) -> None:

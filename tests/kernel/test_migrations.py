@@ -220,6 +220,39 @@ async def test_0017_lets_one_of_the_tickets_of_a_seat_claim_it(url: str, shelf: 
     } == {"withdrawn", "second", "early"}
 
 
+async def test_0018_gives_earlier_orders_the_show_as_it_is(url: str, shelf: Any) -> None:
+    ours = read()
+    await migrate(url, [each for each in ours if each.version is not None and each.version < 18])
+    await shelf.execute(
+        """
+        insert into tickets.shows (owner_id, title, venue, city, starts_at, timezone, category)
+        values (gen_random_uuid(), 'S', 'V', 'C', '2030-01-01 20:00Z', 'UTC', 'concert');
+        insert into orders.orders (
+            id, number, buyer_id, subtotal, fee, total, currency, expires_at, latest_expiry
+        ) values (uuidv7(), 'GT-00000000', gen_random_uuid(), 1000, 50, 1050, 'EUR', now(), now());
+        insert into orders.lines (order_id, buyer_id, ticket_id, show_id, seller_id, price)
+        select o.id, o.buyer_id, uuidv7(), s.id, s.owner_id, 500
+        from orders.orders o, tickets.shows s, generate_series(1, 2);
+        insert into orders.idempotency_keys (user_id, key, fingerprint, status, headers, body)
+        select o.buyer_id, 'key', '\\x00', 201, '{}', convert_to(
+            json_build_object(
+                'id', o.id,
+                'tickets',
+                (select json_agg(json_build_object('id', l.ticket_id)) from orders.lines l)
+            )::text, 'UTF8'
+        )
+        from orders.orders o
+        """
+    )
+    await migrate(url, ours)
+    stored = await shelf.fetchval("select convert_from(body, 'UTF8') from orders.idempotency_keys")
+    shows = [line["show"] for line in json.loads(stored)["tickets"]]
+    assert [(show["title"], show["city"], show["starts_at"]) for show in shows] == [
+        ("S", "C", "2030-01-01T20:00:00+00:00")
+    ] * 2
+    assert await shelf.fetchval("select count(*) from orders.lines where show_title = 'S'") == 2
+
+
 def test_a_landed_migration_never_changes() -> None:
     """A new migration adds its line to `digests.txt`; a line that is there never changes."""
     ours = {str(migration): {migration.digest} for migration in read_numbered(project_folder())}

@@ -95,6 +95,7 @@ async def test_my_orders_are_live_and_link_to_the_checkout_of_a_hold(
         first = await ana.place(one)
         row = ana.page.locator(f"[data-order='{first['id']}']")
         await row.get_by_text("Harbour Lights").wait_for()
+        await row.get_by_text(f"Order {first['number']}").wait_for()
         left = (await ana.order(first))["seconds_left"]
         shown = int(await row.locator("[data-seconds]").get_attribute("data-seconds") or "-99")
         assert abs(shown - left) <= 1.5
@@ -112,6 +113,13 @@ async def test_my_orders_are_live_and_link_to_the_checkout_of_a_hold(
         await row.get_by_text("Ran out, not charged").wait_for()
         await ana.page.get_by_role("link", name=re.compile("^Receipt for")).click()
         await ana.page.get_by_role("heading", name="It's yours").wait_for()
+        # The show moves: the receipt has the venue that was bought, and the present one.
+        await market.seller.put(f"/api/shows/{show_id}", json={"venue": "Quay Theatre"})
+        await ana.open(f"/checkout/{second['number'].lower()}")
+        summary = ana.page.get_by_role("region", name="Your order")
+        await expect(summary.locator(".when")).to_contain_text("Harbour Hall")
+        await expect(summary.locator("[data-show-change]")).to_contain_text("Quay Theatre")
+        await expect(summary).to_contain_text(f"Order {second['number']}")
 
 
 async def test_a_buyer_refunds_an_order_where_the_shop_allows_it(

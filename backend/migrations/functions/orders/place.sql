@@ -187,11 +187,12 @@ declare
 begin
     with lined as (
         insert into orders.lines (
-            order_id, buyer_id, ticket_id, show_id, seller_id, price, title, section, "row", seat
+            order_id, buyer_id, ticket_id, show_id, seller_id, price, title, section, "row", seat,
+            show_title, show_venue, show_city, show_starts_at, show_timezone
         )
         select p_id, p_buyer, t.id, t.show_id, t.seller_id, t.price, t.title, t.section, t."row",
-               t.seat
-        from unnest(p_held) t
+               t.seat, s.title, s.venue, s.city, s.starts_at, s.timezone
+        from unnest(p_held) t join tickets.shows s on s.id = t.show_id
         returning ticket_id, orders.line(lines) as line
     ), inserted as (
         insert into orders.orders (

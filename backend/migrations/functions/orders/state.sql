@@ -1,11 +1,23 @@
 -- The JSON of an order and of its lines, in the API and in the events of orders. It is built here
 -- only; the API adds the fields that depend on the time of the reply (`backend/orders/model.py`).
 
+create function orders.show(
+    p_title text, p_venue text, p_city text, p_starts_at timestamptz, p_timezone text
+) returns json
+language sql stable
+return json_build_object(
+    'title', p_title, 'venue', p_venue, 'city', p_city, 'starts_at', p_starts_at,
+    'timezone', p_timezone
+);
+
 create function orders.line(l orders.lines) returns json
 language sql stable
 return json_build_object(
     'id', l.ticket_id, 'show_id', l.show_id, 'seller_id', l.seller_id, 'price', l.price,
-    'title', l.title, 'section', l.section, 'row', l."row", 'seat', l.seat
+    'title', l.title, 'section', l.section, 'row', l."row", 'seat', l.seat,
+    'show', orders.show(
+        l.show_title, l.show_venue, l.show_city, l.show_starts_at, l.show_timezone
+    )
 );
 
 create function orders.state(o orders.orders, p_lines json) returns json
@@ -48,6 +60,28 @@ as $$
     select orders.state(o) from orders.orders o where o.id = p_order
 $$;
 
+-- The shows of an order whose place or time has changed since it was placed: a JSON object with
+-- each show as it is now, by its id.
+create function orders.changed_shows(p_order uuid) returns json
+language sql stable security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+as $$
+    select coalesce(json_object_agg(s.id, orders.show(
+        s.title, s.venue, s.city, s.starts_at, s.timezone
+    ) order by s.id), '{}')
+    from (
+        select distinct l.show_id, l.show_venue, l.show_city, l.show_starts_at, l.show_timezone
+        from orders.lines l where l.order_id = p_order
+    ) as bought
+    join tickets.shows s on s.id = bought.show_id
+    where (s.venue, s.city, s.starts_at, s.timezone) is distinct from (
+        bought.show_venue, bought.show_city, bought.show_starts_at, bought.show_timezone
+    )
+$$;
+
 -- The ids of the tickets on the order's lines.
 create function orders.tickets_of(p_order uuid) returns uuid[]
 language sql stable
@@ -60,7 +94,8 @@ language sql stable
 return rpad(lpad(to_hex((extract(epoch from p_time) * 1000)::bigint), 12, '0'), 32, '0')::uuid;
 
 grant execute on function
-    orders.line, orders.state(orders.orders, json), orders.state(orders.orders), orders.tickets_of,
-    orders.id_at
+    orders.show, orders.line, orders.state(orders.orders, json), orders.state(orders.orders),
+    orders.tickets_of,
+    orders.id_at, orders.changed_shows
 to gittix_orders;
 grant execute on function orders.read to gittix_payments;

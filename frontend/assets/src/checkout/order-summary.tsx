@@ -1,13 +1,14 @@
 // The tickets of an order and their prices, in the form of a ticket's stub.
 import { Link } from "react-router";
 
-import type { Show } from "../shared/api-types";
+import type { OrderShow } from "../shared/api-types";
 import { dayAndTime, readersTime, showTime } from "../shared/format";
 import { useValue } from "../shared/observable";
 import type { OrderRow } from "../shared/push-messages";
 import { shows, ticketsByShow } from "../shared/shows-by-id";
 import { text } from "../shared/texts";
 import { PriceLines, PriceTotal } from "../shared/ui/price-lines";
+import { ShowChange } from "../shared/ui/show-change";
 
 /** `dated` adds the order's time, as a receipt needs it. */
 export function OrderSummary({ order, dated }: { order: OrderRow; dated: boolean }) {
@@ -16,7 +17,8 @@ export function OrderSummary({ order, dated }: { order: OrderRow; dated: boolean
     <section className="card summary" aria-label={text("checkout.your_order")}>
       {groups.map(({ showId, show, tickets }, index) => (
         <div key={showId}>
-          <ShowName show={show} />
+          <ShowName show={show} showId={showId} />
+          <ShowChange order={order} showId={showId} />
           <hr className="perforation notched" />
           <PriceLines
             tickets={tickets}
@@ -40,7 +42,7 @@ export function OrderSummary({ order, dated }: { order: OrderRow; dated: boolean
   );
 }
 
-function ShowName({ show }: { show: Show | undefined }) {
+function ShowName({ show, showId }: { show: OrderShow | undefined; showId: string }) {
   if (!show) return <h2 className="section-title">{text("checkout.a_show")}</h2>;
   return (
     <>
@@ -48,7 +50,7 @@ function ShowName({ show }: { show: Show | undefined }) {
         <time dateTime={show.starts_at}>{showTime(show)}</time> · {show.venue}, {show.city}
       </p>
       <h2 className="section-title">
-        <Link to={`/shows/${show.id}`}>{show.title}</Link>
+        <Link to={`/shows/${showId}`}>{show.title}</Link>
       </h2>
       {readersTime(show) && <p className="note">{readersTime(show)}</p>}
     </>

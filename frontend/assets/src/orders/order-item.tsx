@@ -13,6 +13,7 @@ import { shows, type ShowTickets, ticketsByShow } from "../shared/shows-by-id";
 import type { SiteConfig } from "../shared/site-config";
 import { text, type TextId } from "../shared/texts";
 import { ticketNames } from "../shared/tickets";
+import { ShowChange } from "../shared/ui/show-change";
 import { TimeRing } from "../shared/ui/time-ring";
 
 /** The words for an order's status, and their class. */
@@ -48,7 +49,7 @@ export const OrderItem = memo(function OrderItem({ order, config, held }: OrderI
       <div className="order-art" style={{ background: showArt(groups[0]?.showId ?? "") }} />
       <div className="order-words">
         {groups.map((group) => (
-          <ShowOfOrder key={group.showId} {...group} />
+          <ShowOfOrder key={group.showId} order={order} {...group} />
         ))}
         <p className="note">
           {text("orders.ordered", { number: order.number, time: dayAndTime(order.created_at) })}
@@ -86,11 +87,12 @@ export const OrderItem = memo(function OrderItem({ order, config, held }: OrderI
   );
 });
 
-function ShowOfOrder({ show, tickets }: ShowTickets) {
+function ShowOfOrder({ order, showId, show, tickets }: ShowTickets & { order: OrderRow }) {
   return (
     <div>
       <h3>{show ? show.title : text("orders.a_show")}</h3>
       <p className="soft">{show && `${showTime(show)} · ${show.venue}, ${show.city}`}</p>
+      <ShowChange order={order} showId={showId} />
       <p>{ticketNames(tickets)}</p>
     </div>
   );

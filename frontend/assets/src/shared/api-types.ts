@@ -883,7 +883,8 @@ export interface components {
          * @description An order at the time `server_now`.
          *
          *     `status` is effective: an unpaid order past `expires_at` is expired. `seconds_left` is the time
-         *     until `expires_at` for an unpaid order, and 0 for any other.
+         *     until `expires_at` for an unpaid order, and 0 for any other. `show_changed` has the shows whose
+         *     place or time has changed since the order was placed, as they are now, by their ids.
          */
         Order: {
             /** Format: uuid */
@@ -904,10 +905,13 @@ export interface components {
             created_at: string;
             server_now: string;
             seconds_left: number;
+            show_changed: {
+                [key: string]: components["schemas"]["OrderShow"];
+            };
         };
         /**
          * OrderLine
-         * @description A ticket as it was when the order was placed; `price` does not change afterwards.
+         * @description A ticket and its show as they were when the order was placed.
          */
         OrderLine: {
             /** Format: uuid */
@@ -921,6 +925,15 @@ export interface components {
             section: string | null;
             row: string | null;
             seat: string | null;
+            show: components["schemas"]["OrderShow"];
+        };
+        /** OrderShow */
+        OrderShow: {
+            title: string;
+            venue: string;
+            city: string;
+            starts_at: string;
+            timezone: string;
         };
         /** OrderQuery */
         OrderQuery: {
@@ -1227,6 +1240,7 @@ export type TicketChange = components['schemas']['TicketChange'];
 export type NewOrder = components['schemas']['NewOrder'];
 export type Order = components['schemas']['Order'];
 export type OrderLine = components['schemas']['OrderLine'];
+export type OrderShow = components['schemas']['OrderShow'];
 export type OrderQuery = components['schemas']['OrderQuery'];
 export type OrderPage = components['schemas']['OrderPage'];
 export type SaleQuery = components['schemas']['SaleQuery'];

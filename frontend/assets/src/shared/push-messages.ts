@@ -3,7 +3,8 @@
 import type { Order, PaymentReply, Show, Ticket } from "./api-types";
 
 export type TicketMessage = Omit<Ticket, "updated_at">;
-export type OrderRow = Omit<Order, "server_now" | "seconds_left">;
+export type OrderRow = Omit<Order, "server_now" | "seconds_left" | "show_changed"> &
+  Partial<Pick<Order, "show_changed">>;
 export type PaymentRow = PaymentReply;
 /** The live counts of a show. */
 export type ShowMessage = Pick<Show, "id" | "version"> & Partial<Show>;

@@ -1,6 +1,6 @@
 // The shows of orders: each is read once by its id and then kept.
 import { get } from "./api";
-import type { Order, OrderLine, Show } from "./api-types";
+import type { Order, OrderLine, OrderShow, Show } from "./api-types";
 import { Observable } from "./observable";
 import { bySection } from "./tickets";
 
@@ -45,8 +45,8 @@ const placeAndTime = ({ starts_at, timezone, venue, city }: Show) =>
 /** The tickets of an order for one of its shows, seats in order. */
 export interface ShowTickets {
   showId: string;
-  /** Undefined until it is read. */
-  show: Show | undefined;
+  /** As it was when the order was placed. */
+  show: OrderShow | undefined;
   tickets: OrderLine[];
 }
 
@@ -54,7 +54,8 @@ export function ticketsByShow(order: Pick<Order, "tickets">, known: ShowsById): 
   const groups = Map.groupBy(order.tickets, (ticket) => ticket.show_id);
   return [...groups].map(([showId, tickets]) => ({
     showId,
-    show: known.get(showId),
+    // A message of an event from before the upgrade has no show.
+    show: tickets[0]?.show ?? known.get(showId),
     tickets: bySection(tickets).flatMap(([, seats]) => seats),
   }));
 }
