@@ -29,15 +29,18 @@ with held as (
     returning t.*, tickets.state(t) as state
 ), ordered as (
     insert into orders.orders
-        (id, buyer_id, subtotal, fee, total, currency, expires_at, latest_expiry)
-    select $2::uuid, $3::uuid, price, 100, price + 100, currency,
+        (id, number, buyer_id, subtotal, fee, total, currency, expires_at, latest_expiry)
+    select $2::uuid, orders.random_number(), $3::uuid, price, 100, price + 100, currency,
         now() + interval '1 hour', now() + interval '2 hours'
     from held
     returning orders as state
 ), lined as (
     insert into orders.lines
-        (order_id, buyer_id, ticket_id, show_id, seller_id, price, section, "row", seat)
-    select $2::uuid, $3::uuid, id, show_id, seller_id, price, section, "row", seat from held
+        (order_id, buyer_id, ticket_id, show_id, seller_id, price, section, "row", seat,
+         show_title, show_venue, show_city, show_starts_at, show_timezone)
+    select $2::uuid, $3::uuid, held.id, show_id, seller_id, price, section, "row", seat,
+        s.title, s.venue, s.city, s.starts_at, s.timezone
+    from held join tickets.shows s on s.id = held.show_id
     returning orders.line(lines) as state
 ), appended as (
     insert into events.outbox (type, subject, version, data)
