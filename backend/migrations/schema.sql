@@ -355,6 +355,11 @@ create function tickets.check_listing(p_show uuid, p_seller uuid, p_count intege
     out outcome text, out listed integer) returns record language plpgsql;
 grant execute on function tickets.check_listing to gittix_tickets;
 
+-- functions/tickets/hold.sql
+create function tickets.check_one(p_ticket uuid, p_buyer uuid, p_now timestamptz, out outcome text,
+    out refused uuid, out refused_until timestamptz, out displaced uuid[],
+    out sales_end_at timestamptz) returns record language plpgsql;
+
 -- functions/tickets/listing.sql
 create function tickets.check_price() returns trigger language plpgsql security definer;
 
@@ -490,7 +495,11 @@ create function tickets.shows_of(p_seller uuid) returns setof uuid language sql;
 grant execute on function tickets.shows_of to gittix_tickets;
 
 -- functions/tickets/state.sql
-create function tickets.state(t tickets.tickets, p_previous uuid default null,
+create function tickets.state(t tickets.tickets) returns json language sql;
+grant execute on function tickets.state to gittix_tickets;
+
+-- functions/tickets/state.sql
+create function tickets.state(t tickets.tickets, p_handle text, p_previous uuid default null,
     p_refunded boolean default false) returns json language sql;
 grant execute on function tickets.state to gittix_tickets;
 
@@ -684,7 +693,7 @@ create function orders.charge(p_subjects text[], p_hourly bigint[], p_amount dou
 create function orders.check_limits(p_buyer uuid, p_tickets uuid[], p_longest interval,
     p_max_open integer, p_max_per_show integer, p_rehold interval, p_subjects text[],
     p_amount double precision, out outcome text, out refused uuid, out refused_until timestamptz,
-    out spent text, out decided_at timestamptz, out live_tickets integer) returns record language
+    out spent text, out decided_at timestamptz, out has_many boolean) returns record language
     plpgsql;
 
 -- functions/orders/place.sql
@@ -698,8 +707,8 @@ create function orders.close(p_orders uuid[], p_status text) returns uuid[] lang
 grant execute on function orders.close to gittix_orders;
 
 -- functions/orders/place.sql
-create function orders.cost(p_held tickets.tickets[], p_fee_percent numeric, out subtotal bigint,
-    out fee bigint, out currency text) returns record language plpgsql;
+create function orders.cost(p_held tickets.tickets[], p_fee_percent numeric) returns table(subtotal
+    bigint, total bigint, currency text, minimum bigint, maximum bigint) language sql;
 
 -- functions/orders/limits.sql
 create function orders.exceeds_limit_of_show(p_buyer uuid, p_held tickets.tickets[],

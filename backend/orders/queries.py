@@ -106,22 +106,17 @@ class Placed(NamedTuple):
 
 
 async def place(connection: Connection, placing: Placing) -> Placed:
-    row = await connection.fetchrow(
+    placed = await connection.fetchval(
         """
-        with placed as (
-            select orders.place($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
-                as result
-            from events.bind_correlation($16)
-        )
-        select (result).* from placed
+        select orders.place($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+        from events.bind_correlation($16)
         """,
         *placing[:-2],
         *placing.budgets,
         *(placing.reply or NO_REPLY),
         correlation.current(),
     )
-    assert row is not None
-    return Placed(**row)
+    return Placed(*placed)
 
 
 async def cancel(connection: Connection, order_id: UUID, buyer_id: UUID) -> str:

@@ -26,7 +26,9 @@ with held as (
     set status = 'held', order_id = $2::uuid, held_until = now() + interval '1 hour',
         version = t.version + 1, updated_at = now()
     where t.id = $1::uuid and t.status = 'available'
-    returning t.*, tickets.state(t) as state
+    returning t.*, t as ticket, coalesce((
+        select s.handle from tickets.sellers s where s.id = t.seller_id
+    ), '') as handle
 ), ordered as (
     insert into orders.orders
         (id, number, buyer_id, subtotal, fee, total, currency, expires_at, latest_expiry)
@@ -44,7 +46,7 @@ with held as (
     returning orders.line(lines) as state
 ), appended as (
     insert into events.outbox (type, subject, version, data)
-    select 'ticket.held', id, version, state from held
+    select 'ticket.held', id, version, tickets.state(ticket, handle) from held
     union all
     select 'order.created', (ordered.state).id, 1,
         orders.state(ordered.state, json_build_array(lined.state))

@@ -159,7 +159,7 @@ UNSELL_BY_LINES = """
             insert into events.outbox (type, subject, version, data, correlation_id)
             select case when p_relist then 'ticket.released' else 'ticket.withdrawn' end,
                 (ticket).id, (ticket).version,
-                   tickets.state(ticket, p_order, true), events.correlation_id()
+                   tickets.state(ticket, '', p_order, true), events.correlation_id()
             from unsold
         )
         select count(*) into v_unsold from unsold;

@@ -6,8 +6,8 @@
 -- - given_up: the buyer gave the ticket `refused` up less than `p_rehold` ago;
 -- - cooling_down: the budget `spent` lacks the `p_amount` ticket-seconds of this hold.
 -- The latter two have the end of the refusal. `decided_at` is the time after the lock was taken.
--- `live_tickets` is the number of the buyer's live lines, counted up to `p_max_per_show`: a buyer
--- with fewer cannot have too many of one show.
+-- `has_many` is whether the buyer would have more than `p_max_per_show` live lines: with fewer, no
+-- show has too many of them.
 --
 -- An order's id begins with its time, so only the newest end of the buyer's index is read. The id
 -- may be older than the order's time by the wait for the lock.
@@ -15,7 +15,7 @@ create function orders.check_limits(
     p_buyer uuid, p_tickets uuid[], p_longest interval, p_max_open int, p_max_per_show int,
     p_rehold interval, p_subjects text[], p_amount double precision,
     out outcome text, out refused uuid, out refused_until timestamptz, out spent text,
-    out decided_at timestamptz, out live_tickets int
+    out decided_at timestamptz, out has_many boolean
 )
 language plpgsql
 as $$
@@ -33,11 +33,11 @@ begin
     select count(*) filter (where o.is_open), count(*) filter (where not o.is_open),
            (select max(orders.budget_at(b, p_amount)) from orders.budgets b
             where b.subject = any (p_subjects)),
-           (select count(*) from (
-                select from orders.lines l where l.buyer_id = p_buyer and l.live
-                limit p_max_per_show
-            ) live)
-    into v_open, v_ended, v_budget_at, live_tickets
+           cardinality(p_tickets) > p_max_per_show or exists (
+               select from orders.lines l where l.buyer_id = p_buyer and l.live
+               offset greatest(p_max_per_show - cardinality(p_tickets), 0)
+           )
+    into v_open, v_ended, v_budget_at, has_many
     from (
         -- Compared as a row, which only the buyer's index serves: in a plan that was made while the
         -- table was small, the primary key would read the recent orders of all buyers.

@@ -29,7 +29,7 @@ as $$
 declare
     v_id uuid := uuidv7();
     v_step record;
-    v_live int;
+    v_many boolean;
     v_amount double precision := cardinality(p_tickets) * extract(epoch from p_hold);
 begin
     v_step := orders.claim_key(p_buyer, p_key, p_fingerprint, p_key_lifetime);
@@ -45,7 +45,7 @@ begin
     );
     decided_at := v_step.decided_at;
     spent := v_step.spent;
-    v_live := v_step.live_tickets;
+    v_many := v_step.has_many;
     if v_step.outcome is null then
         v_step := tickets.hold(v_id, p_buyer, p_tickets, decided_at + p_hold, null, null);
     end if;
@@ -58,9 +58,7 @@ begin
         refused_until := v_step.refused_until;
         return;
     end if;
-    if v_live + cardinality(p_tickets) > p_max_per_show
-        and orders.exceeds_limit_of_show(p_buyer, v_step.held, p_max_per_show)
-    then
+    if v_many and orders.exceeds_limit_of_show(p_buyer, v_step.held, p_max_per_show) then
         perform orders.raise_error('too_many_tickets_of_show');
     end if;
     outcome := 'placed';
@@ -135,32 +133,21 @@ begin
 end
 $$;
 
--- What an order for these tickets costs. The fee is rounded once, half away from zero, so that the
--- total ends in the step of the currency. The fee also completes the step of tickets that were
--- listed before prices had to. Raises total_too_small and total_too_large.
-create function orders.cost(
-    p_held tickets.tickets[], p_fee_percent numeric, out subtotal bigint, out fee bigint,
-    out currency text
-)
-language plpgsql
+-- What an order for these tickets of one currency costs, and the bounds of a total in it. The fee
+-- is rounded once, half away from zero, so that the total ends in the step of the currency. The fee
+-- also completes the step of tickets that were listed before prices had to. Postgres inlines this
+-- function.
+create function orders.cost(p_held tickets.tickets[], p_fee_percent numeric)
+returns table (subtotal bigint, total bigint, currency text, minimum bigint, maximum bigint)
+language sql stable
 as $$
-declare
-    v_rules tickets.currencies;
-    v_total bigint;
-begin
-    select sum(t.price), min(t.currency) into subtotal, currency from unnest(p_held) t;
-    select * into v_rules from tickets.currencies c where c.code = cost.currency;
-    v_total := v_rules.step * greatest(
-        round(subtotal * (100 + p_fee_percent) / (100 * v_rules.step)),
-        ceil(subtotal::numeric / v_rules.step)
-    );
-    if v_total < v_rules.minimum then
-        perform orders.raise_error('total_too_small', currency);
-    elsif v_total > v_rules.maximum then
-        perform orders.raise_error('total_too_large', currency);
-    end if;
-    fee := v_total - subtotal;
-end
+    select h.price::bigint,
+           (c.step * greatest(
+               round(h.price * (100 + p_fee_percent) / (100 * c.step)), ceil(h.price / c.step)
+           ))::bigint,
+           c.code, c.minimum, c.maximum
+    from (select sum(t.price) as price from unnest(p_held) t) h
+    join tickets.currencies c on c.code = (p_held)[1].currency
 $$;
 
 -- The ticket-seconds of a hold from `p_at`, which may end earlier than the caller of `tickets.hold`
@@ -172,7 +159,7 @@ return cardinality(p_held) * extract(epoch from (p_held[1]).held_until - p_at);
 
 -- Insert the order with its lines, append `order.created`, and store the order's JSON as the reply
 -- under its key, if it has one, in the place of a reply that is past its lifetime. Returns the
--- JSON.
+-- JSON. Raises total_too_small and total_too_large.
 create function orders.insert_order(
     p_id uuid, p_buyer uuid, p_held tickets.tickets[], p_at timestamptz, p_grace interval,
     p_fee_percent numeric, p_charged bigint[], p_key text, p_fingerprint bytea,
@@ -181,11 +168,12 @@ create function orders.insert_order(
 language plpgsql
 as $$
 declare
-    v_state json;
-    v_cost record := orders.cost(p_held, p_fee_percent);
+    v_placed record;
     v_until timestamptz := (p_held[1]).held_until;
 begin
-    with lined as (
+    with priced as (
+        select * from orders.cost(p_held, p_fee_percent)
+    ), lined as (
         insert into orders.lines (
             order_id, buyer_id, ticket_id, show_id, seller_id, price, title, section, "row", seat,
             show_title, show_venue, show_city, show_starts_at, show_timezone
@@ -199,11 +187,9 @@ begin
             id, number, buyer_id, subtotal, fee, total, currency, expires_at, latest_expiry,
             created_at, updated_at, charged_to
         )
-        values (
-            p_id, orders.free_number(), p_buyer, v_cost.subtotal, v_cost.fee,
-            v_cost.subtotal + v_cost.fee, v_cost.currency, v_until, v_until + p_grace, p_at, p_at,
-            p_charged
-        )
+        select p_id, orders.free_number(), p_buyer, p.subtotal, p.total - p.subtotal, p.total,
+               p.currency, v_until, v_until + p_grace, p_at, p_at, p_charged
+        from priced p
         returning version, orders.state(
             orders, (select json_agg(lined.line order by lined.ticket_id) from lined)
         ) as state
@@ -221,7 +207,12 @@ begin
             headers = excluded.headers, body = excluded.body, created_at = excluded.created_at
         where k.created_at <= now() - p_key_lifetime
     )
-    select inserted.state into v_state from inserted;
-    return v_state;
+    select inserted.state, priced.* into v_placed from inserted, priced;
+    if v_placed.total < v_placed.minimum then
+        perform orders.raise_error('total_too_small', v_placed.currency);
+    elsif v_placed.total > v_placed.maximum then
+        perform orders.raise_error('total_too_large', v_placed.currency);
+    end if;
+    return v_placed.state;
 end
 $$;

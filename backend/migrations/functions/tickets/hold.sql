@@ -36,7 +36,11 @@ set enable_bitmapscan = off
 as $$
 declare
     v_now timestamptz := clock_timestamp();
-    v_found record := tickets.check_free(p_tickets, p_buyer, v_now);
+    v_found record := case cardinality(p_tickets)
+        when 1 then tickets.check_one(p_tickets[1], p_buyer, v_now)
+        else tickets.check_free(p_tickets, p_buyer, v_now)
+    end;
+    v_actor text;
 begin
     outcome := case
         when v_found.outcome is not null then v_found.outcome
@@ -59,7 +63,7 @@ begin
             return;
         end if;
     end if;
-    perform events.act_for(p_buyer);
+    v_actor := events.act_for(p_buyer);
     held := tickets.set_held(p_order, p_tickets, p_until, p_displaced, v_now);
     if held is not null then
         outcome := 'held';
@@ -94,10 +98,10 @@ begin
         set held_until = p_until, version = t.version + 1, updated_at = clock_timestamp()
         where t.id = any (p_tickets) and t.order_id = p_order and t.status = 'held'
           and t.held_until > clock_timestamp()
-        returning t as ticket
+        returning t as ticket, tickets.handle_of(t.seller_id) as handle
     ), appended as (
         insert into events.outbox (type, subject, version, data, correlation_id)
-        select 'ticket.extended', (ticket).id, (ticket).version, tickets.state(ticket),
+        select 'ticket.extended', (ticket).id, (ticket).version, tickets.state(ticket, handle),
                events.correlation_id()
         from extended order by (ticket).id
     )
@@ -156,6 +160,36 @@ begin
 end
 $$;
 
+-- The same for one ticket, as in most orders. Preparing the aggregates of `tickets.check_free`
+-- takes longer than this statement.
+create function tickets.check_one(
+    p_ticket uuid, p_buyer uuid, p_now timestamptz,
+    out outcome text, out refused uuid, out refused_until timestamptz, out displaced uuid[],
+    out sales_end_at timestamptz
+)
+language plpgsql
+as $$
+begin
+    select case
+               when t.seller_id = p_buyer then 'own_ticket'
+               when not tickets.is_selling(s.starts_at, s.sales_end_at, p_now) then 'sales_ended'
+               when t.hidden or not tickets.is_free(t.status, t.held_until, p_now)
+                   then 'ticket_unavailable'
+           end,
+           t.id, case when t.held_until > p_now then t.held_until end,
+           case when t.status = 'held' then array[t.order_id] end,
+           coalesce(s.sales_end_at, s.starts_at)
+    into outcome, refused, refused_until, displaced, sales_end_at
+    from tickets.tickets t join tickets.shows s on s.id = t.show_id
+    where t.id = p_ticket;
+    if not found then
+        outcome := 'ticket_not_found';
+    elsif outcome is not null then
+        displaced := null;
+    end if;
+end
+$$;
+
 -- Lock the tickets and those beside them in id order, and check them again: between the read and
 -- the locks another buyer may have won. An expired hold always belongs to an order of
 -- `p_displaced`, since a new hold ends in the future. `outcome` is null or a refusal.
@@ -209,10 +243,13 @@ begin
               t.status = 'available'
               or (t.status = 'held' and t.held_until <= p_now and t.order_id = any (p_displaced))
           )
-        returning t.id, t.version, tickets.state(t) as state, t as ticket
+        returning t.id, t.version, t as ticket, coalesce((
+            select s.handle from tickets.sellers s where s.id = t.seller_id
+        ), '') as handle
     ), appended as (
         insert into events.outbox (type, subject, version, data, correlation_id)
-        select 'ticket.held', taken.id, taken.version, taken.state, events.correlation_id()
+        select 'ticket.held', taken.id, taken.version,
+               tickets.state(taken.ticket, taken.handle), events.correlation_id()
         from taken order by taken.id
     )
     select array_agg(taken.ticket) into v_held from taken;

@@ -18,11 +18,11 @@ begin
         set status = 'available', order_id = null, held_until = null, version = t.version + 1,
             updated_at = clock_timestamp()
         where t.id = any (p_tickets) and t.order_id = p_order and t.status = any (p_from)
-        returning t as ticket
+        returning t as ticket, tickets.handle_of(t.seller_id) as handle
     ), appended as (
         insert into events.outbox (type, subject, version, data, correlation_id)
-        select 'ticket.released', (ticket).id, (ticket).version, tickets.state(ticket, p_order),
-               events.correlation_id()
+        select 'ticket.released', (ticket).id, (ticket).version,
+               tickets.state(ticket, handle, p_order), events.correlation_id()
         from freed order by (ticket).id
     )
     select count(*) into v_released from freed;
@@ -78,11 +78,12 @@ begin
         set status = 'available', order_id = null, held_until = null, version = t.version + 1,
             updated_at = clock_timestamp()
         where t.id = any (v_whole)
-        returning old.order_id as order_id, new as ticket
+        returning old.order_id as order_id, new as ticket,
+                  tickets.handle_of(new.seller_id) as handle
     ), appended as (
         insert into events.outbox (type, subject, version, data, correlation_id)
         select 'ticket.released', (ticket).id, (ticket).version,
-               tickets.state(ticket, freed.order_id), events.correlation_id()
+               tickets.state(ticket, handle, freed.order_id), events.correlation_id()
         from freed order by (ticket).id
     )
     select coalesce(array_agg(distinct freed.order_id), '{}') into released from freed;

@@ -39,10 +39,10 @@ begin
         where t.id = any (p_tickets)
           and ((t.status = 'available' and not t.hidden)
                or (t.status = 'held' and t.order_id = p_order))
-        returning t as ticket
+        returning t as ticket, tickets.handle_of(t.seller_id) as handle
     )
     insert into events.outbox (type, subject, version, data, correlation_id)
-    select 'ticket.reserved', (ticket).id, (ticket).version, tickets.state(ticket),
+    select 'ticket.reserved', (ticket).id, (ticket).version, tickets.state(ticket, handle),
            events.correlation_id()
     from reserved order by (ticket).id;
     return true;
@@ -66,10 +66,10 @@ begin
         update tickets.tickets t
         set status = 'sold', version = t.version + 1, updated_at = clock_timestamp()
         where t.id = any (p_tickets) and t.order_id = p_order and t.status = 'reserved'
-        returning t as ticket
+        returning t as ticket, tickets.handle_of(t.seller_id) as handle
     ), appended as (
         insert into events.outbox (type, subject, version, data, correlation_id)
-        select 'ticket.sold', (ticket).id, (ticket).version, tickets.state(ticket),
+        select 'ticket.sold', (ticket).id, (ticket).version, tickets.state(ticket, handle),
                events.correlation_id()
         from sold order by (ticket).id
     )
@@ -106,12 +106,12 @@ begin
         ) r
         where t.id = any (p_tickets) and t.order_id = p_order and t.status = 'sold'
           and s.id = t.show_id
-        returning t as ticket
+        returning t as ticket, tickets.handle_of(t.seller_id) as handle
     ), appended as (
         insert into events.outbox (type, subject, version, data, correlation_id)
         select case (ticket).status when 'available' then 'ticket.released'
                                     else 'ticket.withdrawn' end,
-               (ticket).id, (ticket).version, tickets.state(ticket, p_order, true),
+               (ticket).id, (ticket).version, tickets.state(ticket, handle, p_order, true),
                events.correlation_id()
         from unsold order by (ticket).id
     )
