@@ -12,11 +12,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from uuid import UUID, uuid4
 
-from structlog.contextvars import bind_contextvars, reset_contextvars
-
 NAME = "correlation_id"
 
-# structlog keeps the text for log lines; reading it there and parsing it takes longer.
 _bound: ContextVar[UUID | None] = ContextVar(NAME, default=None)
 
 
@@ -29,13 +26,10 @@ class Unbound(RuntimeError):
 @contextmanager
 def bound(correlation_id: UUID | None = None) -> Iterator[None]:
     """Bind this id inside the block, or a new id when the caller has none."""
-    bound_id = correlation_id or uuid4()
-    token = _bound.set(bound_id)
-    in_logs = bind_contextvars(**{NAME: str(bound_id)})
+    token = _bound.set(correlation_id or uuid4())
     try:
         yield
     finally:
-        reset_contextvars(**in_logs)
         _bound.reset(token)
 
 
@@ -46,7 +40,6 @@ def rebind(correlation_id: UUID | None) -> None:
     """
     if correlation_id is not None:
         _bound.set(correlation_id)
-        bind_contextvars(**{NAME: str(correlation_id)})
 
 
 def current() -> UUID:

@@ -14,6 +14,8 @@ from typing import Any, Literal
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from backend.kernel import correlation
+
 SECRET_NAMES = ("password", "token", "secret", "authorization", "cookie", "api_key", "private_key")
 URL_PASSWORD = re.compile(r"(?<=://)([^\s:/@]*):[^\s/@]+@")
 
@@ -30,7 +32,7 @@ def configure(*, level: str, style: Literal["console", "json"], service: str = "
         )
     )
     common: list[Processor] = [
-        structlog.contextvars.merge_contextvars,
+        _add_correlation_id,
         *([_AddService(service, version("gittix"))] if style == "json" else []),
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -54,6 +56,11 @@ def configure(*, level: str, style: Literal["console", "json"], service: str = "
         )
     )
     logging.basicConfig(level=logging.WARNING, handlers=[others], force=True)
+
+
+def _add_correlation_id(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    found = correlation.find()
+    return event if found is None else {correlation.NAME: str(found), **event}
 
 
 class _AddService:
