@@ -5,6 +5,7 @@ are reliable.
 """
 
 from collections.abc import Iterable
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from starlette.requests import HTTPConnection
@@ -12,6 +13,8 @@ from starlette.requests import HTTPConnection
 Network = IPv4Network | IPv6Network
 
 UNKNOWN = "unknown"
+# Longer than any address without a zone.
+MAX_CACHED_LENGTH = 64
 
 
 def networks(text: str) -> tuple[Network, ...]:
@@ -77,6 +80,13 @@ def _is_within(address: IPv4Address | IPv6Address, blocks: Iterable[Network]) ->
 
 
 def _address(text: str) -> IPv4Address | IPv6Address | None:
+    # A header may have a long text, which must not fill the cache.
+    return _parsed(text) if len(text) <= MAX_CACHED_LENGTH else _parsed.__wrapped__(text)
+
+
+# A proxy or a client sends many requests, and parsing takes longer than all the rest here.
+@lru_cache(maxsize=4096)
+def _parsed(text: str) -> IPv4Address | IPv6Address | None:
     try:
         address = ip_address(text.strip())
     except ValueError:
