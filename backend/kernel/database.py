@@ -8,7 +8,7 @@ transaction.
 import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 import asyncpg
@@ -117,9 +117,13 @@ async def close_pool(pool: Pool) -> None:
         pool.terminate()
 
 
-@asynccontextmanager
-async def connection(pool: Pool) -> AsyncIterator[Connection]:
+def connection(pool: Pool) -> AbstractAsyncContextManager[Connection]:
     """A connection for single statements, each its own transaction. Raises one of UNAVAILABLE."""
+    return _traced(pool) if tracing.enabled() else _Acquired(pool)
+
+
+@asynccontextmanager
+async def _traced(pool: Pool) -> AsyncIterator[Connection]:
     with tracing.span("postgres statements"):
         async with _Acquired(pool) as taken:
             yield taken
@@ -136,7 +140,7 @@ async def transaction(pool: Pool) -> AsyncIterator[Connection]:
             yield taken
 
 
-class _Acquired:
+class _Acquired(AbstractAsyncContextManager[Connection]):
     """A connection of the pool, while the block runs."""
 
     __slots__ = ("_acquired", "_connection_pool")
