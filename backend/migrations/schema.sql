@@ -320,12 +320,10 @@ create trigger check_price after insert or update of price, face_value, currency
     for each row execute function tickets.check_price();
 create trigger claim_seat before update of section, "row", seat on tickets.tickets for each row
     execute function tickets.claim_seat();
-create trigger count_changed after update on tickets.tickets referencing old table as before new
-    table as after for each statement execute function tickets.count_changes();
 create trigger count_listed after insert on tickets.tickets referencing new table as after for each
     statement execute function tickets.count_listed();
-create trigger record_transitions after update on tickets.tickets referencing old table as before
-    new table as after for each statement execute function tickets.record_transitions();
+create trigger record_update after update on tickets.tickets referencing old table as before new
+    table as after for each statement execute function tickets.record_update();
 grant select on tickets.tickets to gittix_check;
 grant select, insert (id, show_id, seller_id, seller_name, title, section, "row", seat, price,
     face_value, currency), update (title, section, "row", seat, price, face_value, currency,
@@ -369,9 +367,6 @@ grant execute on function tickets.city_key to gittix_tickets;
 
 -- functions/tickets/seats.sql
 create function tickets.claim_seat() returns trigger language plpgsql security definer;
-
--- functions/tickets/counts.sql
-create function tickets.count_changes() returns trigger language plpgsql security definer;
 
 -- functions/tickets/counts.sql
 create function tickets.count_listed() returns trigger language plpgsql security definer;
@@ -447,7 +442,7 @@ create function tickets.plain_text(p_text text) returns text language sql;
 grant execute on function tickets.plain_text to gittix_tickets;
 
 -- functions/tickets/transitions.sql
-create function tickets.record_transitions() returns trigger language plpgsql security definer;
+create function tickets.record_update() returns trigger language plpgsql security definer;
 
 -- functions/tickets/counts.sql
 create function tickets.recount() returns void language plpgsql;

@@ -1,9 +1,9 @@
 -- `create or replace trigger` locks its table against writes. The tables come in the order in which
 -- every other transaction writes to them, so that a migration causes no deadlock.
 
-create or replace trigger record_transitions after update on tickets.tickets
+create or replace trigger record_update after update on tickets.tickets
 referencing old table as before new table as after
-for each statement execute function tickets.record_transitions();
+for each statement execute function tickets.record_update();
 
 create or replace trigger audit_owner after delete or update of seller_id on tickets.tickets
 for each row execute function events.audit_owner('id', 'show_id', 'seller_id');
@@ -29,10 +29,6 @@ for each row execute function tickets.claim_seat();
 create or replace trigger count_listed after insert on tickets.tickets
 referencing new table as after
 for each statement execute function tickets.count_listed();
-
-create or replace trigger count_changed after update on tickets.tickets
-referencing old table as before new table as after
-for each statement execute function tickets.count_changes();
 
 create or replace trigger record_transitions after update on orders.orders
 referencing old table as before new table as after

@@ -1,8 +1,8 @@
 -- The counters of shows (decision 32): `count_changes` has what was not added to the other tables
 -- yet. Readers add it themselves, so the counts are exact at any time.
 
--- Count the tickets that a statement inserts. Rows are only inserted, here and below, so no
--- transaction waits for another.
+-- Count the tickets that a statement inserts. Rows are only inserted, here and by
+-- `tickets.record_update`, so no transaction waits for another.
 create or replace function tickets.count_listed() returns trigger
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
@@ -19,33 +19,6 @@ begin
     from after n
     cross join lateral (select case when not n.hidden then n.held_until end as held_until) u
     group by n.show_id, n.currency, n.price, u.held_until;
-    return null;
-end
-$$;
-
--- Record how an update of tickets changes the counters: by what its new rows count, less what its
--- old rows counted. Each ticket has two rows: most updates change one ticket, and grouping costs
--- more than the rows that it saves (decision 32).
-create or replace function tickets.count_changes() returns trigger
-language plpgsql volatile security definer
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    insert into tickets.count_changes (
-        show_id, currency, price, held_until, available, held, sold, version
-    )
-    select t.show_id, t.currency, t.price, case when not t.hidden then t.held_until end,
-           t.sign * (t.status = 'available' and not t.hidden)::int,
-           t.sign * (t.status = 'reserved' or (t.status = 'held' and not t.hidden))::int,
-           t.sign * (t.status = 'sold')::int, t.sign * t.version
-    from (
-        select 1 as sign, n.show_id, n.currency, n.price, n.held_until, n.status, n.hidden,
-               n.version
-        from after n
-        union all
-        select -1, o.show_id, o.currency, o.price, o.held_until, o.status, o.hidden, o.version
-        from before o
-    ) t;
     return null;
 end
 $$;
