@@ -45,6 +45,7 @@ async def migrate(
         url, name="gittix-migrate", statement_timeout="0", lock_timeout="30s"
     )
     try:
+        await _check_encoding(connection)
         async with connection.transaction():
             await connection.execute(
                 f"select pg_advisory_xact_lock({LOCK})", timeout=MIGRATION_SECONDS
@@ -57,6 +58,15 @@ async def migrate(
     finally:
         await connection.close(timeout=5)
     return applied
+
+
+async def _check_encoding(connection: Connection) -> None:
+    encoding = await connection.fetchval("show server_encoding")
+    if encoding != "UTF8":
+        raise MigrationError(
+            f"the database has the encoding {encoding}, but texts need UTF8: create it again with"
+            " `create database gittix template template0 encoding 'UTF8'`"
+        )
 
 
 async def _apply(connection: Connection, known: list[Migration]) -> list[Migration]:

@@ -121,6 +121,20 @@ async def test_the_projects_own_migrations_run_twice_on_a_fresh_database(
     assert await migrate(url, ours, role_urls=[postgres.url(role="gittix_auth")]) == []
 
 
+async def test_a_database_without_utf8_is_refused(postgres: Postgres) -> None:
+    name = f"ascii_{os.getpid()}"
+    admin = await database.connect(postgres.url(database="postgres"), name="tests-admin")
+    try:
+        await admin.execute(
+            f"create database {name} template template0 encoding 'SQL_ASCII' locale 'C'"
+        )
+        with pytest.raises(MigrationError, match="has the encoding SQL_ASCII"):
+            await migrate(postgres.url(database=name), [FIRST])
+    finally:
+        await admin.execute(f"drop database if exists {name} with (force)")
+        await admin.close()
+
+
 async def test_0008_gives_every_account_and_seller_a_handle(url: str, shelf: Any) -> None:
     ours = read()
     await migrate(url, [each for each in ours if each.version is not None and each.version < 8])
