@@ -41,7 +41,8 @@ async def test_a_ticket_follows_only_allowed_transitions(system: System) -> None
             """
             update tickets.tickets
             set status = $2, order_id = $3, version = version + 1,
-                held_until = case when $2 = 'held' then now() end
+                held_until = case when $2 = 'held' then now() end,
+                claims_seat = $2 <> 'withdrawn'
             where id = $1
             """,
             UUID(ticket["id"]),
