@@ -1,6 +1,7 @@
 """A user that lists shows and tickets, subscribes to its sales, and edits while others buy."""
 
 import random
+from collections import Counter
 from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
@@ -21,6 +22,8 @@ class Seller(BrowserUser):
         self._behaviour = self.load_run.scenario.sellers
         self._shows: list[str] = []
         self._listed: set[str] = set()
+        # The seats that were listed of each show, since a show has each seat once.
+        self._seats: Counter[str] = Counter()
 
     def on_start(self) -> None:
         self.sign_up()
@@ -60,7 +63,7 @@ class Seller(BrowserUser):
     @task(1)
     def list_more(self) -> None:
         if self._behaviour.think_seconds and self._shows:
-            self._list(random.choice(self._shows), self._behaviour.lists, 0)
+            self._list(random.choice(self._shows), self._behaviour.lists)
 
     def _free(self) -> str | None:
         """One of this seller's free tickets: others may list tickets of its shows, too."""
@@ -82,12 +85,14 @@ class Seller(BrowserUser):
         self._shows.append(show_id)
         count = share(market.tickets, market.shows, number)
         for first in range(0, count, LIST_AT_ONCE):
-            self._list(show_id, min(LIST_AT_ONCE, count - first), first)
+            self._list(show_id, min(LIST_AT_ONCE, count - first))
 
-    def _list(self, show_id: str, count: int, first: int) -> None:
+    def _list(self, show_id: str, count: int) -> None:
+        first = self._seats[show_id] + 1
+        self._seats[show_id] += count
         tickets = [
-            {"price": 4500, "currency": "EUR", "section": "Floor", "seat": str(first + number + 1)}
-            for number in range(count)
+            {"price": 4500, "currency": "EUR", "section": "Floor", "seat": str(seat)}
+            for seat in range(first, first + count)
         ]
         reply = self.change(
             "POST",

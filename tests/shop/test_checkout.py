@@ -56,7 +56,7 @@ async def test_a_good_card_pays_and_the_page_shows_a_receipt(market: Market, vis
             await expect(handed_over.first).to_contain_text(words)
         await ana.page.reload()
         await ana.page.get_by_role("heading", name="They're yours").wait_for()
-        await expect(summary).to_contain_text(order["id"])
+        await expect(summary).to_contain_text(order["number"])
         assert not ana.errors
 
 

@@ -287,6 +287,7 @@ async def test_hosted_pusher_gets_an_order_of_eight_long_titles(
     await system.start("api", "relay")
     seller = system.person("seller")
     show = await factories.show(seller)
+    seats = itertools.count()
     for titles in (["🩷 " + "long title " * 10] * 8, ["🩷" * 119 + '"'] * 8, ["Short"]):
         listed = [
             await factories.ticket(
@@ -295,9 +296,9 @@ async def test_hosted_pusher_gets_an_order_of_eight_long_titles(
                 title=title,
                 section="🩷" * 40,
                 row="🩷" * 40,
-                seat=f"🩷{n}" + "🩷" * 37,
+                seat=f"{next(seats):02}" + "🩷" * 38,
             )
-            for n, title in enumerate(titles)
+            for title in titles
         ]
         await factories.order(system.person("buyer"), *(ticket["id"] for ticket in listed))
 
