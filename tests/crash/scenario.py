@@ -17,7 +17,9 @@ from tests.factories import SHOW, Json
 from tests.payments.shop import Stripe
 from tests.system import PLAIN, STRIPE_KEY, Person, System
 
-PATIENCE_SECONDS = 25.0
+# A payment whose process died during its challenge is taken up after 15 seconds, an interrupted
+# resumption 10 seconds later, and I2 allows 60.
+PATIENCE_SECONDS = 45.0
 PAUSE_SECONDS = 0.03
 HOLD_SECONDS = "2"
 PASSWORD = "correct horse battery"
