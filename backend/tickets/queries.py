@@ -8,6 +8,7 @@ from uuid import UUID
 
 from backend.kernel import correlation
 from backend.kernel.database import Connection, Record
+from backend.tickets.conditions import MAX_EXAMINED, Conditions, is_rare, source
 from backend.tickets.model import (
     FromPrice,
     NewShow,
@@ -20,8 +21,7 @@ from backend.tickets.model import (
 
 # The longest time from the start of a show to its end, which a constraint of the table bounds.
 LONGEST_SHOW = timedelta(days=14)
-# The most tickets that a request for a list examines, and the most shows whose tickets it searches.
-MAX_EXAMINED = 2_000
+# The most shows whose tickets a request for a list searches.
 MAX_SEARCHED_SHOWS = 100
 
 _SHOW = """
@@ -404,7 +404,7 @@ async def list_tickets(
 
 
 def _add_range(
-    scope: "Conditions",
+    scope: Conditions,
     query: TicketQuery,
     viewed: Viewed,
     after: TicketKey | None,
@@ -436,7 +436,7 @@ def _add_range(
     return columns
 
 
-def _add_filters(filters: "Conditions", query: TicketQuery, viewed: Viewed) -> None:
+def _add_filters(filters: Conditions, query: TicketQuery, viewed: Viewed) -> None:
     """The conditions of the query, also those that its range covers unless a client made the cursor
     up.
     """
@@ -461,7 +461,7 @@ def _add_filters(filters: "Conditions", query: TicketQuery, viewed: Viewed) -> N
         )
 
 
-async def _searched_tickets(connection: Connection, text: str, scope: "Conditions") -> str:
+async def _searched_tickets(connection: Connection, text: str, scope: Conditions) -> str:
     """The tickets of the scope with these words."""
     shows = await _searched_shows(connection, text)
     scope.add(
@@ -502,27 +502,6 @@ async def search_query(connection: Connection, text: str, *, loose: bool) -> str
     return query
 
 
-async def is_rare(connection: Connection, table: str, conditions: "Conditions") -> bool:
-    """Return whether no more rows have the words than a list may examine."""
-    found: int = await connection.fetchval(
-        f"""
-        select count(*)
-        from (select from {table} where {conditions} limit {MAX_EXAMINED + 1}) found
-        """,
-        *conditions.values,
-    )
-    return found <= MAX_EXAMINED
-
-
-def source(table: str, conditions: "Conditions", *, rare: bool) -> str:
-    """The rows of a list. Those with rare words are found by their index first, and sorted then:
-    Postgres, which expects more of them, would read all rows in the order of the list.
-    """
-    if rare:
-        return f"(select * from {table} where {conditions} offset 0) {table[-1]}"
-    return f"{table} where {conditions}"
-
-
 def show_of(row: Record) -> Show:
     from_prices = [FromPrice(**offer) for offer in row["from_prices"]]
     return Show(**{**row, "from_prices": from_prices})
@@ -540,51 +519,3 @@ def words_query(text: str) -> str:
     composed = unicodedata.normalize("NFC", text)
     words = "".join(character if character.isalnum() else " " for character in composed).split()
     return " & ".join(f"{word}:*" for word in words[:8])
-
-
-class Conditions:
-    """Conditions joined by `and`: `{}` in a condition becomes a numbered parameter. Conditions of
-    one statement share their `values`.
-    """
-
-    def __init__(self, values: list[Any] | None = None) -> None:
-        self.values = [] if values is None else values
-        self._texts: list[str] = []
-
-    def parameter(self, value: Any) -> str:
-        self.values.append(value)
-        return f"${len(self.values)}"
-
-    def add(self, condition: str, *values: Any) -> None:
-        self._texts.append(condition.format(*(self.parameter(value) for value in values)))
-
-    def add_range(
-        self,
-        columns: Sequence[str],
-        lowest: Sequence[Any],
-        highest: Sequence[Any],
-        after: Sequence[Any] | None,
-        *,
-        is_descending: bool,
-    ) -> None:
-        """Add a range of an index with these columns, as at most one comparison for each end: of
-        the first columns with `lowest` and `highest`, or of all columns with the row `after` which
-        the list continues.
-
-        A list in the order of these columns has then one plan without a sort: the scan of this
-        index. With `column = value`, Postgres would leave the column out of the order, so a scan of
-        the primary key would also have the order, and would read rows of all values.
-        """
-        low, high = (">=", lowest), ("<=", highest)
-        if after is not None and is_descending:
-            high = ("<", after)
-        elif after is not None:
-            low = (">", after)
-        for operator, values in (low, high):
-            if values:
-                row = ", ".join(columns[: len(values)])
-                places = ", ".join(["{}"] * len(values))
-                self.add(f"({row}) {operator} ({places})", *values)
-
-    def __str__(self) -> str:
-        return " and ".join(self._texts) or "true"

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from backend.kernel.database import Connection
+from backend.tickets.conditions import Conditions, is_rare, source
 from backend.tickets.model import (
     Facet,
     Facets,
@@ -22,11 +23,8 @@ from backend.tickets.queries import (
     LIVE_SHOW,
     LOCAL_START,
     NOT_OVER,
-    Conditions,
-    is_rare,
     search_query,
     show_of,
-    source,
 )
 
 # The most cities, and the most categories, in a reply. A search finds the shows of the others.

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from backend.kernel.principal import Principal
-from backend.tickets import queries, service
+from backend.tickets import conditions, service
 from backend.tickets import show_queries as finding
 from backend.tickets.app import SESSION
 from backend.tickets.model import ShowFilters, ShowQuery, TicketQuery
@@ -179,7 +179,7 @@ async def test_no_list_of_tickets_is_planned_with_a_sequential_scan(
         assert reading.scans() == set(), query
         # Words may be in any number of tickets.
         if not query.q:
-            assert reading.most_examined() <= queries.MAX_EXAMINED, query
+            assert reading.most_examined() <= conditions.MAX_EXAMINED, query
 
 
 async def test_a_search_for_a_rare_word_examines_few_tickets(reading: Any) -> None:
@@ -216,7 +216,7 @@ async def test_each_list_of_a_large_table_examines_a_bounded_number_of_tickets(l
             reading.plans.clear()
             await service.list_tickets(reading, query, viewer)
             assert reading.scans() == set(), (is_fresh, query)
-            assert reading.most_examined() <= queries.MAX_EXAMINED, (is_fresh, query)
+            assert reading.most_examined() <= conditions.MAX_EXAMINED, (is_fresh, query)
 
 
 def large_queries() -> Iterator[tuple[TicketQuery, Principal | None]]:
@@ -292,7 +292,7 @@ async def test_no_list_of_ones_own_or_hidden_tickets_is_planned_with_a_sequentia
             )
             await service.list_tickets(reading, own, viewer)
             assert reading.scans() == set(), own
-            assert reading.most_examined() <= queries.MAX_EXAMINED, own
+            assert reading.most_examined() <= conditions.MAX_EXAMINED, own
 
 
 async def test_no_list_of_shows_is_planned_with_a_sequential_scan(
