@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -15,6 +14,7 @@ from pathlib import Path
 import httpx
 
 from backend.embedded.instance import environment_of
+from loadtests.ports import free_port
 
 START_SECONDS = 60.0
 
@@ -58,10 +58,3 @@ def _wait(process: "subprocess.Popen[bytes]", folder: Path, *urls: str) -> None:
         time.sleep(0.1)
     for url in urls:
         httpx.get(url, timeout=5).raise_for_status()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -3,12 +3,10 @@ and sockets.
 """
 
 import asyncio
-import secrets
-import socket
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -32,6 +30,7 @@ from backend.kernel.supervisor import running
 from backend.push.server import GatewayServer, uvicorn_config
 from backend.stripe_sandbox.app import SandboxSettings
 from backend.stripe_sandbox.app import build as build_sandbox
+from loadtests.ports import free_port
 from workers.main import worker
 
 KEYS = generate_keys()
@@ -263,17 +262,6 @@ def mint(settings: Settings, principal: Principal) -> str:
     now = datetime.now(UTC)
     user = User(id=principal.user_id, email=principal.email, handle=principal.handle)
     return signer.access_token(user, principal.session_id, now)
-
-
-def free_port() -> int:
-    """A free port below the range of ephemeral ports, which outgoing connections may take at any
-    time.
-    """
-    while True:
-        port = 15_000 + secrets.randbelow(17_000)
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
 
 
 async def until(condition: Any, *, seconds: float = 5.0) -> Any:

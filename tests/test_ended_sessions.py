@@ -20,10 +20,11 @@ from websockets.exceptions import ConnectionClosed
 from backend import bootstrap
 from backend.push import signature
 from backend.push.server import GatewayServer, uvicorn_config
+from loadtests.ports import free_port
 from tests.factories import SHOW
 from tests.push.servers import RawClient
 from tests.replies import code
-from tests.system import PUSHER_KEY, PUSHER_SECRET, System, free_port, served, until
+from tests.system import PUSHER_KEY, PUSHER_SECRET, System, served, until
 
 PASSWORD = "correct horse battery"
 # The bound of the invariant.

@@ -12,7 +12,8 @@ from redis.asyncio import Redis
 from redis.exceptions import AuthenticationError, RedisError
 
 from backend.embedded.redis import binary
-from tests.system import free_port, until
+from loadtests.ports import free_port
+from tests.system import until
 
 ROOT = Path(__file__).parents[1]
 PASSWORD = "correct-horse_battery"

@@ -16,7 +16,7 @@ import httpx
 
 from backend.auth.model import User
 from backend.auth.tokens import Signer
-from loadtests.instance import free_port
+from loadtests.ports import free_port
 
 # The notifier's position is twice the event's position, under an epoch.
 IS_DRAINED = """

@@ -16,9 +16,9 @@ import pytest
 from backend.check.invariants import INVARIANTS
 from backend.embedded.postgres import Postgres
 from backend.kernel import database
+from loadtests.ports import free_port
 from tests.check.seeded_system import SeededSystem
 from tests.embedded.running import GITTIX, clean_environment, gittix
-from tests.system import free_port
 
 pytestmark = pytest.mark.timeout(120)
 

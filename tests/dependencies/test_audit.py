@@ -12,8 +12,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from backend.bootstrap import http_config
+from loadtests.ports import free_port
 from tests.dependencies import audit, commands
-from tests.system import free_port, served
+from tests.system import served
 
 pytestmark = pytest.mark.timeout(120)
 

@@ -18,7 +18,7 @@ from typing import Any
 from uuid import uuid4
 
 from backend.embedded.secrets import fill
-from tests.system import free_port
+from loadtests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 BUILD_SECONDS = 900

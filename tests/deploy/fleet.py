@@ -14,9 +14,10 @@ from pathlib import Path
 import httpx
 
 from backend.embedded import frontend
+from loadtests.ports import free_port
 from tests.deploy.nginx import SERVICES, Nginx, ingress
 from tests.embedded.running import GITTIX, clean_environment
-from tests.system import PLAIN, System, free_port
+from tests.system import PLAIN, System
 
 PROXIES = "127.0.0.1"
 READY_SECONDS = 40.0

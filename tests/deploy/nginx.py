@@ -19,7 +19,8 @@ from typing import Any
 
 import httpx
 
-from tests.system import PLAIN, free_port
+from loadtests.ports import free_port
+from tests.system import PLAIN
 
 SOURCES = Path(__file__).parents[2] / "ingress"
 SERVICES = ("auth", "tickets", "orders", "payments", "push", "frontend")

@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 import httpx
 import pytest
 
+from loadtests.ports import free_port
 from tests.deploy.compose import Compose, NoDocker, docker, installed
-from tests.system import PLAIN, free_port, until
+from tests.system import PLAIN, until
 
 pytestmark = pytest.mark.timeout(600)
 

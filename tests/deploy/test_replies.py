@@ -9,10 +9,10 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from loadtests.ports import free_port
 from tests.deploy.echo import NO_REPLY, OK, Echo, fronted
 from tests.deploy.nginx import Nginx
 from tests.replies import code
-from tests.system import free_port
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

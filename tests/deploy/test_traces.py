@@ -22,11 +22,12 @@ from starlette.routing import Route
 
 from backend import bootstrap
 from backend.embedded.postgres import Postgres
+from loadtests.ports import free_port
 from tests import factories
 from tests.deploy.fleet import Fleet, running
 from tests.factories import Json
 from tests.stores import fresh_system
-from tests.system import Person, free_port, served, until
+from tests.system import Person, served, until
 
 pytestmark = [pytest.mark.timeout(180), pytest.mark.asyncio(loop_scope="module")]
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 
-from tests.system import free_port
+from loadtests.ports import free_port
 
 GITTIX = (sys.executable, "-m", "backend.cli")
 TIMEOUT_SECONDS = 60.0

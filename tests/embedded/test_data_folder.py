@@ -14,9 +14,9 @@ from backend.embedded import data_folder
 from backend.embedded.data_folder import DataFolderError
 from backend.embedded.instance import InstanceError, open_instance
 from backend.embedded.ports import Ports
+from loadtests.ports import free_port
 from tests.embedded.file_systems import tmpfs
 from tests.embedded.running import gittix
-from tests.system import free_port
 
 AS_ROOT = os.geteuid() == 0
 NOBODY = 65_534

@@ -9,7 +9,7 @@ import pytest
 
 from backend.embedded import ports
 from backend.embedded.ports import PortError
-from tests.system import free_port
+from loadtests.ports import free_port
 
 
 @contextmanager

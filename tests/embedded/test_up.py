@@ -15,9 +15,10 @@ import pytest_asyncio
 from backend.embedded.instance import environment_of
 from backend.embedded.ports import PUSH_PORT, STRIPE_PORT
 from backend.embedded.sockets import socket_folder
+from loadtests.ports import free_port
 from tests.embedded.running import Running, gittix, running, sign_up
 from tests.push.watcher import Endpoint, Watcher
-from tests.system import free_port, until
+from tests.system import until
 
 pytestmark = pytest.mark.timeout(180)
 

@@ -15,8 +15,9 @@ from backend.kernel.lease import lease
 from backend.kernel.redis import open_redis
 from backend.kernel.settings import Settings, SettingsError
 from backend.kernel.supervisor import alive, heartbeat, running
+from loadtests.ports import free_port
 from tests.embedded.running import GITTIX, clean_environment
-from tests.system import System, free_port
+from tests.system import System
 
 
 @asynccontextmanager

@@ -24,8 +24,9 @@ from backend.kernel.http_protocol import (
     Wait,
 )
 from backend.kernel.server import Server
+from loadtests.ports import free_port
 from tests.push.servers import until
-from tests.system import free_port, served
+from tests.system import served
 
 HOST = "127.0.0.1"
 GET = b"GET /fast HTTP/1.1\r\nHost: x\r\n\r\n"

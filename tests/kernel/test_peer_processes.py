@@ -10,7 +10,7 @@ from backend.kernel.health import NotReady
 from backend.kernel.peer_processes import PeerProcesses, merged, parse_peers
 from backend.kernel.settings import Settings
 from backend.kernel.supervisor import heartbeat
-from tests.system import free_port
+from loadtests.ports import free_port
 
 RELAY = """\
 # HELP gittix_age_seconds Age

@@ -17,8 +17,9 @@ from starlette.routing import Route
 
 from backend.bootstrap import http_config
 from backend.kernel.server import DRAINING, Server
+from loadtests.ports import free_port
 from tests.push.servers import until
-from tests.system import free_port, served
+from tests.system import served
 
 HOST = "127.0.0.1"
 BODY = b"the whole body"

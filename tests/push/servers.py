@@ -26,8 +26,8 @@ from backend.push.gateway import Gateway
 from backend.push.push_log import Entry, read_entry
 from backend.push.server import GatewayServer, uvicorn_config
 from backend.push.settings import GatewaySettings
+from loadtests.ports import free_port
 from tests.push.watcher import Endpoint, Watcher
-from tests.system import free_port
 
 HOST = "127.0.0.1"
 APP_ID, KEY, SECRET = "3", "278d425bdf160c739803", "7ad3773142a6692b25b8"

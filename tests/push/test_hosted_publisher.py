@@ -11,9 +11,9 @@ import pytest
 from backend.push.hosted_publisher import MAX_DATA_BYTES, READ_AGAIN, HostedPublisher
 from backend.push.publisher import PositionedMessages, PublishError
 from backend.push.push_log import Message
+from loadtests.ports import free_port
 from tests.push.hosted import HostedPusher, positions, refusing
 from tests.push.servers import APP_ID, HOST, KEY, SECRET, RunningGateway
-from tests.system import free_port
 
 # An emoji makes Python store each character of the text in four bytes.
 LONG = json.dumps({"titles": ["🩷" + "long title" * 12] * 40}, ensure_ascii=False)

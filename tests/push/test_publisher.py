@@ -15,8 +15,8 @@ from backend.push.publisher import (
     PublisherState,
 )
 from backend.push.push_log import DAY_SECONDS, MAX_LENGTH, ONCE, Message
+from loadtests.ports import free_port
 from tests.push.servers import HOST, RedisServer, RunningGateway, entries
-from tests.system import free_port
 
 
 @pytest.fixture

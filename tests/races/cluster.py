@@ -10,13 +10,14 @@ import httpx
 
 from backend.kernel import database
 from backend.kernel.database import Pool
+from loadtests.ports import free_port
 from tests.crash.launcher import FAULTS_VARIABLE
 from tests.crash.processes import LOST
 from tests.embedded.running import clean_environment
 from tests.fork_server import CRASHING, ForkServer, Process
 from tests.payments.shop import Stripe
 from tests.replies import code
-from tests.system import PLAIN, STRIPE_KEY, Person, System, free_port, until
+from tests.system import PLAIN, STRIPE_KEY, Person, System, until
 
 Call = Callable[[], Awaitable[httpx.Response]]
 
