@@ -95,7 +95,7 @@ async def test_stripes_refusal_is_shown_once_and_the_input_stays(
         order = await _at_the_checkout(market, ana)
         await ana.page.get_by_role("button", name="Pay ").click()
         # Stripe shows the error at its own field.
-        await ana.page.wait_for_function("recorded.checked === 1")
+        await ana.until_true("recorded.checked === 1")
         await expect(ana.page.get_by_role("button", name="Pay ")).to_have_attribute(
             "aria-disabled", "false"
         )

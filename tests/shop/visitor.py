@@ -12,6 +12,8 @@ from uuid import uuid4
 import httpx
 from playwright.async_api import Browser, BrowserContext, Locator, Page, WebSocket
 
+from tests.system import until
+
 Json = dict[str, Any]
 PASSWORD = "correct horse battery"
 
@@ -111,6 +113,12 @@ class Visitor:
 
     async def until_state(self, state: str, *, seconds: float = 20) -> None:
         await self.page.locator(f".pill[data-state={state}]").wait_for(timeout=seconds * 1000)
+
+    async def until_true(self, expression: str, *, seconds: float = 15) -> None:
+        """Wait until a JavaScript expression is true. Playwright's `wait_for_function` polls with
+        `eval`, which the page's content security policy refuses after the first time.
+        """
+        await until(lambda: self.page.evaluate(expression), seconds=seconds)
 
     def row(self, ticket_id: str) -> Locator:
         return self.page.locator(f"[data-ticket='{ticket_id}']")
