@@ -21,10 +21,10 @@ def listening(port: int = 0) -> Iterator[int]:
 @pytest.fixture
 def defaults(monkeypatch: pytest.MonkeyPatch) -> tuple[int, int]:
     """Default ports of this test, since any program may use the real ones here."""
-    push = free_port()
+    push, stripe = free_port(), free_port()
     monkeypatch.setattr(ports, "PUSH_PORT", push)
-    monkeypatch.setattr(ports, "STRIPE_PORT", push + 1)
-    return push, push + 1
+    monkeypatch.setattr(ports, "STRIPE_PORT", stripe)
+    return push, stripe
 
 
 def test_default_ports_are_used_when_they_are_free(defaults: tuple[int, int]) -> None:
