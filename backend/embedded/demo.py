@@ -3,7 +3,7 @@
 import random
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
 
@@ -21,6 +21,13 @@ from backend.tickets.model import NewShow, TicketSpec
 
 PASSWORD = "try-gittix-now"  # noqa: S105 - printed on screen, for demo data only
 BATCH = 500
+# A show of tonight lasts so long, and sells tickets until an hour before its end: so it can be
+# bought whenever the demo is loaded on its day.
+NIGHT = timedelta(hours=6)
+LAST_SALE = timedelta(hours=1)
+# A show of the weekend starts this long after the demo is loaded, or later.
+NOTICE = timedelta(hours=2)
+SATURDAY, SUNDAY = 5, 6
 
 
 class Account(NamedTuple):
@@ -30,14 +37,16 @@ class Account(NamedTuple):
 
 
 class Show(NamedTuple):
-    """`seats` are (section, rows, seats a row, price in minor units)."""
+    """`day` is a number of days from today, tonight, or a day of this weekend. `seats` are
+    (section, rows, seats a row, price in minor units).
+    """
 
     title: str
     venue: str
     city: str
     timezone: str
     category: str
-    days: int
+    day: int | Literal["tonight", "saturday", "sunday"]
     hour: int
     currency: str
     seats: Sequence[tuple[str, str, int, int]]
@@ -54,6 +63,15 @@ SHOWS = (
     Show("Harbour Lights — Live", "Harbour Hall", "Rotterdam", "Europe/Amsterdam",
          "concert", 6, 20, "EUR",
          (("Balcony", "ABC", 8, 5200), ("Floor", "", 12, 3800))),
+    Show("Low Tide Club Night", "Quay 12", "Rotterdam", "Europe/Amsterdam",
+         "club", "tonight", 22, "EUR",
+         (("Entry", "", 40, 1800), ("Balcony", "A", 8, 2900))),
+    Show("The Paper Fox", "Dune Theatre", "The Hague", "Europe/Amsterdam",
+         "family", "saturday", 15, "EUR",
+         (("Stalls", "ABC", 10, 1650), ("Circle", "A", 8, 2150))),
+    Show("Sunday Quartets", "Canal Concert House", "Amsterdam", "Europe/Amsterdam",
+         "classical", "sunday", 16, "EUR",
+         (("Stalls", "ABC", 8, 2400),)),
     Show("The City Derby", "Riverside Stadium", "London", "Europe/London",
          "sport", 9, 14, "GBP",
          (("North Stand", "KLM", 10, 8500), ("East Stand", "PQ", 8, 6400))),
@@ -118,7 +136,8 @@ async def seed(settings: Settings, *, shows: int, tickets: int) -> None:
 
 async def _seed_show(pool: database.Pool, seller: Principal, number: int, count: int) -> None:
     async with database.transaction(pool) as connection:
-        demo = random.choice(SHOWS)  # noqa: S311
+        # Those of tonight would be over during a long test.
+        demo = random.choice([show for show in SHOWS if isinstance(show.day, int)])  # noqa: S311
         show_id = await _create(connection, demo, seller, f" #{number + 1}")
     for start in range(0, count, BATCH):
         specs = [
@@ -148,17 +167,37 @@ async def _load_show(
 
 
 async def _create(connection: Connection, demo: Show, owner: Principal, suffix: str) -> UUID:
-    zone = ZoneInfo(demo.timezone)
-    day = datetime.now(UTC).astimezone(zone) + timedelta(days=demo.days)
+    starts_at = start_of(demo, datetime.now(UTC))
+    ends_at = starts_at + NIGHT if demo.day == "tonight" else None
     new = NewShow(
         title=demo.title + suffix,
         venue=demo.venue,
         city=demo.city,
-        starts_at=day.replace(hour=demo.hour, minute=0, second=0, microsecond=0),
+        starts_at=starts_at,
         timezone=demo.timezone,
         category=demo.category,
+        ends_at=ends_at,
+        sales_end_at=ends_at - LAST_SALE if ends_at else None,
     )
     return (await tickets.create_show(connection, owner, new)).id
+
+
+def start_of(demo: Show, now: datetime) -> datetime:
+    """The start of a show in a demo that is loaded `now`, in the zone of the show.
+
+    A show of the weekend is on the other day when its own is over, and else a week later.
+    """
+    today = now.astimezone(ZoneInfo(demo.timezone)).replace(
+        hour=demo.hour, minute=0, second=0, microsecond=0
+    )
+    if demo.day == "tonight":
+        return today
+    if isinstance(demo.day, int):
+        return today + timedelta(days=demo.day)
+    weekdays = (SATURDAY, SUNDAY) if demo.day == "saturday" else (SUNDAY, SATURDAY)
+    monday = today - timedelta(days=today.weekday())
+    starts = [monday + timedelta(days=day) for day in (*weekdays, weekdays[0] + 7)]
+    return next(start for start in starts if start >= now + NOTICE)
 
 
 def _seats(demo: Show) -> Iterator[TicketSpec]:
