@@ -24,7 +24,7 @@ export const ShowCard = memo(function ShowCard({ show, holdSeconds }: ShowCardPr
   const sales = useClock(useCallback(() => salesOf(show), [show]));
   return (
     <li className="card show-card" data-show={show.id}>
-      <div className="show-art" style={{ background: showArt(show.id) }} />
+      <div className="show-art" style={{ background: showArt(show.id, show.category) }} />
       <div className="show-date" aria-hidden="true">
         <span>{month}</span>
         {day}

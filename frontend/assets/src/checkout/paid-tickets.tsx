@@ -7,13 +7,17 @@ import { shows, ticketsByShow } from "../shared/shows-by-id";
 import { text } from "../shared/texts";
 
 export function PaidTickets({ order }: { order: OrderRow }) {
-  const groups = ticketsByShow(order, useValue(shows));
+  const known = useValue(shows);
+  const groups = ticketsByShow(order, known);
   return (
     <ul className="paid-tickets">
       {groups.flatMap(({ showId, show, tickets }) =>
         tickets.map((ticket) => (
           <li className="card paid-ticket" key={ticket.id}>
-            <div className="paid-art" style={{ background: showArt(showId) }} />
+            <div
+              className="paid-art"
+              style={{ background: showArt(showId, known.get(showId)?.category) }}
+            />
             <div className="paid-show">
               <b>{show ? show.title : text("checkout.a_show")}</b>
               {show && (

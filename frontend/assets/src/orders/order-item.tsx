@@ -35,7 +35,9 @@ interface OrderItemProps {
 }
 
 export const OrderItem = memo(function OrderItem({ order, config, held }: OrderItemProps) {
-  const groups = ticketsByShow(order, useValue(shows));
+  const known = useValue(shows);
+  const groups = ticketsByShow(order, known);
+  const firstShow = groups[0]?.showId ?? "";
   const [status, className] = STATUSES[order.status] ?? EXPIRED;
   const names = ticketNames(order.tickets);
   const checkout = `/checkout/${order.id}`;
@@ -46,7 +48,10 @@ export const OrderItem = memo(function OrderItem({ order, config, held }: OrderI
       data-status={held ? "held" : order.status}
       data-beat={order.touched % 2}
     >
-      <div className="order-art" style={{ background: showArt(groups[0]?.showId ?? "") }} />
+      <div
+        className="order-art"
+        style={{ background: showArt(firstShow, known.get(firstShow)?.category) }}
+      />
       <div className="order-words">
         {groups.map((group) => (
           <ShowOfOrder key={group.showId} order={order} {...group} />
