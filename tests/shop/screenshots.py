@@ -66,7 +66,7 @@ async def desk(visitor: Visitor, _show_id: str) -> None:
     await _sign_in_as(visitor, "joost")
     await visitor.open("/desk")
     await visitor.page.locator("[data-sale]").first.wait_for()
-    await visitor.page.locator(".recharts-area-curve").wait_for(state="attached")
+    await visitor.page.locator(".chart.revenue .recharts-bar-rectangle path").first.wait_for()
 
 
 async def sell(visitor: Visitor, show_id: str) -> None:

@@ -1,15 +1,5 @@
 // The desk's charts, drawn by recharts in the colours of the theme.
-import {
-  Area,
-  AreaChart,
-  Bar,
-  BarChart,
-  CartesianGrid,
-  ResponsiveContainer,
-  Tooltip,
-  XAxis,
-  YAxis,
-} from "recharts";
+import { Bar, BarChart, CartesianGrid, ResponsiveContainer, Tooltip, XAxis, YAxis } from "recharts";
 
 import { decimalsOf } from "../shared/currencies";
 import { counted, money, moneyCompact } from "../shared/format";
@@ -30,6 +20,10 @@ const TIME_AXIS = {
   padding: { left: 12, right: 12 },
 } as const;
 const VALUE_AXIS = { ...AXIS, width: 52 } as const;
+// A line between two days would show sales at times without any.
+const ROUND_TOP: [number, number, number, number] = [4, 4, 0, 0];
+const BAR = { maxBarSize: 26, radius: ROUND_TOP, isAnimationActive: false } as const;
+const BAR_CURSOR = { fill: "var(--line)", fillOpacity: 0.5 };
 
 export default function Chart({ points, kind, currency }: ChartProps) {
   return (
@@ -43,7 +37,7 @@ function revenueChart(points: readonly ChartPoint[], currency: string) {
   const empty = points.every((point) => point.revenue === 0);
   const top = empty ? 10 ** (decimalsOf(currency) + 1) : "auto";
   return (
-    <AreaChart data={points} margin={MARGIN} accessibilityLayer={false}>
+    <BarChart data={points} margin={MARGIN} accessibilityLayer={false}>
       <CartesianGrid vertical={false} stroke="var(--line)" />
       <XAxis {...TIME_AXIS} />
       <YAxis
@@ -55,19 +49,11 @@ function revenueChart(points: readonly ChartPoint[], currency: string) {
         content={(tooltip) =>
           tooltipOf(tooltip, (point) => <Revenue {...point} currency={currency} />)
         }
-        cursor={{ stroke: "var(--edge)" }}
+        cursor={BAR_CURSOR}
         isAnimationActive={false}
       />
-      <Area
-        dataKey="revenue"
-        type="monotone"
-        stroke="var(--accent)"
-        strokeWidth={2}
-        fill="var(--accent)"
-        fillOpacity={0.14}
-        isAnimationActive={false}
-      />
-    </AreaChart>
+      <Bar dataKey="revenue" fill="var(--accent)" {...BAR} />
+    </BarChart>
   );
 }
 
@@ -79,16 +65,10 @@ function conversionChart(points: readonly ChartPoint[]) {
       <YAxis {...VALUE_AXIS} domain={[0, 100]} ticks={[0, 50, 100]} unit="%" />
       <Tooltip
         content={(tooltip) => tooltipOf(tooltip, (point) => <Conversion {...point} />)}
-        cursor={{ fill: "var(--line)", fillOpacity: 0.5 }}
+        cursor={BAR_CURSOR}
         isAnimationActive={false}
       />
-      <Bar
-        dataKey="conversion"
-        fill="var(--free)"
-        radius={[4, 4, 0, 0]}
-        maxBarSize={26}
-        isAnimationActive={false}
-      />
+      <Bar dataKey="conversion" fill="var(--free)" {...BAR} />
     </BarChart>
   );
 }
