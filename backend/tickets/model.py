@@ -145,6 +145,9 @@ class ShowQuery(
     `seller` listed tickets for it; each is a user's id or `me`.
 
     Without `from`, `owner`, `seller` and `ids`, shows that are over are left out.
+
+    A request examines at most 2,000 shows, or those of `ids` or `seller`. A page may therefore have
+    fewer items than `limit`, or none, and still a `next_cursor`.
     """
 
     ids: Annotated[str, Meta(max_length=3_700)] | None = None

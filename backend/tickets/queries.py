@@ -7,8 +7,8 @@ from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
 from backend.kernel import correlation
+from backend.kernel.conditions import Conditions, bounded, is_rare, source
 from backend.kernel.database import Connection, Record
-from backend.tickets.conditions import MAX_EXAMINED, Conditions, is_rare, source
 from backend.tickets.model import (
     FromPrice,
     NewShow,
@@ -360,9 +360,7 @@ async def list_tickets(
 ) -> ListedTickets:
     """Up to `limit + 1` tickets after the cursor's key, among the next `MAX_EXAMINED` of the list.
 
-    `scope` is a range of the index that has the order; of the tickets in it, the statement reads no
-    more than it may examine. The last branch is only run when the first one has fewer rows than the
-    limit.
+    `scope` is a range of the index that has the order.
     """
     by_price = query.sort.endswith("price")
     direction = "desc" if query.sort in ("newest", "-price") else "asc"
@@ -378,22 +376,8 @@ async def list_tickets(
         found = await _searched_tickets(connection, query.q, scope)
     _add_filters(filters, query, viewed)
     limit = scope.parameter(query.limit + 1)
-    rows = await connection.fetch(
-        f"""
-        (
-            select {_TICKET}, false as is_end
-            from (select * from {found} order by {order} limit {MAX_EXAMINED}) t
-            where {filters} order by {order} limit {limit}
-        )
-        union all
-        (
-            select {_TICKET}, true
-            from {found} order by {order} offset {MAX_EXAMINED - 1} limit 1
-        )
-        limit {limit}
-        """,
-        *scope.values,
-    )
+    statement = bounded(_TICKET, found, filters, order, limit, row="t")
+    rows = await connection.fetch(statement, *scope.values)
     examined = None
     if rows and rows[-1]["is_end"]:
         last = rows.pop()
@@ -504,7 +488,8 @@ async def search_query(connection: Connection, text: str, *, loose: bool) -> str
 
 def show_of(row: Record) -> Show:
     from_prices = [FromPrice(**offer) for offer in row["from_prices"]]
-    return Show(**{**row, "from_prices": from_prices})
+    columns = {name: row[name] for name in Show.__struct_fields__}
+    return Show(**{**columns, "from_prices": from_prices})
 
 
 def _ticket(row: Record) -> Ticket:

@@ -48,7 +48,7 @@ from backend.tickets.model import (
     TicketSpec,
 )
 from backend.tickets.queries import TicketKey
-from backend.tickets.show_queries import Scope
+from backend.tickets.show_queries import Scope, ShowKey
 
 # The index that allows one ticket for each seat of a show.
 ONE_PER_SEAT = "tickets_one_per_seat"
@@ -123,21 +123,23 @@ async def list_shows(connection: Connection, query: ShowQuery, viewer: Principal
     a user.
     """
     _check_filters(query)
-    after = decode_cursor(query.cursor, tuple[datetime, UUID])
+    after = decode_cursor(query.cursor, ShowKey)
     scope = Scope(
         _ids(query.ids) if query.ids is not None else None,
         _user(query.owner, viewer, "owner"),
         _user(query.seller, viewer, "seller"),
     )
     alike = False
-    rows = await show_queries.list_shows(connection, query, scope, after, loose=False)
-    if not rows and query.q.strip():
-        rows = await show_queries.list_shows(connection, query, scope, after, loose=True)
-        alike = bool(rows)
+    shows, examined = await show_queries.list_shows(connection, query, scope, after, loose=False)
+    if not shows and examined is None and query.q.strip():
+        shows, examined = await show_queries.list_shows(connection, query, scope, after, loose=True)
+        alike = bool(shows)
     suggestions = None
-    if not rows and after is None and scope == Scope():
+    if not shows and examined is None and after is None and scope == Scope():
         suggestions = await show_queries.suggest(connection, query)
-    page = page_of(rows, query.limit, lambda row: (row.starts_at, row.id))
+    if examined is not None:
+        return Shows(shows, encode_cursor(examined), alike, suggestions)
+    page = page_of(shows, query.limit, lambda row: ShowKey(row.starts_at, row.id))
     return Shows(page.items, page.next_cursor, alike, suggestions)
 
 

@@ -5,11 +5,11 @@
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
+from backend.kernel.conditions import Conditions, bounded, is_rare, source
 from backend.kernel.database import Connection
-from backend.tickets.conditions import Conditions, is_rare, source
 from backend.tickets.model import (
     Facet,
     Facets,
@@ -22,6 +22,7 @@ from backend.tickets.model import (
 from backend.tickets.queries import (
     LIVE_SHOW,
     LOCAL_START,
+    LONGEST_SHOW,
     NOT_OVER,
     search_query,
     show_of,
@@ -46,40 +47,142 @@ class Scope(NamedTuple):
     seller_id: UUID | None = None
 
 
+class ShowKey(NamedTuple):
+    """A place in a list of shows."""
+
+    starts_at: datetime
+    id: UUID
+
+
+class ListedShows(NamedTuple):
+    """`examined` is the place of the last show that was examined, if there may be more."""
+
+    shows: list[Show]
+    examined: ShowKey | None
+
+
 async def list_shows(
-    connection: Connection,
-    query: ShowQuery,
-    scope: Scope,
-    after: tuple[datetime, UUID] | None,
-    *,
-    loose: bool,
-) -> list[Show]:
-    """Up to `limit + 1` shows after the cursor's key. `loose`: one letter of a word may differ."""
-    backwards = query.sort == "-starts_at"
+    connection: Connection, query: ShowQuery, scope: Scope, after: ShowKey | None, *, loose: bool
+) -> ListedShows:
+    """Up to `limit + 1` shows after the cursor's key, among the next `MAX_EXAMINED` of the list.
+
+    `loose`: one letter of a word may differ. Shows that their ids or a seller name are examined all
+    of them: an index finds each, and none has their order.
+    """
+    direction = "desc" if query.sort == "-starts_at" else "asc"
+    city_key = await _city_key(connection, query.city)
     words = await search_query(connection, query.q, loose=loose)
-    conditions = _conditions(query, scope, words="" if loose else words)
-    found = _found(conditions, words if loose else "")
-    if after:
-        conditions.add(f"(s.starts_at, s.id) {'<' if backwards else '>'} ({{}}, {{}})", *after)
+    examined = Conditions()
+    columns = _add_range(examined, query, scope, city_key, after, is_descending=direction == "desc")
     if loose:
-        found = f"{found} s where {conditions}"
+        found, condition = f"{_found(examined, words)} s where {examined}", None
+    elif scope.ids is not None or scope.seller_id:
+        _add_named(examined, scope, words)
+        found, condition = source("tickets.shows s", examined, rare=True), None
     else:
-        rare = bool(words) and await is_rare(connection, "tickets.shows s", conditions)
-        found = source("tickets.shows s", conditions, rare=rare)
-    direction = "desc" if backwards else "asc"
+        found, condition = await _found_in_range(connection, examined, words)
+    filters = _conditions(query, scope, words="", values=examined.values)
+    if condition:
+        filters.add(condition)
+    order = ", ".join(f"{column} {direction}" for column in columns)
+    limit = examined.parameter(query.limit + 1)
     rows = await connection.fetch(
         f"""
-        select {LIVE_SHOW}
-        from (
-            select * from {found}
-            order by s.starts_at {direction}, s.id {direction}
-            limit {conditions.parameter(query.limit + 1)}
-        ) s, tickets.availability(s.id) a
-        order by s.starts_at {direction}, s.id {direction}
+        select {LIVE_SHOW}, s.is_end
+        from ({bounded("s.*", found, filters, order, limit, row="s")}) s,
+             tickets.availability(s.id) a
+        order by s.is_end, s.starts_at {direction}, s.id {direction}
         """,
-        *conditions.values,
+        *examined.values,
     )
-    return [show_of(row) for row in rows]
+    end = None
+    if rows and rows[-1]["is_end"]:
+        last = rows.pop()
+        end = ShowKey(last["starts_at"], last["id"])
+    return ListedShows([show_of(row) for row in rows], end)
+
+
+async def _city_key(connection: Connection, city: str | None) -> str | None:
+    if not city:
+        return None
+    key: str = await connection.fetchval("select tickets.city_key($1)", city)
+    return key
+
+
+def _add_range(
+    examined: Conditions,
+    query: ShowQuery,
+    scope: Scope,
+    city_key: str | None,
+    after: ShowKey | None,
+    *,
+    is_descending: bool,
+) -> list[str]:
+    """Limit the examined shows to a range of one index: of an owner, else of a city, else of a
+    category, else of all shows, within the dates. Returns the columns of this index, by which the
+    list is sorted.
+    """
+    leading: list[tuple[str, Any]] = []
+    if scope.owner_id:
+        leading = [("s.owner_id", scope.owner_id)]
+    elif city_key is not None:
+        leading = [("s.city_key", city_key)]
+    elif query.category:
+        leading = [("s.category", query.category.lower())]
+    values = [value for _, value in leading]
+    first, last = _instants(query, scope)
+    examined.add_range(
+        columns := [*(column for column, _ in leading), "s.starts_at", "s.id"],
+        [*values, first] if first else values,
+        [*values, last] if last else values,
+        [*values, *after] if after else None,
+        is_descending=is_descending,
+    )
+    return columns
+
+
+def _instants(query: ShowQuery, scope: Scope) -> tuple[datetime | None, datetime | None]:
+    """The first and the last start that a show of the query can have; the filters are exact."""
+    firsts, lasts = [query.starts_from], [query.starts_to]
+    if query.first_day:
+        firsts.append(_midnight(query.first_day) - _WIDEST_OFFSET)
+    if query.last_day:
+        lasts.append(_midnight(query.last_day) + timedelta(days=1) + _WIDEST_OFFSET)
+    if not query.starts_from and scope == Scope():
+        # A day more than `NOT_OVER` has, as the database may have another time than this process.
+        firsts.append(datetime.now(UTC) - LONGEST_SHOW - timedelta(days=1))
+    return (
+        max((first for first in firsts if first), default=None),
+        min((last for last in lasts if last), default=None),
+    )
+
+
+def _add_named(examined: Conditions, scope: Scope, words: str) -> None:
+    if scope.ids is not None:
+        examined.add("s.id = any ({}::uuid[])", scope.ids)
+    if scope.seller_id:
+        examined.add("s.id = any (array(select tickets.shows_of({})))", scope.seller_id)
+    if words:
+        examined.add("s.search @@ {}::text::tsquery", words)
+
+
+async def _found_in_range(
+    connection: Connection, examined: Conditions, words: str
+) -> tuple[str, str | None]:
+    """The shows of the range that are examined, and a condition on words for these.
+
+    Rare words limit the shows to those with the words; frequent ones are one more filter.
+    """
+    if not words:
+        return source("tickets.shows s", examined, rare=False), None
+    with_words = Conditions()
+    with_words.add("s.search @@ {}::text::tsquery", words)
+    rare = await is_rare(connection, "tickets.shows s", with_words)
+    condition = f"s.search @@ {examined.parameter(words)}::text::tsquery"
+    if not rare:
+        return source("tickets.shows s", examined, rare=False), condition
+    examined.add(condition)
+    return source("tickets.shows s", examined, rare=True), None
 
 
 async def facets(connection: Connection, filters: ShowFilters, *, loose: bool) -> Facets:
@@ -206,21 +309,21 @@ def _conditions(
     *,
     without: frozenset[str] = frozenset(),
     words: str,
+    values: list[Any] | None = None,
 ) -> Conditions:
-    """Shows that are over are left out, unless the dates or the scope name them."""
-    conditions = Conditions()
-    if scope.ids is not None:
-        conditions.add("s.id = any ({}::uuid[])", scope.ids)
+    """Shows that are over are left out, unless the dates or the scope name them.
+
+    `values` are those of another part of the same statement.
+    """
+    conditions = Conditions(values)
     if words:
         conditions.add("s.search @@ {}::text::tsquery", words)
     if query.city and "city" not in without:
         conditions.add("s.city_key = tickets.city_key({})", query.city)
     if query.category and "category" not in without:
-        conditions.add("s.category = lower({})", query.category)
+        conditions.add("s.category = {}", query.category.lower())
     if scope.owner_id:
         conditions.add("s.owner_id = {}", scope.owner_id)
-    if scope.seller_id:
-        conditions.add("s.id = any (array(select tickets.shows_of({})))", scope.seller_id)
     dates = without.isdisjoint(_DATES)
     if query.starts_from and dates:
         conditions.add("s.starts_at >= {}", query.starts_from)
@@ -236,13 +339,16 @@ def _conditions(
 def _add_days(conditions: Conditions, first: date | None, last: date | None) -> None:
     """Of each pair of conditions, the second bounds the scan of an index."""
     if first:
-        start = datetime.combine(first, time())
-        conditions.add(f"{LOCAL_START} >= {{}}", start)
-        conditions.add("s.starts_at >= {}", start.replace(tzinfo=UTC) - _WIDEST_OFFSET)
+        conditions.add(f"{LOCAL_START} >= {{}}", datetime.combine(first, time()))
+        conditions.add("s.starts_at >= {}", _midnight(first) - _WIDEST_OFFSET)
     if last:
-        end = datetime.combine(last, time()) + timedelta(days=1)
-        conditions.add(f"{LOCAL_START} < {{}}", end)
-        conditions.add("s.starts_at < {}", end.replace(tzinfo=UTC) + _WIDEST_OFFSET)
+        end = last + timedelta(days=1)
+        conditions.add(f"{LOCAL_START} < {{}}", datetime.combine(end, time()))
+        conditions.add("s.starts_at < {}", _midnight(end) + _WIDEST_OFFSET)
+
+
+def _midnight(day: date) -> datetime:
+    return datetime.combine(day, time(), UTC)
 
 
 def _has_dates(filters: ShowFilters) -> bool:

@@ -145,4 +145,22 @@ describe("lists", () => {
     expect(onPage).toHaveBeenCalledTimes(2);
     expect(await api.getPages("/api/shows", { pages: 9 })).toMatchObject({ more: false });
   });
+
+  test("getPages reads on after a page without items", async () => {
+    await load();
+    let sent = 0;
+    respond = () => {
+      sent += 1;
+      return Response.json({ items: sent < 4 ? [] : [{ id: "rare" }], next_cursor: String(sent) });
+    };
+    const { items, more } = await api.getPages("/api/shows", { pages: 1 });
+    expect([items, more, sent]).toEqual([[{ id: "rare" }], true, 4]);
+    respond = () => {
+      sent += 1;
+      return Response.json({ items: [], next_cursor: "again" });
+    };
+    sent = 0;
+    expect(await api.getPages("/api/shows", { pages: 1 })).toMatchObject({ items: [], more: true });
+    expect(sent).toBe(31);
+  });
 });

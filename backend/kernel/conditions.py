@@ -5,8 +5,15 @@ from typing import Any
 
 from backend.kernel.database import Connection
 
-# The most rows that a request for a list of tickets, or for rows with rare words, examines.
+# The most rows that a request for a list, or for rows with rare words, examines.
 MAX_EXAMINED = 2_000
+# Of a range, only the index with its columns has the order of the list; these settings exclude the
+# plans that read all rows of it and sort them. So the bound depends on no statistics (decision 33).
+PLANNED_BY_INDEX = {
+    "enable_seqscan": "off",
+    "enable_sort": "off",
+    "enable_incremental_sort": "off",
+}
 
 
 class Conditions:
@@ -76,3 +83,44 @@ def source(table: str, conditions: Conditions, *, rare: bool) -> str:
     if rare:
         return f"(select * from {table} where {conditions} offset 0) {table[-1]}"
     return f"{table} where {conditions}"
+
+
+def bounded(
+    columns: str,
+    found: str,
+    filters: Conditions,
+    order: str,
+    limit: str,
+    *,
+    row: str,
+    joined: str = "",
+) -> str:
+    """A statement for up to `limit` rows of `found` that pass the filters, among its next
+    MAX_EXAMINED rows in this order. `found` is a table with a range of the index that has the
+    order, its alias is `row`; `joined` continues the `from` clause after it.
+
+    If more rows remain to be examined, the last row has `is_end`: it is the place where a list
+    continues. That branch is only run when the first one has fewer rows than the limit.
+    """
+    return f"""
+        (
+            select {columns}, false as is_end
+            from (select * from {found} order by {order} limit {MAX_EXAMINED}) {row} {joined}
+            where {filters} order by {order} limit {limit}
+        )
+        union all
+        (
+            select {columns}, true
+            from (
+                select * from {found} order by {order} offset {MAX_EXAMINED - 1} limit 1
+            ) {row} {joined}
+        )
+        limit {limit}
+    """
+
+
+async def plan_by_index(connection: Connection) -> None:
+    """Plan the statements of this transaction as `PLANNED_BY_INDEX` has it."""
+    await connection.execute(
+        ";".join(f"set local {name} = {value}" for name, value in PLANNED_BY_INDEX.items())
+    )
