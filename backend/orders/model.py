@@ -108,6 +108,10 @@ def order_at(state: OrderState, now: datetime, changed: dict[UUID, OrderShow]) -
 
 
 class OrderQuery(msgspec.Struct, frozen=True):
+    """A request examines at most 2,000 orders. A page may therefore have fewer items than `limit`,
+    or none, and still a `next_cursor`.
+    """
+
     status: Status | None = None
     limit: Limit = 20
     cursor: str | None = None
@@ -141,7 +145,15 @@ class Sale(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SaleQuery(msgspec.Struct, frozen=True):
+    """`since` leaves out the sales whose order was placed earlier.
+
+    A request examines at most 2,000 sales. A page may therefore have fewer items than `limit`, or
+    none, and still a `next_cursor`.
+    """
+
     status: SaleStatus | None = None
+    show_id: UUID | None = None
+    since: Annotated[datetime, Meta(tz=True)] | None = None
     limit: Limit = 20
     cursor: str | None = None
 

@@ -9,6 +9,7 @@ import msgspec
 
 from backend.kernel import correlation
 from backend.kernel.budgets import Budgets
+from backend.kernel.conditions import Conditions, bounded, plan_by_index
 from backend.kernel.database import Connection, Record
 from backend.orders.model import (
     Order,
@@ -32,8 +33,9 @@ _EFFECTIVE = """
 read_state = msgspec.json.Decoder(OrderState).decode
 _read_shows = msgspec.json.Decoder(dict[UUID, OrderShow]).decode
 
+# Of the row `w` of an order.
 _ORDER = """
-    orders.state(o)::text as state, now() as now, orders.changed_shows(o.id)::text as changed
+    orders.state(w)::text as state, now() as now, orders.changed_shows(w.id)::text as changed
 """
 
 # The status of a sale, for the seller of the ticket. A pending refund may still fail.
@@ -170,7 +172,7 @@ async def order(connection: Connection, key: UUID | str, buyer_id: UUID) -> Orde
     row = await connection.fetchrow(
         f"""
         select {_ORDER}
-        from orders.orders o where o.{column} = $1 and o.buyer_id = $2
+        from orders.orders w where w.{column} = $1 and w.buyer_id = $2
         """,
         key,
         buyer_id,
@@ -178,62 +180,127 @@ async def order(connection: Connection, key: UUID | str, buyer_id: UUID) -> Orde
     return _order(row) if row else None
 
 
+class ListedOrders(NamedTuple):
+    """`examined` is the id of the last order that was examined, if there may be more."""
+
+    orders: list[Order]
+    examined: UUID | None
+
+
 async def list_orders(
     connection: Connection, buyer_id: UUID, query: OrderQuery, after: UUID | None
-) -> list[Order]:
-    """Up to `limit + 1` of the buyer's orders, newest first."""
-    rows = await connection.fetch(
-        f"""
-        select {_ORDER}
-        from orders.orders o
-        where o.buyer_id = $1 and ($2::uuid is null or o.id < $2)
-          and ($3::text is null or {_EFFECTIVE} = $3)
-        order by o.id desc limit $4
-        """,
-        buyer_id,
-        after,
-        query.status,
-        query.limit + 1,
+) -> ListedOrders:
+    """Up to `limit + 1` of the buyer's orders, newest first, among the next `MAX_EXAMINED` of them.
+
+    The connection is in a transaction, whose statements are planned by index from now on.
+    """
+    await plan_by_index(connection)
+    examined = Conditions()
+    key = [buyer_id, after] if after else None
+    examined.add_range(["o.buyer_id", "o.id"], [buyer_id], [buyer_id], key, is_descending=True)
+    filters = Conditions(examined.values)
+    if query.status:
+        filters.add(f"{_EFFECTIVE} = {{}}", query.status)
+    statement = bounded(
+        f"{_ORDER}, o.id",
+        f"orders.orders o where {examined}",
+        filters,
+        "o.buyer_id desc, o.id desc",
+        examined.parameter(query.limit + 1),
+        row="o",
+        # A row of a subquery has no type that `orders.state` takes.
+        joined="join orders.orders w on w.id = o.id",
     )
-    return [_order(row) for row in rows]
+    rows = await connection.fetch(statement, *examined.values)
+    end = rows.pop()["id"] if rows and rows[-1]["is_end"] else None
+    return ListedOrders([_order(row) for row in rows], end)
 
 
 def _order(row: Record) -> Order:
     return order_at(read_state(row["state"]), row["now"], _read_shows(row["changed"]))
 
 
+class SaleKey(NamedTuple):
+    """A place in a list of sales."""
+
+    order_id: UUID
+    ticket_id: UUID
+
+
+class ListedSales(NamedTuple):
+    """`examined` is the place of the last sale that was examined, if there may be more."""
+
+    sales: list[Sale]
+    examined: SaleKey | None
+
+
 async def list_sales(
     connection: Connection,
     seller_id: UUID,
     query: SaleQuery,
-    after: tuple[UUID, UUID] | None,
+    after: SaleKey | None,
     longest_hold: timedelta,
-) -> list[Sale]:
-    """Up to `limit + 1` lines of the seller's tickets, newest order first.
+) -> ListedSales:
+    """Up to `limit + 1` lines of the seller's tickets, newest order first, among the next
+    `MAX_EXAMINED` of them.
 
-    `longest_hold` bounds the search for held tickets: a hold that started earlier has ended.
+    `longest_hold` bounds the search for held tickets: a hold that started earlier has ended. The
+    connection is in a transaction, whose statements are planned by index from now on.
     """
-    order_id, ticket_id = after or (None, None)
-    rows = await connection.fetch(
-        f"""
-        select {_SALE}
-        from orders.lines l
-        join orders.orders o on o.id = l.order_id
-        cross join lateral (select {_SALE_STATUS} as status) s
-        where l.seller_id = $1
-          and ($2::uuid is null or (l.order_id, l.ticket_id) < ($2, $3))
-          and ($4::text is null or s.status = $4)
-          and ($5::interval is null or l.order_id > orders.id_at(now() - $5))
-        order by l.order_id desc, l.ticket_id desc limit $6
-        """,
-        seller_id,
-        order_id,
-        ticket_id,
-        query.status,
-        longest_hold + _ID_MARGIN if query.status == "held" else None,
-        query.limit + 1,
+    await plan_by_index(connection)
+    first = await _first_order(connection, query, longest_hold)
+    examined = Conditions()
+    examined.add_range(
+        ["l.seller_id", "l.order_id", "l.ticket_id"],
+        [seller_id, first] if first else [seller_id],
+        [seller_id],
+        [seller_id, *after] if after else None,
+        is_descending=True,
     )
-    return [Sale(**row) for row in rows]
+    filters = Conditions(examined.values)
+    if query.status:
+        filters.add("s.status = {}", query.status)
+    if query.show_id:
+        filters.add("l.show_id = {}", query.show_id)
+    if query.since:
+        filters.add("o.created_at >= {}", query.since)
+    statement = bounded(
+        _SALE,
+        f"orders.lines l where {examined}",
+        filters,
+        "l.seller_id desc, l.order_id desc, l.ticket_id desc",
+        examined.parameter(query.limit + 1),
+        row="l",
+        joined=f"""
+            join orders.orders o on o.id = l.order_id
+            cross join lateral (select {_SALE_STATUS} as status) s
+        """,
+    )
+    rows = await connection.fetch(statement, *examined.values)
+    end = None
+    if rows and rows[-1]["is_end"]:
+        last = rows.pop()
+        end = SaleKey(last["order_id"], last["ticket_id"])
+    return ListedSales([_sale(row) for row in rows], end)
+
+
+async def _first_order(
+    connection: Connection, query: SaleQuery, longest_hold: timedelta
+) -> UUID | None:
+    """The lowest id that an order of the query can have; None for any."""
+    if query.status != "held" and query.since is None:
+        return None
+    first: UUID = await connection.fetchval(
+        "select orders.id_at(greatest(now() - $1::interval, $2::timestamptz - $3::interval))",
+        longest_hold + _ID_MARGIN if query.status == "held" else None,
+        query.since,
+        _ID_MARGIN,
+    )
+    return first
+
+
+def _sale(row: Record) -> Sale:
+    return Sale(**{name: row[name] for name in Sale.__struct_fields__})
 
 
 class SalesCount(NamedTuple):

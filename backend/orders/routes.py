@@ -68,7 +68,7 @@ async def list_orders(request: Request) -> Response:
     """Your orders, newest first."""
     buyer = principal.require(request)
     query = read_query(request, OrderQuery)
-    async with database.connection(_state(request).resources.pool) as connection:
+    async with database.transaction(_state(request).resources.pool) as connection:
         return reply(await service.list_orders(connection, buyer.user_id, query))
 
 
@@ -103,7 +103,7 @@ async def list_sales(request: Request) -> Response:
     seller = principal.require(request)
     query = read_query(request, SaleQuery)
     state = _state(request)
-    async with database.connection(state.resources.pool) as connection:
+    async with database.transaction(state.resources.pool) as connection:
         return reply(await service.list_sales(connection, state.settings, seller.user_id, query))
 
 

@@ -15,7 +15,7 @@ from backend.kernel.budgets import UNLIMITED, BudgetSpent, Spent, budgets_of
 from backend.kernel.database import Connection
 from backend.kernel.idempotency import KeyedRequest
 from backend.kernel.metrics import STALE
-from backend.kernel.pagination import Page, decode_cursor, page_of
+from backend.kernel.pagination import Page, decode_cursor, encode_cursor, page_of
 from backend.kernel.problems import Invalid, Problem
 from backend.kernel.settings import Settings
 from backend.kernel.time_zones import check_zone
@@ -50,7 +50,7 @@ from backend.orders.model import (
     order_at,
 )
 from backend.orders.numbers import read_key
-from backend.orders.queries import KeyedReply, Placed, Placing, SalesCount
+from backend.orders.queries import KeyedReply, Placed, Placing, SaleKey, SalesCount
 from backend.orders.sqlstates import BuyerBusy, DisplacedBusy
 
 # The reply to a placed order, which `orders.place` stores under the idempotency key.
@@ -191,7 +191,9 @@ async def order(connection: Connection, key: str, buyer_id: UUID) -> Order:
 async def list_orders(connection: Connection, buyer_id: UUID, query: OrderQuery) -> Page[Order]:
     """A page of a buyer's orders, newest first. Raises Invalid for an unusable cursor."""
     after = decode_cursor(query.cursor, UUID)
-    rows = await queries.list_orders(connection, buyer_id, query, after)
+    rows, examined = await queries.list_orders(connection, buyer_id, query, after)
+    if examined is not None:
+        return Page(rows, encode_cursor(examined))
     return page_of(rows, query.limit, lambda row: row.id)
 
 
@@ -199,10 +201,12 @@ async def list_sales(
     connection: Connection, settings: Settings, seller_id: UUID, query: SaleQuery
 ) -> Page[Sale]:
     """A page of a seller's sales, newest first. Raises Invalid for an unusable cursor."""
-    after = decode_cursor(query.cursor, tuple[UUID, UUID])
+    after = decode_cursor(query.cursor, SaleKey)
     longest_hold = timedelta(seconds=settings.hold_seconds + settings.payment_grace_seconds)
-    rows = await queries.list_sales(connection, seller_id, query, after, longest_hold)
-    return page_of(rows, query.limit, lambda row: (row.order_id, row.ticket_id))
+    rows, examined = await queries.list_sales(connection, seller_id, query, after, longest_hold)
+    if examined is not None:
+        return Page(rows, encode_cursor(examined))
+    return page_of(rows, query.limit, lambda row: SaleKey(row.order_id, row.ticket_id))
 
 
 async def summary(connection: Connection, seller_id: UUID, query: SummaryQuery) -> SalesSummary:

@@ -163,9 +163,10 @@ async def test_a_database_of_an_earlier_version_gets_the_baseline_and_keeps_its_
     order = await queries.order(owner, ORDER, BUYER)
     assert order is not None
     assert (order.status, order.total, order.tickets[0].id) == ("completed", 1050, TICKET)
-    sales = await queries.list_sales(
-        owner, USER, SaleQuery(), None, longest_hold=timedelta(minutes=5)
-    )
+    async with owner.transaction():
+        sales, _ = await queries.list_sales(
+            owner, USER, SaleQuery(), None, longest_hold=timedelta(minutes=5)
+        )
     assert [(sale.ticket_id, sale.status) for sale in sales] == [(TICKET, "sold")]
     assert await owner.fetchval("select available from tickets.availability($1)", SHOW) == 1
     payment = await owner.fetchrow("select * from payments.payments")

@@ -513,6 +513,9 @@ export interface components {
          *     `seller` listed tickets for it; each is a user's id or `me`.
          *
          *     Without `from`, `owner`, `seller` and `ids`, shows that are over are left out.
+         *
+         *     A request examines at most 2,000 shows, or those of `ids` or `seller`. A page may therefore have
+         *     fewer items than `limit`, or none, and still a `next_cursor`.
          */
         ShowQuery: {
             /** @default  */
@@ -935,7 +938,11 @@ export interface components {
             starts_at: string;
             timezone: string;
         };
-        /** OrderQuery */
+        /**
+         * OrderQuery
+         * @description A request examines at most 2,000 orders. A page may therefore have fewer items than `limit`,
+         *     or none, and still a `next_cursor`.
+         */
         OrderQuery: {
             /** @default null */
             status?: ("awaiting_payment" | "cancelled" | "completed" | "confirmed" | "expired" | "pending" | "refund_pending" | "refunded") | null;
@@ -952,10 +959,20 @@ export interface components {
             items: components["schemas"]["Order"][];
             next_cursor: string | null;
         };
-        /** SaleQuery */
+        /**
+         * SaleQuery
+         * @description `since` leaves out the sales whose order was placed earlier.
+         *
+         *     A request examines at most 2,000 sales. A page may therefore have fewer items than `limit`, or
+         *     none, and still a `next_cursor`.
+         */
         SaleQuery: {
             /** @default null */
             status?: ("held" | "paying" | "refunded" | "released" | "sold") | null;
+            /** @default null */
+            show_id?: string | null;
+            /** @default null */
+            since?: string | null;
             /** @default 20 */
             limit?: number;
             /** @default null */
@@ -2540,6 +2557,8 @@ export interface operations {
         parameters: {
             query?: {
                 status?: ("held" | "paying" | "refunded" | "released" | "sold") | null;
+                show_id?: string | null;
+                since?: string | null;
                 limit?: number;
                 cursor?: string | null;
             };
