@@ -27,6 +27,10 @@ VIOLATIONS_SQL = f"""
     from orders.orders o left join orders.lines l on l.order_id = o.id
     group by o.id having coalesce(sum(l.price), 0) <> o.subtotal
     union all
+    select format('order %s has a fee of %s, but lines with %s', o.id, o.fee, sum(l.fee))
+    from orders.orders o join orders.lines l on l.order_id = o.id
+    group by o.id having sum(l.fee) <> o.fee
+    union all
     select format('order %s is %s + %s = %s %s', o.id, o.subtotal, o.fee, o.total, o.currency)
     from orders.orders o left join tickets.currencies c on c.code = o.currency
     where o.total <> o.subtotal + o.fee or o.subtotal <= 0 or o.fee < 0

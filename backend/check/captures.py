@@ -8,14 +8,15 @@ minute. Amounts of the ledger are in Stripe's units.
 from typing import Any
 from uuid import UUID
 
+from backend.check import refunds
 from backend.check.ledger import Intent, Ledger
 from backend.check.result import MAX_VIOLATIONS, QUERY_SECONDS, QUIET, Result, Unchecked
 from backend.check.snapshot import Snapshot
 from backend.currencies import CURRENCIES
 
 DESCRIPTION = (
-    "in our rows and in the ledger, each completed order is captured once with its amount, and no"
-    " other money is kept"
+    "in our rows and in the ledger, each completed order is captured once with its amount, what is"
+    " refunded is the amount of its refunded lines, and no other money is kept"
 )
 
 COUNT_SQL = "select count(*) from payments.payments"
@@ -61,7 +62,14 @@ ORDERS = f"""
     select o.id, o.status, o.total, o.currency,
            greatest(o.updated_at, max(p.updated_at),
                max(w.received_at)) < $3::timestamptz - {QUIET} as is_quiet,
-           array_agg(p.intent_id) filter (where p.status = 'captured') as captured
+           array_agg(p.intent_id) filter (where p.status = 'captured') as captured,
+           (
+               select coalesce(sum(l.price + l.fee), 0)::bigint from orders.lines l
+               where l.order_id = o.id and l.status = 'sold'
+           ) as kept,
+           exists (
+               select from payments.refunds r where r.order_id = o.id and r.status = 'requested'
+           ) as is_refunding
     from orders.orders o
     left join payments.payments p on p.order_id = o.id
     left join payments.webhook_events w on w.object_id = p.intent_id
@@ -73,6 +81,7 @@ ORDERS = f"""
 
 async def check(snapshot: Snapshot, result: Result) -> None:
     await result.run(snapshot.connection, COUNT_SQL, VIOLATIONS_SQL)
+    await result.run(snapshot.connection, refunds.COUNT_SQL, refunds.VIOLATIONS_SQL)
     if isinstance(snapshot.ledger, Unchecked):
         result.unchecked.append(snapshot.ledger)
         return
@@ -120,9 +129,9 @@ def ledger_differs(order: Any, intents: list[Intent]) -> list[str]:
     match order["status"]:
         case "completed" if len(taken) != 1:
             found.append(f"{name}, but the ledger has {len(taken)} captured intents for it")
-        case "completed":
+        case "completed" if not order["is_refunding"]:
             found += _capture_differs(order, taken[0])
-        case "refund_pending" | "confirmed":
+        case "completed" | "refund_pending" | "confirmed":
             # These are in progress, and other invariants limit their time.
             pass
         case _:
@@ -132,11 +141,12 @@ def ledger_differs(order: Any, intents: list[Intent]) -> list[str]:
 
 def _capture_differs(order: Any, intent: Intent) -> list[str]:
     found = []
-    total = CURRENCIES[order["currency"]].to_wire(order["total"])
-    if (intent.taken, intent.currency) != (total, order["currency"]):
-        price = f"{total} {order['currency']}"
+    kept = CURRENCIES[order["currency"]].to_wire(order["kept"])
+    if (intent.taken, intent.currency) != (kept, order["currency"]):
+        price = f"{kept} {order['currency']}"
         found.append(
-            f"order {order['id']} costs {price}, but intent {intent.id} has {_amount(intent)}"
+            f"order {order['id']} costs {price} without refunded lines, but intent {intent.id}"
+            f" has {_amount(intent)}"
         )
     if order["captured"] != [intent.id]:
         rows = ", ".join(map(str, order["captured"] or ["none"]))

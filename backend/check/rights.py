@@ -72,6 +72,10 @@ RIGHTS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
                 " reply_body version updated_at"
             ),
         },
+        "payments.refund_lines": {
+            "INSERT": "refund_id order_id ticket_id amount",
+            "UPDATE": "live",
+        },
         "payments.webhook_events": {
             "INSERT": ALL,
             "UPDATE": "tries last_error handled_at",
@@ -120,6 +124,7 @@ CALLS: Mapping[str, frozenset[str]] = {
             "orders.finish",
             "orders.fail",
             "orders.begin_refund",
+            "orders.lines_of_refund",
             "orders.finish_refund",
             "orders.fail_refund",
             "orders.read",

@@ -116,7 +116,10 @@ class OrderLine(msgspec.Struct, frozen=True, kw_only=True):
     section: str | None
     row: str | None
     seat: str | None
-    # Events from before this field lack it.
+    # Events from before these fields lack them.
+    fee: int = 0
+    status: str | None = None
+    refund_reason: str | None = None
     show: BoughtShow | None = None
 
 
@@ -131,6 +134,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     subtotal: int
     fee: int
     total: int
+    # Events from before this field lack it.
+    refunded: int = 0
     currency: str
     expires_at: datetime
     payment_id: UUID | None

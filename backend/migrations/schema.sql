@@ -587,8 +587,17 @@ create table orders.lines (
     show_city text not null,
     show_starts_at timestamptz not null,
     show_timezone text not null,
+    fee bigint not null,
+    status text not null default 'sold',
+    refund_id uuid,
+    refund_reason text,
     constraint lines_pkey primary key (order_id, ticket_id),
-    constraint lines_order_id_fkey foreign key (order_id) references orders.orders(id)
+    constraint lines_order_id_fkey foreign key (order_id) references orders.orders(id),
+    constraint lines_refund_iff_refunding check ( case status     when 'sold' then refund_id is
+        null     when 'refund_pending' then refund_id is not null     else true end),
+    constraint lines_refunded_is_not_live check (not (live and status = 'refunded')),
+    constraint lines_status_known check (status = any (array['sold', 'refund_pending',
+        'refunded']))
 );
 create index lines_live_of_buyer on orders.lines (buyer_id, show_id) where live;
 create unique index lines_one_live_per_ticket on orders.lines (ticket_id) where live;
@@ -612,7 +621,6 @@ create table orders.orders (
     version bigint not null default 1,
     created_at timestamptz not null default clock_timestamp(),
     updated_at timestamptz not null default clock_timestamp(),
-    refund_id uuid,
     charged_to bigint[],
     payment_attempts integer not null default 0,
     number text not null,
@@ -649,6 +657,10 @@ grant select on orders.transitions to gittix_orders;
 create function orders.adjust_budgets(p_budgets bigint[], p_amount double precision) returns void
     language plpgsql;
 
+-- functions/orders/place.sql
+create function orders.amount_until(p_prices numeric, p_subtotal bigint, p_total bigint,
+    p_step bigint) returns bigint language sql;
+
 -- functions/orders/state.sql
 create function orders.append_event(p_type text, o orders.orders) returns void language plpgsql;
 
@@ -663,7 +675,8 @@ grant execute on function orders.begin_payment to gittix_payments;
 
 -- functions/orders/refund.sql
 create function orders.begin_refund(p_order uuid, p_refund uuid, p_user uuid, p_buyer_may boolean,
-    p_relist boolean, out outcome text, out order_status text, out payment uuid, out amount bigint,
+    p_relist boolean, p_lines uuid[] default null[], p_reason text default null::text,
+    out outcome text, out order_status text, out payment uuid, out amount bigint,
     out currency text) returns record language plpgsql security definer;
 grant execute on function orders.begin_refund to gittix_payments;
 
@@ -691,6 +704,10 @@ create function orders.check_limits(p_buyer uuid, p_tickets uuid[], p_longest in
     out spent text, out decided_at timestamptz, out has_many boolean) returns record language
     plpgsql;
 
+-- functions/orders/refund.sql
+create function orders.choose_lines(p_order uuid, p_seller uuid, p_lines uuid[], out outcome text,
+    out lines uuid[], out amount bigint, out is_owed boolean) returns record language plpgsql;
+
 -- functions/orders/place.sql
 create function orders.claim_key(p_buyer uuid, p_key text, p_fingerprint bytea,
     p_key_lifetime interval, out outcome text, out status integer, out body text) returns record
@@ -703,7 +720,7 @@ grant execute on function orders.close to gittix_orders;
 
 -- functions/orders/place.sql
 create function orders.cost(p_held tickets.tickets[], p_fee_percent numeric) returns table(subtotal
-    bigint, total bigint, currency text, minimum bigint, maximum bigint) language sql;
+    bigint, total bigint, currency text, minimum bigint, maximum bigint, step bigint) language sql;
 
 -- functions/orders/limits.sql
 create function orders.exceeds_limit_of_show(p_buyer uuid, p_held tickets.tickets[],
@@ -743,6 +760,9 @@ create function orders.finish_refund(p_order uuid, p_refund uuid, p_relist boole
     language plpgsql security definer;
 grant execute on function orders.finish_refund to gittix_payments;
 
+-- functions/orders/refund.sql
+create function orders.follow_lines(p_order uuid) returns orders.orders language sql;
+
 -- functions/orders/numbers.sql
 create function orders.free_number() returns text language plpgsql;
 
@@ -765,8 +785,14 @@ create function orders.last_given_up(p_buyer uuid, p_tickets uuid[], p_after uui
     p_now timestamptz) returns table(ticket_id uuid, given_up_at timestamptz) language sql;
 
 -- functions/orders/state.sql
-create function orders.line(l orders.lines) returns json language sql;
+create function orders.line(l orders.lines, p_sold boolean default false) returns json language
+    sql;
 grant execute on function orders.line to gittix_orders;
+
+-- functions/orders/refund.sql
+create function orders.lines_of_refund(p_order uuid, p_refund uuid, out ticket_id uuid,
+    out amount bigint) returns setof record language sql security definer;
+grant execute on function orders.lines_of_refund to gittix_payments;
 
 -- functions/orders/place.sql
 create function orders.place(p_buyer uuid, p_tickets uuid[], p_hold interval, p_grace interval,
@@ -814,7 +840,8 @@ create function orders.state(o orders.orders) returns json language sql;
 grant execute on function orders.state to gittix_orders;
 
 -- functions/orders/state.sql
-create function orders.state(o orders.orders, p_lines json) returns json language sql;
+create function orders.state(o orders.orders, p_lines json, p_refunded bigint default 0) returns
+    json language sql;
 grant execute on function orders.state to gittix_orders;
 
 -- functions/orders/place.sql
@@ -905,6 +932,20 @@ grant select, insert (id, order_id, buyer_id, attempt, amount, currency, payment
     reply_status, reply_body, version, updated_at, captured_at) on payments.payments to
     gittix_payments;
 
+create table payments.refund_lines (
+    refund_id uuid not null,
+    order_id uuid not null,
+    ticket_id uuid not null,
+    amount bigint not null,
+    live boolean not null default true,
+    constraint refund_lines_pkey primary key (refund_id, ticket_id),
+    constraint refund_lines_refund_id_fkey foreign key (refund_id) references payments.refunds(id)
+);
+create unique index refund_lines_one_live on payments.refund_lines (order_id, ticket_id) where live;
+grant select on payments.refund_lines to gittix_check;
+grant select, insert (refund_id, order_id, ticket_id, amount), update (live) on
+    payments.refund_lines to gittix_payments;
+
 create table payments.refund_transitions (
     from_status text not null,
     to_status text not null,
@@ -948,7 +989,6 @@ create table payments.refunds (
 create index refunds_intent on payments.refunds (intent_id);
 create unique index refunds_key on payments.refunds (requested_by, idempotency_key) where
     (idempotency_key is not null);
-create unique index refunds_one_an_order on payments.refunds (order_id) where (status <> 'failed');
 create index refunds_open on payments.refunds (reconciled_at) where (status = any
     (array['requested', 'pending']));
 create index refunds_payment on payments.refunds (payment_id);

@@ -44,13 +44,23 @@ class OrderShow(msgspec.Struct, frozen=True):
     timezone: str
 
 
+LineStatus = Literal["sold", "refund_pending", "refunded"]
+
+
 class OrderLine(msgspec.Struct, frozen=True):
-    """A ticket and its show as they were when the order was placed."""
+    """A ticket and its show as they were when the order was placed.
+
+    `fee` is the line's part of the order's fee; a refund returns `price` and `fee`. `status` is
+    null until the order is completed.
+    """
 
     id: UUID
     show_id: UUID
     seller_id: UUID
     price: int
+    fee: int
+    status: LineStatus | None
+    refund_reason: str | None
     title: str | None
     section: str | None
     row: str | None
@@ -59,7 +69,9 @@ class OrderLine(msgspec.Struct, frozen=True):
 
 
 class OrderState(msgspec.Struct, frozen=True, kw_only=True):
-    """An order's row with its lines, as the SQL function `orders.state` builds it."""
+    """An order's row with its lines, as the SQL function `orders.state` builds it. `refunded` is
+    the amount of the lines that are refunded.
+    """
 
     id: UUID
     number: str
@@ -69,6 +81,7 @@ class OrderState(msgspec.Struct, frozen=True, kw_only=True):
     subtotal: int
     fee: int
     total: int
+    refunded: int
     currency: str
     expires_at: datetime
     payment_id: UUID | None
@@ -124,7 +137,8 @@ class Sale(msgspec.Struct, frozen=True, kw_only=True):
     """A seller's ticket on an order; the buyer stays anonymous, and `price` excludes the fee.
 
     `status` is effective: a hold past `held_until` is released. `seconds_left` counts from the time
-    of this reply.
+    of this reply. A refund returns `price` and `fee` to the buyer; while `refund_pending`, the
+    money is on its way, and the sale is still `sold`.
     """
 
     order_id: UUID
@@ -136,8 +150,10 @@ class Sale(msgspec.Struct, frozen=True, kw_only=True):
     row: str | None
     seat: str | None
     price: int
+    fee: int
     currency: str
     status: SaleStatus
+    refund_pending: bool
     held_until: datetime | None
     seconds_left: float | None
     created_at: datetime

@@ -44,8 +44,8 @@ _SALE_STATUS = f"""
         when 'pending' then 'held'
         when 'awaiting_payment' then 'held'
         when 'confirmed' then 'paying'
-        when 'completed' then 'sold'
-        when 'refund_pending' then 'sold'
+        when 'completed' then case l.status when 'refunded' then 'refunded' else 'sold' end
+        when 'refund_pending' then case l.status when 'refunded' then 'refunded' else 'sold' end
         when 'refunded' then 'refunded'
         else 'released'
     end
@@ -53,7 +53,7 @@ _SALE_STATUS = f"""
 
 _SALE = """
     l.order_id, o.number as order_number, l.ticket_id, l.show_id, l.title, l.section, l."row",
-    l.seat, l.price, o.currency, s.status,
+    l.seat, l.price, l.fee, o.currency, s.status, l.status = 'refund_pending' as refund_pending,
     case when s.status = 'held' then o.expires_at end as held_until,
     case
         when s.status = 'held' then extract(epoch from o.expires_at - now())::float8

@@ -90,17 +90,21 @@ class OrderNotRefundable(Conflict):
 
 
 class OrderAlreadyRefunded(Conflict):
+    """The order, or one of the chosen tickets, is refunded."""
+
     code = "already_refunded"
 
 
 class RefundInProgress(Conflict):
+    """Another refund of one of the tickets is under way."""
+
     code = "refund_in_progress"
 
 
-class OrderHasOtherSellers(Conflict):
-    """Some of the order's tickets belong to another seller."""
+class LineNotFound(NotFound):
+    """The order has no such ticket, or it is another seller's: the response is the same."""
 
-    code = "order_has_other_sellers"
+    code = "order_line_not_found"
 
 
 class RefundNotAllowed(Forbidden):
@@ -116,6 +120,6 @@ class RelistNotAllowed(Forbidden):
 
 
 class RefundRefused(Conflict):
-    """Stripe refused to return the money; `stripe_code` is its reason. The order is completed."""
+    """Stripe refused to return the money; `stripe_code` is its reason. The tickets are sold."""
 
     code = "refund_refused"

@@ -84,20 +84,31 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NewRefund(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`relist` puts the tickets on sale again at their price, for sellers only; without it they are
+    """`lines` are the ids of tickets of the order; without it, all that you may refund. A seller
+    may refund its own tickets, a buyer each. `reason` is for the buyer to read.
+
+    `relist` puts the tickets on sale again at their price, for sellers only; without it they are
     withdrawn.
     """
 
+    lines: Annotated[list[UUID], Meta(min_length=1, max_length=100)] | None = None
+    reason: Annotated[str, Meta(max_length=200)] | None = None
     relist: bool = False
 
 
+LineStatus = Literal["sold", "refund_pending", "refunded"]
+
+
 class RefundLine(msgspec.Struct, frozen=True):
-    """A ticket as it was when the order was placed."""
+    """A ticket as it was when the order was placed. A refund returns `price` and `fee`."""
 
     id: UUID
     show_id: UUID
     seller_id: UUID
     price: int
+    fee: int
+    status: LineStatus
+    refund_reason: str | None
     title: str | None
     section: str | None
     row: str | None
@@ -105,17 +116,22 @@ class RefundLine(msgspec.Struct, frozen=True):
 
 
 class RefundState(msgspec.Struct, frozen=True, kw_only=True):
-    """`requested` and `pending` have no outcome yet: the event `order.refunded` follows."""
+    """The refund of some lines, which `lines` names by their tickets.
+
+    `requested` and `pending` have no outcome yet: the event `order.refunded` follows, or
+    `order.updated` if other lines of the order are not refunded.
+    """
 
     id: UUID
     status: RefundStatus
+    lines: list[UUID]
     amount: int
     currency: str
     relist: bool
 
 
 class RefundReply(msgspec.Struct, frozen=True, kw_only=True):
-    """The order without its buyer, and its refund."""
+    """The order without its buyer, and its refund. A seller gets its own lines and amounts."""
 
     id: UUID
     status: Literal["completed", "refund_pending", "refunded"]
@@ -123,13 +139,16 @@ class RefundReply(msgspec.Struct, frozen=True, kw_only=True):
     subtotal: int
     fee: int
     total: int
+    refunded: int
     currency: str
     version: int
     refund: RefundState
 
 
 class Refund(msgspec.Struct, frozen=True, kw_only=True):
-    """A refund of an order. `number` counts the order's refunds, `faults` Stripe's 5xx replies."""
+    """A refund of lines of an order. `number` counts the order's refunds, `faults` Stripe's 5xx
+    replies. `lines` has the tickets.
+    """
 
     id: UUID
     order_id: UUID
@@ -144,6 +163,7 @@ class Refund(msgspec.Struct, frozen=True, kw_only=True):
     failure_code: str | None
     faults: int
     version: int
+    lines: list[UUID]
 
 
 class Received(msgspec.Struct, frozen=True):

@@ -13,7 +13,10 @@ from backend.payments.model import Refund
 
 _REFUND = """
     r.id, r.order_id, r.payment_id, r.intent_id, r.number, r.relist, r.status, r.amount, r.currency,
-    r.stripe_id, r.failure_code, r.faults, r.version
+    r.stripe_id, r.failure_code, r.faults, r.version,
+    array(
+        select l.ticket_id from payments.refund_lines l where l.refund_id = r.id order by 1
+    ) as lines
 """
 
 
@@ -28,8 +31,8 @@ class Begun(NamedTuple):
 
 
 class RefundRequest(NamedTuple):
-    """A user's request to refund an order. The buyer may make it within `buyer_window` of the
-    capture.
+    """A user's request to refund lines of an order, which `lines` names by their tickets; None for
+    all that the user may refund. The buyer may make it within `buyer_window` of the capture.
     """
 
     order_id: UUID
@@ -37,6 +40,8 @@ class RefundRequest(NamedTuple):
     relist: bool
     buyer_window: timedelta
     keyed: KeyedRequest | None = None
+    lines: Sequence[UUID] | None = None
+    reason: str | None = None
 
 
 class StallTimes(NamedTuple):
@@ -53,8 +58,8 @@ async def begin(connection: Connection, request: RefundRequest, refund_id: UUID)
             select orders.begin_refund($1, $2, $3, exists (
                 select from payments.payments p
                 where p.order_id = $1 and p.captured_at > now() - $4::interval
-            ), $5) as result
-            from events.bind_correlation($6)
+            ), $5, $6, $7) as result
+            from events.bind_correlation($8)
         )
         select (result).* from begun
         """,
@@ -63,6 +68,8 @@ async def begin(connection: Connection, request: RefundRequest, refund_id: UUID)
         request.user_id,
         request.buyer_window,
         request.relist,
+        request.lines,
+        request.reason,
         correlation.current(),
     )
     assert row is not None
@@ -70,7 +77,7 @@ async def begin(connection: Connection, request: RefundRequest, refund_id: UUID)
 
 
 async def finish(connection: Connection, refund: Refund) -> bool:
-    """Whether the order is refunded."""
+    """Whether the refund's lines are refunded."""
     done: bool = await connection.fetchval(
         "select orders.finish_refund($1, $2, $3) from events.bind_correlation($4)",
         refund.order_id,
@@ -82,7 +89,7 @@ async def finish(connection: Connection, refund: Refund) -> bool:
 
 
 async def fail(connection: Connection, refund: Refund) -> bool:
-    """Whether this call made the order completed again."""
+    """Whether this call made the refund's lines sold again."""
     done: bool = await connection.fetchval(
         "select orders.fail_refund($1, $2) from events.bind_correlation($3)",
         refund.order_id,
@@ -101,14 +108,14 @@ async def order(connection: Connection, order_id: UUID) -> dict[str, Any]:
 async def insert(
     connection: Connection, request: RefundRequest, refund_id: UUID, begun: Begun
 ) -> Refund:
-    """Insert the order's next refund. Raises UniqueViolationError while another refund has not
-    failed, or has the key.
+    """Insert the order's next refund, with the lines that `begin` gave to it. Raises
+    UniqueViolationError while another refund of one of the lines has not failed, or has the key.
     """
     keyed = request.keyed
     if keyed is not None:
         await REFUND_KEYS.free_expired(connection, keyed)
-    row = await connection.fetchrow(
-        f"""
+    inserted = await connection.execute(
+        """
         insert into payments.refunds as r (
             id, order_id, payment_id, intent_id, number, requested_by, relist, amount, currency,
             idempotency_key, fingerprint
@@ -120,7 +127,6 @@ async def insert(
                ),
                $3, $4, $5, $6, $7, $8
         from payments.payments p where p.id = $2 and p.captured_at is not null
-        returning {_REFUND}
         """,
         refund_id,
         begun.payment,
@@ -131,8 +137,37 @@ async def insert(
         keyed.key if keyed else None,
         keyed.fingerprint if keyed else None,
     )
-    assert row is not None, "a completed order has a captured payment"
-    return Refund(**row)
+    assert inserted == "INSERT 0 1", "a completed order has a captured payment"
+    await connection.execute(
+        """
+        insert into payments.refund_lines (refund_id, order_id, ticket_id, amount)
+        select $1, $2, l.ticket_id, l.amount from orders.lines_of_refund($2, $1) l
+        """,
+        refund_id,
+        request.order_id,
+    )
+    found = await refund(connection, refund_id)
+    assert found is not None
+    return found
+
+
+async def free_lines(connection: Connection, failed: Refund) -> None:
+    """Let the lines of a failed refund be refunded by another one."""
+    await connection.execute(
+        "update payments.refund_lines set live = false where refund_id = $1 and live", failed.id
+    )
+
+
+async def returns_all(connection: Connection, last: Refund) -> bool:
+    """Whether the refunds that succeeded have returned all the money of the payment."""
+    returned: bool = await connection.fetchval(
+        """
+        select sum(r.amount) >= (select p.amount from payments.payments p where p.id = $1)
+        from payments.refunds r where r.payment_id = $1 and r.status = 'succeeded'
+        """,
+        last.payment_id,
+    )
+    return returned
 
 
 async def advance(
@@ -180,26 +215,16 @@ async def refund(connection: Connection, refund_id: UUID) -> Refund | None:
     return Refund(**row) if row else None
 
 
-async def newest_of_order(connection: Connection, order_id: UUID) -> Refund | None:
-    row = await connection.fetchrow(
+async def open_of_intent(connection: Connection, intent_id: str) -> list[Refund]:
+    """The refunds of this intent that Stripe may still change: each that has not failed."""
+    rows = await connection.fetch(
         f"""
         select {_REFUND} from payments.refunds r
-        where r.order_id = $1 order by r.number desc limit 1
-        """,
-        order_id,
-    )
-    return Refund(**row) if row else None
-
-
-async def newest_of_intent(connection: Connection, intent_id: str) -> Refund | None:
-    row = await connection.fetchrow(
-        f"""
-        select {_REFUND} from payments.refunds r
-        where r.intent_id = $1 order by r.number desc limit 1
+        where r.intent_id = $1 and r.status <> 'failed' order by r.number
         """,
         intent_id,
     )
-    return Refund(**row) if row else None
+    return [Refund(**row) for row in rows]
 
 
 async def claim_stalled(

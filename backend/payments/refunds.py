@@ -1,14 +1,19 @@
-"""The course of a refund: begin, request it from Stripe, finish; or fail, and the order is
-completed as before.
+"""The course of a refund: begin, request it from Stripe, finish; or fail, and its lines are sold as
+before.
+
+A refund returns the money of some lines of an order, or of all. Several refunds of an order may be
+under way for different lines: each is one refund at Stripe.
 
 Each step is one transaction or one call to Stripe, never both, and each can be repeated. After a
 crash, a webhook's job, the reconciler or a repeated request retrieves Stripe's refund and continues
-from its status. The order's row has the id of the refund that it awaits, so a stale refund changes
-neither order nor ticket; the tickets leave the order in the transaction that records the returned
+from its status. A line's row has the id of the refund that it awaits, so a stale refund changes
+neither line nor ticket; the tickets leave the order in the transaction that records the returned
 money.
 """
 
 import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
 from datetime import timedelta
 
 import asyncpg
@@ -22,8 +27,8 @@ from backend.kernel.metrics import STALE
 from backend.kernel.problems import Problem
 from backend.payments import queries, refund_queries
 from backend.payments.errors import (
+    LineNotFound,
     OrderAlreadyRefunded,
-    OrderHasOtherSellers,
     OrderNotFound,
     OrderNotRefundable,
     RefundInProgress,
@@ -61,20 +66,20 @@ class Refunds:
         self._provider = provider
 
     async def begin(self, request: RefundRequest) -> Refund:
-        """Open the refund of an order. Raises the errors of `backend.payments.errors`, and Conflict
-        while the first request with this key runs.
+        """Open the refund of lines of an order. Raises the errors of `backend.payments.errors`, and
+        Conflict while the first request with this key runs.
         """
         refund_id = new_id()
         try:
             async with database.transaction(self._resources.pool) as connection:
                 begun = await refund_queries.begin(connection, request, refund_id)
-                if begun.outcome != "ok" and not await _is_owed(connection, request, begun):
+                if begun.outcome != "ok":
                     raise _refusal(begun)
                 refund = await refund_queries.insert(connection, request, refund_id, begun)
         except asyncpg.UniqueViolationError as error:
             if error.constraint_name == "refunds_key":
                 raise idempotency.in_flight() from error
-            raise RefundInProgress("another refund of this order is under way") from error
+            raise _under_way() from error
         self._resources.wake_relay()
         return refund
 
@@ -106,25 +111,24 @@ class Refunds:
         return await self._record_pending(refund, found)
 
     async def resume_intent(self, intent_id: str) -> None:
-        """Continue the refund of this intent, after a webhook reported a change of it."""
+        """Continue the refunds of this intent, after a webhook reported a change of one."""
         async with database.connection(self._resources.pool) as connection:
-            refund = await refund_queries.newest_of_intent(connection, intent_id)
-        if refund is not None:
+            refunds = await refund_queries.open_of_intent(connection, intent_id)
+        for refund in refunds:
             await self.resume(refund)
 
     async def record_manual_refund(self, intent_id: str) -> None:
-        """Set the order of this intent refunded if an operator returned all its money at Stripe.
-        Raises Refused, Unreachable, and the errors of `begin`.
+        """Refund the order of this intent, or the rest of it, if all its money is returned and an
+        operator did so at Stripe. Raises Refused, Unreachable, and the errors of `begin`.
         """
         async with database.connection(self._resources.pool) as connection:
             payment = await queries.captured(connection, intent_id)
-            last = await refund_queries.newest_of_intent(connection, intent_id)
-        if payment is None or (last is not None and last.status != "failed"):
+            ours = await refund_queries.open_of_intent(connection, intent_id)
+        if payment is None or sum(refund.amount for refund in ours) >= payment.amount:
             return
         made = await self._provider.refunds_of(intent_id)
-        returned = sum(each.amount for each in made if each.status in RETURNING)
-        if returned < payment.amount:
-            if returned:
+        if sum(each.amount for each in made if each.status in RETURNING) < payment.amount:
+            if _adoptable(made, ours):
                 log.warning(
                     "part of an order's money was refunded at Stripe",
                     order_id=str(payment.order_id),
@@ -135,7 +139,8 @@ class Refunds:
         request = RefundRequest(
             payment.order_id, payment.buyer_id, relist=False, buyer_window=ALWAYS
         )
-        await self.resume(await self.begin(request))
+        with suppress(RefundInProgress, OrderAlreadyRefunded):
+            await self.resume(await self.begin(request))
 
     async def _find_or_request(self, refund: Refund) -> StripeRefund:
         if refund.stripe_id is not None:
@@ -164,12 +169,19 @@ class Refunds:
             return _failed_at_stripe(error.failure.code)
 
     async def _find_manual_refund(self, refund: Refund) -> StripeRefund | None:
-        """An operator's refund of the whole charge at Stripe: it becomes the order's."""
+        """The refund of an operator, who returned the whole charge at Stripe. Several refunds of
+        ours adopt the same one, up to its amount.
+        """
+        async with database.connection(self._resources.pool) as connection:
+            ours = await refund_queries.open_of_intent(connection, refund.intent_id)
         made = await self._provider.refunds_of(refund.intent_id)
-        return next((each for each in made if each.status in RETURNING), None)
+        others = [other for other in ours if other.id != refund.id]
+        if _adoptable(made, others) < refund.amount:
+            return None
+        return next(each for each in made if _is_manual(each))
 
     async def _finish(self, refund: Refund, found: StripeRefund) -> Refund:
-        """The money is returned: the order is refunded, and so is its payment."""
+        """The money is returned: the lines are refunded, and with the last money the payment."""
         async with database.transaction(self._resources.pool) as connection:
             finished = await refund_queries.finish(connection, refund)
             if not finished:
@@ -178,12 +190,8 @@ class Refunds:
                 connection, refund.id, OPEN, "succeeded", stripe_id=found.id
             )
             if succeeded is not None:
-                assert finished, "returned money must refund its order"
-                payment = await queries.advance(
-                    connection, refund.payment_id, ("captured",), "refunded"
-                )
-                if payment is not None:
-                    await append_event(connection, "payment.refunded", payment)
+                assert finished, "returned money must refund its lines"
+                await _refund_payment(connection, refund)
         self._resources.wake_relay()
         return succeeded or await self._read(refund)
 
@@ -195,11 +203,12 @@ class Refunds:
         return pending or await self._read(refund)
 
     async def _fail(self, refund: Refund, found: StripeRefund) -> Refund:
-        """The order is completed again. An order that is refunded stays so, since another buyer may
-        have its tickets: then the shop owes the buyer the money.
+        """The lines are sold again. Lines that are refunded stay so, since another buyer may have
+        their tickets: then the shop owes the buyer the money.
         """
         async with database.transaction(self._resources.pool) as connection:
             kept = await refund_queries.fail(connection, refund)
+            await refund_queries.free_lines(connection, refund)
             failed = await refund_queries.advance(
                 connection,
                 refund.id,
@@ -224,33 +233,48 @@ class Refunds:
             return await refund_queries.refund(connection, refund.id) or refund
 
 
-async def _is_owed(connection: Connection, request: RefundRequest, begun: Begun) -> bool:
-    """Whether the order is refunded but its refund failed days later, so that the buyer has no
-    money: then the refund may be requested again.
+async def _refund_payment(connection: Connection, refund: Refund) -> None:
+    """Set the payment refunded if this refund returned the rest of its money. The order's row is
+    locked, so of two refunds at the same time the later one sees the other.
     """
-    if begun.outcome != "refunded":
-        return False
-    last = await refund_queries.newest_of_order(connection, request.order_id)
-    return last is not None and last.status == "failed"
+    if not await refund_queries.returns_all(connection, refund):
+        return
+    payment = await queries.advance(connection, refund.payment_id, ("captured",), "refunded")
+    if payment is not None:
+        await append_event(connection, "payment.refunded", payment)
+
+
+def _is_manual(made: StripeRefund) -> bool:
+    """Whether another client than ours returned this money."""
+    return made.refund_id is None and made.status in RETURNING
+
+
+def _adoptable(made: Sequence[StripeRefund], ours: Sequence[Refund]) -> int:
+    """The money that an operator returned at Stripe, less what refunds of ours stand for."""
+    manual = [each for each in made if _is_manual(each)]
+    ids = {each.id for each in manual}
+    adopted = sum(refund.amount for refund in ours if refund.stripe_id in ids)
+    return sum(each.amount for each in manual) - adopted
 
 
 def _failed_at_stripe(code: str) -> StripeRefund:
     return StripeRefund("", "failed", 0, None, code)
 
 
+def _under_way() -> RefundInProgress:
+    return RefundInProgress("another refund of these tickets is under way")
+
+
 def _refusal(begun: Begun) -> Problem:
     match begun.outcome:
         case "not_found":
             return OrderNotFound()
-        case "other_sellers":
-            return OrderHasOtherSellers(
-                "some of the order's tickets are another seller's; only an order of your own "
-                "tickets can be refunded"
-            )
+        case "line_not_found":
+            return LineNotFound("the order has no such ticket that you may refund")
         case "refunded":
-            return OrderAlreadyRefunded("the order is refunded")
+            return OrderAlreadyRefunded("the order or one of the tickets is refunded")
         case "in_progress":
-            return RefundInProgress("another refund of this order is under way")
+            return _under_way()
         case "not_refundable":
             return OrderNotRefundable(
                 "only a completed order can be refunded", order_status=begun.order_status

@@ -1,6 +1,7 @@
 """The replies to requests to pay and to refund, encoded so that a repeat gets the same bytes."""
 
 from typing import Any
+from uuid import UUID
 
 import msgspec
 
@@ -41,17 +42,33 @@ def payment_body(outcome: Outcome) -> PaymentReply:
     )
 
 
-def of_refund(refund: Refund, order: dict[str, Any]) -> Reply:
-    """202 while the money is on its way."""
+def of_refund(refund: Refund, order: dict[str, Any], user_id: UUID) -> Reply:
+    """202 while the money is on its way. A seller gets only its own lines."""
     state = RefundState(
         id=refund.id,
         status=refund.status,
+        lines=refund.lines,
         amount=refund.amount,
         currency=refund.currency,
         relist=refund.relist,
     )
+    if order["buyer_id"] != str(user_id):
+        order = order | _lines_of(order["tickets"], str(user_id))
     body = msgspec.convert(order | {"refund": msgspec.to_builtins(state)}, RefundReply)
     return make_reply(200 if refund.status == "succeeded" else 202, msgspec.json.encode(body))
+
+
+def _lines_of(lines: list[dict[str, Any]], seller_id: str) -> dict[str, Any]:
+    own = [line for line in lines if line["seller_id"] == seller_id]
+    subtotal, fee = (sum(line[name] for line in own) for name in ("price", "fee"))
+    refunded = sum(line["price"] + line["fee"] for line in own if line["status"] == "refunded")
+    return {
+        "tickets": own,
+        "subtotal": subtotal,
+        "fee": fee,
+        "total": subtotal + fee,
+        "refunded": refunded,
+    }
 
 
 def declined(reason: Reason) -> PaymentDeclined:

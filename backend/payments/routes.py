@@ -1,7 +1,6 @@
 """The routes of payments."""
 
 from collections.abc import Iterable
-from datetime import timedelta
 from typing import NamedTuple
 
 from arq.connections import ArqRedis
@@ -19,7 +18,6 @@ from backend.payments import service, webhooks
 from backend.payments.errors import OrderNotFound, PaymentNotFound
 from backend.payments.model import NewPayment, NewRefund, PaymentReply, Received, RefundReply
 from backend.payments.payment_flow import PaymentFlow
-from backend.payments.refund_queries import RefundRequest
 
 
 class PaymentsState(NamedTuple):
@@ -67,22 +65,19 @@ async def payment(request: Request) -> Response:
     tag="orders", body=NewRefund, ok=RefundReply, accepted=RefundReply, problems=(403, 404, 409)
 )
 async def refund(request: Request) -> Response:
-    """Refund a whole order: its seller at any time, its buyer within the refund window.
+    """Refund an order, or some of its tickets: a seller its own at any time, the buyer any within
+    the refund window.
 
-    202 means that the money is on its way: follow the order, or `sale.refunded`. With `relist`,
-    which only the seller may set, the tickets are for sale again; without, they are withdrawn.
+    Each ticket's price is returned with its part of the fee. 202 means that the money is on its
+    way: follow the order, or `sale.refunded`. With `relist`, which only the seller may set, the
+    tickets are for sale again; without, they are withdrawn.
     """
     user = principal.require(request)
     order_id = path_id(request, OrderNotFound)
     new = await read_json(request, NewRefund)
     state = _state(request)
-    wanted = RefundRequest(
-        order_id=order_id,
-        user_id=user.user_id,
-        relist=new.relist,
-        buyer_window=timedelta(seconds=state.settings.refund_window_seconds),
-        keyed=await idempotency.keyed(request, user.user_id),
-    )
+    keyed = await idempotency.keyed(request, user.user_id)
+    wanted = service.refund_request(state.settings, user.user_id, order_id, new, keyed)
     refunded = await service.refund(state.resources, state.payment_flow.refunds, wanted)
     return refunded.response()
 

@@ -1,6 +1,7 @@
 """Requests to pay and to refund. Each keyed request is answered once; see `idempotency_queries`."""
 
 import asyncio
+from datetime import timedelta
 from uuid import UUID
 
 import structlog
@@ -9,7 +10,9 @@ from backend.events.resources import Resources
 from backend.kernel import database, idempotency
 from backend.kernel.budgets import UNLIMITED, budgets_of
 from backend.kernel.idempotency import Claim, KeyedRequest, Reply, State
+from backend.kernel.problems import Invalid
 from backend.kernel.settings import Settings
+from backend.kernel.text import clean
 from backend.payments import queries, refund_queries, replies
 from backend.payments.decline_reasons import reason_of
 from backend.payments.errors import (
@@ -20,7 +23,7 @@ from backend.payments.errors import (
     RefundRefused,
 )
 from backend.payments.idempotency_queries import PAYMENT_KEYS, REFUND_KEYS
-from backend.payments.model import NewPayment, PaymentReply, PaymentRequest, Refund
+from backend.payments.model import NewPayment, NewRefund, PaymentReply, PaymentRequest, Refund
 from backend.payments.payment_flow import PaymentFlow
 from backend.payments.payment_steps import Outcome
 from backend.payments.provider import Declined, Refused, Unreachable
@@ -55,6 +58,25 @@ def payment_request(
         address,
         settings.max_payment_attempts,
         budgets if settings.rate_limits == "on" else UNLIMITED,
+    )
+
+
+def refund_request(
+    settings: Settings, user_id: UUID, order_id: UUID, new: NewRefund, keyed: KeyedRequest | None
+) -> RefundRequest:
+    """The request with the refund window of the settings. Raises Invalid."""
+    if new.lines is not None and len(set(new.lines)) < len(new.lines):
+        raise Invalid(
+            "a ticket is in the refund twice: name each ticket once", code="duplicate_ticket"
+        )
+    return RefundRequest(
+        order_id=order_id,
+        user_id=user_id,
+        relist=new.relist,
+        buyer_window=timedelta(seconds=settings.refund_window_seconds),
+        keyed=keyed,
+        lines=new.lines,
+        reason=clean("reason", new.reason) if new.reason is not None else None,
     )
 
 
@@ -110,8 +132,8 @@ async def payment(
 
 
 async def refund(resources: Resources, refunds: Refunds, request: RefundRequest) -> Reply:
-    """Refund an order. A repeat of a keyed request gets the first reply. Raises Problem when no
-    refund was begun, RefundRefused when Stripe did not return the money.
+    """Refund lines of an order. A repeat of a keyed request gets the first reply. Raises Problem
+    when no refund was begun, RefundRefused when Stripe did not return the money.
     """
     repeated = await _repeat_refund(resources, refunds, request)
     if repeated is not None:
@@ -183,7 +205,7 @@ async def _carry_out(
             await REFUND_KEYS.free(connection, refund.id)
             raise RefundRefused("Stripe did not return the money", stripe_code=refund.failure_code)
         order = await refund_queries.order(connection, refund.order_id)
-        reply = replies.of_refund(refund, order)
+        reply = replies.of_refund(refund, order, request.user_id)
         if request.keyed is not None:
             await REFUND_KEYS.store(connection, refund.id, reply)
     return reply

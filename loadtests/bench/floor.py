@@ -38,9 +38,9 @@ with held as (
     returning orders as state
 ), lined as (
     insert into orders.lines
-        (order_id, buyer_id, ticket_id, show_id, seller_id, price, section, "row", seat,
+        (order_id, buyer_id, ticket_id, show_id, seller_id, price, fee, section, "row", seat,
          show_title, show_venue, show_city, show_starts_at, show_timezone)
-    select $2::uuid, $3::uuid, held.id, show_id, seller_id, price, section, "row", seat,
+    select $2::uuid, $3::uuid, held.id, show_id, seller_id, price, 100, section, "row", seat,
         s.title, s.venue, s.city, s.starts_at, s.timezone
     from held join tickets.shows s on s.id = held.show_id
     returning orders.line(lines) as state

@@ -161,6 +161,12 @@ FIELDS: dict[str, BadRequest] = {
     "refund: relist of null": altered("refund", relist=None),
     "refund: an amount": altered("refund", amount=1),
     "refund: single tickets": altered("refund", tickets=["{ticket}"]),
+    "refund: no lines": altered("refund", lines=[]),
+    "refund: lines that are no ids": altered("refund", lines=["nothing"]),
+    "refund: lines as a text": altered("refund", lines="{ticket}"),
+    "refund: too many lines": altered("refund", lines=101 * ["{ticket}"]),
+    "refund: a reason with NUL": altered("refund", NUL, reason="a\0"),
+    "refund: a reason that is too long": altered("refund", reason=201 * "x"),
     "webhook: no signature": BadRequest(
         "POST", "/api/payments/webhook", {}, (400, "bad_signature"), signed_in=False
     ),

@@ -185,6 +185,8 @@ async def _trade(shop: Shop, tickets: list[str]) -> None:
     assert (await shop.pay(paid)).status_code == 201
     pair = await factories.order(shop.buyer, tickets[1], tickets[2])
     assert (await shop.pay(pair)).status_code == 201
+    body = {"lines": [tickets[2]], "relist": True}
+    assert (await shop.seller.post(f"/api/orders/{pair['id']}/refund", body)).status_code == 200
     await _refund(shop, tickets[9])
     declined = await factories.order(shop.buyer, tickets[3])
     assert (await shop.pay(declined, "pm_card_chargeDeclined")).status_code == 402

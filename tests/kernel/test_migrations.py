@@ -267,6 +267,70 @@ async def test_0018_gives_earlier_orders_the_show_as_it_is(url: str, shelf: Any)
     assert await shelf.fetchval("select count(*) from orders.lines where show_title = 'S'") == 2
 
 
+async def test_0020_divides_the_fees_of_earlier_orders_and_gives_lines_their_refund(
+    url: str, shelf: Any
+) -> None:
+    ours = read()
+    await migrate(url, [each for each in ours if each.version is not None and each.version < 20])
+    await shelf.execute(
+        """
+        insert into orders.orders (
+            id, number, buyer_id, status, subtotal, fee, total, currency, expires_at,
+            latest_expiry, payment_id, refund_id
+        )
+        select gen_random_uuid(), 'GT-0000000' || place, gen_random_uuid(), status, 9999, 501,
+            10500, 'EUR', now(), now(), uuidv7(), uuidv7()
+        from unnest(array['refunded', 'refund_pending', 'completed', 'expired'])
+            with ordinality as each (status, place);
+        insert into orders.lines (
+            order_id, buyer_id, ticket_id, show_id, seller_id, price, show_title, show_venue,
+            show_city, show_starts_at, show_timezone
+        )
+        select o.id, o.buyer_id, uuidv7(), uuidv7(), uuidv7(), 3333, 'S', 'V', 'C', now(), 'UTC'
+        from orders.orders o, generate_series(1, 3);
+        update orders.lines l set live = false
+        from orders.orders o where o.id = l.order_id and o.status = 'expired';
+        insert into payments.payments (
+            id, order_id, buyer_id, attempt, status, amount, currency, payment_method, deadline_at
+        )
+        select o.payment_id, o.id, o.buyer_id, 1, 'captured', o.total, o.currency, 'pm', now()
+        from orders.orders o;
+        insert into payments.refunds (
+            id, order_id, payment_id, intent_id, number, requested_by, relist, status, stripe_id,
+            failure_code, amount, currency
+        )
+        select r.id, o.id, o.payment_id, 'pi', r.number, o.buyer_id, false, r.status, 're', r.code,
+            o.total, o.currency
+        from orders.orders o
+        cross join lateral (values
+            (o.refund_id, 2, 'pending', null, 'refund_pending'),
+            (o.refund_id, 2, 'succeeded', null, 'refunded'),
+            (uuidv7(), 1, 'failed', 'lost', o.status)
+        ) as r (id, number, status, code, of)
+        where r.of = o.status and o.status <> 'expired'
+        """
+    )
+    awaited = await shelf.fetchval("select refund_id from orders.orders where status = 'refunded'")
+    await migrate(url, ours)
+    lines = await shelf.fetch(
+        """
+        select o.status as order_status, l.status, l.fee, l.live, l.refund_id
+        from orders.lines l join orders.orders o on o.id = l.order_id order by o.number, l.ticket_id
+        """
+    )
+    assert [line["fee"] for line in lines] == 4 * [167, 167, 167]
+    assert {(line["order_status"], line["status"], line["live"]) for line in lines} == {
+        ("refunded", "refunded", False),
+        ("refund_pending", "refund_pending", True),
+        ("completed", "sold", True),
+        ("expired", "sold", False),
+    }
+    assert {line["refund_id"] for line in lines if line["status"] == "refunded"} == {awaited}
+    assert await shelf.fetch(
+        "select live, count(*), sum(amount)::int from payments.refund_lines group by 1 order by 1"
+    ) == [(False, 9, 3 * 10500), (True, 6, 2 * 10500)]
+
+
 def test_a_landed_migration_never_changes() -> None:
     """A new migration adds its line to `digests.txt`; a line that is there never changes."""
     ours = {str(migration): {migration.digest} for migration in read_numbered(project_folder())}

@@ -86,7 +86,7 @@ async def snapshot(owner: Any) -> Any:
         select 'order', id::text, status || version, payment_id::text, expires_at
         from orders.orders
         union all
-        select 'line', order_id::text, ticket_id::text, live::text, null from orders.lines
+        select 'line', order_id::text, ticket_id::text, status || live, null from orders.lines
         union all
         select 'event', id::text, type, subject::text, occurred_at from events.outbox
         order by 1, 2, 3

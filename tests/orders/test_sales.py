@@ -80,8 +80,10 @@ async def test_a_seller_reads_a_hold_with_its_end_and_without_its_buyer(
         "row": "A",
         "seat": "7",
         "price": 5200,
+        "fee": 260,
         "currency": "EUR",
         "status": "held",
+        "refund_pending": False,
         "held_until": order["expires_at"],
     }
     assert str(buyer.id) not in (await seller.get("/api/sales")).text

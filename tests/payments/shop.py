@@ -10,6 +10,7 @@ import httpx
 import msgspec
 from arq.constants import in_progress_key_prefix
 
+from backend.check import check_invariants
 from backend.events.resources import open_resources
 from backend.kernel import correlation
 from backend.kernel.jobs import open_jobs
@@ -78,9 +79,9 @@ class Stripe:
         found: list[Json] = reply.raise_for_status().json()["data"]
         return found
 
-    async def settle_refund(self, order_id: str, outcome: str) -> None:
-        """Settle the newest refund as a bank does days later: succeed or fail."""
-        refund, *_ = await self.refunds(order_id)
+    async def settle_refund(self, order_id: str, outcome: str, place: int = 0) -> None:
+        """Settle a refund, the newest first, as a bank does days later: succeed or fail."""
+        refund = (await self.refunds(order_id))[place]
         path = f"/sandbox/refunds/{refund['id']}/settle"
         (await self._http.post(path, json={"outcome": outcome})).raise_for_status()
 
@@ -135,10 +136,17 @@ class Shop:
         return order
 
     async def refund(
-        self, order: Json, *, by: Person | None = None, relist: bool = False, key: str | None = None
+        self,
+        order: Json,
+        *,
+        by: Person | None = None,
+        relist: bool = False,
+        key: str | None = None,
+        **fields: Any,
     ) -> httpx.Response:
+        """`fields` are the other fields of the body, such as `lines`."""
         return await (by or self.seller).post(
-            f"/api/orders/{order['id']}/refund", {"relist": relist}, key=key
+            f"/api/orders/{order['id']}/refund", {"relist": relist} | fields, key=key
         )
 
     async def refunds(self, order: Json) -> list[str]:
@@ -234,6 +242,25 @@ class Shop:
         assert (types.count("order.refunded"), types.count("payment.refunded")) == (1, 1)
         live = "select count(*) from orders.lines where order_id = $1 and live"
         assert await self.rows.fetchval(live, UUID(order["id"])) == 0
+
+    async def assert_refunded_lines(self, order: Json) -> None:
+        """The money at Stripe is that of the sold lines, and `gittix check` finds no other fault
+        with payments.
+        """
+        intent = await self.stripe.intent(order["id"])
+        kept = await self.rows.fetchval(
+            "select coalesce(sum(price + fee), 0)::bigint from orders.lines "
+            "where order_id = $1 and status = 'sold'",
+            UUID(order["id"]),
+        )
+        pending = intent["refund_pending"]
+        assert intent["amount_received"] - intent["refunded"] - pending == kept
+        results = (await check_invariants(self.system.settings)).results
+        assert {one.invariant: one.violations for one in results if one.violations}.keys() <= {
+            "I5",
+            "I7",
+            "I9",
+        }
 
     async def assert_nothing_taken(self, order: Json) -> None:
         for intent in await self.stripe.intents():

@@ -117,18 +117,6 @@ async def test_refunding_requires_a_session(shop: Shop) -> None:
     assert reply.status_code == 401
 
 
-async def test_a_seller_does_not_refund_another_sellers_ticket(shop: Shop) -> None:
-    other = shop.system.person("other")
-    mine, theirs = await factories.ticket(shop.seller), await factories.ticket(other)
-    order = await factories.order(shop.buyer, mine["id"], theirs["id"])
-    await shop.pay(order)
-    before = await rows(shop)
-    for seller in (shop.seller, other):
-        assert code(await shop.refund(order, by=seller)) == (409, "order_has_other_sellers")
-    assert await rows(shop) == before
-    await shop.assert_paid_once(order)
-
-
 async def test_a_buyer_has_no_right_to_a_refund_unless_the_house_gives_one(shop: Shop) -> None:
     order = await shop.paid()
     before = await rows(shop)

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from backend.check import check_invariants
 from tests.factories import Json
-from tests.search.entities import Order, Ticket
+from tests.search.entities import PAID, Order, Ticket
 from tests.search.model import Model
 from tests.search.running_system import RunningSystem
 from tests.system import Person
@@ -142,7 +142,7 @@ class Comparison:
             [UUID(order.id) for order in paid],
         )
         expected = [
-            (order.id, refund.status, refund.relist, order.total, order.currency)
+            (order.id, refund.status, refund.relist, refund.amount, order.currency)
             for order in sorted(paid, key=lambda order: order.id)
             for refund in order.refunds
         ]
@@ -183,12 +183,16 @@ def _ticket_expected(ticket: Ticket) -> tuple[Any, ...]:
 
 
 def _order_shown(order: Json) -> tuple[Any, ...]:
-    prices = {line["id"]: line["price"] for line in order["tickets"]}
-    money = (order["subtotal"], order["fee"], order["total"], order["currency"])
+    prices = {line["id"]: (line["price"], line["status"]) for line in order["tickets"]}
+    money = (order["subtotal"], order["fee"], order["total"], order["refunded"], order["currency"])
     return order["status"], prices, money, order["version"], order["seconds_left"] > 0
 
 
 def _order_expected(order: Order) -> tuple[Any, ...]:
-    prices = {ticket.id: price for ticket, price in order.prices.items()}
-    money = (order.subtotal, order.fee, order.total, order.currency)
+    prices = {
+        ticket.id: (price, order.lines[ticket] if order.status in PAID else None)
+        for ticket, price in order.prices.items()
+    }
+    refunded = order.cost([*order.lines_in("refunded"), *order.lines_in("owed")])
+    money = (order.subtotal, order.fee, order.total, refunded, order.currency)
     return order.shown_status, prices, money, order.version, order.is_open

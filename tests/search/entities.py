@@ -4,6 +4,7 @@ Each change increments a version, so that a repeated change shows in a compariso
 does.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from decimal import ROUND_HALF_UP, Decimal
 from typing import NamedTuple
@@ -78,17 +79,20 @@ class Answer(NamedTuple):
 
 @dataclass(eq=False)
 class Return:
-    """A full refund at Stripe. `asked_by` is the shop's refund, or None for one made by hand."""
+    """A refund at Stripe. `asked_by` is the shop's refund, or None for one made by hand."""
 
     asked_by: "Refund | None"
+    amount: int
     status: str
 
 
 @dataclass(eq=False)
 class Refund:
-    """A refund in the shop. `at_stripe` is the refund at Stripe that the shop knows."""
+    """A refund of lines in the shop. `at_stripe` is the refund at Stripe that the shop knows."""
 
     relist: bool
+    tickets: list[Ticket]
+    amount: int
     status: str = "requested"
     at_stripe: Return | None = None
     answer: Answer | None = None
@@ -103,7 +107,8 @@ class Order:
     """`hold_ended` means that its hold has run out. `intent` is the status of its PaymentIntent,
     `card` the payment method of the last confirmation.
 
-    `refunds` are the shop's, `returns` Stripe's. `ends` counts how often the order ended unpaid
+    `lines` has the status of each line, and `refunded_by` the refund that a line names. `refunds`
+    are the shop's, `returns` Stripe's. `ends` counts how often the order ended unpaid
     after a payment had begun, because a late payment may still win an expired order.
     """
 
@@ -122,6 +127,12 @@ class Order:
     returns: list[Return] = field(default_factory=list)
     is_in_refund_window: bool = True
     ends: int = 0
+    lines: dict[Ticket, str] = field(init=False)
+    refunded_by: dict[Ticket, Refund | None] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.lines = dict.fromkeys(self.prices, "sold")
+        self.refunded_by = dict.fromkeys(self.prices)
 
     @property
     def subtotal(self) -> int:
@@ -168,33 +179,82 @@ class Order:
         return any(attempt.status in {"captured", "refunded"} for attempt in self.attempts)
 
     @property
-    def returned_by(self) -> Return | None:
-        """The return that succeeded or is pending. There is at most one, of the full amount."""
-        return next((each for each in self.returns if each.status in GIVEN), None)
+    def unreturned(self) -> int:
+        """The captured money that Stripe has not returned and will not return."""
+        return self.received - sum(each.amount for each in self.returns if each.status in GIVEN)
 
     def returned(self, status: str) -> int:
-        return self.total * sum(each.status == status for each in self.returns)
+        return sum(each.amount for each in self.returns if each.status == status)
 
     @property
-    def open_refund(self) -> Refund | None:
-        return next((refund for refund in self.refunds if refund.status in OPEN_REFUND), None)
+    def adoptable(self) -> int:
+        """The money returned by hand that no refund of the shop stands for."""
+        by_hand = {each for each in self.returns if each.asked_by is None and each.status in GIVEN}
+        adopted = sum(one.amount for one in self.live_refunds if one.at_stripe in by_hand)
+        return sum(each.amount for each in by_hand) - adopted
+
+    @property
+    def live_refunds(self) -> list[Refund]:
+        return [refund for refund in self.refunds if refund.status != "failed"]
+
+    @property
+    def open_refunds(self) -> list[Refund]:
+        return [refund for refund in self.refunds if refund.status in OPEN_REFUND]
+
+    def lines_in(self, status: str, tickets: Iterable[Ticket] | None = None) -> list[Ticket]:
+        """The tickets whose lines have this status, of these or of all; "owed" is refunded without
+        a refund.
+        """
+        found = []
+        for ticket in self.prices if tickets is None else tickets:
+            is_owed = self.lines[ticket] == "refunded" and self.refunded_by[ticket] is None
+            if status == ("owed" if is_owed else self.lines[ticket]):
+                found.append(ticket)
+        return found
 
     @property
     def is_owed(self) -> bool:
-        """Whether the bank sent the money of a completed refund back to the shop."""
-        return self.status == "refunded" and self.refunds[-1].status == "failed"
+        """Whether the bank sent the money of a refunded line back to the shop."""
+        return bool(self.lines_in("owed"))
 
     @property
     def is_returned_unnoticed(self) -> bool:
-        """Whether the money was returned and no refund of the shop is linked to that return."""
-        unasked = not self.refunds or self.refunds[-1].status == "failed"
-        return self.is_captured and unasked and self.returned_by is not None
+        """Whether all money was returned and the shop's refunds do not stand for all of it."""
+        ours = sum(refund.amount for refund in self.live_refunds)
+        return self.is_captured and self.unreturned == 0 and ours < self.total
 
     @property
     def is_failed_unnoticed(self) -> bool:
         """Whether a return failed at the bank and the shop's refund still counts as succeeded."""
-        succeeded = bool(self.refunds) and self.refunds[-1].status == "succeeded"
-        return succeeded and self.returned_by is None
+        return any(
+            refund.status == "succeeded"
+            and refund.at_stripe
+            and refund.at_stripe.status == "failed"
+            for refund in self.refunds
+        )
+
+    def cost(self, tickets: Iterable[Ticket]) -> int:
+        """What a refund of these lines returns: the cumulated fee is rounded at each line."""
+        until = before = costs = 0
+        for ticket in sorted(self.prices, key=lambda each: each.id):
+            before, until = until, until + self.prices[ticket]
+            if ticket in tickets:
+                costs += self._amount(until) - self._amount(before)
+        return costs
+
+    def _amount(self, price: int) -> int:
+        exact = Decimal(self.total * price) / self.subtotal
+        return int(exact.quantize(Decimal(1), ROUND_HALF_UP))
+
+    def follow_lines(self) -> None:
+        statuses = set(self.lines.values())
+        self.move(
+            "completed"
+            if "sold" in statuses
+            else "refund_pending"
+            if "refund_pending" in statuses
+            else "refunded"
+        )
 
     def move(self, status: str) -> None:
         self.status = status

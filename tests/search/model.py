@@ -192,8 +192,9 @@ class Model:
         """Handle a webhook of the order's intent: its content is read again from Stripe."""
         if not order.is_captured:
             self.resume(order)
-        elif order.refunds:
-            refunds.resume(order, order.refunds[-1])
+        else:
+            for refund in order.live_refunds:
+                refunds.resume(order, refund)
         if of_refund:
             refunds.adopt(order)
 
@@ -234,9 +235,7 @@ class Model:
         ]
 
     def refunding(self) -> list[tuple[Order, Refund]]:
-        return [
-            (order, order.open_refund) for order in self.orders if order.open_refund is not None
-        ]
+        return [(order, refund) for order in self.orders for refund in order.open_refunds]
 
     def _open_orders(self, buyer: str) -> int:
         return sum(order.buyer == buyer and order.is_open for order in self.orders)

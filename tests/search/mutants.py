@@ -111,7 +111,7 @@ EXPIRE_EVERYTHING = """
     $$
 """
 
-# Checks which refund the order names, but not that the order still waits for it.
+# Checks which refund the lines name, but not that they still wait for it.
 FINISH_REFUND_AGAIN = """
     create or replace function orders.finish_refund(
         p_order uuid, p_refund uuid, p_relist boolean
@@ -121,15 +121,13 @@ FINISH_REFUND_AGAIN = """
     declare
         v_order orders.orders;
     begin
-        update orders.orders o set status = 'refunded', version = o.version + 1
-        where o.id = p_order and o.refund_id = p_refund returning * into v_order;
+        update orders.lines l set status = 'refunded', live = false
+        where l.order_id = p_order and l.refund_id = p_refund;
         if not found then
-            return exists (
-                select from orders.orders o where o.id = p_order and o.status = 'refunded'
-            );
+            return false;
         end if;
         perform tickets.unsell(p_order, orders.tickets_of(p_order), p_relist);
-        update orders.lines l set live = false where l.order_id = p_order;
+        v_order := orders.follow_lines(p_order);
         insert into events.outbox (type, subject, version, data, correlation_id)
         values ('order.refunded', v_order.id, v_order.version, orders.state(v_order),
             events.correlation_id());

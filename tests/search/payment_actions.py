@@ -1,6 +1,6 @@
 """Payments and refunds, made at the shop and at Stripe, and applied to the model."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from uuid import UUID
 
@@ -8,7 +8,7 @@ import httpx
 
 from tests.replies import code
 from tests.search import refunds
-from tests.search.entities import Order, Refund
+from tests.search.entities import Order, Refund, Ticket
 from tests.search.model import Model
 from tests.search.paying import CALLS, Fault, Paying
 from tests.search.requests import Requests
@@ -106,14 +106,17 @@ class PaymentActions:
         order: Order,
         *,
         relist: bool,
+        tickets: Sequence[Ticket] | None = None,
         meanwhile: Callable[[str], Awaitable[object]] | None = None,
         fault: str | None = None,
         key: str | None = None,
     ) -> None:
         """`meanwhile` runs before the call to Stripe, which fails `before` or `after` it works."""
         key = key or self._requests.new_key()
-        refusals = refunds.against(person.name, order, relist=relist)
-        refund = None if refusals else refunds.begin(order, relist=relist)
+        refusals = refunds.against(person.name, order, relist=relist, tickets=tickets)
+        refund = (
+            None if refusals else refunds.begin(person.name, order, relist=relist, tickets=tickets)
+        )
         if refund and meanwhile is not None:
             self._running.pauses.at("request_refund", partial(meanwhile, key))
         if refund and fault is not None:
@@ -124,9 +127,9 @@ class PaymentActions:
             person,
             "POST",
             f"/api/orders/{order.id}/refund",
-            {"relist": relist},
+            {"relist": relist} | _lines(tickets),
             key=key,
-            again=lambda key: self.refund(person, order, relist=relist, key=key),
+            again=lambda key: self.refund(person, order, relist=relist, tickets=tickets, key=key),
         )
         if refund and fault is not None:
             await self._running.shop.stripe.faults(match="", fail_next=0)
@@ -144,20 +147,32 @@ class PaymentActions:
             _assert_describes(reply, order, refund)
 
     async def refund_in_flight(
-        self, person: Person, order: Order, *, relist: bool, key: str
+        self,
+        person: Person,
+        order: Order,
+        *,
+        relist: bool,
+        tickets: Sequence[Ticket] | None,
+        key: str,
     ) -> None:
         """Send the same request while the first is in progress."""
         path, headers = f"/api/orders/{order.id}/refund", {"Idempotency-Key": key}
-        reply = await person.http.post(path, json={"relist": relist}, headers=headers)
+        body = {"relist": relist} | _lines(tickets)
+        reply = await person.http.post(path, json=body, headers=headers)
         assert code(reply) == (409, "idempotency_key_in_flight")
 
     async def settle_refund(self, order: Order, *, succeed: bool) -> None:
-        """Decide as the bank does after days. The shop learns it from a webhook or by reading."""
-        await self._running.shop.stripe.settle_refund(order.id, "succeed" if succeed else "fail")
-        refunds.settle(order, succeed=succeed)
+        """Decide about the newest refund as the bank does after days. The shop learns it from a
+        webhook or by reading.
+        """
+        made = refunds.settleable(order, succeed=succeed)[0]
+        place = len(order.returns) - 1 - order.returns.index(made)
+        outcome = "succeed" if succeed else "fail"
+        await self._running.shop.stripe.settle_refund(order.id, outcome, place)
+        made.status = "succeeded" if succeed else "failed"
 
     async def refund_by_hand(self, order: Order) -> None:
-        """Refund the order by hand at Stripe, without the shop."""
+        """Refund the order, or the rest of it, by hand at Stripe, without the shop."""
         await self._running.shop.stripe.refund_by_hand(order.id)
         assert refunds.at_stripe(order, None).returned is not None
 
@@ -179,5 +194,10 @@ def _assert_describes(reply: httpx.Response, order: Order, refund: Refund) -> No
     body = reply.json()
     assert (body["id"], body["status"], body["version"]) == (order.id, order.status, order.version)
     described = {name: value for name, value in body["refund"].items() if name != "id"}
-    money = {"amount": order.total, "currency": order.currency}
-    assert described == {"status": refund.status, "relist": refund.relist} | money
+    money = {"amount": refund.amount, "currency": order.currency}
+    lines = {"lines": sorted(ticket.id for ticket in refund.tickets)}
+    assert described == {"status": refund.status, "relist": refund.relist} | money | lines
+
+
+def _lines(tickets: Sequence[Ticket] | None) -> dict[str, list[str]]:
+    return {} if tickets is None else {"lines": [ticket.id for ticket in tickets]}

@@ -14,6 +14,8 @@ from tests.system import Person
 
 CARD = st.sampled_from(["pm_card_visa", *2 * [WAITS, FAILS_LATER], DISPUTED])
 RELIST = st.booleans()
+# Places of the order's lines; None for all that the person may refund.
+LINES = st.none() | st.sets(st.integers(0, MAX_TICKETS_PER_ORDER - 1), min_size=1)
 WHO = st.sampled_from(["seller", "seller", "buyer", "stranger"])
 # Events that may happen before the refund request to Stripe, and the steps of each.
 MEANWHILE = {
@@ -53,22 +55,32 @@ class RefundingShopMachine(ShopMachine):
         self._buy(person, chosen, card)
 
     @precondition(lambda self: self.modelled.orders)
-    @rule(order=NEWEST, who=WHO, relist=RELIST, unpaid=SELDOM)
-    def refund(self, order: int, who: str, relist: bool, unpaid: bool) -> None:
+    @rule(order=NEWEST, who=WHO, relist=RELIST, lines=LINES, unpaid=SELDOM)
+    def refund(
+        self, order: int, who: str, relist: bool, lines: set[int] | None, unpaid: bool
+    ) -> None:
         chosen = newest(
             self.modelled.orders if unpaid else self._paid() or self.modelled.orders, order
         )
         self._run(
-            self.modelled.payment_actions.refund(self._asking(chosen, who), chosen, relist=relist)
+            self.modelled.payment_actions.refund(
+                self._asking(chosen, who), chosen, relist=relist, tickets=_tickets(chosen, lines)
+            )
         )
 
     @precondition(lambda self: self._refundable())
-    @rule(order=NEWEST, relist=RELIST, fault=st.sampled_from(["before", "after"]))
-    def refund_over_a_bad_line(self, order: int, relist: bool, fault: str) -> None:
+    @rule(order=NEWEST, relist=RELIST, lines=LINES, fault=st.sampled_from(["before", "after"]))
+    def refund_over_a_bad_line(
+        self, order: int, relist: bool, lines: set[int] | None, fault: str
+    ) -> None:
         chosen = newest(self._refundable(), order)
         self._run(
             self.modelled.payment_actions.refund(
-                self._asking(chosen, "seller"), chosen, relist=relist, fault=fault
+                self._asking(chosen, "seller"),
+                chosen,
+                relist=relist,
+                tickets=_tickets(chosen, lines),
+                fault=fault,
             )
         )
 
@@ -76,14 +88,19 @@ class RefundingShopMachine(ShopMachine):
     @rule(
         order=NEWEST,
         relist=RELIST,
+        lines=LINES,
         meanwhile=st.lists(st.sampled_from(sorted(MEANWHILE)), min_size=1, max_size=2),
     )
-    def refund_slowly(self, order: int, relist: bool, meanwhile: list[str]) -> None:
+    def refund_slowly(
+        self, order: int, relist: bool, lines: set[int] | None, meanwhile: list[str]
+    ) -> None:
         chosen = newest(self._refundable(), order)
-        seller = self._asking(chosen, "seller")
-        happens = partial(self._happens_to_refund, chosen, seller, relist, meanwhile)
+        seller, tickets = self._asking(chosen, "seller"), _tickets(chosen, lines)
+        happens = partial(self._happens_to_refund, chosen, seller, relist, tickets, meanwhile)
         self._run(
-            self.modelled.payment_actions.refund(seller, chosen, relist=relist, meanwhile=happens)
+            self.modelled.payment_actions.refund(
+                seller, chosen, relist=relist, tickets=tickets, meanwhile=happens
+            )
         )
 
     @precondition(lambda self: self._at_the_bank(succeed=True))
@@ -121,14 +138,20 @@ class RefundingShopMachine(ShopMachine):
             self._run(self.modelled.payment_actions.pay(buyer, order, card))
 
     async def _happens_to_refund(
-        self, order: Order, seller: Person, relist: bool, meanwhile: list[str], key: str
+        self,
+        order: Order,
+        seller: Person,
+        relist: bool,
+        tickets: Sequence[Ticket] | None,
+        meanwhile: list[str],
+        key: str,
     ) -> None:
         for what in meanwhile:
             for event in MEANWHILE[what]:
                 await self._happen_to_refund(order, event)
                 if event == "repeat":
                     await self.modelled.payment_actions.refund_in_flight(
-                        seller, order, relist=relist, key=key
+                        seller, order, relist=relist, tickets=tickets, key=key
                     )
 
     async def _happen_to_refund(self, order: Order, event: str) -> None:
@@ -176,7 +199,7 @@ class RefundingShopMachine(ShopMachine):
 
     def _at_the_bank(self, *, succeed: bool) -> list[Order]:
         return [
-            order for order in self.modelled.orders if refunds.may_settle(order, succeed=succeed)
+            order for order in self.modelled.orders if refunds.settleable(order, succeed=succeed)
         ]
 
     def _returnable(self) -> list[Order]:
@@ -184,5 +207,13 @@ class RefundingShopMachine(ShopMachine):
         return [
             order
             for order in self.modelled.orders
-            if order.intent == "succeeded" and order.card != DISPUTED and order.returned_by is None
+            if order.intent == "succeeded" and order.card != DISPUTED and order.unreturned
         ]
+
+
+def _tickets(order: Order, places: set[int] | None) -> list[Ticket] | None:
+    """The tickets at these places of the order, or None for all that the person may refund."""
+    if places is None:
+        return None
+    tickets = list(order.prices)
+    return list(dict.fromkeys(tickets[place % len(tickets)] for place in sorted(places)))

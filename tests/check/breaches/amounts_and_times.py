@@ -14,6 +14,12 @@ BREACHES = [
     ),
     Breach(
         "I10",
+        "the fees of the lines are not the order's",
+        sql(f"update orders.lines set fee = fee - 1 where order_id = {of_order('pending')}"),
+        "has a fee of 225, but lines with 224",
+    ),
+    Breach(
+        "I10",
         "a fee is as much as the price",
         sql(
             "update orders.orders set fee = subtotal, total = 2 * subtotal where id ="

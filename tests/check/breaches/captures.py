@@ -38,6 +38,8 @@ async def captured_on_another_intent(seeded: SeededSystem) -> None:
     await captured_twice(seeded)
 
 
+REFUNDED = f"order_id = {of_order('refunded')}"
+
 BREACHES = [
     Breach(
         "I2",
@@ -139,5 +141,59 @@ BREACHES = [
     ),
     Breach(
         "I2", "another intent was captured", captured_on_another_intent, "our captured payment has"
+    ),
+    Breach(
+        "I2",
+        "the lines of a completed order are refunded",
+        sql(
+            "update orders.lines set status = 'refunded', live = false"
+            f" where order_id = {of_order('completed')}"
+        ),
+        "is completed, but its lines are refunded",
+        also=("I1", "I4"),
+    ),
+    Breach(
+        "I2",
+        "a refunded line is live",
+        sql(
+            "alter table orders.lines drop constraint lines_refunded_is_not_live",
+            f"update orders.lines set live = true where {REFUNDED}",
+        ),
+        "is refunded, but its line is live",
+    ),
+    Breach(
+        "I2",
+        "a refund returned another amount than its lines cost",
+        sql(f"update payments.refunds set amount = amount - 1 where {REFUNDED}"),
+        "succeeded with 4724 EUR, but its lines add up to 4725",
+    ),
+    Breach(
+        "I2",
+        "a refund does not name its lines",
+        sql(f"delete from payments.refund_lines where {REFUNDED}"),
+        "but its own lines add up to 0",
+    ),
+    Breach(
+        "I2",
+        "a line names a refund that is not there",
+        sql(f"update orders.lines set refund_id = gen_random_uuid() where {REFUNDED}"),
+        "which is not there",
+    ),
+    Breach(
+        "I2",
+        "more is refunded than was captured",
+        sql(
+            "insert into payments.refunds (id, order_id, payment_id, intent_id, number,"
+            " requested_by, relist, amount, currency) select gen_random_uuid(), order_id,"
+            " payment_id, intent_id, 9, requested_by, false, 1, currency from payments.refunds"
+            f" where {REFUNDED}"
+        ),
+        "captured 4725 EUR, but 4726 are refunded",
+    ),
+    Breach(
+        "I2",
+        "two refunds may return the money of one line",
+        sql("drop index payments.refund_lines_one_live"),
+        "no valid unique index on payments.refund_lines",
     ),
 ]

@@ -138,17 +138,31 @@ $$;
 -- also completes the step of tickets that were listed before prices had to. Postgres inlines this
 -- function.
 create function orders.cost(p_held tickets.tickets[], p_fee_percent numeric)
-returns table (subtotal bigint, total bigint, currency text, minimum bigint, maximum bigint)
+returns table (
+    subtotal bigint, total bigint, currency text, minimum bigint, maximum bigint, step bigint
+)
 language sql stable
 as $$
     select h.price::bigint,
            (c.step * greatest(
                round(h.price * (100 + p_fee_percent) / (100 * c.step)), ceil(h.price / c.step)
            ))::bigint,
-           c.code, c.minimum, c.maximum
+           c.code, c.minimum, c.maximum, c.step
     from (select sum(t.price) as price from unnest(p_held) t) h
     join tickets.currencies c on c.code = (p_held)[1].currency
 $$;
+
+-- The amount of the first lines of an order, whose prices add up to `p_prices`, rounded to the step
+-- of the currency. A line costs what its amount adds to that of the lines before it, so the lines
+-- add up to the total. Postgres inlines this function.
+create function orders.amount_until(
+    p_prices numeric, p_subtotal bigint, p_total bigint, p_step bigint
+) returns bigint
+language sql immutable
+return case p_prices
+    when p_subtotal then p_total
+    else p_step * round(p_total * p_prices / (p_subtotal * p_step))
+end;
 
 -- The ticket-seconds of a hold from `p_at`, which may end earlier than the caller of `tickets.hold`
 -- wanted.
@@ -175,12 +189,16 @@ begin
         select * from orders.cost(p_held, p_fee_percent)
     ), lined as (
         insert into orders.lines (
-            order_id, buyer_id, ticket_id, show_id, seller_id, price, title, section, "row", seat,
-            show_title, show_venue, show_city, show_starts_at, show_timezone
+            order_id, buyer_id, ticket_id, show_id, seller_id, price, fee, title, section, "row",
+            seat, show_title, show_venue, show_city, show_starts_at, show_timezone
         )
-        select p_id, p_buyer, t.id, t.show_id, t.seller_id, t.price, t.title, t.section, t."row",
-               t.seat, s.title, s.venue, s.city, s.starts_at, s.timezone
-        from unnest(p_held) t join tickets.shows s on s.id = t.show_id
+        select p_id, p_buyer, t.id, t.show_id, t.seller_id, t.price,
+               orders.amount_until(t.until, p.subtotal, p.total, p.step)
+                   - orders.amount_until(t.until - t.price, p.subtotal, p.total, p.step) - t.price,
+               t.title, t.section, t."row", t.seat, s.title, s.venue, s.city, s.starts_at,
+               s.timezone
+        from (select h.*, sum(h.price) over (order by h.id) as until from unnest(p_held) h) t
+        join tickets.shows s on s.id = t.show_id cross join priced p
         returning ticket_id, orders.line(lines) as line
     ), inserted as (
         insert into orders.orders (

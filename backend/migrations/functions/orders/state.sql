@@ -10,33 +10,42 @@ return json_build_object(
     'timezone', p_timezone
 );
 
-create function orders.line(l orders.lines) returns json
+-- `p_sold`: whether the order is completed, so that the line has a status.
+create function orders.line(l orders.lines, p_sold boolean default false) returns json
 language sql stable
 return json_build_object(
     'id', l.ticket_id, 'show_id', l.show_id, 'seller_id', l.seller_id, 'price', l.price,
-    'title', l.title, 'section', l.section, 'row', l."row", 'seat', l.seat,
+    'fee', l.fee, 'title', l.title, 'section', l.section, 'row', l."row", 'seat', l.seat,
+    'status', case when p_sold then l.status end, 'refund_reason', l.refund_reason,
     'show', orders.show(
         l.show_title, l.show_venue, l.show_city, l.show_starts_at, l.show_timezone
     )
 );
 
-create function orders.state(o orders.orders, p_lines json) returns json
+-- `p_refunded` is the amount of the lines that are refunded.
+create function orders.state(o orders.orders, p_lines json, p_refunded bigint default 0)
+returns json
 language sql stable
 return json_build_object(
     'id', o.id, 'number', o.number, 'buyer_id', o.buyer_id, 'status', o.status,
-    'subtotal', o.subtotal, 'fee', o.fee, 'total', o.total, 'currency', o.currency,
+    'subtotal', o.subtotal, 'fee', o.fee, 'total', o.total, 'refunded', p_refunded,
+    'currency', o.currency,
     'expires_at', o.expires_at, 'payment_id', o.payment_id, 'version', o.version,
     'created_at', o.created_at, 'tickets', p_lines
 );
 
 create function orders.state(o orders.orders) returns json
 language sql stable
-return orders.state(
-    o,
-    (
-        select json_agg(orders.line(l) order by l.ticket_id)
-        from orders.lines l where l.order_id = o.id
+return (
+    select orders.state(
+        o,
+        json_agg(
+            orders.line(l, o.status in ('completed', 'refund_pending', 'refunded'))
+            order by l.ticket_id
+        ),
+        coalesce(sum(l.price + l.fee) filter (where l.status = 'refunded'), 0)::bigint
     )
+    from orders.lines l where l.order_id = o.id
 );
 
 -- Append an event of the order in its present state.
@@ -94,8 +103,8 @@ language sql stable
 return rpad(lpad(to_hex((extract(epoch from p_time) * 1000)::bigint), 12, '0'), 32, '0')::uuid;
 
 grant execute on function
-    orders.show, orders.line, orders.state(orders.orders, json), orders.state(orders.orders),
-    orders.tickets_of,
+    orders.show, orders.line, orders.state(orders.orders, json, bigint),
+    orders.state(orders.orders), orders.tickets_of,
     orders.id_at, orders.changed_shows
 to gittix_orders;
 grant execute on function orders.read to gittix_payments;

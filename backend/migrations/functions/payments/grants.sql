@@ -23,6 +23,9 @@ grant insert (
 )
 on payments.refunds to gittix_payments;
 
+grant insert (refund_id, order_id, ticket_id, amount), update (live)
+on payments.refund_lines to gittix_payments;
+
 grant insert, update (tries, last_error, handled_at), delete
 on payments.webhook_events to gittix_payments;
 grant insert, delete on payments.inbox to gittix_payments;

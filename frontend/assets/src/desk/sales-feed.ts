@@ -17,7 +17,8 @@ const PAGE_SIZE = 50;
 const SUMMARY_MS = 700;
 
 type Status = Sale["status"];
-/** A message lacks `created_at`, `seconds_left` and the order's number. */
+/** A message lacks `created_at`, `seconds_left`, the order's number, the fee and
+ *  `refund_pending`. */
 export type SaleRow = SaleMembers & { id: string; version: number };
 
 const STATUS_OF_EVENT: Partial<Record<string, Status>> = {
@@ -157,8 +158,9 @@ export class SalesFeed extends Feed {
   }
 }
 
-type SaleMembers = Omit<Sale, "created_at" | "seconds_left" | "order_number"> &
-  Partial<Pick<Sale, "order_number">>;
+type NotInMessages = "order_number" | "fee" | "refund_pending";
+type SaleMembers = Omit<Sale, "created_at" | "seconds_left" | NotInMessages> &
+  Partial<Pick<Sale, NotInMessages>>;
 
 function saleOf(message: SaleMessage, status: Status): SaleMembers {
   const { order_id, ticket, amount: price, currency, held_until } = message;

@@ -369,8 +369,8 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Refund a whole order: its seller at any time, its buyer within the refund window.
-         * @description 202 means that the money is on its way: follow the order, or `sale.refunded`. With `relist`, which only the seller may set, the tickets are for sale again; without, they are withdrawn.
+         * Refund an order, or some of its tickets: a seller its own at any time, the buyer any within the refund window.
+         * @description Each ticket's price is returned with its part of the fee. 202 means that the money is on its way: follow the order, or `sale.refunded`. With `relist`, which only the seller may set, the tickets are for sale again; without, they are withdrawn.
          */
         post: operations["post__api_orders_{id}_refund"];
         delete?: never;
@@ -901,6 +901,7 @@ export interface components {
             subtotal: number;
             fee: number;
             total: number;
+            refunded: number;
             currency: string;
             expires_at: string;
             payment_id: string | null;
@@ -915,6 +916,9 @@ export interface components {
         /**
          * OrderLine
          * @description A ticket and its show as they were when the order was placed.
+         *
+         *     `fee` is the line's part of the order's fee; a refund returns `price` and `fee`. `status` is
+         *     null until the order is completed.
          */
         OrderLine: {
             /** Format: uuid */
@@ -924,6 +928,9 @@ export interface components {
             /** Format: uuid */
             seller_id: string;
             price: number;
+            fee: number;
+            status: ("refund_pending" | "refunded" | "sold") | null;
+            refund_reason: string | null;
             title: string | null;
             section: string | null;
             row: string | null;
@@ -991,7 +998,8 @@ export interface components {
          * @description A seller's ticket on an order; the buyer stays anonymous, and `price` excludes the fee.
          *
          *     `status` is effective: a hold past `held_until` is released. `seconds_left` counts from the time
-         *     of this reply.
+         *     of this reply. A refund returns `price` and `fee` to the buyer; while `refund_pending`, the
+         *     money is on its way, and the sale is still `sold`.
          */
         Sale: {
             /** Format: uuid */
@@ -1006,9 +1014,11 @@ export interface components {
             row: string | null;
             seat: string | null;
             price: number;
+            fee: number;
             currency: string;
             /** @enum {unknown} */
             status: "held" | "paying" | "refunded" | "released" | "sold";
+            refund_pending: boolean;
             held_until: string | null;
             seconds_left: number | null;
             created_at: string;
@@ -1094,16 +1104,23 @@ export interface components {
         };
         /**
          * NewRefund
-         * @description `relist` puts the tickets on sale again at their price, for sellers only; without it they are
+         * @description `lines` are the ids of tickets of the order; without it, all that you may refund. A seller
+         *     may refund its own tickets, a buyer each. `reason` is for the buyer to read.
+         *
+         *     `relist` puts the tickets on sale again at their price, for sellers only; without it they are
          *     withdrawn.
          */
         NewRefund: {
+            /** @default null */
+            lines?: string[] | null;
+            /** @default null */
+            reason?: string | null;
             /** @default false */
             relist?: boolean;
         };
         /**
          * RefundReply
-         * @description The order without its buyer, and its refund.
+         * @description The order without its buyer, and its refund. A seller gets its own lines and amounts.
          */
         RefundReply: {
             /** Format: uuid */
@@ -1114,13 +1131,14 @@ export interface components {
             subtotal: number;
             fee: number;
             total: number;
+            refunded: number;
             currency: string;
             version: number;
             refund: components["schemas"]["RefundState"];
         };
         /**
          * RefundLine
-         * @description A ticket as it was when the order was placed.
+         * @description A ticket as it was when the order was placed. A refund returns `price` and `fee`.
          */
         RefundLine: {
             /** Format: uuid */
@@ -1130,6 +1148,10 @@ export interface components {
             /** Format: uuid */
             seller_id: string;
             price: number;
+            fee: number;
+            /** @enum {unknown} */
+            status: "refund_pending" | "refunded" | "sold";
+            refund_reason: string | null;
             title: string | null;
             section: string | null;
             row: string | null;
@@ -1137,13 +1159,17 @@ export interface components {
         };
         /**
          * RefundState
-         * @description `requested` and `pending` have no outcome yet: the event `order.refunded` follows.
+         * @description The refund of some lines, which `lines` names by their tickets.
+         *
+         *     `requested` and `pending` have no outcome yet: the event `order.refunded` follows, or
+         *     `order.updated` if other lines of the order are not refunded.
          */
         RefundState: {
             /** Format: uuid */
             id: string;
             /** @enum {unknown} */
             status: "failed" | "pending" | "requested" | "succeeded";
+            lines: string[];
             amount: number;
             currency: string;
             relist: boolean;
