@@ -20,18 +20,24 @@ begin
 end
 $$;
 
+-- `random` is the generator of the session, which Postgres seeds from the system's: a number is no
+-- secret, and a UUID would read from the system for each order.
 create function orders.random_number() returns text
 language plpgsql volatile
 as $$
 declare
     c_digits constant text := '0123456789ABCDEFGHJKMNPQRSTVWXYZ';
-    -- The last eight bytes of a version 4 UUID have five random bits each, or more, at their end.
-    v_random bytea := uuid_send(gen_random_uuid());
-    v_number text := 'GT-';
+    -- Five bits for each digit.
+    v_random bigint := random(0, (1::bigint << 40) - 1);
 begin
-    for place in 8..15 loop
-        v_number := v_number || substr(c_digits, (get_byte(v_random, place) & 31) + 1, 1);
-    end loop;
-    return v_number;
+    return 'GT-'
+        || substr(c_digits, 1 + (v_random & 31)::int, 1)
+        || substr(c_digits, 1 + (v_random >> 5 & 31)::int, 1)
+        || substr(c_digits, 1 + (v_random >> 10 & 31)::int, 1)
+        || substr(c_digits, 1 + (v_random >> 15 & 31)::int, 1)
+        || substr(c_digits, 1 + (v_random >> 20 & 31)::int, 1)
+        || substr(c_digits, 1 + (v_random >> 25 & 31)::int, 1)
+        || substr(c_digits, 1 + (v_random >> 30 & 31)::int, 1)
+        || substr(c_digits, 1 + (v_random >> 35 & 31)::int, 1);
 end
 $$;
