@@ -260,7 +260,7 @@ def mint(settings: Settings, principal: Principal) -> str:
         session_seconds=settings.jwt_refresh_days * 86_400,
     )
     now = datetime.now(UTC)
-    user = User(id=principal.user_id, email=principal.email, handle=principal.handle)
+    user = User(principal.user_id, principal.email, principal.handle, needs_more_time=False)
     return signer.access_token(user, principal.session_id, now)
 
 

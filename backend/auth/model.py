@@ -43,9 +43,10 @@ class SignOut(msgspec.Struct, frozen=True):
 
 
 class UserChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A change of the signed-in user."""
+    """A change of the signed-in user: at least one of the fields."""
 
-    handle: Handle
+    handle: Handle | None = None
+    needs_more_time: bool | None = None
 
 
 class User(msgspec.Struct, frozen=True):
@@ -54,6 +55,8 @@ class User(msgspec.Struct, frozen=True):
     id: UUID
     email: str
     handle: str
+    # Whether the user may extend each of its unpaid holds once.
+    needs_more_time: bool
 
 
 class CurrentUser(msgspec.Struct, frozen=True):

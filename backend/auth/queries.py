@@ -19,7 +19,7 @@ async def add_user(
         """
         insert into auth.users (email, handle, password_hash) values ($1, $2, $3)
         on conflict (lower(email)) do nothing
-        returning id, email, handle, password_hash, version, created_at
+        returning id, email, handle, needs_more_time, password_hash, version, created_at
         """,
         email,
         handle,
@@ -31,7 +31,7 @@ async def add_user(
 async def find_account(connection: Connection, email: str) -> Account | None:
     row = await connection.fetchrow(
         """
-        select id, email, handle, password_hash, version, created_at
+        select id, email, handle, needs_more_time, password_hash, version, created_at
         from auth.users where lower(email) = $1
         """,
         email,
@@ -41,7 +41,7 @@ async def find_account(connection: Connection, email: str) -> Account | None:
 
 async def find_user(connection: Connection, user_id: UUID) -> User | None:
     row = await connection.fetchrow(
-        "select id, email, handle from auth.users where id = $1", user_id
+        "select id, email, handle, needs_more_time from auth.users where id = $1", user_id
     )
     return _user(row) if row else None
 
@@ -55,12 +55,20 @@ async def change_handle(connection: Connection, user_id: UUID, handle: str) -> A
     row = await connection.fetchrow(
         """
         update auth.users set handle = $2, version = version + 1 where id = $1 and handle <> $2
-        returning id, email, handle, password_hash, version, created_at
+        returning id, email, handle, needs_more_time, password_hash, version, created_at
         """,
         user_id,
         handle,
     )
     return _account(row) if row else None
+
+
+async def set_needs_more_time(connection: Connection, user_id: UUID, needs: bool) -> bool:
+    """Returns whether the account exists."""
+    done = await connection.execute(
+        "update auth.users set needs_more_time = $2 where id = $1", user_id, needs
+    )
+    return done == "UPDATE 1"
 
 
 async def replace_hash(connection: Connection, account: Account, password_hash: str) -> None:
@@ -90,7 +98,8 @@ async def lock_session(connection: Connection, token_hash: bytes) -> Session | N
     """The session of this refresh token, used or not, locked."""
     row = await connection.fetchrow(
         """
-        select s.id as session_id, s.revoked_at is not null as revoked, u.id, u.email, u.handle
+        select s.id as session_id, s.revoked_at is not null as revoked, u.id, u.email, u.handle,
+               u.needs_more_time
         from auth.sessions s join auth.users u on u.id = s.user_id
         where s.id = (select session_id from auth.refresh_tokens where hash = $1)
         for no key update of s
@@ -248,4 +257,4 @@ def _account(row: Record) -> Account:
 
 
 def _user(row: Record) -> User:
-    return User(row["id"], row["email"], row["handle"])
+    return User(row["id"], row["email"], row["handle"], needs_more_time=row["needs_more_time"])

@@ -27,7 +27,7 @@ from backend.kernel import database, principal
 from backend.kernel.client_address import Network, client_ip
 from backend.kernel.database import Pool
 from backend.kernel.openapi import describe
-from backend.kernel.problems import BadRequest
+from backend.kernel.problems import BadRequest, Invalid
 from backend.kernel.web import media_type, read_json, read_query, reply
 
 log = structlog.get_logger()
@@ -164,19 +164,28 @@ async def current_user(request: Request) -> Response:
 
 @describe(tag="users", body=UserChange, ok=CurrentUser, problems=(401, 409, 429))
 async def change_user(request: Request) -> Response:
-    """Change the current user's handle
+    """Change the current user
 
-    Every ticket of the user shows the new handle at once. A handle that is reserved, or that
-    another account has or had in the last 90 days, returns 409 `handle_taken`; the sixth change in
-    90 days returns 409 `too_many_handles`, unless it takes back a former handle. Takes no
+    Takes `handle`, `needs_more_time` or both. Every ticket of the user shows a new handle at once.
+    A handle that is reserved, or that another account has or had in the last 90 days, returns 409
+    `handle_taken`; the sixth change in 90 days returns 409 `too_many_handles`, unless it takes back
+    a former handle. `needs_more_time` lets the user extend each unpaid hold once. Takes no
     Idempotency-Key: a repeated request changes nothing.
     """
-    user = principal.require(request)
+    user_id = principal.require(request).user_id
     auth = _auth(request)
-    handle = service.handle_of((await read_json(request, UserChange)).handle)
-    await auth.limits.change_handle(user.user_id)
+    change = await read_json(request, UserChange)
+    if change.handle is None and change.needs_more_time is None:
+        raise Invalid("nothing is changed: give handle, needs_more_time or both")
+    handle = None if change.handle is None else service.handle_of(change.handle)
+    if handle is not None:
+        await auth.limits.change_handle(user_id)
+    changed: User | None = None
     async with database.transaction(auth.pool) as connection:
-        changed = await service.change_handle(connection, user.user_id, handle)
+        if handle is not None:
+            changed = await service.change_handle(connection, user_id, handle)
+        if change.needs_more_time is not None:
+            changed = await service.set_needs_more_time(connection, user_id, change.needs_more_time)
     auth.wake_relay()
     return reply(_shown(changed))
 

@@ -91,6 +91,17 @@ async def change_handle(connection: Connection, user_id: UUID, handle: str) -> U
     return account.user
 
 
+async def set_needs_more_time(connection: Connection, user_id: UUID, needs: bool) -> User:
+    """Switches the extension of holds on or off. Publishes no event: a consumer needs no fact about
+    a user's health. Raises AccountGone.
+    """
+    if not await queries.set_needs_more_time(connection, user_id, needs):
+        raise AccountGone
+    user = await queries.find_user(connection, user_id)
+    assert user is not None, "the transaction has locked the account"
+    return user
+
+
 async def find(connection: Connection, email: str) -> Account | None:
     return await queries.find_account(connection, email)
 

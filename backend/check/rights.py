@@ -25,7 +25,10 @@ _KEY_COLUMNS = "fingerprint status headers body created_at"
 # All other rights on tables: for each role and table, the privileges and their columns.
 RIGHTS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
     "auth": {
-        "auth.users": {"INSERT": ALL, "UPDATE": "password_hash handle version"},
+        "auth.users": {
+            "INSERT": ALL,
+            "UPDATE": "password_hash handle needs_more_time version",
+        },
         "auth.sessions": {"INSERT": ALL, "UPDATE": "last_used_at revoked_at", "DELETE": ALL},
         "auth.refresh_tokens": {"INSERT": ALL, "UPDATE": "used_at replaced_by", "DELETE": ALL},
         "auth.ended_sessions": {"DELETE": ALL},
@@ -175,6 +178,7 @@ OWN_CALLS: Mapping[str, frozenset[str]] = {
             "orders.close",
             "orders.place",
             "orders.cancel",
+            "orders.extend",
             "orders.expire_due",
             "orders.expire_batches",
             "orders.purge_budgets",

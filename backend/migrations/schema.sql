@@ -87,6 +87,7 @@ create table auth.users (
     version bigint not null default 1,
     created_at timestamptz not null default now(),
     handle text not null,
+    needs_more_time boolean not null default false,
     constraint users_pkey primary key (id),
     constraint users_email_length check (length(email) >= 3 and length(email) <= 254),
     constraint users_name_length check (length(name) >= 1 and length(name) <= 80)
@@ -96,7 +97,8 @@ create trigger audit_owner after delete on auth.users for each row execute funct
     events.audit_owner('id');
 create trigger claim_handle before insert or update of handle on auth.users for each row execute
     function auth.claim_handle();
-grant insert, select, update (password_hash, version, handle) on auth.users to gittix_auth;
+grant insert, select, update (password_hash, version, handle, needs_more_time) on auth.users to
+    gittix_auth;
 grant select (id, created_at) on auth.users to gittix_check;
 
 -- functions/auth/handles.sql
@@ -111,6 +113,9 @@ grant execute on function auth.ended_since to gittix_auth, gittix_orders, gittix
 
 -- functions/auth/handles.sql
 create function auth.generate_handle(p_user uuid) returns text language plpgsql;
+
+-- functions/auth/more_time.sql
+create function auth.needs_more_time(p_user uuid) returns boolean language sql;
 
 -- functions/auth/ended_sessions.sql
 create function auth.record_end() returns trigger language plpgsql security definer;
@@ -430,6 +435,9 @@ create function tickets.lock_free(p_tickets uuid[], p_displaced uuid[], p_beside
     p_now timestamptz, out outcome text, out refused uuid, out refused_until timestamptz) returns
     record language plpgsql;
 
+-- functions/tickets/hold.sql
+create function tickets.lock_held(p_order uuid, p_tickets uuid[]) returns void language plpgsql;
+
 -- functions/tickets/counts.sql
 create function tickets.lowest_price(p_show uuid, p_currency text) returns bigint language sql;
 grant execute on function tickets.lowest_price to gittix_check, gittix_tickets;
@@ -461,6 +469,9 @@ grant execute on function tickets.release_due to gittix_orders;
 create function tickets.reserve(p_order uuid, p_tickets uuid[], p_prices bigint[], p_currency text)
     returns boolean language plpgsql security definer;
 grant execute on function tickets.reserve to gittix_orders;
+
+-- functions/tickets/show_times.sql
+create function tickets.sales_end_of(p_tickets uuid[]) returns timestamptz language sql;
 
 -- functions/tickets/show_times.sql
 create function tickets.sales_have_ended(p_tickets uuid[], p_now timestamptz) returns boolean
@@ -624,6 +635,7 @@ create table orders.orders (
     charged_to bigint[],
     payment_attempts integer not null default 0,
     number text not null,
+    extended_at timestamptz,
     constraint orders_pkey primary key (id),
     constraint orders_number_unique unique (number),
     constraint orders_expiry_capped check (expires_at <= latest_expiry),
@@ -697,6 +709,10 @@ grant execute on function orders.changed_shows to gittix_orders;
 create function orders.charge(p_subjects text[], p_hourly bigint[], p_amount double precision)
     returns bigint[] language plpgsql;
 
+-- functions/orders/budgets.sql
+create function orders.charge_more(p_budgets bigint[], p_amount double precision) returns void
+    language plpgsql;
+
 -- functions/orders/limits.sql
 create function orders.check_limits(p_buyer uuid, p_tickets uuid[], p_longest interval,
     p_max_open integer, p_max_per_show integer, p_rehold interval, p_subjects text[],
@@ -722,6 +738,10 @@ grant execute on function orders.close to gittix_orders;
 create function orders.cost(p_held tickets.tickets[], p_fee_percent numeric) returns table(subtotal
     bigint, total bigint, currency text, minimum bigint, maximum bigint, step bigint) language sql;
 
+-- functions/orders/extension.sql
+create function orders.effective_status(o orders.orders, p_now timestamptz) returns text language
+    sql;
+
 -- functions/orders/limits.sql
 create function orders.exceeds_limit_of_show(p_buyer uuid, p_held tickets.tickets[],
     p_max_per_show integer) returns boolean language plpgsql;
@@ -735,6 +755,12 @@ grant execute on procedure orders.expire_batches to gittix_orders;
 create function orders.expire_due(p_limit integer) returns integer language plpgsql security
     definer;
 grant execute on function orders.expire_due to gittix_orders;
+
+-- functions/orders/extension.sql
+create function orders.extend(p_order uuid, p_buyer uuid, out outcome text, out body text,
+    out order_status text, out retry_at timestamptz, out spent text, out decided_at timestamptz)
+    returns record language plpgsql security definer;
+grant execute on function orders.extend to gittix_orders;
 
 -- functions/orders/payment.sql
 create function orders.extend_for_payment(o orders.orders, p_payment uuid) returns orders.orders
@@ -780,6 +806,10 @@ create function orders.insert_order(p_id uuid, p_buyer uuid, p_held tickets.tick
     p_fingerprint bytea, p_key_lifetime interval, p_reply_status integer, p_reply_headers jsonb)
     returns text language plpgsql;
 
+-- functions/orders/budgets.sql
+create function orders.lacking_budgets(p_budgets bigint[], p_amount double precision,
+    p_now timestamptz) returns table(subject text, retry_at timestamptz) language sql;
+
 -- functions/orders/limits.sql
 create function orders.last_given_up(p_buyer uuid, p_tickets uuid[], p_after uuid,
     p_now timestamptz) returns table(ticket_id uuid, given_up_at timestamptz) language sql;
@@ -803,9 +833,18 @@ create function orders.place(p_buyer uuid, p_tickets uuid[], p_hold interval, p_
     out decided_at timestamptz) returns record language plpgsql security definer;
 grant execute on function orders.place to gittix_orders;
 
+-- functions/orders/extension.sql
+create function orders.plan_extension(o orders.orders, p_tickets uuid[], p_now timestamptz,
+    out outcome text, out until timestamptz, out amount double precision, out retry_at timestamptz,
+    out spent text) returns record language plpgsql;
+
 -- functions/orders/budgets.sql
 create function orders.purge_budgets() returns void language plpgsql security definer;
 grant execute on function orders.purge_budgets to gittix_orders;
+
+-- functions/orders/budgets.sql
+create function orders.raise_budget_spent(p_subject text, p_retry_at timestamptz,
+    p_now timestamptz) returns void language plpgsql;
 
 -- functions/orders/errors.sql
 create function orders.raise_error(p_name text, p_detail text default '') returns void language
@@ -860,6 +899,10 @@ grant execute on function orders.tickets_of to gittix_orders;
 create function orders.uncount_attempt(p_order uuid, p_payment uuid, p_charged_to bigint[]) returns
     void language plpgsql security definer;
 grant execute on function orders.uncount_attempt to gittix_payments;
+
+-- functions/orders/extension.sql
+create function orders.unextendable(o orders.orders, p_now timestamptz) returns text language
+    plpgsql;
 
 -- functions/orders/payment.sql
 create function orders.unpayable(o orders.orders, p_max_attempts integer) returns text language

@@ -28,7 +28,12 @@ async def test_sign_up_answers_with_the_user_and_signs_in(browser: httpx.AsyncCl
     reply = await browser.post("/api/users/signup", json={"email": email, "password": PASSWORD})
     assert reply.status_code == 201
     user = reply.json()["current_user"]
-    assert user == {"id": user["id"], "email": email, "handle": user["handle"]}
+    assert user == {
+        "id": user["id"],
+        "email": email,
+        "handle": user["handle"],
+        "needs_more_time": False,
+    }
     assert (await browser.get("/api/users/currentuser")).json() == {"current_user": user}
 
 

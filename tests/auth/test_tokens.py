@@ -33,7 +33,7 @@ from tests.replies import code
 
 PRIVATE, PUBLIC = tokens.generate_keys()
 TOO_OLD_SECONDS = 300 + CLOCK_SKEW_SECONDS + 1
-USER = User(UUID(int=1), "ada@example.com", "Ada")
+USER = User(UUID(int=1), "ada@example.com", "Ada", needs_more_time=False)
 
 Header = dict[str, Any]
 Claims = dict[str, Any]

@@ -10,7 +10,7 @@ grant select (id, revoked_at) on auth.sessions to gittix_check;
 grant select (session_id, issued_at) on auth.refresh_tokens to gittix_check;
 grant select (session_id, ended_at) on auth.ended_sessions to gittix_check;
 
-grant insert, update (password_hash, handle, version) on auth.users to gittix_auth;
+grant insert, update (password_hash, handle, needs_more_time, version) on auth.users to gittix_auth;
 grant insert, update (last_used_at, revoked_at), delete on auth.sessions to gittix_auth;
 grant insert, update (used_at, replaced_by), delete on auth.refresh_tokens to gittix_auth;
 grant delete on auth.ended_sessions to gittix_auth;

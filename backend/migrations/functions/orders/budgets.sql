@@ -55,10 +55,7 @@ begin
     select array_agg(charged.id) into v_charged from charged;
     if coalesce(cardinality(v_charged), 0) < cardinality(p_subjects) then
         -- Without a budget here, the time has just come.
-        perform orders.raise_error('budget_spent', format(
-            '%s %s %s', ceil(extract(epoch from b.retry_at - v_now)),
-            to_char(b.retry_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), b.subject
-        ))
+        perform orders.raise_budget_spent(b.subject, b.retry_at, v_now)
         from (
             select * from orders.spent_budgets(p_subjects, p_amount, v_now)
             union all select p_subjects[1], v_now
@@ -66,6 +63,49 @@ begin
         order by b.retry_at desc limit 1;
     end if;
     return v_charged;
+end
+$$;
+
+create function orders.raise_budget_spent(
+    p_subject text, p_retry_at timestamptz, p_now timestamptz
+) returns void
+language plpgsql
+as $$
+begin
+    perform orders.raise_error('budget_spent', format(
+        '%s %s %s', ceil(extract(epoch from p_retry_at - p_now)),
+        to_char(p_retry_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), p_subject
+    ));
+end
+$$;
+
+-- Of budgets that `orders.charge` charged, those that lack `p_amount` more, and the time from which
+-- each suffices.
+create function orders.lacking_budgets(
+    p_budgets bigint[], p_amount double precision, p_now timestamptz
+) returns table (subject text, retry_at timestamptz)
+language sql stable
+begin atomic
+    select b.subject, orders.budget_at(b, p_amount)
+    from orders.budgets b
+    where b.id = any (p_budgets) and orders.budget_at(b, p_amount) > p_now;
+end;
+
+-- Charge `p_amount` more to budgets that `orders.charge` charged, if each has it. Raises
+-- budget_spent.
+create function orders.charge_more(p_budgets bigint[], p_amount double precision) returns void
+language plpgsql
+as $$
+declare
+    v_now timestamptz;
+begin
+    perform from orders.budgets b
+    where b.id = any (p_budgets) order by b.subject for no key update;
+    v_now := clock_timestamp();
+    perform orders.raise_budget_spent(b.subject, b.retry_at, v_now)
+    from orders.lacking_budgets(p_budgets, p_amount, v_now) b
+    order by b.retry_at desc limit 1;
+    perform orders.adjust_budgets(p_budgets, p_amount);
 end
 $$;
 

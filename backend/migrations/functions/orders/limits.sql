@@ -9,7 +9,8 @@
 -- `has_many` is whether the buyer would have more than `p_max_per_show` live lines: with fewer, no
 -- show has too many of them.
 --
--- An order's id begins with its time, so only the newest end of the buyer's index is read. The id
+-- `p_longest` is the longest time of a hold: with its extension and the grace of a payment. An
+-- order's id begins with its time, so only the newest end of the buyer's index is read. The id
 -- may be older than the order's time by the wait for the lock.
 create function orders.check_limits(
     p_buyer uuid, p_tickets uuid[], p_longest interval, p_max_open int, p_max_per_show int,

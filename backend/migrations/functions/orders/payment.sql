@@ -93,11 +93,16 @@ as $$
 declare
     v_order orders.orders;
     v_tickets uuid[] := orders.tickets_of(o.id);
-    v_grace interval := o.latest_expiry - o.expires_at;
-    v_deadline timestamptz := least(
-        greatest(clock_timestamp() + v_grace, o.expires_at), o.latest_expiry
-    );
+    v_deadline timestamptz;
 begin
+    -- The buyer may have extended the hold since `o` was read. With its tickets locked, no other
+    -- transaction moves its end.
+    perform tickets.lock_held(o.id, v_tickets);
+    select * into o from orders.orders u where u.id = o.id;
+    v_deadline := least(
+        greatest(clock_timestamp() + (o.latest_expiry - o.expires_at), o.expires_at),
+        o.latest_expiry
+    );
     if tickets.extend(o.id, v_tickets, v_deadline) < cardinality(v_tickets) then
         perform orders.raise_error('stale');
     end if;

@@ -40,7 +40,7 @@ begin
         return;
     end if;
     v_step := orders.check_limits(
-        p_buyer, p_tickets, p_hold + p_grace, p_max_open, p_max_per_show, p_rehold, p_subjects,
+        p_buyer, p_tickets, 2 * p_hold + p_grace, p_max_open, p_max_per_show, p_rehold, p_subjects,
         v_amount
     );
     decided_at := v_step.decided_at;

@@ -29,9 +29,9 @@ language sql stable
 return json_build_object(
     'id', o.id, 'number', o.number, 'buyer_id', o.buyer_id, 'status', o.status,
     'subtotal', o.subtotal, 'fee', o.fee, 'total', o.total, 'refunded', p_refunded,
-    'currency', o.currency,
-    'expires_at', o.expires_at, 'payment_id', o.payment_id, 'version', o.version,
-    'created_at', o.created_at, 'tickets', p_lines
+    'currency', o.currency, 'expires_at', o.expires_at, 'extended_at', o.extended_at,
+    'payment_id', o.payment_id, 'version', o.version, 'created_at', o.created_at,
+    'tickets', p_lines
 );
 
 create function orders.state(o orders.orders) returns json

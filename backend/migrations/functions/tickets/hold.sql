@@ -91,8 +91,7 @@ as $$
 declare
     v_extended int;
 begin
-    perform 1 from tickets.tickets t
-    where t.id = any (p_tickets) and t.order_id = p_order order by t.id for no key update;
+    perform tickets.lock_held(p_order, p_tickets);
     with extended as (
         update tickets.tickets t
         set held_until = p_until, version = t.version + 1, updated_at = clock_timestamp()
@@ -107,6 +106,16 @@ begin
     )
     select count(*) into v_extended from extended;
     return v_extended;
+end
+$$;
+
+-- Lock the tickets that the order has, in id order. A step of other functions.
+create function tickets.lock_held(p_order uuid, p_tickets uuid[]) returns void
+language plpgsql
+as $$
+begin
+    perform 1 from tickets.tickets t
+    where t.id = any (p_tickets) and t.order_id = p_order order by t.id for no key update;
 end
 $$;
 

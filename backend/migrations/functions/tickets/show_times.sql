@@ -27,6 +27,15 @@ begin atomic
     );
 end;
 
+-- The first end of sales of the shows of these tickets.
+create function tickets.sales_end_of(p_tickets uuid[]) returns timestamptz
+language sql stable
+begin atomic
+    select min(coalesce(s.sales_end_at, s.starts_at))
+    from tickets.tickets t join tickets.shows s on s.id = t.show_id
+    where t.id = any (p_tickets);
+end;
+
 -- Set the time of the start by the clocks at the venue. The API accepts no zone that Postgres does
 -- not know; for one of an earlier version, the clocks are those of UTC.
 create or replace function tickets.set_local_start() returns trigger
