@@ -74,6 +74,7 @@ async def test_a_refused_write_does_not_name_the_other_account(system: System) -
         ("PUT", f"/api/tickets/{ticket['id']}", {"price": 5000}),
         ("PUT", f"/api/shows/{ticket['show_id']}", factories.SHOW),
         ("DELETE", f"/api/orders/{order['id']}", None),
+        ("POST", f"/api/orders/{order['id']}/extend", None),
     ):
         reply = await rival.http.request(
             method, path, json=body, headers={"Idempotency-Key": str(uuid4())}

@@ -138,6 +138,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     refunded: int = 0
     currency: str
     expires_at: datetime
+    # When the buyer extended the hold. Events from before this field lack it.
+    extended_at: datetime | None = None
     payment_id: UUID | None
     version: int
     created_at: datetime

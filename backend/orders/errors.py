@@ -1,6 +1,6 @@
 """The errors of placing and cancelling an order."""
 
-from backend.kernel.problems import Conflict, Invalid, NotFound, TooMany
+from backend.kernel.problems import Conflict, Forbidden, Invalid, NotFound, TooMany
 
 
 class OrderNotFound(NotFound):
@@ -61,6 +61,22 @@ class TicketGivenUp(TooMany):
 
 class OrderNotCancellable(Conflict):
     code = "order_not_cancellable"
+
+
+class ExtensionNotAllowed(Forbidden):
+    """The account has not switched `needs_more_time` on."""
+
+    code = "extension_not_allowed"
+
+
+class AlreadyExtended(Conflict):
+    code = "already_extended"
+
+
+class OrderNotExtendable(Conflict):
+    """A payment has begun, or the order has ended: `order_status`."""
+
+    code = "order_not_extendable"
 
 
 class MixedCurrency(Invalid):

@@ -84,6 +84,8 @@ class OrderState(msgspec.Struct, frozen=True, kw_only=True):
     refunded: int
     currency: str
     expires_at: datetime
+    # When the buyer extended the hold. Stored replies from before this field lack it.
+    extended_at: datetime | None = None
     payment_id: UUID | None
     version: int
     created_at: datetime

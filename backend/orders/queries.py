@@ -132,6 +132,27 @@ async def cancel(connection: Connection, order_id: UUID, buyer_id: UUID) -> str:
     return outcome
 
 
+class Extension(NamedTuple):
+    """The result of `orders.extend`, which documents the outcomes."""
+
+    outcome: str
+    body: str | None
+    order_status: str | None
+    retry_at: datetime | None
+    spent: str | None
+    decided_at: datetime
+
+
+async def extend(connection: Connection, order_id: UUID, buyer_id: UUID) -> Extension:
+    extended = await connection.fetchval(
+        "select orders.extend($1, $2) from events.bind_correlation($3)",
+        order_id,
+        buyer_id,
+        correlation.current(),
+    )
+    return Extension(*extended)
+
+
 async def expire_due(connection: Connection, limit: int) -> int:
     """Expire at most `limit` due orders. Returns their number."""
     count: int = await connection.fetchval(

@@ -97,6 +97,25 @@ async def cancel(request: Request) -> Response:
     return response
 
 
+@describe(tag="orders", body=None, ok=Order, problems=(403, 404, 409, 429))
+async def extend(request: Request) -> Response:
+    """Extend the hold of an unpaid order of yours by its own length, 60 seconds, once.
+
+    For accounts that have switched `needs_more_time` on, until the hold ends or its payment
+    begins. The extension counts as unpaid time.
+    """
+    buyer = principal.require(request)
+    order_id = path_id(request, OrderNotFound)
+    resources = _state(request).resources
+
+    async def extend_order(connection: Connection) -> Response:
+        return reply(await service.extend(connection, order_id, buyer.user_id))
+
+    response = await idempotency.once(request, resources.pool, KEYS, buyer.user_id, extend_order)
+    resources.wake_relay()
+    return response
+
+
 @describe(tag="sales", query=SaleQuery, ok=Page[Sale])
 async def list_sales(request: Request) -> Response:
     """Your tickets on the orders of others, newest first, with the status of each sale."""
@@ -126,6 +145,7 @@ routes = [
     Route("/api/orders", list_orders, methods=["GET"]),
     Route("/api/orders/{id}", order, methods=["GET"]),
     Route("/api/orders/{id}", cancel, methods=["DELETE"]),
+    Route("/api/orders/{id}/extend", extend, methods=["POST"]),
     Route("/api/sales", list_sales, methods=["GET"]),
     Route("/api/sales/summary", sales_summary, methods=["GET"]),
 ]

@@ -21,9 +21,12 @@ from backend.kernel.settings import Settings
 from backend.kernel.time_zones import check_zone
 from backend.orders import queries, sqlstates
 from backend.orders.errors import (
+    AlreadyExtended,
     CoolingDown,
+    ExtensionNotAllowed,
     MixedCurrency,
     OrderNotCancellable,
+    OrderNotExtendable,
     OrderNotFound,
     OwnTicket,
     PriceChanged,
@@ -50,7 +53,7 @@ from backend.orders.model import (
     order_at,
 )
 from backend.orders.numbers import read_key
-from backend.orders.queries import KeyedReply, Placed, Placing, SaleKey, SalesCount
+from backend.orders.queries import Extension, KeyedReply, Placed, Placing, SaleKey, SalesCount
 from backend.orders.sqlstates import BuyerBusy, DisplacedBusy
 
 # The reply to a placed order, which `orders.place` stores under the idempotency key.
@@ -61,6 +64,9 @@ PLACED_HEADERS = {"content-type": "application/json"}
 ONE_LIVE_LINE = "lines_one_live_per_ticket"
 
 PLACED = Counter("gittix_orders_placed", "Attempts to place an order", ["outcome"])
+EXTENDED = Counter(
+    "gittix_holds_extended", "Requests of buyers to extend an unpaid hold", ["outcome"]
+)
 
 
 async def place(
@@ -180,6 +186,48 @@ async def cancel(connection: Connection, order_id: UUID, buyer_id: UUID) -> None
         raise OrderNotCancellable(f"the order is {outcome.replace('_', ' ')}", order_status=outcome)
 
 
+async def extend(connection: Connection, order_id: UUID, buyer_id: UUID) -> Order:
+    """Extend a buyer's unpaid hold, which is possible once. Raises OrderNotFound,
+    ExtensionNotAllowed, AlreadyExtended, OrderNotExtendable, SalesEnded, CoolingDown.
+    """
+    try:
+        extension = await queries.extend(connection, order_id, buyer_id)
+    except BudgetSpent as error:
+        EXTENDED.labels("cooling_down").inc()
+        raise _cooling_down(Spent.of(error)) from error
+    EXTENDED.labels(extension.outcome).inc()
+    if extension.outcome != "extended":
+        raise _not_extended(extension)
+    assert extension.body is not None
+    return order_at(queries.read_state(extension.body), extension.decided_at, {})
+
+
+def _not_extended(extension: Extension) -> Problem:
+    match extension.outcome:
+        case "not_found":
+            return OrderNotFound()
+        case "not_allowed":
+            return ExtensionNotAllowed('switch "I need more time" on in your account first')
+        case "already_extended":
+            return AlreadyExtended("a hold is extended once: pay before it ends")
+        case "not_extendable":
+            status = str(extension.order_status)
+            return OrderNotExtendable(
+                f"the order is {status.replace('_', ' ')}: only an unpaid hold is extended,"
+                " before its payment begins",
+                order_status=status,
+            )
+        case "sales_ended":
+            return SalesEnded("the sales of the show end with this hold: pay before it ends")
+        case "cooling_down":
+            assert extension.spent
+            assert extension.retry_at
+            return _cooling_down(
+                Spent.at(extension.spent, extension.retry_at, extension.decided_at)
+            )
+    raise AssertionError(extension.outcome)
+
+
 async def order(connection: Connection, key: str, buyer_id: UUID) -> Order:
     """The buyer's order with the id or the number `key`, as typed. Raises OrderNotFound."""
     found = await queries.order(connection, read_key(key), buyer_id)
@@ -202,7 +250,8 @@ async def list_sales(
 ) -> Page[Sale]:
     """A page of a seller's sales, newest first. Raises Invalid for an unusable cursor."""
     after = decode_cursor(query.cursor, SaleKey)
-    longest_hold = timedelta(seconds=settings.hold_seconds + settings.payment_grace_seconds)
+    # A hold and its extension are equally long.
+    longest_hold = timedelta(seconds=2 * settings.hold_seconds + settings.payment_grace_seconds)
     rows, examined = await queries.list_sales(connection, seller_id, query, after, longest_hold)
     if examined is not None:
         return Page(rows, encode_cursor(examined))

@@ -28,6 +28,7 @@ PROTECTED: list[tuple[str, str]] = [
     ("POST", "/api/tickets/{ticket}/hide"),
     ("POST", "/api/tickets/{ticket}/unhide"),
     ("DELETE", "/api/orders/{order}"),
+    ("POST", "/api/orders/{order}/extend"),
     ("GET", "/api/orders"),
     ("GET", "/api/orders/{order}"),
     ("GET", f"/api/payments/{NOWHERE}"),
@@ -53,6 +54,7 @@ WITH_ID: list[tuple[str, str, Any, Refusal]] = [
     ("POST", "/api/tickets/{id}/hide", {}, NO_TICKET),
     ("POST", "/api/tickets/{id}/unhide", {}, NO_TICKET),
     ("DELETE", "/api/orders/{id}", {}, NO_ORDER),
+    ("POST", "/api/orders/{id}/extend", {}, NO_ORDER),
     ("POST", "/api/orders/{id}/refund", {}, NO_ORDER),
     ("POST", "/api/shows/{id}/tickets", WRITES["tickets"][2], NO_SHOW),
 ]
