@@ -1,15 +1,19 @@
 """Invariant I3: holds end on time.
 
 A hold ends at the time in its row. Violations that can be seen: a row that was not released in
-time, a hold that outlives its order, a reservation or a confirmed order that stays, and SQL
-functions that ignore the time of a hold.
+time, a hold that outlives its order, a hold that is longer than it began without an extension, a
+reservation or a confirmed order that stays, and SQL functions that ignore the time of a hold.
+
+A hold is extended by its first payment, and once by a buyer that needs more time. The lengths are
+compared as far back as the outbox reaches.
 """
 
-from backend.check.result import LATE, MARGIN, QUIET, Result
+from backend.check.result import LATE, MARGIN, MAX_EVENTS, QUIET, Result
 from backend.check.snapshot import Snapshot
 
 DESCRIPTION = (
-    "no hold, reservation or unpaid order outlives its time, and an expired hold reads as available"
+    "no hold, reservation or unpaid order outlives its time or is extended more often than it may"
+    " be, and an expired hold reads as available"
 )
 
 COUNT_SQL = """
@@ -19,6 +23,31 @@ COUNT_SQL = """
 """
 
 VIOLATIONS_SQL = f"""
+    with log as materialized (
+        select o.type, o.subject, o.data from events.outbox o
+        where o.type in ('order.created', 'ticket.extended')
+          and (o.position is null or o.position > (select r.position - {MAX_EVENTS}
+              from events.relay r))
+    ), extended as (
+        select subject as ticket_id, (data ->> 'order_id')::uuid as order_id, count(*) as times
+        from log where type = 'ticket.extended' group by 1, 2
+    ), unpaid as (
+        select o.id, o.expires_at, o.extended_at, o.created_at,
+               (log.data ->> 'expires_at')::timestamptz as began_with
+        from log join orders.orders o on o.id = log.subject
+        where log.type = 'order.created' and o.payment_id is null
+    )
+    select format('ticket %s was extended %s times for order %s', e.ticket_id, e.times, o.id)
+    from extended e join orders.orders o on o.id = e.order_id
+    where e.times > (o.payment_id is not null)::int + (o.extended_at is not null)::int
+    union all
+    select format('order %s ends at %s, but its hold began with the end %s', u.id, u.expires_at,
+        u.began_with)
+    from unpaid u
+    where u.expires_at > u.began_with + {MARGIN} + case
+        when u.extended_at is null then interval '0' else u.began_with - u.created_at
+    end
+    union all
     select format('ticket %s is still held for order %s, but the hold ended at %s', t.id,
         t.order_id, t.held_until)
     from tickets.tickets t where t.status = 'held' and t.held_until < $1::timestamptz - {LATE}

@@ -41,6 +41,29 @@ BREACHES = [
     ),
     Breach(
         "I3",
+        "a hold is longer than it began",
+        sql(
+            "update orders.orders set expires_at = expires_at + interval '9 seconds',"
+            f" latest_expiry = latest_expiry + interval '9 seconds' where id = {of_order('pending')}"
+        ),
+        "but its hold began with the end",
+    ),
+    Breach(
+        "I3",
+        "a hold is extended once more than it may be",
+        together(
+            empty_the_push_log,
+            change(
+                "ticket",
+                "held_until = held_until",
+                f"order_id = {of_order('pending')}",
+                event="ticket.extended",
+            ),
+        ),
+        "was extended 1 times for order",
+    ),
+    Breach(
+        "I3",
         "a reservation never ends",
         together(
             empty_the_push_log,
