@@ -66,6 +66,11 @@ test("a countdown is as long as the hold, then as the grace that extended it", (
   expect(countdownSeconds({ ...order, status: "pending" }, times)).toBe(60);
   expect(countdownSeconds({ ...order, status: "awaiting_payment" }, times)).toBe(60);
   expect(countdownSeconds({ ...extended, status: "awaiting_payment" }, times)).toBe(20);
+  const longer = { ...order, expires_at: "2026-11-30T12:02:00.4Z", extended_at: order.created_at };
+  expect(countdownSeconds({ ...longer, status: "pending" }, times)).toBe(120);
+  expect(countdownSeconds({ ...longer, status: "awaiting_payment" }, times)).toBe(120);
+  const paying = { ...longer, expires_at: "2026-11-30T12:02:09.4Z" };
+  expect(countdownSeconds({ ...paying, status: "awaiting_payment" }, times)).toBe(20);
 });
 
 test.each([

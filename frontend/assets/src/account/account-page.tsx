@@ -5,6 +5,7 @@ import { changeHandle } from "../shared/session";
 import { InputField } from "../shared/ui/field";
 import { SignedInOnly } from "../shared/ui/signed-in-only";
 import { toast } from "../shared/ui/toasts";
+import { MoreTime } from "./more-time";
 import { besideHandle, handleOf, MAX_HANDLE_LENGTH } from "./handle";
 
 const ABOUT = "Your handle, as others see it, and your email.";
@@ -28,6 +29,7 @@ function Account({ user }: { user: User }) {
           <span className="note">Nobody else sees it. You sign in with it.</span>
         </div>
       </section>
+      <MoreTime user={user} />
     </>
   );
 }

@@ -6,6 +6,7 @@ import { useClock } from "../shared/clock";
 import { useValue } from "../shared/observable";
 import { isRunning, type RunningStage, type Stage, stageOf } from "../shared/order-status";
 import type { OrderRow, PaymentRow } from "../shared/push-messages";
+import { user } from "../shared/session";
 import { type SiteConfig, useSiteConfig } from "../shared/site-config";
 import { text } from "../shared/texts";
 import { Empty, Failed, OfflineBanner } from "../shared/ui/page-states";
@@ -13,6 +14,7 @@ import { SignedInOnly } from "../shared/ui/signed-in-only";
 import { useUserFeed } from "../shared/use-user-feed";
 import { CheckoutFeed } from "./checkout-feed";
 import { Announcer, Countdown } from "./countdown";
+import { extendableSeconds, extendedSeconds, MoreTime, MoreTimeHint } from "./more-time";
 import { OrderSummary } from "./order-summary";
 import { Outcome } from "./outcome";
 import { PayForm } from "./pay-form";
@@ -73,12 +75,17 @@ interface StageProps<S extends Stage = Stage> {
 
 function StagePage(props: StageProps) {
   const { order, stage, feed, config } = props;
+  const needs = useValue(user)?.needs_more_time;
   const [ranHere, setRanHere] = useState(false);
   if (isRunning(stage) && !ranHere) setRanHere(true);
   return (
     <>
       {(isRunning(stage) || stage === "late" || stage === "expired") && (
-        <Announcer until={order.expires_at} />
+        <Announcer
+          until={order.expires_at}
+          extendable={extendableSeconds(order, needs)}
+          extended={extendedSeconds(order)}
+        />
       )}
       <div className="checkout" data-stage={stage}>
         <div className="checkout-way">
@@ -98,7 +105,9 @@ function Running({ order, stage, payment, feed, config }: StageProps<RunningStag
   return (
     <>
       <Countdown order={order} stage={stage} payment={payment} config={config} />
+      <MoreTime order={order} stage={stage} feed={feed} />
       <PayForm order={order} stage={stage} payment={payment} feed={feed} config={config} />
+      <MoreTimeHint stage={stage} />
       {stage === "challenge" && payment && (
         <ThreeDSecure payment={payment} feed={feed} config={config} />
       )}

@@ -1,5 +1,5 @@
 // How long the buyer has the tickets: as a ring, in words, and announced to screen readers at
-// three moments.
+// three moments. A live region is polite: it waits for the end of the sentence that is read.
 import { useState } from "react";
 
 import { useSecondsUntil } from "../shared/clock";
@@ -69,7 +69,7 @@ function textsOf(
   return [title, text("checkout.keep_note", { count, grace })];
 }
 
-const secondsText = (count: number) => text("checkout.seconds", { count });
+export const secondsText = (count: number) => text("checkout.seconds", { count });
 
 function graceText(seconds: number): string {
   const time = seconds === 60 ? text("checkout.minute") : secondsText(seconds);
@@ -82,23 +82,44 @@ const ANNOUNCEMENTS: [seconds: number, text: TextId][] = [
   [30, "checkout.announce_soon"],
 ];
 
+interface AnnouncerProps {
+  until: string;
+  /** By how many seconds the buyer can extend the hold, and has extended it; 0 if not. */
+  extendable: number;
+  extended: number;
+}
+
 /**
- * Announces each of these moments as it passes. A page that opens after one, or a time that is
- * extended, announces nothing.
+ * Announces each of these moments as it passes, and an extension by the buyer. A page that opens
+ * after a moment, or a payment that extends the hold, announces nothing.
  */
-export function Announcer({ until }: { until: string }) {
+export function Announcer({ until, extendable, extended }: AnnouncerProps) {
   const seconds = useSecondsUntil(until);
-  const [before, setBefore] = useState(0);
+  const [before, setBefore] = useState({ seconds: 0, extended });
   const [announced, setAnnounced] = useState("");
-  if (seconds !== before) {
-    setBefore(seconds);
-    const passed = ANNOUNCEMENTS.find(([mark]) => before > mark && seconds <= mark);
-    if (passed) setAnnounced(text(passed[1]));
-    else if (seconds > before) setAnnounced("");
+  if (seconds !== before.seconds || extended !== before.extended) {
+    setBefore({ seconds, extended });
+    const passed = ANNOUNCEMENTS.find(([mark]) => before.seconds > mark && seconds <= mark);
+    if (extended > before.extended) {
+      const [added, left] = [secondsText(extended), secondsText(seconds)];
+      setAnnounced(text("checkout.announce_added", { added, left }));
+    } else if (passed) {
+      setAnnounced(announcementOf(passed[1], extendable));
+    } else if (seconds > before.seconds) {
+      setAnnounced("");
+    }
   }
   return (
-    <p className="unseen" role="alert">
+    <p className="unseen" role="status" data-announcer>
       {announced}
     </p>
   );
+}
+
+function announcementOf(id: TextId, extendable: number): string {
+  if (id !== "checkout.announce_soon" || extendable === 0) return text(id);
+  return text("checkout.announce_soon_more", {
+    key: text("shared.more_time_key"),
+    time: secondsText(extendable),
+  });
 }

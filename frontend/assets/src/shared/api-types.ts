@@ -97,8 +97,8 @@ export interface paths {
          */
         get: operations["get__api_users_currentuser"];
         /**
-         * Change the current user's handle
-         * @description Every ticket of the user shows the new handle at once. A handle that is reserved, or that another account has or had in the last 90 days, returns 409 `handle_taken`; the sixth change in 90 days returns 409 `too_many_handles`, unless it takes back a former handle. Takes no Idempotency-Key: a repeated request changes nothing.
+         * Change the current user
+         * @description Takes `handle`, `needs_more_time` or both. Every ticket of the user shows a new handle at once. A handle that is reserved, or that another account has or had in the last 90 days, returns 409 `handle_taken`; the sixth change in 90 days returns 409 `too_many_handles`, unless it takes back a former handle. `needs_more_time` lets the user extend each unpaid hold once. Takes no Idempotency-Key: a repeated request changes nothing.
          */
         put: operations["put__api_users_currentuser"];
         post?: never;
@@ -280,6 +280,26 @@ export interface paths {
         post?: never;
         /** Cancel an unpaid order of yours; its tickets are free at once. */
         delete: operations["delete__api_orders_{id}"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/orders/{id}/extend": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Extend the hold of an unpaid order of yours by its own length, 60 seconds, once.
+         * @description For accounts that have switched `needs_more_time` on, until the hold ends or its payment begins. The extension counts as unpaid time.
+         */
+        post: operations["post__api_orders_{id}_extend"];
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -478,6 +498,7 @@ export interface components {
             id: string;
             email: string;
             handle: string;
+            needs_more_time: boolean;
         };
         /**
          * SignIn
@@ -498,14 +519,13 @@ export interface components {
         };
         /**
          * UserChange
-         * @description A change of the signed-in user.
+         * @description A change of the signed-in user: at least one of the fields.
          */
         UserChange: {
-            /**
-             * @description 3 to 24 of a-z, 0-9 and, between them, single . _ or -; capitals are lowered
-             * @example quiet-otter-4821
-             */
-            handle: string;
+            /** @default null */
+            handle?: string | null;
+            /** @default null */
+            needs_more_time?: boolean | null;
         };
         /**
          * ShowQuery
@@ -904,6 +924,8 @@ export interface components {
             refunded: number;
             currency: string;
             expires_at: string;
+            /** @default null */
+            extended_at?: string | null;
             payment_id: string | null;
             version: number;
             created_at: string;
@@ -2570,6 +2592,82 @@ export interface operations {
             };
             /** @description Unprocessable Entity */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+        };
+    };
+    "post__api_orders_{id}_extend": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Order"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };

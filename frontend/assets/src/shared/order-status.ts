@@ -44,14 +44,18 @@ export function stageOf(
   return payment?.status === "requires_action" ? "challenge" : "paying";
 }
 
-/** How long the running countdown is in all: the hold, or the grace that extended it. */
+/**
+ * How long the running countdown is in all: the hold with its extension by the buyer, or the grace
+ * of a payment that extended it.
+ */
 export function countdownSeconds(
-  order: Pick<Order, "status" | "expires_at" | "created_at">,
+  order: Pick<Order, "status" | "expires_at" | "extended_at" | "created_at">,
   { hold_seconds, payment_grace_seconds }: HoldTimes,
 ): number {
   const all = Math.round((Date.parse(order.expires_at) - Date.parse(order.created_at)) / 1000);
   // A payment that began early found more time than the grace, and extended nothing.
-  return order.status === "pending" || all <= hold_seconds ? all : payment_grace_seconds;
+  const unpaid = order.extended_at ? 2 * hold_seconds : hold_seconds;
+  return order.status === "pending" || all <= unpaid ? all : payment_grace_seconds;
 }
 
 export type Urgency = "calm" | "soon" | "last" | "over";

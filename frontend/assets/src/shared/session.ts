@@ -70,6 +70,11 @@ export async function changeHandle(handle: string): Promise<void> {
   user.set((await put("/api/users/currentuser", { handle })).current_user);
 }
 
+export async function setNeedsMoreTime(needs: boolean): Promise<void> {
+  const changed = await put("/api/users/currentuser", { needs_more_time: needs });
+  user.set(changed.current_user);
+}
+
 /** Here, or on every device where this user is signed in. */
 export async function signOut({ everywhere }: { everywhere: boolean }): Promise<void> {
   await post("/api/users/signout", undefined, { query: everywhere ? { everywhere } : {} });
