@@ -42,7 +42,7 @@ class Accounts:
     def session(self) -> Mapping[str, str]:
         """Return the headers of a new user's requests."""
         assert self._signer
-        user = User(uuid4(), f"{uuid4().hex}@load.example", "load")
+        user = User(uuid4(), f"{uuid4().hex}@load.example", "load", needs_more_time=False)
         token = self._signer.access_token(user, uuid4(), datetime.now(UTC))
         return {"Authorization": f"Bearer {token}"}
 

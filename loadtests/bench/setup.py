@@ -48,7 +48,8 @@ def access_tokens(environment: Mapping[str, str], buyers: int) -> Iterator[str]:
         session_seconds=3600,
     )
     users = [
-        User(uuid4(), f"{number}@bench.example", f"buyer {number}") for number in range(buyers)
+        User(uuid4(), f"{number}@bench.example", f"buyer {number}", needs_more_time=False)
+        for number in range(buyers)
     ]
     return cycle([signer.access_token(user, uuid4(), datetime.now(UTC)) for user in users])
 
