@@ -45,7 +45,8 @@ async def slow_person(system: System, owner: Any, name: str = "buyer") -> Person
 async def set_needs(owner: Any, person: Person, *, needs: bool) -> None:
     await owner.execute(
         """
-        insert into auth.users (id, email, password_hash) select $1::uuid, $1::text || '@example.com', 'x'
+        insert into auth.users (id, email, password_hash)
+        select $1::uuid, $1::text || '@example.com', 'x'
         where not exists (select from auth.users where id = $1::uuid)
         """,
         person.id,

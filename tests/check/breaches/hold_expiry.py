@@ -44,7 +44,8 @@ BREACHES = [
         "a hold is longer than it began",
         sql(
             "update orders.orders set expires_at = expires_at + interval '9 seconds',"
-            f" latest_expiry = latest_expiry + interval '9 seconds' where id = {of_order('pending')}"
+            " latest_expiry = latest_expiry + interval '9 seconds' where id ="
+            f" {of_order('pending')}"
         ),
         "but its hold began with the end",
     ),

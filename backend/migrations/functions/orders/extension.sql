@@ -68,7 +68,7 @@ grant execute on function orders.extend to gittix_orders;
 
 -- The functions below are steps of `orders.extend`: they run with its rights and its settings.
 
--- The end and the price, in ticket-seconds, of an extension at `p_now`. `outcome` is null, or one of
+-- The end and the price, in ticket-seconds, of an extension at `p_now`. `outcome` is null or one of
 -- - not_allowed, not_extendable, already_extended (`orders.unextendable`);
 -- - sales_ended: the sales of one of the shows end before the hold would be any longer;
 -- - cooling_down: until `retry_at`, the budget `spent` lacks the price.

@@ -126,7 +126,7 @@ function useExtension(order: OrderRow, feed: CheckoutFeed) {
   return { busy, refusal, extend };
 }
 
-/** Calls `action` when the key is pressed alone, unless an element that takes text has the focus. */
+/** Calls `action` when the key is pressed alone, but not in an element that takes text. */
 function useKey(key: string, action: () => void): void {
   const act = useEffectEvent(action);
   useEffect(() => {
