@@ -39,10 +39,10 @@ ORDERS = """
         returning id, buyer_id
     )
     insert into orders.lines (
-        order_id, ticket_id, show_id, seller_id, price, live, buyer_id, show_title, show_venue,
+        order_id, ticket_id, show_id, seller_id, price, fee, live, buyer_id, show_title, show_venue,
         show_city, show_starts_at, show_timezone
     )
-    select id, uuidv7(), $5, $4, 100, false, buyer_id, 'Show', 'Hall', 'City', now(), 'UTC'
+    select id, uuidv7(), $5, $4, 100, 0, false, buyer_id, 'Show', 'Hall', 'City', now(), 'UTC'
     from placed
 """
 
