@@ -199,6 +199,19 @@ grant select on tickets.idempotency_keys to gittix_check;
 grant insert, select, delete, update (fingerprint, status, headers, body, created_at) on
     tickets.idempotency_keys to gittix_tickets;
 
+create table tickets.price_caps (
+    show_id uuid not null,
+    seller_id uuid not null,
+    section text not null,
+    "row" text not null,
+    seat text not null,
+    currency text not null,
+    price bigint not null,
+    constraint price_caps_pkey primary key (show_id, seller_id, section, "row", seat)
+);
+grant select on tickets.price_caps to gittix_check;
+grant select on tickets.price_caps to gittix_tickets;
+
 create table tickets.price_counts (
     show_id uuid not null,
     currency text not null,
@@ -291,6 +304,7 @@ create table tickets.tickets (
     updated_at timestamptz not null default now(),
     hidden boolean not null default false,
     claims_seat boolean not null default true,
+    price_cap bigint,
     constraint tickets_pkey primary key (id),
     constraint tickets_show_id_fkey foreign key (show_id) references tickets.shows(id),
     constraint tickets_currency_is_a_code check (currency ~ '^[A-Z]{3}$'),
@@ -323,6 +337,9 @@ create trigger audit_owner after delete or update of seller_id on tickets.ticket
     execute function events.audit_owner('id', 'show_id', 'seller_id');
 create trigger check_price after insert or update of price, face_value, currency on tickets.tickets
     for each row execute function tickets.check_price();
+create trigger check_price_cap after insert or update of price, currency, section, "row", seat on
+    tickets.tickets for each row when (new.seat <> '' or new.price_cap is not null) execute
+    function tickets.check_price_cap();
 create trigger claim_seat before update of section, "row", seat on tickets.tickets for each row
     execute function tickets.claim_seat();
 create trigger count_listed after insert on tickets.tickets referencing new table as after for each
@@ -348,6 +365,10 @@ create function tickets.availability(p_show uuid, out available integer, out hel
     out next_free_at timestamptz, out version bigint) returns record language sql;
 grant execute on function tickets.availability to gittix_check, gittix_tickets;
 
+-- functions/tickets/price_caps.sql
+create function tickets.cap_prices(p_order uuid, p_tickets uuid[]) returns void language plpgsql
+    security definer;
+
 -- functions/tickets/hold.sql
 create function tickets.check_free(p_tickets uuid[], p_buyer uuid, p_now timestamptz,
     out outcome text, out refused uuid, out refused_until timestamptz, out displaced uuid[],
@@ -365,6 +386,9 @@ create function tickets.check_one(p_ticket uuid, p_buyer uuid, p_now timestamptz
 
 -- functions/tickets/listing.sql
 create function tickets.check_price() returns trigger language plpgsql security definer;
+
+-- functions/tickets/price_caps.sql
+create function tickets.check_price_cap() returns trigger language plpgsql security definer;
 
 -- functions/tickets/search.sql
 create function tickets.city_key(p_city text) returns text language sql;
@@ -454,6 +478,10 @@ create function tickets.record_update() returns trigger language plpgsql securit
 
 -- functions/tickets/counts.sql
 create function tickets.recount() returns void language plpgsql;
+
+-- functions/tickets/price_caps.sql
+create function tickets.refuse_price(p_maximum bigint, p_currency text, p_seat tickets.price_caps)
+    returns void language plpgsql;
 
 -- functions/tickets/release.sql
 create function tickets.release(p_order uuid, p_tickets uuid[],
@@ -782,8 +810,8 @@ create function orders.finish(p_order uuid, p_payment uuid) returns boolean lang
 grant execute on function orders.finish to gittix_payments;
 
 -- functions/orders/refund.sql
-create function orders.finish_refund(p_order uuid, p_refund uuid, p_relist boolean) returns boolean
-    language plpgsql security definer;
+create function orders.finish_refund(p_order uuid, p_refund uuid, p_relist boolean,
+    p_capped boolean default false) returns boolean language plpgsql security definer;
 grant execute on function orders.finish_refund to gittix_payments;
 
 -- functions/orders/refund.sql

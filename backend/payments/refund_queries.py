@@ -79,7 +79,13 @@ async def begin(connection: Connection, request: RefundRequest, refund_id: UUID)
 async def finish(connection: Connection, refund: Refund) -> bool:
     """Whether the refund's lines are refunded."""
     done: bool = await connection.fetchval(
-        "select orders.finish_refund($1, $2, $3) from events.bind_correlation($4)",
+        """
+        select orders.finish_refund($1, $2, $3, r.requested_by <> p.buyer_id)
+        from payments.refunds r
+        join payments.payments p on p.id = r.payment_id
+        cross join events.bind_correlation($4)
+        where r.id = $2
+        """,
         refund.order_id,
         refund.id,
         refund.relist,

@@ -61,6 +61,14 @@ class SeatTaken(Conflict):
     code = "seat_taken"
 
 
+class PriceAboveRefunded(Invalid):
+    """The seller refunded a sale of this ticket, or of this seat, and may list it again at most at
+    the price of that sale, in its currency.
+    """
+
+    code = "price_above_refunded"
+
+
 class CurrencyRequired(Invalid):
     """Prices are compared within a currency, and the request names none."""
 

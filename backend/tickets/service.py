@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import date, datetime
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 import asyncpg
@@ -25,7 +25,6 @@ from backend.tickets.errors import (
     NotYourShow,
     NotYourTicket,
     SalesEnded,
-    SeatTaken,
     ShowNotFound,
     TicketNotFound,
     TicketTaken,
@@ -48,18 +47,8 @@ from backend.tickets.model import (
     TicketSpec,
 )
 from backend.tickets.queries import TicketKey
+from backend.tickets.refusals import ONE_PER_SEAT, Seat, price_refused, seat_taken
 from backend.tickets.show_queries import Scope, ShowKey
-
-# The index that allows one ticket for each seat of a show.
-ONE_PER_SEAT = "tickets_one_per_seat"
-# The taken seats that a refusal names.
-MAX_NAMED_SEATS = 20
-
-
-class Seat(NamedTuple):
-    section: str | None
-    row: str | None
-    seat: str | None
 
 
 async def create_show(connection: Connection, owner: Principal, new: NewShow) -> Show:
@@ -162,20 +151,23 @@ async def list_for_sale(
 ) -> list[Ticket]:
     """List tickets of a show for sale, all or none. `max_listed` bounds the tickets of a seller who
     does not own the show. Raises ShowNotFound, ListingClosed, SalesEnded, TooManyListed, SeatTaken,
-    Invalid.
+    PriceAboveRefunded, Invalid.
     """
     paths = [f"tickets[{index}]." if len(specs) > 1 else "" for index in range(len(specs))]
     cleaned = [_clean_ticket(spec, path) for spec, path in zip(specs, paths, strict=True)]
     await _check_listing(connection, seller, show_id, len(cleaned), max_listed)
     # Auth stores the handle with the account, so the token's is used only if auth knows no account.
     await queries.add_seller(connection, seller.user_id, seller.handle)
-    inserted = await queries.insert_tickets(
-        connection, show_id, seller.user_id, seller.handle, cleaned
-    )
+    try:
+        inserted = await queries.insert_tickets(
+            connection, show_id, seller.user_id, seller.handle, cleaned
+        )
+    except asyncpg.CheckViolationError as error:
+        raise price_refused(error, cleaned, paths) from error
     listed = [ticket for ticket in inserted if ticket is not None]
     if len(listed) < len(cleaned):
         places = zip(cleaned, paths, inserted, strict=True)
-        raise _seat_taken([(spec, path) for spec, path, ticket in places if ticket is None])
+        raise seat_taken([(spec, path) for spec, path, ticket in places if ticket is None])
     await queries.append_events(connection, "ticket.listed", [ticket.id for ticket in listed])
     return listed
 
@@ -238,7 +230,8 @@ async def change_ticket(
     expected: int | None,
 ) -> Ticket:
     """Change a free ticket, only in the version `expected` if given. Raises TicketNotFound,
-    NotYourTicket, TicketTaken, TicketWithdrawn, SeatTaken, VersionMismatch, Invalid.
+    NotYourTicket, TicketTaken, TicketWithdrawn, SeatTaken, PriceAboveRefunded, VersionMismatch,
+    Invalid.
     """
     row = await _lock_own_free_ticket(connection, seller, ticket_id, expected)
     columns = _columns(change)
@@ -254,7 +247,9 @@ async def change_ticket(
         if error.constraint_name != ONE_PER_SEAT:
             raise
         seat = Seat(*(columns.get(name, getattr(row, name)) for name in Seat._fields))
-        raise _seat_taken([(seat, "")]) from error
+        raise seat_taken([(seat, "")]) from error
+    except asyncpg.CheckViolationError as error:
+        raise price_refused(error, [], []) from error
     if not is_changed:
         raise TicketTaken("a buyer has just taken the ticket")
     await queries.append_events(connection, "ticket.updated", [ticket_id])
@@ -315,24 +310,6 @@ async def _check_listing(
                 max_listed=max_listed,
                 listed=listed,
             )
-
-
-def _seat_taken(taken: Sequence[tuple[Seat | TicketSpec, str]]) -> SeatTaken:
-    """The refusal of seats, each with the path of its ticket."""
-    names = [_seat_name(seat) for seat, _ in taken]
-    detail = f"{names[0]} is listed in this show already: choose another seat"
-    if len(names) > 1:
-        detail = f"{len(names)} of these seats are listed in this show already, first {names[0]}"
-    errors = [
-        FieldError(f"{path}seat", f"must be free: {name} is listed in this show already")
-        for name, (_, path) in zip(names, taken, strict=True)
-    ]
-    return SeatTaken(detail, errors=errors[:MAX_NAMED_SEATS], taken=len(taken))
-
-
-def _seat_name(seat: Seat | TicketSpec) -> str:
-    parts = (seat.section, seat.row and f"row {seat.row}", seat.seat and f"seat {seat.seat}")
-    return ", ".join(part for part in parts if part)
 
 
 async def _lock_own_free_ticket(

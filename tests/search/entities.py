@@ -37,7 +37,9 @@ IN_PROGRESS = Refusal(409, "payment_in_progress")
 
 @dataclass(eq=False)
 class Ticket:
-    """`order` is set while the ticket is held, reserved or sold."""
+    """`order` is set while the ticket is held, reserved or sold. `price_cap` is the price of a sale
+    that the seller refunded.
+    """
 
     id: str
     show_id: str
@@ -47,6 +49,12 @@ class Ticket:
     status: str = "available"
     order: "Order | None" = field(default=None, repr=False)
     version: int = 1
+    price_cap: int | None = None
+
+    def refuses(self, price: int, currency: str) -> bool:
+        if self.price_cap is None:
+            return False
+        return price > self.price_cap or currency != self.currency
 
     @property
     def is_free(self) -> bool:
@@ -93,6 +101,7 @@ class Refund:
     relist: bool
     tickets: list[Ticket]
     amount: int
+    by_seller: bool
     status: str = "requested"
     at_stripe: Return | None = None
     answer: Answer | None = None

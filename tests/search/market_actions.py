@@ -5,7 +5,7 @@ from typing import Any
 
 from tests import factories
 from tests.factories import Json
-from tests.search.entities import Order, Ticket
+from tests.search.entities import Order, Refusal, Ticket
 from tests.search.model import Model
 from tests.search.requests import Requests, accepted
 from tests.system import Person
@@ -60,6 +60,8 @@ class MarketActions:
         """`behind`: how old the version is that If-Match names; without it there is none."""
         if_match = None if behind is None else ticket.version - behind
         refusals = self._model.against_change(person.name, ticket, if_match)
+        if not refusals and ticket.refuses(price, currency):
+            refusals = {Refusal(422, "price_above_refunded")}
         body = {"price": price, "currency": currency}
         reply = await self._requests.send(
             person,

@@ -114,7 +114,7 @@ EXPIRE_EVERYTHING = """
 # Checks which refund the lines name, but not that they still wait for it.
 FINISH_REFUND_AGAIN = """
     create or replace function orders.finish_refund(
-        p_order uuid, p_refund uuid, p_relist boolean
+        p_order uuid, p_refund uuid, p_relist boolean, p_capped boolean default false
     ) returns boolean
     language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
     as $$

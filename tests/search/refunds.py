@@ -69,7 +69,7 @@ def begin(
         order.lines.update(dict.fromkeys(chosen, "refund_pending"))
         order.follow_lines()
     chosen = chosen or order.lines_in("owed", asked)
-    refund = Refund(relist, chosen, order.cost(chosen))
+    refund = Refund(relist, chosen, order.cost(chosen), by_seller=person != order.buyer)
     order.refunds.append(refund)
     order.refunded_by.update(dict.fromkeys(chosen, refund))
     return refund
@@ -147,6 +147,8 @@ def _record(order: Order, refund: Refund, answer: Answer) -> None:
         case "succeeded" if refund.status in OPEN_REFUND:
             for ticket in waiting:
                 assert ticket.order is order
+                if refund.by_seller:
+                    ticket.price_cap = ticket.price
                 ticket.move("available" if refund.relist else "withdrawn", None)
                 order.lines[ticket] = "refunded"
             if waiting:

@@ -23,6 +23,11 @@ create or replace trigger check_price after insert or update of price, face_valu
 on tickets.tickets
 for each row execute function tickets.check_price();
 
+create or replace trigger check_price_cap
+after insert or update of price, currency, section, "row", seat on tickets.tickets
+for each row when (new.seat <> '' or new.price_cap is not null)
+execute function tickets.check_price_cap();
+
 create or replace trigger claim_seat before update of section, "row", seat on tickets.tickets
 for each row execute function tickets.claim_seat();
 

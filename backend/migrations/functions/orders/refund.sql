@@ -151,9 +151,12 @@ as $$
 $$;
 
 -- The money is returned: the refund's lines are refunded and no longer live, and their tickets are
--- listed again (`p_relist`) or withdrawn. Returns whether the lines are refunded by this refund;
--- only the refund that a line names can change it.
-create function orders.finish_refund(p_order uuid, p_refund uuid, p_relist boolean) returns boolean
+-- listed again (`p_relist`) or withdrawn, with their prices capped if their seller asked for the
+-- refund (`p_capped`). Returns whether the lines are refunded by this refund; only the refund that
+-- a line names can change it.
+create function orders.finish_refund(
+    p_order uuid, p_refund uuid, p_relist boolean, p_capped boolean default false
+) returns boolean
 language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
@@ -162,16 +165,16 @@ set enable_bitmapscan = off
 as $$
 declare
     v_order orders.orders;
+    v_tickets uuid[] := array(
+        select l.ticket_id from orders.lines l
+        where l.order_id = p_order and l.refund_id = p_refund and l.status = 'refund_pending'
+    );
 begin
     perform events.act_for(null);
-    perform tickets.unsell(
-        p_order,
-        array(
-            select l.ticket_id from orders.lines l
-            where l.order_id = p_order and l.refund_id = p_refund and l.status = 'refund_pending'
-        ),
-        p_relist
-    );
+    if p_capped then
+        perform tickets.cap_prices(p_order, v_tickets);
+    end if;
+    perform tickets.unsell(p_order, v_tickets, p_relist);
     perform from orders.orders o where o.id = p_order for no key update;
     update orders.lines l set status = 'refunded', live = false
     where l.order_id = p_order and l.refund_id = p_refund and l.status = 'refund_pending';
