@@ -4,7 +4,8 @@ A build is a few dozen small files, so all are read into memory once. File names
 contain a digest, so browsers cache these files forever and revalidate the pages. `/shop.json` has
 the settings of this installation. The content security policy allows this origin, the push
 gateway, and the card form: Stripe when there is a publishable key, else a frame of the sandbox.
-Navigation stays in one document, so all pages share one policy.
+Navigation stays in one document, so all pages share one policy. The service worker, which keeps the
+pages for the time without a server, has a policy of its own.
 """
 
 import hashlib
@@ -22,8 +23,12 @@ from starlette.routing import BaseRoute, Route
 from backend.kernel.settings import Settings
 from backend.kernel.static_files import IMMUTABLE, REVALIDATED, StaticFile, headers_of
 from backend.kernel.web import reply
+from backend.service_worker import example_of, pattern_of, service_worker
 
 FALLBACK, MISSING, ROUTES = "__spa-fallback.html", "404.html", "routes.json"
+WORKER = "service-worker.js"
+# The worker keeps no fonts: a page uses few of them, and the browser keeps those that it used.
+FONT = ".woff2"
 INLINE_SCRIPT = re.compile(rb"<script(?![^>]*\bsrc=)[^>]*>(.*?)</script>", re.DOTALL)
 
 
@@ -60,18 +65,26 @@ class Shop:
         self._files = {
             "/" + path.relative_to(folder).as_posix(): _read(path, folder, policy)
             for path in folder.rglob("*")
-            if path.is_file() and path.suffix != ".gz" and path.name != ROUTES
+            if path.is_file() and path.suffix != ".gz" and path.name not in {ROUTES, WORKER}
         }
-        self._dynamic = [
-            re.compile("/" + re.sub(r"\\\[[^\]]+\\\]", "[^/]+", re.escape(route)))
-            for route in json.loads((folder / ROUTES).read_text())
-            if "[" in route
-        ]
+        routes: list[str] = json.loads((folder / ROUTES).read_text())
+        dynamic = [route for route in routes if "[" in route]
+        self._dynamic = [re.compile(pattern_of(route)) for route in dynamic]
+        self._files[f"/{WORKER}"] = self._worker((folder / WORKER).read_text(), routes, dynamic)
 
     async def __call__(self, request: Request) -> Response:
         path = "/" + str(request.path_params["path"])
         file, status = self._find(path)
         return file.response(request, status)
+
+    def _worker(self, source: str, routes: list[str], dynamic: list[str]) -> StaticFile:
+        static = ["/" if route == "index" else f"/{route}" for route in routes if "[" not in route]
+        paths = dict.fromkeys([*static, example_of(dynamic[0]), f"/{Path(MISSING).stem}"])
+        pages = {path: self._find(path)[0] for path in paths}
+        others = {
+            path: file for path, file in self._files.items() if not path.endswith((".html", FONT))
+        }
+        return service_worker(source, pages, others, dynamic)
 
     def _find(self, path: str) -> tuple[StaticFile, int]:
         plain = path.rstrip("/") or "/index"
@@ -139,7 +152,8 @@ def _policy(settings: Settings) -> str:
         f"default-src 'self'; connect-src 'self' {gateway}{connect}; img-src 'self' data:; "
         f"style-src 'self' 'unsafe-inline'; font-src 'self'; frame-src {frame}; "
         "frame-ancestors 'none'; "
-        f"base-uri 'none'; form-action 'self'; object-src 'none'; script-src 'self'{script}"
+        f"base-uri 'none'; form-action 'self'; object-src 'none'; worker-src 'self'; "
+        f"script-src 'self'{script}"
     )
 
 

@@ -1,7 +1,10 @@
 """The process of the shop: pages and the OpenAPI document, without Postgres and Redis."""
 
+import base64
+import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -28,6 +31,7 @@ def pages(tmp_path: Path) -> Path:
     for name in ("index.html", "404.html", "__spa-fallback.html"):
         (tmp_path / name).write_text(PAGE)
     (tmp_path / "routes.json").write_text(json.dumps(["index", "shows/[show]"]))
+    (tmp_path / "service-worker.js").write_text("// the worker")
     (tmp_path / "assets").mkdir()
     (tmp_path / "assets" / "page-1.js").write_text("1")
     (tmp_path / "assets" / "font-1.woff2").write_bytes(b"wOF2")
@@ -36,7 +40,12 @@ def pages(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def visitor(pages: Path) -> httpx.AsyncClient:
-    settings = bootstrap.settings_for("shop", SHOP | {"FRONTEND_FOLDER": str(pages)})
+    return _visitor(pages)
+
+
+def _visitor(pages: Path, **changes: str) -> httpx.AsyncClient:
+    environment = SHOP | {"FRONTEND_FOLDER": str(pages)} | changes
+    settings = bootstrap.settings_for("shop", environment)
     transport = httpx.ASGITransport(_Started(bootstrap.build("shop", settings)))
     return httpx.AsyncClient(transport=transport, base_url="http://shop.test:8000", verify=PLAIN)
 
@@ -87,6 +96,47 @@ async def test_media_types_do_not_depend_on_the_machine(
     visitor: httpx.AsyncClient, path: str, media_type: str
 ) -> None:
     assert (await visitor.get(path)).headers["content-type"] == media_type
+
+
+async def test_the_worker_has_the_pages_scripts_and_digests_and_a_policy_of_its_own(
+    visitor: httpx.AsyncClient,
+) -> None:
+    worker = await visitor.get("/service-worker.js")
+    assert worker.headers["content-type"] == "text/javascript; charset=utf-8"
+    # At the root, so that its scope is the whole shop; revalidated, so that a new one is found.
+    assert worker.headers["cache-control"] == "no-cache"
+    assert worker.headers["content-security-policy"] == "default-src 'none'; connect-src 'self'"
+    assert "worker-src 'self'" in (await visitor.get("/")).headers["content-security-policy"]
+    build = _build(worker)
+    assert [url for url, _ in build["files"]] == ["/", "/shows/_", "/404", "/assets/page-1.js"]
+    for url, integrity in build["files"]:
+        file = await visitor.get(url)
+        assert file.status_code == 200
+        digest = hashlib.sha256(file.content).digest()
+        assert integrity == f"sha256-{base64.b64encode(digest).decode()}"
+
+
+async def test_another_file_policy_or_source_is_another_version_of_the_worker(pages: Path) -> None:
+    versions = [await _version(pages, {}), await _version(pages, {})]
+    assert len(set(versions)) == 1
+    versions.append(await _version(pages, {"PUSHER_HOST": "push.shop.test"}))
+    (pages / "assets" / "page-1.js").write_text("2")
+    versions.append(await _version(pages, {}))
+    (pages / "service-worker.js").write_text("// another")
+    versions.append(await _version(pages, {}))
+    assert len(set(versions)) == 4
+
+
+async def _version(pages: Path, changes: dict[str, str]) -> str:
+    async with _visitor(pages, **changes) as visitor:
+        version: str = _build(await visitor.get("/service-worker.js"))["version"]
+    return version
+
+
+def _build(worker: httpx.Response) -> Any:
+    first, _, source = worker.text.partition("\n")
+    assert source.startswith("//")
+    return json.loads(first.removeprefix("const BUILD = ").removesuffix(";"))
 
 
 async def test_the_shop_has_the_document_of_the_whole_api_and_none_of_its_routes(

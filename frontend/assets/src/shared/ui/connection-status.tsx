@@ -3,6 +3,7 @@ import { useEffect } from "react";
 
 import { useValue } from "../observable";
 import { connect, connection, type ConnectionState } from "../push";
+import { installServiceWorker } from "../service-worker";
 import { text, type TextId } from "../texts";
 
 const STATES: Record<ConnectionState, [label: TextId, dot: string]> = {
@@ -16,6 +17,7 @@ const STATES: Record<ConnectionState, [label: TextId, dot: string]> = {
 export function ConnectionStatus() {
   const state = useValue(connection);
   useEffect(connect, []);
+  useEffect(installServiceWorker, []);
   const [label, dot] = STATES[state];
   return (
     <span className="badge pill" role="status" data-state={state}>
