@@ -109,6 +109,13 @@ class SignUpForm(ReactComponent):
     tag = "SignUpForm"
 
 
+class NotFound(ReactComponent):
+    """There is no such page, or it cannot be loaded now."""
+
+    library = f"{SOURCES}/shared/ui/not-found.tsx"
+    tag = "NotFound"
+
+
 class ThemeSwitch(ReactComponent):
     """Light or dark; the browser remembers it, and the system's setting is the default."""
 

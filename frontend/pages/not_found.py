@@ -2,13 +2,9 @@
 
 import reflex as rx
 
-from frontend.components import nav_link
-from frontend.shell import narrow
+from frontend.components import NotFound
+from frontend.shell import shell
 
 
 def page() -> rx.Component:
-    return narrow(
-        "There is nothing here",
-        rx.el.p("The address may have a typing mistake, or the page has moved.", class_name="soft"),
-        nav_link("See all shows", "/", class_name="button"),
-    )
+    return shell(rx.el.div(NotFound.create(), class_name="narrow"))

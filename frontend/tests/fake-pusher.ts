@@ -50,12 +50,14 @@ class FakeChannel {
 }
 
 export class FakePusher extends Events {
+  static readonly Runtime = { createWebSocket: () => new EventTarget() };
   static last: FakePusher | null = null;
   readonly connection = Object.assign(new Events(), { state: "initialized" });
   readonly user = { signin_requested: false };
   readonly channels = new Map<string, FakeChannel>();
   readonly sent: string[] = [];
   reconnects = 0;
+  #socket = new EventTarget();
   /** Whether messages pass in both directions. */
   stalled = false;
 
@@ -100,6 +102,7 @@ export class FakePusher extends Events {
 
   connect(): void {
     this.reconnects += 1;
+    this.#socket = FakePusher.Runtime.createWebSocket();
     this.become("connecting");
   }
 
@@ -107,6 +110,11 @@ export class FakePusher extends Events {
     this.connection.state = state;
     this.connection.emit("state_change", { current: state });
     if (state === "connected") this.connection.emit("connected");
+  }
+
+  /** The gateway's port is closed: pusher-js reports nothing. */
+  refuse(): void {
+    this.#socket.dispatchEvent(new Event("close"));
   }
 
   /** The socket is lost: its subscriptions are pending until the gateway accepts them again. */

@@ -1,10 +1,11 @@
 // @ts-check
-// Keeps the shop's pages, scripts and styles, so that a click or a reload without a server shows the
-// page. backend/service_worker.py writes BUILD above this source, so each build is another worker.
+// Keeps the shop's pages, scripts and styles, so that a click or a reload without a server shows
+// the page. backend/service_worker.py writes BUILD above this source, so each build is another
+// worker.
 //
 // A page comes from the server; the kept one is used when no reply comes in time, or when the reply
-// is that of a proxy without a server. A script or style is named by its content, so the kept one is
-// used at once. No reply of the API is kept or read: its requests pass this worker.
+// is that of a proxy without a server. A script or style is named by its content, so the kept one
+// is used at once. No reply of the API is kept or read: its requests pass this worker.
 
 const worker = /** @type {ServiceWorkerGlobalScope} */ (/** @type {unknown} */ (self));
 const PREFIX = "shell-";

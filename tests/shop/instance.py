@@ -55,6 +55,7 @@ class ForkedInstance:
         self._folder = system.folder
         self._fork_server = fork_server
         self._processes: dict[str, Process] = {}
+        self._back: dict[str, asyncio.Event] = {}
         self._tasks = [asyncio.create_task(self._keep(program)) for program in programs]
 
     def visitor(self) -> httpx.AsyncClient:
@@ -69,6 +70,18 @@ class ForkedInstance:
         process = self._processes[name]
         process.send(signal.SIGKILL)
         return process.pid
+
+    @asynccontextmanager
+    async def down(self, *names: str) -> AsyncIterator[None]:
+        """Kill processes, and start them again when the block ends."""
+        back = asyncio.Event()
+        self._back |= dict.fromkeys(names, back)
+        for name in names:
+            self.kill(name)
+        try:
+            yield
+        finally:
+            back.set()
 
     async def ready(self) -> None:
         async with self.visitor() as visitor:
@@ -104,6 +117,8 @@ class ForkedInstance:
             await process.ended()
             process.close()
             await asyncio.sleep(RESTART_SECONDS)
+            if back := self._back.get(program.name):
+                await back.wait()
 
 
 @asynccontextmanager

@@ -179,7 +179,7 @@ async def test_a_block_whose_response_was_lost_is_completed_after_a_reload_witho
     await fill(mira, rows="A-E", seats="1-50", price="30")
     await listing(mira).click()
     await mira.page.get_by_text("200 of them are on sale").wait_for()
-    await mira.page.get_by_role("alert").get_by_text("No connection to the shop").wait_for()
+    await mira.page.get_by_role("alert").get_by_text("The shop did not answer.").wait_for()
     await mira.page.unroute(LISTING)
     await mira.page.reload()
     await listing(mira).click()

@@ -336,7 +336,7 @@ async def test_a_failed_read_is_shown_and_can_be_retried(market: Market, visit: 
         await ben.page.route_web_socket("**/app/**", lambda _socket: None)
         await ben.page.route("**/api/tickets?*", lambda route: route.abort())
         await ben.open(f"/shows/{show_id}")
-        await ben.page.get_by_text("No connection to the shop").wait_for()
+        await ben.page.get_by_text("The shop does not answer").first.wait_for()
         await ben.page.unroute("**/api/tickets?*")
         await ben.page.get_by_role("button", name="Try again").click()
         await ben.page.locator("[data-ticket]").wait_for()

@@ -162,7 +162,7 @@ async def test_a_stripe_script_that_fails_to_load_can_be_loaded_again(
         order = await _held(market, ana)
         await ana.page.route("https://js.stripe.com/**", lambda route: route.abort())
         await ana.open_checkout(order)
-        await ana.page.get_by_text("No connection").wait_for()
+        await ana.page.get_by_text("The card form could not be loaded.").wait_for()
         await ana.page.unroute("https://js.stripe.com/**")
         await ana.page.route("https://js.stripe.com/**", _script)
         await ana.page.get_by_role("button", name="Try again").click()

@@ -27,6 +27,8 @@ WRONG_DATE = """
     }
     globalThis.Date = Wrong;
 """
+# As where there are no service workers: without TLS.
+NO_WORKER = "delete Navigator.prototype.serviceWorker"
 CONTROLLED = """async () => {
   await navigator.serviceWorker.ready;
   if (navigator.serviceWorker.controller) return;

@@ -71,14 +71,18 @@ describe("an error response", () => {
 
   test("without JSON is a Problem of unknown code", async () => {
     await load();
-    respond = () => new Response("<h1>Bad gateway</h1>", { status: 502 });
-    await expect(api.get("/api/shows")).rejects.toMatchObject({ status: 502, code: "unknown" });
+    respond = () => new Response("<h1>Teapot</h1>", { status: 418 });
+    await expect(api.get("/api/shows")).rejects.toMatchObject({ status: 418, code: "unknown" });
   });
 
   test("that never came is a Problem without status", async () => {
     await load();
     respond = () => Promise.reject(new TypeError("Failed to fetch"));
-    await expect(api.get("/api/shows")).rejects.toMatchObject({ status: 0, code: "offline" });
+    const unreachable = { status: 0, code: "unreachable", outage: "unreachable" };
+    await expect(api.get("/api/shows")).rejects.toMatchObject(unreachable);
+    vi.stubGlobal("navigator", { onLine: false });
+    const offline = { status: 0, code: "offline", outage: "offline" };
+    await expect(api.get("/api/shows")).rejects.toMatchObject(offline);
   });
 });
 

@@ -223,15 +223,51 @@ describe("after a loss of the connection", () => {
     expect(one.reads).toBe(2);
   });
 
-  test("the page reconnects sooner than pusher-js, with growing delays", async () => {
+  test("an attempt without an answer has more time, the more have failed", async () => {
+    vi.spyOn(Math, "random").mockReturnValue(0.5);
     await opened(subscriber());
     gateway().lose();
-    await wait(2500);
-    expect(gateway().reconnects).toBe(1);
-    await wait(2500);
-    expect(gateway().reconnects).toBe(1);
-    await wait(1250);
-    expect(gateway().reconnects).toBe(2);
+    for (const [attempt, ms] of [4000, 6000, 9000, 10_000, 10_000].entries()) {
+      await wait(ms - 1);
+      expect(gateway().reconnects).toBe(attempt);
+      await wait(1);
+      expect(gateway().reconnects).toBe(attempt + 1);
+    }
+  });
+
+  test.each([
+    [0, 0.75],
+    [1, 1.25],
+  ])("a refused attempt is repeated within 3.75 s for ever (%d)", async (random, factor) => {
+    vi.spyOn(Math, "random").mockReturnValue(random);
+    await opened(subscriber());
+    gateway().lose();
+    await wait(15_000);
+    const before = gateway().reconnects;
+    for (const [attempt, ms] of [1000, 1500, 2250, ...Array<number>(60).fill(3000)].entries()) {
+      gateway().refuse();
+      await wait(ms * factor - 1);
+      expect(gateway().reconnects - before).toBe(attempt);
+      await wait(1);
+      expect(gateway().reconnects - before).toBe(attempt + 1);
+    }
+  });
+
+  test("the attempts of many pages do not meet: they spread over more than a second", async () => {
+    const times: number[] = [];
+    for (let page = 0; page < 50; page += 1) {
+      vi.resetModules();
+      push = await import("../../assets/src/shared/push");
+      await opened(subscriber());
+      gateway().lose();
+      await wait(30_000);
+      const attempts = gateway().reconnects;
+      gateway().refuse();
+      const refusedAt = Date.now();
+      while (gateway().reconnects === attempts) await wait(50);
+      times.push(Date.now() - refusedAt);
+    }
+    expect(Math.max(...times) - Math.min(...times)).toBeGreaterThan(300);
   });
 
   test("the network's end is shown as offline, and its return reconnects", async () => {

@@ -75,7 +75,7 @@ function worker(version: string, files = FILES) {
     fallback: "/shows/_",
     missing: "/404",
   };
-  // eslint-disable-next-line @typescript-eslint/no-implied-eval -- The worker is a script, no module.
+  // eslint-disable-next-line @typescript-eslint/no-implied-eval -- The worker is a script.
   const run = new Function("self", "caches", "fetch", "BUILD", SOURCE) as (
     ...all: object[]
   ) => void;

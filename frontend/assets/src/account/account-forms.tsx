@@ -7,6 +7,7 @@ import { sentence } from "../shared/format";
 import { asProblem, type Problem } from "../shared/http";
 import { useValue } from "../shared/observable";
 import { nextPage } from "../shared/next-page";
+import { pastOutageText } from "../shared/outage";
 import { signIn, signUp, user } from "../shared/session";
 import { text } from "../shared/texts";
 import { InputField } from "../shared/ui/field";
@@ -15,7 +16,6 @@ const MESSAGES: Record<string, string> = {
   bad_credentials: "That email and password don't go together.",
   email_taken: "There is an account with this email already. Sign in instead?",
   busy: "Many people are signing in right now. Try again in a moment.",
-  offline: "No connection to the shop. Check your network and try again.",
 };
 
 export function SignInForm() {
@@ -114,7 +114,9 @@ function AccountForm({ button, passwordKind, submit, footer }: AccountFormProps)
       <form className="card form" ref={form} onSubmit={onSubmit} noValidate>
         {problem?.fieldErrors.length === 0 && (
           <p className="problem" role="alert">
-            {MESSAGES[problem.code] ?? sentence(problem.message)}
+            {problem.outage
+              ? text("shared.form_outage", { outage: pastOutageText(problem.outage) })
+              : (MESSAGES[problem.code] ?? sentence(problem.message))}
           </p>
         )}
         <InputField

@@ -4,6 +4,7 @@ import { type ChangeEvent, useEffect, useEffectEvent, useMemo, useRef, useState 
 import { get } from "../shared/api";
 import type { Facet, Facets } from "../shared/api-types";
 import { capitalized } from "../shared/format";
+import { onceReached } from "../shared/reach";
 import { LatestRead } from "../shared/latest-read";
 import { type Option, SelectChip } from "../shared/ui/select-chip";
 import { facetsQueryOf, isMonth, monthsUntil } from "./show-query";
@@ -126,15 +127,22 @@ function useFacets(query: string) {
   useEffect(() => {
     const latest = new LatestRead();
     const filters = Object.fromEntries(new URLSearchParams(query));
-    latest
-      .run((signal) => get("/api/shows/facets", { query: filters, signal }))
-      .then(
-        (found) => {
-          if (found) setFacets(found);
-        },
-        () => undefined,
-      );
+    let stop: () => void = () => undefined;
+    const read = () => {
+      latest
+        .run((signal) => get("/api/shows/facets", { query: filters, signal }))
+        .then(
+          (found) => {
+            if (found) setFacets(found);
+          },
+          () => {
+            stop = onceReached(read);
+          },
+        );
+    };
+    read();
     return () => {
+      stop();
       latest.close();
     };
   }, [query]);

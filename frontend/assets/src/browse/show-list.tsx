@@ -7,7 +7,7 @@ import type { Suggestion } from "../shared/api-types";
 import { counted, showTime } from "../shared/format";
 import { useValue } from "../shared/observable";
 import { useSiteConfig } from "../shared/site-config";
-import { Empty, Failed, MoreButton, OfflineBanner } from "../shared/ui/page-states";
+import { Empty, Failed, MoreButton, OutageBanner } from "../shared/ui/page-states";
 import { useHydrated } from "../shared/use-hydrated";
 import { type ChangeAddress, Filters } from "./filters";
 import { ShowCard } from "./show-card";
@@ -38,7 +38,7 @@ export function ShowList() {
   }, [query]);
   return (
     <>
-      <OfflineBanner />
+      <OutageBanner />
       <Filters params={hydrated ? params : new URLSearchParams()} change={change} />
       <Results
         query={query}

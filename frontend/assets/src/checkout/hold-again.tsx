@@ -16,6 +16,7 @@ import {
 import { asProblem, type Problem } from "../shared/http";
 import { IdempotentRequest } from "../shared/idempotency";
 import { useValue } from "../shared/observable";
+import { outageText, useOutage } from "../shared/outage";
 import type { OrderRow } from "../shared/push-messages";
 import { salesOf } from "../shared/show-sales";
 import { shows, type ShowsById } from "../shared/shows-by-id";
@@ -45,6 +46,7 @@ export function HoldAgain({ order, config, children }: HoldAgainProps) {
   const freeLines = order.tickets.filter(({ id }) => free.some((ticket) => ticket.id === id));
   const shown = costOf(freeLines, config.fee_percent, order.currency).total;
   const { refusal, holding, changed, hold } = useHold(free, shown);
+  const outage = useOutage();
   const which =
     free.length === rows.length
       ? text("checkout.hold_again_all", { quantity: quantityText(free.length) })
@@ -54,14 +56,25 @@ export function HoldAgain({ order, config, children }: HoldAgainProps) {
     <>
       {children(ready ? state : "", taken)}
       {taken && <FreeSoon ticket={held.find((ticket) => ticket.held_until)} />}
-      {refusal && (
+      {refusal && !outage && (
         <p className="notice" role="alert">
           {refusalText(refusal, free)}
         </p>
       )}
+      {outage && free.length > 0 && (
+        <p className="notice" role="status">
+          {text("shared.hold_waits", { outage: outageText(outage) })}
+        </p>
+      )}
       <p className="actions">
         {free.length > 0 && (
-          <button type="button" className="button primary" onClick={hold} aria-disabled={holding}>
+          <button
+            type="button"
+            className="button primary"
+            onClick={hold}
+            aria-disabled={holding}
+            disabled={outage !== null}
+          >
             {holding
               ? text("checkout.holding")
               : changed !== null

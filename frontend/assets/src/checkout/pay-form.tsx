@@ -10,6 +10,7 @@ import { waitText } from "../shared/hold-tickets";
 import { asProblem, Problem } from "../shared/http";
 import { IdempotentRequest } from "../shared/idempotency";
 import { countdownSeconds, type RunningStage, urgencyOf } from "../shared/order-status";
+import { outageText, pastOutageText, useOutage } from "../shared/outage";
 import type { OrderRow, PaymentRow } from "../shared/push-messages";
 import { findMovedShows } from "../shared/shows-by-id";
 import type { SiteConfig } from "../shared/site-config";
@@ -33,6 +34,7 @@ export function PayForm({ order, stage, payment, feed, config }: PayFormProps) {
   const card = useRef<CardInput>(null);
   const { busy, problem, pay, letGo } = useActions(order, feed);
   const waiting = busy || stage !== "choosing";
+  const outage = useOutage();
   const declined = !waiting && payment?.status === "failed";
   const message =
     problem ?? (declined ? `${declineText(payment)} ${text("checkout.not_charged")}` : null);
@@ -44,17 +46,26 @@ export function PayForm({ order, stage, payment, feed, config }: PayFormProps) {
   };
   return (
     <form className="pay" onSubmit={onSubmit} hidden={stage === "challenge"} aria-busy={waiting}>
-      {message && (
+      {message && !outage && (
         <p className="notice" role="alert">
           {message}
         </p>
       )}
       <Card ref={card} order={order} config={config} disabled={waiting} />
       <PayBar order={order} config={config}>
-        <button className="button primary full" aria-disabled={waiting} disabled={!takesCards}>
+        <button
+          className="button primary full"
+          aria-disabled={waiting}
+          disabled={!takesCards || outage !== null}
+        >
           {waiting ? text("checkout.paying") : <PayLabel order={order} />}
         </button>
       </PayBar>
+      {outage && !waiting && (
+        <p className="notice" role="status">
+          {text("checkout.pay_waits", { outage: outageText(outage) })}
+        </p>
+      )}
       <p className="soft pay-or">
         {richText("checkout.let_go", {
           count,
@@ -162,7 +173,6 @@ function useActions(order: OrderRow, feed: CheckoutFeed) {
 }
 
 const MESSAGES: Partial<Record<string, TextId>> = {
-  offline: "checkout.offline",
   no_attempts_left: "checkout.no_attempts",
   payment_provider_unavailable: "checkout.unreachable",
 };
@@ -179,7 +189,8 @@ const placeText = (show: Show) => `${showTime(show)} · ${show.venue}, ${show.ci
 
 /** Null for an error that the order, its payment or Stripe's field shows already. */
 function messageOf(problem: Problem): string | null {
-  const { status, code, message } = problem;
+  const { status, code, message, outage } = problem;
+  if (outage) return text("checkout.pay_outage", { outage: pastOutageText(outage) });
   if (code === "too_many_declines") {
     return text("checkout.too_many_declines", { time: waitText(problem) });
   }

@@ -4,8 +4,9 @@ import { useState } from "react";
 import { post } from "../shared/api";
 import { serverNow } from "../shared/clock";
 import { money } from "../shared/format";
-import { asProblem } from "../shared/http";
+import { asProblem, type Problem } from "../shared/http";
 import { IdempotentRequest } from "../shared/idempotency";
+import { pastOutageText } from "../shared/outage";
 import type { OrderRow } from "../shared/push-messages";
 import type { SiteConfig } from "../shared/site-config";
 import { text, type TextId } from "../shared/texts";
@@ -15,8 +16,12 @@ import type { CheckoutFeed } from "./checkout-feed";
 const REFUSALS: Partial<Record<string, TextId>> = {
   refund_not_allowed: "checkout.refund_over",
   refund_refused: "checkout.refund_refused",
-  offline: "checkout.refund_offline",
 };
+
+function refusalText({ code, message, outage }: Problem): string {
+  if (outage) return text("checkout.refund_outage", { outage: pastOutageText(outage) });
+  return REFUSALS[code] ? text(REFUSALS[code]) : message;
+}
 
 interface RefundButtonProps {
   order: OrderRow;
@@ -40,8 +45,7 @@ export function RefundButton({ order, feed, config }: RefundButtonProps) {
         post("/api/orders/{id}/refund", {}, { params: { id: order.id }, idempotencyKey }),
       );
     } catch (error) {
-      const { code, message } = asProblem(error);
-      toast(REFUSALS[code] ? text(REFUSALS[code]) : message);
+      toast(refusalText(asProblem(error)));
     }
     await feed.refresh();
     setBusy(false);

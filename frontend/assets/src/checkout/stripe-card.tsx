@@ -6,7 +6,7 @@ import { toWire } from "../shared/currencies";
 import { Problem } from "../shared/http";
 import type { OrderRow } from "../shared/push-messages";
 import { text } from "../shared/texts";
-import { Failed } from "../shared/ui/page-states";
+import { Empty } from "../shared/ui/page-states";
 import { type CardInput, SHOWN_AT_FIELD } from "./card-input";
 import {
   loadStripe,
@@ -65,7 +65,20 @@ export function StripeCard({ ref, order, publishableKey, disabled }: StripeCardP
     setState("loading");
     setAttempt(attempt + 1);
   };
-  if (state === "failed") return <Failed problem={new Problem(0)} retry={retry} />;
+  if (state === "failed") {
+    return (
+      <Empty
+        title={text("checkout.card_failed")}
+        action={
+          <button type="button" className="button quiet" onClick={retry}>
+            {text("shared.try_again")}
+          </button>
+        }
+      >
+        {text("checkout.card_failed_note")}
+      </Empty>
+    );
+  }
   return (
     <fieldset className="stripe-card">
       <legend className="section-title">{text("checkout.choose_card")}</legend>
@@ -97,15 +110,17 @@ function mount(
 }
 
 async function paymentMethodOf(mounted: Mounted | null): Promise<string> {
-  if (!mounted) throw new Problem(0);
+  if (!mounted) throw noCard();
   const { stripe, elements } = mounted;
   const checked = await elements.submit();
   if (checked.error) throw problemOf(checked.error);
   const created = await stripe.createPaymentMethod({ elements });
   if (created.error) throw problemOf(created.error);
-  if (!created.paymentMethod) throw new Problem(0);
+  if (!created.paymentMethod) throw noCard();
   return created.paymentMethod.id;
 }
+
+const noCard = () => new Problem(-1, { detail: text("checkout.card_failed") });
 
 function problemOf({ type, message }: StripeError): Problem {
   const code = type === "validation_error" ? SHOWN_AT_FIELD : "stripe";

@@ -1,6 +1,5 @@
 // Stripe's own script, which alone may see a card. Stripe requires that it is loaded from Stripe;
 // it is loaded only where cards are taken.
-import { Problem } from "../shared/http";
 
 const SOURCE = "https://js.stripe.com/v3/";
 
@@ -47,7 +46,7 @@ export function loadStripe(publishableKey: string): Promise<Stripe> {
     script.onerror = () => {
       loading = null;
       script.remove();
-      reject(new Problem(0));
+      reject(new Error("Stripe.js could not be loaded."));
     };
     document.head.append(script);
   });

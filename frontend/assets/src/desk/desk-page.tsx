@@ -7,7 +7,7 @@ import type { User } from "../shared/api-types";
 import { secondsUntil, useClock } from "../shared/clock";
 import type { Live } from "../shared/live-rows";
 import { useValue } from "../shared/observable";
-import { Empty, Failed, OfflineBanner } from "../shared/ui/page-states";
+import { Empty, Failed, OutageBanner } from "../shared/ui/page-states";
 import { SignedInOnly } from "../shared/ui/signed-in-only";
 import { toast } from "../shared/ui/toasts";
 import { ChartPanel } from "./chart-panel";
@@ -30,7 +30,7 @@ const EXPIRED_MS = 1500;
 export function DeskPage() {
   return (
     <>
-      <OfflineBanner />
+      <OutageBanner />
       <SignedInOnly
         title="Your desk"
         words="Sign in to see what is held and sold, as it happens."

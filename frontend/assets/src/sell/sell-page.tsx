@@ -7,7 +7,7 @@ import { serverNow } from "../shared/clock";
 import { clockTime, monthAndDay, pricesFrom } from "../shared/format";
 import type { Live } from "../shared/live-rows";
 import { useValue } from "../shared/observable";
-import { Empty, Failed, OfflineBanner } from "../shared/ui/page-states";
+import { Empty, Failed, OutageBanner } from "../shared/ui/page-states";
 import { SignedInOnly } from "../shared/ui/signed-in-only";
 import { useHydrated } from "../shared/use-hydrated";
 import { NEW_SHOW } from "./addresses";
@@ -22,7 +22,7 @@ export function SellPage() {
   const show = hydrated ? params.get("show") : null;
   return (
     <>
-      <OfflineBanner />
+      <OutageBanner />
       <SignedInOnly
         title="Sell your tickets here"
         words={

@@ -8,10 +8,10 @@ import { forget, keep, recall } from "./browser-storage";
 import { sentence } from "./format";
 import { Problem } from "./http";
 import { newKey } from "./idempotency";
+import { pastOutageText } from "./outage";
 import { richText, text, type TextId } from "./texts";
 
 const MESSAGES: Partial<Record<string, TextId>> = {
-  offline: "shared.form_offline",
   not_your_show: "shared.form_not_your_show",
   listing_closed: "shared.form_listing_closed",
   too_many_listed: "shared.form_too_many_listed",
@@ -154,10 +154,13 @@ export function FormProblem({
   fields: readonly string[];
 }) {
   if (!problem || problem.fieldErrors.some(({ field }) => fields.includes(field))) return null;
-  const { status, code, message, fieldErrors } = problem;
+  const { status, code, message, fieldErrors, outage } = problem;
+  const words = outage
+    ? text("shared.form_outage", { outage: pastOutageText(outage) })
+    : messageText(code, fieldErrors[0]?.message ?? message);
   return (
     <p className="problem" role="alert">
-      {status === 401 ? <SessionEnded /> : messageText(code, fieldErrors[0]?.message ?? message)}
+      {status === 401 ? <SessionEnded /> : words}
     </p>
   );
 }

@@ -5,6 +5,7 @@ import { secondsUntil } from "./clock";
 import { minutes, money } from "./format";
 import type { Problem } from "./http";
 import type { IdempotentRequest } from "./idempotency";
+import { pastOutageText } from "./outage";
 import { text } from "./texts";
 
 /**
@@ -62,6 +63,8 @@ function priceChangedText({ body }: Problem): string {
 /** Why the tickets that `names` lists could not be held. */
 export function holdRefusalText(problem: Problem, names: string): string {
   const { held_until, max_tickets_per_show } = problem.body;
+  const { outage } = problem;
+  if (outage) return text("shared.hold_outage", { outage: pastOutageText(outage) });
   switch (problem.code) {
     case "ticket_unavailable":
       return held_until
@@ -87,8 +90,6 @@ export function holdRefusalText(problem: Problem, names: string): string {
       return coolingDownText(problem);
     case "ticket_given_up":
       return text("shared.hold_given_up", { names, left: waitText(problem) });
-    case "offline":
-      return text("shared.hold_offline");
     default:
       return text("shared.hold_failed", { message: problem.message });
   }

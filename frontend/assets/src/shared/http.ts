@@ -1,6 +1,7 @@
 // Sends one request to the API. An error response, or no response at all, is thrown as a Problem.
 import type { FieldError, ProblemBody } from "./api-types";
 import { learnServerTime } from "./clock";
+import { noteResponse, noteSilence, type Outage, outageOf } from "./reach";
 import { text } from "./texts";
 
 // uvicorn renews its Date header once a second, and the header has no fractions: the true time is
@@ -24,19 +25,20 @@ interface ProblemDetails {
   currency?: string;
 }
 
-/**
- * An error response (RFC 9457 problem+json), or no response at all (`status` 0, code "offline").
- */
+/** An error response (RFC 9457 problem+json), or no response at all (`status` 0). */
 export class Problem extends Error {
   readonly status: number;
   readonly code: string;
+  /** Set when the shop did not do the work because of an outage. */
+  readonly outage: Outage | null;
   readonly body: Partial<ProblemBody> & ProblemDetails;
 
   constructor(status: number, body: Partial<ProblemBody> & ProblemDetails = {}) {
-    super(body.detail ?? body.title ?? text("shared.no_answer"));
+    super(body.detail ?? body.title ?? text("shared.outage_unreachable"));
     this.name = "Problem";
     this.status = status;
-    this.code = body.code ?? (status === 0 ? "offline" : "unknown");
+    this.outage = outageOf(status, body.code);
+    this.code = body.code ?? this.outage ?? "unknown";
     this.body = body;
   }
 
@@ -83,7 +85,11 @@ export async function send(
     init.body = JSON.stringify(body);
   }
   const sentAt = performance.now();
-  const response = await fetch(url, init).catch(rethrow);
+  const response = await fetch(url, init).catch((error: unknown) => {
+    if (!isAbort(error)) noteSilence(url);
+    return rethrow(error);
+  });
+  void noteResponse(url, response);
   const date = Date.parse(response.headers.get("date") ?? "");
   learnServerTime(date + DATE_LAG_MS, sentAt, performance.now(), DATE_LAG_MS);
   return response;

@@ -11,15 +11,27 @@ import { post } from "./api";
 import type { PushConfig } from "./api-types";
 import { CatchUp, JITTER_MS } from "./catch-up";
 import { GatewayClock } from "./gateway-clock";
+import { send } from "./http";
 import { Observable } from "./observable";
 import type { PushData, PushMessage } from "./push-messages";
 import { PushSequence } from "./push-sequence";
+import { noteOffline, noteOnline, type Outage, reach } from "./reach";
+import { jittered, Recovery } from "./recovery";
 import { checkSession, user } from "./session";
 import { siteConfig } from "./site-config";
 import { type Wake, watchWakes } from "./wake";
 
-const RECONNECT_MS = 2000; // pusher-js may wait 15 s after a gateway refused a connection.
-const MAX_RECONNECT_MS = 10_000;
+// The page reconnects by itself: pusher-js may wait 15 s after a gateway refused a connection. The
+// longest delay is part of the 5 s within which a page is live after the gateway's return.
+const RECONNECT_MS = 1000;
+const RETRY_MS = 2000;
+const MAX_RECONNECT_MS = 3000;
+const GROWTH = 1.5;
+// An attempt without an answer is given up: a slow network may need all of this time.
+const PATIENCE_MS = 4000;
+const MAX_PATIENCE_MS = 10_000;
+/** Each page returns at a random time, so its reads need less jitter than after a gap. */
+const RETURN_JITTER_MS = 1000;
 const CAUGHT_UP_MS = 4000;
 // A stalled network closes no socket. Together less than the 15 s after which a page must show that
 // it is not live.
@@ -27,7 +39,10 @@ const ACTIVITY_TIMEOUT_MS = 9000;
 const PONG_TIMEOUT_MS = 4000;
 const TERMINATED = 4009; // The gateway closes with this code when the session has ended.
 
-export type ConnectionState = "connecting" | "live" | "reconnecting" | "caught-up" | "offline";
+/** Of the push connection. After a loss it is "caught-up" for some seconds, then "live". */
+type Link = "connecting" | "live" | "reconnecting" | "caught-up";
+/** Of the page: an outage of the shop, else the state of its push connection. */
+export type ConnectionState = Link | Outage;
 
 export const connection = new Observable<ConnectionState>("connecting");
 
@@ -43,7 +58,26 @@ let pusher: Pusher | null = null;
 let down = false;
 /** The connection was lost, and not all subscribers have read again since. */
 let recovering = false;
+let link: Link = "connecting";
 const catchUp = new CatchUp(caughtUp);
+const recovery = new Recovery(
+  () => catchUp.now(allSubscribers()),
+  (url) => send("HEAD", url).catch(() => undefined),
+);
+reach.watch(show);
+
+function setLink(next: Link): void {
+  link = next;
+  show();
+}
+
+function show(): void {
+  connection.set(reach.value === "reached" ? link : reach.value);
+}
+
+function* allSubscribers(): Iterable<Subscriber> {
+  for (const { subscribers } of channels.values()) yield* subscribers;
+}
 
 class Channel {
   readonly name: string;
@@ -59,7 +93,7 @@ class Channel {
   receive(event: string, data: PushData): void {
     if (event === "pusher:subscription_succeeded") {
       this.#sequence.reset();
-      catchUp.start(this.subscribers, recovering ? JITTER_MS : 0);
+      catchUp.start(this.subscribers, recovering ? RETURN_JITTER_MS : 0);
       return;
     }
     if (event === "pusher:subscription_error") {
@@ -89,7 +123,7 @@ class Channel {
         if (channels.get(this.name) !== this || pusher?.connection.state !== "connected") return;
         pusher.channel(this.name).subscribe();
       },
-      RECONNECT_MS * (1 + Math.random()),
+      RETRY_MS * (1 + Math.random()),
     );
   }
 }
@@ -134,7 +168,7 @@ export function connect(): void {
     })
     .catch(() => {
       connecting = null;
-      setTimeout(connect, RECONNECT_MS);
+      setTimeout(connect, jittered(RETRY_MS));
     });
 }
 
@@ -166,12 +200,40 @@ function open({ key, host, port, tls, cluster }: PushConfig): void {
   });
   identify(opened);
   for (const channel of channels.values()) bind(opened, channel);
-  addEventListener("offline", lost);
+  addEventListener("offline", () => {
+    noteOffline();
+    lost();
+  });
   watchWakes((wake) => {
     wakeUp(opened, wake);
     if (opened.connection.state === "connected") clock?.ask();
   });
-  reconnectLater(opened, RECONNECT_MS);
+  watchRefusals(opened);
+  // What ended the outage of the API may have ended that of the gateway.
+  reach.watch(() => {
+    if (reach.value === "reached" && down) reconnectLater(opened, Math.random() * RECONNECT_MS);
+  });
+  reconnectLater(opened, PATIENCE_MS);
+}
+
+/**
+ * pusher-js reports no attempt that was refused, and waits. The page then reconnects after a delay
+ * that grows, instead of waiting for an answer.
+ */
+function watchRefusals(client: Pusher): void {
+  const { Runtime: runtime } = Pusher;
+  const create = runtime.createWebSocket.bind(runtime);
+  let latest: unknown = null;
+  runtime.createWebSocket = (url) => {
+    const socket = create(url);
+    latest = socket;
+    (socket as WebSocket).addEventListener("close", () => {
+      if (socket !== latest || client.connection.state === "connected") return;
+      reconnectLater(client, jittered(delay));
+      delay = Math.min(delay * GROWTH, MAX_RECONNECT_MS);
+    });
+    return socket;
+  };
 }
 
 /** Pusher's own service does not know the question. */
@@ -186,8 +248,9 @@ function clockOf(client: Pusher): GatewayClock {
 
 /** Read everything now: no other browser wakes at the same moment. */
 function wakeUp(client: Pusher, wake: Wake): void {
+  if (wake === "online") noteOnline();
   if (wake === "restored" || wake === "online") reconnect(client);
-  for (const { subscribers } of channels.values()) catchUp.start(subscribers, 0);
+  catchUp.start(allSubscribers(), 0);
 }
 
 /** As pusher-js would request it, but with a session that is refreshed when it has expired. */
@@ -240,44 +303,53 @@ function reconnect(client: Pusher): void {
 }
 
 let reconnecting: ReturnType<typeof setTimeout> | null = null;
+let reconnectAt = Infinity;
 let delay = RECONNECT_MS;
+let patience = PATIENCE_MS;
 
 function stateChanged(client: Pusher, state: string): void {
   if (state === "connected") {
-    if (reconnecting !== null) clearTimeout(reconnecting);
-    reconnecting = null;
-    delay = RECONNECT_MS;
+    stopReconnecting();
+    [delay, patience] = [RECONNECT_MS, PATIENCE_MS];
     down = false;
+    recovery.setPushLost(false);
     // After a loss, the connection is live once all subscribers have read again. Each reads when
     // its channel is subscribed.
-    if (!recovering) connection.set("live");
+    if (!recovering) setLink("live");
     else if (channels.size === 0) caughtUp();
     return;
   }
-  if (connection.value !== "connecting") lost();
-  if (state !== "initialized") reconnectLater(client, delay);
+  if (link !== "connecting") lost();
+  if (state !== "initialized") reconnectLater(client, jittered(patience));
 }
 
 function lost(): void {
   down = true;
   recovering = true;
-  connection.set(navigator.onLine ? "reconnecting" : "offline");
+  setLink("reconnecting");
+  recovery.setPushLost(true);
 }
 
-/**
- * Reconnect unless it is connected by then: sooner than pusher-js would, and with backoff and
- * jitter, so that not all browsers reconnect at once.
- */
+/** Reconnect after this time, or before when that is planned, unless it is connected by then. */
 function reconnectLater(client: Pusher, afterMs: number): void {
-  reconnecting ??= setTimeout(
-    () => {
-      reconnecting = null;
-      if (client.connection.state === "connected") return;
-      delay = Math.min(delay * 1.5, MAX_RECONNECT_MS);
-      reconnect(client);
-    },
-    afterMs * (1 + Math.random() / 4),
-  );
+  const at = performance.now() + afterMs;
+  if (at >= reconnectAt) return;
+  stopReconnecting();
+  reconnectAt = at;
+  reconnecting = setTimeout(() => {
+    stopReconnecting();
+    if (client.connection.state === "connected") return;
+    patience = Math.min(patience * GROWTH, MAX_PATIENCE_MS);
+    // The first connection of the page did not come about.
+    lost();
+    reconnect(client);
+  }, afterMs);
+}
+
+function stopReconnecting(): void {
+  if (reconnecting !== null) clearTimeout(reconnecting);
+  reconnecting = null;
+  reconnectAt = Infinity;
 }
 
 let becomingLive: ReturnType<typeof setTimeout> | undefined;
@@ -287,9 +359,9 @@ function caughtUp(): void {
   if (down || !recovering) return;
   if (pusher?.allChannels().some((channel) => channel.subscriptionPending)) return;
   recovering = false;
-  connection.set("caught-up");
+  setLink("caught-up");
   clearTimeout(becomingLive);
   becomingLive = setTimeout(() => {
-    if (connection.value === "caught-up") connection.set("live");
+    if (link === "caught-up") setLink("live");
   }, CAUGHT_UP_MS);
 }

@@ -2,6 +2,8 @@
 import { get, post, put } from "./api";
 import type { SignIn, SignUp, User } from "./api-types";
 import { Observable } from "./observable";
+import { onceReached } from "./reach";
+import { asProblem } from "./http";
 import { memberId, refreshedAt, refreshSession, rememberMember, watchTabs } from "./session-cookie";
 import { siteConfig } from "./site-config";
 
@@ -40,9 +42,11 @@ function follow(): void {
 async function read(): Promise<void> {
   try {
     user.set(await currentUser());
-  } catch {
+  } catch (error) {
     reading = null;
-    user.set(null);
+    // Not a visitor: the API could not say who it is.
+    if (asProblem(error).outage) onceReached(() => void readUser());
+    else user.set(null);
   }
 }
 

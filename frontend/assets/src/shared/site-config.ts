@@ -3,6 +3,7 @@ import { useEffect, useState } from "react";
 
 import type { PushConfig } from "./api-types";
 import { readJson, send } from "./http";
+import { onceReached } from "./reach";
 
 /** As backend/static_site.py writes it. */
 export interface SiteConfig {
@@ -37,7 +38,16 @@ export function siteConfig(): Promise<SiteConfig> {
 export function useSiteConfig(): SiteConfig | null {
   const [config, setConfig] = useState<SiteConfig | null>(null);
   useEffect(() => {
-    siteConfig().then(setConfig, () => undefined);
+    let stop: () => void = () => undefined;
+    const read = () => {
+      siteConfig().then(setConfig, () => {
+        stop = onceReached(read);
+      });
+    };
+    read();
+    return () => {
+      stop();
+    };
   }, []);
   return config;
 }

@@ -15,6 +15,7 @@ import {
 import { asProblem, type Problem } from "../shared/http";
 import { IdempotentRequest } from "../shared/idempotency";
 import { useValue } from "../shared/observable";
+import { outageText, useOutage } from "../shared/outage";
 import { readUser, user } from "../shared/session";
 import type { SiteConfig } from "../shared/site-config";
 import { text } from "../shared/texts";
@@ -49,10 +50,11 @@ export function SelectionPanel({
   const { refusal, changed, hold } = useHold(showId, selection, chosen, tickets, total);
   const risen = useRisenPrices(selection, chosen);
   const obstacle = obstacleOf(chosen, max, fee_percent);
+  const outage = useOutage();
   return (
     <aside className={`card pick ${first ? "" : "empty"}`} aria-label={text("show.pick")}>
       <h2 className="section-title">{text("show.pick")}</h2>
-      {refusal && (
+      {refusal && !outage && (
         <p className="notice pick-problem" role="alert">
           {refusal}
         </p>
@@ -69,7 +71,7 @@ export function SelectionPanel({
           <button
             type="button"
             className="button primary full"
-            disabled={obstacle !== null || holding || !config}
+            disabled={obstacle !== null || outage !== null || holding || !config}
             onClick={hold}
           >
             {holding
@@ -81,7 +83,13 @@ export function SelectionPanel({
                     duration: durationText(seconds),
                   })}
           </button>
-          <p className="note">{text("show.pick_note")}</p>
+          {outage ? (
+            <p className="notice" role="status">
+              {text("shared.hold_waits", { outage: outageText(outage) })}
+            </p>
+          ) : (
+            <p className="note">{text("show.pick_note")}</p>
+          )}
         </>
       )}
     </aside>

@@ -13,7 +13,7 @@ import { salesOf } from "../shared/show-sales";
 import { useSiteConfig } from "../shared/site-config";
 import { text } from "../shared/texts";
 import { bySection, countTickets, isListed, isOffered } from "../shared/tickets";
-import { Empty, Failed, NoSuchShow, OfflineBanner } from "../shared/ui/page-states";
+import { Empty, Failed, NoSuchShow, OutageBanner } from "../shared/ui/page-states";
 import { SalesClosed } from "../shared/ui/sales-closed";
 import { toast } from "../shared/ui/toasts";
 import { Selection } from "./selection";
@@ -67,7 +67,7 @@ function OneShow({ id }: { id: string }) {
     );
     return (
       <>
-        <OfflineBanner />
+        <OutageBanner />
         <ShowHeader show={show} counts={null} feed={feed} />
         <SalesClosed sales={sales} action={link} />
       </>
@@ -79,7 +79,7 @@ function OneShow({ id }: { id: string }) {
   const chosen = tickets.filter((ticket) => selected.has(ticket.id) && isOffered(ticket));
   return (
     <>
-      <OfflineBanner />
+      <OutageBanner />
       <ShowHeader show={show} counts={countTickets(tickets)} feed={feed} />
       <div className="show-body">
         <div>

@@ -6,6 +6,7 @@ import type { Ticket } from "../shared/api-types";
 import { serverNow, useClock, useSecondsUntil } from "../shared/clock";
 import { fullName, minutes, money, seatName } from "../shared/format";
 import type { Live } from "../shared/live-rows";
+import { useOutage } from "../shared/outage";
 import { text } from "../shared/texts";
 import { type Availability, availabilityOf, countTickets, groupTickets } from "../shared/tickets";
 import { TimeRing } from "../shared/ui/time-ring";
@@ -77,6 +78,7 @@ interface TicketRowProps {
 const TicketRow = memo(function TicketRow(props: TicketRowProps) {
   const { ticket, availability, own, picked, toggle } = props;
   const offered = availability === "free" && !own;
+  const unreached = useOutage() !== null;
   const Line = offered ? "label" : "div";
   const price = money(ticket.price, ticket.currency);
   const className = ["ticket", availability, picked && "picked", ticket.touched && "changed"];
@@ -93,6 +95,7 @@ const TicketRow = memo(function TicketRow(props: TicketRowProps) {
           <input
             type="checkbox"
             checked={picked}
+            disabled={unreached}
             onChange={() => {
               toggle(ticket.id);
             }}
@@ -146,6 +149,7 @@ interface AlikeRowProps {
 /** Tickets that differ in nothing, as one row. Its button selects one more of them. */
 function AlikeRow({ first, tickets, own, toggle, holdSeconds }: AlikeRowProps) {
   const { free, held, sold } = countTickets(tickets);
+  const unreached = useOutage() !== null;
   const next = own ? undefined : tickets.find((ticket) => availabilityOf(ticket) === "free");
   const touched = tickets.reduce((sum, ticket) => sum + ticket.touched, 0);
   const availability = free ? "free" : held ? "held" : "sold";
@@ -167,6 +171,7 @@ function AlikeRow({ first, tickets, own, toggle, holdSeconds }: AlikeRowProps) {
           <button
             type="button"
             className="add"
+            disabled={unreached}
             onClick={() => {
               toggle(next.id);
             }}

@@ -12,6 +12,8 @@ const STATES: Record<ConnectionState, [label: TextId, dot: string]> = {
   reconnecting: ["shared.reconnecting", "held"],
   "caught-up": ["shared.caught_up", ""],
   offline: ["shared.offline", "off"],
+  unreachable: ["shared.unreachable", "off"],
+  unavailable: ["shared.unavailable", "off"],
 };
 
 export function ConnectionStatus() {

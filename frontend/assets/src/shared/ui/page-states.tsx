@@ -1,11 +1,16 @@
 // A page or a list without content: empty, failed, offline, not found.
-import type { ReactNode } from "react";
+import { type ReactNode, useEffect, useState } from "react";
 import { Link } from "react-router";
 
 import type { Problem } from "../http";
 import { useValue } from "../observable";
+import { outageText } from "../outage";
 import { connection } from "../push";
-import { text } from "../texts";
+import { type Outage, reach } from "../reach";
+import { text, type TextId } from "../texts";
+
+/** A reconnect takes less. */
+const PUSH_LOST_MS = 5000;
 
 interface EmptyProps {
   title: string;
@@ -23,29 +28,57 @@ export function Empty({ title, children, action }: EmptyProps) {
   );
 }
 
+export const OUTAGE_TITLES: Record<Outage, TextId> = {
+  offline: "shared.outage_offline_title",
+  unreachable: "shared.outage_unreachable_title",
+  unavailable: "shared.outage_unavailable_title",
+};
+
 export function Failed({ problem, retry }: { problem: Problem; retry: () => void }) {
-  const offline = problem.status === 0;
+  const { outage } = problem;
   return (
     <Empty
-      title={offline ? text("shared.no_connection") : text("shared.failed")}
+      title={outage ? text(OUTAGE_TITLES[outage]) : text("shared.failed")}
       action={
         <button type="button" className="button quiet" onClick={retry}>
           {text("shared.try_again")}
         </button>
       }
     >
-      {offline ? text("shared.no_connection_note") : text("shared.failed_note")}
+      {outage ? text("shared.outage_held") : text("shared.failed_note")}
     </Empty>
   );
 }
 
-export function OfflineBanner() {
-  if (useValue(connection) !== "offline") return null;
+/** Why the page may be out of date; nothing while it is live. */
+export function OutageBanner() {
+  const present = useValue(reach);
+  const pushLost = usePushLost();
+  if (present === "reached" && !pushLost) return null;
   return (
     <p className="banner" role="status">
-      {text("shared.offline_banner")}
+      {present === "reached"
+        ? text("shared.push_lost")
+        : `${outageText(present)} ${text("shared.banner_again")}`}
     </p>
   );
+}
+
+/** Whether messages have not come for some seconds, though the shop answers. */
+function usePushLost(): boolean {
+  const reconnecting = useValue(connection) === "reconnecting";
+  const [lost, setLost] = useState(false);
+  useEffect(() => {
+    if (!reconnecting) return undefined;
+    const timer = setTimeout(() => {
+      setLost(true);
+    }, PUSH_LOST_MS);
+    return () => {
+      clearTimeout(timer);
+      setLost(false);
+    };
+  }, [reconnecting]);
+  return lost;
 }
 
 /** For an address that no show has; `children` is the label of the link to another page. */

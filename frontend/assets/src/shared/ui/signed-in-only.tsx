@@ -6,7 +6,7 @@ import type { User } from "../api-types";
 import { useValue } from "../observable";
 import { user } from "../session";
 import { text } from "../texts";
-import { Empty } from "./page-states";
+import { Empty, OutageBanner } from "./page-states";
 
 interface SignedInOnlyProps {
   /** Of the invitation to sign in. */
@@ -20,7 +20,14 @@ interface SignedInOnlyProps {
 export function SignedInOnly({ title, words, waiting, children }: SignedInOnlyProps) {
   const current = useValue(user);
   const { pathname, search } = useLocation();
-  if (current === undefined) return waiting;
+  if (current === undefined) {
+    return (
+      <>
+        <OutageBanner />
+        {waiting}
+      </>
+    );
+  }
   if (current !== null) return children(current);
   const next = `?next=${encodeURIComponent(pathname + search)}`;
   return (
