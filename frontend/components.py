@@ -81,6 +81,13 @@ class HoldPill(ReactComponent):
     tag = "HoldPill"
 
 
+class SkipLinks(ReactComponent):
+    """The links past the header; they also focus the heading of another page that is opened."""
+
+    library = f"{SOURCES}/shared/ui/skip-links.tsx"
+    tag = "SkipLinks"
+
+
 class AccountMenu(ReactComponent):
     """The link to sign in, or the menu of the signed-in user."""
 

@@ -6,6 +6,7 @@ from frontend.components import (
     AccountMenu,
     ConnectionStatus,
     HoldPill,
+    SkipLinks,
     ThemeSwitch,
     Toasts,
     nav_link,
@@ -18,7 +19,7 @@ NAVIGATION = (("Browse", "/"), ("My orders", "/orders"), ("Sell", "/sell"), ("De
 
 def shell(*content: rx.Component) -> rx.Component:
     return rx.el.div(
-        rx.el.a("Skip to content", href="#content", class_name="skip"),
+        SkipLinks.create(),
         header(),
         rx.el.main(*content, id="content", tab_index=-1, class_name="wide"),
         footer(),

@@ -1,5 +1,5 @@
 // The button and the key by which a buyer that needs more time extends the hold, once.
-import { useEffect, useEffectEvent, useState } from "react";
+import { useState } from "react";
 import { Link } from "react-router";
 
 import { post } from "../shared/api";
@@ -10,6 +10,7 @@ import { isHeld, type RunningStage } from "../shared/order-status";
 import type { OrderRow } from "../shared/push-messages";
 import { user } from "../shared/session";
 import { richText, text, type TextId } from "../shared/texts";
+import { useKey } from "../shared/use-key";
 import type { CheckoutFeed } from "./checkout-feed";
 import { secondsText } from "./countdown";
 
@@ -124,29 +125,4 @@ function useExtension(order: OrderRow, feed: CheckoutFeed) {
     }
   };
   return { busy, refusal, extend };
-}
-
-/** Calls `action` when the key is pressed alone, but not in an element that takes text. */
-function useKey(key: string, action: () => void): void {
-  const act = useEffectEvent(action);
-  useEffect(() => {
-    const onKeyDown = (event: KeyboardEvent) => {
-      if (event.key.toUpperCase() !== key || event.repeat || event.defaultPrevented) return;
-      if (event.ctrlKey || event.altKey || event.metaKey || takesText(event.target)) return;
-      event.preventDefault();
-      act();
-    };
-    document.addEventListener("keydown", onKeyDown);
-    return () => {
-      document.removeEventListener("keydown", onKeyDown);
-    };
-  }, [key]);
-}
-
-const WITHOUT_TEXT = new Set(["radio", "checkbox", "button", "submit", "range"]);
-
-function takesText(target: EventTarget | null): boolean {
-  if (!(target instanceof HTMLElement)) return false;
-  if (target instanceof HTMLInputElement) return !WITHOUT_TEXT.has(target.type);
-  return target.isContentEditable || target.matches("textarea, select");
 }

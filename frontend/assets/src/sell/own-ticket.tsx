@@ -1,5 +1,5 @@
 // A ticket as its seller sees it: its state, and the form that changes it while it is free.
-import { memo, useState } from "react";
+import { memo, useEffect, useRef, useState } from "react";
 
 import type { Ticket } from "../shared/api-types";
 import { useSecondsUntil } from "../shared/clock";
@@ -9,6 +9,7 @@ import type { ShowFeed } from "../shared/show-feed";
 import { useSiteConfig } from "../shared/site-config";
 import type { Availability } from "../shared/tickets";
 import { TimeRing } from "../shared/ui/time-ring";
+import { focusBeside } from "./focus-beside";
 import { LOCKED_TEXTS, TicketForm } from "./ticket-form";
 
 const DEFAULT_HOLD_SECONDS = 60;
@@ -23,9 +24,16 @@ interface OwnTicketProps {
 export const OwnTicket = memo(function OwnTicket(props: OwnTicketProps) {
   const { ticket, availability, sellerId, feed } = props;
   const [open, setOpen] = useState(false);
+  const row = useRef<HTMLLIElement>(null);
+  const closed = useRef(false);
+  useEffect(() => {
+    if (!open && closed.current) row.current?.querySelector("button")?.focus();
+    closed.current = false;
+  }, [open]);
   const className = ["ticket", availability, open && "open", ticket.touched && "changed"];
   return (
     <li
+      ref={row}
       className={className.filter(Boolean).join(" ")}
       data-ticket={ticket.id}
       data-is={availability}
@@ -66,7 +74,11 @@ export const OwnTicket = memo(function OwnTicket(props: OwnTicketProps) {
           sellerId={sellerId}
           feed={feed}
           close={() => {
+            closed.current = true;
             setOpen(false);
+          }}
+          leave={() => {
+            if (row.current) focusBeside(row.current);
           }}
         />
       )}

@@ -1,5 +1,5 @@
 // One show as a seller sees it: the form that lists tickets, and the seller's own tickets, live.
-import { useEffect, useState } from "react";
+import { useEffect, useRef, useState } from "react";
 import { Link } from "react-router";
 
 import type { Show, Ticket, User } from "../shared/api-types";
@@ -75,8 +75,10 @@ interface HeaderProps {
 
 function Header({ show, seller, sold, feed }: HeaderProps) {
   const [changing, setChanging] = useState(false);
+  const toggle = useRef<HTMLButtonElement>(null);
   const onDone = () => {
     setChanging(false);
+    toggle.current?.focus();
     void feed.refresh();
   };
   return (
@@ -98,6 +100,7 @@ function Header({ show, seller, sold, feed }: HeaderProps) {
           </Link>
           {show.owner_id === seller.id && (
             <button
+              ref={toggle}
               type="button"
               className="button quiet"
               aria-expanded={changing}

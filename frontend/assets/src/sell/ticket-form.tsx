@@ -1,4 +1,6 @@
 // Changes one of the seller's tickets, or takes it off sale.
+import { useEffect, useRef } from "react";
+
 import { majorUnits } from "../shared/amounts";
 import { put, remove } from "../shared/api";
 import type { Ticket } from "../shared/api-types";
@@ -26,6 +28,8 @@ interface TicketFormProps {
   sellerId: string;
   feed: ShowFeed;
   close: () => void;
+  /** Moves the focus out of the row, which is about to go. */
+  leave: () => void;
 }
 
 export function TicketForm(props: TicketFormProps) {
@@ -83,7 +87,7 @@ function ChangeForm({ ticket, availability, sellerId, feed, close }: TicketFormP
   );
 }
 
-function WithdrawalForm({ ticket, availability, sellerId, feed }: TicketFormProps) {
+function WithdrawalForm({ ticket, availability, sellerId, feed, leave }: TicketFormProps) {
   const form = useForm(
     `${sellerId}:withdrawal:${ticket.id}`,
     { sure: false },
@@ -92,6 +96,7 @@ function WithdrawalForm({ ticket, availability, sellerId, feed }: TicketFormProp
       await readingConflicts(feed, () => remove("/api/tickets/{id}", options));
       reset();
       discardDraft(changeFormName(sellerId, ticket));
+      leave();
       feed.tickets.applyKnown({
         id: ticket.id,
         status: "withdrawn",
@@ -102,6 +107,7 @@ function WithdrawalForm({ ticket, availability, sellerId, feed }: TicketFormProp
   );
   const { values, busy, problem } = form;
   const locked = availability !== "free";
+  const harmless = useFocusAfterSwitch(values.sure);
   return (
     <form className="withdraw" {...form.form} aria-label="Take it off sale">
       <FormProblem problem={problem} fields={[]} />
@@ -112,6 +118,7 @@ function WithdrawalForm({ ticket, availability, sellerId, feed }: TicketFormProp
             Take it off sale
           </button>
           <button
+            ref={harmless}
             type="button"
             className="button quiet"
             onClick={() => {
@@ -123,6 +130,7 @@ function WithdrawalForm({ ticket, availability, sellerId, feed }: TicketFormProp
         </>
       ) : (
         <button
+          ref={harmless}
           type="button"
           className="button quiet"
           disabled={locked}
@@ -135,6 +143,18 @@ function WithdrawalForm({ ticket, availability, sellerId, feed }: TicketFormProp
       )}
     </form>
   );
+}
+
+/** The ref of the button that has the focus after a change of `value` removed the focused one. */
+function useFocusAfterSwitch(value: boolean) {
+  const button = useRef<HTMLButtonElement>(null);
+  const before = useRef(value);
+  useEffect(() => {
+    const lost = document.activeElement === null || document.activeElement === document.body;
+    if (before.current !== value && lost) button.current?.focus();
+    before.current = value;
+  }, [value]);
+  return button;
 }
 
 function changeFormName(sellerId: string, ticket: Ticket): string {

@@ -81,11 +81,17 @@ export function useForm<V extends object>(
   const [problem, setProblem] = useState<Problem | null>(null);
   const [busy, setBusy] = useState(false);
   const element = useRef<HTMLFormElement>(null);
+  const submitted = useRef<HTMLElement | null>(null);
   const values = { ...initial, ...changes };
 
   useEffect(() => {
     element.current?.querySelector<HTMLElement>("[aria-invalid=true]")?.focus();
   }, [problem]);
+  useEffect(() => {
+    // A button that is disabled while the form is busy loses the focus.
+    if (!busy && submitted.current) restoreFocus(submitted.current, element.current);
+    if (!busy) submitted.current = null;
+  }, [busy]);
   const set = (more: Partial<V>) => {
     const next = { ...changes, ...more };
     setChanges(next);
@@ -99,6 +105,7 @@ export function useForm<V extends object>(
   };
   const onSubmit = async (event: SyntheticEvent) => {
     event.preventDefault();
+    if (document.activeElement instanceof HTMLElement) submitted.current = document.activeElement;
     setBusy(true);
     setProblem(null);
     try {
@@ -122,6 +129,14 @@ export function useForm<V extends object>(
   const changed = Object.keys(changes).length > 0;
   const form = { ref: element, onSubmit, noValidate: true } as const;
   return { values, changed, set, reset, busy, problem, field, form };
+}
+
+/** Back to the element that submitted the form, or to its first field when that is disabled. */
+function restoreFocus(submitter: HTMLElement, form: HTMLFormElement | null): void {
+  const { activeElement } = document;
+  if (activeElement !== null && activeElement !== document.body) return;
+  const enabled = submitter.isConnected && !submitter.matches(":disabled");
+  (enabled ? submitter : form?.querySelector<HTMLElement>("input, select"))?.focus();
 }
 
 /**

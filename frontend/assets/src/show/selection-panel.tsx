@@ -1,5 +1,5 @@
 // The visitor's selection: its tickets, their cost, and the button that holds them.
-import { useEffect, useState } from "react";
+import { useEffect, useRef, useState } from "react";
 import { useNavigate } from "react-router";
 
 import type { Ticket } from "../shared/api-types";
@@ -19,10 +19,15 @@ import { outageText, useOutage } from "../shared/outage";
 import { readUser, user } from "../shared/session";
 import type { SiteConfig } from "../shared/site-config";
 import { text } from "../shared/texts";
+import { useSkipTarget } from "../shared/skip-targets";
 import { costOf, ticketNames } from "../shared/tickets";
 import { PriceLines, PriceTotal } from "../shared/ui/price-lines";
+import { useKey } from "../shared/use-key";
 import type { Selection } from "./selection";
 
+const PANEL = "selection";
+/** The list of tickets, in which the key of the panel works. */
+const LIST = "[data-tickets]";
 /** Until the server's limits are read. */
 const DEFAULTS = { max_tickets_per_order: 8, hold_seconds: 60, fee_percent: 0 };
 
@@ -51,8 +56,18 @@ export function SelectionPanel({
   const risen = useRisenPrices(selection, chosen);
   const obstacle = obstacleOf(chosen, max, fee_percent);
   const outage = useOutage();
+  const panel = usePanelKeys(first !== undefined);
   return (
-    <aside className={`card pick ${first ? "" : "empty"}`} aria-label={text("show.pick")}>
+    <aside
+      className={`card pick ${first ? "" : "empty"}`}
+      aria-label={text("show.pick")}
+      id={PANEL}
+      tabIndex={-1}
+      ref={panel}
+    >
+      <p className="unseen" role="status">
+        {statusOf(chosen, total)}
+      </p>
       <h2 className="section-title">{text("show.pick")}</h2>
       {refusal && !outage && (
         <p className="notice pick-problem" role="alert">
@@ -71,6 +86,7 @@ export function SelectionPanel({
           <button
             type="button"
             className="button primary full"
+            aria-keyshortcuts={text("show.pick_key")}
             disabled={obstacle !== null || outage !== null || holding || !config}
             onClick={hold}
           >
@@ -94,6 +110,38 @@ export function SelectionPanel({
       )}
     </aside>
   );
+}
+
+/** The keys of the list lead to the button that holds, and Escape leads back to the row. */
+function usePanelKeys(offered: boolean) {
+  const panel = useRef<HTMLElement>(null);
+  const row = useRef<Element | null>(null);
+  useSkipTarget(PANEL, text("show.skip_to_pick"), offered);
+  useKey(
+    text("show.pick_key"),
+    () => {
+      row.current = document.activeElement;
+      (panel.current?.querySelector<HTMLElement>("button:enabled") ?? panel.current)?.focus();
+    },
+    LIST,
+  );
+  useKey(
+    "Escape",
+    () => {
+      if (row.current instanceof HTMLElement) row.current.focus();
+    },
+    `#${PANEL}`,
+  );
+  return panel;
+}
+
+function statusOf(chosen: readonly Ticket[], total: number): string {
+  const [first] = chosen;
+  return text("show.pick_status", {
+    count: chosen.length,
+    total: first ? money(total, first.currency) : "",
+    key: text("show.pick_key"),
+  });
 }
 
 interface PricesProps {

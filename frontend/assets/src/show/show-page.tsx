@@ -82,7 +82,7 @@ function OneShow({ id }: { id: string }) {
       <OutageBanner />
       <ShowHeader show={show} counts={countTickets(tickets)} feed={feed} />
       <div className="show-body">
-        <div>
+        <div data-tickets>
           {tickets.length > 0 && (
             <TicketFilters tickets={tickets} filter={filter} change={setFilter} />
           )}
