@@ -8,9 +8,13 @@ and sweep run the same set-based statement until nothing is due; running it twic
 
 import asyncio
 import math
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
+import asyncpg
 import msgspec
 import structlog
 from arq.connections import ArqRedis
@@ -20,7 +24,7 @@ from backend.events.resources import Resources
 from backend.kernel import database
 from backend.kernel.database import Connection
 from backend.kernel.jobs import enqueue
-from backend.kernel.metrics import STALE
+from backend.kernel.metrics import EXPIRY_ERRORS, STALE
 from backend.orders import queries
 
 log = structlog.get_logger()
@@ -33,6 +37,10 @@ BUCKETS_PER_SECOND = 10
 # batches that it ends within a second.
 BATCH = 400
 BATCHES = 10
+# An order whose expiry raised is tried again after this time. With this many of them, the error is
+# not one of single orders, and the oldest is tried again at once.
+EXCLUDED_SECONDS = 60.0
+MAX_EXCLUDED = 1000
 # While holds keep ending, rounds are this far apart, so that the holds that end in between share
 # one round.
 SPACING_SECONDS = 0.025
@@ -42,17 +50,9 @@ BUCKETS_KNOWN = 64
 
 
 async def expire_due(context: dict[str, Any], *bucket: int) -> int:
-    """Expire all holds that are due. Returns the number of expired orders.
-
-    One call of a process works at a time; the others wait for the lock, then expire the orders that
-    remain.
-    """
-    resources: Resources = context["orders"]
-    total = 0
-    async with context["expiring"]:
-        while expired := await _round(resources):
-            total += expired
-            await asyncio.sleep(SPACING_SECONDS)
+    """Expire all holds that are due. Returns the number of expired orders."""
+    expiry: Expiry = context["expiry"]
+    total = await expiry.run()
     if total:
         log.info("holds expired", orders=total)
     elif bucket:
@@ -61,12 +61,68 @@ async def expire_due(context: dict[str, Any], *bucket: int) -> int:
     return total
 
 
-async def _round(resources: Resources) -> int:
-    async with database.connection(resources.pool) as connection:
-        expired = await queries.expire_batches(connection, BATCH, BATCHES)
-    if expired:
-        resources.wake_relay()
-    return expired
+class Expiry:
+    """Expires due orders. One run of a process works at a time; the others wait for the lock, then
+    expire the orders that remain.
+
+    An order whose expiry raises must not stop that of the others in its batch. After such an error,
+    each order of the batch is expired alone, and those that raise are excluded for a while.
+    """
+
+    def __init__(self, resources: Resources, clock: Callable[[], float] = time.monotonic) -> None:
+        self._resources = resources
+        self._clock = clock
+        self._lock = asyncio.Lock()
+        # By the time at which each is tried again.
+        self._excluded: dict[UUID, float] = {}
+
+    async def run(self) -> int:
+        total = 0
+        async with self._lock:
+            self._include_again()
+            while expired := await self._round():
+                total += expired
+                await asyncio.sleep(SPACING_SECONDS)
+        return total
+
+    async def _round(self) -> int:
+        try:
+            async with database.connection(self._resources.pool) as connection:
+                expired = await queries.expire_batches(
+                    connection, BATCH, BATCHES, list(self._excluded)
+                )
+        except database.UNAVAILABLE:
+            raise
+        except asyncpg.PostgresError as error:
+            log.warning("a batch of holds did not expire", error=repr(error))
+            expired = await self._expire_each()
+        if expired:
+            self._resources.wake_relay()
+        return expired
+
+    async def _expire_each(self) -> int:
+        """Expire each due order of a batch alone. Returns the number of expired orders."""
+        expired = 0
+        async with database.connection(self._resources.pool) as connection:
+            for order_id in await queries.due(connection, BATCH, list(self._excluded)):
+                try:
+                    expired += await queries.expire(connection, order_id)
+                except database.UNAVAILABLE:
+                    raise
+                except asyncpg.PostgresError:
+                    log.exception("an order did not expire", order_id=str(order_id))
+                    EXPIRY_ERRORS.inc()
+                    self._exclude(order_id)
+        return expired
+
+    def _exclude(self, order_id: UUID) -> None:
+        if len(self._excluded) >= MAX_EXCLUDED:
+            del self._excluded[next(iter(self._excluded))]
+        self._excluded[order_id] = self._clock() + EXCLUDED_SECONDS
+
+    def _include_again(self) -> None:
+        now = self._clock()
+        self._excluded = {order: at for order, at in self._excluded.items() if at > now}
 
 
 class Alarms:

@@ -1,6 +1,5 @@
 """A worker process: arq's jobs, the stream's consumers and the notifier, each supervised."""
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -109,7 +108,7 @@ async def _jobs(settings: Settings) -> AsyncIterator[Mapping[str, Check]]:
                 "payments": payment_resources,
                 "tickets": tickets,
                 "payment_flow": payment_flow,
-                "expiring": asyncio.Lock(),
+                "expiry": expiration.Expiry(orders),
             }
             url = settings.role_database_url("payments")
             backlog_gauges = Backlog(url, Pools(orders.pool, payment_resources.pool), jobs)

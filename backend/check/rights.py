@@ -179,6 +179,8 @@ OWN_CALLS: Mapping[str, frozenset[str]] = {
             "orders.place",
             "orders.cancel",
             "orders.extend",
+            "orders.due",
+            "orders.expire",
             "orders.expire_due",
             "orders.expire_batches",
             "orders.purge_budgets",

@@ -16,6 +16,9 @@ STALE = Counter(
     "Operations that changed nothing, because the expected state no longer existed",
     ["operation"],
 )
+EXPIRY_ERRORS = Counter(
+    "gittix_expiry_errors", "Orders whose expiry raised; each is tried again after a minute"
+)
 TASK_RESTARTS = Counter(
     "gittix_task_restarts", "Restarts of a supervised background task", ["task"]
 )

@@ -766,6 +766,11 @@ grant execute on function orders.close to gittix_orders;
 create function orders.cost(p_held tickets.tickets[], p_fee_percent numeric) returns table(subtotal
     bigint, total bigint, currency text, minimum bigint, maximum bigint, step bigint) language sql;
 
+-- functions/orders/expiry.sql
+create function orders.due(p_limit integer, p_except uuid[]) returns uuid[] language plpgsql
+    security definer;
+grant execute on function orders.due to gittix_orders;
+
 -- functions/orders/extension.sql
 create function orders.effective_status(o orders.orders, p_now timestamptz) returns text language
     sql;
@@ -775,13 +780,17 @@ create function orders.exceeds_limit_of_show(p_buyer uuid, p_held tickets.ticket
     p_max_per_show integer) returns boolean language plpgsql;
 
 -- functions/orders/expiry.sql
+create function orders.expire(p_orders uuid[]) returns integer language plpgsql security definer;
+grant execute on function orders.expire to gittix_orders;
+
+-- functions/orders/expiry.sql
 create procedure orders.expire_batches(in p_limit integer, in p_batches integer,
-    in p_correlation uuid, inout p_orders integer default 0) language plpgsql;
+    in p_except uuid[], in p_correlation uuid, inout p_orders integer default 0) language plpgsql;
 grant execute on procedure orders.expire_batches to gittix_orders;
 
 -- functions/orders/expiry.sql
-create function orders.expire_due(p_limit integer) returns integer language plpgsql security
-    definer;
+create function orders.expire_due(p_limit integer, p_except uuid[] default '{}'::uuid[]) returns
+    integer language plpgsql security definer;
 grant execute on function orders.expire_due to gittix_orders;
 
 -- functions/orders/extension.sql

@@ -1,5 +1,6 @@
 """The SQL of orders. The functions that change tickets are in `migrations/functions/`."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import NamedTuple
@@ -163,10 +164,32 @@ async def expire_due(connection: Connection, limit: int) -> int:
     return count
 
 
-async def expire_batches(connection: Connection, limit: int, batches: int) -> int:
+async def due(connection: Connection, limit: int, excluded: Sequence[UUID]) -> list[UUID]:
+    """The ids of orders with an ended hold, the first end first."""
+    ids: list[UUID] = await connection.fetchval("select orders.due($1, $2)", limit, excluded)
+    return ids
+
+
+async def expire(connection: Connection, order_id: UUID) -> int:
+    """Expire one order if it is due. Returns the number of expired orders."""
+    count: int = await connection.fetchval(
+        "select orders.expire(array[$1::uuid]) from events.bind_correlation($2)",
+        order_id,
+        correlation.current(),
+    )
+    return count
+
+
+async def expire_batches(
+    connection: Connection, limit: int, batches: int, excluded: Sequence[UUID]
+) -> int:
     """Expire due orders in up to `batches` transactions of `limit` orders. Returns their number."""
     count: int = await connection.fetchval(
-        "call orders.expire_batches($1, $2, $3)", limit, batches, correlation.current()
+        "call orders.expire_batches($1, $2, $3, $4)",
+        limit,
+        batches,
+        excluded,
+        correlation.current(),
     )
     return count
 

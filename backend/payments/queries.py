@@ -281,21 +281,25 @@ async def current_attempt(connection: Connection, order_id: UUID) -> Payment | N
 async def claim_stalled(
     connection: Connection, stalled_after: StallTimes, limit: int
 ) -> list[StalledPayment]:
-    """Claim up to `limit` stalled payments, authorised money first. Until its stall time has passed
-    again, no other caller gets the same payment.
+    """Claim up to `limit` stalled payments, those first that have been stalled longest, so that
+    payments whose reconciliation fails each time delay no other one. Until its stall time has
+    passed again, no other caller gets the same payment.
     """
     rows = await connection.fetch(
         f"""
         update payments.payments p set reconciled_at = now()
         where p.id in (
             select s.id from payments.payments s
-            where s.reconciled_at < now() - case s.status
-                when 'authorised' then $1::interval
-                when 'requires_action' then $2
-                when 'started' then $3
-            end
-            order by s.status = 'authorised' desc, s.reconciled_at limit $4
-            for no key update skip locked
+            cross join lateral (
+                select s.reconciled_at + case s.status
+                    when 'authorised' then $1::interval
+                    when 'requires_action' then $2
+                    when 'started' then $3
+                end as at
+            ) stalled
+            where s.status in ('started', 'requires_action', 'authorised') and stalled.at < now()
+            order by stalled.at limit $4
+            for no key update of s skip locked
         )
         returning {_PAYMENT}, p.status = 'started' or p.deadline_at < now() as abandoned
         """,

@@ -236,19 +236,21 @@ async def open_of_intent(connection: Connection, intent_id: str) -> list[Refund]
 async def claim_stalled(
     connection: Connection, stalled_after: StallTimes, limit: int
 ) -> list[Refund]:
-    """Claim up to `limit` stalled refunds. Until its stall time has passed again, no other caller
-    gets the same refund.
+    """Claim up to `limit` stalled refunds, those first that have been stalled longest. Until its
+    stall time has passed again, no other caller gets the same refund.
     """
     rows = await connection.fetch(
         f"""
         update payments.refunds r set reconciled_at = now()
         where r.id in (
             select s.id from payments.refunds s
-            where s.status in ('requested', 'pending')
-              and s.reconciled_at <
-                  now() - case s.status when 'requested' then $1::interval else $2 end
-            order by s.status = 'requested' desc, s.reconciled_at limit $3
-            for no key update skip locked
+            cross join lateral (
+                select s.reconciled_at
+                    + case s.status when 'requested' then $1::interval else $2 end as at
+            ) stalled
+            where s.status in ('requested', 'pending') and stalled.at < now()
+            order by stalled.at limit $3
+            for no key update of s skip locked
         )
         returning {_REFUND}
         """,

@@ -1,6 +1,5 @@
 """A late call for an order that lost its ticket changes nothing and is counted."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import UUID
@@ -16,7 +15,7 @@ from tests.orders.rows import make_overdue, snapshot
 from tests.payments.shop import Shop, open_shop, worker_context
 from tests.replies import code
 from tests.system import System
-from workers.expiration import expire_due
+from workers.expiration import Expiry, expire_due
 
 Late = Callable[[Shop, Json], Awaitable[Any]]
 
@@ -52,7 +51,7 @@ async def expire(shop: Shop, _first: Json) -> Any:
     """The alarm that was set for the first order."""
     async with open_resources(shop.system.settings, "orders") as stores:
         with correlation.bound():
-            return await expire_due({"orders": stores, "expiring": asyncio.Lock()}, 17)
+            return await expire_due({"expiry": Expiry(stores)}, 17)
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,13 @@ import asyncio
 import time
 from datetime import timedelta
 from typing import Any
+from uuid import UUID, uuid4
 
 import httpx
 import pytest
 
 import workers.payments
-from backend.payments import payment_flow, provider, queries
+from backend.payments import payment_flow, provider, queries, refund_queries
 from backend.payments.idempotency_queries import RowKeys
 from backend.payments.provider import Provider, Refused
 from tests import factories
@@ -382,3 +383,56 @@ async def test_a_challenged_request_that_is_repeated_gets_its_secret_again(
     repeated = await shop.pay(order, "pm_card_authenticationRequired", key="3ds")
     assert (repeated.status_code, repeated.json()["status"]) == (201, "requires_action")
     assert "_secret_" in repeated.json()["client_secret"]
+
+
+async def test_payments_that_stay_stalled_delay_no_other(system: System) -> None:
+    """More payments than a batch has fail each time; the others still get their turn."""
+    rows = await system.connect()
+    statuses = ["authorised"] * 4 + ["started"]
+    ids = [uuid4() for _ in statuses]
+    await rows.executemany(
+        """
+        insert into payments.payments (
+            id, order_id, buyer_id, attempt, status, amount, currency, payment_method, deadline_at,
+            reconciled_at
+        )
+        values ($1, gen_random_uuid(), gen_random_uuid(), 1, $2, 500, 'EUR', 'pm_card_visa', now(),
+                now() - interval '1 minute')
+        """,
+        list(zip(ids, statuses, strict=True)),
+    )
+    second = timedelta(seconds=1)
+    stalled_after = queries.StallTimes(timedelta(0), second, second)
+    claimed: list[UUID] = []
+    for _ in range(3):
+        found = await queries.claim_stalled(rows, stalled_after, 2)
+        claimed += [stalled.payment.id for stalled in found]
+    assert len(claimed) == 6
+    assert set(claimed) == set(ids)
+
+
+async def test_refunds_that_stay_stalled_delay_no_other(shop: Shop) -> None:
+    order = await shop.order()
+    assert (await shop.pay(order)).is_success
+    rows = await shop.system.connect()
+    statuses = ["requested"] * 4 + ["pending"]
+    ids = [uuid4() for _ in statuses]
+    await rows.executemany(
+        """
+        insert into payments.refunds (
+            id, order_id, payment_id, intent_id, number, requested_by, relist, status, amount,
+            currency, stripe_id, reconciled_at
+        )
+        select $1, p.order_id, p.id, p.intent_id, $3::int, p.buyer_id, false, $2, 100, p.currency,
+               're_' || $3::int, now() - interval '1 minute'
+        from payments.payments p
+        """,
+        list(zip(ids, statuses, range(1, 6), strict=True)),
+    )
+    stalled_after = refund_queries.StallTimes(timedelta(0), timedelta(seconds=1))
+    claimed: list[UUID] = []
+    for _ in range(3):
+        found = await refund_queries.claim_stalled(rows, stalled_after, 2)
+        claimed += [refund.id for refund in found]
+    assert len(claimed) == 6
+    assert set(claimed) == set(ids)

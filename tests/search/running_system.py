@@ -20,6 +20,7 @@ from tests.events.log import turning
 from tests.payments.shop import Shop, open_shop, worker_context
 from tests.search.entities import MAX_OPEN_ORDERS, MAX_TICKETS_PER_ORDER
 from tests.system import Person, System
+from workers.expiration import Expiry
 
 REFUND_WINDOW_SECONDS = 86_400
 # Long, so that a hold ends only when the search ends it.
@@ -158,7 +159,7 @@ async def running_system(system: System, pauses: Pauses) -> AsyncIterator[Runnin
             pauses,
             orders,
             jobs["payments"],
-            jobs | {"orders": orders, "expiring": asyncio.Lock()},
+            jobs | {"expiry": Expiry(orders)},
             relay,
             relay_connection,
             await system.connect("orders"),

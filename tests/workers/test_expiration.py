@@ -4,6 +4,7 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import asyncpg
 import msgspec
 import pytest
 from msgspec.structs import replace
@@ -17,6 +18,8 @@ from tests.events.log import stream
 from tests.factories import Json
 from tests.system import System, until
 from workers import expiration
+
+HELD = "select count(*) from tickets.tickets where status = 'held'"
 
 
 @pytest.fixture
@@ -33,7 +36,7 @@ async def published(system: System, type: str) -> Event | None:
 async def expire_due(system: System) -> int:
     async with open_resources(system.settings, "orders") as stores:
         with correlation.bound():
-            return await expiration.expire_due({"orders": stores, "expiring": asyncio.Lock()}, 1)
+            return await expiration.expire_due({"expiry": expiration.Expiry(stores)}, 1)
 
 
 async def make_all_overdue(rows: Any) -> None:
@@ -186,6 +189,41 @@ async def test_many_holds_that_end_together_expire_in_batches(
     assert (
         await rows.fetchval("select count(*) from tickets.tickets where status = 'available'") == 8
     )
+
+
+async def test_an_order_that_cannot_expire_does_not_keep_others_held(
+    system: System,
+) -> None:
+    await system.start("api")
+    broken, *_others = [await _held(system) for _ in range(3)]
+    rows = await system.connect()
+    await make_all_overdue(rows)
+    await rows.execute(
+        f"""
+        create function pg_temp.fail() returns trigger language plpgsql
+            as 'begin raise data_corrupted; end';
+        create trigger fail before update on orders.orders for each row
+            when (old.id = '{broken["id"]}') execute function pg_temp.fail()
+        """
+    )
+    # One batch has all three, so its error keeps each of them.
+    with pytest.raises(asyncpg.DataCorruptedError):
+        await rows.fetchval(
+            "select orders.expire_due(3) from events.bind_correlation(gen_random_uuid())"
+        )
+    async with open_resources(system.settings, "orders") as stores:
+        now = 0.0
+        expiry = expiration.Expiry(stores, clock=lambda: now)
+        with correlation.bound():
+            assert await expiry.run() == 2
+            # It is excluded now, so the next run meets no error.
+            assert await expiry.run() == 0
+            assert await rows.fetchval(HELD) == 1
+            await rows.execute("drop trigger fail on orders.orders")
+            assert await expiry.run() == 0
+            now = expiration.EXCLUDED_SECONDS
+            assert await expiry.run() == 1
+    assert await rows.fetchval(HELD) == 0
 
 
 async def _held(system: System) -> Json:
