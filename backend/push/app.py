@@ -19,6 +19,8 @@ from backend.push import api
 from backend.push.gateway import Gateway
 from backend.push.push_log_backend import CHANNEL, TASK, PushLogBackend
 from backend.push.settings import GatewaySettings
+from backend.push.viewers import TASK as VIEWERS_TASK
+from backend.push.viewers import PeopleCount
 
 # No message is delivered while Redis is down, so a failed reader is restarted within a second.
 MAX_DELAY_SECONDS: Final = 1.0
@@ -50,12 +52,21 @@ async def _lifespan(
     push_log = PushLogBackend(settings.redis_url, timeout_seconds=settings.redis_timeout_seconds)
     broadcast = Broadcast(backend=push_log)
     gateway = Gateway(settings, push_log, broadcast, ended_sessions)
+    people = PeopleCount(
+        push_log.writer,
+        gateway.registry.viewers,
+        gateway.registry.viewers_changed,
+        lease_seconds=settings.viewer_lease_seconds,
+        turn_seconds=settings.viewer_turn_seconds,
+        timeout_seconds=settings.redis_timeout_seconds,
+    )
     async with (
         broadcast,
         broadcast.subscribe(CHANNEL) as subscription,
         running(
             (TASK, push_log.read),
             ("push-delivery", partial(gateway.deliver, subscription.get)),
+            (VIEWERS_TASK, people.run),
             max_delay=MAX_DELAY_SECONDS,
         ),
     ):

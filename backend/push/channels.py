@@ -2,7 +2,7 @@
 
 Invariants: a channel exists exactly while it has a subscriber. `member_added` is sent at a user's
 first subscription and `member_removed` after the last one ends, never to the user's own connection
-that caused it. Rosters and counts cover only this gateway.
+that caused it. Rosters and counts cover only this gateway, but for the viewers of a show.
 """
 
 import asyncio
@@ -18,6 +18,7 @@ from backend.push.metrics import SUBSCRIPTIONS
 from backend.push.protocol import Kind
 from backend.push.send_queue import Flusher, SendQueue, Socket
 from backend.push.settings import SLICE_BYTES
+from backend.push.viewers import MAX_SHOWS_OF_SOCKET, PREFIX, Viewers, person_of
 
 # Up to this many subscribers a count is sent at once; above, at most once in the interval.
 COUNT_AT_ONCE: Final = 100
@@ -27,6 +28,7 @@ SUBSCRIBERS_PER_TURN: Final = 1_000
 # A broadcast waits for the flusher after so many deliveries: enough to join several frames into one
 # write.
 SLICE_DELIVERIES: Final = 5_000
+VIEWERS: Final = "gittix:viewers"
 COUNTED_KINDS: Final = (Kind.PUBLIC, Kind.PRIVATE, Kind.ENCRYPTED)
 
 
@@ -39,14 +41,26 @@ class Member:
 class Subscriber(SendQueue):
     """A connection as channels see it: a send queue with a socket id."""
 
-    __slots__ = ("channels", "session_id", "socket_id", "user_id")
+    __slots__ = ("browser_id", "channels", "session_id", "shows", "socket_id", "user_id")
 
     def __init__(self, socket_id: str, socket: Socket, flusher: Flusher) -> None:
         super().__init__(socket, flusher)
         self.socket_id = socket_id
         self.channels: set[str] = set()
+        # The channels in which the subscriber counts as a viewer.
+        self.shows: set[str] = set()
+        self.browser_id: str | None = None
         self.user_id: str | None = None
         self.session_id: UUID | None = None
+
+    @property
+    def person(self) -> str:
+        """The person whose connection it is, as far as that is known: see viewers.py."""
+        if self.user_id is not None:
+            return person_of("user", self.user_id)
+        if self.browser_id is not None:
+            return person_of("browser", self.browser_id)
+        return person_of("socket", self.socket_id)
 
 
 class Roster:
@@ -111,6 +125,7 @@ class ChannelRegistry:
         self._slice_bytes = 0
         self._slice_deliveries = 0
         self.flusher = Flusher()
+        self.viewers = Viewers()
 
     def channel(self, name: str) -> Channel | None:
         return self._channels.get(name)
@@ -142,6 +157,7 @@ class ChannelRegistry:
             )
         if fresh:
             self._count_changed(channel)
+            self._view(subscriber, name)
 
     def unsubscribe(self, subscriber: Subscriber, name: str) -> None:
         channel = self._channels.get(name)
@@ -150,6 +166,9 @@ class ChannelRegistry:
         member = channel.subscribers.pop(subscriber)
         channel.cached_recipients = None
         subscriber.channels.discard(name)
+        if name in subscriber.shows:
+            subscriber.shows.discard(name)
+            self.viewers.leave(name, subscriber.person)
         SUBSCRIPTIONS.dec()
         if member is not None and channel.roster.leave(member.user_id):
             self._send_to_subscribers(
@@ -180,8 +199,21 @@ class ChannelRegistry:
         channel = self._channels.get(name)
         return channel.subscribers.get(subscriber) if channel else None
 
+    def viewers_changed(self, name: str, count: int) -> None:
+        """Send all subscribers the number of people who have the show open."""
+        channel = self._channels.get(name)
+        if channel is not None:
+            self._send_to_subscribers(channel, VIEWERS, {"count": count})
+
+    def name_browser(self, subscriber: Subscriber, browser_id: str) -> None:
+        """Record the browser of a connection; it keeps the first."""
+        if subscriber.browser_id is None:
+            before, subscriber.browser_id = subscriber.person, browser_id
+            self._person_changed(subscriber, before)
+
     def sign_in(self, subscriber: Subscriber, user_id: str) -> None:
-        subscriber.user_id = user_id
+        before, subscriber.user_id = subscriber.person, user_id
+        self._person_changed(subscriber, before)
         self._signed_in.setdefault(user_id, set()).add(subscriber)
 
     def bind_session(self, subscriber: Subscriber, session_id: UUID) -> None:
@@ -233,6 +265,21 @@ class ChannelRegistry:
                 if subscriber.socket_id != exclude:
                     subscriber.send(frame)
         return len(recipients)
+
+    def _view(self, subscriber: Subscriber, name: str) -> None:
+        if not name.startswith(PREFIX) or len(subscriber.shows) >= MAX_SHOWS_OF_SOCKET:
+            return
+        if not self.viewers.join(name, subscriber.person):
+            return
+        subscriber.shows.add(name)
+        count = self.viewers.count(name)
+        if count is not None:
+            subscriber.send(protocol.json_frame(VIEWERS, {"count": count}, name))
+
+    def _person_changed(self, subscriber: Subscriber, before: str) -> None:
+        for name in subscriber.shows:
+            self.viewers.leave(name, before)
+            self.viewers.join(name, subscriber.person)
 
     def _subscription_data(self, channel: Channel) -> dict[str, Any]:
         return channel.roster.as_presence() if channel.kind is Kind.PRESENCE else {}

@@ -167,6 +167,9 @@ class Connection(Subscriber):
                 )
             case "pusher:signin":
                 await self._signin(protocol.decode_data(envelope.data, protocol.Signin))
+            case "gittix:viewer":
+                viewer = protocol.decode_data(envelope.data, protocol.Viewer)
+                self._registry.name_browser(self, viewer.browser)
             case "gittix:time":
                 self.send(protocol.json_frame("gittix:time", {"now": time.time_ns() // 1_000_000}))
             case event if event.startswith("client-"):

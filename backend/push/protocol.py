@@ -7,7 +7,7 @@ A frame is a complete WebSocket frame of a server, so a message is encoded once 
 
 import re
 from enum import Enum, IntEnum
-from typing import Any, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 from websockets.frames import Frame, Opcode
@@ -91,6 +91,12 @@ class Signin(msgspec.Struct):
 class UserData(msgspec.Struct):
     id: str
     user_info: msgspec.Raw = msgspec.Raw(b"{}")
+
+
+class Viewer(msgspec.Struct):
+    """The random id that the tabs of a browser share."""
+
+    browser: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$")]
 
 
 class MemberData(msgspec.Struct):

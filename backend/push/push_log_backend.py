@@ -69,8 +69,9 @@ class PushLogBackend(BroadcastBackend):
     def __init__(self, url: str, *, timeout_seconds: float = 2.0) -> None:
         self._timeout = timeout_seconds
         self._reader = pushlog.connect(url, timeout_seconds=READ_TIMEOUT_SECONDS)
-        self._writer = pushlog.connect(url, timeout_seconds=timeout_seconds)
-        self._append = self._writer.register_script(pushlog.APPEND)
+        # For short calls; the reader's connection waits for entries.
+        self.writer = pushlog.connect(url, timeout_seconds=timeout_seconds)
+        self._append = self.writer.register_script(pushlog.APPEND)
         self._end = self._reader.register_script(pushlog.END)
         self._batches: asyncio.Queue[Batch] = asyncio.Queue()
         self._room = asyncio.BoundedSemaphore(MAX_BATCHES)
@@ -96,7 +97,7 @@ class PushLogBackend(BroadcastBackend):
     async def reachable(self) -> bool:
         with suppress(RedisError, OSError, TimeoutError):
             async with asyncio.timeout(self._timeout):
-                return bool(await cast(Awaitable[bool], self._writer.ping()))
+                return bool(await cast(Awaitable[bool], self.writer.ping()))
         return False
 
     async def append(self, *messages: Message) -> None:
@@ -119,7 +120,7 @@ class PushLogBackend(BroadcastBackend):
 
     async def disconnect(self) -> None:
         await self._reader.aclose()
-        await self._writer.aclose()
+        await self.writer.aclose()
 
     async def subscribe(self, group: str) -> None:
         assert group == CHANNEL, "the channel registry routes messages to Pusher channels"

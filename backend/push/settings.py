@@ -64,6 +64,9 @@ class GatewaySettings:
     # planned drain.
     gap_seconds: float = 2.0
     redis_timeout_seconds: float = 2.0
+    # How long the people of a killed gateway count as viewers, and how often viewers are counted.
+    viewer_lease_seconds: float = 45.0
+    viewer_turn_seconds: float = 1.0
 
     def __post_init__(self) -> None:
         if self.send_buffer_limit_bytes < 2 * SLICE_BYTES:

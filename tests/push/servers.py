@@ -80,8 +80,11 @@ class RedisServer:
         self._process.wait(timeout=5)
 
     def flush(self) -> None:
-        with redis.Redis.from_url(self.url) as client:
+        with self.client() as client:
             client.flushall()
+
+    def client(self) -> Any:
+        return redis.Redis.from_url(self.url)
 
     def _await_answer(self) -> None:
         deadline = time.monotonic() + 5

@@ -358,6 +358,35 @@ async def test_an_offline_page_shows_it_and_becomes_live_again_by_itself(
         assert await ben.tickets() == await market.as_shown(show_id)
 
 
+async def test_two_tabs_are_one_viewer_and_so_are_two_browsers_of_a_user(
+    market: Market, visit: Visit
+) -> None:
+    show_id = await market.show()
+    await market.tickets(show_id, 1)
+    async with visit() as ana, visit() as phone, visit() as ben:
+        await ana.sign_up("ana")
+        await phone.sign_in_like(ana)
+        await ana.open_show(show_id)
+        tab = await ana.tab()
+        for visitor in (tab, phone):
+            await visitor.open_show(show_id)
+        for visitor in (ana, tab, phone):
+            await visitor.page.get_by_text("Only you are looking").wait_for()
+        await ben.open_show(show_id)
+        second = await ben.tab()
+        await second.open_show(show_id)
+        for visitor in (ana, tab, phone, ben, second):
+            await visitor.page.get_by_text("2 people looking").wait_for()
+        # Three turns of the gateway's count.
+        await asyncio.sleep(3)
+        assert await ben.page.get_by_text("2 people looking").count() == 1
+        await ben.page.close()
+        await second.page.close()
+        await tab.page.close()
+        for visitor in (ana, phone):
+            await visitor.page.get_by_text("Only you are looking").wait_for()
+
+
 async def test_a_wrong_password_does_not_reveal_whether_the_account_exists(
     visit: Visit,
 ) -> None:

@@ -122,12 +122,13 @@ describe("a subscription", () => {
     expect(channel?.attempts).toBe(2);
   });
 
-  test("gets the channel's count though it came before", async () => {
+  test("gets the number of viewers though it came before, and not that of sockets", async () => {
     const [one, other] = [subscriber(), subscriber()];
     await opened(one);
+    gateway().channel("show-1")?.send("gittix:viewers", { count: 2 });
     gateway().channel("show-1")?.send("pusher:subscription_count", { subscription_count: 3 });
     push.subscribe("show-1", other);
-    expect(other.events).toEqual(["pusher:subscription_count"]);
+    expect([one.events, other.events]).toEqual([["gittix:viewers"], ["gittix:viewers"]]);
   });
 });
 
@@ -285,7 +286,7 @@ describe("after a loss of the connection", () => {
 test("the gateway's time is requested four times on each connection", async () => {
   await opened(subscriber());
   await wait(1000);
-  expect(gateway().sent).toEqual(Array(4).fill("gittix:time"));
+  expect(gateway().sent).toEqual(["gittix:viewer", ...Array<string>(4).fill("gittix:time")]);
 });
 
 describe("a page that wakes", () => {
@@ -335,7 +336,7 @@ describe("a page that wakes", () => {
     await wait(1000);
     expect(one.reads).toBe(2);
     expect(gateway().reconnects).toBe(reconnects);
-    if (!reconnects) expect(gateway().sent.length).toBeGreaterThan(4);
+    if (!reconnects) expect(gateway().sent.length).toBeGreaterThan(5);
     clearInterval(watching);
   });
 
@@ -363,11 +364,14 @@ test("a question for the time without an answer reconnects", async () => {
   expect(gateway().reconnects).toBe(1);
 });
 
-test("a hosted Pusher, which knows no such question, is not asked for the time", async () => {
+test("a hosted Pusher is not asked for the time; its count of sockets is shown", async () => {
   const hosted = { ...CONFIG, push: { ...CONFIG.push, host: "" } };
   vi.stubGlobal("fetch", () => Promise.resolve(Response.json(hosted)));
-  await opened(subscriber());
+  const one = subscriber();
+  await opened(one);
   await wait(10_000);
+  gateway().channel("show-1")?.send("pusher:subscription_count", { subscription_count: 3 });
+  expect(one.events).toEqual(["gittix:viewers"]);
   expect(gateway().sent).toEqual([]);
   expect(push.connection.value).toBe("live");
 });

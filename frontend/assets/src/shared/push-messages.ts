@@ -18,13 +18,18 @@ export interface SaleMessage {
   held_until: string | null;
 }
 
+/** The event with the number of a show's viewers. */
+export const VIEWERS = "gittix:viewers";
+
 export interface PushData {
   ticket?: TicketMessage;
   show?: ShowMessage;
   order?: OrderRow;
   payment?: PaymentRow;
   sale?: SaleMessage;
-  /** With `pusher:subscription_count`. */
+  /** With VIEWERS: the people who have the show open. */
+  count?: number;
+  /** With hosted Pusher's count of a channel's subscriptions. */
   subscription_count?: number;
   /** The sequence number in the channel, and its epoch; Pusher's own events have none. */
   _epoch?: string | number;

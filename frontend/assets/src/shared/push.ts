@@ -9,11 +9,13 @@ import type { ChannelAuthorizationHandler, UserAuthenticationHandler } from "pus
 
 import { post } from "./api";
 import type { PushConfig } from "./api-types";
+import { keep, recall } from "./browser-storage";
 import { CatchUp, JITTER_MS } from "./catch-up";
 import { GatewayClock } from "./gateway-clock";
 import { send } from "./http";
+import { newKey } from "./idempotency";
 import { Observable } from "./observable";
-import type { PushData, PushMessage } from "./push-messages";
+import { type PushData, type PushMessage, VIEWERS } from "./push-messages";
 import { PushSequence } from "./push-sequence";
 import { noteOffline, noteOnline, type Outage, reach } from "./reach";
 import { jittered, Recovery } from "./recovery";
@@ -37,6 +39,9 @@ const CAUGHT_UP_MS = 4000;
 // it is not live.
 const ACTIVITY_TIMEOUT_MS = 9000;
 const PONG_TIMEOUT_MS = 4000;
+const SUBSCRIPTIONS = "pusher:subscription_count";
+const BROWSER = "gittix:browser";
+const LASTING = { lasting: true };
 const TERMINATED = 4009; // The gateway closes with this code when the session has ended.
 
 /** Of the push connection. After a loss it is "caught-up" for some seconds, then "live". */
@@ -54,6 +59,8 @@ export interface Subscriber {
 
 const channels = new Map<string, Channel>();
 let pusher: Pusher | null = null;
+/** Whether it is Pusher's own service. */
+let hosted = false;
 /** The connection is lost. */
 let down = false;
 /** The connection was lost, and not all subscribers have read again since. */
@@ -82,7 +89,7 @@ function* allSubscribers(): Iterable<Subscriber> {
 class Channel {
   readonly name: string;
   readonly subscribers = new Set<Subscriber>();
-  /** The last count of the channel's subscribers in all browsers. */
+  /** The last count of the channel's viewers. */
   count: number | null = null;
   readonly #sequence = new PushSequence();
 
@@ -100,7 +107,12 @@ class Channel {
       this.#retryLater();
       return;
     }
-    if (event === "pusher:subscription_count") this.count = data.subscription_count ?? null;
+    if (event === SUBSCRIPTIONS) {
+      // Our gateway counts people; a hosted Pusher knows connections only.
+      if (hosted) this.receive(VIEWERS, { count: data.subscription_count ?? 0 });
+      return;
+    }
+    if (event === VIEWERS) this.count = data.count ?? null;
     if (data._seq !== undefined && data._epoch !== undefined) {
       const arrival = this.#sequence.accept(data._epoch, data._seq);
       if (arrival === "known") return;
@@ -140,8 +152,7 @@ export function subscribe(name: string, subscriber: Subscriber): () => void {
   }
   channel.subscribers.add(subscriber);
   if (channel.count !== null) {
-    const data = { subscription_count: channel.count };
-    subscriber.onMessage({ event: "pusher:subscription_count", data });
+    subscriber.onMessage({ event: VIEWERS, data: { count: channel.count } });
   }
   connect();
   return () => {
@@ -186,9 +197,12 @@ function open({ key, host, port, tls, cluster }: PushConfig): void {
     userAuthentication: { transport: "ajax", endpoint: "", customHandler: authenticateUser },
   });
   pusher = opened;
-  const clock = host ? clockOf(opened) : null;
+  hosted = !host;
+  const clock = hosted ? null : clockOf(opened);
   opened.connection.bind("state_change", ({ current }: { current: string }) => {
     clock?.stop();
+    // Before the subscriptions, which count as those of this browser.
+    if (current === "connected" && !hosted) nameBrowser(opened);
     stateChanged(opened, current);
     if (current === "connected") clock?.ask();
   });
@@ -234,6 +248,14 @@ function watchRefusals(client: Pusher): void {
     });
     return socket;
   };
+}
+
+/** All tabs of the browser have one id, so that the gateway counts them as one viewer. */
+function nameBrowser(client: Pusher): void {
+  const kept = recall(BROWSER, LASTING);
+  const browser = typeof kept === "string" ? kept : newKey();
+  if (browser !== kept) keep(BROWSER, browser, LASTING);
+  client.send_event("gittix:viewer", { browser });
 }
 
 /** Pusher's own service does not know the question. */

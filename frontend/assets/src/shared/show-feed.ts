@@ -6,7 +6,7 @@ import { Feed } from "./feed";
 import { type Live, LiveRows } from "./live-rows";
 import { Observable } from "./observable";
 import { subscribe } from "./push";
-import type { PushMessage, TicketMessage } from "./push-messages";
+import { type PushMessage, type TicketMessage, VIEWERS } from "./push-messages";
 
 type ChangeListener = (ticket: Ticket) => void;
 
@@ -14,7 +14,7 @@ export class ShowFeed extends Feed {
   readonly id: string;
   readonly show = new Observable<Show | null>(null);
   readonly tickets = new LiveRows<Ticket>();
-  /** How many browsers have this show's page open; null until the gateway has counted them. */
+  /** How many people have this show's page open; null until the gateway has counted them. */
   readonly viewers = new Observable<number | null>(null);
   readonly #listeners = new Set<ChangeListener>();
   readonly #hidden: boolean;
@@ -65,7 +65,7 @@ export class ShowFeed extends Feed {
   }
 
   #onMessage = ({ event, data }: PushMessage): void => {
-    if (event === "pusher:subscription_count") this.viewers.set(data.subscription_count ?? null);
+    if (event === VIEWERS) this.viewers.set(data.count ?? null);
     if (!data.ticket) return;
     const ticket = ticketOf(data.ticket);
     const before: Live<Ticket> | null | undefined = this.tickets.apply(ticket);
