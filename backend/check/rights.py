@@ -165,6 +165,9 @@ OWN_CALLS: Mapping[str, frozenset[str]] = {
             "tickets.availability",
             "tickets.lowest_price",
             "tickets.withdraw",
+            "tickets.withdraw_all",
+            "tickets.set_prices",
+            "tickets.price_cap_of",
         }
     ),
     "orders": frozenset(

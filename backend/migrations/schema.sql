@@ -462,6 +462,9 @@ create function tickets.lock_free(p_tickets uuid[], p_displaced uuid[], p_beside
 -- functions/tickets/hold.sql
 create function tickets.lock_held(p_order uuid, p_tickets uuid[]) returns void language plpgsql;
 
+-- functions/tickets/withdrawal.sql
+create function tickets.lock_own(p_tickets uuid[], p_seller uuid) returns void language plpgsql;
+
 -- functions/tickets/counts.sql
 create function tickets.lowest_price(p_show uuid, p_currency text) returns bigint language sql;
 grant execute on function tickets.lowest_price to gittix_check, gittix_tickets;
@@ -472,6 +475,10 @@ create function tickets.name_seller(p_id uuid, p_handle text) returns void langu
 -- functions/tickets/search.sql
 create function tickets.plain_text(p_text text) returns text language sql;
 grant execute on function tickets.plain_text to gittix_tickets;
+
+-- functions/tickets/price_caps.sql
+create function tickets.price_cap_of(t tickets.tickets) returns bigint language sql;
+grant execute on function tickets.price_cap_of to gittix_tickets;
 
 -- functions/tickets/transitions.sql
 create function tickets.record_update() returns trigger language plpgsql security definer;
@@ -521,6 +528,11 @@ create function tickets.set_held(p_order uuid, p_tickets uuid[], p_until timesta
 -- functions/tickets/show_times.sql
 create function tickets.set_local_start() returns trigger language plpgsql;
 
+-- functions/tickets/withdrawal.sql
+create function tickets.set_prices(p_tickets uuid[], p_seller uuid, p_price bigint,
+    p_currency text) returns uuid[] language plpgsql security definer;
+grant execute on function tickets.set_prices to gittix_tickets;
+
 -- functions/tickets/search.sql
 create function tickets.set_search() returns trigger language plpgsql;
 
@@ -546,9 +558,14 @@ create function tickets.with_spellings(p_words text[]) returns text[] language p
 grant execute on function tickets.with_spellings to gittix_tickets;
 
 -- functions/tickets/withdrawal.sql
-create function tickets.withdraw(p_ticket uuid, p_seller uuid) returns boolean language plpgsql
+create function tickets.withdraw(p_ticket uuid, p_seller uuid) returns boolean language sql
     security definer;
 grant execute on function tickets.withdraw to gittix_tickets;
+
+-- functions/tickets/withdrawal.sql
+create function tickets.withdraw_all(p_tickets uuid[], p_seller uuid) returns uuid[] language
+    plpgsql security definer;
+grant execute on function tickets.withdraw_all to gittix_tickets;
 
 -- functions/tickets/search.sql
 create function tickets.words(p_text text) returns table(word bigint, parts text[]) language sql;

@@ -33,6 +33,12 @@ class TicketTaken(Conflict):
     code = "ticket_taken"
 
 
+class OtherCurrency(Conflict):
+    """Of many tickets that get one price, this one is priced in another currency."""
+
+    code = "other_currency"
+
+
 class TicketWithdrawn(Conflict):
     code = "ticket_withdrawn"
 

@@ -21,6 +21,7 @@ ListingPolicy = Literal["open", "owner"]
 ShowStatus = Literal["on_sale", "over"]
 
 MAX_TICKETS_AT_ONCE = 500
+MAX_CHANGED_AT_ONCE = 500
 
 
 class NewShow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -239,6 +240,15 @@ class TicketChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     face_value: Price | UnsetType | None = UNSET
 
 
+class TicketsChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Either `withdraw`, or a `price` for the tickets that are priced in `currency`."""
+
+    ticket_ids: Annotated[list[UUID], Meta(min_length=1, max_length=MAX_CHANGED_AT_ONCE)]
+    price: Price | None = None
+    currency: Currency | None = None
+    withdraw: bool = False
+
+
 class Ticket(msgspec.Struct, frozen=True, kw_only=True):
     """`status` is effective: a ticket with an ended hold is available. `seconds_left` counts from
     the time of this reply. A `hidden` ticket is listed for nobody but its seller and the owner of
@@ -267,6 +277,50 @@ class Ticket(msgspec.Struct, frozen=True, kw_only=True):
 
 class Tickets(msgspec.Struct, frozen=True):
     items: list[Ticket]
+
+
+class TicketError(msgspec.Struct, frozen=True):
+    """Why one of many tickets stayed as it was: `code` is that of the error of a single change, or
+    `other_currency`.
+    """
+
+    code: str
+    detail: str
+
+
+class ChangedTicket(msgspec.Struct, frozen=True):
+    """One of many tickets after a change. `error` is null when it is as the seller wanted it;
+    `ticket` is null unless it is the seller's own.
+    """
+
+    id: UUID
+    ticket: Ticket | None
+    error: TicketError | None
+
+
+class ChangedTickets(msgspec.Struct, frozen=True):
+    items: list[ChangedTicket]
+
+
+class ShowTicketCounts(msgspec.Struct, frozen=True):
+    """How many tickets of a show one seller has listed, those that are withdrawn apart. A hidden
+    ticket is not free.
+    """
+
+    show_id: UUID
+    listed: int
+    free: int
+    held: int
+    sold: int
+
+
+class OwnTicketCounts(msgspec.Struct, frozen=True):
+    """Your tickets by show. `is_complete` is false for a seller of 50,000 tickets or more: only the
+    newest 50,000 are counted.
+    """
+
+    items: list[ShowTicketCounts]
+    is_complete: bool
 
 
 class TicketQuery(msgspec.Struct, frozen=True):

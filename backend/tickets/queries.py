@@ -44,7 +44,8 @@ NOT_OVER = f"""
     and not tickets.is_over(s.starts_at, s.ends_at, now())
 """
 
-_TICKET = """
+# Of the row `t` of a ticket.
+TICKET = """
     t.id, t.show_id, t.seller_id, t.title, t.section,
     coalesce((select s.handle from tickets.sellers s where s.id = t.seller_id), '')
         as seller_handle,
@@ -260,7 +261,7 @@ async def insert_tickets(
             on conflict do nothing
             returning *
         )
-        select {_TICKET} from specs left join listed t using (id) order by specs.place
+        select {TICKET} from specs left join listed t using (id) order by specs.place
         """,
         show_id,
         seller_id,
@@ -292,7 +293,7 @@ async def append_events(connection: Connection, type: str, ids: Sequence[UUID]) 
 
 async def ticket(connection: Connection, ticket_id: UUID) -> Ticket | None:
     row = await connection.fetchrow(
-        f"select {_TICKET} from tickets.tickets t where t.id = $1", ticket_id
+        f"select {TICKET} from tickets.tickets t where t.id = $1", ticket_id
     )
     return Ticket(**row) if row else None
 
@@ -376,7 +377,7 @@ async def list_tickets(
         found = await _searched_tickets(connection, query.q, scope)
     _add_filters(filters, query, viewed)
     limit = scope.parameter(query.limit + 1)
-    statement = bounded(_TICKET, found, filters, order, limit, row="t")
+    statement = bounded(TICKET, found, filters, order, limit, row="t")
     rows = await connection.fetch(statement, *scope.values)
     examined = None
     if rows and rows[-1]["is_end"]:

@@ -20,13 +20,15 @@ from backend.kernel.principal import Principal
 from backend.kernel.settings import Settings
 from backend.kernel.shared_reads import SharedReads
 from backend.kernel.web import if_match, path_id, read_json, read_query, reply
-from backend.tickets import service
+from backend.tickets import bulk, seller_queries, service
 from backend.tickets.errors import SearchTooSlow, ShowNotFound, TicketNotFound
 from backend.tickets.model import (
+    ChangedTickets,
     Facets,
     NewShow,
     NewTicket,
     NewTickets,
+    OwnTicketCounts,
     Show,
     ShowChange,
     ShowFilters,
@@ -36,6 +38,7 @@ from backend.tickets.model import (
     TicketChange,
     TicketQuery,
     Tickets,
+    TicketsChange,
 )
 
 KEYS = KeyTable("tickets")
@@ -165,6 +168,31 @@ async def create_ticket(request: Request) -> Response:
     return await _write(request, seller.user_id, create)
 
 
+@describe(tag="tickets", ok=OwnTicketCounts)
+async def own_counts(request: Request) -> Response:
+    """How many tickets you have listed, by show."""
+    seller = principal.require(request)
+
+    async def read(connection: Connection) -> Content:
+        return _content(await seller_queries.count_by_show(connection, seller.user_id))
+
+    return await _shared(request, read, seller)
+
+
+@describe(tag="tickets", body=TicketsChange, ok=ChangedTickets)
+async def change_tickets(request: Request) -> Response:
+    """Set the price of many available tickets of yours, or withdraw them. Each ticket has its own
+    outcome: one that a buyer has taken meanwhile stops no other.
+    """
+    seller = principal.require(request)
+    change = await read_json(request, TicketsChange)
+
+    async def write(connection: Connection) -> Response:
+        return reply(ChangedTickets(await bulk.change_tickets(connection, seller, change)))
+
+    return await _write(request, seller.user_id, write)
+
+
 @describe(tag="tickets", public=True, ok=Ticket, problems=(404,))
 async def ticket(request: Request) -> Response:
     """One ticket; the ETag is its version."""
@@ -290,6 +318,9 @@ routes = [
     Route("/api/shows/{id}/tickets", create_tickets, methods=["POST"]),
     Route("/api/tickets", list_tickets, methods=["GET"]),
     Route("/api/tickets", create_ticket, methods=["POST"]),
+    # Before /api/tickets/{id}.
+    Route("/api/tickets/counts", own_counts, methods=["GET"]),
+    Route("/api/tickets/changes", change_tickets, methods=["POST"]),
     Route("/api/tickets/{id}", ticket, methods=["GET"]),
     Route("/api/tickets/{id}", change_ticket, methods=["PUT"]),
     Route("/api/tickets/{id}", withdraw_ticket, methods=["DELETE"]),

@@ -9,13 +9,11 @@ import asyncpg
 import msgspec
 from msgspec import UNSET
 
-from backend.currencies import CURRENCIES, CurrencyRules
 from backend.events import outbox
-from backend.kernel import money
 from backend.kernel.database import Connection
 from backend.kernel.pagination import Page, decode_cursor, encode_cursor, page_of
 from backend.kernel.principal import Principal
-from backend.kernel.problems import FieldError, Unauthorized, invalid, invalid_field
+from backend.kernel.problems import Unauthorized, invalid
 from backend.kernel.text import clean, clean_optional
 from backend.kernel.time_zones import check_zone
 from backend.tickets import queries, show_queries
@@ -48,6 +46,7 @@ from backend.tickets.model import (
 )
 from backend.tickets.queries import TicketKey
 from backend.tickets.refusals import ONE_PER_SEAT, Seat, price_refused, seat_taken
+from backend.tickets.rules import check_amounts, known_currency
 from backend.tickets.show_queries import Scope, ShowKey
 
 
@@ -236,7 +235,7 @@ async def change_ticket(
     row = await _lock_own_free_ticket(connection, seller, ticket_id, expected)
     columns = _columns(change)
     if columns.keys() & {"price", "face_value", "currency"}:
-        _check_amounts(
+        check_amounts(
             columns.get("price", row.price),
             columns.get("face_value", row.face_value),
             columns.get("currency", row.currency),
@@ -398,8 +397,8 @@ def _check_sales_end(show: NewShow, earliest: datetime, when: str) -> None:
 
 
 def _clean_ticket(spec: TicketSpec, path: str = "") -> TicketSpec:
-    currency = _currency(spec.currency, path)
-    _check_amounts(spec.price, spec.face_value, currency, path)
+    currency = known_currency(spec.currency, path)
+    check_amounts(spec.price, spec.face_value, currency, path)
     return TicketSpec(
         price=spec.price,
         currency=currency,
@@ -418,38 +417,5 @@ def _columns(change: TicketChange) -> dict[str, Any]:
     for name in columns.keys() & {"title", "section", "row", "seat"}:
         columns[name] = clean_optional(name, columns[name])
     if "currency" in columns:
-        columns["currency"] = _currency(columns["currency"])
+        columns["currency"] = known_currency(columns["currency"])
     return columns
-
-
-def _check_amounts(price: int, face_value: int | None, currency: str, path: str = "") -> None:
-    """Both keep the rules of the currency; a face value may be low, since it is not charged."""
-    minimum = CURRENCIES[currency].minimum
-    if price < minimum:
-        message = f"must be at least {money.show(minimum, currency)}"
-        raise invalid_field(FieldError(f"{path}price", message, minimum=minimum))
-    _check_bounds(f"{path}price", price, CURRENCIES[currency])
-    if face_value is not None:
-        _check_bounds(f"{path}face_value", face_value, CURRENCIES[currency])
-
-
-def _check_bounds(field: str, amount: int, rules: CurrencyRules) -> None:
-    most, step = rules.maximum_price, rules.step
-    if amount > most:
-        message = f"must be at most {money.show(most, rules.code)}"
-        raise invalid_field(FieldError(field, message, maximum=most))
-    if amount % step:
-        below = amount // step * step
-        message = (
-            f"must be a multiple of {money.show(step, rules.code)}, such as "
-            f"{money.show(below + step, rules.code)}"
-        )
-        raise invalid_field(FieldError(field, message, step=step))
-
-
-def _currency(code: str, path: str = "") -> str:
-    if code.upper() not in CURRENCIES:
-        raise invalid(
-            f"{path}currency", f"must be a currency that can be charged: {code.upper()} is not"
-        )
-    return code.upper()

@@ -34,6 +34,8 @@ PROTECTED: list[tuple[str, str]] = [
     ("GET", f"/api/payments/{NOWHERE}"),
     ("GET", "/api/sales"),
     ("GET", "/api/sales/summary"),
+    ("GET", "/api/sales/shows"),
+    ("GET", "/api/tickets/counts"),
     ("GET", "/api/tickets?seller=me"),
     ("GET", "/api/shows?owner=me"),
     ("GET", "/api/shows?seller=me"),

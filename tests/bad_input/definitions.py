@@ -56,6 +56,11 @@ WRITES: dict[str, tuple[str, str, Json]] = {
         "/api/shows/{show}/tickets",
         {"tickets": [{"price": 100, "currency": "EUR"}]},
     ),
+    "ticket changes": (
+        "POST",
+        "/api/tickets/changes",
+        {"ticket_ids": ["{ticket}"], "price": 100, "currency": "EUR"},
+    ),
     "order": ("POST", "/api/orders", ORDER),
     "payment": ("POST", "/api/payments", PAYMENT),
     "refund": ("POST", "/api/orders/{order}/refund", {"relist": False}),

@@ -98,6 +98,16 @@ FIELDS: dict[str, BadRequest] = {
     "tickets: no list": altered("tickets", tickets={"price": 1, "currency": "EUR"}),
     "tickets: one bad": altered("tickets", tickets=[{"price": 1, "currency": "EUR"}, {"price": 1}]),
     "tickets: a list of lists": altered("tickets", tickets=[[[[[[]]]]]]),
+    "ticket changes: none": altered("ticket changes", ticket_ids=[]),
+    "ticket changes: too many": altered("ticket changes", ticket_ids=[NOWHERE] * 501),
+    "ticket changes: a ticket twice": altered("ticket changes", ticket_ids=["{ticket}"] * 2),
+    "ticket changes: no id": altered("ticket changes", ticket_ids=["1"]),
+    "ticket changes: a price of null": altered("ticket changes", price=None),
+    "ticket changes: a price below the minimum": altered("ticket changes", price=49),
+    "ticket changes: a price and a withdrawal": altered("ticket changes", withdraw=True),
+    "ticket changes: no currency": altered("ticket changes", currency=None),
+    "ticket changes: an unknown currency": altered("ticket changes", currency="XXX"),
+    "ticket changes: a seat": altered("ticket changes", seat="1"),
     # If-Match.
     "show change: If-Match is a word": BadRequest(
         "PUT", "/api/shows/{show}", {}, headers={"If-Match": '"abc"'}

@@ -89,8 +89,13 @@ _PARAMETERS: dict[str, list[str]] = {
         f"cursor={cursor(NOWHERE)}",
         f"cursor={cursor(1, NOWHERE)}",
         f"cursor={cursor(NOWHERE, NOWHERE, NOWHERE)}",
+        "show_id=1",
+        "since=yesterday",
+        "since=2026-11-30T12:00:00",
     ],
+    "/api/sales/shows": ["days=0", "days=93", "timezone=Europe/Atlantis"],
     "/api/sales/summary": [
+        "show_id=1",
         "days=0",
         "days=93",
         "days=all",

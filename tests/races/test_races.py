@@ -32,6 +32,7 @@ PAYMENT_SECONDS = 0.1
 INTENT_SECONDS = 0.6
 # Long enough for the first of two requests to be decided before the second arrives.
 APART_SECONDS = 0.1
+MANY = 12
 PRICE, NEW_PRICE = 4500, 9900
 TAKEN = (409, "ticket_unavailable")
 IN_FLIGHT = (409, "idempotency_key_in_flight")
@@ -281,6 +282,81 @@ async def hold_and_edit(
         "select price from tickets.tickets where id = $1", UUID(ticket["id"])
     )
     return held, edited, price
+
+
+async def test_a_change_of_many_tickets_leaves_each_held_one_as_its_buyer_saw_it(
+    system: System, fork_server: ForkServer
+) -> None:
+    async with open_cluster(system, fork_server) as cluster:
+        for body in ({"price": NEW_PRICE, "currency": "EUR"}, {"withdraw": True}) * 2:
+            held, changed = await holds_and_change_of_many(cluster, body)
+            assert len(changed) == MANY
+            assert {reply.status_code for reply in held.values()} <= {201, 409}
+            assert await broken_holds(cluster, held, changed) == []
+
+
+async def test_with_an_unguarded_change_of_many_tickets_held_ones_change(
+    system: System, fork_server: ForkServer
+) -> None:
+    async with open_cluster(
+        system, fork_server, removed_guards.ALWAYS_FREE, removed_guards.ANY_TRANSITION
+    ) as cluster:
+
+        async def race() -> bool:
+            body = {"price": NEW_PRICE, "currency": "EUR"}
+            held, changed = await holds_and_change_of_many(cluster, body, after=APART_SECONDS)
+            return bool(await broken_holds(cluster, held, changed))
+
+        assert await is_lost_within_rounds(race)
+
+
+async def holds_and_change_of_many(
+    cluster: Cluster, body: dict[str, Any], after: float = 0.0
+) -> tuple[dict[str, httpx.Response], dict[str, str | None]]:
+    """A buyer holds each ticket while the seller changes all. Return the reply to each hold, and
+    the code of each ticket's error.
+    """
+    seller = await cluster.person("seller")
+    show = await factories.show(seller)
+    ids = [
+        (await factories.ticket(seller, show["id"], price=PRICE, seat=str(seat)))["id"]
+        for seat in range(MANY)
+    ]
+    buyers = await cluster.people("buyer", MANY)
+    change = partial(seller.post, "/api/tickets/changes", {"ticket_ids": ids, **body})
+    changed, *held = await call_together(
+        [
+            delayed(after, change),
+            *(partial(place, by, ticket_id) for by, ticket_id in zip(buyers, ids, strict=True)),
+        ]
+    )
+    assert changed.status_code == 200, changed.text
+    errors = {
+        item["id"]: item["error"] and item["error"]["code"] for item in changed.json()["items"]
+    }
+    return dict(zip(ids, held, strict=True)), errors
+
+
+async def broken_holds(
+    cluster: Cluster, held: dict[str, httpx.Response], errors: dict[str, str | None]
+) -> list[str]:
+    """The held tickets whose price is not that of their order or that are no longer held, and the
+    others that did not change.
+    """
+    rows = await cluster.rows.fetch(
+        "select id, status, price from tickets.tickets where id = any ($1)",
+        [UUID(ticket_id) for ticket_id in held],
+    )
+    found = {str(row["id"]): (row["status"], row["price"]) for row in rows}
+    return [
+        ticket_id
+        for ticket_id, reply in held.items()
+        if (
+            found[ticket_id] != ("held", reply.json()["subtotal"])
+            if reply.status_code == 201
+            else errors[ticket_id] is not None
+        )
+    ]
 
 
 async def test_of_concurrent_orders_below_the_limit_one_is_placed(

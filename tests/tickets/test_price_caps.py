@@ -176,3 +176,21 @@ async def test_the_database_refuses_a_capped_price_without_the_api(market: Marke
         await market.rows.execute(
             "update tickets.tickets set price = 4501 where id = $1", UUID(ticket["id"])
         )
+
+
+async def test_of_many_tickets_only_those_with_a_cap_below_the_price_stay_as_they_were(
+    market: Market,
+) -> None:
+    free = await factories.ticket(market.seller)
+    market.show = {"id": free["show_id"]}
+    capped = await market.sold(price=4500, **SEAT)
+    await market.refund(capped, relist=True)
+    ids = [free["id"], capped["id"]]
+    items: list[Json] = []
+    for price, codes in ((9900, [None, "price_above_refunded"]), (4400, [None, None])):
+        body = {"ticket_ids": ids, "price": price, "currency": "EUR"}
+        reply = await market.seller.post("/api/tickets/changes", body)
+        assert reply.status_code == 200, reply.text
+        items = reply.json()["items"]
+        assert [item["error"] and item["error"]["code"] for item in items] == codes
+    assert [item["ticket"]["price"] for item in items] == [4400, 4400]

@@ -55,6 +55,23 @@ begin
 end
 $$;
 
+-- The most that a ticket may cost in its currency, or null. The trigger refuses any price of a
+-- ticket whose seat is capped in another currency.
+create function tickets.price_cap_of(t tickets.tickets) returns bigint
+language sql stable
+return least(
+    t.price_cap,
+    (
+        select case when c.currency = t.currency then c.price else 0 end
+        from tickets.price_caps c
+        where c.show_id = t.show_id and c.seller_id = t.seller_id
+          and c.section = lower(btrim(coalesce(t.section, '')))
+          and c."row" = lower(btrim(coalesce(t."row", '')))
+          and c.seat = lower(btrim(coalesce(t.seat, '')))
+    )
+);
+grant execute on function tickets.price_cap_of to gittix_tickets;
+
 create function tickets.refuse_price(
     p_maximum bigint, p_currency text, p_seat tickets.price_caps
 ) returns void

@@ -196,6 +196,40 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/tickets/counts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** How many tickets you have listed, by show. */
+        get: operations["get__api_tickets_counts"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/tickets/changes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Set the price of many available tickets of yours, or withdraw them. Each ticket has its own outcome: one that a buyer has taken meanwhile stops no other. */
+        post: operations["post__api_tickets_changes"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/tickets/{id}": {
         parameters: {
             query?: never;
@@ -331,6 +365,23 @@ export interface paths {
         };
         /** Your sales by day or hour: the number in each status, and the revenue by currency. */
         get: operations["get__api_sales_summary"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/sales/shows": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Your sales and refunds by show. */
+        get: operations["get__api_sales_shows"];
         put?: never;
         post?: never;
         delete?: never;
@@ -870,6 +921,65 @@ export interface components {
             show_id: string;
         };
         /**
+         * OwnTicketCounts
+         * @description Your tickets by show. `is_complete` is false for a seller of 50,000 tickets or more: only the
+         *     newest 50,000 are counted.
+         */
+        OwnTicketCounts: {
+            items: components["schemas"]["ShowTicketCounts"][];
+            is_complete: boolean;
+        };
+        /**
+         * ShowTicketCounts
+         * @description How many tickets of a show one seller has listed, those that are withdrawn apart. A hidden
+         *     ticket is not free.
+         */
+        ShowTicketCounts: {
+            /** Format: uuid */
+            show_id: string;
+            listed: number;
+            free: number;
+            held: number;
+            sold: number;
+        };
+        /**
+         * TicketsChange
+         * @description Either `withdraw`, or a `price` for the tickets that are priced in `currency`.
+         */
+        TicketsChange: {
+            ticket_ids: string[];
+            /** @default null */
+            price?: number | null;
+            /** @default null */
+            currency?: string | null;
+            /** @default false */
+            withdraw?: boolean;
+        };
+        /** ChangedTickets */
+        ChangedTickets: {
+            items: components["schemas"]["ChangedTicket"][];
+        };
+        /**
+         * ChangedTicket
+         * @description One of many tickets after a change. `error` is null when it is as the seller wanted it;
+         *     `ticket` is null unless it is the seller's own.
+         */
+        ChangedTicket: {
+            /** Format: uuid */
+            id: string;
+            ticket: components["schemas"]["Ticket"] | null;
+            error: components["schemas"]["TicketError"] | null;
+        };
+        /**
+         * TicketError
+         * @description Why one of many tickets stayed as it was: `code` is that of the error of a single change, or
+         *     `other_currency`.
+         */
+        TicketError: {
+            code: string;
+            detail: string;
+        };
+        /**
          * TicketChange
          * @description A field that is left out keeps its value; null empties an optional field.
          */
@@ -1048,7 +1158,7 @@ export interface components {
         };
         /**
          * SummaryQuery
-         * @description The last `days` days in the time zone `timezone`, including today.
+         * @description The last `days` days in the time zone `timezone`, including today; of one show, or of all.
          */
         SummaryQuery: {
             /** @default 30 */
@@ -1060,6 +1170,8 @@ export interface components {
             by?: "day" | "hour";
             /** @default UTC */
             timezone?: string;
+            /** @default null */
+            show_id?: string | null;
         };
         /**
          * SalesSummary
@@ -1085,12 +1197,36 @@ export interface components {
         };
         /**
          * Takings
-         * @description The number of sold tickets and the sum of their prices, in one currency.
+         * @description The number of sold tickets and the sum of their prices, in one currency, without the buyers'
+         *     fee. Those that were refunded since are not in `sold` and `amount`, but in `refunded` and
+         *     `refunded_amount`.
          */
         Takings: {
             currency: string;
             amount: number;
             sold: number;
+            refunded: number;
+            refunded_amount: number;
+        };
+        /**
+         * SalesByShow
+         * @description The shows with sales or refunds since `since`, up to 500, those with most sales first.
+         */
+        SalesByShow: {
+            timezone: string;
+            since: string;
+            items: components["schemas"]["ShowSales"][];
+        };
+        /**
+         * ShowSales
+         * @description The sales of one show in a period, by the time when their orders were placed.
+         */
+        ShowSales: {
+            /** Format: uuid */
+            show_id: string;
+            sold: number;
+            refunded: number;
+            revenue: components["schemas"]["Takings"][];
         };
         /**
          * NewPayment
@@ -1301,6 +1437,12 @@ export type Ticket = components['schemas']['Ticket'];
 export type TicketQuery = components['schemas']['TicketQuery'];
 export type TicketPage = components['schemas']['TicketPage'];
 export type NewTicket = components['schemas']['NewTicket'];
+export type OwnTicketCounts = components['schemas']['OwnTicketCounts'];
+export type ShowTicketCounts = components['schemas']['ShowTicketCounts'];
+export type TicketsChange = components['schemas']['TicketsChange'];
+export type ChangedTickets = components['schemas']['ChangedTickets'];
+export type ChangedTicket = components['schemas']['ChangedTicket'];
+export type TicketError = components['schemas']['TicketError'];
 export type TicketChange = components['schemas']['TicketChange'];
 export type NewOrder = components['schemas']['NewOrder'];
 export type Order = components['schemas']['Order'];
@@ -1315,6 +1457,8 @@ export type SummaryQuery = components['schemas']['SummaryQuery'];
 export type SalesSummary = components['schemas']['SalesSummary'];
 export type SalesPoint = components['schemas']['SalesPoint'];
 export type Takings = components['schemas']['Takings'];
+export type SalesByShow = components['schemas']['SalesByShow'];
+export type ShowSales = components['schemas']['ShowSales'];
 export type NewPayment = components['schemas']['NewPayment'];
 export type PaymentReply = components['schemas']['PaymentReply'];
 export type NewRefund = components['schemas']['NewRefund'];
@@ -2057,6 +2201,86 @@ export interface operations {
             };
         };
     };
+    get__api_tickets_counts: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OwnTicketCounts"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+        };
+    };
+    post__api_tickets_changes: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TicketsChange"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ChangedTickets"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+        };
+    };
     "get__api_tickets_{id}": {
         parameters: {
             query?: never;
@@ -2727,6 +2951,7 @@ export interface operations {
                 days?: number;
                 by?: "day" | "hour";
                 timezone?: string;
+                show_id?: string | null;
             };
             header?: never;
             path?: never;
@@ -2741,6 +2966,49 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["SalesSummary"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+        };
+    };
+    get__api_sales_shows: {
+        parameters: {
+            query?: {
+                days?: number;
+                by?: "day" | "hour";
+                timezone?: string;
+                show_id?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SalesByShow"];
                 };
             };
             /** @description Unauthorized */
