@@ -177,11 +177,16 @@ class SaleQuery(msgspec.Struct, frozen=True):
 
 
 class Takings(msgspec.Struct, frozen=True):
-    """The number of sold tickets and the sum of their prices, in one currency."""
+    """The number of sold tickets and the sum of their prices, in one currency, without the buyers'
+    fee. Those that were refunded since are not in `sold` and `amount`, but in `refunded` and
+    `refunded_amount`.
+    """
 
     currency: str
     amount: int
     sold: int
+    refunded: int
+    refunded_amount: int
 
 
 class SalesPoint(msgspec.Struct, frozen=True):
@@ -204,9 +209,27 @@ class SalesSummary(msgspec.Struct, frozen=True):
     points: list[SalesPoint]
 
 
+class ShowSales(msgspec.Struct, frozen=True):
+    """The sales of one show in a period, by the time when their orders were placed."""
+
+    show_id: UUID
+    sold: int
+    refunded: int
+    revenue: list[Takings]
+
+
+class SalesByShow(msgspec.Struct, frozen=True):
+    """The shows with sales or refunds since `since`, up to 500, those with most sales first."""
+
+    timezone: str
+    since: datetime
+    items: list[ShowSales]
+
+
 class SummaryQuery(msgspec.Struct, frozen=True):
-    """The last `days` days in the time zone `timezone`, including today."""
+    """The last `days` days in the time zone `timezone`, including today; of one show, or of all."""
 
     days: Annotated[int, Meta(ge=1, le=92)] = 30
     by: Literal["day", "hour"] = "day"
     timezone: Annotated[str, Meta(max_length=60)] = "UTC"
+    show_id: UUID | None = None

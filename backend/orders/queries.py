@@ -64,6 +64,8 @@ _SALE = """
 
 # An order's id is generated shortly before its `created_at`.
 _ID_MARGIN = timedelta(minutes=1)
+# The most shows, or shows in one currency, in a summary.
+MAX_SHOWS = 500
 # `overdue` stops counting here, which bounds its time.
 MAX_COUNTED = 10_000
 
@@ -335,7 +337,11 @@ async def _first_order(
     if query.status != "held" and query.since is None:
         return None
     first: UUID = await connection.fetchval(
-        "select orders.id_at(greatest(now() - $1::interval, $2::timestamptz - $3::interval))",
+        """
+        select orders.id_at(
+            greatest(now() - $1::interval, $2::timestamptz - $3::interval, 'epoch')
+        )
+        """,
         longest_hold + _ID_MARGIN if query.status == "held" else None,
         query.since,
         _ID_MARGIN,
@@ -345,6 +351,14 @@ async def _first_order(
 
 def _sale(row: Record) -> Sale:
     return Sale(**{name: row[name] for name in Sale.__struct_fields__})
+
+
+def _since(timezone: str, days: str) -> str:
+    """The midnight at which a period of so many days with today began; of two parameters."""
+    return (
+        f"date_subtract(date_trunc('day', now(), {timezone}),"
+        f" make_interval(days => {days} - 1), {timezone})"
+    )
 
 
 class SalesCount(NamedTuple):
@@ -358,6 +372,7 @@ class SalesCount(NamedTuple):
     released: int
     refunded: int
     revenue: int
+    refunded_amount: int
 
 
 async def count_sales(
@@ -366,11 +381,7 @@ async def count_sales(
     """A row for each day or hour of the query and each currency in it, oldest first."""
     rows = await connection.fetch(
         f"""
-        with span as (
-            select date_subtract(
-                date_trunc('day', now(), $2), make_interval(days => $3 - 1), $2
-            ) as since
-        ), points as (
+        with span as (select {_since("$2", "$3")} as since), points as (
             select distinct date_trunc($4, g.at, $2) as at
             from span, generate_series(span.since, now(), ('1 ' || $4)::interval, $2) g (at)
         ), counted as (
@@ -381,16 +392,20 @@ async def count_sales(
                    count(*) filter (where s.status = 'sold')::int as sold,
                    count(*) filter (where s.status = 'released')::int as released,
                    count(*) filter (where s.status = 'refunded')::int as refunded,
-                   coalesce(sum(l.price) filter (where s.status = 'sold'), 0)::bigint as revenue
+                   coalesce(sum(l.price) filter (where s.status = 'sold'), 0)::bigint as revenue,
+                   coalesce(sum(l.price) filter (where s.status = 'refunded'), 0)::bigint
+                       as refunded_amount
             from span
             join orders.lines l
                 on l.seller_id = $1 and l.order_id > orders.id_at(span.since - $5::interval)
+                and ($6::uuid is null or l.show_id = $6)
             join orders.orders o on o.id = l.order_id and o.created_at >= span.since
             cross join lateral (select {_SALE_STATUS} as status) s
             group by 1, 2
         )
         select at, currency, coalesce(held, 0), coalesce(paying, 0), coalesce(sold, 0),
-               coalesce(released, 0), coalesce(refunded, 0), coalesce(revenue, 0)
+               coalesce(released, 0), coalesce(refunded, 0), coalesce(revenue, 0),
+               coalesce(refunded_amount, 0)
         from points left join counted using (at)
         order by at, currency
         """,
@@ -399,8 +414,54 @@ async def count_sales(
         query.days,
         query.by,
         _ID_MARGIN,
+        query.show_id,
     )
     return [SalesCount(*row) for row in rows]
+
+
+class ShowCount(NamedTuple):
+    """The sales of one show in one currency."""
+
+    show_id: UUID
+    currency: str
+    sold: int
+    refunded: int
+    revenue: int
+    refunded_amount: int
+
+
+async def count_sales_by_show(
+    connection: Connection, seller_id: UUID, query: SummaryQuery
+) -> tuple[datetime, list[ShowCount]]:
+    """The begin of the period, and a row for each show and currency with sales or refunds in it,
+    those of a show together. Up to MAX_SHOWS rows.
+    """
+    since: datetime = await connection.fetchval(
+        f"select {_since('$1', '$2')}", query.timezone, query.days
+    )
+    rows = await connection.fetch(
+        f"""
+        select l.show_id, o.currency,
+               count(*) filter (where s.status = 'sold')::int as sold,
+               count(*) filter (where s.status = 'refunded')::int as refunded,
+               coalesce(sum(l.price) filter (where s.status = 'sold'), 0)::bigint as revenue,
+               coalesce(sum(l.price) filter (where s.status = 'refunded'), 0)::bigint
+                   as refunded_amount
+        from orders.lines l
+        join orders.orders o on o.id = l.order_id and o.created_at >= $2
+        cross join lateral (select {_SALE_STATUS} as status) s
+        where l.seller_id = $1 and l.order_id > orders.id_at($2 - $3::interval)
+          and s.status in ('sold', 'refunded') and ($4::uuid is null or l.show_id = $4)
+        group by l.show_id, o.currency
+        order by sum(count(*)) over (partition by l.show_id) desc, l.show_id, sold desc, o.currency
+        limit {MAX_SHOWS}
+        """,
+        seller_id,
+        since,
+        _ID_MARGIN,
+        query.show_id,
+    )
+    return since, [ShowCount(*row) for row in rows]
 
 
 async def purge_budgets(connection: Connection) -> None:

@@ -25,6 +25,7 @@ from backend.orders.model import (
     OrderQuery,
     Sale,
     SaleQuery,
+    SalesByShow,
     SalesSummary,
     SummaryQuery,
 )
@@ -135,6 +136,15 @@ async def sales_summary(request: Request) -> Response:
         return reply(await service.summary(connection, seller.user_id, query))
 
 
+@describe(tag="sales", query=SummaryQuery, ok=SalesByShow)
+async def sales_by_show(request: Request) -> Response:
+    """Your sales and refunds by show."""
+    seller = principal.require(request)
+    query = read_query(request, SummaryQuery)
+    async with database.connection(_state(request).resources.pool) as connection:
+        return reply(await service.sales_by_show(connection, seller.user_id, query))
+
+
 def _state(request: Request) -> OrdersState:
     state: OrdersState = request.state.orders
     return state
@@ -148,4 +158,5 @@ routes = [
     Route("/api/orders/{id}/extend", extend, methods=["POST"]),
     Route("/api/sales", list_sales, methods=["GET"]),
     Route("/api/sales/summary", sales_summary, methods=["GET"]),
+    Route("/api/sales/shows", sales_by_show, methods=["GET"]),
 ]

@@ -46,14 +46,24 @@ from backend.orders.model import (
     OrderQuery,
     Sale,
     SaleQuery,
+    SalesByShow,
     SalesPoint,
     SalesSummary,
+    ShowSales,
     SummaryQuery,
     Takings,
     order_at,
 )
 from backend.orders.numbers import read_key
-from backend.orders.queries import Extension, KeyedReply, Placed, Placing, SaleKey, SalesCount
+from backend.orders.queries import (
+    Extension,
+    KeyedReply,
+    Placed,
+    Placing,
+    SaleKey,
+    SalesCount,
+    ShowCount,
+)
 from backend.orders.sqlstates import BuyerBusy, DisplacedBusy
 
 # The reply to a placed order, which `orders.place` stores under the idempotency key.
@@ -266,6 +276,31 @@ async def summary(connection: Connection, seller_id: UUID, query: SummaryQuery) 
     return SalesSummary(zone, points[0].at, points)
 
 
+async def sales_by_show(
+    connection: Connection, seller_id: UUID, query: SummaryQuery
+) -> SalesByShow:
+    """A seller's sales of a period by show. Raises Invalid for an unknown time zone."""
+    zone = check_zone("timezone", query.timezone)
+    since, counted = await queries.count_sales_by_show(connection, seller_id, query)
+    items = [
+        _show_sales(show_id, list(rows))
+        for show_id, rows in groupby(counted, lambda row: row.show_id)
+    ]
+    return SalesByShow(zone, since, items)
+
+
+def _show_sales(show_id: UUID, rows: Sequence[ShowCount]) -> ShowSales:
+    return ShowSales(
+        show_id,
+        sold=sum(row.sold for row in rows),
+        refunded=sum(row.refunded for row in rows),
+        revenue=[
+            Takings(row.currency, row.revenue, row.sold, row.refunded, row.refunded_amount)
+            for row in rows
+        ],
+    )
+
+
 def _point(at: datetime, rows: Sequence[SalesCount]) -> SalesPoint:
     return SalesPoint(
         at,
@@ -275,9 +310,9 @@ def _point(at: datetime, rows: Sequence[SalesCount]) -> SalesPoint:
         released=sum(row.released for row in rows),
         refunded=sum(row.refunded for row in rows),
         revenue=[
-            Takings(row.currency, row.revenue, row.sold)
+            Takings(row.currency, row.revenue, row.sold, row.refunded, row.refunded_amount)
             for row in rows
-            if row.currency and row.sold
+            if row.currency and (row.sold or row.refunded)
         ],
     )
 

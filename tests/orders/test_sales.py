@@ -10,7 +10,7 @@ import pytest
 
 from tests import factories
 from tests.factories import Json
-from tests.orders.rows import make_overdue
+from tests.orders.rows import backdate, make_overdue
 from tests.replies import code
 from tests.system import Person, System
 
@@ -183,11 +183,95 @@ async def test_a_summary_has_every_day_and_counts_sales_by_status(system: System
         "released": 1,
         "refunded": 1,
         "revenue": [
-            {"currency": "EUR", "amount": 10000, "sold": 2},
-            {"currency": "JPY", "amount": 9800, "sold": 1},
+            {
+                "currency": "EUR",
+                "amount": 10000,
+                "sold": 2,
+                "refunded": 1,
+                "refunded_amount": 4500,
+            },
+            {"currency": "JPY", "amount": 9800, "sold": 1, "refunded": 0, "refunded_amount": 0},
         ],
     }
     assert found["since"] == before[0]["at"]
+
+
+async def test_sales_and_totals_are_filtered_by_show_and_time(system: System) -> None:
+    await system.start("api")
+    seller, buyer = system.person("seller"), system.person("buyer")
+    owner = await system.connect()
+    one, two = [await factories.show(seller, title=title) for title in ("One", "Two")]
+    first = await factories.ticket(seller, one["id"], price=4000)
+    second = await factories.ticket(seller, two["id"], price=6000)
+    for ticket in (first, second):
+        await pay(system, await factories.order(buyer, ticket["id"]))
+    assert [sale["ticket_id"] for sale in await sales(seller, show_id=one["id"])] == [first["id"]]
+    total = (await summary(seller, days=1, show_id=two["id"]))["points"][-1]
+    assert (total["sold"], total["revenue"][0]["amount"]) == (1, 6000)
+    everything = (await summary(seller, days=1))["points"][-1]
+    assert (everything["sold"], everything["revenue"][0]["amount"]) == (2, 10000)
+    now = datetime.now(UTC)
+    [old] = await sales(seller, show_id=one["id"])
+    await backdate(owner, {"id": old["order_id"]}, seconds=3 * 86_400)
+    assert len(await sales(seller, since=(now - timedelta(days=4)).isoformat())) == 2
+    assert len(await sales(seller, since="0001-01-01T00:00:00Z")) == 2
+    assert await sales(seller, since="9999-12-30T00:00:00Z") == []
+    recent = await sales(seller, since=(now - timedelta(days=2)).isoformat())
+    assert [sale["ticket_id"] for sale in recent] == [second["id"]]
+    held = await sales(seller, status="held", since=(now - timedelta(days=2)).isoformat())
+    assert held == []
+
+
+async def test_the_sales_of_each_show_add_up_to_the_summary(system: System) -> None:
+    await system.start("api")
+    seller, buyer = system.person("seller"), system.person("buyer")
+    one, two = [await factories.show(seller, title=title) for title in ("One", "Two")]
+    bought = [(one, 4000, "EUR"), (one, 5000, "EUR"), (one, 9800, "JPY"), (two, 7000, "EUR")]
+    for show, price, currency in bought:
+        ticket = await factories.ticket(seller, show["id"], price=price, currency=currency)
+        await pay(system, await factories.order(buyer, ticket["id"]))
+    back = await factories.ticket(seller, two["id"], price=2500)
+    order = await factories.order(buyer, back["id"])
+    await pay(system, order)
+    await refund(system, order)
+    await factories.order(buyer, (await factories.ticket(seller, two["id"]))["id"])
+    reply = await seller.get("/api/sales/shows", days=7)
+    assert reply.status_code == 200, reply.text
+    by_show = {show["show_id"]: show for show in reply.json()["items"]}
+    euros = {"currency": "EUR", "refunded": 0, "refunded_amount": 0}
+    assert by_show == {
+        one["id"]: {
+            "show_id": one["id"],
+            "sold": 3,
+            "refunded": 0,
+            "revenue": [
+                euros | {"amount": 9000, "sold": 2},
+                euros | {"currency": "JPY", "amount": 9800, "sold": 1},
+            ],
+        },
+        two["id"]: {
+            "show_id": two["id"],
+            "sold": 1,
+            "refunded": 1,
+            "revenue": [
+                {
+                    "currency": "EUR",
+                    "amount": 7000,
+                    "sold": 1,
+                    "refunded": 1,
+                    "refunded_amount": 2500,
+                }
+            ],
+        },
+    }
+    assert list(by_show) == [one["id"], two["id"]]
+    points = (await summary(seller, days=7))["points"]
+    assert reply.json()["since"] == points[0]["at"]
+    for name in ("sold", "refunded"):
+        assert sum(point[name] for point in points) == sum(show[name] for show in by_show.values())
+    narrowed = await seller.get("/api/sales/shows", days=7, show_id=two["id"])
+    assert narrowed.json()["items"] == [by_show[two["id"]]]
+    assert (await buyer.get("/api/sales/shows")).json()["items"] == []
 
 
 @pytest.mark.parametrize("zone", ["UTC", "Europe/Amsterdam", "Asia/Kolkata", "Pacific/Kiritimati"])
@@ -221,6 +305,7 @@ async def test_sales_need_a_session(system: System) -> None:
     anonymous = system.anonymous()
     assert code(await anonymous.get("/api/sales")) == (401, "unauthorized")
     assert code(await anonymous.get("/api/sales/summary")) == (401, "unauthorized")
+    assert code(await anonymous.get("/api/sales/shows")) == (401, "unauthorized")
 
 
 async def test_sales_are_found_by_their_index(system: System) -> None:
