@@ -273,3 +273,97 @@ async def test_another_user_receives_no_message_of_a_sellers_sales(
         await page.locator(f"[data-sale='{two}']").wait_for()
         assert await ben.page.locator("[data-sale]").count() == 0
         assert not any("sale." in event for socket in ben.sockets for event in socket.events())
+
+
+async def test_the_table_by_show_filters_totals_lists_and_export(
+    market: Market, visit: Visit, tmp_path: Path
+) -> None:
+    piano, derby = await market.show("Night Piano"), await market.show("The Derby")
+    one, two, three, four, *_ = await market.tickets(piano)
+    [goal] = await market.tickets(derby, 1, price=8000)
+    for ticket_id in (one, two, goal):
+        await market.pay(await market.hold(ticket_id))
+    await market.hold(three)
+    assert (await market.seller.delete(f"/api/tickets/{four}")).status_code == 204
+    async with visit() as mira:
+        page = await open_desk(market, mira)
+        row = page.locator(f"[data-show-row='{piano}']")
+        for cell, count in (("listed", 5), ("free", 2), ("held", 1), ("sold", 2), ("refunded", 0)):
+            await expect(row.locator(f"[data-cell={cell}]")).to_have_text(str(count))
+        await expect(row.locator("[data-cell=revenue]")).to_have_text("€105.00")
+        revenue = page.locator("[data-total=revenue]")
+        await expect(revenue).to_have_text("€185.00")
+        await expect(page.get_by_text("Net sales in EUR, last 7 days")).to_be_visible()
+        await row.get_by_role("button", name="Night Piano").click()
+        await expect(revenue).to_have_text("€105.00")
+        await expect(page.locator("[data-total=conversion]")).to_have_text("100%")
+        await expect(page.locator("[data-sale]")).to_have_count(3)
+        await expect(page.get_by_label("Show", exact=True)).to_have_value(piano)
+        await (await exported(page, "Commas")).save_as(tmp_path / "piano.csv")
+        assert tickets_in(tmp_path / "piano.csv") == {one, two, three}
+        await page.get_by_label("Show", exact=True).select_option(derby)
+        await expect(revenue).to_have_text("€80.00")
+        await expect(page.locator("[data-sale]")).to_have_count(1)
+        await expect(page.locator("[data-hold]")).to_have_count(0)
+        await page.get_by_role("button", name="Export CSV").click()
+        await page.get_by_role("radio", name="The Derby, last 7 days").wait_for()
+        await page.get_by_role("radio", name="All sales").check()
+        async with page.expect_download() as saved:
+            await page.get_by_role("button", name="Save file").click()
+        await (await saved.value).save_as(tmp_path / "all.csv")
+        assert tickets_in(tmp_path / "all.csv") == {one, two, three, goal}
+        assert not mira.errors
+
+
+def tickets_in(path: Path) -> set[str]:
+    return {row["ticket"] for row in csv.DictReader(io.StringIO(path.read_text("utf-8-sig")))}
+
+
+@pytest.mark.parametrize("relist", [True, False])
+async def test_a_seller_refunds_a_sale_from_the_desk(
+    market: Market, visit: Visit, *, relist: bool
+) -> None:
+    show_id = await market.show()
+    one, two, *_ = await market.tickets(show_id)
+    await market.pay(await market.hold(one, two))
+    async with visit() as mira:
+        page = await open_desk(market, mira)
+        await page.get_by_role("button", name="Refund Balcony · Row A · seat 1").click()
+        dialog = page.get_by_role("dialog")
+        await dialog.get_by_text("This ticket").wait_for()
+        await dialog.get_by_role(
+            "radio", name="Put it on sale again" if relist else "Take it off sale"
+        ).check()
+        await dialog.get_by_label("Reason").fill("The seat is broken")
+        # The price and its part of the fee.
+        await dialog.get_by_role("button", name="Refund €52.50").click()
+        await expect(dialog).to_be_hidden()
+        await page.locator(f"[data-sale='{one}'][data-is=refunded]").wait_for()
+        await page.locator(f"[data-sale='{two}'][data-is=sold]").wait_for()
+        await expect(page.locator("[data-total=revenue]")).to_have_text("€55.00")
+        await expect(page.locator("[data-total=refunds]")).to_have_text("€50.00")
+        await expect(page.get_by_text("1 ticket; gross sales €105.00")).to_be_visible()
+        status = "available" if relist else "withdrawn"
+        assert (await market.ticket(one))["status"] == status
+        assert not mira.errors
+        # The rest of the order is one ticket, so no choice is left.
+        await page.get_by_role("button", name="Refund Balcony · Row A · seat 2").click()
+        await expect(dialog.get_by_text("This ticket", exact=True)).to_have_count(0)
+        await dialog.get_by_role("button", name="Keep the sale").click()
+        await expect(dialog).to_be_hidden()
+        assert (await market.ticket(two))["status"] == "sold"
+
+
+async def test_all_tickets_of_an_order_are_refunded_at_once(market: Market, visit: Visit) -> None:
+    show_id = await market.show()
+    one, two, *_ = await market.tickets(show_id)
+    await market.pay(await market.hold(one, two))
+    async with visit(width=360, dark=True) as mira:
+        page = await open_desk(market, mira)
+        await page.get_by_role("button", name="Refund Balcony · Row A · seat 2").click()
+        await page.get_by_role("radio", name="All 2 tickets of yours").check()
+        await page.get_by_role("button", name="Refund €110.25").click()
+        for ticket_id in (one, two):
+            await page.locator(f"[data-sale='{ticket_id}'][data-is=refunded]").wait_for()
+        await expect(page.locator("[data-total=revenue]")).to_have_text("€0.00")
+        assert not mira.errors

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 
-import { conversionOf, halvesOf, type Period, sumOf } from "../../assets/src/desk/sums";
+import { type Period, PERIODS, WEEK } from "../../assets/src/desk/periods";
+import { conversionOf, halvesOf, sumOf } from "../../assets/src/desk/sums";
 import type { SalesPoint } from "../../assets/src/shared/api-types";
 
 function point(at: string, sums: Partial<SalesPoint> = {}): SalesPoint {
@@ -13,20 +14,24 @@ test("sums count all tickets, and the takings of one currency", () => {
       sold: 3,
       released: 1,
       revenue: [
-        { currency: "EUR", amount: 9000, sold: 2 },
-        { currency: "JPY", amount: 500, sold: 1 },
+        { currency: "EUR", amount: 9000, sold: 2, refunded: 0, refunded_amount: 0 },
+        { currency: "JPY", amount: 500, sold: 1, refunded: 0, refunded_amount: 0 },
       ],
     }),
-    point("2026-11-30T00:00:00Z", { sold: 1, refunded: 1 }),
+    point("2026-11-30T00:00:00Z", {
+      sold: 1,
+      refunded: 1,
+      revenue: [{ currency: "EUR", amount: 100, sold: 1, refunded: 1, refunded_amount: 4500 }],
+    }),
   ];
   expect(sumOf(points, "EUR")).toEqual({
     sold: 4,
     released: 1,
     refunded: 1,
-    takings: { amount: 9000, sold: 2 },
+    takings: { amount: 9100, sold: 3, refunded: 1, refunded_amount: 4500 },
   });
-  expect(sumOf(points, "JPY").takings).toEqual({ amount: 500, sold: 1 });
-  expect(sumOf([], "EUR").takings).toEqual({ amount: 0, sold: 0 });
+  expect(sumOf(points, "JPY").takings).toMatchObject({ amount: 500, sold: 1, refunded: 0 });
+  expect(sumOf([], "EUR").takings).toMatchObject({ amount: 0, sold: 0, refunded_amount: 0 });
 });
 
 test("a hold that was paid and refunded counts as paid", () => {
@@ -36,15 +41,19 @@ test("a hold that was paid and refunded counts as paid", () => {
 });
 
 describe("halvesOf", () => {
-  const week: Period = { label: "7 days", before: "", days: 14, by: "day" };
-  const today: Period = { label: "Today", before: "", days: 2, by: "hour" };
+  const summaryOf = (period: Period, points: SalesPoint[]) => ({
+    timezone: "",
+    since: "",
+    points,
+    filter: { period, showId: null },
+  });
+  const [today = WEEK] = PERIODS;
 
   test("fourteen days are two weeks", () => {
     const days = Array.from({ length: 14 }, (_, day) =>
       point(new Date(2026, 10, 17 + day).toISOString()),
     );
-    const summary = { timezone: "", since: "", points: days, period: week };
-    const [before, now] = halvesOf(summary);
+    const [before, now] = halvesOf(summaryOf(WEEK, days));
     expect(before).toEqual(days.slice(0, 7));
     expect(now).toEqual(days.slice(7));
   });
@@ -53,12 +62,12 @@ describe("halvesOf", () => {
     const hours = Array.from({ length: 24 + 9 }, (_, hour) =>
       point(new Date(2026, 10, 29, hour).toISOString()),
     );
-    const [before, now] = halvesOf({ timezone: "", since: "", points: hours, period: today });
+    const [before, now] = halvesOf(summaryOf(today, hours));
     expect(now).toEqual(hours.slice(24));
     expect(before).toEqual(hours.slice(0, 9));
   });
 
   test("nothing has no halves", () => {
-    expect(halvesOf({ timezone: "", since: "", points: [], period: week })).toEqual([[], []]);
+    expect(halvesOf(summaryOf(WEEK, []))).toEqual([[], []]);
   });
 });

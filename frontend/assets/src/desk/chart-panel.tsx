@@ -4,6 +4,7 @@ import { lazy, Suspense } from "react";
 
 import type { SalesPoint } from "../shared/api-types";
 import { formatTime, money } from "../shared/format";
+import { text } from "../shared/texts";
 import { conversionOf, endedOf, takingsOf } from "./sums";
 
 const Chart = lazy(() => import("./charts"));
@@ -26,9 +27,9 @@ interface ChartPanelProps {
 
 export function ChartPanel({ points, currency, by }: ChartPanelProps) {
   const rows = points.map((point) => chartPointOf(point, currency, by));
-  const title = by === "hour" ? "Sales by hour" : "Sales by day";
+  const title = text(by === "hour" ? "desk.net_by_hour" : "desk.net_by_day", { currency });
   return (
-    <section className="card panel charts" aria-label="How it went">
+    <section className="card panel charts" aria-label={text("desk.charts")}>
       <figure aria-labelledby="revenue-title">
         <figcaption className="section-title" id="revenue-title">
           {title}
@@ -37,7 +38,7 @@ export function ChartPanel({ points, currency, by }: ChartPanelProps) {
       </figure>
       <figure aria-labelledby="conversion-title">
         <figcaption className="section-title" id="conversion-title">
-          Holds that were paid
+          {text("desk.paid_holds")}
         </figcaption>
         <ChartFrame points={rows} kind="conversion" currency={currency} />
       </figure>
@@ -90,10 +91,10 @@ function Table({ title, points, currency }: TableProps) {
       <caption>{title}</caption>
       <thead>
         <tr>
-          <th scope="col">Time</th>
-          <th scope="col">Sold for</th>
-          <th scope="col">Tickets</th>
-          <th scope="col">Holds that were paid</th>
+          <th scope="col">{text("desk.time")}</th>
+          <th scope="col">{text("desk.net")}</th>
+          <th scope="col">{text("desk.tickets")}</th>
+          <th scope="col">{text("desk.paid_holds")}</th>
         </tr>
       </thead>
       <tbody>
@@ -102,7 +103,7 @@ function Table({ title, points, currency }: TableProps) {
             <th scope="row">{label}</th>
             <td>{money(revenue, currency)}</td>
             <td>{sold}</td>
-            <td>{conversion === null ? "none ended" : `${conversion}%`}</td>
+            <td>{conversion === null ? text("desk.no_hold_ended") : `${conversion}%`}</td>
           </tr>
         ))}
       </tbody>

@@ -2,7 +2,8 @@
 import { Bar, BarChart, CartesianGrid, ResponsiveContainer, Tooltip, XAxis, YAxis } from "recharts";
 
 import { decimalsOf } from "../shared/currencies";
-import { counted, money, moneyCompact } from "../shared/format";
+import { money, moneyCompact } from "../shared/format";
+import { richText, text } from "../shared/texts";
 import type { ChartPoint, ChartProps } from "./chart-panel";
 
 const FIRST_SIZE = { width: 600, height: 200 };
@@ -95,16 +96,18 @@ function tooltipOf(
 function Revenue({ revenue, sold, currency }: ChartPoint & { currency: string }) {
   return (
     <>
-      <b>{money(revenue, currency)}</b> <span className="soft">{counted(sold, "ticket")}</span>
+      <b>{money(revenue, currency)}</b>{" "}
+      <span className="soft">{text("desk.tickets_sold", { sold })}</span>
     </>
   );
 }
 
 function Conversion({ ended, conversion }: ChartPoint) {
-  if (!ended) return "no hold ended";
-  return (
-    <>
-      <b>{conversion}%</b> <span className="soft">of {ended}</span>
-    </>
-  );
+  if (!ended || conversion === null) return text("desk.no_hold_ended");
+  return richText("desk.conversion_of", {
+    conversion,
+    ended,
+    b: (content) => <b>{content}</b>,
+    soft: (content) => <span className="soft">{content}</span>,
+  });
 }

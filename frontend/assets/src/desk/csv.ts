@@ -1,5 +1,7 @@
 // CSV for spreadsheets: RFC 4180 in UTF-8, with the byte order mark by which Excel recognizes it.
 // There is no line `sep=;`: with one, Excel reads the file in the encoding of the machine.
+import type { TextId } from "../shared/texts";
+
 const BYTE_ORDER_MARK = "\ufeff";
 // Excel and LibreOffice run a cell that begins with one of these, Excel in East Asian locales also
 // with their fullwidth forms. A file that is opened with another separator has cells that begin
@@ -9,20 +11,20 @@ const FORMULA = /(?<=(?:^|[,;|])[\s\p{C}"]*)(?=[=+\-@%|\uff1d\uff0b\uff0d\uff20]
 /** How a file separates cells and fractions. A spreadsheet expects those of its own locale. */
 export interface FileType {
   id: "comma" | "semicolon";
-  label: string;
+  label: TextId;
   separator: "," | ";";
   decimalMark: "." | ",";
 }
 
 export const COMMA: FileType = {
   id: "comma",
-  label: "Commas, prices such as 1234.50",
+  label: "desk.file_commas",
   separator: ",",
   decimalMark: ".",
 };
 export const SEMICOLON: FileType = {
   id: "semicolon",
-  label: "Semicolons, prices such as 1234,50",
+  label: "desk.file_semicolons",
   separator: ";",
   decimalMark: ",",
 };

@@ -3,27 +3,27 @@
 import { type ReactNode, useEffect, useState } from "react";
 import { Link } from "react-router";
 
-import type { User } from "../shared/api-types";
-import { secondsUntil, useClock } from "../shared/clock";
+import type { Show, User } from "../shared/api-types";
+import { secondsUntil, serverNow, useClock } from "../shared/clock";
 import type { Live } from "../shared/live-rows";
 import { useValue } from "../shared/observable";
+import { text } from "../shared/texts";
 import { Empty, Failed, OutageBanner } from "../shared/ui/page-states";
+import { SelectChip } from "../shared/ui/select-chip";
 import { SignedInOnly } from "../shared/ui/signed-in-only";
 import { toast } from "../shared/ui/toasts";
 import { ChartPanel } from "./chart-panel";
 import { ExportButton } from "./export-button";
+import { type DeskFilter, isShown, PERIODS, WEEK } from "./periods";
 import { Holds, Sales } from "./sale-lists";
 import { playSaleSound } from "./sale-sound";
 import { type SaleRow, SalesFeed } from "./sales-feed";
-import { halvesOf, type Period, type PeriodSummary, sumOf } from "./sums";
+import { showRowsOf } from "./show-rows";
+import { ShowTable } from "./show-table";
+import { type FilteredSummary, halvesOf, sumOf } from "./sums";
 import { Totals } from "./totals";
 
-const WEEK: Period = { label: "7 days", before: "the 7 days before", days: 14, by: "day" };
-const PERIODS: readonly Period[] = [
-  { label: "Today", before: "yesterday", days: 2, by: "hour" },
-  WEEK,
-  { label: "30 days", before: "the 30 days before", days: 60, by: "day" },
-];
+const FIRST_FILTER: DeskFilter = { period: WEEK, showId: null };
 /** After this time the job that ends holds has ended one, or its message is lost. */
 const EXPIRED_MS = 1500;
 
@@ -31,11 +31,7 @@ export function DeskPage() {
   return (
     <>
       <OutageBanner />
-      <SignedInOnly
-        title="Your desk"
-        words="Sign in to see what is held and sold, as it happens."
-        waiting={<Waiting />}
-      >
+      <SignedInOnly title={text("desk.title")} words={text("desk.sign_in")} waiting={<Waiting />}>
         {(seller) => <Desk key={seller.id} seller={seller} />}
       </SignedInOnly>
     </>
@@ -43,13 +39,15 @@ export function DeskPage() {
 }
 
 function Desk({ seller }: { seller: User }) {
-  const [feed] = useState(() => new SalesFeed(seller.id, WEEK, playSaleSound));
+  const [feed] = useState(() => new SalesFeed(seller.id, FIRST_FILTER, playSaleSound));
   const { rows, ready } = useValue(feed.sales);
   const summary = useValue(feed.summary);
+  const counts = useValue(feed.counts);
   const problem = useValue(feed.problem);
   useEffect(() => feed.open(), [feed]);
   if (ready && summary) {
-    return rows.length ? <Content feed={feed} rows={rows} summary={summary} /> : <NoSales />;
+    const isUsed = rows.length > 0 || counts.items.length > 0;
+    return isUsed ? <Content feed={feed} rows={rows} summary={summary} /> : <NoSales />;
   }
   return problem ? <Failed problem={problem} retry={() => void feed.refresh()} /> : <Waiting />;
 }
@@ -57,38 +55,55 @@ function Desk({ seller }: { seller: User }) {
 interface ContentProps {
   feed: SalesFeed;
   rows: readonly Live<SaleRow>[];
-  summary: PeriodSummary;
+  summary: FilteredSummary;
 }
 
+/** The totals, the chart and the lists show one period, and one show or all. */
 function Content({ feed, rows, summary }: ContentProps) {
+  const [filter, setFilter] = useState(FIRST_FILTER);
   // The currency that was usual when the desk was opened stays until another is chosen.
-  const [currency, setCurrency] = useState(() => usualCurrency(rows));
-  const [period, setPeriod] = useState(WEEK);
-  const held = useHeld(rows, feed);
-  const choosePeriod = (chosen: Period) => {
-    setPeriod(chosen);
-    feed.changePeriod(chosen).catch(() => {
-      toast("That could not be read. Try again.");
+  const [chosenCurrency, setCurrency] = useState("");
+  const [usual, setUsual] = useState("");
+  const byShow = useValue(feed.byShow);
+  const counts = useValue(feed.counts);
+  const shows = useValue(feed.shows);
+  const newest = usualCurrency(rows);
+  if (!usual && newest) setUsual(newest);
+  const currency = chosenCurrency || usual || "EUR";
+  const held = useHeld(
+    rows.filter((sale) => filter.showId === null || sale.show_id === filter.showId),
+    feed,
+  );
+  const change = (changes: Partial<DeskFilter>) => {
+    const changed = { ...filter, ...changes };
+    setFilter(changed);
+    feed.change(changed).catch(() => {
+      toast(text("desk.not_read"));
     });
   };
+  const choose = (showId: string | null) => {
+    change({ showId });
+  };
   const [before, now] = halvesOf(summary);
+  const shown = rows.filter((sale) => isShown(sale, filter, serverNow()));
   return (
     <>
-      <Header actions={<ExportButton feed={feed} />}>
+      <Header actions={<ExportButton feed={feed} filters={filterWords(filter, shows)} />}>
         <div className="periods">
           {PERIODS.map((each) => (
             <button
-              key={each.label}
+              key={each.id}
               type="button"
               className="chip"
-              aria-pressed={period === each}
+              aria-pressed={filter.period === each}
               onClick={() => {
-                choosePeriod(each);
+                change({ period: each });
               }}
             >
-              {each.label}
+              {text(each.label)}
             </button>
           ))}
+          <ShowSelect shows={shows} value={filter.showId} onChange={choose} />
           <CurrencySelect rows={rows} value={currency} onChange={setCurrency} />
         </div>
       </Header>
@@ -96,15 +111,50 @@ function Content({ feed, rows, summary }: ContentProps) {
         now={sumOf(now, currency)}
         before={sumOf(before, currency)}
         currency={currency}
-        period={summary.period}
+        period={summary.filter.period}
         held={held}
       />
       <div className="desk-body">
-        <ChartPanel points={now} currency={currency} by={summary.period.by} />
-        <Sales feed={feed} rows={rows} />
+        <ChartPanel points={now} currency={currency} by={summary.filter.period.by} />
+        <Sales feed={feed} rows={shown} />
         <Holds held={held} feed={feed} />
       </div>
+      <ShowTable
+        rows={showRowsOf(counts.items, byShow, shows)}
+        period={summary.filter.period}
+        chosen={filter.showId}
+        isComplete={counts.is_complete}
+        onChoose={choose}
+      />
     </>
+  );
+}
+
+/** In a sentence: "the last 7 days, Night Piano". */
+function filterWords({ period, showId }: DeskFilter, shows: ReadonlyMap<string, Show>): string {
+  const show = showId && (shows.get(showId)?.title ?? text("desk.a_show"));
+  const values = { period: text(period.words), show: show || text("desk.all_shows") };
+  return text("desk.export_filtered", values);
+}
+
+interface ShowSelectProps {
+  shows: ReadonlyMap<string, Show>;
+  value: string | null;
+  onChange: (showId: string | null) => void;
+}
+
+function ShowSelect({ shows, value, onChange }: ShowSelectProps) {
+  const options = [...shows.values()].map((show) => [show.id, show.title] as const);
+  return (
+    <SelectChip
+      label={text("desk.show")}
+      none={text("desk.all_shows")}
+      options={options.sort(([, one], [, other]) => one.localeCompare(other))}
+      value={value ?? ""}
+      onChange={(id) => {
+        onChange(id || null);
+      }}
+    />
   );
 }
 
@@ -116,16 +166,16 @@ interface CurrencySelectProps {
 
 /** Renders nothing for sales in one currency. */
 function CurrencySelect({ rows, value, onChange }: CurrencySelectProps) {
-  const currencies = [...new Set(rows.map((sale) => sale.currency))].sort();
+  const currencies = [...new Set(rows.map((sale) => sale.currency).concat(value))].sort();
   if (currencies.length < 2) return null;
   return (
     <>
       <label className="unseen" htmlFor="currency">
-        Currency
+        {text("desk.currency")}
       </label>
       <select
         id="currency"
-        className="chip"
+        className="chip currency"
         value={value}
         onChange={(event) => {
           onChange(event.target.value);
@@ -176,12 +226,12 @@ function isRunning({ status, held_until }: SaleRow): boolean {
 function Header({ actions, children }: { actions?: ReactNode; children?: ReactNode }) {
   return (
     <header className="page-head desk-head">
-      <h1 className="title">Your desk</h1>
+      <h1 className="title">{text("desk.title")}</h1>
       {children}
       <div className="page-actions">
         {actions}
         <Link className="button" to="/sell">
-          List tickets
+          {text("desk.list_tickets")}
         </Link>
       </div>
     </header>
@@ -193,14 +243,14 @@ function NoSales() {
     <>
       <Header />
       <Empty
-        title="Quiet so far"
+        title={text("desk.quiet")}
         action={
           <Link className="button quiet" to="/sell">
-            List tickets
+            {text("desk.list_tickets")}
           </Link>
         }
       >
-        When somebody holds or buys a ticket of yours, you see it here that second.
+        {text("desk.quiet_note")}
       </Empty>
     </>
   );
@@ -209,7 +259,7 @@ function NoSales() {
 function Waiting() {
   const exportButton = (
     <span className="button quiet" aria-hidden="true">
-      Export CSV
+      {text("desk.export")}
     </span>
   );
   return (
@@ -220,7 +270,7 @@ function Waiting() {
         </div>
       </Header>
       <div className="totals">
-        {[1, 2, 3].map((number) => (
+        {[1, 2, 3, 4].map((number) => (
           <div key={number} className="card total" />
         ))}
       </div>

@@ -1,9 +1,11 @@
-// Saves all sales as a CSV file of the chosen type.
+// Saves the sales of the filters, or all, as a CSV file of the chosen type. Its columns are for
+// programs, so their names are not translated.
 import { type SyntheticEvent, useRef, useState } from "react";
 
 import { majorUnits } from "../shared/amounts";
 import { getAll } from "../shared/api";
 import type { Sale, Show } from "../shared/api-types";
+import { text } from "../shared/texts";
 import { readersDay } from "../shared/time-zones";
 import { toast } from "../shared/ui/toasts";
 import { type Cell, csv, Decimal, download, FILE_TYPES, usualFileType } from "./csv";
@@ -27,34 +29,60 @@ const HEAD = [
   "changed at",
 ];
 
-export function ExportButton({ feed }: { feed: SalesFeed }) {
+interface ExportButtonProps {
+  feed: SalesFeed;
+  /** The filters of the page, in words. */
+  filters: string;
+}
+
+export function ExportButton({ feed, filters }: ExportButtonProps) {
   const dialog = useRef<HTMLDialogElement>(null);
   const [type, setType] = useState(() => usualFileType());
+  const [isWhole, setIsWhole] = useState(false);
   const [busy, setBusy] = useState(false);
   const save = async (event: SyntheticEvent) => {
     event.preventDefault();
     setBusy(true);
     try {
-      const sales = await getAll("/api/sales", { pages: MAX_PAGES });
+      const sales = await getAll("/api/sales", {
+        query: isWhole ? {} : feed.query,
+        pages: MAX_PAGES,
+      });
       const shows = feed.shows.value;
       const lines = sales.map((sale) => lineOf(sale, shows.get(sale.show_id)));
       download(`gittix-sales-${readersDay(Date.now())}.csv`, csv([HEAD, ...lines], type));
       dialog.current?.close();
     } catch {
-      toast("The sales could not be read. Try again.");
+      toast(text("desk.export_failed"));
     }
     setBusy(false);
   };
   return (
     <>
       <button type="button" className="button quiet" onClick={() => dialog.current?.showModal()}>
-        Export CSV
+        {text("desk.export")}
       </button>
       <dialog ref={dialog} className="card export" aria-labelledby="export-title">
         <form onSubmit={save}>
-          <h2 id="export-title">Export all sales</h2>
+          <h2 id="export-title">{text("desk.export_title")}</h2>
           <fieldset>
-            <legend>What your spreadsheet expects</legend>
+            <legend>{text("desk.export_which")}</legend>
+            {[false, true].map((whole) => (
+              <label key={String(whole)}>
+                <input
+                  type="radio"
+                  name="export-which"
+                  checked={isWhole === whole}
+                  onChange={() => {
+                    setIsWhole(whole);
+                  }}
+                />
+                {whole ? text("desk.export_all") : filters}
+              </label>
+            ))}
+          </fieldset>
+          <fieldset>
+            <legend>{text("desk.file_type")}</legend>
             {FILE_TYPES.map((each) => (
               <label key={each.id}>
                 <input
@@ -66,16 +94,16 @@ export function ExportButton({ feed }: { feed: SalesFeed }) {
                     setType(each);
                   }}
                 />
-                {each.label}
+                {text(each.label)}
               </label>
             ))}
           </fieldset>
           <div className="export-actions">
             <button type="button" className="button quiet" onClick={() => dialog.current?.close()}>
-              Cancel
+              {text("desk.cancel")}
             </button>
             <button type="submit" className="button primary" disabled={busy}>
-              {busy ? "One moment" : "Save file"}
+              {text(busy ? "shared.one_moment" : "desk.save_file")}
             </button>
           </div>
         </form>

@@ -1,7 +1,7 @@
 // A seller's sales: read from the API, kept live by the seller's channel. A sale only moves
 // forward, so its progress serves as its version, for messages and for reads alike.
 import { get, getAll, getPages } from "../shared/api";
-import type { Sale, Show } from "../shared/api-types";
+import type { OwnTicketCounts, Sale, SalesByShow, Show } from "../shared/api-types";
 import { learnTimeFromHold, serverNow } from "../shared/clock";
 import { Feed } from "../shared/feed";
 import { LatestRead } from "../shared/latest-read";
@@ -10,11 +10,15 @@ import { Observable } from "../shared/observable";
 import { subscribe } from "../shared/push";
 import type { PushMessage, SaleMessage } from "../shared/push-messages";
 import { readersZone } from "../shared/time-zones";
-import type { Period, PeriodSummary } from "./sums";
+import { type DeskFilter, startOf } from "./periods";
+import type { FilteredSummary } from "./sums";
 
 const PAGE_SIZE = 50;
 /** The summary is read once in this time at most, however many messages arrive. */
 const SUMMARY_MS = 700;
+/** So are the counts of tickets, of which a seller may have many. */
+const COUNTS_MS = 3000;
+const NO_COUNTS: OwnTicketCounts = { items: [], is_complete: true };
 
 type Status = Sale["status"];
 /** A message lacks `created_at`, `seconds_left`, the order's number, the fee and
@@ -31,34 +35,41 @@ const STATUS_OF_EVENT: Partial<Record<string, Status>> = {
 
 export class SalesFeed extends Feed {
   readonly sales = new LiveRows<SaleRow>();
-  readonly summary = new Observable<PeriodSummary | null>(null);
+  readonly summary = new Observable<FilteredSummary | null>(null);
+  readonly byShow = new Observable<SalesByShow["items"]>([]);
+  readonly counts = new Observable(NO_COUNTS);
   readonly shows = new Observable<ReadonlyMap<string, Show>>(new Map());
   readonly more = new Observable(false);
   readonly #sellerId: string;
   readonly #summaryRead = new LatestRead();
+  readonly #countsRead = new LatestRead();
   readonly #onStatus: (status: Status) => void;
-  #period: Period;
+  #filter: DeskFilter;
   #pages = 1;
   #summaryTimer: ReturnType<typeof setTimeout> | null = null;
   #summaryAt = -SUMMARY_MS;
+  #countsTimer: ReturnType<typeof setTimeout> | null = null;
   #readingShows = false;
 
   /** `onStatus` is called with the new status of each sale that a message changed. */
-  constructor(sellerId: string, period: Period, onStatus: (status: Status) => void) {
+  constructor(sellerId: string, filter: DeskFilter, onStatus: (status: Status) => void) {
     super();
     this.#sellerId = sellerId;
-    this.#period = period;
+    this.#filter = filter;
     this.#onStatus = onStatus;
   }
 
   override open(): () => void {
     this.#summaryRead.open();
+    this.#countsRead.open();
     const close = super.open();
     return () => {
       close();
       if (this.#summaryTimer !== null) clearTimeout(this.#summaryTimer);
-      this.#summaryTimer = null;
+      if (this.#countsTimer !== null) clearTimeout(this.#countsTimer);
+      this.#summaryTimer = this.#countsTimer = null;
       this.#summaryRead.close();
+      this.#countsRead.close();
     };
   }
 
@@ -72,10 +83,17 @@ export class SalesFeed extends Feed {
     void this.refresh();
   };
 
-  /** Summarize another period from now on. Throws when its summary cannot be read. */
-  changePeriod(period: Period): Promise<void> {
-    this.#period = period;
-    return this.#readSummary();
+  /** Read the sales of another period or show. Throws when they cannot be read. */
+  change(filter: DeskFilter): Promise<void> {
+    this.#filter = filter;
+    this.#pages = 1;
+    return this.read();
+  }
+
+  /** The filters of the list and of the export. */
+  get query() {
+    const { period, showId } = this.#filter;
+    return { show_id: showId, since: startOf(period, serverNow()) };
   }
 
   read = (): Promise<void> => {
@@ -83,7 +101,11 @@ export class SalesFeed extends Feed {
     const sentAt = performance.now();
     return this.load(
       async (signal) => {
-        const [found] = await Promise.all([this.#fetchSales(signal), this.#readSummary()]);
+        const [found] = await Promise.all([
+          this.#fetchSales(signal),
+          this.#readSummary(),
+          this.#readCounts(),
+        ]);
         return found;
       },
       ({ sales, more }) => {
@@ -97,21 +119,38 @@ export class SalesFeed extends Feed {
 
   /** The newest pages, and every sale that is held, however many came after it. */
   async #fetchSales(signal: AbortSignal): Promise<{ sales: Sale[]; more: boolean }> {
+    const { query } = this;
     const [held, { items, more }] = await Promise.all([
-      getAll("/api/sales", { query: { status: "held" }, signal }),
-      getPages("/api/sales", { query: { limit: PAGE_SIZE }, pages: this.#pages, signal }),
+      getAll("/api/sales", { query: { show_id: query.show_id, status: "held" }, signal }),
+      getPages("/api/sales", { query: { ...query, limit: PAGE_SIZE }, pages: this.#pages, signal }),
     ]);
     const known = new Set(items.map(idOf));
     return { sales: [...items, ...held.filter((sale) => !known.has(idOf(sale)))], more };
   }
 
+  /** The summary has as long a time before the period; the sales by show have none. */
   async #readSummary(): Promise<void> {
-    const period = this.#period;
-    const query = { days: period.days, by: period.by, timezone: readersZone() };
+    const filter = this.#filter;
+    const { days, by } = filter.period;
+    const query = { by, timezone: readersZone() };
     const found = await this.#summaryRead.run((signal) =>
-      get("/api/sales/summary", { query, signal }),
+      Promise.all([
+        get("/api/sales/summary", {
+          query: { ...query, days: 2 * days, show_id: filter.showId },
+          signal,
+        }),
+        get("/api/sales/shows", { query: { ...query, days }, signal }),
+      ]),
     );
-    if (found) this.summary.set({ ...found, period });
+    if (!found) return;
+    const [summary, byShow] = found;
+    this.summary.set({ ...summary, filter });
+    this.byShow.set(byShow.items);
+  }
+
+  async #readCounts(): Promise<void> {
+    const found = await this.#countsRead.run((signal) => get("/api/tickets/counts", { signal }));
+    if (found) this.counts.set(found);
   }
 
   #onMessage = ({ event, data }: PushMessage): void => {
@@ -127,6 +166,10 @@ export class SalesFeed extends Feed {
       if (this.#lacksNumber()) void this.refresh();
       else this.#readSummary().catch(() => undefined);
     }, this.#summaryDelay());
+    this.#countsTimer ??= setTimeout(() => {
+      this.#countsTimer = null;
+      this.#readCounts().catch(() => undefined);
+    }, COUNTS_MS);
   };
 
   /** Whether a sale that a message brought is sold, so that its order's number is shown. */
@@ -145,7 +188,8 @@ export class SalesFeed extends Feed {
   async #readShows(): Promise<void> {
     const known = this.shows.value;
     if (this.#readingShows) return;
-    if (this.sales.value.rows.every(({ show_id }) => known.has(show_id))) return;
+    const ids = [...this.sales.value.rows, ...this.counts.value.items].map((each) => each.show_id);
+    if (ids.every((id) => known.has(id))) return;
     this.#readingShows = true;
     try {
       const shows = await getAll("/api/shows", { query: { seller: "me" } });

@@ -1,20 +1,14 @@
 // Sums of the points of a sales summary.
 import type { SalesPoint, SalesSummary, Takings } from "../shared/api-types";
 import { readersDay } from "../shared/time-zones";
+import type { DeskFilter } from "./periods";
 
-/** A period with as long a time before it, to compare with. */
-export interface Period {
-  label: string;
-  /** The words for the time before. */
-  before: string;
-  /** Of both. */
-  days: number;
-  by: "hour" | "day";
+/** A summary of the filter's period and of as long a time before it. */
+export interface FilteredSummary extends SalesSummary {
+  filter: DeskFilter;
 }
 
-export interface PeriodSummary extends SalesSummary {
-  period: Period;
-}
+type Amounts = Omit<Takings, "currency">;
 
 export interface Sums {
   /** Tickets by the outcome of their holds. */
@@ -22,25 +16,33 @@ export interface Sums {
   released: number;
   refunded: number;
   /** The takings in one currency. */
-  takings: Pick<Takings, "amount" | "sold">;
+  takings: Amounts;
 }
 
+const NOTHING: Amounts = { amount: 0, sold: 0, refunded: 0, refunded_amount: 0 };
+
 export function sumOf(points: readonly SalesPoint[], currency: string): Sums {
-  const sums: Sums = { sold: 0, released: 0, refunded: 0, takings: { amount: 0, sold: 0 } };
+  const sums: Sums = { sold: 0, released: 0, refunded: 0, takings: NOTHING };
   for (const point of points) {
     sums.sold += point.sold;
     sums.released += point.released;
     sums.refunded += point.refunded;
-    const { amount, sold } = takingsOf(point, currency);
-    sums.takings.amount += amount;
-    sums.takings.sold += sold;
+    sums.takings = added(sums.takings, takingsOf(point, currency));
   }
   return sums;
 }
 
-export function takingsOf(point: Pick<SalesPoint, "revenue">, currency: string): Sums["takings"] {
-  const found = point.revenue.find((takings) => takings.currency === currency);
-  return found ?? { amount: 0, sold: 0 };
+function added(one: Amounts, other: Amounts): Amounts {
+  return {
+    amount: one.amount + other.amount,
+    sold: one.sold + other.sold,
+    refunded: one.refunded + other.refunded,
+    refunded_amount: one.refunded_amount + other.refunded_amount,
+  };
+}
+
+export function takingsOf(point: Pick<SalesPoint, "revenue">, currency: string): Amounts {
+  return point.revenue.find((takings) => takings.currency === currency) ?? NOTHING;
 }
 
 type Outcomes = Pick<Sums, "sold" | "released" | "refunded">;
@@ -59,11 +61,13 @@ export function conversionOf(outcomes: Outcomes): number | null {
 /** The points before the period, and those in it. */
 export function halvesOf({
   points,
-  period: { days, by },
-}: PeriodSummary): [before: SalesPoint[], now: SalesPoint[]] {
+  filter: {
+    period: { days, by },
+  },
+}: FilteredSummary): [before: SalesPoint[], now: SalesPoint[]] {
   const last = points.at(-1);
   if (!last) return [[], []];
-  const firstDay = daysBefore(readersDay(last.at), days / 2 - 1);
+  const firstDay = daysBefore(readersDay(last.at), days - 1);
   const start = points.findIndex((point) => readersDay(point.at) >= firstDay);
   const [before, now] = [points.slice(0, start), points.slice(start)];
   // A day that has not ended is compared with the same hours of the day before.

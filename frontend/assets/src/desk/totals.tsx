@@ -1,10 +1,12 @@
-// The desk's totals: sold, held at this moment, and the part of the holds that was paid.
+// The desk's totals. Each names what it counts: the currency, the period, refunds and the fee.
 import type { ReactNode } from "react";
 
 import { secondsUntil, useClock } from "../shared/clock";
-import { counted, minutes, money } from "../shared/format";
+import { minutes, money } from "../shared/format";
+import { text } from "../shared/texts";
+import type { Period } from "./periods";
 import type { SaleRow } from "./sales-feed";
-import { conversionOf, endedOf, type Period, type Sums } from "./sums";
+import { conversionOf, endedOf, type Sums } from "./sums";
 
 interface TotalsProps {
   now: Sums;
@@ -17,25 +19,41 @@ interface TotalsProps {
 export function Totals({ now, before, currency, period, held }: TotalsProps) {
   const percent = conversionOf(now);
   const ended = endedOf(now);
+  const { amount, sold, refunded, refunded_amount } = now.takings;
+  const words = text(period.words);
   return (
     <dl className="totals">
       <Total
-        name={`Sold, ${period.label.toLowerCase()}`}
-        value={money(now.takings.amount, currency)}
+        name={text("desk.net_of", { currency, period: words })}
+        value={money(amount, currency)}
         id="revenue"
       >
-        {counted(now.takings.sold, "ticket")}
-        <Trend now={now.takings.amount} before={before.takings.amount} words={period.before} />
+        {text("desk.net_note", { sold })}
+        <Trend now={amount} before={before.takings.amount} words={text(period.before)} />
       </Total>
-      <Total name="Held right now" value={held.length} id="held">
+      <Total
+        name={text("desk.refunds_of", { currency, period: words })}
+        value={money(refunded_amount, currency)}
+        id="refunds"
+      >
+        {refunded
+          ? text("desk.refunds_note", {
+              refunded,
+              gross: money(amount + refunded_amount, currency),
+            })
+          : text("desk.no_refunds")}
+      </Total>
+      <Total name={text("desk.held_now")} value={held.length} id="held">
         <NextFree held={held} />
       </Total>
       <Total
-        name="Holds that were paid"
+        name={text("desk.paid_holds_of", { period: words })}
         value={percent === null ? "—" : `${percent}%`}
         id="conversion"
       >
-        {ended ? `${now.sold + now.refunded} of ${ended}` : "none has ended yet"}
+        {ended
+          ? text("desk.paid_of", { paid: now.sold + now.refunded, ended })
+          : text("desk.none_ended")}
       </Total>
     </dl>
   );
@@ -62,9 +80,8 @@ function Trend({ now, before, words }: { now: number; before: number; words: str
   if (!before || now === before) return null;
   const percent = Math.round((100 * Math.abs(now - before)) / before);
   return (
-    <span className={now > before ? "is-free" : ""}>
-      {" "}
-      {now > before ? "▲" : "▼"} {percent}% on {words}
+    <span className={now > before ? "trend is-free" : "trend"}>
+      {text(now > before ? "desk.more_than" : "desk.less_than", { percent, before: words })}
     </span>
   );
 }
@@ -72,6 +89,6 @@ function Trend({ now, before, words }: { now: number; before: number; words: str
 function NextFree({ held }: { held: readonly SaleRow[] }) {
   const until = held.find((sale) => sale.held_until)?.held_until;
   const seconds = useClock(() => (until ? secondsUntil(until) : 0));
-  if (until) return `next one free in ${minutes(seconds)}`;
-  return held.length ? "being paid for" : "nobody holds any";
+  if (until) return text("desk.next_free", { left: minutes(seconds) });
+  return text(held.length ? "desk.being_paid" : "desk.nobody_holds");
 }

@@ -8,13 +8,14 @@ import { createElement, Fragment, type ReactNode } from "react";
 
 import account from "../texts/en/account.json";
 import checkout from "../texts/en/checkout.json";
+import desk from "../texts/en/desk.json";
 import orders from "../texts/en/orders.json";
 import sell from "../texts/en/sell.json";
 import shared from "../texts/en/shared.json";
 import show from "../texts/en/show.json";
 
 const LANGUAGE = "en";
-const FILES = { account, checkout, orders, sell, shared, show };
+const FILES = { account, checkout, desk, orders, sell, shared, show };
 
 type File = keyof typeof FILES;
 /** The name of a file and of a text in it: "shared.pay_now". */
