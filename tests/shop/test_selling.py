@@ -321,3 +321,77 @@ async def test_a_visitor_is_invited_to_sign_in_and_returns_to_the_page(visit: Vi
             assert (await invitation.get_attribute("href") or "").replace(
                 "%2F", "/"
             ) == f"/signin?next={next_}"
+
+
+async def test_a_seller_prices_and_withdraws_many_tickets_at_once(
+    market: Market, mira: Visitor
+) -> None:
+    show_id = await market.show()
+    one, two, *others = await market.tickets(show_id, 6)
+    await open_show(mira, show_id)
+    await mira.page.get_by_role("button", name="Select many").click()
+    await mira.page.get_by_role("checkbox", name="Select all of Balcony").check()
+    count = mira.page.locator("[data-selected]")
+    await expect(count).to_have_attribute("data-selected", "6")
+    bar = mira.page.get_by_role("region", name="Change many tickets")
+    await bar.get_by_label("New price in EUR").fill("a lot")
+    await bar.get_by_role("button", name="Set price").click()
+    await bar.get_by_role("alert").wait_for()
+    # A buyer takes one of them: it leaves the selection.
+    await market.hold(two)
+    await expect(count).to_have_attribute("data-selected", "5")
+    await bar.get_by_label("New price in EUR").fill("61.50")
+    await bar.get_by_role("button", name="Set price").click()
+    await expect(mira.page.locator(".my-ticket").get_by_text("€61.50")).to_have_count(5)
+    await expect(count).to_have_attribute("data-selected", "0")
+    assert await places(market, show_id) == [
+        ("A", str(seat), 5500 if seat == 2 else 6150, "EUR") for seat in range(1, 7)
+    ]
+    for ticket_id in (one, *others[:2]):
+        row = mira.page.locator(f".my-tickets [data-ticket='{ticket_id}']")
+        await row.get_by_role("checkbox").check()
+    await bar.get_by_role("button", name="Withdraw").click()
+    await bar.get_by_role("button", name="Take 3 tickets off sale").click()
+    await expect(mira.page.locator(".my-ticket")).to_have_count(3)
+    assert len(await places(market, show_id)) == 3
+    assert not mira.errors
+
+
+async def test_each_of_many_tickets_that_a_buyer_was_faster_to_take_is_named(
+    market: Market, mira: Visitor
+) -> None:
+    show_id = await market.show()
+    [one, two, _three] = await market.tickets(show_id, 3)
+    await open_show(mira, show_id)
+    await mira.page.get_by_role("button", name="Select many").click()
+    await mira.page.get_by_role("button", name="Select all 3 available").click()
+
+    async def hold_first(route: Route) -> None:
+        """The hold commits before the change, and its message is later than the reply."""
+        await market.hold(one, two)
+        await route.continue_()
+
+    await mira.page.route("**/api/tickets/changes", hold_first)
+    bar = mira.page.get_by_role("region", name="Change many tickets")
+    await bar.get_by_role("button", name="Withdraw").click()
+    await bar.get_by_role("button", name=re.compile("off sale")).click()
+    refused = bar.locator("[data-refused]")
+    await expect(refused).to_have_count(2)
+    await expect(refused.first).to_have_text("Balcony · Row A · seat 1: a buyer was faster")
+    await expect(mira.page.locator(".my-ticket")).to_have_count(2)
+    assert not mira.errors
+
+
+async def test_the_bar_of_many_tickets_fits_a_phone_in_the_dark(
+    market: Market, visit: Visit
+) -> None:
+    show_id = await market.show()
+    await market.tickets(show_id, 4)
+    async with visit(width=360, dark=True) as phone:
+        await phone.sign_in_as(market.seller.cookies)
+        await open_show(phone, show_id)
+        await phone.page.get_by_role("button", name="Select many").click()
+        await phone.page.get_by_role("checkbox", name="Select Balcony · Row A · seat 2").check()
+        await expect(phone.page.locator("[data-selected]")).to_have_attribute("data-selected", "1")
+        assert await phone.page.evaluate("document.documentElement.scrollWidth") <= 360
+        assert await serious_findings(phone.page) == []

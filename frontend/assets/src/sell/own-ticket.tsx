@@ -7,6 +7,7 @@ import { fullName, minutes, money, seatName } from "../shared/format";
 import type { Live } from "../shared/live-rows";
 import type { ShowFeed } from "../shared/show-feed";
 import { useSiteConfig } from "../shared/site-config";
+import { text } from "../shared/texts";
 import type { Availability } from "../shared/tickets";
 import { TimeRing } from "../shared/ui/time-ring";
 import { focusBeside } from "./focus-beside";
@@ -19,10 +20,13 @@ interface OwnTicketProps {
   availability: Availability;
   sellerId: string;
   feed: ShowFeed;
+  /** Undefined unless many tickets are being selected. */
+  isSelected?: boolean | undefined;
+  onSelect?: (ids: readonly string[], isSelected: boolean) => void;
 }
 
 export const OwnTicket = memo(function OwnTicket(props: OwnTicketProps) {
-  const { ticket, availability, sellerId, feed } = props;
+  const { ticket, availability, sellerId, feed, isSelected, onSelect } = props;
   const [open, setOpen] = useState(false);
   const row = useRef<HTMLLIElement>(null);
   const closed = useRef(false);
@@ -40,7 +44,16 @@ export const OwnTicket = memo(function OwnTicket(props: OwnTicketProps) {
       data-version={ticket.version}
       data-beat={ticket.touched % 2}
     >
-      <div className="ticket-line my-ticket">
+      <div className={`ticket-line my-ticket ${isSelected === undefined ? "" : "selectable"}`}>
+        {isSelected !== undefined && (
+          <input
+            type="checkbox"
+            checked={isSelected && availability === "free"}
+            disabled={availability !== "free"}
+            aria-label={text("sell.bulk_select_one", { name: fullName(ticket) })}
+            onChange={(event) => onSelect?.([ticket.id], event.target.checked)}
+          />
+        )}
         <span className="ticket-name">
           <b>{seatName(ticket)}</b>
           {availability !== "free" && (

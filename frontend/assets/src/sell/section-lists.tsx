@@ -9,14 +9,17 @@ interface SectionListsProps {
   tickets: readonly Live<Ticket>[];
   /** The row of a ticket, with its id as the key. */
   row: (ticket: Live<Ticket>) => ReactNode;
+  /** Beside the name of a section. */
+  action?: (inSection: readonly Live<Ticket>[], name: string) => ReactNode;
 }
 
-export function SectionLists({ tickets, row }: SectionListsProps) {
+export function SectionLists({ tickets, row, action }: SectionListsProps) {
   return bySection(tickets).map(([name, inSection]) => (
     <section className="section" key={name} aria-label={name}>
       <header>
         <h3>{name}</h3>
         <span className="soft">{inSection.length}</span>
+        {action?.(inSection, name)}
       </header>
       <ul className="card tickets">{inSection.map(row)}</ul>
     </section>

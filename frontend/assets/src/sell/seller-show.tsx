@@ -9,13 +9,17 @@ import type { Live } from "../shared/live-rows";
 import { useValue } from "../shared/observable";
 import { ShowFeed } from "../shared/show-feed";
 import { salesOf } from "../shared/show-sales";
+import { text } from "../shared/texts";
 import { availabilityOf, countTickets } from "../shared/tickets";
 import { Empty, Failed, NoSuchShow } from "../shared/ui/page-states";
 import { SalesClosed } from "../shared/ui/sales-closed";
+import { BulkBar } from "./bulk-bar";
 import { ListingForm, type ListingProps } from "./listing-form";
 import { OthersTickets } from "./others-tickets";
 import { OwnTicket } from "./own-ticket";
 import { SectionLists } from "./section-lists";
+import { SelectSection } from "./select-section";
+import { useSelection } from "./selection";
 import { ChangeShow } from "./show-form";
 
 export function SellerShow({ id, seller }: { id: string; seller: User }) {
@@ -130,6 +134,7 @@ interface OwnTicketsProps {
 
 function OwnTickets({ tickets, seller, feed }: OwnTicketsProps) {
   const { free, held, sold } = countTickets(tickets);
+  const selection = useSelection(tickets);
   return (
     <section className="my-tickets" aria-label="Your tickets">
       <header>
@@ -139,7 +144,21 @@ function OwnTickets({ tickets, seller, feed }: OwnTicketsProps) {
             {free} free · {held} held · {sold} sold{takingsText(tickets)}
           </span>
         )}
+        {free > 1 && !selection.isOpen && (
+          <button
+            type="button"
+            className="button quiet small"
+            onClick={() => {
+              selection.setOpen(true);
+            }}
+          >
+            {text("sell.bulk_open")}
+          </button>
+        )}
       </header>
+      {selection.isOpen && (
+        <BulkBar selection={selection} sellerId={seller.id} tickets={feed.tickets} />
+      )}
       {tickets.length === 0 && (
         <Empty title="None of yours yet">
           What you list shows up here, and tells you the moment somebody holds or buys it.
@@ -147,6 +166,9 @@ function OwnTickets({ tickets, seller, feed }: OwnTicketsProps) {
       )}
       <SectionLists
         tickets={tickets}
+        action={(inSection, name) => (
+          <SelectSection name={name} tickets={inSection} selection={selection} />
+        )}
         row={(ticket) => (
           <OwnTicket
             key={ticket.id}
@@ -154,6 +176,8 @@ function OwnTickets({ tickets, seller, feed }: OwnTicketsProps) {
             availability={availabilityOf(ticket)}
             sellerId={seller.id}
             feed={feed}
+            isSelected={selection.isOpen ? selection.isSelected(ticket.id) : undefined}
+            onSelect={selection.select}
           />
         )}
       />

@@ -157,7 +157,7 @@ function useFocusAfterSwitch(value: boolean) {
   return button;
 }
 
-function changeFormName(sellerId: string, ticket: Ticket): string {
+export function changeFormName(sellerId: string, ticket: Ticket): string {
   return `${sellerId}:ticket:${ticket.id}`;
 }
 
