@@ -9,13 +9,13 @@ import { useValue } from "../shared/observable";
 import { nextPage } from "../shared/next-page";
 import { pastOutageText } from "../shared/outage";
 import { signIn, signUp, user } from "../shared/session";
-import { text } from "../shared/texts";
+import { richText, text, type TextId } from "../shared/texts";
 import { InputField } from "../shared/ui/field";
 
-const MESSAGES: Record<string, string> = {
-  bad_credentials: "That email and password don't go together.",
-  email_taken: "There is an account with this email already. Sign in instead?",
-  busy: "Many people are signing in right now. Try again in a moment.",
+const MESSAGES: Partial<Record<string, TextId>> = {
+  bad_credentials: "account.bad_credentials",
+  email_taken: "account.email_taken",
+  busy: "account.busy",
 };
 
 export function SignInForm() {
@@ -27,14 +27,12 @@ export function SignInForm() {
   const { search } = useLocation();
   return (
     <AccountForm
-      button="Sign in"
+      button={text("account.sign_in")}
       passwordKind="current-password"
       submit={submit}
-      footer={
-        <>
-          New here? <Link to={`/signup${search}`}>Make an account</Link>
-        </>
-      }
+      footer={richText("account.new_here", {
+        link: (words) => <Link to={`/signup${search}`}>{words}</Link>,
+      })}
     />
   );
 }
@@ -48,14 +46,12 @@ export function SignUpForm() {
   const { search } = useLocation();
   return (
     <AccountForm
-      button="Make an account"
+      button={text("account.sign_up")}
       passwordKind="new-password"
       submit={submit}
-      footer={
-        <>
-          You have one? <Link to={`/signin${search}`}>Sign in</Link>
-        </>
-      }
+      footer={richText("account.have_one", {
+        link: (words) => <Link to={`/signin${search}`}>{words}</Link>,
+      })}
     />
   );
 }
@@ -114,36 +110,40 @@ function AccountForm({ button, passwordKind, submit, footer }: AccountFormProps)
       <form className="card form" ref={form} onSubmit={onSubmit} noValidate>
         {problem?.fieldErrors.length === 0 && (
           <p className="problem" role="alert">
-            {problem.outage
-              ? text("shared.form_outage", { outage: pastOutageText(problem.outage) })
-              : (MESSAGES[problem.code] ?? sentence(problem.message))}
+            {formMessage(problem)}
           </p>
         )}
         <InputField
           name="email"
           type="email"
-          label="Email"
+          label={text("account.email")}
           autoComplete="username"
-          hint={isNew && "Nobody else sees it: others see a handle, which you can change"}
+          hint={isNew && text("account.email_hint")}
           problem={problem}
           required
         />
         <InputField
           name="password"
           type="password"
-          label="Password"
+          label={text("account.password")}
           autoComplete={passwordKind}
-          hint={isNew && "8 characters or more, best several words"}
+          hint={isNew && text("account.password_hint")}
           problem={problem}
           required
         />
         <button className="button primary full" disabled={busy}>
-          {busy ? "One moment" : button}
+          {busy ? text("shared.one_moment") : button}
         </button>
       </form>
       <p className="soft">{footer}</p>
     </>
   );
+}
+
+function formMessage({ outage, code, message }: Problem): string {
+  if (outage) return text("shared.form_outage", { outage: pastOutageText(outage) });
+  const known = MESSAGES[code];
+  return known ? text(known) : sentence(message);
 }
 
 /** Leads on to the wanted page after a sign-in, here or in another tab. */

@@ -5,6 +5,7 @@ import { Link, useLocation } from "react-router";
 import type { User } from "../shared/api-types";
 import { useValue } from "../shared/observable";
 import { readUser, signOut, user } from "../shared/session";
+import { text } from "../shared/texts";
 import { toast } from "../shared/ui/toasts";
 
 export function AccountMenu() {
@@ -14,10 +15,10 @@ export function AccountMenu() {
   if (current === undefined) return <span className="account-place" />;
   if (current === null) return <SignInLink />;
   const leave = async (everywhere: boolean) => {
-    setNotice(everywhere ? "You are signed out on every device." : "You are signed out.");
+    setNotice(text(everywhere ? "account.signed_out_everywhere" : "account.signed_out"));
     await signOut({ everywhere }).catch(() => {
       setNotice(null);
-      toast("You could not be signed out. Try again.");
+      toast(text("account.not_signed_out"));
     });
   };
   return <Menu current={current} leave={leave} />;
@@ -28,7 +29,7 @@ function SignInLink() {
   const here = `?next=${encodeURIComponent(pathname + search)}`;
   return (
     <Link className="button small" to={`/signin${pathname.startsWith("/sign") ? search : here}`}>
-      Sign in
+      {text("account.sign_in")}
     </Link>
   );
 }
@@ -50,7 +51,7 @@ function Menu({ current, leave }: MenuProps) {
   };
   return (
     <details className="account" ref={menu}>
-      <summary className="button quiet small">Account</summary>
+      <summary className="button quiet small">{text("account.menu")}</summary>
       <div className="card menu">
         <p>
           <b>@{current.handle}</b>
@@ -60,7 +61,7 @@ function Menu({ current, leave }: MenuProps) {
           </span>
         </p>
         <Link to="/account" onClick={close}>
-          Your account
+          {text("account.title")}
         </Link>
         <button
           type="button"
@@ -68,7 +69,7 @@ function Menu({ current, leave }: MenuProps) {
             choose(false);
           }}
         >
-          Sign out
+          {text("account.sign_out")}
         </button>
         <button
           type="button"
@@ -76,7 +77,7 @@ function Menu({ current, leave }: MenuProps) {
             choose(true);
           }}
         >
-          Sign out everywhere
+          {text("account.sign_out_everywhere")}
         </button>
       </div>
     </details>
@@ -112,7 +113,7 @@ function useSignOutNotice(current: User | null | undefined): (words: string | nu
   const notice = useRef<string | null>(null);
   useEffect(() => {
     if (before.current && current === null) {
-      toast(notice.current ?? "You were signed out elsewhere. Sign in again to go on.");
+      toast(notice.current ?? text("account.signed_out_elsewhere"));
     }
     before.current = current ?? null;
     notice.current = null;

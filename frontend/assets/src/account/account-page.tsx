@@ -2,17 +2,20 @@
 import type { User } from "../shared/api-types";
 import { FormProblem, useForm } from "../shared/form";
 import { changeHandle } from "../shared/session";
+import { richText, text } from "../shared/texts";
 import { InputField } from "../shared/ui/field";
 import { SignedInOnly } from "../shared/ui/signed-in-only";
 import { toast } from "../shared/ui/toasts";
 import { MoreTime } from "./more-time";
 import { besideHandle, handleOf, MAX_HANDLE_LENGTH } from "./handle";
 
-const ABOUT = "Your handle, as others see it, and your email.";
-
 export function AccountPage() {
   return (
-    <SignedInOnly title="Sign in to see your account" words={ABOUT} waiting={<Waiting />}>
+    <SignedInOnly
+      title={text("account.sign_in_first")}
+      words={text("account.about")}
+      waiting={<Waiting />}
+    >
       {(user) => <Account key={user.id} user={user} />}
     </SignedInOnly>
   );
@@ -22,11 +25,11 @@ function Account({ user }: { user: User }) {
   return (
     <>
       <HandleForm user={user} />
-      <section className="card form" aria-label="Email">
+      <section className="card form" aria-label={text("account.email")}>
         <div className="field">
-          <b>Email</b>
+          <b>{text("account.email")}</b>
           <span>{user.email}</span>
-          <span className="note">Nobody else sees it. You sign in with it.</span>
+          <span className="note">{text("account.email_note")}</span>
         </div>
       </section>
       <MoreTime user={user} />
@@ -42,31 +45,29 @@ function HandleForm({ user }: { user: User }) {
     async ({ handle }, { reset }) => {
       await besideHandle(() => changeHandle(handle));
       reset();
-      toast(`You are @${handleOf(handle)} now.`);
+      toast(text("account.handle_changed", { handle: handleOf(handle) }));
     },
   );
   const same = handleOf(values.handle) === user.handle;
   return (
-    <form className="card form" {...form} aria-label="Handle">
+    <form className="card form" {...form} aria-label={text("account.handle")}>
       <FormProblem problem={problem} fields={["handle"]} />
       <InputField
         {...field("handle")}
-        label="Handle"
-        hint={
-          <>
-            Others see <b>@{user.handle}</b> beside the tickets that you sell. 3 to 24 letters from
-            a to z, digits, and single dots, hyphens or underscores between them.
-          </>
-        }
+        label={text("account.handle")}
+        hint={richText("account.handle_hint", {
+          handle: user.handle,
+          b: (words) => <b>{words}</b>,
+        })}
         maxLength={MAX_HANDLE_LENGTH}
         autoComplete="off"
         autoCapitalize="none"
         spellCheck={false}
       />
-      <p className="note">After a change, your former handle stays reserved for you for 90 days.</p>
+      <p className="note">{text("account.handle_note")}</p>
       <div className="form-actions">
         <button className="button primary" disabled={busy || same}>
-          {busy ? "One moment" : "Change handle"}
+          {text(busy ? "shared.one_moment" : "account.change_handle")}
         </button>
       </div>
     </form>
@@ -77,7 +78,7 @@ function Waiting() {
   return (
     <div aria-busy="true">
       <span className="unseen" role="status">
-        Loading your account
+        {text("account.loading")}
       </span>
       <div className="skeleton" style={{ height: 310, borderRadius: 14 }} />
     </div>

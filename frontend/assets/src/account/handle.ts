@@ -1,12 +1,13 @@
 // The public name of an account.
 import { Problem } from "../shared/http";
+import { text, type TextId } from "../shared/texts";
 
 export const MAX_HANDLE_LENGTH = 24;
 
 /** The refusals of the API that are about the handle, with their messages. */
-const MESSAGES: Record<string, string> = {
-  handle_taken: "this handle is taken, or looks like one that is; choose another one",
-  too_many_handles: "you changed it five times in 90 days; take back a former handle, or wait",
+const MESSAGES: Partial<Record<string, TextId>> = {
+  handle_taken: "account.handle_taken",
+  too_many_handles: "account.too_many_handles",
 };
 
 /** What was typed, as the API stores it. */
@@ -19,8 +20,9 @@ export async function besideHandle<T>(request: () => Promise<T>): Promise<T> {
   try {
     return await request();
   } catch (error) {
-    const message = error instanceof Problem ? MESSAGES[error.code] : undefined;
-    if (!(error instanceof Problem) || !message) throw error;
-    throw new Problem(error.status, { ...error.body, errors: [{ field: "handle", message }] });
+    const known = error instanceof Problem ? MESSAGES[error.code] : undefined;
+    if (!(error instanceof Problem) || !known) throw error;
+    const errors = [{ field: "handle", message: text(known) }];
+    throw new Problem(error.status, { ...error.body, errors });
   }
 }

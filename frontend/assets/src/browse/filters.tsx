@@ -6,16 +6,16 @@ import type { Facet, Facets } from "../shared/api-types";
 import { capitalized } from "../shared/format";
 import { onceReached } from "../shared/reach";
 import { LatestRead } from "../shared/latest-read";
+import { text, type TextId } from "../shared/texts";
 import { type Option, SelectChip } from "../shared/ui/select-chip";
 import { facetsQueryOf, isMonth, monthsUntil } from "./show-query";
 
 const TYPING_MS = 180;
-const DATES: Option[] = [
-  ["", "Any date"],
-  ["weekend", "This weekend"],
-  ["week", "Next 7 days"],
+const DATES: readonly (readonly [value: string, label: TextId])[] = [
+  ["", "browse.any_date"],
+  ["weekend", "browse.weekend"],
+  ["week", "browse.week"],
 ];
-const SORT_ORDERS: Option[] = [["-starts_at", "Latest"]];
 
 /** Changes the address's parameters. `replace` adds no entry to the browser's history. */
 export type ChangeAddress = (
@@ -51,26 +51,36 @@ export function Filters({ params, change }: FiltersProps) {
               change({ when: value });
             }}
           >
-            {label}
+            {text(label)}
           </button>
         ))}
         <SelectChip
-          label="Month"
-          none="Any month"
+          label={text("browse.month")}
+          none={text("browse.any_month")}
           options={months}
           {...parameter("when")}
           value={isMonth(when) ? when : ""}
         />
       </div>
       <div className="choices">
-        <SelectChip label="City" none="All cities" options={cities} {...parameter("city")} />
         <SelectChip
-          label="Category"
-          none="All kinds"
+          label={text("browse.city")}
+          none={text("browse.all_cities")}
+          options={cities}
+          {...parameter("city")}
+        />
+        <SelectChip
+          label={text("browse.category")}
+          none={text("browse.all_categories")}
           options={categories}
           {...parameter("category")}
         />
-        <SelectChip label="Order" none="Soonest" options={SORT_ORDERS} {...parameter("sort")} />
+        <SelectChip
+          label={text("browse.order")}
+          none={text("browse.soonest")}
+          options={[["-starts_at", text("browse.latest")]]}
+          {...parameter("sort")}
+        />
       </div>
     </search>
   );
@@ -101,14 +111,14 @@ function Search({ value, change }: { value: string; change: ChangeAddress }) {
   return (
     <>
       <label className="unseen" htmlFor="search">
-        Search
+        {text("browse.search")}
       </label>
       <input
         ref={input}
         id="search"
         className="search"
         type="search"
-        placeholder="Search shows, venues, cities"
+        placeholder={text("browse.search_hint")}
         autoComplete="off"
         onChange={onChange}
       />
@@ -158,6 +168,9 @@ function useFacets(query: string) {
 
 function optionsOf(facets: readonly Facet[]): Option[] {
   return facets
-    .map(({ name, shows }): Option => [name, `${capitalized(name)} (${shows})`])
+    .map(({ name, shows }): Option => [
+      name,
+      text("browse.option", { name: capitalized(name), shows }),
+    ])
     .sort(([one], [other]) => one.localeCompare(other));
 }

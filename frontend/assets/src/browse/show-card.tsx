@@ -8,6 +8,7 @@ import { clockTime, minutes, monthAndDay, pricesFrom, readersTime } from "../sha
 import type { Live } from "../shared/live-rows";
 import { showArt } from "../shared/show-art";
 import { salesOf } from "../shared/show-sales";
+import { richText, text } from "../shared/texts";
 import { closedTitle } from "../shared/ui/sales-closed";
 import { TimeRing } from "../shared/ui/time-ring";
 
@@ -49,7 +50,10 @@ export const ShowCard = memo(function ShowCard({ show, holdSeconds }: ShowCardPr
         )}
         {sales === "open" && show.from_prices.length > 0 && (
           <span className="price">
-            from <b>{pricesFrom(show.from_prices)}</b>
+            {richText("browse.from", {
+              prices: pricesFrom(show.from_prices),
+              b: (words) => <b>{words}</b>,
+            })}
           </span>
         )}
       </p>
@@ -59,24 +63,28 @@ export const ShowCard = memo(function ShowCard({ show, holdSeconds }: ShowCardPr
 
 function TicketsLeft({ show, holdSeconds }: ShowCardProps) {
   const { available, held, sold, next_free_at } = show;
-  if (available > FEW) return <span className="is-free">{available} left</span>;
+  if (available > FEW) return <span className="is-free">{text("browse.left", { available })}</span>;
   if (available > 0) {
-    const heldToo = held ? ` · ${held} held` : "";
-    return <span className="is-held">{`${available} left${heldToo}`}</span>;
+    const words = held
+      ? text("browse.left_and_held", { available, held })
+      : text("browse.left", { available });
+    return <span className="is-held">{words}</span>;
   }
   if (held > 0) return <AllHeld until={next_free_at} holdSeconds={holdSeconds} />;
-  return <span className="is-gone">{sold > 0 ? "Sold out" : "No tickets yet"}</span>;
+  return (
+    <span className="is-gone">{text(sold > 0 ? "browse.sold_out" : "browse.no_tickets")}</span>
+  );
 }
 
 function AllHeld({ until, holdSeconds }: { until: string | null; holdSeconds: number }) {
   const seconds = useSecondsUntil(until);
   if (!until || seconds === 0) {
-    return <span className="is-held">All held · may be free soon</span>;
+    return <span className="is-held">{text("browse.all_held")}</span>;
   }
   return (
     <span className="is-held">
       <TimeRing until={until} whole={holdSeconds} size={18} />
-      All held · may be free in {minutes(seconds)}
+      {text("browse.all_held_until", { left: minutes(seconds) })}
     </span>
   );
 }

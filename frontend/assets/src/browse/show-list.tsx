@@ -4,9 +4,10 @@ import { useEffect } from "react";
 import { Link, useSearchParams } from "react-router";
 
 import type { Suggestion } from "../shared/api-types";
-import { counted, showTime } from "../shared/format";
+import { showTime } from "../shared/format";
 import { useValue } from "../shared/observable";
 import { useSiteConfig } from "../shared/site-config";
+import { richText, text } from "../shared/texts";
 import { Empty, Failed, MoreButton, OutageBanner } from "../shared/ui/page-states";
 import { useHydrated } from "../shared/use-hydrated";
 import { type ChangeAddress, Filters } from "./filters";
@@ -73,7 +74,7 @@ function Results({ query, place, change, clearFilters }: ResultsProps) {
   if (query === null || answered === null) return <Waiting />;
   if (rows.length === 0) {
     if (answered === "") {
-      return <Empty title="No shows yet">They show up here as soon as somebody lists one.</Empty>;
+      return <Empty title={text("browse.none_yet")}>{text("browse.none_yet_note")}</Empty>;
     }
     return <NothingFound {...{ place, change, clearFilters }} />;
   }
@@ -81,11 +82,11 @@ function Results({ query, place, change, clearFilters }: ResultsProps) {
     <>
       {alike && (
         <p className="soft" role="status">
-          No show has exactly these words. These come close.
+          {text("browse.alike")}
         </p>
       )}
       <p className="unseen" role="status">
-        {more ? `${rows.length} or more shows` : counted(rows.length, "show")}
+        {text(more ? "browse.count_or_more" : "browse.count", { count: rows.length })}
       </p>
       <ul className={`shows ${waiting ? "waiting" : ""}`} aria-busy={waiting}>
         {rows.map((show) => (
@@ -102,34 +103,34 @@ function NothingFound({ place, change, clearFilters }: Omit<ResultsProps, "query
   const { date, city } = suggestions ?? {};
   return (
     <Empty
-      title={place ? `Nothing ${place}` : "Nothing like that"}
+      title={place ? text("browse.nothing_at", { place }) : text("browse.nothing")}
       action={
         <button type="button" className="button quiet" onClick={clearFilters}>
-          Clear the filters
+          {text("browse.clear")}
         </button>
       }
     >
-      {!date && !city && "No upcoming show matches. Try fewer words, another date or another city."}
+      {!date && !city && text("browse.nothing_note")}
       {date && (
-        <>
-          Next: <Suggested show={date} />.{" "}
-        </>
+        <>{richText("browse.next_date", { show: <Suggested key={date.show_id} show={date} /> })} </>
       )}
-      {city && (
-        <>
-          In{" "}
-          <button
-            type="button"
-            className="link"
-            onClick={() => {
-              change({ city: city.city });
-            }}
-          >
-            {city.city}
-          </button>
-          : <Suggested show={city} />.
-        </>
-      )}
+      {city &&
+        richText("browse.next_city", {
+          city: city.city,
+          show: <Suggested key={city.show_id} show={city} />,
+          button: (words) => (
+            <button
+              key={city.city}
+              type="button"
+              className="link"
+              onClick={() => {
+                change({ city: city.city });
+              }}
+            >
+              {words}
+            </button>
+          ),
+        })}
     </Empty>
   );
 }

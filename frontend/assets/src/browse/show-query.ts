@@ -1,5 +1,6 @@
 // From the address of the list of shows to the API's query.
 import { formatTime } from "../shared/format";
+import { text } from "../shared/texts";
 
 /** The query for an address; the empty one finds all upcoming shows. */
 export function queryOf(address: URLSearchParams): string {
@@ -25,17 +26,18 @@ export function facetsQueryOf(address: URLSearchParams): string {
 export function placeAndTimeOf(address: URLSearchParams): string {
   const city = address.get("city");
   const when = address.get("when") ?? "";
-  const words = [city && `in ${city}`, wordsFor(when)];
+  const words = [city && text("browse.in_city", { city }), wordsFor(when)];
   return words.filter(Boolean).join(" ");
 }
 
 function wordsFor(when: string): string {
-  if (when === "weekend") return "this weekend";
-  if (when === "week") return "in the next 7 days";
+  if (when === "weekend") return text("browse.this_weekend");
+  if (when === "week") return text("browse.in_7_days");
   const [, year, month] = MONTH.exec(when) ?? [];
   if (!year || !month) return "";
   const first = new Date(Number(year), Number(month) - 1);
-  return `in ${formatTime(first.toISOString(), { month: "long", year: "numeric" })}`;
+  const named = formatTime(first.toISOString(), { month: "long", year: "numeric" });
+  return text("browse.in_month", { month: named });
 }
 
 const MONTH = /^(\d{4})-(0[1-9]|1[0-2])$/;

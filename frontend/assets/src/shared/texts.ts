@@ -7,6 +7,7 @@ import { IntlMessageFormat } from "intl-messageformat";
 import { createElement, Fragment, type ReactNode } from "react";
 
 import account from "../texts/en/account.json";
+import browse from "../texts/en/browse.json";
 import checkout from "../texts/en/checkout.json";
 import desk from "../texts/en/desk.json";
 import orders from "../texts/en/orders.json";
@@ -15,7 +16,7 @@ import shared from "../texts/en/shared.json";
 import show from "../texts/en/show.json";
 
 const LANGUAGE = "en";
-const FILES = { account, checkout, desk, orders, sell, shared, show };
+const FILES = { account, browse, checkout, desk, orders, sell, shared, show };
 
 type File = keyof typeof FILES;
 /** The name of a file and of a text in it: "shared.pay_now". */
