@@ -19,6 +19,7 @@ from frontend.pages import (
     signup,
 )
 from frontend.shell import document_head, waiting
+from frontend.texts import text
 
 # The styles of all pages, then those of single pages.
 STYLES = (
@@ -47,15 +48,13 @@ app = rx.App(
     hydrate_fallback=waiting,
 )
 
-app.add_page(
-    browse.page, route="/", title="GitTix · Tickets from people", description=browse.DESCRIPTION
-)
-app.add_page(show.page, route="/shows/[show_id]", title="Show · GitTix")
-app.add_page(checkout.page, route="/checkout/[order_id]", title="Checkout · GitTix")
-app.add_page(orders.page, route="/orders", title="My orders · GitTix")
-app.add_page(sell.page, route="/sell", title="Sell tickets · GitTix")
-app.add_page(desk.page, route="/desk", title="Your desk · GitTix")
-app.add_page(signin.page, route="/signin", title="Sign in · GitTix")
-app.add_page(signup.page, route="/signup", title="Make an account · GitTix")
-app.add_page(account.page, route="/account", title="Your account · GitTix")
-app.add_page(not_found.page, route="/404", title="Not found · GitTix")
+app.add_page(browse.page, route="/", title=text("title_browse"), description=browse.DESCRIPTION)
+app.add_page(show.page, route="/shows/[show_id]", title=text("title_show"))
+app.add_page(checkout.page, route="/checkout/[order_id]", title=text("title_checkout"))
+app.add_page(orders.page, route="/orders", title=text("title_orders"))
+app.add_page(sell.page, route="/sell", title=text("title_sell"))
+app.add_page(desk.page, route="/desk", title=text("title_desk"))
+app.add_page(signin.page, route="/signin", title=text("title_signin"))
+app.add_page(signup.page, route="/signup", title=text("title_signup"))
+app.add_page(account.page, route="/account", title=text("title_account"))
+app.add_page(not_found.page, route="/404", title=text("title_not_found"))

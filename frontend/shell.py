@@ -11,10 +11,11 @@ from frontend.components import (
     Toasts,
     nav_link,
 )
+from frontend.texts import text
 
-# The label and the address of each link in the header. They are the same for visitors and users: a
+# The text and the address of each link in the header. They are the same for visitors and users: a
 # page for users invites a visitor to sign in.
-NAVIGATION = (("Browse", "/"), ("My orders", "/orders"), ("Sell", "/sell"), ("Desk", "/desk"))
+NAVIGATION = (("browse", "/"), ("orders", "/orders"), ("sell", "/sell"), ("desk", "/desk"))
 
 
 def shell(*content: rx.Component) -> rx.Component:
@@ -67,12 +68,10 @@ def header() -> rx.Component:
 def header_start() -> rx.Component:
     """The logo and the links to the pages."""
     return rx.el.div(
-        nav_link(
-            logo(), "/", class_name="home", custom_attrs={"aria-label": "GitTix, to the shows"}
-        ),
+        nav_link(logo(), "/", class_name="home", custom_attrs={"aria-label": text("home")}),
         rx.el.nav(
-            *(nav_link(label, to, class_name="nav-link") for label, to in NAVIGATION),
-            aria_label="Main",
+            *(nav_link(text(name), to, class_name="nav-link") for name, to in NAVIGATION),
+            aria_label=text("navigation"),
         ),
         class_name="header-start",
     )
@@ -81,8 +80,8 @@ def header_start() -> rx.Component:
 def footer() -> rx.Component:
     return rx.el.footer(
         rx.el.div(
-            rx.el.p("A hold lasts a minute. You pay nothing until you confirm."),
-            rx.el.a("API", href="/api/docs"),
+            rx.el.p(text("footer")),
+            rx.el.a(text("api"), href="/api/docs"),
             class_name="wide footer",
         ),
     )

@@ -4,7 +4,8 @@ import reflex as rx
 
 from frontend.components import AccountPage
 from frontend.shell import narrow
+from frontend.texts import text
 
 
 def page() -> rx.Component:
-    return narrow("Your account", AccountPage.create())
+    return narrow(text("account"), AccountPage.create())

@@ -4,14 +4,13 @@ import reflex as rx
 
 from frontend.components import ShowList
 from frontend.shell import shell
+from frontend.texts import text
 
-DESCRIPTION = "Tickets from people, as they come free. Hold one for a minute while you pay."
+DESCRIPTION = text("description")
 
 
 def page() -> rx.Component:
     return shell(
-        rx.el.h1(
-            "Tickets from people, ", rx.el.br(), "as they come free.", class_name="title hero"
-        ),
+        rx.el.h1(text("hero_first"), " ", rx.el.br(), text("hero_second"), class_name="title hero"),
         ShowList.create(),
     )

@@ -4,7 +4,8 @@ import reflex as rx
 
 from frontend.components import SignUpForm
 from frontend.shell import narrow
+from frontend.texts import text
 
 
 def page() -> rx.Component:
-    return narrow("Make an account", SignUpForm.create())
+    return narrow(text("sign_up"), SignUpForm.create())
