@@ -128,11 +128,20 @@ def fork_server() -> Iterator[ForkServer]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def template() -> str:
+    """The database that `system` clones; a module whose tests need many rows overrides it."""
+    return stores.TEMPLATE
+
+
 @pytest.fixture
-async def system(postgres: Postgres, redis_socket: str, folder: Path) -> AsyncIterator[System]:
+async def system(
+    postgres: Postgres, redis_socket: str, folder: Path, template: str
+) -> AsyncIterator[System]:
     # In memory, unlike tmp_path: the Stripe sandbox syncs its file at each write.
     with tempfile.TemporaryDirectory(dir=folder) as path:
-        async with stores.fresh_system(postgres, redis_socket, Path(path)) as system:
+        fresh = stores.fresh_system(postgres, redis_socket, Path(path), template=template)
+        async with fresh as system:
             yield system
 
 

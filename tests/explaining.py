@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from backend.kernel.database import Connection
 from tests.system import System
 
 
@@ -73,6 +74,14 @@ def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
     yield plan
     for child in plan.get("Plans", ()):
         yield from nodes(child)
+
+
+async def keep_statistics(owner: Connection, *tables: str) -> None:
+    """Leave these tables to `vacuum analyze`: autovacuum would refresh statistics that a test needs
+    to be old.
+    """
+    for table in tables:
+        await owner.execute(f"alter table {table} set (autovacuum_enabled = off)")
 
 
 async def explaining_connection(

@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 
@@ -121,11 +121,42 @@ async def clone(admin: Connection, name: str, template: str = TEMPLATE) -> None:
     await admin.execute(f"create database {name} template {template} strategy file_copy")
 
 
+@contextmanager
+def filled_template(
+    postgres: Postgres, name: str, fill: Callable[[Connection], Awaitable[None]]
+) -> Iterator[str]:
+    """A template with the rows that `fill` writes on a connection of the owner: to clone it takes a
+    fraction of the time of writing them again.
+    """
+    try:
+        asyncio.run(_create_filled(postgres, name, fill))
+        yield name
+    finally:
+        asyncio.run(_drop(postgres, name))
+
+
 async def create_migrated(postgres: Postgres, name: str) -> None:
     async with admin_of(postgres) as admin:
         await admin.execute(f"create database {name}")
     role_urls = [postgres.url(role=f"gittix_{role}") for role in ROLES]
     await migrations.migrate(postgres.url(database=name), migrations.read(), role_urls=role_urls)
+
+
+async def _create_filled(
+    postgres: Postgres, name: str, fill: Callable[[Connection], Awaitable[None]]
+) -> None:
+    async with admin_of(postgres) as admin:
+        await clone(admin, name)
+    owner = await database.connect(postgres.url(database=name), name="tests-template")
+    try:
+        await fill(owner)
+    finally:
+        await owner.close()
+
+
+async def _drop(postgres: Postgres, name: str) -> None:
+    async with admin_of(postgres) as admin:
+        await admin.execute(f"drop database if exists {name} with (force)")
 
 
 async def _hash_password_again(postgres: Postgres) -> None:

@@ -9,10 +9,13 @@ from uuid import UUID, uuid4
 import msgspec
 import pytest
 
+from backend.embedded.postgres import Postgres
 from backend.kernel import conditions
+from backend.kernel.database import Connection
 from backend.orders import queries
 from backend.orders.model import OrderQuery, SaleQuery
-from tests.explaining import explaining_connection
+from tests.explaining import explaining_connection, keep_statistics
+from tests.stores import filled_template
 from tests.system import System
 
 BUYER, SELLER, RARE_BUYER, RARE_SELLER = uuid4(), uuid4(), uuid4(), uuid4()
@@ -47,15 +50,26 @@ ORDERS = """
 """
 
 
-@pytest.fixture
-async def large(system: System) -> Any:
-    """A connection as the API has it, and one of the owner, to a database with many orders."""
-    owner = await system.connect()
+async def fill(owner: Connection) -> None:
+    await keep_statistics(owner, "orders.orders", "orders.lines")
     await owner.execute("set session_replication_role = replica")  # no triggers, no foreign keys
     await owner.execute(ORDERS, 20_001, 20_060, RARE_BUYER, RARE_SELLER, RARE_SHOW)
     await owner.execute("vacuum analyze orders.orders, orders.lines")
     # The statistics are of the first 60 orders.
     await owner.execute(ORDERS, 1, 20_000, BUYER, SELLER, SHOW)
+
+
+@pytest.fixture(scope="module")
+def template(postgres: Postgres) -> Iterator[str]:
+    with filled_template(postgres, "many_orders", fill) as name:
+        yield name
+
+
+@pytest.fixture
+async def large(system: System) -> Any:
+    """A connection as the API has it, and one of the owner, to a database with many orders."""
+    owner = await system.connect()
+    await owner.execute("set session_replication_role = replica")
     return await explaining_connection(system, "orders", {}), owner
 
 

@@ -9,12 +9,15 @@ from uuid import UUID, uuid4
 import msgspec
 import pytest
 
+from backend.embedded.postgres import Postgres
 from backend.kernel import conditions
+from backend.kernel.database import Connection
 from backend.tickets import service
 from backend.tickets import show_queries as finding
 from backend.tickets.app import SESSION
 from backend.tickets.model import ShowQuery
-from tests.explaining import explaining_connection
+from tests.explaining import explaining_connection, keep_statistics
+from tests.stores import filled_template
 from tests.system import System
 
 BIG_OWNER, RARE_OWNER = uuid4(), uuid4()
@@ -38,15 +41,26 @@ SHOWS = """
 """
 
 
-@pytest.fixture
-async def large(system: System) -> Any:
-    """A connection as the API has it, and one of the owner, to a database with many shows."""
-    owner = await system.connect()
+async def fill(owner: Connection) -> None:
+    await keep_statistics(owner, "tickets.shows")
     await owner.execute("set session_replication_role = replica")  # no triggers
     await owner.execute(SHOWS, COUNT + 1, COUNT + 60, RARE_OWNER)
     await owner.execute("vacuum analyze tickets.shows")
     # The statistics are of the first 60 shows.
     await owner.execute(SHOWS, 1, COUNT, BIG_OWNER)
+
+
+@pytest.fixture(scope="module")
+def template(postgres: Postgres) -> Iterator[str]:
+    with filled_template(postgres, "many_shows", fill) as name:
+        yield name
+
+
+@pytest.fixture
+async def large(system: System) -> Any:
+    """A connection as the API has it, and one of the owner, to a database with many shows."""
+    owner = await system.connect()
+    await owner.execute("set session_replication_role = replica")
     return await explaining_connection(system, "tickets", SESSION), owner
 
 
