@@ -47,12 +47,12 @@ test("tickets without seats are counted", () => {
 });
 
 test.each<[Partial<ListingValues>, Record<string, string>]>([
-  [{ seats: "" }, { seats: "say which" }],
+  [{ seats: "" }, { seats: "name the seats" }],
   [{ rows: "C-A" }, { rows: "C-A runs backwards" }],
   [{ rows: "1-50", seats: "1-50" }, { seats: "2000 tickets at once, at most" }],
   [{ kind: "standing", count: "0" }, { count: "a number from 1 on" }],
   [{ kind: "standing", count: "2.5" }, { count: "a number from 1 on" }],
-  [{ kind: "standing", count: "2001" }, { count: "2000 at once, at most" }],
+  [{ kind: "standing", count: "2001" }, { count: "2000 tickets at once, at most" }],
 ])("%j lists nothing", (changes, messages) => {
   const plan = listingPlan({ ...BLANK, ...changes });
   expect(plan.messages).toEqual(messages);

@@ -6,29 +6,30 @@ import { get } from "../shared/api";
 import type { Show } from "../shared/api-types";
 import { showTime } from "../shared/format";
 import { LatestRead } from "../shared/latest-read";
+import { richText, text } from "../shared/texts";
 import { NEW_SHOW } from "./addresses";
 
 const TYPING_MS = 180;
 const MAX_FOUND = 6;
 
 export function FindShow() {
-  const [text, setText] = useState("");
-  const found = useSearch(text.trim());
+  const [typed, setTyped] = useState("");
+  const found = useSearch(typed.trim());
   return (
     <search className="find-show">
       <label className="unseen" htmlFor="find-show">
-        Find the show
+        {text("sell.find_show")}
       </label>
       <input
         id="find-show"
         className="search"
         type="search"
-        placeholder="Which show are your tickets for?"
+        placeholder={text("sell.find_hint")}
         autoComplete="off"
         maxLength={100}
-        value={text}
+        value={typed}
         onChange={(event) => {
-          setText(event.target.value);
+          setTyped(event.target.value);
         }}
       />
       {found && <FoundShows shows={found} />}
@@ -68,14 +69,18 @@ function FoundShows({ shows }: { shows: readonly Show[] }) {
       {shows.map((show) => (
         <Link key={show.id} className="found-show" to={`/sell?show=${show.id}`}>
           <b>{show.title}</b>
-          <span className="soft">
-            {showTime(show)} · {show.venue}, {show.city}
-          </span>
+          <span className="soft">{`${showTime(show)} · ${show.venue}, ${show.city}`}</span>
         </Link>
       ))}
       {shows.length === 0 && (
         <p className="found-show soft">
-          Nobody has added that show yet. <Link to={NEW_SHOW}>Add it</Link>
+          {richText("sell.find_nothing", {
+            link: (words) => (
+              <Link key={NEW_SHOW} to={NEW_SHOW}>
+                {words}
+              </Link>
+            ),
+          })}
         </p>
       )}
     </div>

@@ -4,7 +4,8 @@ import { useMemo, useState } from "react";
 import { post } from "../shared/api";
 import type { Show, Ticket, TicketSpec, User } from "../shared/api-types";
 import { type Form, FormProblem, keyFor, rejectFields, useForm } from "../shared/form";
-import { counted, money } from "../shared/format";
+import { money } from "../shared/format";
+import { text } from "../shared/texts";
 import { InputField } from "../shared/ui/field";
 import { toast } from "../shared/ui/toasts";
 import { type ListingPlan, listingPlan, type ListingValues, repeatedSeats } from "./listing-plan";
@@ -39,22 +40,17 @@ export function ListingForm({ show, seller, listed, onListed }: ListingProps) {
     // The next block of the same show is much like this one.
     const { kind, section, price, face_value } = values;
     reset({ kind, section, price, currency: values.currency, face_value });
-    const onSale = `${counted(specs.length, "ticket")} are on sale.`;
-    toast(specs.length === 1 ? "The ticket is on sale." : onSale);
+    toast(text("sell.on_sale", { count: specs.length }));
   });
   const { values, field, busy, problem } = form;
   const plan = usePlan(values);
   return (
     <form className="card form list-form" {...form.form} aria-labelledby="list-title">
       <h2 className="section-title" id="list-title">
-        List tickets
+        {text("sell.list_tickets")}
       </h2>
       <FormProblem problem={problem} fields={FIELDS} />
-      {done > 0 && problem && (
-        <p className="note">
-          {done} of them are on sale. List again for the rest: nothing is listed twice.
-        </p>
-      )}
+      {done > 0 && problem && <p className="note">{text("sell.part_on_sale", { done })}</p>}
       <PlaceFields form={form} />
       <PriceFields field={field} values={values} />
       <Preview plan={plan} values={values} listed={listed} />
@@ -94,14 +90,14 @@ function PlaceFields({ form: { field, values, set } }: { form: Form<ListingValue
   );
   return (
     <>
-      <div className="either" role="group" aria-label="Places">
-        {kind("seats", "Seats")}
-        {kind("standing", "No seats")}
+      <div className="either" role="group" aria-label={text("sell.places")}>
+        {kind("seats", text("sell.seats"))}
+        {kind("standing", text("sell.no_seats"))}
       </div>
       <InputField
         {...field("section")}
-        label="Section"
-        placeholder={seated ? "Balcony" : "Standing"}
+        label={text("sell.section")}
+        placeholder={seated ? text("sell.section_seated") : text("sell.section_standing")}
         maxLength={40}
         autoComplete="off"
       />
@@ -109,21 +105,26 @@ function PlaceFields({ form: { field, values, set } }: { form: Form<ListingValue
         <div className="fields">
           <InputField
             {...field("rows")}
-            label="Rows"
-            placeholder="A–F"
+            label={text("sell.rows")}
+            placeholder={text("sell.rows_example")}
             autoComplete="off"
-            hint="A–F, or A, C, D"
+            hint={text("sell.rows_hint")}
           />
           <InputField
             {...field("seats")}
-            label="Seats"
-            placeholder="1–20"
+            label={text("sell.seats")}
+            placeholder={text("sell.seats_example")}
             autoComplete="off"
-            hint="1–20, or 3, 4, 7"
+            hint={text("sell.seats_hint")}
           />
         </div>
       ) : (
-        <InputField {...field("count")} label="How many" inputMode="numeric" autoComplete="off" />
+        <InputField
+          {...field("count")}
+          label={text("sell.how_many")}
+          inputMode="numeric"
+          autoComplete="off"
+        />
       )}
     </>
   );
@@ -140,22 +141,20 @@ function Preview({ plan, values, listed }: PreviewProps) {
   const count = specs.length;
   const repeated = repeatedSeats(specs, listed);
   return (
-    <div className="preview" role="status" aria-label="What you will list" data-count={count}>
+    <div className="preview" role="status" aria-label={text("sell.preview")} data-count={count}>
       <p>
-        <b>{counted(count, "ticket")}</b>
-        {count > 0 && price ? ` at ${money(price, values.currency)}` : ""}
+        <b>{text("sell.count", { count })}</b>
+        {count > 0 && price
+          ? ` ${text("sell.at_price", { price: money(price, values.currency) })}`
+          : ""}
         {count > 1 && price ? (
-          <span className="soft"> · {money(count * price, values.currency)} in all</span>
+          <span className="soft">
+            {` · ${text("sell.in_all", { amount: money(count * price, values.currency) })}`}
+          </span>
         ) : null}
       </p>
       {count > 0 && values.kind === "seats" && <SeatMap rows={rows} seats={seats} />}
-      {repeated > 0 && (
-        <p className="note is-held">
-          {repeated === 1
-            ? "You list one of them already."
-            : `You list ${repeated} of them already.`}
-        </p>
-      )}
+      {repeated > 0 && <p className="note is-held">{text("sell.repeated", { repeated })}</p>}
     </div>
   );
 }
@@ -177,7 +176,7 @@ function SeatMap({ rows, seats }: { rows: readonly string[]; seats: readonly str
         </li>
       ))}
       {rows.length > MAX_DRAWN.rows && (
-        <li className="note">and {rows.length - MAX_DRAWN.rows} rows more</li>
+        <li className="note">{text("sell.more_rows", { count: rows.length - MAX_DRAWN.rows })}</li>
       )}
     </ul>
   );
@@ -201,9 +200,9 @@ async function postInBatches(
 }
 
 function buttonText(count: number): string {
-  return count > 1 ? `List ${count} tickets` : "List the ticket";
+  return text("sell.list_count", { count });
 }
 
 function progressText(done: number, all: number): string {
-  return all > BATCH_SIZE ? `${done} of ${all}` : "One moment";
+  return all > BATCH_SIZE ? text("sell.progress", { done, all }) : text("shared.one_moment");
 }

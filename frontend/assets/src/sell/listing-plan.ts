@@ -1,6 +1,7 @@
 // From the words of the listing form to the tickets that it lists.
 import type { TicketSpec } from "../shared/api-types";
 import type { FieldMessages } from "../shared/form";
+import { text } from "../shared/texts";
 import { amountsOf, type PriceValues } from "./price-fields";
 import { MAX_TICKETS, seatLabels } from "./seat-labels";
 
@@ -53,9 +54,9 @@ function seatedPlaces(values: ListingValues, messages: FieldMessages): Places {
     }
   };
   const [rows, seats] = [labels("rows"), labels("seats")];
-  if (!seats.length) messages.seats ??= "say which";
+  if (!seats.length) messages.seats ??= text("sell.seats_missing");
   if (rows.length * seats.length > MAX_TICKETS) {
-    messages.seats = `${MAX_TICKETS} tickets at once, at most`;
+    messages.seats = text("sell.too_many", { most: MAX_TICKETS });
   }
   if (messages.rows ?? messages.seats) return { rows: [], seats: [], places: [] };
   const inRows = rows.length ? rows : [""];
@@ -66,8 +67,8 @@ function seatedPlaces(values: ListingValues, messages: FieldMessages): Places {
 /** Adds to `messages` a count that is no number of tickets. */
 function standingPlaces(values: ListingValues, messages: FieldMessages): Places {
   const count = /^\d{1,6}$/.test(values.count.trim()) ? Number(values.count) : 0;
-  if (count < 1) messages.count = "a number from 1 on";
-  if (count > MAX_TICKETS) messages.count = `${MAX_TICKETS} at once, at most`;
+  if (count < 1) messages.count = text("sell.count_missing");
+  if (count > MAX_TICKETS) messages.count = text("sell.too_many", { most: MAX_TICKETS });
   const places = messages.count ? [] : Array.from({ length: count }, () => ({}));
   return { rows: [], seats: [], places };
 }

@@ -7,7 +7,8 @@ import { fullName, money, seatName } from "../shared/format";
 import { asProblem } from "../shared/http";
 import type { Live } from "../shared/live-rows";
 import type { ShowFeed } from "../shared/show-feed";
-import { availabilityOf } from "../shared/tickets";
+import { text, type TextId } from "../shared/texts";
+import { type Availability, availabilityOf } from "../shared/tickets";
 import { toast } from "../shared/ui/toasts";
 import { SectionLists } from "./section-lists";
 
@@ -19,16 +20,14 @@ interface OthersTicketsProps {
 export function OthersTickets({ tickets, feed }: OthersTicketsProps) {
   const hidden = tickets.filter((ticket) => ticket.hidden).length;
   return (
-    <section className="my-tickets" aria-label="Tickets of other sellers">
+    <section className="my-tickets" aria-label={text("sell.others")}>
       <header>
-        <h2 className="section-title">Tickets of other sellers</h2>
+        <h2 className="section-title">{text("sell.others")}</h2>
         <span className="soft">
-          {tickets.length - hidden} listed · {hidden} hidden
+          {text("sell.others_count", { listed: tickets.length - hidden, hidden })}
         </span>
       </header>
-      <p className="note">
-        Buyers neither find nor buy a hidden ticket. An order that holds it or paid for it keeps it.
-      </p>
+      <p className="note">{text("sell.others_note")}</p>
       <SectionLists
         tickets={tickets}
         row={(ticket) => <OthersTicket key={ticket.id} ticket={ticket} feed={feed} />}
@@ -51,7 +50,7 @@ const OthersTicket = memo(function OthersTicket({ ticket, feed }: OthersTicketPr
       const path = ticket.hidden ? "/api/tickets/{id}/unhide" : "/api/tickets/{id}/hide";
       feed.tickets.apply(await post(path, undefined, { params: { id: ticket.id } }));
     } catch (error) {
-      toast(`${fullName(ticket)} stays as it is. (${asProblem(error).message})`);
+      toast(text("sell.not_hidden", { name: fullName(ticket), reason: asProblem(error).message }));
     }
     setBusy(false);
   };
@@ -71,7 +70,7 @@ const OthersTicket = memo(function OthersTicket({ ticket, feed }: OthersTicketPr
         </span>
         <span className="ticket-state">
           <span className={!ticket.hidden && availability === "free" ? "is-free" : undefined}>
-            {ticket.hidden ? "hidden" : STATES[availability]}
+            {text(ticket.hidden ? "sell.is_hidden" : STATES[availability])}
           </span>
         </span>
         <span className="ticket-price">{money(ticket.price, ticket.currency)}</span>
@@ -79,14 +78,23 @@ const OthersTicket = memo(function OthersTicket({ ticket, feed }: OthersTicketPr
           type="button"
           className="button quiet small"
           disabled={busy}
-          aria-label={`${ticket.hidden ? "List again" : "Hide"} ${fullName(ticket)}`}
+          aria-label={
+            ticket.hidden
+              ? text("sell.unhide_of", { name: fullName(ticket) })
+              : text("sell.hide_of", { name: fullName(ticket) })
+          }
           onClick={() => void change()}
         >
-          {ticket.hidden ? "List again" : "Hide"}
+          {text(ticket.hidden ? "sell.unhide" : "sell.hide")}
         </button>
       </div>
     </li>
   );
 });
 
-const STATES = { free: "on sale", held: "held", paying: "being paid for", sold: "sold" };
+const STATES: Record<Availability, TextId> = {
+  free: "sell.is_free",
+  held: "sell.is_held",
+  paying: "sell.is_paying",
+  sold: "sell.is_sold",
+};

@@ -57,7 +57,7 @@ export const OwnTicket = memo(function OwnTicket(props: OwnTicketProps) {
         <span className="ticket-name">
           <b>{seatName(ticket)}</b>
           {availability !== "free" && (
-            <span className="note locked">{LOCKED_TEXTS[availability]}</span>
+            <span className="note locked">{text(LOCKED_TEXTS[availability])}</span>
           )}
         </span>
         <span className="ticket-state">
@@ -69,12 +69,16 @@ export const OwnTicket = memo(function OwnTicket(props: OwnTicketProps) {
             type="button"
             className="button quiet small"
             aria-expanded={open}
-            aria-label={`${open ? "Close" : "Change"} ${fullName(ticket)}`}
+            aria-label={
+              open
+                ? text("sell.close_of", { name: fullName(ticket) })
+                : text("sell.change_of", { name: fullName(ticket) })
+            }
             onClick={() => {
               setOpen(!open);
             }}
           >
-            {open ? "Close" : "Change"}
+            {text(open ? "sell.close" : "sell.change")}
           </button>
         ) : (
           <span />
@@ -106,14 +110,14 @@ function TicketState({ ticket, availability }: TicketStateProps) {
     case "held":
       return <Held until={ticket.held_until ?? ""} />;
     case "paying":
-      return "being paid for";
+      return text("sell.is_paying");
     case "sold":
-      return "sold";
+      return text("sell.is_sold");
     case "free":
       return ticket.hidden ? (
-        <span className="is-held">hidden by the show&apos;s owner</span>
+        <span className="is-held">{text("sell.hidden_by_owner")}</span>
       ) : (
-        <span className="is-free">on sale</span>
+        <span className="is-free">{text("sell.is_free")}</span>
       );
   }
 }
@@ -124,7 +128,7 @@ function Held({ until }: { until: string }) {
   return (
     <>
       <TimeRing until={until} whole={whole} />
-      <span data-seconds={seconds}>held · {minutes(seconds)}</span>
+      <span data-seconds={seconds}>{text("sell.held_for", { left: minutes(seconds) })}</span>
     </>
   );
 }

@@ -6,6 +6,7 @@ import { type FieldMessages, type FieldProps, reword } from "../shared/form";
 import { money } from "../shared/format";
 import { Problem } from "../shared/http";
 import { useSiteConfig } from "../shared/site-config";
+import { text } from "../shared/texts";
 import { costOf } from "../shared/tickets";
 import { InputField, SelectField } from "../shared/ui/field";
 
@@ -27,19 +28,19 @@ export function PriceFields({ field, values }: PriceFieldsProps) {
       <div className="fields thirds">
         <InputField
           {...field("price")}
-          label="Price of one"
+          label={text("sell.price")}
           inputMode="decimal"
           autoComplete="off"
         />
-        <SelectField {...field("currency")} label="Currency">
+        <SelectField {...field("currency")} label={text("sell.currency")}>
           {CURRENCIES.map((code) => (
             <option key={code}>{code}</option>
           ))}
         </SelectField>
         <InputField
           {...field("face_value")}
-          label="Face value"
-          placeholder="If you like"
+          label={text("sell.face_value")}
+          placeholder={text("sell.optional")}
           inputMode="decimal"
           autoComplete="off"
         />
@@ -68,8 +69,8 @@ function PriceNote({ values: { price, face_value, currency } }: { values: PriceV
         <b className="is-held">{aboveFaceValueText(amount, face)} </b>
       )}
       {amount && fee
-        ? `With the service fee a buyer pays ${totalText(amount, fee, currency)}.`
-        : "The face value is what is printed on the ticket."}
+        ? text("sell.buyer_pays", { total: totalText(amount, fee, currency) })
+        : text("sell.face_value_note")}
     </p>
   );
 }
@@ -80,7 +81,7 @@ function totalText(price: number, fee: number, currency: string): string {
 
 function aboveFaceValueText(price: number, face: number): string {
   const percent = Math.ceil((100 * (price - face)) / face);
-  return `That is ${percent}% above the face value, which some venues and countries don't allow.`;
+  return text("sell.above_face_value", { percent });
 }
 
 export interface Amounts {
@@ -139,8 +140,14 @@ function fieldOfTicket(path: string): string {
 
 function boundInMoney(rejected: FieldError, currency: string): string | undefined {
   const { minimum, maximum, step } = rejected;
-  if (typeof minimum === "number") return `at least ${money(minimum, currency)}`;
-  if (typeof maximum === "number") return `at most ${money(maximum, currency)}`;
-  if (typeof step === "number") return `in steps of ${money(step, currency)}`;
+  if (typeof minimum === "number") {
+    return text("sell.at_least", { amount: money(minimum, currency) });
+  }
+  if (typeof maximum === "number") {
+    return text("sell.at_most", { amount: money(maximum, currency) });
+  }
+  if (typeof step === "number") {
+    return text("sell.in_steps", { amount: money(step, currency) });
+  }
   return undefined;
 }

@@ -1,4 +1,6 @@
 // Many seats from few words: rows "A–F" and seats "1–20".
+import { text } from "../shared/texts";
+
 export const MAX_TICKETS = 2000;
 const MAX_LABEL_LENGTH = 40;
 
@@ -6,16 +8,16 @@ const MAX_LABEL_LENGTH = 40;
  * The labels in a list of labels and ranges: "A–C, F" is A, B, C, F and "1-20" is 1 to 20. A part
  * that is no range is a label. Throws a RangeError, whose message is for the user.
  */
-export function seatLabels(text: string): string[] {
-  const labels = text
+export function seatLabels(typed: string): string[] {
+  const labels = typed
     .split(",")
     .map((part) => part.trim())
     .filter(Boolean)
     .flatMap(expand);
   const repeated = labels.find((label, index) => labels.indexOf(label) !== index);
-  if (repeated !== undefined) throw new RangeError(`${repeated} is named twice`);
+  if (repeated !== undefined) throw new RangeError(text("sell.label_twice", { label: repeated }));
   if (labels.some((label) => label.length > MAX_LABEL_LENGTH)) {
-    throw new RangeError(`${MAX_LABEL_LENGTH} characters at most`);
+    throw new RangeError(text("sell.label_too_long", { most: MAX_LABEL_LENGTH }));
   }
   return labels;
 }
@@ -30,8 +32,9 @@ function expand(part: string): string[] {
   if (numeric !== /\d/.test(to)) return [part];
   const first = numeric ? Number(from) : codeOf(from);
   const last = numeric ? Number(to) : codeOf(to);
-  if (last < first) throw new RangeError(`${part} runs backwards`);
-  if (last - first >= MAX_TICKETS) throw new RangeError(`${MAX_TICKETS} at most`);
+  if (last < first) throw new RangeError(text("sell.range_backwards", { range: part }));
+  if (last - first >= MAX_TICKETS)
+    throw new RangeError(text("sell.range_too_long", { most: MAX_TICKETS }));
   const width = from.startsWith("0") ? from.length : 0;
   return Array.from({ length: last - first + 1 }, (_, step) =>
     numeric ? String(first + step).padStart(width, "0") : String.fromCodePoint(first + step),

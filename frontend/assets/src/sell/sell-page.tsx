@@ -7,6 +7,7 @@ import { serverNow } from "../shared/clock";
 import { clockTime, monthAndDay, pricesFrom } from "../shared/format";
 import type { Live } from "../shared/live-rows";
 import { useValue } from "../shared/observable";
+import { text } from "../shared/texts";
 import { Empty, Failed, OutageBanner } from "../shared/ui/page-states";
 import { SignedInOnly } from "../shared/ui/signed-in-only";
 import { useHydrated } from "../shared/use-hydrated";
@@ -24,11 +25,8 @@ export function SellPage() {
     <>
       <OutageBanner />
       <SignedInOnly
-        title="Sell your tickets here"
-        words={
-          "Sign in to list them. You set the price; " +
-          "you hear of every hold and sale the moment it happens."
-        }
+        title={text("sell.sign_in")}
+        words={text("sell.sign_in_note")}
         waiting={<Waiting />}
       >
         {(seller) => {
@@ -56,13 +54,10 @@ function Shows() {
       {!ready && !problem && <WaitingRows />}
       {!ready && problem && <Failed problem={problem} retry={() => void feed.refresh()} />}
       {ready && rows.length === 0 && (
-        <Empty title="Nothing on sale yet">
-          Find the show above, or add it if nobody has. Then list one ticket, or a whole block at
-          once.
-        </Empty>
+        <Empty title={text("sell.none_yet")}>{text("sell.none_yet_note")}</Empty>
       )}
-      <ShowRows title="Your shows" shows={upcoming} />
-      <ShowRows title="Past" shows={past} />
+      <ShowRows title={text("sell.your_shows")} shows={upcoming} />
+      <ShowRows title={text("sell.past")} shows={past} />
     </>
   );
 }
@@ -70,13 +65,13 @@ function Shows() {
 function Header() {
   return (
     <header className="page-head">
-      <h1 className="title">Sell tickets</h1>
+      <h1 className="title">{text("sell.title")}</h1>
       <div className="page-actions">
         <Link className="button quiet" to="/desk">
-          Your desk
+          {text("sell.desk")}
         </Link>
         <Link className="button" to={NEW_SHOW}>
-          Add a show
+          {text("sell.add_show")}
         </Link>
       </div>
     </header>
@@ -118,14 +113,15 @@ function ShowRow({ show }: { show: Live<Show> }) {
             <span className="unseen">
               {day} {month},{" "}
             </span>
-            {show.venue}, {show.city} · {clockTime(show)}
+            {`${show.venue}, ${show.city} · ${clockTime(show)}`}
           </span>
         </span>
         <span className="show-row-counts soft">
-          {show.available} free · {show.held} held · {show.sold} sold
+          {text("sell.counts", { free: show.available, held: show.held, sold: show.sold })}
         </span>
         <span className="ticket-price">
-          {show.from_prices.length > 0 && `from ${pricesFrom(show.from_prices)}`}
+          {show.from_prices.length > 0 &&
+            text("sell.from", { prices: pricesFrom(show.from_prices) })}
         </span>
       </Link>
     </li>

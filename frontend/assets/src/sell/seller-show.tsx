@@ -32,7 +32,8 @@ export function SellerShow({ id, seller }: { id: string; seller: User }) {
 
   if (!show || !ready) {
     if (!problem) return <Waiting />;
-    if (problem.status === 404) return <NoSuchShow to="/sell">Your shows</NoSuchShow>;
+    if (problem.status === 404)
+      return <NoSuchShow to="/sell">{text("sell.your_shows")}</NoSuchShow>;
     return <Failed problem={problem} retry={() => void feed.refresh()} />;
   }
   const listed = rows.filter((ticket) => ticket.status !== "withdrawn");
@@ -64,9 +65,7 @@ function Listing(props: ListingProps) {
   if (show.listing_policy === "open" || show.owner_id === seller.id) {
     return <ListingForm {...props} />;
   }
-  return (
-    <Empty title="Closed for other sellers">Only who added this show lists tickets of it.</Empty>
-  );
+  return <Empty title={text("sell.closed")}>{text("sell.closed_note")}</Empty>;
 }
 
 interface HeaderProps {
@@ -90,17 +89,18 @@ function Header({ show, seller, sold, feed }: HeaderProps) {
       <header className="page-head">
         <div>
           <p className="soft">
-            <Link to="/sell">Sell tickets</Link>
+            <Link to="/sell">{text("sell.title")}</Link>
           </p>
           <h1 className="title">{show.title}</h1>
           <p className="soft">
-            <time dateTime={show.starts_at}>{showTime(show)}</time> · {show.venue}, {show.city}
+            <time dateTime={show.starts_at}>{showTime(show)}</time>
+            {` · ${show.venue}, ${show.city}`}
             {readersTime(show) && ` · ${readersTime(show)}`}
           </p>
         </div>
         <div className="page-actions">
           <Link className="button quiet" to={`/shows/${show.id}`}>
-            As buyers see it
+            {text("sell.as_buyers")}
           </Link>
           {show.owner_id === seller.id && (
             <button
@@ -112,7 +112,7 @@ function Header({ show, seller, sold, feed }: HeaderProps) {
                 setChanging(!changing);
               }}
             >
-              Change the show
+              {text("sell.change_show")}
             </button>
           )}
         </div>
@@ -136,12 +136,13 @@ function OwnTickets({ tickets, seller, feed }: OwnTicketsProps) {
   const { free, held, sold } = countTickets(tickets);
   const selection = useSelection(tickets);
   return (
-    <section className="my-tickets" aria-label="Your tickets">
+    <section className="my-tickets" aria-label={text("sell.your_tickets")}>
       <header>
-        <h2 className="section-title">Your tickets</h2>
+        <h2 className="section-title">{text("sell.your_tickets")}</h2>
         {tickets.length > 0 && (
           <span className="soft" data-counts>
-            {free} free · {held} held · {sold} sold{takingsText(tickets)}
+            {text("sell.counts", { free, held, sold })}
+            {takingsText(tickets)}
           </span>
         )}
         {free > 1 && !selection.isOpen && (
@@ -160,9 +161,7 @@ function OwnTickets({ tickets, seller, feed }: OwnTicketsProps) {
         <BulkBar selection={selection} sellerId={seller.id} tickets={feed.tickets} />
       )}
       {tickets.length === 0 && (
-        <Empty title="None of yours yet">
-          What you list shows up here, and tells you the moment somebody holds or buys it.
-        </Empty>
+        <Empty title={text("sell.no_tickets")}>{text("sell.no_tickets_note")}</Empty>
       )}
       <SectionLists
         tickets={tickets}

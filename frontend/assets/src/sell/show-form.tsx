@@ -14,7 +14,7 @@ import {
 } from "../shared/form";
 import { capitalized, localTime, readersTime, showTime } from "../shared/format";
 import { asProblem, type Problem } from "../shared/http";
-import { text } from "../shared/texts";
+import { text, type TextId } from "../shared/texts";
 import { instantOf, isKnownZone, readersZone, wallTimeIn, zonesWith } from "../shared/time-zones";
 import { InputField, SelectField } from "../shared/ui/field";
 import { Failed } from "../shared/ui/page-states";
@@ -31,8 +31,6 @@ const FIELDS = [
   "ends_at",
   "sales_end_at",
 ] as const;
-const UNKNOWN_ZONE = "this browser does not know the time zone: use a newer one to change times";
-const SKIPPED = "clocks are put forward there then: there is no such time";
 const TIMES = ["starts_at", "ends_at", "sales_end_at"] as const;
 const CATEGORIES = [
   "concert",
@@ -41,6 +39,8 @@ const CATEGORIES = [
   "classical",
   "dance",
   "sport",
+  "club",
+  "family",
   "festival",
   "other",
 ];
@@ -62,11 +62,11 @@ export function NewShow({ seller }: { seller: User }) {
     <div className="form-page">
       <p>
         <Link className="soft" to="/sell">
-          Sell tickets
+          {text("sell.title")}
         </Link>
       </p>
-      <h1 className="title">Add a show</h1>
-      <ShowForm form={form} button="Add the show" />
+      <h1 className="title">{text("sell.add_show")}</h1>
+      <ShowForm form={form} button={text("sell.add_the_show")} />
     </div>
   );
 }
@@ -132,7 +132,7 @@ function ChangeForm({ tagged, seller, sold, onDone, readAgain }: ChangeFormProps
       throw error;
     }
     reset();
-    toast("The show is changed.");
+    toast(text("sell.show_changed"));
     onDone();
   });
   const onClose = () => {
@@ -140,12 +140,8 @@ function ChangeForm({ tagged, seller, sold, onDone, readAgain }: ChangeFormProps
     onDone();
   };
   return (
-    <ShowForm form={form} button="Save" onClose={onClose}>
-      {sold > 0 && (
-        <p className="note">
-          {sold === 1 ? "One ticket is" : `${sold} tickets are`} sold for the show as it is now.
-        </p>
-      )}
+    <ShowForm form={form} button={text("sell.save")} onClose={onClose}>
+      {sold > 0 && <p className="note">{text("sell.sold_as_it_is", { sold })}</p>}
     </ShowForm>
   );
 }
@@ -185,20 +181,35 @@ function ShowForm({ form, button, onClose, children }: ShowFormProps) {
     <form className="card form" {...form.form}>
       <FormProblem problem={problem} fields={FIELDS} />
       {children}
-      <InputField {...field("title")} label="Title" maxLength={120} autoComplete="off" />
+      <InputField
+        {...field("title")}
+        label={text("sell.show_title")}
+        maxLength={120}
+        autoComplete="off"
+      />
       <div className="fields">
-        <InputField {...field("venue")} label="Venue" maxLength={120} autoComplete="off" />
-        <InputField {...field("city")} label="City" maxLength={60} autoComplete="off" />
+        <InputField
+          {...field("venue")}
+          label={text("sell.venue")}
+          maxLength={120}
+          autoComplete="off"
+        />
+        <InputField
+          {...field("city")}
+          label={text("sell.city")}
+          maxLength={60}
+          autoComplete="off"
+        />
       </div>
       <div className="fields">
         <InputField
           {...field("starts_at")}
           type="datetime-local"
           max="9998-12-31T23:59"
-          label="Starts, by the clocks there"
+          label={text("sell.starts_at")}
           hint={timeHint(values)}
         />
-        <SelectField {...field("timezone")} label="Time zone of the venue">
+        <SelectField {...field("timezone")} label={text("sell.timezone")}>
           {zonesWith(values.timezone).map((zone) => (
             <option key={zone}>{zone}</option>
           ))}
@@ -220,24 +231,24 @@ function ShowForm({ form, button, onClose, children }: ShowFormProps) {
           hint={text("sell.sales_end_at_hint")}
         />
       </div>
-      <SelectField {...field("category")} label="Kind">
+      <SelectField {...field("category")} label={text("sell.category")}>
         {[...new Set([...CATEGORIES, values.category])].map((category) => (
           <option key={category} value={category}>
             {capitalized(category)}
           </option>
         ))}
       </SelectField>
-      <SelectField {...field("listing_policy")} label="Tickets are listed by">
-        <option value="open">Everybody</option>
-        <option value="owner">Only me</option>
+      <SelectField {...field("listing_policy")} label={text("sell.listing_policy")}>
+        <option value="open">{text("sell.policy_open")}</option>
+        <option value="owner">{text("sell.policy_owner")}</option>
       </SelectField>
       <div className="form-actions">
         <button className="button primary" disabled={busy}>
-          {busy ? "One moment" : button}
+          {busy ? text("shared.one_moment") : button}
         </button>
         {onClose && (
           <button type="button" className="button quiet" onClick={onClose}>
-            Leave it as it is
+            {text("sell.leave")}
           </button>
         )}
       </div>
@@ -247,17 +258,17 @@ function ShowForm({ form, button, onClose, children }: ShowFormProps) {
 
 function timeHint({ starts_at, timezone }: ShowValues): string {
   const instant = isKnownZone(timezone) && instantOf(starts_at, timezone);
-  if (!instant) return "As the ticket says it";
+  if (!instant) return text("sell.starts_at_hint");
   const show = { starts_at: instant, timezone };
   return [showTime(show), readersTime(show)].filter(Boolean).join(" · ");
 }
 
 const MISSING = {
-  title: "give the show a title",
-  venue: "name the venue",
-  city: "name the city",
-  starts_at: "choose a day and a time",
-};
+  title: "sell.title_missing",
+  venue: "sell.venue_missing",
+  city: "sell.city_missing",
+  starts_at: "sell.starts_at_missing",
+} as const satisfies Partial<Record<Field, TextId>>;
 
 /**
  * The body of the request. Rejects all fields that are empty, and those of the fields `sent` whose
@@ -272,10 +283,12 @@ function showOf(values: ShowValues, sent: readonly Field[] = FIELDS): NewShowBod
   const missing = Object.entries(MISSING).filter(
     ([field]) => !values[field as keyof typeof MISSING].trim(),
   );
-  const messages: FieldMessages = Object.fromEntries(missing);
+  const messages: FieldMessages = Object.fromEntries(
+    missing.map(([field, message]) => [field, text(message)]),
+  );
   for (const field of TIMES) {
     if (values[field] && !at(field) && sent.includes(field)) {
-      messages[field] = known ? SKIPPED : UNKNOWN_ZONE;
+      messages[field] = text(known ? "sell.time_skipped" : "sell.zone_unknown");
     }
   }
   rejectFields(messages);

@@ -8,6 +8,7 @@ import { discardDraft, FormProblem, rejectFields, useForm } from "../shared/form
 import { fullName } from "../shared/format";
 import { asProblem } from "../shared/http";
 import type { ShowFeed } from "../shared/show-feed";
+import { text, type TextId } from "../shared/texts";
 import type { Availability } from "../shared/tickets";
 import { InputField } from "../shared/ui/field";
 import { toast } from "../shared/ui/toasts";
@@ -16,10 +17,10 @@ import { amountsOf, PriceFields, type PriceValues, withTicketMessages } from "./
 const FIELDS = ["section", "row", "seat", "price", "currency", "face_value"];
 
 /** Why the seller cannot change it. */
-export const LOCKED_TEXTS: Record<Exclude<Availability, "free">, string> = {
-  held: "It stays as it is while somebody holds it.",
-  paying: "It stays as it is while it is being paid for.",
-  sold: "A buyer has it, so it stays as it is.",
+export const LOCKED_TEXTS: Record<Exclude<Availability, "free">, TextId> = {
+  held: "sell.locked_held",
+  paying: "sell.locked_paying",
+  sold: "sell.locked_sold",
 };
 
 interface TicketFormProps {
@@ -60,7 +61,7 @@ function ChangeForm({ ticket, availability, sellerId, feed, close }: TicketFormP
     );
     feed.tickets.apply(changed);
     reset();
-    toast(`${fullName(ticket)} is changed.`);
+    toast(text("sell.changed", { name: fullName(ticket) }));
     close();
   });
   const { values, field, busy, problem } = form;
@@ -69,18 +70,28 @@ function ChangeForm({ ticket, availability, sellerId, feed, close }: TicketFormP
       <FormProblem problem={problem} fields={FIELDS} />
       {availability !== "free" && (
         <p className="notice" role="status">
-          {LOCKED_TEXTS[availability]} What you typed is kept.
+          {`${text(LOCKED_TEXTS[availability])} ${text("sell.typed_kept")}`}
         </p>
       )}
       <div className="fields thirds">
-        <InputField {...field("section")} label="Section" maxLength={40} autoComplete="off" />
-        <InputField {...field("row")} label="Row" maxLength={40} autoComplete="off" />
-        <InputField {...field("seat")} label="Seat" maxLength={40} autoComplete="off" />
+        <InputField
+          {...field("section")}
+          label={text("sell.section")}
+          maxLength={40}
+          autoComplete="off"
+        />
+        <InputField {...field("row")} label={text("sell.row")} maxLength={40} autoComplete="off" />
+        <InputField
+          {...field("seat")}
+          label={text("sell.seat")}
+          maxLength={40}
+          autoComplete="off"
+        />
       </div>
       <PriceFields field={field} values={values} />
       <div className="form-actions">
         <button className="button" disabled={busy || availability !== "free"}>
-          {busy ? "One moment" : "Save"}
+          {text(busy ? "shared.one_moment" : "sell.save")}
         </button>
       </div>
     </form>
@@ -102,20 +113,20 @@ function WithdrawalForm({ ticket, availability, sellerId, feed, leave }: TicketF
         status: "withdrawn",
         version: ticket.version + 1,
       });
-      toast(`${fullName(ticket)} is off sale.`);
+      toast(text("sell.off_sale", { name: fullName(ticket) }));
     },
   );
   const { values, busy, problem } = form;
   const locked = availability !== "free";
   const harmless = useFocusAfterSwitch(values.sure);
   return (
-    <form className="withdraw" {...form.form} aria-label="Take it off sale">
+    <form className="withdraw" {...form.form} aria-label={text("sell.take_off")}>
       <FormProblem problem={problem} fields={[]} />
       {values.sure ? (
         <>
-          <p>Nobody can buy it then. To sell it after all, list it again.</p>
+          <p>{text("sell.take_off_note")}</p>
           <button className="button danger" disabled={busy || locked}>
-            Take it off sale
+            {text("sell.take_off")}
           </button>
           <button
             ref={harmless}
@@ -125,7 +136,7 @@ function WithdrawalForm({ ticket, availability, sellerId, feed, leave }: TicketF
               form.reset();
             }}
           >
-            Keep it on sale
+            {text("sell.keep")}
           </button>
         </>
       ) : (
@@ -138,7 +149,7 @@ function WithdrawalForm({ ticket, availability, sellerId, feed, leave }: TicketF
             form.set({ sure: true });
           }}
         >
-          Withdraw
+          {text("sell.withdraw")}
         </button>
       )}
     </form>
