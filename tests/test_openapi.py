@@ -228,6 +228,8 @@ async def test_query_parameters_are_described(document: Json) -> None:
     assert {each["name"] for each in listing if each["in"] == "query"} == {
         "q",
         "hidden",
+        "section",
+        "open",
         "show_id",
         "seller",
         "status",

@@ -106,9 +106,57 @@ MISCOUNTED_SQL = """
     where counted.counts <> e.counts
 """
 
+# The counters of each section and price, and a fresh count. The price is 0 in those of sections.
+COUNTED_SECTIONS_SQL = "select count(*) from tickets.section_counts"
+MISCOUNTED_SECTIONS_SQL = """
+    with counted as (
+        select c.show_id, c.section, c.currency, c.price, sum(c.available) as available,
+               sum(c.held) as held, sum(c.sold) as sold
+        from (
+            select show_id, section, currency, 0 as price, available, held, sold
+            from tickets.section_counts
+            union all
+            select show_id, section, currency, 0, available, held, sold
+            from tickets.count_changes
+            union all
+            select show_id, section, currency, price, available, 0, 0
+            from tickets.section_price_counts
+            union all
+            select show_id, section, currency, price, available, 0, 0 from tickets.count_changes
+        ) c
+        group by c.show_id, c.section, c.currency, c.price
+    ), expected as (
+        select t.show_id, t.section, t.currency, t.price,
+               count(*) filter (where t.status = 'available' and not t.hidden) as available,
+               count(*) filter (where t.price = 0 and (
+                   t.status = 'reserved' or (t.status = 'held' and not t.hidden))) as held,
+               count(*) filter (where t.price = 0 and t.status = 'sold') as sold
+        from (
+            select show_id, coalesce(section, '') as section, currency, price, status, hidden
+            from tickets.tickets
+            union all
+            select show_id, coalesce(section, ''), currency, 0, status, hidden
+            from tickets.tickets
+        ) t
+        group by t.show_id, t.section, t.currency, t.price
+    )
+    select format('the counters of section "%s" of show %s have %s, but a count of its tickets has'
+        ' %s', section, show_id, counts.counted, counts.expected)
+    from counted c
+    full join expected e using (show_id, section, currency, price)
+    cross join lateral (
+        select (coalesce(c.available, 0), coalesce(c.held, 0), coalesce(c.sold, 0))::text
+                   as counted,
+               (coalesce(e.available, 0), coalesce(e.held, 0), coalesce(e.sold, 0))::text
+                   as expected
+    ) counts
+    where counts.counted <> counts.expected
+"""
+
 
 async def check(snapshot: Snapshot, result: Result) -> None:
     await result.run(snapshot.connection, COUNTED_SQL, MISCOUNTED_SQL)
+    await result.run(snapshot.connection, COUNTED_SECTIONS_SQL, MISCOUNTED_SECTIONS_SQL)
     if isinstance(snapshot.event_stream, Unchecked):
         result.unchecked.append(snapshot.event_stream)
     else:

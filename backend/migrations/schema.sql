@@ -147,7 +147,8 @@ create table tickets.count_changes (
     available bigint not null,
     held bigint not null,
     sold bigint not null,
-    version bigint not null
+    version bigint not null,
+    section text not null default ''
 ) with (autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=2000);
 create index count_changes_show on tickets.count_changes (show_id);
 grant select on tickets.count_changes to gittix_check;
@@ -221,6 +222,29 @@ create table tickets.price_counts (
 ) with (fillfactor=50);
 grant select on tickets.price_counts to gittix_check;
 grant select on tickets.price_counts to gittix_tickets;
+
+create table tickets.section_counts (
+    show_id uuid not null,
+    section text not null,
+    currency text not null,
+    available bigint not null,
+    held bigint not null,
+    sold bigint not null,
+    constraint section_counts_pkey primary key (show_id, section, currency)
+) with (fillfactor=50);
+grant select on tickets.section_counts to gittix_check;
+grant select on tickets.section_counts to gittix_tickets;
+
+create table tickets.section_price_counts (
+    show_id uuid not null,
+    section text not null,
+    currency text not null,
+    price bigint not null,
+    available bigint not null,
+    constraint section_price_counts_pkey primary key (show_id, section, currency, price)
+) with (fillfactor=50);
+grant select on tickets.section_price_counts to gittix_check;
+grant select on tickets.section_price_counts to gittix_tickets;
 
 create table tickets.sellers (
     id uuid not null,
@@ -305,6 +329,7 @@ create table tickets.tickets (
     hidden boolean not null default false,
     claims_seat boolean not null default true,
     price_cap bigint,
+    closed boolean not null generated always as (status = any (array['sold', 'withdrawn'])) stored,
     constraint tickets_pkey primary key (id),
     constraint tickets_show_id_fkey foreign key (show_id) references tickets.shows(id),
     constraint tickets_currency_is_a_code check (currency ~ '^[A-Z]{3}$'),
@@ -324,9 +349,13 @@ create index tickets_hidden_currency_price on tickets.tickets (show_id, currency
 create unique index tickets_one_per_seat on tickets.tickets (show_id, lower(btrim(coalesce(section,
     ''))), lower(btrim(coalesce("row", ''))), lower(btrim(seat))) where (claims_seat and
     (btrim(seat) <> ''));
+create index tickets_open_price on tickets.tickets (show_id, closed, currency, price, id) where
+    (not hidden);
 create index tickets_search on tickets.tickets using gin (to_tsvector('simple',
     ((((((coalesce(title, '') || ' ') || coalesce(section, '')) || ' ') || coalesce("row", '')) ||
     ' ') || coalesce(seat, ''))));
+create index tickets_section on tickets.tickets (show_id, coalesce(section, ''), closed, id) where
+    (not hidden);
 create index tickets_seller on tickets.tickets (seller_id, id);
 create index tickets_seller_currency_price on tickets.tickets (seller_id, currency, price, id);
 create index tickets_seller_show on tickets.tickets (seller_id, show_id, id);
@@ -422,6 +451,13 @@ create function tickets.fold_holds(p_changes tickets.count_changes[]) returns vo
 create function tickets.fold_prices(p_changes tickets.count_changes[]) returns void language sql;
 
 -- functions/tickets/counts.sql
+create function tickets.fold_section_prices(p_changes tickets.count_changes[]) returns void
+    language sql;
+
+-- functions/tickets/counts.sql
+create function tickets.fold_sections(p_changes tickets.count_changes[]) returns void language sql;
+
+-- functions/tickets/counts.sql
 create function tickets.fold_totals(p_changes tickets.count_changes[]) returns void language sql;
 
 -- functions/tickets/sellers.sql
@@ -472,6 +508,11 @@ grant execute on function tickets.lowest_price to gittix_check, gittix_tickets;
 -- functions/tickets/sellers.sql
 create function tickets.name_seller(p_id uuid, p_handle text) returns void language sql;
 
+-- functions/tickets/sections.sql
+create function tickets.next_sections(p_show uuid, p_after text, p_limit bigint) returns setof text
+    language sql;
+grant execute on function tickets.next_sections to gittix_tickets;
+
 -- functions/tickets/search.sql
 create function tickets.plain_text(p_text text) returns text language sql;
 grant execute on function tickets.plain_text to gittix_tickets;
@@ -515,6 +556,16 @@ create function tickets.sales_have_ended(p_tickets uuid[], p_now timestamptz) re
 -- functions/tickets/search.sql
 create function tickets.search_query(p_text text, p_loose boolean) returns tsquery language sql;
 grant execute on function tickets.search_query to gittix_tickets;
+
+-- functions/tickets/sections.sql
+create function tickets.section_totals(p_show uuid, p_after text, p_limit bigint) returns
+    table(section text, currency text, available bigint, held bigint, sold bigint) language sql;
+grant execute on function tickets.section_totals to gittix_tickets;
+
+-- functions/tickets/sections.sql
+create function tickets.sections(p_show uuid, p_after text, p_limit integer) returns table(section
+    text, available bigint, held bigint, sold bigint, from_prices json) language sql;
+grant execute on function tickets.sections to gittix_tickets;
 
 -- functions/tickets/sale.sql
 create function tickets.sell(p_order uuid, p_tickets uuid[]) returns integer language plpgsql

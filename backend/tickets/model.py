@@ -22,6 +22,8 @@ ShowStatus = Literal["on_sale", "over"]
 
 MAX_TICKETS_AT_ONCE = 500
 MAX_CHANGED_AT_ONCE = 500
+# The most tickets on a page.
+MAX_PAGE_SIZE = 500
 
 
 class NewShow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -323,6 +325,24 @@ class OwnTicketCounts(msgspec.Struct, frozen=True):
     is_complete: bool
 
 
+class SectionQuery(msgspec.Struct, frozen=True):
+    limit: Limit = 100
+    cursor: str | None = None
+
+
+class Section(msgspec.Struct, frozen=True):
+    """The counts of the tickets with one section, which is empty for tickets without one. `held`
+    counts the tickets that are held or reserved, also those whose hold ended up to a second ago.
+    `from_prices` is as in Show.
+    """
+
+    section: str
+    available: int
+    held: int
+    sold: int
+    from_prices: list[FromPrice]
+
+
 class TicketQuery(msgspec.Struct, frozen=True):
     """`q` searches the title, section, row and seat by the beginnings of words, without case; it
     also finds the tickets of the next 100 shows that it finds. `seller` is a user's id, or `me`.
@@ -332,6 +352,10 @@ class TicketQuery(msgspec.Struct, frozen=True):
 
     Prices are compared within a currency: `min_price` and `max_price` need `currency`, and the
     sorts by price list one currency after the other.
+
+    `section` is compared with case; it is empty for tickets without one. `open` leaves out those
+    that are sold. The sort `open_first` lists the tickets of a show's section, first those that are
+    not sold, each part from the oldest on; it needs `show_id` and `section`.
 
     A request examines at most 2,000 tickets. A page may therefore have fewer items than `limit`, or
     none, and still a `next_cursor`.
@@ -345,6 +369,8 @@ class TicketQuery(msgspec.Struct, frozen=True):
     min_price: Annotated[int, Meta(ge=0, le=2**53)] | None = None
     max_price: Annotated[int, Meta(ge=0, le=2**53)] | None = None
     currency: Currency | None = None
-    sort: Literal["newest", "oldest", "price", "-price"] = "newest"
-    limit: Limit = 20
+    section: Label | None = None
+    open: bool = False
+    sort: Literal["newest", "oldest", "price", "-price", "open_first"] = "newest"
+    limit: Annotated[int, Meta(ge=1, le=MAX_PAGE_SIZE)] = 20
     cursor: str | None = None

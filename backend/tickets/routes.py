@@ -29,6 +29,8 @@ from backend.tickets.model import (
     NewTicket,
     NewTickets,
     OwnTicketCounts,
+    Section,
+    SectionQuery,
     Show,
     ShowChange,
     ShowFilters,
@@ -119,6 +121,18 @@ async def change_show(request: Request) -> Response:
         return _reply(await _show_content(connection, show_id))
 
     return await _write(request, owner.user_id, write)
+
+
+@describe(tag="shows", query=SectionQuery, public=True, ok=Page[Section], problems=(404,))
+async def list_sections(request: Request) -> Response:
+    """The sections of a show, by name, with live counts."""
+    show_id = path_id(request, ShowNotFound)
+    query = read_query(request, SectionQuery)
+
+    async def read(connection: Connection) -> Content:
+        return _content(await service.sections(connection, show_id, query))
+
+    return await _shared(request, read)
 
 
 @describe(tag="tickets", body=NewTickets, created=Tickets, problems=(403, 404, 409))
@@ -315,6 +329,7 @@ routes = [
     Route("/api/shows/facets", facets, methods=["GET"]),
     Route("/api/shows/{id}", show, methods=["GET"]),
     Route("/api/shows/{id}", change_show, methods=["PUT"]),
+    Route("/api/shows/{id}/sections", list_sections, methods=["GET"]),
     Route("/api/shows/{id}/tickets", create_tickets, methods=["POST"]),
     Route("/api/tickets", list_tickets, methods=["GET"]),
     Route("/api/tickets", create_ticket, methods=["POST"]),

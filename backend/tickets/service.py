@@ -16,7 +16,7 @@ from backend.kernel.principal import Principal
 from backend.kernel.problems import Unauthorized, invalid
 from backend.kernel.text import clean, clean_optional
 from backend.kernel.time_zones import check_zone
-from backend.tickets import queries, show_queries
+from backend.tickets import queries, show_queries, ticket_queries
 from backend.tickets.errors import (
     CurrencyRequired,
     ListingClosed,
@@ -33,6 +33,8 @@ from backend.tickets.errors import (
 from backend.tickets.model import (
     Facets,
     NewShow,
+    Section,
+    SectionQuery,
     Show,
     ShowChange,
     ShowFilters,
@@ -44,10 +46,10 @@ from backend.tickets.model import (
     TicketQuery,
     TicketSpec,
 )
-from backend.tickets.queries import TicketKey
 from backend.tickets.refusals import ONE_PER_SEAT, Seat, price_refused, seat_taken
 from backend.tickets.rules import check_amounts, known_currency
 from backend.tickets.show_queries import Scope, ShowKey
+from backend.tickets.ticket_queries import TicketKey
 
 
 async def create_show(connection: Connection, owner: Principal, new: NewShow) -> Show:
@@ -140,6 +142,14 @@ async def facets(connection: Connection, filters: ShowFilters) -> Facets:
     return found
 
 
+async def sections(connection: Connection, show_id: UUID, query: SectionQuery) -> Page[Section]:
+    """A page of a show's sections, by name. Raises ShowNotFound, Invalid."""
+    after = decode_cursor(query.cursor, str)
+    await show_version(connection, show_id)
+    found = await queries.sections(connection, show_id, after, query.limit + 1)
+    return page_of(found, query.limit, lambda section: section.section)
+
+
 async def list_for_sale(
     connection: Connection,
     seller: Principal,
@@ -187,38 +197,43 @@ async def list_tickets(
     """
     _check_words(query.q)
     after = decode_cursor(query.cursor, TicketKey)
-    by_price = query.sort.endswith("price")
-    if after and {after.currency is not None, after.price is not None} != {by_price}:
-        raise invalid("cursor", "belongs to another sort order: start without a cursor")
+    _check_cursor(query, after)
+    if query.section is not None and query.show_id is None:
+        raise invalid("section", "needs a show_id")
+    if query.sort == "open_first" and (query.section is None or query.seller or query.hidden):
+        raise invalid("sort", "needs a section, and neither seller nor hidden")
     if (query.min_price, query.max_price) != (None, None) and query.currency is None:
         raise CurrencyRequired
     viewed = await _viewed(connection, query, viewer)
-    tickets, examined = await queries.list_tickets(connection, query, viewed, after)
+    tickets, examined = await ticket_queries.list_tickets(connection, query, viewed, after)
     if examined is not None:
         return Page(tickets, encode_cursor(examined))
-    return page_of(
-        tickets,
-        query.limit,
-        lambda row: TicketKey(
-            row.currency if by_price else None, row.price if by_price else None, row.id
-        ),
-    )
+    return page_of(tickets, query.limit, lambda row: ticket_queries.ticket_key(query, row))
+
+
+def _check_cursor(query: TicketQuery, after: TicketKey | None) -> None:
+    if after is None:
+        return
+    by_price, open_first = query.sort.endswith("price"), query.sort == "open_first"
+    has_price = {after.currency is not None, after.price is not None}
+    if has_price != {by_price} or (after.closed is not None) != open_first:
+        raise invalid("cursor", "belongs to another sort order: start without a cursor")
 
 
 async def _viewed(
     connection: Connection, query: TicketQuery, viewer: Principal | None
-) -> queries.Viewed:
+) -> ticket_queries.Viewed:
     """Hidden tickets are for their seller and the owner of their show."""
     seller_id = _user(query.seller, viewer, "seller")
     if not query.hidden:
         is_own = viewer is not None and seller_id == viewer.user_id
-        return queries.Viewed("true" if is_own else "not t.hidden", seller_id)
+        return ticket_queries.Viewed("true" if is_own else "not t.hidden", seller_id)
     if viewer is None:
         raise Unauthorized("hidden tickets need a user: sign in first")
     if query.show_id is None:
         raise invalid("hidden", "needs a show_id")
     is_owner = await queries.show_owner(connection, query.show_id) == viewer.user_id
-    return queries.Viewed("t.hidden", seller_id if is_owner else viewer.user_id)
+    return ticket_queries.Viewed("t.hidden", seller_id if is_owner else viewer.user_id)
 
 
 async def change_ticket(
@@ -337,7 +352,7 @@ def _check_version(expected: int | None, version: int) -> None:
 
 
 def _check_words(text: str) -> None:
-    if text.strip() and not queries.words_query(text):
+    if text.strip() and not ticket_queries.words_query(text):
         raise invalid("q", "must contain a letter or a digit to search for")
 
 

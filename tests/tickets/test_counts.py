@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
-from backend.check.client_state import MISCOUNTED_SQL
+from backend.check.client_state import MISCOUNTED_SECTIONS_SQL, MISCOUNTED_SQL
 from backend.tickets import queries
 from tests import factories
 from tests.orders.rows import make_overdue
@@ -20,6 +20,15 @@ MANY_TICKETS = """
     select $1, $2, 'seller', 100 + n, 'EUR' from generate_series(1, $3::int) n
 """
 
+TABLES = (
+    "count_changes",
+    "show_counts",
+    "price_counts",
+    "hold_counts",
+    "section_counts",
+    "section_price_counts",
+)
+
 OVERDUE = """
     with ticket as (
         update tickets.tickets set held_until = now() - interval '1 second'
@@ -30,7 +39,8 @@ OVERDUE = """
 
 
 async def miscounted(owner: Any) -> list[str]:
-    return [row[0] for row in await owner.fetch(MISCOUNTED_SQL)]
+    found = [*await owner.fetch(MISCOUNTED_SQL), *await owner.fetch(MISCOUNTED_SECTIONS_SQL)]
+    return [row[0] for row in found]
 
 
 async def blocks_read(owner: Any, show_id: UUID) -> int:
@@ -87,7 +97,9 @@ async def test_the_counters_equal_a_count_after_any_changes(seed: int, system: S
                 if chance.random() < 0.5:
                     await payments.execute("select orders.finish($1, $2)", order_id, payment)
             case 5:
-                await seller.put(f"/api/tickets/{ticket_id}", {"price": 90 + chance.randrange(30)})
+                section = chance.choice([None, "Balcony", "Floor"])
+                change = {"price": 90 + chance.randrange(30), "section": section}
+                await seller.put(f"/api/tickets/{ticket_id}", change)
             case 6:
                 action = chance.choice(["hide", "unhide"])
                 await seller.post(f"/api/tickets/{ticket_id}/{action}")
@@ -190,7 +202,7 @@ async def test_a_recount_repairs_the_counters(system: System) -> None:
 
 async def test_the_tickets_service_cannot_change_the_counters(system: System) -> None:
     tickets = await system.connect("tickets")
-    for table in ("count_changes", "show_counts", "price_counts", "hold_counts"):
+    for table in TABLES:
         for statement in (
             f"delete from tickets.{table}",
             f"insert into tickets.{table} default values",

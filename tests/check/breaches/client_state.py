@@ -91,7 +91,7 @@ BREACHES = [
         "the counters of a show have a ticket that does not exist",
         sql(
             "insert into tickets.count_changes"
-            " select id, 'EUR', 4500, null, 1, 0, 0, 0 from tickets.shows limit 1"
+            " select id, 'EUR', 4500, null, 1, 0, 0, 0, '' from tickets.shows limit 1"
         ),
         "the counters of show",
     ),
@@ -103,6 +103,24 @@ BREACHES = [
             "delete from tickets.price_counts",
         ),
         "the counters of show",
+    ),
+    Breach(
+        "I7",
+        "the counters of sections are lost",
+        sql(
+            "select tickets.fold_counts(100000)",
+            "delete from tickets.section_counts",
+        ),
+        "the counters of section",
+    ),
+    Breach(
+        "I7",
+        "the counters of the prices of sections are lost",
+        sql(
+            "select tickets.fold_counts(100000)",
+            "delete from tickets.section_price_counts",
+        ),
+        "the counters of section",
     ),
     Breach(
         "I7",

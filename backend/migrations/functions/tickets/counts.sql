@@ -9,16 +9,18 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     insert into tickets.count_changes (
-        show_id, currency, price, held_until, available, held, sold, version
+        show_id, section, currency, price, held_until, available, held, sold, version
     )
-    select n.show_id, n.currency, n.price, u.held_until,
+    select n.show_id, u.section, n.currency, n.price, u.held_until,
            count(*) filter (where n.status = 'available' and not n.hidden),
            count(*) filter (where n.status = 'reserved' or (n.status = 'held' and not n.hidden)),
            count(*) filter (where n.status = 'sold'),
            sum(n.version)
     from after n
-    cross join lateral (select case when not n.hidden then n.held_until end as held_until) u
-    group by n.show_id, n.currency, n.price, u.held_until;
+    cross join lateral (
+        select coalesce(n.section, '') as section, case when not n.hidden then n.held_until end
+    ) u (section, held_until)
+    group by n.show_id, u.section, n.currency, n.price, u.held_until;
     return null;
 end
 $$;
@@ -141,6 +143,8 @@ begin
     perform tickets.fold_totals(v_taken);
     perform tickets.fold_prices(v_taken);
     perform tickets.fold_holds(v_taken);
+    perform tickets.fold_sections(v_taken);
+    perform tickets.fold_section_prices(v_taken);
     return coalesce(cardinality(v_taken), 0);
 end
 $$;
@@ -202,6 +206,43 @@ as $$
     values (c.show_id, c.held_until, c.currency, c.price, c.held)
 $$;
 
+create function tickets.fold_sections(p_changes tickets.count_changes[]) returns void
+language sql volatile
+as $$
+    merge into tickets.section_counts s
+    using (
+        select n.show_id, n.section, n.currency, sum(n.available) as available,
+               sum(n.held) as held, sum(n.sold) as sold
+        from unnest(p_changes) n
+        group by n.show_id, n.section, n.currency
+        having sum(n.available) <> 0 or sum(n.held) <> 0 or sum(n.sold) <> 0
+    ) c on s.show_id = c.show_id and s.section = c.section and s.currency = c.currency
+    when matched and s.available + c.available = 0 and s.held + c.held = 0
+        and s.sold + c.sold = 0 then delete
+    when matched then update set
+        available = s.available + c.available, held = s.held + c.held, sold = s.sold + c.sold
+    when not matched then insert (show_id, section, currency, available, held, sold)
+    values (c.show_id, c.section, c.currency, c.available, c.held, c.sold)
+$$;
+
+create function tickets.fold_section_prices(p_changes tickets.count_changes[]) returns void
+language sql volatile
+as $$
+    merge into tickets.section_price_counts p
+    using (
+        select n.show_id, n.section, n.currency, n.price, sum(n.available) as available
+        from unnest(p_changes) n
+        group by n.show_id, n.section, n.currency, n.price
+        having sum(n.available) <> 0
+    ) c
+    on p.show_id = c.show_id and p.section = c.section and p.currency = c.currency
+    and p.price = c.price
+    when matched and p.available + c.available = 0 then delete
+    when matched then update set available = p.available + c.available
+    when not matched then insert (show_id, section, currency, price, available)
+    values (c.show_id, c.section, c.currency, c.price, c.available)
+$$;
+
 -- Count all tickets again, after rows were changed without triggers (a restore, a manual repair).
 -- Writers of tickets wait meanwhile. Only the owner of the database may call it.
 create function tickets.recount() returns void
@@ -214,16 +255,20 @@ begin
     delete from tickets.show_counts;
     delete from tickets.price_counts;
     delete from tickets.hold_counts;
+    delete from tickets.section_counts;
+    delete from tickets.section_price_counts;
     insert into tickets.count_changes (
-        show_id, currency, price, held_until, available, held, sold, version
+        show_id, section, currency, price, held_until, available, held, sold, version
     )
-    select t.show_id, t.currency, t.price, u.held_until,
+    select t.show_id, u.section, t.currency, t.price, u.held_until,
            count(*) filter (where t.status = 'available' and not t.hidden),
            count(*) filter (where t.status = 'reserved' or (t.status = 'held' and not t.hidden)),
            count(*) filter (where t.status = 'sold'),
            sum(t.version)
     from tickets.tickets t
-    cross join lateral (select case when not t.hidden then t.held_until end as held_until) u
-    group by t.show_id, t.currency, t.price, u.held_until;
+    cross join lateral (
+        select coalesce(t.section, '') as section, case when not t.hidden then t.held_until end
+    ) u (section, held_until)
+    group by t.show_id, u.section, t.currency, t.price, u.held_until;
 end
 $$;

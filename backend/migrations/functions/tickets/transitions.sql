@@ -29,18 +29,20 @@ begin
         where o.status <> n.status or o.order_id <> n.order_id
     )
     insert into tickets.count_changes (
-        show_id, currency, price, held_until, available, held, sold, version
+        show_id, section, currency, price, held_until, available, held, sold, version
     )
-    select t.show_id, t.currency, t.price, case when not t.hidden then t.held_until end,
+    select t.show_id, coalesce(t.section, ''), t.currency, t.price,
+           case when not t.hidden then t.held_until end,
            t.sign * (t.status = 'available' and not t.hidden)::int,
            t.sign * (t.status = 'reserved' or (t.status = 'held' and not t.hidden))::int,
            t.sign * (t.status = 'sold')::int, t.sign * t.version
     from (
-        select 1 as sign, n.show_id, n.currency, n.price, n.held_until, n.status, n.hidden,
-               n.version
+        select 1 as sign, n.show_id, n.section, n.currency, n.price, n.held_until, n.status,
+               n.hidden, n.version
         from after n
         union all
-        select -1, o.show_id, o.currency, o.price, o.held_until, o.status, o.hidden, o.version
+        select -1, o.show_id, o.section, o.currency, o.price, o.held_until, o.status, o.hidden,
+               o.version
         from before o
     ) t;
     return null;

@@ -161,6 +161,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/shows/{id}/sections": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The sections of a show, by name, with live counts. */
+        get: operations["get__api_shows_{id}_sections"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/shows/{id}/tickets": {
         parameters: {
             query?: never;
@@ -788,6 +805,34 @@ export interface components {
             ends_at?: string | null;
             sales_end_at?: string | null;
         };
+        /** SectionQuery */
+        SectionQuery: {
+            /** @default 100 */
+            limit?: number;
+            /** @default null */
+            cursor?: string | null;
+        };
+        /**
+         * SectionPage
+         * @description `next_cursor` is null on the last page.
+         */
+        SectionPage: {
+            items: components["schemas"]["Section"][];
+            next_cursor: string | null;
+        };
+        /**
+         * Section
+         * @description The counts of the tickets with one section, which is empty for tickets without one. `held`
+         *     counts the tickets that are held or reserved, also those whose hold ended up to a second ago.
+         *     `from_prices` is as in Show.
+         */
+        Section: {
+            section: string;
+            available: number;
+            held: number;
+            sold: number;
+            from_prices: components["schemas"]["FromPrice"][];
+        };
         /** NewTickets */
         NewTickets: {
             tickets: components["schemas"]["TicketSpec"][];
@@ -860,6 +905,10 @@ export interface components {
          *     Prices are compared within a currency: `min_price` and `max_price` need `currency`, and the
          *     sorts by price list one currency after the other.
          *
+         *     `section` is compared with case; it is empty for tickets without one. `open` leaves out those
+         *     that are sold. The sort `open_first` lists the tickets of a show's section, first those that are
+         *     not sold, each part from the oldest on; it needs `show_id` and `section`.
+         *
          *     A request examines at most 2,000 tickets. A page may therefore have fewer items than `limit`, or
          *     none, and still a `next_cursor`.
          */
@@ -880,11 +929,15 @@ export interface components {
             max_price?: number | null;
             /** @default null */
             currency?: string | null;
+            /** @default null */
+            section?: string | null;
+            /** @default false */
+            open?: boolean;
             /**
              * @default newest
              * @enum {unknown}
              */
-            sort?: "-price" | "newest" | "oldest" | "price";
+            sort?: "-price" | "newest" | "oldest" | "open_first" | "price";
             /** @default 20 */
             limit?: number;
             /** @default null */
@@ -1430,6 +1483,9 @@ export type ShowFilters = components['schemas']['ShowFilters'];
 export type Facets = components['schemas']['Facets'];
 export type Facet = components['schemas']['Facet'];
 export type ShowChange = components['schemas']['ShowChange'];
+export type SectionQuery = components['schemas']['SectionQuery'];
+export type SectionPage = components['schemas']['SectionPage'];
+export type Section = components['schemas']['Section'];
 export type NewTickets = components['schemas']['NewTickets'];
 export type TicketSpec = components['schemas']['TicketSpec'];
 export type Tickets = components['schemas']['Tickets'];
@@ -2020,6 +2076,49 @@ export interface operations {
             };
         };
     };
+    "get__api_shows_{id}_sections": {
+        parameters: {
+            query?: {
+                limit?: number;
+                cursor?: string | null;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SectionPage"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+        };
+    };
     "post__api_shows_{id}_tickets": {
         parameters: {
             query?: never;
@@ -2102,7 +2201,9 @@ export interface operations {
                 min_price?: number | null;
                 max_price?: number | null;
                 currency?: string | null;
-                sort?: "-price" | "newest" | "oldest" | "price";
+                section?: string | null;
+                open?: boolean;
+                sort?: "-price" | "newest" | "oldest" | "open_first" | "price";
                 limit?: number;
                 cursor?: string | null;
             };
