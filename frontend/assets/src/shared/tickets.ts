@@ -70,9 +70,9 @@ export function countTickets(tickets: readonly Ticket[]): TicketCounts {
   return counts;
 }
 
-export const sectionOf = (ticket: Seat): string => ticket.section || "Tickets";
+export const sectionOf = ({ section }: Pick<Seat, "section">): string => section || "Tickets";
 
-export function sectionsOf(tickets: readonly Seat[]): string[] {
+export function sectionsOf(tickets: readonly Pick<Seat, "section">[]): string[] {
   return [...new Set(tickets.map(sectionOf))].sort((one, other) => natural.compare(one, other));
 }
 
@@ -86,6 +86,25 @@ export function bySection<T extends Placed>(tickets: readonly T[]): [string, T[]
     inSection.sort((one, other) => (sortKeyOf(one) < sortKeyOf(other) ? -1 : 1));
   }
   return [...sections].sort(([one], [other]) => natural.compare(one, other));
+}
+
+/** By row and seat. */
+export function inSeatOrder<T extends Placed>(tickets: readonly T[]): T[] {
+  return tickets.toSorted((one, other) => (sortKeyOf(one) < sortKeyOf(other) ? -1 : 1));
+}
+
+/** A text that sorts tickets of several sections by place. */
+export const placeOf = (ticket: Placed): string =>
+  [padded(sectionOf(ticket)), sortKeyOf(ticket)].join("\u0001");
+
+export const compareNames = natural.compare;
+
+/** When the first hold of the tickets ends. */
+export function firstEnd(tickets: readonly Ticket[]): string | undefined {
+  return tickets
+    .filter((ticket) => availabilityOf(ticket) === "held")
+    .map((ticket) => ticket.held_until ?? "")
+    .sort()[0];
 }
 
 /** A row of a section's list: one ticket, or several that differ in nothing. */
@@ -116,6 +135,8 @@ export function groupTickets<T extends Ticket>(
   return [...groups.values()];
 }
 
+const padded = (part: string) => part.replace(/\d+/g, (digits) => digits.padStart(12, "0"));
+
 const sortKeys = new WeakMap<Placed, string>();
 
 /** Natural order: seat 9 before seat 10. Cached, since a busy page sorts in every frame. */
@@ -124,8 +145,7 @@ function sortKeyOf(ticket: Placed): string {
   if (key === undefined) {
     const { row, seat, currency, price } = ticket;
     const parts = [row ?? "", seat ?? "", currency ?? "", String(price)];
-    const padded = parts.map((part) => part.replace(/\d+/g, (digits) => digits.padStart(12, "0")));
-    key = [...padded, ticket.id].join("\u0001");
+    key = [...parts.map(padded), ticket.id].join("\u0001");
     sortKeys.set(ticket, key);
   }
   return key;
