@@ -20,6 +20,7 @@ from tests.shop import chromium
 from tests.shop.instance import ForkedInstance, Running, forked_instance
 from tests.shop.market import Market
 from tests.shop.visitor import Visitor, visiting
+from tests.system import System
 
 # Long enough for a page to show it, short enough to wait for its end.
 HOLD_SECONDS = 15
@@ -68,20 +69,21 @@ def pages(data: Path) -> Path:
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def up(
-    postgres: Postgres,
-    redis_socket: str,
-    folder: Path,
-    fork_server: ForkServer,
-    pages: Path,
-    settings: dict[str, str],
-) -> AsyncIterator[ForkedInstance]:
+async def stored(postgres: Postgres, redis_socket: str, folder: Path) -> AsyncIterator[System]:
+    """The stores of the module's instance."""
     with tempfile.TemporaryDirectory(dir=folder) as path:
-        async with (
-            stores.fresh_system(postgres, redis_socket, Path(path)) as system,
-            forked_instance(system, fork_server, FRONTEND_FOLDER=str(pages), **settings) as started,
-        ):
-            yield started
+        async with stores.fresh_system(postgres, redis_socket, Path(path)) as system:
+            yield system
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def up(
+    stored: System, fork_server: ForkServer, pages: Path, settings: dict[str, str]
+) -> AsyncIterator[ForkedInstance]:
+    async with forked_instance(
+        stored, fork_server, FRONTEND_FOLDER=str(pages), **settings
+    ) as started:
+        yield started
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")

@@ -120,7 +120,7 @@ class Visitor:
     async def open_show(self, show_id: str) -> None:
         """Open it, and wait until it is loaded and live."""
         await self.open(f"/shows/{show_id}")
-        await self.page.locator("[data-ticket], [data-alike]").first.wait_for()
+        await self.page.locator("[data-ticket], [data-alike], [data-seat]").first.wait_for()
         await self.until_state("live")
 
     async def until_state(self, state: str, *, seconds: float = 20) -> None:

@@ -6,24 +6,26 @@ import type { Show, Ticket, User } from "../shared/api-types";
 import { useEachSecond } from "../shared/clock";
 import { money, readersTime, showTime } from "../shared/format";
 import type { Live } from "../shared/live-rows";
+import { asProblem } from "../shared/http";
 import { useValue } from "../shared/observable";
-import { ShowFeed } from "../shared/show-feed";
 import { salesOf } from "../shared/show-sales";
 import { text } from "../shared/texts";
 import { availabilityOf, countTickets } from "../shared/tickets";
 import { Empty, Failed, NoSuchShow } from "../shared/ui/page-states";
 import { SalesClosed } from "../shared/ui/sales-closed";
 import { BulkBar } from "./bulk-bar";
+import { toast } from "../shared/ui/toasts";
 import { ListingForm, type ListingProps } from "./listing-form";
 import { OthersTickets } from "./others-tickets";
 import { OwnTicket } from "./own-ticket";
 import { SectionLists } from "./section-lists";
 import { SelectSection } from "./select-section";
 import { useSelection } from "./selection";
+import { SellerFeed } from "./seller-feed";
 import { ChangeShow } from "./show-form";
 
 export function SellerShow({ id, seller }: { id: string; seller: User }) {
-  const [feed] = useState(() => new ShowFeed(id, { hidden: true }));
+  const [feed] = useState(() => new SellerFeed(id, seller.id));
   const show = useValue(feed.show);
   const { rows, ready } = useValue(feed.tickets);
   const problem = useValue(feed.problem);
@@ -52,6 +54,7 @@ export function SellerShow({ id, seller }: { id: string; seller: User }) {
           {show.owner_id === seller.id && others.length > 0 && (
             <OthersTickets tickets={others} feed={feed} />
           )}
+          <Older feed={feed} />
         </div>
       </div>
     </>
@@ -73,7 +76,7 @@ interface HeaderProps {
   seller: User;
   /** How many of the show's tickets are sold. */
   sold: number;
-  feed: ShowFeed;
+  feed: SellerFeed;
 }
 
 function Header({ show, seller, sold, feed }: HeaderProps) {
@@ -129,18 +132,20 @@ function Header({ show, seller, sold, feed }: HeaderProps) {
 interface OwnTicketsProps {
   tickets: readonly Live<Ticket>[];
   seller: User;
-  feed: ShowFeed;
+  feed: SellerFeed;
 }
 
 function OwnTickets({ tickets, seller, feed }: OwnTicketsProps) {
   const { free, held, sold } = countTickets(tickets);
   const selection = useSelection(tickets);
+  const older = useValue(feed.older);
   return (
     <section className="my-tickets" aria-label={text("sell.your_tickets")}>
       <header>
         <h2 className="section-title">{text("sell.your_tickets")}</h2>
         {tickets.length > 0 && (
           <span className="soft" data-counts>
+            {older.own && text("sell.of_newest", { count: tickets.length })}
             {text("sell.counts", { free, held, sold })}
             {takingsText(tickets)}
           </span>
@@ -181,6 +186,30 @@ function OwnTickets({ tickets, seller, feed }: OwnTicketsProps) {
         )}
       />
     </section>
+  );
+}
+
+/** The button that reads older tickets, while there are any. */
+function Older({ feed }: { feed: SellerFeed }) {
+  const older = useValue(feed.older);
+  const [reading, setReading] = useState(false);
+  if (Object.keys(older).length === 0) return null;
+  const read = async () => {
+    setReading(true);
+    await feed.readOlder().catch((error: unknown) => {
+      toast(asProblem(error).message);
+    });
+    setReading(false);
+  };
+  return (
+    <button
+      type="button"
+      className="button quiet full"
+      disabled={reading}
+      onClick={() => void read()}
+    >
+      {text("sell.show_older")}
+    </button>
   );
 }
 

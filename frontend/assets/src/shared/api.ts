@@ -139,6 +139,9 @@ async function respond(method: string, path: string, body?: unknown, options: An
 
 type Parameter = string | number | boolean | null | undefined;
 
+/** The parameters of which an empty value is not the same as none. */
+const EMPTY_MEANS = new Set(["section"]);
+
 function urlOf(path: string, { params = {}, query = {} }: AnyOptions): string {
   const values = params as Record<string, string>;
   const url = path.replace(/\{(\w+)\}/g, (_, name: string) =>
@@ -146,7 +149,8 @@ function urlOf(path: string, { params = {}, query = {} }: AnyOptions): string {
   );
   const search = new URLSearchParams();
   for (const [name, value] of Object.entries(query as Record<string, Parameter>)) {
-    if (value !== undefined && value !== null && value !== "") search.set(name, String(value));
+    if (value === undefined || value === null) continue;
+    if (value !== "" || EMPTY_MEANS.has(name)) search.set(name, String(value));
   }
   return search.size > 0 ? `${url}?${search}` : url;
 }

@@ -70,6 +70,16 @@ export class LiveRows<T extends Versioned> extends Observable<{
     this.#notify();
   }
 
+  /** Add rows of an API response, or replace older ones by them. Other rows stay. */
+  merge(rows: readonly T[]): void {
+    for (const row of rows) {
+      const known = this.#rows.get(row.id);
+      if (known && row.version <= known.version) continue;
+      this.#rows.set(row.id, { ...row, touched: known?.touched ?? 0 });
+    }
+    this.#notify();
+  }
+
   /** To be taken before a read, for `replace`. */
   snapshot(): Snapshot {
     return new Map([...this.#rows].map(([id, row]) => [id, row.version]));

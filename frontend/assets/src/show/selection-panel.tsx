@@ -39,6 +39,8 @@ interface SelectionPanelProps {
   /** All tickets of the show. */
   tickets: readonly Ticket[];
   config: SiteConfig | null;
+  /** Replace the chosen proposal, of which another buyer has this ticket. */
+  replaceLost: (lost: Ticket) => void;
 }
 
 export function SelectionPanel({
@@ -47,12 +49,22 @@ export function SelectionPanel({
   chosen,
   tickets,
   config,
+  replaceLost,
 }: SelectionPanelProps) {
   const holding = useValue(selection.holding);
   const { max_tickets_per_order: max, hold_seconds: seconds, fee_percent } = config ?? DEFAULTS;
   const [first] = chosen;
   const total = first ? costOf(chosen, fee_percent, first.currency).total : 0;
-  const { refusal, changed, hold } = useHold(showId, selection, chosen, tickets, total);
+  const { refusal, changed, hold } = useHold({
+    showId,
+    selection,
+    chosen,
+    tickets,
+    total,
+    replaceLost,
+  });
+  const lost = useValue(selection.lost);
+  const replaced = useValue(selection.replaced);
   const risen = useRisenPrices(selection, chosen);
   const obstacle = obstacleOf(chosen, max, fee_percent);
   const outage = useOutage();
@@ -79,6 +91,16 @@ export function SelectionPanel({
           {notice}
         </p>
       ))}
+      {lost && (
+        <p className="notice pick-problem" role="status">
+          {text("show.replacing", { name: fullName(lost) })}
+        </p>
+      )}
+      {replaced && (
+        <p className="notice pick-problem" role="alert">
+          {replaced}
+        </p>
+      )}
       {!first && <p className="soft pick-empty">{text("show.choose", { count: seconds })}</p>}
       {first && (
         <>
@@ -87,12 +109,12 @@ export function SelectionPanel({
             type="button"
             className="button primary full"
             aria-keyshortcuts={text("show.pick_key")}
-            disabled={obstacle !== null || outage !== null || holding || !config}
+            disabled={obstacle !== null || outage !== null || holding || !config || lost !== null}
             onClick={hold}
           >
             {holding
               ? text("show.holding")
-              : changed !== null || risen.length > 0
+              : changed !== null || risen.length > 0 || replaced
                 ? text("shared.hold_at", { total: money(changed ?? total, first.currency) })
                 : text("show.hold", {
                     quantity: quantityText(chosen.length),
@@ -206,13 +228,10 @@ interface Hold {
   hold: () => Promise<void>;
 }
 
-function useHold(
-  showId: string,
-  selection: Selection,
-  chosen: readonly Ticket[],
-  tickets: readonly Ticket[],
-  total: number,
-): Hold {
+type HoldProps = Omit<SelectionPanelProps, "config"> & { total: number };
+
+function useHold(props: HoldProps): Hold {
+  const { showId, selection, chosen, total } = props;
   const navigate = useNavigate();
   const [refusal, setRefusal] = useState<string | null>(null);
   const [confirmable, setConfirmable] = useState<{ ids: string; total: number } | null>(null);
@@ -239,21 +258,26 @@ function useHold(
       const now = changedTotal(problem);
       if (now !== null) setConfirmable({ ids: ids.join(), total: now });
       if (problem.status === 401) await goToSignIn();
-      else setRefusal(refusalText(problem, selection, chosen, tickets));
+      else setRefusal(refusalText(problem, props));
     }
   };
   return { refusal, changed, hold };
 }
 
-/** A ticket that the visitor cannot have leaves the selection. */
+/** A ticket that the visitor cannot have leaves the selection; a proposal with it is replaced. */
 function refusalText(
   problem: Problem,
-  selection: Selection,
-  chosen: readonly Ticket[],
-  tickets: readonly Ticket[],
-): string {
+  { selection, chosen, tickets, replaceLost }: HoldProps,
+): string | null {
   const ticket = tickets.find(({ id }) => id === problem.body.ticket_id);
   const lost = problem.code === "ticket_unavailable" || problem.code === "own_ticket";
-  if (ticket && lost && selection.has(ticket.id)) selection.toggle(ticket.id);
+  if (ticket && lost && selection.has(ticket.id)) {
+    if (selection.proposed.value !== null) {
+      // The notice of the replacement has the refusal.
+      replaceLost(ticket);
+      return null;
+    }
+    selection.toggle(ticket.id);
+  }
   return holdRefusalText(problem, ticket ? fullName(ticket) : ticketNames(chosen.slice(0, 3)));
 }

@@ -9,6 +9,12 @@ export class Selection {
   readonly ids: Observable<ReadonlySet<string>>;
   /** Whether a hold of them was requested and not answered. */
   readonly holding = new Observable(false);
+  /** How many tickets a proposal was chosen for; null for tickets that were chosen one by one. */
+  readonly proposed = new Observable<number | null>(null);
+  /** A ticket of the proposal that another buyer took, until the next proposal is there. */
+  readonly lost = new Observable<Ticket | null>(null);
+  /** The words of the change that replaced a proposal. */
+  readonly replaced = new Observable<string | null>(null);
   /** The prices at which tickets were selected. */
   readonly prices: Observable<ReadonlyMap<string, number>>;
   readonly #name: string;
@@ -28,8 +34,17 @@ export class Selection {
   toggle = (id: string): void => {
     const ids = new Set(this.ids.value);
     if (!ids.delete(id)) ids.add(id);
+    this.proposed.set(null);
+    this.replaced.set(null);
     this.#set(ids);
   };
+
+  /** Select the tickets of a proposal, and no others. `replaced`: instead of another proposal. */
+  choose(ids: readonly string[], replaced: string | null = null): void {
+    this.proposed.set(ids.length || null);
+    this.replaced.set(replaced);
+    this.#set(new Set(ids));
+  }
 
   /** Record the prices of tickets that were selected just now, and forget those of the others. */
   recordPrices(tickets: readonly Pick<Ticket, "id" | "price">[]): void {

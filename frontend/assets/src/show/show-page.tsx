@@ -1,32 +1,42 @@
 // The page of one show: its tickets as they are this second, and the visitor's selection.
-import { useEffect, useEffectEvent, useState } from "react";
+import { useEffect, useRef, useState } from "react";
 import { Link, useParams } from "react-router";
 
-import type { Ticket } from "../shared/api-types";
+import type { Show, Ticket } from "../shared/api-types";
 import { useEachSecond } from "../shared/clock";
-import { fullName } from "../shared/format";
 import { durationText } from "../shared/hold-tickets";
+import type { Live } from "../shared/live-rows";
 import { useValue } from "../shared/observable";
 import { user } from "../shared/session";
-import { ShowFeed } from "../shared/show-feed";
 import { salesOf } from "../shared/show-sales";
 import { useSiteConfig } from "../shared/site-config";
 import { text } from "../shared/texts";
-import { bySection, countTickets, isListed, isOffered } from "../shared/tickets";
+import {
+  countTickets,
+  isListed,
+  isOffered,
+  sectionOf,
+  sectionsOf,
+  type TicketCounts,
+} from "../shared/tickets";
 import { Empty, Failed, NoSuchShow, OutageBanner } from "../shared/ui/page-states";
 import { SalesClosed } from "../shared/ui/sales-closed";
-import { toast } from "../shared/ui/toasts";
+import { BuyerFeed, type Parts } from "./buyer-feed";
+import { Chooser } from "./chooser";
+import { placeKey, placesFor } from "./choosing";
+import { SectionList } from "./section-list";
 import { Selection } from "./selection";
 import { SelectionPanel } from "./selection-panel";
 import { ShowHeader } from "./show-header";
-import { isWanted, NO_FILTER, TicketFilters } from "./ticket-filters";
-import { Section } from "./ticket-rows";
+import { isSectionWanted, isWanted, TicketFilters } from "./ticket-filters";
 import { type OwnHolds, useOwnHolds } from "./use-own-holds";
+import { type Proposals, useProposals } from "./use-proposals";
 import { Waiting } from "./waiting";
 
 const DEFAULT_HOLD_SECONDS = 60;
-/** After this time, useOwnHolds has the visitor's holds that were made in another tab. */
-const OWN_HOLD_MS = 800;
+const DEFAULT_MAX = 8;
+/** A show with more tickets lists the seats of its rows only on request: the strips have them. */
+const MAX_LISTED_SEATS = 60;
 
 export function ShowPage() {
   const { show_id: id } = useParams();
@@ -35,7 +45,7 @@ export function ShowPage() {
 }
 
 function OneShow({ id }: { id: string }) {
-  const [feed] = useState(() => new ShowFeed(id));
+  const [feed] = useState(() => new BuyerFeed(id));
   const [selection] = useState(() => new Selection(id));
   const show = useValue(feed.show);
   const { rows, ready } = useValue(feed.tickets);
@@ -45,10 +55,13 @@ function OneShow({ id }: { id: string }) {
   const holdSeconds = config?.hold_seconds ?? DEFAULT_HOLD_SECONDS;
   const userId = useValue(user)?.id;
   const holds = useOwnHolds();
-  const [filter, setFilter] = useState(NO_FILTER);
+  const parts = useValue(feed.parts);
+  const proposals = useProposals(feed, selection, holds, userId);
   useEachSecond();
   useEffect(() => feed.open(), [feed]);
-  useLostTicketNotice(feed, selection, holds);
+  useEffect(() => {
+    if (ready && !parts.whole) feed.include([...selected]);
+  }, [feed, ready, parts.whole, selected]);
   useEffect(() => {
     if (show) document.title = `${show.title} · GitTix`;
   }, [show]);
@@ -75,45 +88,42 @@ function OneShow({ id }: { id: string }) {
   }
   // A hidden ticket stays for the visitor who holds it.
   const tickets = rows.filter((ticket) => isListed(ticket) || holds.has(ticket.id));
-  const shown = tickets.filter((ticket) => isWanted(ticket, filter));
   const chosen = tickets.filter((ticket) => selected.has(ticket.id) && isOffered(ticket));
+  const isEmpty = tickets.length === 0 && parts.sections.length === 0;
   return (
     <>
       <OutageBanner />
-      <ShowHeader show={show} counts={countTickets(tickets)} feed={feed} />
+      <ShowHeader
+        show={show}
+        counts={parts.whole ? countTickets(tickets) : countsOf(show)}
+        feed={feed}
+      />
       <div className="show-body">
         <div data-tickets>
-          {tickets.length > 0 && (
-            <TicketFilters tickets={tickets} filter={filter} change={setFilter} />
-          )}
-          {tickets.length === 0 && (
+          {isEmpty ? (
             <Empty title={text("show.no_tickets")}>{text("show.no_tickets_note")}</Empty>
-          )}
-          {tickets.length > 0 && shown.length === 0 && (
-            <Empty title={text("show.none_wanted")}>
-              {text("show.none_wanted_note", { duration: durationText(holdSeconds) })}
-            </Empty>
-          )}
-          {bySection(shown).map(([name, inSection]) => (
-            <Section
-              key={name}
-              name={name}
-              tickets={inSection}
+          ) : (
+            <Tickets
+              feed={feed}
+              tickets={tickets}
+              selection={selection}
               selected={selected}
-              toggle={selection.toggle}
+              proposals={proposals}
+              max={config?.max_tickets_per_order ?? DEFAULT_MAX}
               userId={userId}
               holds={holds}
               holdSeconds={holdSeconds}
             />
-          ))}
+          )}
         </div>
-        {tickets.length > 0 && (
+        {!isEmpty && (
           <SelectionPanel
             showId={id}
             selection={selection}
             chosen={chosen}
             tickets={tickets}
             config={config}
+            replaceLost={proposals.replaceLost}
           />
         )}
       </div>
@@ -121,34 +131,82 @@ function OneShow({ id }: { id: string }) {
   );
 }
 
-/**
- * Takes a ticket that another buyer held, or that is no longer on sale, out of the selection, with
- * a notice.
- */
-function useLostTicketNotice(feed: ShowFeed, selection: Selection, holds: OwnHolds): void {
-  const notify = useEffectEvent((ticket: Ticket) => {
-    if (holds.has(ticket.id)) return;
-    toast(
-      isListed(ticket)
-        ? text("show.faster", { name: fullName(ticket) })
-        : text("show.not_on_sale", { name: fullName(ticket) }),
-    );
-  });
+const countsOf = ({ available: free, held, sold, from_prices: from }: Show): TicketCounts => ({
+  free,
+  held,
+  sold,
+  from,
+});
+
+interface TicketsProps {
+  feed: BuyerFeed;
+  tickets: readonly Live<Ticket>[];
+  selection: Selection;
+  selected: ReadonlySet<string>;
+  proposals: Proposals;
+  max: number;
+  userId: string | undefined;
+  holds: OwnHolds;
+  holdSeconds: number;
+}
+
+/** The filters, the proposals and the sections. */
+function Tickets({ feed, tickets, proposals, max, ...props }: TicketsProps) {
+  const { selection, userId } = props;
+  const { filter, setFilter, quantity, setQuantity } = proposals;
+  const parts = useValue(feed.parts);
+  const places = quantity && quantity > 1 ? placesFor(tickets, quantity, userId) : null;
+  const shown = tickets.filter(
+    (ticket) => isWanted(ticket, filter) && (!places || places.has(placeKey(ticket))),
+  );
+  const sections = parts.whole ? sectionsOf(tickets) : sectionsOf(parts.sections);
+  useOpenSection(feed, parts, filter.section);
+  const nothing = parts.whole
+    ? shown.length === 0
+    : !parts.sections.some((section) => isSectionWanted(section, filter, quantity ?? 1));
+  return (
+    <>
+      <Chooser
+        quantity={quantity}
+        max={max}
+        setQuantity={setQuantity}
+        proposals={proposals.found}
+        selected={props.selected}
+        choose={({ tickets: proposed }) => {
+          selection.choose(proposed.map(({ id }) => id));
+        }}
+      />
+      <TicketFilters sections={sections} tickets={tickets} filter={filter} change={setFilter} />
+      {nothing && (
+        <Empty title={text("show.none_wanted")}>
+          {text("show.none_wanted_note", { duration: durationText(props.holdSeconds) })}
+        </Empty>
+      )}
+      <SectionList
+        {...props}
+        feed={feed}
+        parts={parts}
+        tickets={shown}
+        filter={filter}
+        quantity={quantity ?? 1}
+        toggle={selection.toggle}
+        seenOpen={feed.seenOpen}
+        listSeats={parts.whole && tickets.length <= MAX_LISTED_SEATS}
+      />
+      {parts.moreSections && <p className="soft">{text("show.more_sections")}</p>}
+    </>
+  );
+}
+
+/** Of a large show: the section that the visitor filters by, or the only one, is open. */
+function useOpenSection(feed: BuyerFeed, { whole, sections, open }: Parts, wanted: string): void {
+  const [only, ...others] = sections.filter((each) => !wanted || sectionOf(each) === wanted);
+  const name = only && others.length === 0 && !whole ? only.section : null;
+  const isOpen = name !== null && open.has(name);
+  const opened = useRef<string | null>(null);
   useEffect(() => {
-    const timers = new Set<ReturnType<typeof setTimeout>>();
-    const stop = feed.onTicketChange((ticket) => {
-      if (!selection.has(ticket.id) || selection.holding.value) return;
-      if (isOffered(ticket)) return;
-      selection.toggle(ticket.id);
-      timers.add(
-        setTimeout(() => {
-          notify(ticket);
-        }, OWN_HOLD_MS),
-      );
-    });
-    return () => {
-      stop();
-      timers.forEach(clearTimeout);
-    };
-  }, [feed, selection]);
+    if (name === null || isOpen || opened.current === name) return;
+    opened.current = name;
+    void feed.openSection(name);
+  }, [feed, name, isOpen]);
 }

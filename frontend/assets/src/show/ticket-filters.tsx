@@ -1,8 +1,8 @@
 // Filters of a show's tickets: by price, section and availability.
-import type { Ticket } from "../shared/api-types";
+import type { Section, Ticket } from "../shared/api-types";
 import { moneyFrom } from "../shared/format";
 import { text } from "../shared/texts";
-import { availabilityOf, sectionOf, sectionsOf } from "../shared/tickets";
+import { availabilityOf, sectionOf } from "../shared/tickets";
 import { SelectChip } from "../shared/ui/select-chip";
 
 export interface TicketFilter {
@@ -23,6 +23,18 @@ export function isWanted(ticket: Ticket, { maxPrice, section, onlyFree }: Ticket
   return !onlyFree || availabilityOf(ticket) === "free";
 }
 
+/** Whether a section of which no tickets were read may have wanted ones. */
+export function isSectionWanted(counts: Section, filter: TicketFilter, quantity = 1): boolean {
+  const { maxPrice, section, onlyFree } = filter;
+  if (section && sectionOf(counts) !== section) return false;
+  if ((onlyFree || quantity > 1) && counts.available < quantity) return false;
+  if (!maxPrice) return true;
+  const [most, wanted] = maxPrice.split(" ");
+  return counts.from_prices.some(
+    ({ price, currency }) => currency === wanted && price <= Number(most),
+  );
+}
+
 /**
  * The prices to choose from, one currency after the other. In a show of one currency, its highest
  * price would leave nothing out.
@@ -34,7 +46,7 @@ export function priceOptions(
   const options = currencies.flatMap((currency) => {
     const inCurrency = tickets.filter((ticket) => ticket.currency === currency);
     const prices = [...new Set(inCurrency.map(({ price }) => price))].sort((a, b) => a - b);
-    return prices.map(
+    return evenly(prices).map(
       (price) =>
         [
           `${price} ${currency}`,
@@ -45,15 +57,27 @@ export function priceOptions(
   return currencies.length > 1 ? options : options.slice(0, -1);
 }
 
+const MAX_PRICES = 16;
+
+/** Up to MAX_PRICES of many values, the last one included. */
+function evenly(values: readonly number[]): readonly number[] {
+  if (values.length <= MAX_PRICES) return values;
+  const step = values.length / MAX_PRICES;
+  return Array.from({ length: MAX_PRICES }, (_, index) => {
+    return values[Math.ceil((index + 1) * step) - 1] ?? 0;
+  });
+}
+
 interface TicketFiltersProps {
+  /** The names of the sections. */
+  sections: readonly string[];
   tickets: readonly Ticket[];
   filter: TicketFilter;
   change: (filter: TicketFilter) => void;
 }
 
-export function TicketFilters({ tickets, filter, change }: TicketFiltersProps) {
+export function TicketFilters({ sections, tickets, filter, change }: TicketFiltersProps) {
   const prices = priceOptions(tickets);
-  const sections = sectionsOf(tickets);
   return (
     <div className="ticket-filters">
       {prices.length > 0 && (

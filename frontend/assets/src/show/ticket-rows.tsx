@@ -1,4 +1,4 @@
-// The tickets of a section: free, held, being paid for or sold; each as it is this second.
+// The lines of tickets: free, held, being paid for or sold; each as it is this second.
 import { memo, useCallback } from "react";
 import { Link } from "react-router";
 
@@ -8,59 +8,8 @@ import { fullName, minutes, money, seatName } from "../shared/format";
 import type { Live } from "../shared/live-rows";
 import { useOutage } from "../shared/outage";
 import { text } from "../shared/texts";
-import { type Availability, availabilityOf, countTickets, groupTickets } from "../shared/tickets";
+import { type Availability, availabilityOf, countTickets, firstEnd } from "../shared/tickets";
 import { TimeRing } from "../shared/ui/time-ring";
-import type { OwnHolds } from "./use-own-holds";
-
-interface SectionProps {
-  name: string;
-  tickets: readonly Live<Ticket>[];
-  /** The ids of the selected tickets. */
-  selected: ReadonlySet<string>;
-  toggle: (id: string) => void;
-  userId: string | undefined;
-  holds: OwnHolds;
-  holdSeconds: number;
-}
-
-export function Section(props: SectionProps) {
-  const { name, tickets, selected, toggle, userId, holds, holdSeconds } = props;
-  const left = tickets.filter((ticket) => availabilityOf(ticket) === "free").length;
-  const groups = groupTickets(tickets, (id) => selected.has(id) || holds.has(id));
-  return (
-    <section className="section" aria-label={name}>
-      <header>
-        <h2 className="section-title">{name}</h2>
-        <span className="soft">{text("show.left", { count: left })}</span>
-      </header>
-      <ul className="card tickets">
-        {groups.map(({ key, first, tickets: alike }) =>
-          alike.length > 1 ? (
-            <AlikeRow
-              key={key}
-              first={first}
-              tickets={alike}
-              own={first.seller_id === userId}
-              toggle={toggle}
-              holdSeconds={holdSeconds}
-            />
-          ) : (
-            <TicketRow
-              key={key}
-              ticket={first}
-              availability={availabilityOf(first)}
-              own={first.seller_id === userId}
-              orderId={holds.get(first.id)}
-              picked={selected.has(first.id)}
-              toggle={toggle}
-              holdSeconds={holdSeconds}
-            />
-          ),
-        )}
-      </ul>
-    </section>
-  );
-}
 
 interface TicketRowProps {
   ticket: Live<Ticket>;
@@ -75,7 +24,7 @@ interface TicketRowProps {
 }
 
 /** Renders again when its ticket's version or its availability changes, and for nothing else. */
-const TicketRow = memo(function TicketRow(props: TicketRowProps) {
+export const TicketRow = memo(function TicketRow(props: TicketRowProps) {
   const { ticket, availability, own, picked, toggle } = props;
   const offered = availability === "free" && !own;
   const unreached = useOutage() !== null;
@@ -147,7 +96,7 @@ interface AlikeRowProps {
 }
 
 /** Tickets that differ in nothing, as one row. Its button selects one more of them. */
-function AlikeRow({ first, tickets, own, toggle, holdSeconds }: AlikeRowProps) {
+export function AlikeRow({ first, tickets, own, toggle, holdSeconds }: AlikeRowProps) {
   const { free, held, sold } = countTickets(tickets);
   const unreached = useOutage() !== null;
   const next = own ? undefined : tickets.find((ticket) => availabilityOf(ticket) === "free");
@@ -197,14 +146,6 @@ function AlikeRow({ first, tickets, own, toggle, holdSeconds }: AlikeRowProps) {
       </Line>
     </li>
   );
-}
-
-/** When the first of their holds ends. */
-function firstEnd(tickets: readonly Ticket[]): string | undefined {
-  return tickets
-    .filter((ticket) => availabilityOf(ticket) === "held")
-    .map((ticket) => ticket.held_until ?? "")
-    .sort()[0];
 }
 
 interface HoldProps {

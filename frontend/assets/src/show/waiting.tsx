@@ -22,6 +22,7 @@ export function Waiting() {
       </div>
       <div className="show-body">
         <div>
+          <div className="card chooser skeleton chooser-waiting" />
           <div
             className="skeleton"
             style={{ width: 120, height: 44, borderRadius: 22, marginBottom: "1.25rem" }}
