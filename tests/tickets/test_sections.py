@@ -1,5 +1,5 @@
-"""A show with any number of tickets is read in parts: its sections with their counts, the tickets of
-a section, and the cheapest open tickets. Each part costs the same for any number of tickets.
+"""A show with any number of tickets is read in parts: its sections with their counts, the tickets
+of a section, and the cheapest open tickets. Each part costs the same for any number of tickets.
 """
 
 from typing import Any
