@@ -178,8 +178,8 @@ const SaleItem = memo(function SaleItem({ sale, show, onRefund }: SaleItemProps)
       <span className="sale-name">
         {fullName(sale)}
         <span className="note">
+          {NUMBERED.has(status) && sale.order_number && `${sale.order_number} · `}
           {show?.title ?? "\u00a0"}
-          {NUMBERED.has(status) && sale.order_number && ` · ${sale.order_number}`}
         </span>
       </span>
       <span className="sale-end">

@@ -7,7 +7,7 @@ import type { Period } from "./periods";
 import type { ShowRow } from "./show-rows";
 
 /** The rows that are shown at first. */
-const FEW = 8;
+const FEW = 6;
 
 interface ShowTableProps {
   rows: readonly ShowRow[];
