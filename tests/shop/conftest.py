@@ -118,8 +118,16 @@ async def market(up: Running) -> AsyncIterator[Market]:
         yield market
 
 
+@pytest.fixture(scope="module")
+def service_worker() -> bool:
+    """Whether pages install the service worker, which a module overrides. Each visitor has a new
+    browser context, in which the worker loads all pages: a third of the CPU time of a visit.
+    """
+    return False
+
+
 @pytest.fixture
-def visit(up: Running, browser: Browser) -> Visit:
+def visit(up: Running, browser: Browser, service_worker: bool) -> Visit:
     """Opens a visitor's page: `async with visit(width=360) as ana`."""
 
     def opened(
@@ -132,6 +140,7 @@ def visit(up: Running, browser: Browser) -> Visit:
             dark=dark,
             wrong_by_ms=wrong_by_ms,
             reduced_motion=reduced_motion,
+            service_worker=service_worker,
         )
 
     return opened

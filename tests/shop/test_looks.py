@@ -10,7 +10,7 @@ from playwright.async_api import CDPSession, Page
 from tests.shop.axe import serious_findings
 from tests.shop.conftest import Visit
 from tests.shop.market import Market
-from tests.shop.visitor import NO_WORKER, Visitor
+from tests.shop.visitor import Visitor
 
 pytestmark = [
     pytest.mark.timeout(180),
@@ -191,8 +191,6 @@ async def _wait_until_loaded(page: Page) -> None:
 
 async def _record_weight(page: Page) -> dict[str, int]:
     """The transferred bytes by kind; filled while the page loads."""
-    # A worker would load what other pages need.
-    await page.add_init_script(NO_WORKER)
     session: CDPSession = await page.context.new_cdp_session(page)
     await session.send("Network.enable")
     kinds: dict[str, str] = {}

@@ -32,6 +32,11 @@ KEPT = """async () => {
 }"""
 
 
+@pytest.fixture(scope="module")
+def service_worker() -> bool:
+    return True
+
+
 async def test_every_link_of_the_menu_shows_its_page_without_a_network(
     market: Market, visit: Visit
 ) -> None:

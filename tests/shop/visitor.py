@@ -211,6 +211,7 @@ async def visiting(
     dark: bool = False,
     wrong_by_ms: int = 0,
     reduced_motion: bool = False,
+    service_worker: bool = True,
 ) -> AsyncIterator[Visitor]:
     context = await browser.new_context(
         viewport={"width": width, "height": 880 if width > 760 else 780},
@@ -218,6 +219,7 @@ async def visiting(
         has_touch=width <= 760,
         color_scheme="dark" if dark else "light",
         reduced_motion="reduce" if reduced_motion else "no-preference",
+        service_workers="allow" if service_worker else "block",
         locale="en-GB",
         timezone_id="Europe/Amsterdam",
     )
