@@ -131,6 +131,7 @@ CALLS: Mapping[str, frozenset[str]] = {
             "orders.finish_refund",
             "orders.fail_refund",
             "orders.read",
+            "orders.changed_shows",
         }
     ),
     "check": frozenset(

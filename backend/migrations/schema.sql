@@ -799,7 +799,7 @@ grant execute on function orders.cancel to gittix_orders;
 
 -- functions/orders/state.sql
 create function orders.changed_shows(p_order uuid) returns json language sql security definer;
-grant execute on function orders.changed_shows to gittix_orders;
+grant execute on function orders.changed_shows to gittix_orders, gittix_payments;
 
 -- functions/orders/budgets.sql
 create function orders.charge(p_subjects text[], p_hourly bigint[], p_amount double precision)

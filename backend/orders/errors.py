@@ -27,6 +27,14 @@ class PriceChanged(Conflict):
     code = "price_changed"
 
 
+class ShowChanged(Conflict):
+    """A show has another place or time than the buyer was shown. `shows` has the present ones by
+    their ids.
+    """
+
+    code = "show_changed"
+
+
 class SalesEnded(Conflict):
     """`sales_end_at` of the show has passed."""
 

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from backend.kernel.pagination import Limit
+from backend.kernel.shown_shows import ShownShows
 
 Status = Literal[
     "pending",
@@ -28,12 +29,14 @@ MAX_SHOWN_TOTAL = 2**53 - 1
 class NewOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One ticket or a cart of tickets, all or none. Exactly one of the first two fields is
     required. `shown_total`, in minor units and with the fee, is what the buyer was shown: an order
-    that costs more is refused.
+    that costs more is refused. `shown_shows` has the shows of the tickets by their ids, as the
+    buyer was shown them: an order for another place or time is refused.
     """
 
     ticket_id: UUID | None = None
     ticket_ids: Annotated[list[UUID], Meta(min_length=1, max_length=100)] | None = None
     shown_total: Annotated[int, Meta(ge=0, le=MAX_SHOWN_TOTAL)] | None = None
+    shown_shows: ShownShows | None = None
 
 
 class OrderShow(msgspec.Struct, frozen=True):

@@ -18,6 +18,7 @@ from backend.kernel.metrics import STALE
 from backend.kernel.pagination import Page, decode_cursor, encode_cursor, page_of
 from backend.kernel.problems import Invalid, Problem
 from backend.kernel.settings import Settings
+from backend.kernel.shown_shows import ShownShows, moved
 from backend.kernel.time_zones import check_zone
 from backend.orders import queries, sqlstates
 from backend.orders.errors import (
@@ -31,6 +32,7 @@ from backend.orders.errors import (
     OwnTicket,
     PriceChanged,
     SalesEnded,
+    ShowChanged,
     TicketGivenUp,
     TicketNotFound,
     TicketUnavailable,
@@ -87,14 +89,14 @@ async def place(
     keyed: KeyedRequest | None,
     address: str,
 ) -> Placed:
-    """Place an order in one statement, which is its own transaction unless a `shown_total` is
-    compared.
+    """Place an order in one statement, which is its own transaction unless a `shown_total` or
+    `shown_shows` are compared.
 
     `address` is the client's. Returns the order, or the stored reply to the first request with this
-    key, which may be a refusal. Raises PriceChanged, TicketUnavailable, TicketNotFound, OwnTicket,
-    SalesEnded, MixedCurrency, TooManyTickets, TooManyTicketsOfShow, TotalTooSmall, TotalTooLarge,
-    TooManyOpenOrders, CoolingDown, TicketGivenUp, Invalid, and the errors of the idempotency key;
-    BuyerBusy and DisplacedBusy when a lock was not free in time.
+    key, which may be a refusal. Raises PriceChanged, ShowChanged, TicketUnavailable,
+    TicketNotFound, OwnTicket, SalesEnded, MixedCurrency, TooManyTickets, TooManyTicketsOfShow,
+    TotalTooSmall, TotalTooLarge, TooManyOpenOrders, CoolingDown, TicketGivenUp, Invalid, and
+    the errors of the idempotency key; BuyerBusy and DisplacedBusy when a lock was not free in time.
     """
     is_limited = settings.rate_limits == "on"
     placing = Placing(
@@ -118,7 +120,7 @@ async def place(
         reply=_keyed_reply(keyed) if keyed else None,
     )
     try:
-        placed = await _place(connection, placing, new.shown_total)
+        placed = await _place(connection, placing, new)
     except (BuyerBusy, DisplacedBusy):
         raise
     except (asyncpg.LockNotAvailableError, asyncpg.UniqueViolationError) as error:
@@ -148,20 +150,33 @@ async def place(
     return placed
 
 
-async def _place(connection: Connection, placing: Placing, shown_total: int | None) -> Placed:
-    if shown_total is None:
+async def _place(connection: Connection, placing: Placing, new: NewOrder) -> Placed:
+    if new.shown_total is None and new.shown_shows is None:
         return await queries.place(connection, placing)
-    # The prices are known once the tickets are held; the error undoes the hold.
+    # The prices and shows are known once the tickets are held; the error undoes the hold.
     async with connection.transaction():
         placed = await queries.place(connection, placing)
         if placed.outcome == "placed":
-            _require_total(placed, shown_total)
+            order = placed_order(placed)
+            _require_shows(order, new.shown_shows)
+            _require_total(order, new.shown_total)
     return placed
 
 
-def _require_total(placed: Placed, shown_total: int) -> None:
-    order = placed_order(placed)
-    if order.total <= shown_total:
+def _require_shows(order: Order, shown: ShownShows | None) -> None:
+    if shown is None:
+        return
+    changed = moved(shown, {line.show_id: line.show for line in order.tickets})
+    if not changed:
+        return
+    PLACED.labels("show_changed").inc()
+    raise ShowChanged(
+        "a show has another place or time than was shown: confirm the new one", shows=changed
+    )
+
+
+def _require_total(order: Order, shown_total: int | None) -> None:
+    if shown_total is None or order.total <= shown_total:
         return
     PLACED.labels("price_changed").inc()
     raise PriceChanged(

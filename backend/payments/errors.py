@@ -33,6 +33,14 @@ class SalesEnded(Conflict):
     code = "sales_ended"
 
 
+class ShowChanged(Conflict):
+    """A show has another place or time than the buyer was shown. `shows` has the present ones by
+    their ids. Nothing was charged.
+    """
+
+    code = "show_changed"
+
+
 class OrderCancelled(Conflict):
     code = "order_cancelled"
 

@@ -9,6 +9,7 @@ from msgspec import Meta
 
 from backend.kernel.budgets import Budgets
 from backend.kernel.idempotency import KeyedRequest
+from backend.kernel.shown_shows import ShownShows
 from backend.payments.decline_reasons import Reason, reason_of
 
 Status = Literal[
@@ -19,10 +20,21 @@ RefundStatus = Literal["requested", "pending", "succeeded", "failed"]
 
 
 class NewPayment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`payment_method` is the id of a Stripe PaymentMethod."""
+    """`payment_method` is the id of a Stripe PaymentMethod. `shown_shows` has the shows of the
+    order by their ids, as the buyer was shown them: a payment for another place or time is refused.
+    """
 
     order_id: UUID
     payment_method: Annotated[str, Meta(min_length=1, max_length=255, pattern="^[A-Za-z0-9_]+$")]
+    shown_shows: ShownShows | None = None
+
+
+class PresentShow(msgspec.Struct, frozen=True):
+    title: str
+    venue: str
+    city: str
+    starts_at: datetime
+    timezone: str
 
 
 class PaymentRequest(NamedTuple):

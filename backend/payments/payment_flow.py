@@ -24,6 +24,7 @@ from backend.kernel.idempotency import KeyedRequest, State
 from backend.kernel.ids import new_id
 from backend.kernel.metrics import STALE
 from backend.kernel.problems import Problem
+from backend.kernel.shown_shows import moved
 from backend.payments import queries
 from backend.payments.errors import (
     NoAttemptsLeft,
@@ -34,10 +35,11 @@ from backend.payments.errors import (
     PaymentInProgress,
     ProviderUnavailable,
     SalesEnded,
+    ShowChanged,
     TooManyDeclines,
 )
 from backend.payments.idempotency_queries import PAYMENT_KEYS
-from backend.payments.model import OPEN, Payment, PaymentRequest
+from backend.payments.model import OPEN, NewPayment, Payment, PaymentRequest
 from backend.payments.payment_steps import ABANDONED, Outcome, PaymentSteps, append_event
 from backend.payments.provider import Declined, Failure, Intent, Provider, Refused, Unreachable
 from backend.payments.queries import Begun
@@ -83,6 +85,7 @@ class PaymentFlow:
                     if begun.outcome in ENDED:
                         STALE.labels("pay").inc()
                     raise _refusal(begun)
+                await _require_shows(connection, request.new)
                 payment = await queries.insert(connection, payment_id, request, begun)
                 await append_event(connection, "payment.started", payment)
         except BudgetSpent as error:
@@ -248,6 +251,17 @@ def _too_many_declines(spent: Spent) -> TooManyDeclines:
         retry_at=spent.retry_at,
         headers={"Retry-After": str(spent.wait_seconds)},
     )
+
+
+async def _require_shows(connection: Connection, new: NewPayment) -> None:
+    """Raises ShowChanged, which undoes the beginning of the payment."""
+    if new.shown_shows is None:
+        return
+    present = await queries.changed_shows(connection, new.order_id)
+    if changed := moved(new.shown_shows, present):
+        raise ShowChanged(
+            "a show has another place or time than was shown: nothing was charged", shows=changed
+        )
 
 
 async def _is_repeat(connection: Connection, keyed: KeyedRequest | None) -> bool:

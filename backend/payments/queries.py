@@ -7,8 +7,9 @@ from uuid import UUID
 
 from backend.kernel import correlation
 from backend.kernel.database import Connection
+from backend.kernel.decoding import decode_json
 from backend.payments.idempotency_queries import PAYMENT_KEYS
-from backend.payments.model import Payment, PaymentRequest
+from backend.payments.model import Payment, PaymentRequest, PresentShow
 from backend.payments.provider import Failure, Intent
 
 _PAYMENT = """
@@ -86,6 +87,12 @@ async def begin(connection: Connection, request: PaymentRequest, payment_id: UUI
     )
     assert row is not None
     return Begun(**row)
+
+
+async def changed_shows(connection: Connection, order_id: UUID) -> dict[UUID, PresentShow]:
+    """The shows whose place or time has changed since the order was placed, by their ids."""
+    changed = await connection.fetchval("select orders.changed_shows($1)::text", order_id)
+    return decode_json(changed, dict[UUID, PresentShow])
 
 
 async def settle(connection: Connection, payment: Payment, intent: Intent) -> bool:

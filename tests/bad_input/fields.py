@@ -149,6 +149,14 @@ FIELDS: dict[str, BadRequest] = {
     "order: a negative total": BadRequest(
         "POST", "/api/orders", {"ticket_id": "{ticket}", "shown_total": -1}
     ),
+    "order: a shown show without its place": altered("order", shown_shows={NOWHERE: {}}),
+    "order: a shown time without a zone": altered(
+        "order",
+        shown_shows={
+            NOWHERE: {"venue": "", "city": "", "starts_at": "2030-01-01T20:00", "timezone": ""}
+        },
+    ),
+    "payment: a shown show of no id": altered("payment", shown_shows={"x": None}),
     "order: a nested list": BadRequest("POST", "/api/orders", {"ticket_ids": [["{ticket}"]]}),
     "order: a deep list": BadRequest("POST", "/api/orders", b'{"ticket_ids": ' + DEEP, NOT_JSON),
     "order: my own ticket": BadRequest("POST", "/api/orders", ORDER, (409, "own_ticket")),

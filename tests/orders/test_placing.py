@@ -70,6 +70,43 @@ async def test_an_order_that_costs_more_than_was_shown_holds_nothing(system: Sys
     assert (placed.status_code, placed.json()["total"]) == (201, 4725)
 
 
+PLACE = ("venue", "city", "starts_at", "timezone")
+OTHERS = {
+    "venue": "River Hall",
+    "city": "Delft",
+    "starts_at": "2030-12-05T20:00:00+01:00",
+    "timezone": "Europe/London",
+}
+
+
+@pytest.mark.parametrize("field", [*PLACE, None])
+async def test_an_order_for_a_show_that_moved_since_it_was_shown_holds_nothing(
+    field: str | None, system: System
+) -> None:
+    await system.start("api")
+    seller, buyer = system.person("seller"), system.person("buyer")
+    ticket = await factories.ticket(seller)
+    show_id = ticket["show_id"]
+    shown = (await buyer.get(f"/api/shows/{show_id}")).json()
+    # A show that was not shown at all is refused too.
+    body = {"ticket_id": ticket["id"], "shown_shows": {}}
+    if field is not None:
+        body["shown_shows"] = {show_id: {name: shown[name] for name in PLACE}}
+        change = {field: OTHERS[field]}
+        assert (await seller.put(f"/api/shows/{show_id}", change)).status_code == 200
+    owner = await system.connect()
+    before = await snapshot(owner)
+    refused = await buyer.post("/api/orders", body, key=str(uuid4()))
+    assert code(refused) == (409, "show_changed")
+    present = (await buyer.get(f"/api/shows/{show_id}")).json()
+    assert refused.json()["shows"] == {show_id: {name: present[name] for name in (*PLACE, "title")}}
+    assert await snapshot(owner) == before
+    # The buyer agrees to the present one. Another title needs no consent.
+    assert (await seller.put(f"/api/shows/{show_id}", {"title": "Renamed"})).status_code == 200
+    body["shown_shows"] = {show_id: {name: present[name] for name in PLACE}}
+    assert (await buyer.post("/api/orders", body)).status_code == 201
+
+
 async def test_an_order_needs_a_session(system: System) -> None:
     await system.start("api")
     ticket = await factories.ticket(system.person())

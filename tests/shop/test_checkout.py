@@ -76,6 +76,26 @@ async def test_a_show_that_moved_is_said_before_money(market: Market, visit: Vis
         await ana.until_stage("paid")
 
 
+async def test_a_show_that_moved_between_pick_and_hold_is_said_before_the_hold(
+    market: Market, visit: Visit
+) -> None:
+    async with visit() as ana:
+        show_id = await market.show()
+        (ticket,) = await market.tickets(show_id, 1)
+        await ana.sign_up("ana")
+        await ana.open_show(show_id)
+        await ana.pick(ticket)
+        moved = await market.seller.put(f"/api/shows/{show_id}", json={"venue": "River Hall"})
+        assert moved.status_code == 200
+        await ana.hold()
+        alert = ana.page.get_by_role("alert").filter(has_text="The show has changed. It is now")
+        await expect(alert).to_contain_text("River Hall, Rotterdam. Nothing is held yet")
+        await expect(ana.page.locator(".when")).to_contain_text("River Hall")
+        assert (await market.ticket(ticket))["status"] == "available"
+        await ana.hold()
+        await ana.until_stage("choosing")
+
+
 async def test_a_declined_card_shows_the_reason_extends_the_hold_and_another_card_pays(
     market: Market, visit: Visit
 ) -> None:

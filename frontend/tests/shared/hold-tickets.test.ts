@@ -35,6 +35,19 @@ test("a price that rose is named before and now", () => {
   );
 });
 
+test("a show that moved is named as it is now", () => {
+  const show = {
+    title: "Hamlet",
+    venue: "River Hall",
+    city: "Delft",
+    starts_at: "2030-12-04T19:00:00Z",
+    timezone: "Europe/Amsterdam",
+  };
+  expect(refusal("show_changed", { shows: { one: show } })).toMatch(
+    /^The show has changed\. It is now .* · River Hall, Delft\. Nothing is held yet/,
+  );
+});
+
 test("a ticket that the buyer gave up is named, with the time to wait", () => {
   expect(refusal("ticket_given_up")).toBe(
     "You gave Row A Seat 1 up. You can hold again in 1:30; others can now.",

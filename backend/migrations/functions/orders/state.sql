@@ -107,4 +107,4 @@ grant execute on function
     orders.state(orders.orders), orders.tickets_of,
     orders.id_at, orders.changed_shows
 to gittix_orders;
-grant execute on function orders.read to gittix_payments;
+grant execute on function orders.read, orders.changed_shows to gittix_payments;

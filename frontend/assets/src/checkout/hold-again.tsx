@@ -19,7 +19,7 @@ import { useValue } from "../shared/observable";
 import { outageText, useOutage } from "../shared/outage";
 import type { OrderRow } from "../shared/push-messages";
 import { salesOf } from "../shared/show-sales";
-import { shows, type ShowsById } from "../shared/shows-by-id";
+import { refusedShows, shows, type ShowsById, shownShows } from "../shared/shows-by-id";
 import type { SiteConfig } from "../shared/site-config";
 import { text } from "../shared/texts";
 import { availabilityOf, costOf, isListed, isOffered, ticketNames } from "../shared/tickets";
@@ -45,7 +45,7 @@ export function HoldAgain({ order, config, children }: HoldAgainProps) {
   const state = ended ? text("shared.hold_sales_ended") : stateText(rows, free, held);
   const freeLines = order.tickets.filter(({ id }) => free.some((ticket) => ticket.id === id));
   const shown = costOf(freeLines, config.fee_percent, order.currency).total;
-  const { refusal, holding, changed, hold } = useHold(free, shown);
+  const { refusal, holding, changed, hold } = useHold(free, shown, order);
   const outage = useOutage();
   const which =
     free.length === rows.length
@@ -129,7 +129,7 @@ function FreeSoon({ ticket }: { ticket: Ticket | undefined }) {
 }
 
 /** `shown` is the total of these tickets by the prices of the order that ended. */
-function useHold(free: readonly Ticket[], shown: number) {
+function useHold(free: readonly Ticket[], shown: number, ended: OrderRow) {
   const navigate = useNavigate();
   const [request] = useState(() => new IdempotentRequest());
   const [refusal, setRefusal] = useState<Problem | null>(null);
@@ -141,7 +141,9 @@ function useHold(free: readonly Ticket[], shown: number) {
     setRefusal(null);
     try {
       const ids = free.map((ticket) => ticket.id);
-      const order = await holdTickets(ids, changed ?? shown, request);
+      // The next hold confirms the place and time that a refusal named.
+      const shows = { ...shownShows(ended), ...refusedShows(refusal) };
+      const order = await holdTickets(ids, { total: changed ?? shown, shows }, request);
       await navigate(`/checkout/${order.id}`, { replace: true });
     } catch (error) {
       setHolding(false);

@@ -3,16 +3,15 @@
 import { type ReactNode, type RefObject, type SyntheticEvent, useRef, useState } from "react";
 
 import { post, remove } from "../shared/api";
-import type { Show } from "../shared/api-types";
 import { useSecondsUntil } from "../shared/clock";
-import { minutes, money, showTime } from "../shared/format";
+import { minutes, money } from "../shared/format";
 import { waitText } from "../shared/hold-tickets";
-import { asProblem, Problem } from "../shared/http";
+import { asProblem, type Problem } from "../shared/http";
 import { IdempotentRequest } from "../shared/idempotency";
 import { countdownSeconds, type RunningStage, urgencyOf } from "../shared/order-status";
 import { outageText, pastOutageText, useOutage } from "../shared/outage";
 import type { OrderRow, PaymentRow } from "../shared/push-messages";
-import { findMovedShows } from "../shared/shows-by-id";
+import { placeText, shownShows } from "../shared/shows-by-id";
 import type { SiteConfig } from "../shared/site-config";
 import { richText, text, type TextId } from "../shared/texts";
 import { TimeRing } from "../shared/ui/time-ring";
@@ -146,7 +145,7 @@ function useActions(order: OrderRow, feed: CheckoutFeed) {
     try {
       await action();
     } catch (error) {
-      refused = messageOf(asProblem(error));
+      refused = messageOf(asProblem(error), order);
     }
     await feed.refresh();
     setProblem(refused);
@@ -154,12 +153,14 @@ function useActions(order: OrderRow, feed: CheckoutFeed) {
   };
   const pay = (card: CardInput) =>
     run(async () => {
-      const [moved] = await findMovedShows(order);
-      if (moved) throw new Problem(409, { code: "show_moved", detail: movedText(moved) });
       const method = await card.paymentMethod();
       feed.payHere();
-      const body = { order_id: order.id, payment_method: method };
-      await payment.make(method, (idempotencyKey) =>
+      const body = {
+        order_id: order.id,
+        payment_method: method,
+        shown_shows: shownShows(order),
+      };
+      await payment.make(JSON.stringify(body), (idempotencyKey) =>
         post("/api/payments", body, { idempotencyKey }),
       );
     });
@@ -177,7 +178,11 @@ const MESSAGES: Partial<Record<string, TextId>> = {
   payment_provider_unavailable: "checkout.unreachable",
 };
 
-function movedText({ before, now }: { before: Show; now: Show }): string {
+/** The first of the shows that moved; the summary shows each of them. */
+function movedText({ body }: Problem, order: OrderRow): string {
+  const [[id, now] = []] = Object.entries(body.shows ?? {});
+  const before = id && shownShows(order)[id];
+  if (!now || !before) return "";
   return text("checkout.show_moved", {
     title: now.title,
     before: placeText(before),
@@ -185,17 +190,15 @@ function movedText({ before, now }: { before: Show; now: Show }): string {
   });
 }
 
-const placeText = (show: Show) => `${showTime(show)} · ${show.venue}, ${show.city}`;
-
 /** Null for an error that the order, its payment or Stripe's field shows already. */
-function messageOf(problem: Problem): string | null {
+function messageOf(problem: Problem, order: OrderRow): string | null {
   const { status, code, message, outage } = problem;
   if (outage) return text("checkout.pay_outage", { outage: pastOutageText(outage) });
   if (code === "too_many_declines") {
     return text("checkout.too_many_declines", { time: waitText(problem) });
   }
   if (MESSAGES[code]) return text(MESSAGES[code]);
-  if (code === "show_moved") return message;
+  if (code === "show_changed") return movedText(problem, order);
   if (status === 402 || status === 409) return null;
   if (code === "payment_method_refused" || code === SHOWN_AT_FIELD) return null;
   return `${message} ${text("checkout.not_charged")}`;

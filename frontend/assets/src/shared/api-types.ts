@@ -1054,7 +1054,8 @@ export interface components {
          * NewOrder
          * @description One ticket or a cart of tickets, all or none. Exactly one of the first two fields is
          *     required. `shown_total`, in minor units and with the fee, is what the buyer was shown: an order
-         *     that costs more is refused.
+         *     that costs more is refused. `shown_shows` has the shows of the tickets by their ids, as the
+         *     buyer was shown them: an order for another place or time is refused.
          */
         NewOrder: {
             /** @default null */
@@ -1063,6 +1064,18 @@ export interface components {
             ticket_ids?: string[] | null;
             /** @default null */
             shown_total?: number | null;
+            /** @default null */
+            shown_shows?: {
+                [key: string]: components["schemas"]["ShownShow"];
+            } | null;
+        };
+        /** ShownShow */
+        ShownShow: {
+            venue: string;
+            city: string;
+            /** Format: date-time */
+            starts_at: string;
+            timezone: string;
         };
         /**
          * Order
@@ -1283,12 +1296,17 @@ export interface components {
         };
         /**
          * NewPayment
-         * @description `payment_method` is the id of a Stripe PaymentMethod.
+         * @description `payment_method` is the id of a Stripe PaymentMethod. `shown_shows` has the shows of the
+         *     order by their ids, as the buyer was shown them: a payment for another place or time is refused.
          */
         NewPayment: {
             /** Format: uuid */
             order_id: string;
             payment_method: string;
+            /** @default null */
+            shown_shows?: {
+                [key: string]: components["schemas"]["ShownShow"];
+            } | null;
         };
         /**
          * PaymentReply
@@ -1501,6 +1519,7 @@ export type ChangedTicket = components['schemas']['ChangedTicket'];
 export type TicketError = components['schemas']['TicketError'];
 export type TicketChange = components['schemas']['TicketChange'];
 export type NewOrder = components['schemas']['NewOrder'];
+export type ShownShow = components['schemas']['ShownShow'];
 export type Order = components['schemas']['Order'];
 export type OrderLine = components['schemas']['OrderLine'];
 export type OrderShow = components['schemas']['OrderShow'];

@@ -6,19 +6,20 @@ import { minutes, money } from "./format";
 import type { Problem } from "./http";
 import type { IdempotentRequest } from "./idempotency";
 import { pastOutageText } from "./outage";
+import { placeText, type ShownShow } from "./shows-by-id";
 import { text } from "./texts";
 
 /**
- * Returns the new order. Throws a Problem, also when the order costs more than `shownTotal`, which
- * the page shows.
+ * Returns the new order. Throws a Problem, also when the order costs more than `shown.total`, or
+ * when a show has another place or time than in `shown.shows`.
  */
 export function holdTickets(
   ids: readonly string[],
-  shownTotal: number,
+  shown: { total: number; shows: Record<string, ShownShow> },
   request: IdempotentRequest,
 ): Promise<Order> {
   const sorted = [...ids].sort();
-  const body = { ticket_ids: sorted, shown_total: shownTotal };
+  const body = { ticket_ids: sorted, shown_total: shown.total, shown_shows: shown.shows };
   return request.make(JSON.stringify(body), (idempotencyKey) =>
     post("/api/orders", body, { idempotencyKey }),
   );
@@ -60,6 +61,13 @@ function priceChangedText({ body }: Problem): string {
   });
 }
 
+function showChangedText({ body }: Problem): string {
+  const now = Object.values(body.shows ?? {})
+    .map(placeText)
+    .join("; ");
+  return text("shared.show_moved", { now });
+}
+
 /** Why the tickets that `names` lists could not be held. */
 export function holdRefusalText(problem: Problem, names: string): string {
   const { held_until, max_tickets_per_show } = problem.body;
@@ -72,6 +80,8 @@ export function holdRefusalText(problem: Problem, names: string): string {
         : text("shared.hold_faster", { names });
     case "price_changed":
       return priceChangedText(problem);
+    case "show_changed":
+      return showChangedText(problem);
     case "own_ticket":
       return text("shared.hold_own", { names });
     case "sales_ended":

@@ -1,5 +1,5 @@
 // Sends one request to the API. An error response, or no response at all, is thrown as a Problem.
-import type { FieldError, ProblemBody } from "./api-types";
+import type { FieldError, OrderShow, ProblemBody } from "./api-types";
 import { learnServerTime } from "./clock";
 import { noteResponse, noteSilence, type Outage, outageOf } from "./reach";
 import { text } from "./texts";
@@ -23,6 +23,8 @@ interface ProblemDetails {
   total?: number;
   shown_total?: number;
   currency?: string;
+  /** With show_changed: the shows as they are now, by their ids. */
+  shows?: Record<string, OrderShow>;
 }
 
 /** An error response (RFC 9457 problem+json), or no response at all (`status` 0). */

@@ -1,6 +1,8 @@
 // The shows of orders: each is read once by its id and then kept.
 import { get } from "./api";
 import type { Order, OrderLine, OrderShow, Show } from "./api-types";
+import { showTime } from "./format";
+import type { Problem } from "./http";
 import { Observable } from "./observable";
 import { bySection } from "./tickets";
 
@@ -25,22 +27,34 @@ export async function loadShows(
   }
 }
 
-/** Read the shows of this order again. Returns those that moved, before and now. */
-export async function findMovedShows(
-  order: Pick<Order, "tickets">,
-): Promise<{ before: Show; now: Show }[]> {
-  const ids = [...new Set(order.tickets.map((ticket) => ticket.show_id))];
-  const { items } = await get("/api/shows", { query: { ids: ids.join(), limit: MAX_IDS } });
-  const moved = items.flatMap((now) => {
-    const before = shows.value.get(now.id);
-    return before && placeAndTime(before) !== placeAndTime(now) ? [{ before, now }] : [];
-  });
-  shows.set(new Map([...shows.value, ...items.map((show) => [show.id, show] as const)]));
-  return moved;
+/** The place and time of a show as a page shows them, for the API to compare. */
+export type ShownShow = Pick<OrderShow, "venue" | "city" | "starts_at" | "timezone">;
+
+export function shownShow({ venue, city, starts_at, timezone }: ShownShow): ShownShow {
+  return { venue, city, starts_at, timezone };
 }
 
-const placeAndTime = ({ starts_at, timezone, venue, city }: Show) =>
-  JSON.stringify([starts_at, timezone, venue, city]);
+/** The shows of a refusal because they moved. */
+export function refusedShows(problem: Problem | null): Record<string, ShownShow> {
+  const shows = Object.entries(problem?.body.shows ?? {});
+  return Object.fromEntries(shows.map(([id, show]) => [id, shownShow(show)]));
+}
+
+export function placeText(show: ShownShow): string {
+  return `${showTime(show)} · ${show.venue}, ${show.city}`;
+}
+
+/** The shows of an order as its pages show them: as bought, or as they are now if that changed. */
+export function shownShows(
+  order: Pick<Order, "tickets"> & Partial<Pick<Order, "show_changed">>,
+): Record<string, ShownShow> {
+  return Object.fromEntries(
+    order.tickets.map(({ show_id, show }) => [
+      show_id,
+      shownShow(order.show_changed?.[show_id] ?? show),
+    ]),
+  );
+}
 
 /** The tickets of an order for one of its shows, seats in order. */
 export interface ShowTickets {

@@ -2,7 +2,7 @@
 import { useEffect, useRef, useState } from "react";
 import { useNavigate } from "react-router";
 
-import type { Ticket } from "../shared/api-types";
+import type { Show, Ticket } from "../shared/api-types";
 import { rulesOf } from "../shared/currencies";
 import { fullName, money } from "../shared/format";
 import {
@@ -19,6 +19,7 @@ import { outageText, useOutage } from "../shared/outage";
 import { readUser, user } from "../shared/session";
 import type { SiteConfig } from "../shared/site-config";
 import { text } from "../shared/texts";
+import { shownShow } from "../shared/shows-by-id";
 import { useSkipTarget } from "../shared/skip-targets";
 import { costOf, ticketNames } from "../shared/tickets";
 import { PriceLines, PriceTotal } from "../shared/ui/price-lines";
@@ -32,7 +33,9 @@ const LIST = "[data-tickets]";
 const DEFAULTS = { max_tickets_per_order: 8, hold_seconds: 60, fee_percent: 0 };
 
 interface SelectionPanelProps {
-  showId: string;
+  show: Show;
+  /** Reads the show and its tickets again. */
+  refresh: () => Promise<void>;
   selection: Selection;
   /** The selected tickets that are free. */
   chosen: readonly Ticket[];
@@ -44,7 +47,8 @@ interface SelectionPanelProps {
 }
 
 export function SelectionPanel({
-  showId,
+  show,
+  refresh,
   selection,
   chosen,
   tickets,
@@ -56,7 +60,8 @@ export function SelectionPanel({
   const [first] = chosen;
   const total = first ? costOf(chosen, fee_percent, first.currency).total : 0;
   const { refusal, changed, hold } = useHold({
-    showId,
+    show,
+    refresh,
     selection,
     chosen,
     tickets,
@@ -231,7 +236,7 @@ interface Hold {
 type HoldProps = Omit<SelectionPanelProps, "config"> & { total: number };
 
 function useHold(props: HoldProps): Hold {
-  const { showId, selection, chosen, total } = props;
+  const { show, refresh, selection, chosen, total } = props;
   const navigate = useNavigate();
   const [refusal, setRefusal] = useState<string | null>(null);
   const [confirmable, setConfirmable] = useState<{ ids: string; total: number } | null>(null);
@@ -239,7 +244,7 @@ function useHold(props: HoldProps): Hold {
   const changed = confirmable?.ids === ids.join() ? confirmable.total : null;
   const [request] = useState(() => new IdempotentRequest());
 
-  const goToSignIn = () => navigate(`/signin?next=${encodeURIComponent(`/shows/${showId}`)}`);
+  const goToSignIn = () => navigate(`/signin?next=${encodeURIComponent(`/shows/${show.id}`)}`);
   const hold = async () => {
     await readUser();
     if (user.value === null) {
@@ -249,7 +254,8 @@ function useHold(props: HoldProps): Hold {
     selection.holding.set(true);
     setRefusal(null);
     try {
-      const order = await holdTickets(ids, changed ?? total, request);
+      const shown = { total: changed ?? total, shows: { [show.id]: shownShow(show) } };
+      const order = await holdTickets(ids, shown, request);
       selection.clear();
       await navigate(`/checkout/${order.id}`);
     } catch (error) {
@@ -257,6 +263,8 @@ function useHold(props: HoldProps): Hold {
       const problem = asProblem(error);
       const now = changedTotal(problem);
       if (now !== null) setConfirmable({ ids: ids.join(), total: now });
+      // The page then shows the present place and time, which the next hold confirms.
+      if (problem.code === "show_changed") await refresh();
       if (problem.status === 401) await goToSignIn();
       else setRefusal(refusalText(problem, props));
     }

@@ -118,7 +118,8 @@ function OneShow({ id }: { id: string }) {
         </div>
         {!isEmpty && (
           <SelectionPanel
-            showId={id}
+            show={show}
+            refresh={feed.refresh}
             selection={selection}
             chosen={chosen}
             tickets={tickets}

@@ -1,6 +1,6 @@
 // A show that has moved since an order was placed, as it is now.
-import { showTime } from "../format";
 import type { OrderRow } from "../push-messages";
+import { placeText } from "../shows-by-id";
 import { text } from "../texts";
 
 /** Nothing for a show that has not moved. */
@@ -9,7 +9,7 @@ export function ShowChange({ order, showId }: { order: OrderRow; showId: string 
   if (!now) return null;
   return (
     <p className="notice show-change" role="status" data-show-change={showId}>
-      {text("shared.show_changed", { now: `${showTime(now)} · ${now.venue}, ${now.city}` })}
+      {text("shared.show_changed", { now: placeText(now) })}
     </p>
   );
 }
