@@ -19,6 +19,8 @@ pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
 ]
 RECOVERED_SECONDS = 5
+# A second, and the time of a read on a busy machine.
+WOKEN_SECONDS = 2
 # The page that shows it is a frame behind.
 FRAME_SECONDS = 0.3
 MENU = (("My orders", "/orders"), ("Sell", "/sell"), ("Desk", "/desk"), ("Browse", "/"))
@@ -250,3 +252,34 @@ async def _replies(visitor: httpx.AsyncClient, url: str) -> bool:
 async def _recovered(visitor: Visitor, state: str) -> None:
     """The page is right within five seconds of the server's return, which is now."""
     await visitor.until_state(state, seconds=RECOVERED_SECONDS + FRAME_SECONDS)
+
+
+async def test_a_page_under_the_worker_is_right_within_a_second_of_waking(
+    market: Market, visit: Visit
+) -> None:
+    """Frozen, as a phone freezes a tab in the background; and without a network."""
+    show_id = await market.show()
+    first, second, third, fourth, *_ = await market.tickets(show_id)
+    async with visit() as ben:
+        await ben.open_show(show_id)
+        await ben.until_kept()
+        session = await ben.context.new_cdp_session(ben.page)
+        await session.send("Page.setWebLifecycleState", {"state": "frozen"})
+        await market.hold(first)
+        await session.send("Page.setWebLifecycleState", {"state": "active"})
+        await ben.until(first, "held", seconds=WOKEN_SECONDS)
+        await ben.context.set_offline(True)
+        await ben.until_state("offline")
+        await market.hold(second)
+        await ben.context.set_offline(False)
+        await ben.until(second, "held", seconds=WOKEN_SECONDS)
+        await market.hold(third)
+        await ben.until(third, "held")
+        # As the back/forward cache restores it, which Chromium's headless shell lacks.
+        sockets = len(ben.sockets)
+        await ben.page.evaluate(
+            "dispatchEvent(new PageTransitionEvent('pageshow', {persisted: true}))"
+        )
+        await market.hold(fourth)
+        await ben.until(fourth, "held", seconds=WOKEN_SECONDS)
+        assert len(ben.sockets) == sockets + 1
