@@ -3,6 +3,7 @@
 import asyncio
 import re
 from datetime import UTC, datetime, timedelta
+from urllib.parse import urlsplit
 
 import pytest
 from playwright.async_api import Route, expect
@@ -203,7 +204,7 @@ async def test_the_address_holds_the_search_and_the_filters(market: Market, visi
         await ben.page.get_by_text("No show has exactly these words").wait_for()
         await expect(ben.page.locator("[data-show]")).to_have_count(1)
         await ben.page.get_by_label("Search").fill("nobody plays this")
-        await ben.page.get_by_role("button", name="Clear the filters").click()
+        await ben.page.get_by_role("button", name="Without “nobody plays this”").click()
         await expect(ben.page.locator("[data-show]").first).to_be_visible()
 
 
@@ -242,7 +243,7 @@ async def test_a_search_without_shows_leads_to_the_nearest_date_and_city(
     async with visit() as ben:
         await ben.open("/?q=alphorn&city=zurich&when=week")
         nothing = ben.page.locator(".state")
-        await nothing.get_by_text("Nothing in zurich in the next 7 days").wait_for()
+        await nothing.get_by_text("Nothing for “alphorn” in zurich in the next 7 days").wait_for()
         await nothing.get_by_role("link", name="Alphorn Nacht").wait_for()
         # The numbers of the filters are those of this search.
         await expect(ben.page.get_by_label("City").get_by_role("option")).to_have_text(
@@ -250,6 +251,12 @@ async def test_a_search_without_shows_leads_to_the_nearest_date_and_city(
         )
         await nothing.get_by_role("button", name="Basel").click()
         await expect(ben.page.locator("[data-show]")).to_have_count(1)
+        # Each filter can be left out alone.
+        await ben.open("/?q=alphorn&city=zurich&when=week&category=sport")
+        await nothing.get_by_role("button", name="All kinds").click()
+        await nothing.get_by_role("button", name="Any date").click()
+        await expect(ben.page.locator("[data-show]")).to_have_count(1)
+        assert urlsplit(ben.page.url).query == "q=alphorn&city=zurich"
 
 
 async def test_a_new_show_appears_on_an_open_list_that_it_belongs_to(

@@ -8,7 +8,7 @@ import { onceReached } from "../shared/reach";
 import { LatestRead } from "../shared/latest-read";
 import { text, type TextId } from "../shared/texts";
 import { type Option, SelectChip } from "../shared/ui/select-chip";
-import { facetsQueryOf, isMonth, monthsUntil } from "./show-query";
+import { facetsQueryOf, isMonth, monthsUntil, monthText } from "./show-query";
 
 const TYPING_MS = 180;
 const DATES: readonly (readonly [value: string, label: TextId])[] = [
@@ -60,6 +60,7 @@ export function Filters({ params, change }: FiltersProps) {
           options={months}
           {...parameter("when")}
           value={isMonth(when) ? when : ""}
+          unknown={monthText(when)}
         />
       </div>
       <div className="choices">
@@ -74,6 +75,7 @@ export function Filters({ params, change }: FiltersProps) {
           none={text("browse.all_categories")}
           options={categories}
           {...parameter("category")}
+          unknown={capitalized(params.get("category") ?? "")}
         />
         <SelectChip
           label={text("browse.order")}

@@ -1,6 +1,6 @@
 // The list of shows. The address holds its search, filters and sort order; one channel keeps its
 // counts live.
-import { useEffect } from "react";
+import { type ReactNode, useEffect } from "react";
 import { Link, useSearchParams } from "react-router";
 
 import type { Suggestion } from "../shared/api-types";
@@ -39,11 +39,10 @@ export function ShowList() {
   }, [query]);
   return (
     <>
-      <OutageBanner />
       <Filters params={hydrated ? params : new URLSearchParams()} change={change} />
       <Results
         query={query}
-        place={hydrated ? placeAndTimeOf(params) : ""}
+        params={params}
         change={change}
         clearFilters={() => {
           setParams({});
@@ -55,13 +54,12 @@ export function ShowList() {
 
 interface ResultsProps {
   query: string | null;
-  /** The wanted place and time, in a sentence. */
-  place: string;
+  params: URLSearchParams;
   change: ChangeAddress;
   clearFilters: () => void;
 }
 
-function Results({ query, place, change, clearFilters }: ResultsProps) {
+function Results({ query, params, change, clearFilters }: ResultsProps) {
   const { rows } = useValue(feed.shows);
   const answered = useValue(feed.answered);
   const problem = useValue(feed.problem);
@@ -76,10 +74,11 @@ function Results({ query, place, change, clearFilters }: ResultsProps) {
     if (answered === "") {
       return <Empty title={text("browse.none_yet")}>{text("browse.none_yet_note")}</Empty>;
     }
-    return <NothingFound {...{ place, change, clearFilters }} />;
+    return <NothingFound {...{ params, change, clearFilters }} />;
   }
   return (
     <>
+      <OutageBanner />
       {alike && (
         <p className="soft" role="status">
           {text("browse.alike")}
@@ -98,48 +97,90 @@ function Results({ query, place, change, clearFilters }: ResultsProps) {
   );
 }
 
-function NothingFound({ place, change, clearFilters }: Omit<ResultsProps, "query">) {
-  const suggestions = useValue(feed.suggestions);
-  const { date, city } = suggestions ?? {};
+interface NothingFoundProps {
+  params: URLSearchParams;
+  change: ChangeAddress;
+  clearFilters: () => void;
+}
+
+/** What comes closest, and each filter that can be left out. */
+function NothingFound({ params, change, clearFilters }: NothingFoundProps) {
+  const { date, city } = useValue(feed.suggestions) ?? {};
+  const used = usedFilters(params);
   return (
     <Empty
-      title={place ? text("browse.nothing_at", { place }) : text("browse.nothing")}
+      title={nothingText(params.get("q") ?? "", placeAndTimeOf(params))}
       action={
-        <button type="button" className="button quiet" onClick={clearFilters}>
-          {text("browse.clear")}
-        </button>
+        <div className="state-actions">
+          {used.map(([name, label]) => (
+            <button
+              key={name}
+              type="button"
+              className="chip"
+              onClick={() => {
+                change({ [name]: "" });
+              }}
+            >
+              {label}
+            </button>
+          ))}
+          {used.length !== 1 && (
+            <button type="button" className="chip" onClick={clearFilters}>
+              {text("browse.clear")}
+            </button>
+          )}
+        </div>
       }
     >
       {!date && !city && text("browse.nothing_note")}
-      {date && (
-        <>{richText("browse.next_date", { show: <Suggested key={date.show_id} show={date} /> })} </>
+      {date && <Suggested label={text("browse.next_date")} show={date} />}
+      {city && (
+        <Suggested
+          label={richText("browse.suggested_city", {
+            city: city.city,
+            button: (content) => (
+              <button
+                type="button"
+                className="link"
+                onClick={() => {
+                  change({ city: city.city });
+                }}
+              >
+                {content}
+              </button>
+            ),
+          })}
+          show={city}
+        />
       )}
-      {city &&
-        richText("browse.next_city", {
-          city: city.city,
-          show: <Suggested key={city.show_id} show={city} />,
-          button: (words) => (
-            <button
-              key={city.city}
-              type="button"
-              className="link"
-              onClick={() => {
-                change({ city: city.city });
-              }}
-            >
-              {words}
-            </button>
-          ),
-        })}
     </Empty>
   );
 }
 
-function Suggested({ show }: { show: Suggestion }) {
+function nothingText(words: string, place: string): string {
+  if (words && place) return text("browse.nothing_for_at", { words, place });
+  if (words) return text("browse.nothing_for", { words });
+  return place ? text("browse.nothing_at", { place }) : text("browse.nothing");
+}
+
+/** The names of the filters in use, and the labels of the buttons that leave them out. */
+function usedFilters(params: URLSearchParams): [name: string, label: string][] {
+  const labels: [string, string][] = [
+    ["when", text("browse.any_date")],
+    ["city", text("browse.all_cities")],
+    ["category", text("browse.all_categories")],
+    ["q", text("browse.without_words", { words: params.get("q") ?? "" })],
+  ];
+  return labels.filter(([name]) => params.get(name));
+}
+
+function Suggested({ label, show }: { label: ReactNode; show: Suggestion }) {
   return (
-    <Link to={`/shows/${show.show_id}`}>
-      {show.title}, {showTime(show)}
-    </Link>
+    <span className="suggested">
+      <span className="note">{label}</span>
+      <Link to={`/shows/${show.show_id}`}>{show.title}</Link>
+      <span>{text("browse.suggested_place", { time: showTime(show), city: show.city })}</span>
+    </span>
   );
 }
 

@@ -33,11 +33,15 @@ export function placeAndTimeOf(address: URLSearchParams): string {
 function wordsFor(when: string): string {
   if (when === "weekend") return text("browse.this_weekend");
   if (when === "week") return text("browse.in_7_days");
+  return isMonth(when) ? text("browse.in_month", { month: monthText(when) }) : "";
+}
+
+/** "December 2026"; empty for what is no month. */
+export function monthText(when: string): string {
   const [, year, month] = MONTH.exec(when) ?? [];
   if (!year || !month) return "";
   const first = new Date(Number(year), Number(month) - 1);
-  const named = formatTime(first.toISOString(), { month: "long", year: "numeric" });
-  return text("browse.in_month", { month: named });
+  return formatTime(first.toISOString(), { month: "long", year: "numeric" });
 }
 
 const MONTH = /^(\d{4})-(0[1-9]|1[0-2])$/;

@@ -9,14 +9,16 @@ interface SelectChipProps {
   none: string;
   options: readonly Option[];
   value: string;
+  /** The label of a value that is not among the options. */
+  unknown?: string;
   onChange: (value: string) => void;
 }
 
 /** A value that is not among the options, from an old address, is added to them. */
-export function SelectChip({ label, none, options, value, onChange }: SelectChipProps) {
+export function SelectChip({ label, none, options, value, unknown, onChange }: SelectChipProps) {
   const id = useId();
   const known = value === "" || options.some(([offered]) => offered === value);
-  const offered = known ? options : [[value, value] as const, ...options];
+  const offered = known ? options : [[value, unknown ?? value] as const, ...options];
   return (
     <>
       <label className="unseen" htmlFor={id}>
