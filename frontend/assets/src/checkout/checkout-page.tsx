@@ -9,7 +9,7 @@ import type { OrderRow, PaymentRow } from "../shared/push-messages";
 import { user } from "../shared/session";
 import { type SiteConfig, useSiteConfig } from "../shared/site-config";
 import { text } from "../shared/texts";
-import { Empty, Failed, OutageBanner } from "../shared/ui/page-states";
+import { Empty, Failed } from "../shared/ui/page-states";
 import { SignedInOnly } from "../shared/ui/signed-in-only";
 import { useUserFeed } from "../shared/use-user-feed";
 import { CheckoutFeed } from "./checkout-feed";
@@ -57,7 +57,6 @@ function Checkout({ id }: { id: string }) {
   if (order && stage && config) {
     return (
       <>
-        <OutageBanner />
         <StagePage order={order} stage={stage} payment={payment} feed={feed} config={config} />
       </>
     );

@@ -8,7 +8,7 @@ import { secondsUntil, serverNow, useClock } from "../shared/clock";
 import type { Live } from "../shared/live-rows";
 import { useValue } from "../shared/observable";
 import { text } from "../shared/texts";
-import { Empty, Failed, OutageBanner } from "../shared/ui/page-states";
+import { Empty, Failed } from "../shared/ui/page-states";
 import { SelectChip } from "../shared/ui/select-chip";
 import { SignedInOnly } from "../shared/ui/signed-in-only";
 import { toast } from "../shared/ui/toasts";
@@ -30,7 +30,6 @@ const EXPIRED_MS = 1500;
 export function DeskPage() {
   return (
     <>
-      <OutageBanner />
       <SignedInOnly title={text("desk.title")} words={text("desk.sign_in")} waiting={<Waiting />}>
         {(seller) => <Desk key={seller.id} seller={seller} />}
       </SignedInOnly>

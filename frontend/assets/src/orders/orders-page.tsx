@@ -10,7 +10,7 @@ import type { OrderRow } from "../shared/push-messages";
 import { shows } from "../shared/shows-by-id";
 import { type SiteConfig, useSiteConfig } from "../shared/site-config";
 import { text } from "../shared/texts";
-import { Empty, Failed, MoreButton, OutageBanner } from "../shared/ui/page-states";
+import { Empty, Failed, MoreButton } from "../shared/ui/page-states";
 import { SignedInOnly } from "../shared/ui/signed-in-only";
 import { useUserFeed } from "../shared/use-user-feed";
 import type { Live } from "../shared/live-rows";
@@ -45,7 +45,6 @@ function Orders() {
   const { held, upcoming, earlier } = groupOrders(orders, known);
   return (
     <>
-      <OutageBanner />
       <Group title={text("orders.now")} orders={held} config={config} />
       <Group title={text("orders.coming_up")} orders={upcoming} config={config} />
       <Group title={text("orders.earlier")} orders={earlier} config={config} />

@@ -8,7 +8,7 @@ import { clockTime, monthAndDay, pricesFrom } from "../shared/format";
 import type { Live } from "../shared/live-rows";
 import { useValue } from "../shared/observable";
 import { text } from "../shared/texts";
-import { Empty, Failed, OutageBanner } from "../shared/ui/page-states";
+import { Empty, Failed } from "../shared/ui/page-states";
 import { SignedInOnly } from "../shared/ui/signed-in-only";
 import { useHydrated } from "../shared/use-hydrated";
 import { NEW_SHOW } from "./addresses";
@@ -23,7 +23,6 @@ export function SellPage() {
   const show = hydrated ? params.get("show") : null;
   return (
     <>
-      <OutageBanner />
       <SignedInOnly
         title={text("sell.sign_in")}
         words={text("sell.sign_in_note")}

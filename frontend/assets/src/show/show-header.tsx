@@ -2,6 +2,7 @@
 import type { Show } from "../shared/api-types";
 import { pricesFrom, readersTime, showTime } from "../shared/format";
 import { useValue } from "../shared/observable";
+import { useOutage } from "../shared/outage";
 import type { ShowFeed } from "../shared/show-feed";
 import { text } from "../shared/texts";
 import type { TicketCounts } from "../shared/tickets";
@@ -30,7 +31,8 @@ export function ShowHeader({ show, counts, feed }: ShowHeaderProps) {
 }
 
 function Badges({ counts, feed }: { counts: TicketCounts; feed: ShowFeed }) {
-  const viewers = useValue(feed.viewers);
+  const counted = useValue(feed.viewers);
+  const viewers = useOutage() ? null : counted;
   const { free, held, from } = counts;
   return (
     <div className="badges">

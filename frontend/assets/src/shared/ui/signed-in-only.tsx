@@ -20,15 +20,14 @@ interface SignedInOnlyProps {
 export function SignedInOnly({ title, words, waiting, children }: SignedInOnlyProps) {
   const current = useValue(user);
   const { pathname, search } = useLocation();
-  if (current === undefined) {
+  if (current !== null) {
     return (
       <>
         <OutageBanner />
-        {waiting}
+        {current === undefined ? waiting : children(current)}
       </>
     );
   }
-  if (current !== null) return children(current);
   const next = `?next=${encodeURIComponent(pathname + search)}`;
   return (
     <Empty
