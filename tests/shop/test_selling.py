@@ -395,3 +395,40 @@ async def test_the_bar_of_many_tickets_fits_a_phone_in_the_dark(
         await expect(phone.page.locator("[data-selected]")).to_have_attribute("data-selected", "1")
         assert await phone.page.evaluate("document.documentElement.scrollWidth") <= 360
         assert await serious_findings(phone.page) == []
+
+
+# A browser that is older than the name of a time zone.
+WITHOUT_ZONE = """
+    const { DateTimeFormat, supportedValuesOf } = Intl;
+    const missing = "Europe/Amsterdam";
+    Intl.DateTimeFormat = new Proxy(DateTimeFormat, {
+      construct(target, [locale, options]) {
+        if (options?.timeZone === missing) throw new RangeError(`Invalid time zone: ${missing}`);
+        return new target(locale, { timeZone: "UTC", ...options });
+      },
+    });
+    Intl.supportedValuesOf = (key) => supportedValuesOf(key).filter((name) => name !== missing);
+"""
+
+
+async def test_a_show_whose_zone_the_browser_lacks_keeps_its_times(
+    market: Market, mira: Visitor
+) -> None:
+    show_id = await market.show(starts_at="2030-12-04T20:00:00+01:00")
+    await mira.context.add_init_script(WITHOUT_ZONE)
+    await open_show(mira, show_id)
+    await mira.page.get_by_role("button", name="Change the show").click()
+    form = mira.page.locator(".change-show")
+    await expect(form.get_by_label("Starts, by the clocks there")).to_have_value("2030-12-04T20:00")
+    await form.get_by_label("Title").fill("Winter Lights")
+    await form.get_by_role("button", name="Save").click()
+    await mira.page.locator(".toast").get_by_text("The show is changed.").wait_for()
+    # A new time could not be read in that zone, so it is refused and kept.
+    await mira.page.get_by_role("button", name="Change the show").click()
+    await form.get_by_label("Starts, by the clocks there").fill("2030-12-05T20:00")
+    await form.get_by_role("button", name="Save").click()
+    await form.get_by_text("does not know the time zone").wait_for()
+    await expect(form.get_by_label("Starts, by the clocks there")).to_be_focused()
+    show = (await market.seller.get(f"/api/shows/{show_id}")).json()
+    assert (show["title"], show["starts_at"]) == ("Winter Lights", "2030-12-04T19:00:00Z")
+    assert not mira.errors
