@@ -35,7 +35,7 @@ from backend.push import push_log as pushlog
 from backend.push.client import pusher_client
 from backend.push.hosted_publisher import HostedPublisher
 from backend.push.publisher import MessagePublisher, Publisher
-from workers import backlog, counts, expiration, payments
+from workers import backlog, cancellations, counts, expiration, payments
 from workers.backlog import Backlog, Pools
 from workers.notifier import READER, Notifier
 
@@ -208,6 +208,12 @@ async def _run_arq(jobs: ArqRedis, context: dict[str, Any]) -> None:
             cron(
                 _as_timer(payments.reconcile_payments),
                 name="reconcile_payments",
+                second=set(RECONCILE_SECONDS),
+                keep_result=0,
+            ),
+            cron(
+                _as_timer(cancellations.wind_up_shows),
+                name="wind_up_shows",
                 second=set(RECONCILE_SECONDS),
                 keep_result=0,
             ),

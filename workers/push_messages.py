@@ -85,7 +85,13 @@ def messages_of(event: Event) -> EventMessages:
                 ]
             )
         case "show":
-            return EventMessages([], _decode_show(data).id)
+            show = _decode_show(data)
+            if event.type != "show.updated":
+                return EventMessages([], show.id)
+            channels = (f"show-{show.id}",)
+            key, version = str(show.id), event.envelope.version
+            message = _message(event, channels, event.type, {"show": show}, key, version)
+            return EventMessages([message], show.id)
     return EventMessages([])
 
 
@@ -101,6 +107,7 @@ def availability_message(show: Any) -> Message:
             "currency",
             "from_prices",
             "next_free_at",
+            "status",
             "version",
         )
     }

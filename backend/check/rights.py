@@ -38,7 +38,7 @@ RIGHTS: Mapping[str, Mapping[str, Mapping[str, str]]] = {
             "INSERT": ALL,
             "UPDATE": (
                 "title venue city starts_at ends_at sales_end_at timezone category listing_policy"
-                " version updated_at"
+                " status version updated_at"
             ),
         },
         "tickets.sellers": {"INSERT": ALL},
@@ -128,6 +128,7 @@ CALLS: Mapping[str, frozenset[str]] = {
             "orders.fail",
             "orders.begin_refund",
             "orders.lines_of_refund",
+            "orders.lines_to_return",
             "orders.finish_refund",
             "orders.fail_refund",
             "orders.read",
@@ -172,6 +173,7 @@ OWN_CALLS: Mapping[str, frozenset[str]] = {
             "tickets.withdraw_all",
             "tickets.set_prices",
             "tickets.price_cap_of",
+            "tickets.withdraw_cancelled",
         }
     ),
     "orders": frozenset(
@@ -179,6 +181,7 @@ OWN_CALLS: Mapping[str, frozenset[str]] = {
             "orders.show",
             "orders.line",
             "orders.changed_shows",
+            "orders.returnable",
             "orders.tickets_of",
             "orders.state",
             "orders.id_at",

@@ -177,6 +177,7 @@ class Show(msgspec.Struct, frozen=True, kw_only=True):
     ends_at: datetime | None = None
     # Null: when the show starts.
     sales_end_at: datetime | None = None
+    status: Literal["on_sale", "postponed", "cancelled"] = "on_sale"
     version: int
 
 

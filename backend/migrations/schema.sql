@@ -285,12 +285,15 @@ create table tickets.shows (
     ends_at timestamptz,
     sales_end_at timestamptz,
     local_start timestamp without time zone,
+    status text not null default 'on_sale',
+    wound_up_at timestamptz,
     constraint shows_pkey primary key (id),
     constraint shows_end_within_14_days_of_start check (ends_at > starts_at and (ends_at -
         starts_at) <= '336:00:00'::interval),
     constraint shows_listing_policy_known check (listing_policy = any (array['open', 'owner'])),
     constraint shows_sales_end_after_creation check (sales_end_at >= created_at),
-    constraint shows_sales_end_by_end check (sales_end_at <= coalesce(ends_at, starts_at))
+    constraint shows_sales_end_by_end check (sales_end_at <= coalesce(ends_at, starts_at)),
+    constraint shows_status_known check (status = any (array['on_sale', 'postponed', 'cancelled']))
 );
 create index shows_category on tickets.shows (category, starts_at, id);
 create index shows_city on tickets.shows (city_key, starts_at, id);
@@ -298,15 +301,20 @@ create index shows_owner on tickets.shows (owner_id, starts_at, id);
 create index shows_search on tickets.shows using gin (search);
 create index shows_spellings on tickets.shows using gin (spellings);
 create index shows_starts_at on tickets.shows (starts_at, id);
+create index shows_to_wind_up on tickets.shows (id) where ((status = 'cancelled') and (wound_up_at
+    is null));
 create trigger audit_owner after delete or update of owner_id on tickets.shows for each row execute
     function events.audit_owner('id', 'owner_id');
+create trigger check_show_status before update of status on tickets.shows for each row when
+    (old.status = 'cancelled' and new.status <> 'cancelled') execute function
+    tickets.check_show_status();
 create trigger set_local_start before insert or update of starts_at, timezone on tickets.shows for
     each row execute function tickets.set_local_start();
 create trigger set_search before insert or update of title, venue, city on tickets.shows for each
     row execute function tickets.set_search();
 grant select on tickets.shows to gittix_check;
 grant insert, select, update (title, venue, city, starts_at, timezone, category, version,
-    updated_at, listing_policy, ends_at, sales_end_at) on tickets.shows to gittix_tickets;
+    updated_at, listing_policy, ends_at, sales_end_at, status) on tickets.shows to gittix_tickets;
 
 create table tickets.tickets (
     id uuid not null default uuidv7(),
@@ -388,6 +396,9 @@ create table tickets.transitions (
 grant select on tickets.transitions to gittix_check;
 grant select on tickets.transitions to gittix_tickets;
 
+-- functions/tickets/show_times.sql
+create function tickets.are_called_off(p_tickets uuid[]) returns boolean language sql;
+
 -- functions/tickets/counts.sql
 create function tickets.availability(p_show uuid, out available integer, out held integer,
     out sold integer, out from_price bigint, out currency text, out from_prices json,
@@ -418,6 +429,9 @@ create function tickets.check_price() returns trigger language plpgsql security 
 
 -- functions/tickets/price_caps.sql
 create function tickets.check_price_cap() returns trigger language plpgsql security definer;
+
+-- functions/tickets/show_status.sql
+create function tickets.check_show_status() returns trigger language plpgsql;
 
 -- functions/tickets/search.sql
 create function tickets.city_key(p_city text) returns text language sql;
@@ -482,8 +496,8 @@ create function tickets.is_over(p_starts_at timestamptz, p_ends_at timestamptz, 
 grant execute on function tickets.is_over to gittix_tickets;
 
 -- functions/tickets/show_times.sql
-create function tickets.is_selling(p_starts_at timestamptz, p_sales_end_at timestamptz,
-    p_now timestamptz) returns boolean language sql;
+create function tickets.is_selling(p_status text, p_starts_at timestamptz,
+    p_sales_end_at timestamptz, p_now timestamptz) returns boolean language sql;
 grant execute on function tickets.is_selling to gittix_tickets;
 
 -- functions/tickets/search.sql
@@ -512,6 +526,9 @@ create function tickets.name_seller(p_id uuid, p_handle text) returns void langu
 create function tickets.next_sections(p_show uuid, p_after text, p_limit bigint) returns setof text
     language sql;
 grant execute on function tickets.next_sections to gittix_tickets;
+
+-- functions/tickets/show_status.sql
+create function tickets.of_show(p_show uuid) returns setof tickets.tickets language sql;
 
 -- functions/tickets/search.sql
 create function tickets.plain_text(p_text text) returns text language sql;
@@ -618,6 +635,11 @@ create function tickets.withdraw_all(p_tickets uuid[], p_seller uuid) returns uu
     plpgsql security definer;
 grant execute on function tickets.withdraw_all to gittix_tickets;
 
+-- functions/tickets/show_status.sql
+create function tickets.withdraw_cancelled(p_limit integer) returns integer language plpgsql
+    security definer;
+grant execute on function tickets.withdraw_cancelled to gittix_tickets;
+
 -- functions/tickets/search.sql
 create function tickets.words(p_text text) returns table(word bigint, parts text[]) language sql;
 grant execute on function tickets.words to gittix_tickets;
@@ -698,6 +720,7 @@ create table orders.lines (
     status text not null default 'sold',
     refund_id uuid,
     refund_reason text,
+    refund_failed_at timestamptz,
     constraint lines_pkey primary key (order_id, ticket_id),
     constraint lines_order_id_fkey foreign key (order_id) references orders.orders(id),
     constraint lines_refund_iff_refunding check ( case status     when 'sold' then refund_id is
@@ -911,6 +934,10 @@ create function orders.insert_order(p_id uuid, p_buyer uuid, p_held tickets.tick
     p_fingerprint bytea, p_key_lifetime interval, p_reply_status integer, p_reply_headers jsonb)
     returns text language plpgsql;
 
+-- functions/orders/returns.sql
+create function orders.is_returnable(l orders.lines, s tickets.shows) returns boolean language
+    plpgsql;
+
 -- functions/orders/budgets.sql
 create function orders.lacking_budgets(p_budgets bigint[], p_amount double precision,
     p_now timestamptz) returns table(subject text, retry_at timestamptz) language sql;
@@ -928,6 +955,11 @@ grant execute on function orders.line to gittix_orders;
 create function orders.lines_of_refund(p_order uuid, p_refund uuid, out ticket_id uuid,
     out amount bigint) returns setof record language sql security definer;
 grant execute on function orders.lines_of_refund to gittix_payments;
+
+-- functions/orders/returns.sql
+create function orders.lines_to_return(p_limit integer, out order_id uuid, out buyer_id uuid,
+    out tickets uuid[]) returns setof record language plpgsql security definer;
+grant execute on function orders.lines_to_return to gittix_payments;
 
 -- functions/orders/place.sql
 create function orders.place(p_buyer uuid, p_tickets uuid[], p_hold interval, p_grace interval,
@@ -964,6 +996,10 @@ grant execute on function orders.read to gittix_payments;
 
 -- functions/orders/transitions.sql
 create function orders.record_transitions() returns trigger language plpgsql security definer;
+
+-- functions/orders/returns.sql
+create function orders.returnable(p_order uuid) returns uuid[] language sql security definer;
+grant execute on function orders.returnable to gittix_orders;
 
 -- functions/orders/payment.sql
 create function orders.settle(p_order uuid, p_payment uuid, p_amount bigint, p_currency text,

@@ -36,7 +36,7 @@ class ShowChanged(Conflict):
 
 
 class SalesEnded(Conflict):
-    """`sales_end_at` of the show has passed."""
+    """`sales_end_at` of the show has passed, or the show is postponed or cancelled."""
 
     code = "sales_ended"
 

@@ -50,6 +50,12 @@ class OrderShow(msgspec.Struct, frozen=True):
 LineStatus = Literal["sold", "refund_pending", "refunded"]
 
 
+class ChangedShow(OrderShow, frozen=True):
+    """A show as it is now."""
+
+    status: Literal["on_sale", "postponed", "cancelled"]
+
+
 class OrderLine(msgspec.Struct, frozen=True):
     """A ticket and its show as they were when the order was placed.
 
@@ -99,18 +105,26 @@ class Order(OrderState, frozen=True, kw_only=True):
 
     `status` is effective: an unpaid order past `expires_at` is expired. `seconds_left` is the time
     until `expires_at` for an unpaid order, and 0 for any other. `show_changed` has the shows whose
-    place or time has changed since the order was placed, as they are now, by their ids.
+    place or time has changed since the order was placed, and those that are postponed or cancelled,
+    as they are now, by their ids. `returnable` has the tickets that the buyer may return because of
+    that, irrespective of the refund window.
     """
 
     server_now: datetime
     seconds_left: float
-    show_changed: dict[UUID, OrderShow]
+    show_changed: dict[UUID, ChangedShow]
+    returnable: list[UUID]
 
 
 UNPAID: frozenset[Status] = frozenset({"pending", "awaiting_payment"})
 
 
-def order_at(state: OrderState, now: datetime, changed: dict[UUID, OrderShow]) -> Order:
+def order_at(
+    state: OrderState,
+    now: datetime,
+    changed: dict[UUID, ChangedShow] | None = None,
+    returnable: list[UUID] | None = None,
+) -> Order:
     """The order as a reply at `now` shows it; `changed` becomes `show_changed`."""
     is_unpaid = state.status in UNPAID
     left = max((state.expires_at - now).total_seconds(), 0.0) if is_unpaid else 0.0
@@ -118,7 +132,8 @@ def order_at(state: OrderState, now: datetime, changed: dict[UUID, OrderShow]) -
         **msgspec.structs.asdict(state),
         server_now=now,
         seconds_left=left,
-        show_changed=changed,
+        show_changed=changed or {},
+        returnable=returnable or [],
     )
     if is_unpaid and state.expires_at <= now:
         return msgspec.structs.replace(order, status="expired")

@@ -13,9 +13,9 @@ from backend.kernel.budgets import Budgets
 from backend.kernel.conditions import Conditions, bounded, plan_by_index
 from backend.kernel.database import Connection, Record
 from backend.orders.model import (
+    ChangedShow,
     Order,
     OrderQuery,
-    OrderShow,
     OrderState,
     Sale,
     SaleQuery,
@@ -32,11 +32,12 @@ _EFFECTIVE = """
 """
 
 read_state = msgspec.json.Decoder(OrderState).decode
-_read_shows = msgspec.json.Decoder(dict[UUID, OrderShow]).decode
+_read_shows = msgspec.json.Decoder(dict[UUID, ChangedShow]).decode
 
 # Of the row `w` of an order.
 _ORDER = """
-    orders.state(w)::text as state, now() as now, orders.changed_shows(w.id)::text as changed
+    orders.state(w)::text as state, now() as now, orders.changed_shows(w.id)::text as changed,
+    orders.returnable(w.id) as returnable
 """
 
 # The status of a sale, for the seller of the ticket. A pending refund may still fail.
@@ -263,7 +264,9 @@ async def list_orders(
 
 
 def _order(row: Record) -> Order:
-    return order_at(read_state(row["state"]), row["now"], _read_shows(row["changed"]))
+    return order_at(
+        read_state(row["state"]), row["now"], _read_shows(row["changed"]), row["returnable"]
+    )
 
 
 class SaleKey(NamedTuple):

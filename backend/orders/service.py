@@ -198,7 +198,7 @@ def placed_order(placed: Placed) -> Order:
     """The order in `body`, at the time when it was placed."""
     assert placed.body is not None
     state = queries.read_state(placed.body)
-    return order_at(state, state.created_at, {})
+    return order_at(state, state.created_at)
 
 
 async def cancel(connection: Connection, order_id: UUID, buyer_id: UUID) -> None:
@@ -224,7 +224,7 @@ async def extend(connection: Connection, order_id: UUID, buyer_id: UUID) -> Orde
     if extension.outcome != "extended":
         raise _not_extended(extension)
     assert extension.body is not None
-    return order_at(queries.read_state(extension.body), extension.decided_at, {})
+    return order_at(queries.read_state(extension.body), extension.decided_at)
 
 
 def _not_extended(extension: Extension) -> Problem:
@@ -395,7 +395,7 @@ def _refusal(placed: Placed, settings: Settings) -> Problem:
             return OwnTicket("this ticket is yours: choose another one", ticket_id=placed.refused)
         case "sales_ended":
             return SalesEnded(
-                "the sales of this show have ended: its tickets can no longer be held",
+                "tickets of this show are not on sale any more",
                 ticket_id=placed.refused,
             )
         case "mixed_currency":

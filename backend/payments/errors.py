@@ -28,7 +28,9 @@ class OrderExpired(Conflict):
 
 
 class SalesEnded(Conflict):
-    """`sales_end_at` of a show has passed, so no payment begins. Nothing was charged."""
+    """`sales_end_at` of a show has passed, or a show is postponed or cancelled, so no payment
+    begins. Nothing was charged.
+    """
 
     code = "sales_ended"
 

@@ -240,7 +240,7 @@ def _refusal(begun: Begun) -> Problem:
             "too many payments of this order failed: its tickets are free when the hold ends"
         )
     if begun.outcome == "sales_ended":
-        return SalesEnded("the sales of this show have ended: nothing was charged")
+        return SalesEnded("the tickets are not on sale any more: nothing was charged")
     return REFUSALS[begun.outcome]()
 
 

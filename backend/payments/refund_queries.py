@@ -44,6 +44,14 @@ class RefundRequest(NamedTuple):
     reason: str | None = None
 
 
+class ToReturn(NamedTuple):
+    """Tickets of an order whose show is cancelled."""
+
+    order_id: UUID
+    buyer_id: UUID
+    tickets: list[UUID]
+
+
 class StallTimes(NamedTuple):
     """The time without progress after which a refund in each status counts as stalled."""
 
@@ -231,6 +239,25 @@ async def open_of_intent(connection: Connection, intent_id: str) -> list[Refund]
         intent_id,
     )
     return [Refund(**row) for row in rows]
+
+
+async def to_return(connection: Connection, limit: int) -> list[ToReturn]:
+    """Up to `limit` sold tickets of cancelled shows whose refund has not begun, by their orders."""
+    rows = await connection.fetch("select * from orders.lines_to_return($1)", limit)
+    return [ToReturn(*row) for row in rows]
+
+
+async def count_requested(connection: Connection, most: int) -> int:
+    """The number of refunds that Stripe has not accepted yet; counting stops at `most`."""
+    count: int = await connection.fetchval(
+        """
+        select count(*) from (
+            select from payments.refunds where status = 'requested' limit $1
+        ) requested
+        """,
+        most,
+    )
+    return count
 
 
 async def claim_stalled(

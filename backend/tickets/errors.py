@@ -19,6 +19,18 @@ class TicketNotFound(NotFound):
     code = "ticket_not_found"
 
 
+class ShowCancelled(Conflict):
+    """The show is cancelled, which is final."""
+
+    code = "show_cancelled"
+
+
+class ShowOver(Conflict):
+    """The show was over too long ago to be cancelled, or is over and cannot be postponed."""
+
+    code = "show_over"
+
+
 class NotYourShow(Forbidden):
     code = "not_your_show"
 
@@ -50,7 +62,7 @@ class ListingClosed(Forbidden):
 
 
 class SalesEnded(Conflict):
-    """`sales_end_at` of the show has passed."""
+    """`sales_end_at` of the show has passed, or the show is postponed or cancelled."""
 
     code = "sales_ended"
 

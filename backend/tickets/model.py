@@ -17,8 +17,9 @@ When = Annotated[datetime, Meta(tz=True)]
 
 Status = Literal["available", "held", "reserved", "sold", "withdrawn"]
 ListingPolicy = Literal["open", "owner"]
-# A show is on sale until it is over. `sales_end_at` may be earlier.
-ShowStatus = Literal["on_sale", "over"]
+# What the owner has decided. A show that is on sale is over after its end.
+ShowDecision = Literal["on_sale", "postponed", "cancelled"]
+ShowStatus = Literal["on_sale", "postponed", "cancelled", "over"]
 
 MAX_TICKETS_AT_ONCE = 500
 MAX_CHANGED_AT_ONCE = 500
@@ -44,7 +45,9 @@ class NewShow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ShowChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A field that is left out keeps its value; null empties an optional field."""
+    """A field that is left out keeps its value; null empties an optional field. A postponed show is
+    on sale again once `starts_at` is given.
+    """
 
     title: Title | UnsetType = UNSET
     venue: Title | UnsetType = UNSET
@@ -71,8 +74,9 @@ class Show(msgspec.Struct, frozen=True):
     `local_start` is the start by the clocks at the venue, without an offset.
 
     No ticket is listed, held or paid for from `sales_end_at` on, which is `starts_at` unless the
-    owner chose another time. `status` is `over` once `ends_at` has passed, or `starts_at` without
-    an `ends_at`.
+    owner chose another time, nor while the show is `postponed` or `cancelled`. `status` is `over`
+    once `ends_at` has passed, or `starts_at` without an `ends_at`. While a cancelled show has
+    `sold` tickets, their money is being returned.
 
     Prices are compared within a currency: `from_prices` has up to five currencies, those with the
     most free tickets first. `from_price` is the price of the first, in `currency`. `next_free_at`
@@ -107,7 +111,7 @@ class Show(msgspec.Struct, frozen=True):
 
 class ShowRow(msgspec.Struct, frozen=True):
     """A show's row, which is also the data of its events. Without `sales_end_at`, sales end at the
-    start.
+    start. `status` does not show that a show is over.
     """
 
     id: UUID
@@ -120,6 +124,7 @@ class ShowRow(msgspec.Struct, frozen=True):
     sales_end_at: datetime | None
     timezone: str
     category: str
+    status: ShowDecision
     listing_policy: ListingPolicy
     version: int
     created_at: datetime

@@ -24,14 +24,16 @@ _SHOW = """
     s.id, s.owner_id, s.title, s.venue, s.city, s.starts_at, s.ends_at, s.timezone, s.category,
     s.listing_policy, s.created_at, s.updated_at
 """
-_SHOW_ROW = f"{_SHOW}, s.sales_end_at, s.version"
+_SHOW_ROW = f"{_SHOW}, s.status, s.sales_end_at, s.version"
 # The version before `local_start` inserts shows without it.
 LOCAL_START = "coalesce(s.local_start, s.starts_at at time zone 'UTC')"
 # Of the row `s` of a show, and `a` of its counts.
 LIVE_SHOW = f"""
     {_SHOW}, {LOCAL_START} as local_start, coalesce(s.sales_end_at, s.starts_at) as sales_end_at,
-    case when tickets.is_over(s.starts_at, s.ends_at, now()) then 'over' else 'on_sale' end
-        as status,
+    case
+        when s.status = 'on_sale' and tickets.is_over(s.starts_at, s.ends_at, now()) then 'over'
+        else s.status
+    end as status,
     a.*
 """
 # The first condition is implied by the second; it bounds the scan of an index.
@@ -108,8 +110,8 @@ async def update_show(connection: Connection, show: ShowRow) -> ShowRow:
         f"""
         update tickets.shows s
         set title = $2, venue = $3, city = $4, starts_at = $5, timezone = $6, category = $7,
-            listing_policy = $8, ends_at = $9, sales_end_at = $10, version = s.version + 1,
-            updated_at = now()
+            listing_policy = $8, ends_at = $9, sales_end_at = $10, status = $11,
+            version = s.version + 1, updated_at = now()
         where s.id = $1
         returning {_SHOW_ROW}
         """,
@@ -123,6 +125,7 @@ async def update_show(connection: Connection, show: ShowRow) -> ShowRow:
         show.listing_policy,
         show.ends_at,
         show.sales_end_at,
+        show.status,
     )
     assert row is not None
     return ShowRow(**row)
@@ -303,6 +306,16 @@ async def withdraw_ticket(connection: Connection, ticket_id: UUID, seller_id: UU
         correlation.current(),
     )
     return done
+
+
+async def withdraw_cancelled(connection: Connection, limit: int) -> int:
+    """Withdraw up to `limit` free tickets of cancelled shows. Returns their number."""
+    count: int = await connection.fetchval(
+        "select tickets.withdraw_cancelled($1) from events.bind_correlation($2)",
+        limit,
+        correlation.current(),
+    )
+    return count
 
 
 async def set_hidden(connection: Connection, ticket_id: UUID, *, hidden: bool) -> None:

@@ -20,7 +20,7 @@ from backend.kernel.principal import Principal
 from backend.kernel.settings import Settings
 from backend.kernel.shared_reads import SharedReads
 from backend.kernel.web import if_match, path_id, read_json, read_query, reply
-from backend.tickets import bulk, seller_queries, service
+from backend.tickets import bulk, seller_queries, service, show_status
 from backend.tickets.errors import SearchTooSlow, ShowNotFound, TicketNotFound
 from backend.tickets.model import (
     ChangedTickets,
@@ -109,7 +109,7 @@ async def show(request: Request) -> Response:
     return await _shared(request, read)
 
 
-@describe(tag="shows", body=ShowChange, ok=Show, problems=(403, 404, 412))
+@describe(tag="shows", body=ShowChange, ok=Show, problems=(403, 404, 409, 412))
 async def change_show(request: Request) -> Response:
     """Change a show of yours. With If-Match, only the version that it names."""
     owner = principal.require(request)
@@ -133,6 +133,35 @@ async def list_sections(request: Request) -> Response:
         return _content(await service.sections(connection, show_id, query))
 
     return await _shared(request, read)
+
+
+@describe(tag="shows", body=None, ok=Show, problems=(403, 404, 409))
+async def cancel_show(request: Request) -> Response:
+    """Cancel a show of yours for good. Its tickets are withdrawn, and everybody who has bought one
+    gets the money back; while that lasts, the show has `sold` tickets.
+    """
+    return await _decide(request, show_status.cancel)
+
+
+@describe(tag="shows", body=None, ok=Show, problems=(403, 404, 409))
+async def postpone_show(request: Request) -> Response:
+    """Take a show of yours off sale until you change its `starts_at`. Whoever has bought a ticket
+    may return it meanwhile.
+    """
+    return await _decide(request, show_status.postpone)
+
+
+async def _decide(
+    request: Request, decide: Callable[[Connection, Principal, UUID], Awaitable[None]]
+) -> Response:
+    owner = principal.require(request)
+    show_id = path_id(request, ShowNotFound)
+
+    async def write(connection: Connection) -> Response:
+        await decide(connection, owner, show_id)
+        return _reply(await _show_content(connection, show_id))
+
+    return await _write(request, owner.user_id, write)
 
 
 @describe(tag="tickets", body=NewTickets, created=Tickets, problems=(403, 404, 409))
@@ -330,6 +359,8 @@ routes = [
     Route("/api/shows/{id}", show, methods=["GET"]),
     Route("/api/shows/{id}", change_show, methods=["PUT"]),
     Route("/api/shows/{id}/sections", list_sections, methods=["GET"]),
+    Route("/api/shows/{id}/cancel", cancel_show, methods=["POST"]),
+    Route("/api/shows/{id}/postpone", postpone_show, methods=["POST"]),
     Route("/api/shows/{id}/tickets", create_tickets, methods=["POST"]),
     Route("/api/tickets", list_tickets, methods=["GET"]),
     Route("/api/tickets", create_ticket, methods=["POST"]),

@@ -23,6 +23,7 @@ from backend.tickets.errors import (
     NotYourShow,
     NotYourTicket,
     SalesEnded,
+    ShowCancelled,
     ShowNotFound,
     TicketNotFound,
     TicketTaken,
@@ -37,6 +38,7 @@ from backend.tickets.model import (
     SectionQuery,
     Show,
     ShowChange,
+    ShowDecision,
     ShowFilters,
     ShowQuery,
     ShowRow,
@@ -68,8 +70,8 @@ async def change_show(
     change: ShowChange,
     expected: int | None,
 ) -> Show:
-    """Change a show, only in the version `expected` if given. Raises ShowNotFound, NotYourShow,
-    VersionMismatch, Invalid.
+    """Change a show, only in the version `expected` if given. A new start puts a postponed show on
+    sale again. Raises ShowNotFound, NotYourShow, ShowCancelled, VersionMismatch, Invalid.
     """
     row = await queries.lock_show(connection, show_id)
     if row is None:
@@ -77,16 +79,22 @@ async def change_show(
     if row.owner_id != owner.user_id:
         raise NotYourShow
     _check_version(expected, row.version)
+    if row.status == "cancelled":
+        raise ShowCancelled("the show is cancelled, which is final")
     given = {
         name: value for name, value in msgspec.structs.asdict(change).items() if value is not UNSET
     }
     wanted = _clean_show(
         NewShow(**{name: given.get(name, getattr(row, name)) for name in NewShow.__struct_fields__})
     )
-    if (wanted.starts_at, wanted.sales_end_at) != (row.starts_at, row.sales_end_at):
+    is_rescheduled = row.status == "postponed" and "starts_at" in given
+    if is_rescheduled:
+        _check_sales_end(wanted, await queries.now(connection), "in the future")
+    elif (wanted.starts_at, wanted.sales_end_at) != (row.starts_at, row.sales_end_at):
         _check_sales_end(wanted, row.created_at, "after the time when the show was added")
+    status: ShowDecision = "on_sale" if is_rescheduled else row.status
     changed = await queries.update_show(
-        connection, msgspec.structs.replace(row, **msgspec.structs.asdict(wanted))
+        connection, msgspec.structs.replace(row, **msgspec.structs.asdict(wanted), status=status)
     )
     await _append_show(connection, "show.updated", changed)
     return await show(connection, show_id)
@@ -317,7 +325,7 @@ async def _check_listing(
         case "listing_closed":
             raise ListingClosed("only the owner of this show lists tickets of it")
         case "sales_ended":
-            raise SalesEnded("the sales of this show have ended")
+            raise SalesEnded("tickets of this show are not on sale any more")
         case "too_many_listed":
             raise TooManyListed(
                 f"you may list {max_listed} tickets in a show of somebody else, and have {listed}",

@@ -33,9 +33,10 @@ async def test_an_order_keeps_the_show_that_was_bought(system: System) -> None:
     now = await change(seller, moved, title="New", venue="Elsewhere", city="Ghent")
     found = (await buyer.get(f"/api/orders/{order['id']}")).json()
     assert found["tickets"] == order["tickets"]
-    assert found["show_changed"] == {moved["id"]: as_read(now)}
+    on_sale = {"status": "on_sale"}
+    assert found["show_changed"] == {moved["id"]: as_read(now) | on_sale}
     assert (await buyer.get("/api/orders")).json()["items"][0]["show_changed"] == {
-        moved["id"]: as_read(now)
+        moved["id"]: as_read(now) | on_sale
     }
     await change(seller, moved, venue=SHOW["venue"], city=SHOW["city"])
     assert (await buyer.get(f"/api/orders/{order['id']}")).json()["show_changed"] == {}
@@ -52,7 +53,8 @@ async def test_another_time_is_a_change_and_another_title_is_none(system: System
     assert found["show_changed"] == {}
     assert found["tickets"][0]["show"]["title"] == SHOW["title"]
     now = await change(seller, show, starts_at="2030-12-05T20:00:00+01:00")
-    assert (await buyer.get(path)).json()["show_changed"] == {show["id"]: as_read(now)}
+    changed = {show["id"]: as_read(now) | {"status": "on_sale"}}
+    assert (await buyer.get(path)).json()["show_changed"] == changed
     # A later order is for the show as it is then.
     second = await factories.order(buyer, (await factories.ticket(seller, show["id"]))["id"])
     assert (second["tickets"][0]["show"], second["show_changed"]) == (as_read(now), {})

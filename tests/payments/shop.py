@@ -169,6 +169,10 @@ class Shop:
 
         await until(done, seconds=10)
 
+    async def order_reply(self, order: Json) -> Json:
+        found: Json = (await self.buyer.get(f"/api/orders/{order['id']}")).json()
+        return found
+
     async def order_status(self, order: Json) -> str:
         status: str = (await self.buyer.get(f"/api/orders/{order['id']}")).json()["status"]
         return status

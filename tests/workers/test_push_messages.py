@@ -231,11 +231,18 @@ def test_a_payment_event_goes_only_to_its_buyer_and_without_stripe_ids(type: str
     assert "pi_secret" not in message.data
 
 
+def test_a_changed_show_goes_to_its_visitors() -> None:
+    (message,) = messages_for(show_event("show.updated"))
+    assert (message.channels, message.key) == ((f"show-{SHOW}",), str(SHOW))
+    shown = decode_message(message)["show"]
+    assert (shown["id"], shown["status"], shown["title"]) == (str(SHOW), "on_sale", "t")
+
+
 @pytest.mark.parametrize(
     "published",
-    [*(event(each, {}) for each in types_of("user")), *map(show_event, types_of("show"))],
+    [*(event(each, {}) for each in types_of("user")), show_event("show.created")],
 )
-def test_user_and_show_events_have_no_messages(published: Event) -> None:
+def test_user_events_and_new_shows_have_no_messages(published: Event) -> None:
     assert messages_for(published) == []
 
 

@@ -19,6 +19,10 @@ create or replace trigger set_local_start before insert or update of starts_at, 
 on tickets.shows
 for each row execute function tickets.set_local_start();
 
+create or replace trigger check_show_status before update of status on tickets.shows
+for each row when (old.status = 'cancelled' and new.status <> 'cancelled')
+execute function tickets.check_show_status();
+
 create or replace trigger check_price after insert or update of price, face_value, currency
 on tickets.tickets
 for each row execute function tickets.check_price();

@@ -12,6 +12,8 @@ begin
         when o.status in ('pending', 'expired')
             and tickets.sales_have_ended(orders.tickets_of(o.id), clock_timestamp())
         then 'sales_ended'
+        when o.status = 'awaiting_payment' and tickets.are_called_off(orders.tickets_of(o.id))
+        then 'sales_ended'
         when o.status in ('cancelled', 'expired') then o.status
         when o.expires_at <= clock_timestamp() then 'expired'
         when o.payment_attempts >= p_max_attempts then 'no_attempts_left'

@@ -13,7 +13,7 @@
 -- - not_found: the user is neither the buyer nor a seller of one of its tickets;
 -- - line_not_found: one of `p_lines` is no line that the user may refund;
 -- - relist_not_allowed: a buyer may not list the tickets again;
--- - not_allowed: the buyer may not have a refund now.
+-- - not_allowed: the buyer may not have a refund now, and one of the lines is not returnable.
 -- Lines that are owed to their buyer, because the bank returned their money after the refund, stay
 -- refunded; the outcome is ok, and their money may be returned again at any time.
 create function orders.begin_refund(
@@ -53,7 +53,9 @@ begin
         when v_chosen.outcome is not null then v_chosen.outcome
         when v_chosen.is_owed then null
         when v_order.buyer_id = p_user and p_relist then 'relist_not_allowed'
-        when v_order.buyer_id = p_user and not p_buyer_may then 'not_allowed'
+        when v_order.buyer_id = p_user and not p_buyer_may
+            and not v_chosen.lines <@ orders.returnable(p_order)
+        then 'not_allowed'
     end;
     if outcome is not null then
         return;
@@ -209,7 +211,9 @@ begin
     perform from orders.orders o where o.id = p_order for no key update;
     update orders.lines l set refund_id = null
     where l.order_id = p_order and l.refund_id = p_refund and l.status = 'refunded';
-    update orders.lines l set status = 'sold', refund_id = null, refund_reason = null
+    update orders.lines l
+    set status = 'sold', refund_id = null, refund_reason = null,
+        refund_failed_at = clock_timestamp()
     where l.order_id = p_order and l.refund_id = p_refund and l.status = 'refund_pending';
     if not found then
         return false;

@@ -69,8 +69,8 @@ as $$
     select orders.state(o) from orders.orders o where o.id = p_order
 $$;
 
--- The shows of an order whose place or time has changed since it was placed: a JSON object with
--- each show as it is now, by its id.
+-- The shows of an order whose place or time has changed since it was placed, or that are postponed
+-- or cancelled: a JSON object with each show as it is now and its status, by its id.
 create function orders.changed_shows(p_order uuid) returns json
 language sql stable security definer
 set search_path = pg_catalog, pg_temp
@@ -78,8 +78,9 @@ set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_bitmapscan = off
 as $$
-    select coalesce(json_object_agg(s.id, orders.show(
-        s.title, s.venue, s.city, s.starts_at, s.timezone
+    select coalesce(json_object_agg(s.id, json_build_object(
+        'title', s.title, 'venue', s.venue, 'city', s.city, 'starts_at', s.starts_at,
+        'timezone', s.timezone, 'status', s.status
     ) order by s.id), '{}')
     from (
         select distinct l.show_id, l.show_venue, l.show_city, l.show_starts_at, l.show_timezone
@@ -88,7 +89,7 @@ as $$
     join tickets.shows s on s.id = bought.show_id
     where (s.venue, s.city, s.starts_at, s.timezone) is distinct from (
         bought.show_venue, bought.show_city, bought.show_starts_at, bought.show_timezone
-    )
+    ) or s.status <> 'on_sale'
 $$;
 
 -- The ids of the tickets on the order's lines.

@@ -7,7 +7,8 @@ revoke all on all tables in schema tickets from gittix_tickets, gittix_check;
 grant select on all tables in schema tickets to gittix_tickets, gittix_check;
 
 grant insert, update (
-    title, venue, city, starts_at, ends_at, sales_end_at, timezone, category, listing_policy,
+    title, venue, city, starts_at, ends_at, sales_end_at, status, timezone, category,
+    listing_policy,
     version, updated_at
 )
 on tickets.shows to gittix_tickets;

@@ -143,7 +143,7 @@ begin
            min(t.currency) <> max(t.currency),
            (array_agg(t.id) filter (where t.seller_id = p_buyer))[1],
            (array_agg(t.id) filter (
-               where not tickets.is_selling(s.starts_at, s.sales_end_at, p_now)
+               where not tickets.is_selling(s.status, s.starts_at, s.sales_end_at, p_now)
            ))[1],
            min(coalesce(s.sales_end_at, s.starts_at)),
            (array_agg(t.id) filter (
@@ -181,7 +181,8 @@ as $$
 begin
     select case
                when t.seller_id = p_buyer then 'own_ticket'
-               when not tickets.is_selling(s.starts_at, s.sales_end_at, p_now) then 'sales_ended'
+               when not tickets.is_selling(s.status, s.starts_at, s.sales_end_at, p_now)
+                   then 'sales_ended'
                when t.hidden or not tickets.is_free(t.status, t.held_until, p_now)
                    then 'ticket_unavailable'
            end,

@@ -15,7 +15,7 @@ declare
     v_show record;
 begin
     select s.owner_id, s.listing_policy,
-           tickets.is_selling(s.starts_at, s.sales_end_at, clock_timestamp()) as selling
+           tickets.is_selling(s.status, s.starts_at, s.sales_end_at, clock_timestamp()) as selling
     into v_show
     from tickets.shows s where s.id = p_show;
     if not found then

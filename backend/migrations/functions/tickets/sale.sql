@@ -2,7 +2,8 @@
 -- expire. Returns whether they are reserved. A ticket may be reserved while its row names the order
 -- as the holder, also after the hold has ended, and while its status is available and it is not
 -- hidden: a late payment wins a ticket that no other order took. Once the sales of its show have
--- ended, only a hold that still runs counts. Its price must still be the ordered one; the seller
+-- ended, only a hold that still runs counts; while its show is postponed or cancelled, none does.
+-- Its price must still be the ordered one; the seller
 -- may have changed it.
 create function tickets.reserve(
     p_order uuid, p_tickets uuid[], p_prices bigint[], p_currency text
@@ -20,8 +21,10 @@ begin
     from (
         select ((t.status = 'available' and not t.hidden)
                 or (t.status = 'held' and t.order_id = p_order))
-               and (coalesce(t.held_until > clock_timestamp(), false)
-                    or tickets.is_selling(s.starts_at, s.sales_end_at, clock_timestamp()))
+               and s.status = 'on_sale'
+               and (coalesce(t.held_until > clock_timestamp(), false) or tickets.is_selling(
+                   s.status, s.starts_at, s.sales_end_at, clock_timestamp()
+               ))
                and t.price = w.price and t.currency = p_currency as ready
         from tickets.tickets t
         join unnest(p_tickets, p_prices) as w (id, price) on w.id = t.id
@@ -102,7 +105,9 @@ begin
         from tickets.shows s
         cross join lateral (
             select p_relist
-                and tickets.is_selling(s.starts_at, s.sales_end_at, clock_timestamp()) as relists
+                and tickets.is_selling(
+                    s.status, s.starts_at, s.sales_end_at, clock_timestamp()
+                ) as relists
         ) r
         where t.id = any (p_tickets) and t.order_id = p_order and t.status = 'sold'
           and s.id = t.show_id

@@ -1,11 +1,11 @@
--- Whether tickets of a show with these times are on sale. Sales end at the start, unless the owner
--- has set another time. No ticket is listed, held or paid for from then on; design.md has the rule
--- for payments under way.
+-- Whether tickets of a show with this status and these times are on sale. Sales end at the start,
+-- unless the owner has set another time. No ticket is listed, held or paid for from then on;
+-- design.md has the rule for payments under way.
 create function tickets.is_selling(
-    p_starts_at timestamptz, p_sales_end_at timestamptz, p_now timestamptz
+    p_status text, p_starts_at timestamptz, p_sales_end_at timestamptz, p_now timestamptz
 ) returns boolean
 language sql immutable parallel safe
-return coalesce(p_sales_end_at, p_starts_at) > p_now;
+return p_status = 'on_sale' and coalesce(p_sales_end_at, p_starts_at) > p_now;
 
 -- Whether the show is over: its end has passed, or its start if no end is known.
 create function tickets.is_over(
@@ -23,7 +23,17 @@ begin atomic
     select exists (
         select from tickets.tickets t join tickets.shows s on s.id = t.show_id
         where t.id = any (p_tickets)
-          and not tickets.is_selling(s.starts_at, s.sales_end_at, p_now)
+          and not tickets.is_selling(s.status, s.starts_at, s.sales_end_at, p_now)
+    );
+end;
+
+-- Whether the show of one of these tickets is postponed or cancelled.
+create function tickets.are_called_off(p_tickets uuid[]) returns boolean
+language sql stable
+begin atomic
+    select exists (
+        select from tickets.tickets t join tickets.shows s on s.id = t.show_id
+        where t.id = any (p_tickets) and s.status <> 'on_sale'
     );
 end;
 

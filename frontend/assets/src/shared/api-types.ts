@@ -178,6 +178,40 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/shows/{id}/cancel": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Cancel a show of yours for good. Its tickets are withdrawn, and everybody who has bought one gets the money back; while that lasts, the show has `sold` tickets. */
+        post: operations["post__api_shows_{id}_cancel"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/shows/{id}/postpone": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Take a show of yours off sale until you change its `starts_at`. Whoever has bought a ticket may return it meanwhile. */
+        post: operations["post__api_shows_{id}_postpone"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/shows/{id}/tickets": {
         parameters: {
             query?: never;
@@ -656,8 +690,9 @@ export interface components {
          *     `local_start` is the start by the clocks at the venue, without an offset.
          *
          *     No ticket is listed, held or paid for from `sales_end_at` on, which is `starts_at` unless the
-         *     owner chose another time. `status` is `over` once `ends_at` has passed, or `starts_at` without
-         *     an `ends_at`.
+         *     owner chose another time, nor while the show is `postponed` or `cancelled`. `status` is `over`
+         *     once `ends_at` has passed, or `starts_at` without an `ends_at`. While a cancelled show has
+         *     `sold` tickets, their money is being returned.
          *
          *     Prices are compared within a currency: `from_prices` has up to five currencies, those with the
          *     most free tickets first. `from_price` is the price of the first, in `currency`. `next_free_at`
@@ -677,7 +712,7 @@ export interface components {
             ends_at: string | null;
             sales_end_at: string;
             /** @enum {unknown} */
-            status: "on_sale" | "over";
+            status: "cancelled" | "on_sale" | "over" | "postponed";
             timezone: string;
             category: string;
             /** @enum {unknown} */
@@ -790,7 +825,8 @@ export interface components {
         };
         /**
          * ShowChange
-         * @description A field that is left out keeps its value; null empties an optional field.
+         * @description A field that is left out keeps its value; null empties an optional field. A postponed show is
+         *     on sale again once `starts_at` is given.
          */
         ShowChange: {
             title?: string;
@@ -1083,7 +1119,9 @@ export interface components {
          *
          *     `status` is effective: an unpaid order past `expires_at` is expired. `seconds_left` is the time
          *     until `expires_at` for an unpaid order, and 0 for any other. `show_changed` has the shows whose
-         *     place or time has changed since the order was placed, as they are now, by their ids.
+         *     place or time has changed since the order was placed, and those that are postponed or cancelled,
+         *     as they are now, by their ids. `returnable` has the tickets that the buyer may return because of
+         *     that, irrespective of the refund window.
          */
         Order: {
             /** Format: uuid */
@@ -1108,8 +1146,9 @@ export interface components {
             server_now: string;
             seconds_left: number;
             show_changed: {
-                [key: string]: components["schemas"]["OrderShow"];
+                [key: string]: components["schemas"]["ChangedShow"];
             };
+            returnable: string[];
         };
         /**
          * OrderLine
@@ -1142,6 +1181,19 @@ export interface components {
             city: string;
             starts_at: string;
             timezone: string;
+        };
+        /**
+         * ChangedShow
+         * @description A show as it is now.
+         */
+        ChangedShow: {
+            title: string;
+            venue: string;
+            city: string;
+            starts_at: string;
+            timezone: string;
+            /** @enum {unknown} */
+            status: "cancelled" | "on_sale" | "postponed";
         };
         /**
          * OrderQuery
@@ -1523,6 +1575,7 @@ export type ShownShow = components['schemas']['ShownShow'];
 export type Order = components['schemas']['Order'];
 export type OrderLine = components['schemas']['OrderLine'];
 export type OrderShow = components['schemas']['OrderShow'];
+export type ChangedShow = components['schemas']['ChangedShow'];
 export type OrderQuery = components['schemas']['OrderQuery'];
 export type OrderPage = components['schemas']['OrderPage'];
 export type SaleQuery = components['schemas']['SaleQuery'];
@@ -2075,6 +2128,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemBody"];
                 };
             };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
             /** @description Precondition Failed */
             412: {
                 headers: {
@@ -2120,6 +2182,140 @@ export interface operations {
             };
             /** @description Not Found */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+        };
+    };
+    "post__api_shows_{id}_cancel": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Show"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+        };
+    };
+    "post__api_shows_{id}_postpone": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Show"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Conflict */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };

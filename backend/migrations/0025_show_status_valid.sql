@@ -1,0 +1,1 @@
+alter table tickets.shows validate constraint shows_status_known;
