@@ -13,7 +13,7 @@ afterEach(() => {
 });
 
 function show(starts_at: string, ends_at: string | null = null) {
-  return { starts_at, ends_at, sales_end_at: starts_at };
+  return { starts_at, ends_at, sales_end_at: starts_at, status: "on_sale" as const };
 }
 
 const SHOWS = new Map([
@@ -26,7 +26,7 @@ const SHOWS = new Map([
 type Status = Parameters<typeof groupOrders>[0][number]["status"];
 
 function order(status: Status, ...shows: string[]) {
-  const tickets = shows.map((show_id) => ({ show_id }));
+  const tickets = shows.map((show_id) => ({ show_id, status: "sold" as const }));
   const expires_at = "2026-11-30T20:00:30Z";
   return { id: `${status} ${shows.join()}`, status, expires_at, tickets };
 }

@@ -26,6 +26,13 @@ test.each([
       starts_at: starts_at ?? "",
       ends_at: ends_at ?? null,
       sales_end_at: sales_end_at ?? "",
+      status: "on_sale",
     }),
   ).toBe(sales);
+});
+
+test.each(["postponed", "cancelled"] as const)("a show that is %s sells nothing", (status) => {
+  const starts_at = "2026-12-04T20:00:00Z";
+  const show = { starts_at, ends_at: null, sales_end_at: starts_at, status };
+  expect(salesOf(show)).toBe(status);
 });

@@ -70,6 +70,11 @@ function Paid({ order, feed, config, heading }: ContentProps) {
     <>
       <Head mark="good" title={title} heading={heading}>
         <p className="soft">{text("checkout.paid_note", { amount: totalOf(order) })}</p>
+        {order.refunded > 0 && (
+          <p className="soft" data-refunded={order.refunded}>
+            {text("checkout.part_refunded", { amount: money(order.refunded, order.currency) })}
+          </p>
+        )}
       </Head>
       <PaidTickets order={order} />
       <p className="actions">

@@ -13,7 +13,7 @@ export function PaidTickets({ order }: { order: OrderRow }) {
     <ul className="paid-tickets">
       {groups.flatMap(({ showId, show, tickets }) =>
         tickets.map((ticket) => (
-          <li className="card paid-ticket" key={ticket.id}>
+          <li className="card paid-ticket" key={ticket.id} data-line={ticket.status}>
             <div
               className="paid-art"
               style={{ background: showArt(showId, known.get(showId)?.category) }}
@@ -30,6 +30,13 @@ export function PaidTickets({ order }: { order: OrderRow }) {
             <div className="paid-seat">
               {ticket.section && <span className="note">{ticket.section}</span>}
               <b>{seatName(ticket)}</b>
+              {ticket.status === "refunded" && (
+                <span className="note">{text("checkout.line_refunded")}</span>
+              )}
+              {ticket.status === "refund_pending" && (
+                <span className="note">{text("checkout.line_refund_pending")}</span>
+              )}
+              {ticket.refund_reason && <span className="note">{ticket.refund_reason}</span>}
             </div>
           </li>
         )),

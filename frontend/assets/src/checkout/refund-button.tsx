@@ -1,4 +1,5 @@
-// A refund by the buyer, where the shop allows it for some time. The API decides.
+// A refund by the buyer, where the shop allows it for some time, and the return of tickets whose
+// show was called off or moved. The API decides.
 import { useState } from "react";
 
 import { post } from "../shared/api";
@@ -30,22 +31,49 @@ interface RefundButtonProps {
 }
 
 export function RefundButton({ order, feed, config }: RefundButtonProps) {
-  const [asked, setAsked] = useState(false);
-  const [busy, setBusy] = useState(false);
-  const [request] = useState(() => new IdempotentRequest());
   // The window begins with the payment, before `expires_at`, so the button is never removed while
   // the window is open. After it, the API refuses.
   const until = Date.parse(order.expires_at) + config.refund_window_seconds * 1000;
-  if (!config.refund_window_seconds || until < serverNow()) return null;
+  const isOpen = config.refund_window_seconds > 0 && until >= serverNow();
+  const sold = order.tickets.filter(({ status }) => status === "sold");
+  const returnable = sold.filter(({ id }) => order.returnable?.includes(id));
+  if (returnable.length > 0) {
+    const ask = text("checkout.return", { count: returnable.length });
+    return <Refund order={order} feed={feed} lines={returnable} ask={ask} isReturn />;
+  }
+  if (!isOpen || sold.length === 0) return null;
+  return <Refund order={order} feed={feed} lines={sold} ask={text("checkout.refund")} />;
+}
+
+interface RefundProps {
+  order: OrderRow;
+  feed: CheckoutFeed;
+  lines: OrderRow["tickets"];
+  ask: string;
+  isReturn?: boolean;
+}
+
+function Refund({ order, feed, lines, ask, isReturn = false }: RefundProps) {
+  const [asked, setAsked] = useState(false);
+  const [busy, setBusy] = useState(false);
+  const [request] = useState(() => new IdempotentRequest());
+  const ids = lines.map(({ id }) => id);
+  const amount = money(sumOf(lines), order.currency);
 
   const refund = async () => {
     setBusy(true);
     try {
-      await request.make(order.id, (idempotencyKey) =>
-        post("/api/orders/{id}/refund", {}, { params: { id: order.id }, idempotencyKey }),
+      await request.make(`${order.id} ${ids.join(" ")}`, (idempotencyKey) =>
+        post(
+          "/api/orders/{id}/refund",
+          { lines: ids },
+          { params: { id: order.id }, idempotencyKey },
+        ),
       );
     } catch (error) {
-      toast(refusalText(asProblem(error)));
+      const problem = asProblem(error);
+      const isOver = isReturn && problem.code === "refund_not_allowed";
+      toast(isOver ? text("checkout.return_over") : refusalText(problem));
     }
     await feed.refresh();
     setBusy(false);
@@ -60,7 +88,7 @@ export function RefundButton({ order, feed, config }: RefundButtonProps) {
           setAsked(true);
         }}
       >
-        {text("checkout.refund")}
+        {ask}
       </button>
     );
   }
@@ -68,7 +96,12 @@ export function RefundButton({ order, feed, config }: RefundButtonProps) {
     <button type="button" className="button primary" onClick={refund} disabled={busy}>
       {busy
         ? text("checkout.refund_busy")
-        : text("checkout.refund_confirm", { amount: money(order.total, order.currency) })}
+        : text(isReturn ? "checkout.return_confirm" : "checkout.refund_confirm", { amount })}
     </button>
   );
+}
+
+/** What a refund of these lines returns. */
+function sumOf(lines: OrderRow["tickets"]): number {
+  return lines.reduce((sum, { price, fee }) => sum + price + fee, 0);
 }

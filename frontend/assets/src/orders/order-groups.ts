@@ -1,12 +1,13 @@
 // The groups of the list of orders: what is held, what is still to come, and the rest.
-import type { Order, Show } from "../shared/api-types";
+import type { Order, OrderLine, Show } from "../shared/api-types";
 import { isHeld } from "../shared/order-status";
 import { salesOf } from "../shared/show-sales";
 
 type Grouped = Pick<Order, "id" | "status" | "expires_at"> & {
-  tickets: readonly { show_id: string }[];
+  tickets: readonly Pick<OrderLine, "show_id" | "status">[];
 };
-type Shows = ReadonlyMap<string, Pick<Show, "starts_at" | "ends_at" | "sales_end_at">>;
+type ShowTimes = Pick<Show, "starts_at" | "ends_at" | "sales_end_at" | "status">;
+type Shows = ReadonlyMap<string, ShowTimes>;
 
 export interface OrderGroups<O> {
   held: O[];
@@ -43,8 +44,8 @@ function isBought({ status }: Grouped): boolean {
 
 /** The first start among the order's shows that are not over; Infinity if there is none. */
 function nextStart({ tickets }: Grouped, shows: Shows): number {
-  const starts = tickets.map(({ show_id }) => {
-    const show = shows.get(show_id);
+  const starts = tickets.map(({ show_id, status }) => {
+    const show = status === "refunded" ? null : shows.get(show_id);
     return show && salesOf(show) !== "over" ? Date.parse(show.starts_at) : Infinity;
   });
   return Math.min(...starts);

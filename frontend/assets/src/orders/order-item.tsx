@@ -69,6 +69,11 @@ export const OrderItem = memo(function OrderItem({ order, config, held }: OrderI
         ) : (
           <span className={`order-status ${className}`}>{text(status)}</span>
         )}
+        {order.status === "completed" && order.refunded > 0 && (
+          <span className="note">
+            {text("orders.part_refunded", { amount: money(order.refunded, order.currency) })}
+          </span>
+        )}
         {held && (
           <Link
             className="button small"

@@ -15,6 +15,7 @@ import { Empty, Failed, NoSuchShow } from "../shared/ui/page-states";
 import { SalesClosed } from "../shared/ui/sales-closed";
 import { BulkBar } from "./bulk-bar";
 import { toast } from "../shared/ui/toasts";
+import { CallOff } from "./call-off";
 import { ListingForm, type ListingProps } from "./listing-form";
 import { OthersTickets } from "./others-tickets";
 import { OwnTicket } from "./own-ticket";
@@ -47,6 +48,9 @@ export function SellerShow({ id, seller }: { id: string; seller: User }) {
   return (
     <>
       <Header show={show} seller={seller} sold={countTickets(rows).sold} feed={feed} />
+      {show.owner_id === seller.id && (
+        <CallOff show={show} sold={countTickets(rows).sold} onDone={() => void feed.refresh()} />
+      )}
       <div className="sell-body">
         <Listing show={show} seller={seller} listed={own} onListed={onListed} />
         <div>
@@ -105,7 +109,7 @@ function Header({ show, seller, sold, feed }: HeaderProps) {
           <Link className="button quiet" to={`/shows/${show.id}`}>
             {text("sell.as_buyers")}
           </Link>
-          {show.owner_id === seller.id && (
+          {show.owner_id === seller.id && show.status !== "cancelled" && (
             <button
               ref={toggle}
               type="button"

@@ -3,8 +3,9 @@
 import type { Order, PaymentReply, Show, Ticket } from "./api-types";
 
 export type TicketMessage = Omit<Ticket, "updated_at">;
-export type OrderRow = Omit<Order, "server_now" | "seconds_left" | "show_changed"> &
-  Partial<Pick<Order, "show_changed">>;
+type ReadOnlyMembers = "show_changed" | "returnable";
+export type OrderRow = Omit<Order, "server_now" | "seconds_left" | ReadOnlyMembers> &
+  Partial<Pick<Order, ReadOnlyMembers>>;
 export type PaymentRow = PaymentReply;
 /** The live counts of a show. */
 export type ShowMessage = Pick<Show, "id" | "version"> & Partial<Show>;

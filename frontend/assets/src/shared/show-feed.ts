@@ -45,6 +45,8 @@ export abstract class ShowFeed extends Feed {
 
   #onMessage = ({ event, data }: PushMessage): void => {
     if (event === VIEWERS) this.viewers.set(data.count ?? null);
+    // The message has the show's row, which lacks the counts and the effective status.
+    if (event === "show.updated") void this.refresh();
     if (!data.ticket) return;
     const ticket = ticketOf(data.ticket);
     if (!this.onTicket(ticket)) return;

@@ -8,11 +8,15 @@ const USUAL_LENGTH_MS = 12 * HOUR_MS;
 
 /**
  * "ended": sales ended before the start. "started": the show has started, and may still run.
- * The page asks again each second, so a show's row need not be read again.
+ * "postponed" and "cancelled": its owner has decided so. The page asks again each second, so a
+ * show's row need not be read again.
  */
-export type Sales = "open" | "ended" | "started" | "over";
+export type Sales = "open" | "ended" | "started" | "over" | "postponed" | "cancelled";
 
-export function salesOf(show: Pick<Show, "starts_at" | "ends_at" | "sales_end_at">): Sales {
+type ShowTimes = Pick<Show, "starts_at" | "ends_at" | "sales_end_at" | "status">;
+
+export function salesOf(show: ShowTimes): Sales {
+  if (show.status === "postponed" || show.status === "cancelled") return show.status;
   const now = serverNow();
   if (Date.parse(show.sales_end_at) > now) return "open";
   const start = Date.parse(show.starts_at);

@@ -11,6 +11,8 @@ const TEXTS: Record<Closed, [title: TextId, long: TextId]> = {
   ended: ["shared.sales_ended", "shared.sales_ended_long"],
   started: ["shared.sales_started", "shared.sales_started_long"],
   over: ["shared.sales_over", "shared.sales_over_long"],
+  postponed: ["shared.sales_postponed", "shared.sales_postponed_long"],
+  cancelled: ["shared.sales_cancelled", "shared.sales_cancelled_long"],
 };
 
 export function SalesClosed({ sales, action }: { sales: Closed; action?: ReactNode }) {
