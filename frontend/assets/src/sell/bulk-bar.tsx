@@ -7,6 +7,7 @@ import { fullName, money, sentence } from "../shared/format";
 import { asProblem } from "../shared/http";
 import type { LiveRows } from "../shared/live-rows";
 import { text, type TextId } from "../shared/texts";
+import { bySection } from "../shared/tickets";
 import { toast } from "../shared/ui/toasts";
 import { type BulkChange, BulkRequest } from "./bulk-change";
 import { amountsOf } from "./price-fields";
@@ -50,7 +51,8 @@ export function BulkBar({ selection, sellerId, tickets }: BulkBarProps) {
     setBusy(true);
     setProblem(null);
     setRefused([]);
-    const ids = selected.map(({ id }) => id);
+    // The page's order, so that the refused tickets are named in it.
+    const ids = bySection(selected).flatMap(([, inSection]) => inSection.map(({ id }) => id));
     try {
       const outcome = await request.make(ids, change, apply);
       selection.select(ids, false);
