@@ -1,13 +1,20 @@
 """Every page is accessible, fast, light and stable while it loads, and requests no other site."""
 
 from collections.abc import AsyncIterator
-from typing import Any, Literal
+from typing import Literal
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import CDPSession, Page
+from playwright.async_api import Page
 
 from tests.shop.axe import serious_findings
+from tests.shop.budgets import (
+    FIRST_PAINT_MS,
+    JS_BUDGET_BYTES,
+    LAYOUT_SHIFT,
+    WATCH_SHIFTS,
+    record_weight,
+)
 from tests.shop.conftest import Visit
 from tests.shop.market import Market
 from tests.shop.visitor import Visitor
@@ -29,18 +36,6 @@ SELLERS_PAGES = tuple(
 ALL_PAGES = PAGES + BUYERS_PAGES + SELLERS_PAGES
 WIDTHS = (360, 1280)
 THEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
-JS_BUDGET_BYTES = 350 * 1024
-FIRST_PAINT_MS = 1000
-LAYOUT_SHIFT = 0.05
-
-# Layout shifts without a recent input.
-WATCH_SHIFTS = """
-    globalThis.shifted = 0;
-    new PerformanceObserver(list => {
-      for (const shift of list.getEntries())
-        if (!shift.hadRecentInput) globalThis.shifted += shift.value;
-    }).observe({type: "layout-shift", buffered: true});
-"""
 
 
 @pytest_asyncio.fixture(loop_scope="module")
@@ -116,7 +111,7 @@ async def test_a_page_keeps_the_budgets_of_first_paint_layout_shift_and_weight(
     for _ in range(3):
         async with visit(width=width) as visitor:
             await visitor.context.add_init_script(WATCH_SHIFTS)
-            weight = await _record_weight(visitor.page)
+            weight = await record_weight(visitor.page)
             await _open(visitor, market, page, ids)
             await visitor.until_state("live")
             painted: float = await visitor.page.evaluate(
@@ -137,7 +132,7 @@ async def test_the_chart_library_is_loaded_on_the_desk_only(
     weights = []
     for page in ("/", SELLER + "/sell?show={show_id}", SELLER + "/desk"):
         async with visit() as visitor:
-            weight = await _record_weight(visitor.page)
+            weight = await record_weight(visitor.page)
             await _open(visitor, market, page, ids)
             weights.append(weight["script"])
     browse, sell, desk = weights
@@ -187,23 +182,3 @@ async def _open(visitor: Visitor, market: Market, page: str, ids: dict[str, str]
 async def _wait_until_loaded(page: Page) -> None:
     await page.wait_for_load_state("networkidle")
     await page.locator("[aria-busy=true]").wait_for(state="detached")
-
-
-async def _record_weight(page: Page) -> dict[str, int]:
-    """The transferred bytes by kind; filled while the page loads."""
-    session: CDPSession = await page.context.new_cdp_session(page)
-    await session.send("Network.enable")
-    kinds: dict[str, str] = {}
-    weight = {"script": 0, "other": 0}
-
-    def responded(event: dict[str, Any]) -> None:
-        kinds[event["requestId"]] = (
-            "script" if event["response"]["mimeType"].endswith("javascript") else "other"
-        )
-
-    def finished(event: dict[str, Any]) -> None:
-        weight[kinds.get(event["requestId"], "other")] += int(event["encodedDataLength"])
-
-    session.on("Network.responseReceived", responded)
-    session.on("Network.loadingFinished", finished)
-    return weight
