@@ -114,6 +114,7 @@ async def test_of_500_rows_the_keyboard_reaches_the_hold_by_one_key(
     async with visit() as ana:
         await ana.sign_up("ana")
         await ana.open_show(show_id)
+        await ana.page.get_by_role("button", name="List seats of Row A").click()
         row = ana.page.get_by_role("checkbox").nth(3)
         await row.focus()
         await ana.page.keyboard.press("Space")

@@ -89,9 +89,9 @@ export class SellerFeed extends ShowFeed {
   }
 }
 
-/** Each ticket once: the lists share some. */
+/** Each ticket once, in the order in which they were listed: the lists share some. */
 function newest(tickets: readonly Ticket[]): Ticket[] {
-  return [...Map.groupBy(tickets, ({ id }) => id).values()].map((same) =>
-    same.reduce((one, other) => (other.version > one.version ? other : one)),
-  );
+  return [...Map.groupBy(tickets, ({ id }) => id).values()]
+    .map((same) => same.reduce((one, other) => (other.version > one.version ? other : one)))
+    .sort((one, other) => (one.id < other.id ? -1 : 1));
 }
