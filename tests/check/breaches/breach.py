@@ -9,7 +9,11 @@ Plant = Callable[[SeededSystem], Awaitable[None]]
 
 # Disables triggers and foreign keys, as in a manual restore.
 UNGUARDED = "set session_replication_role = replica"
-FREE_TICKET = "id = (select id from tickets.tickets where status = 'available' order by id limit 1)"
+# The seller refunded the others, so their price is capped.
+FREE_TICKET = (
+    "id = (select id from tickets.tickets where status = 'available' and price_cap is null"
+    " order by price, id limit 1)"
+)
 
 
 class Breach(NamedTuple):
