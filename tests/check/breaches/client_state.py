@@ -48,7 +48,7 @@ async def publish_wrong_counts(seeded: SeededSystem) -> None:
 async def change_without_publishing(seeded: SeededSystem) -> None:
     await seeded.change(
         "ticket",
-        "price = price + 1, updated_at = now() - interval '30 seconds'",
+        "price = price - 1, updated_at = now() - interval '30 seconds'",
         "status = 'available'",
         event="ticket.updated",
     )
