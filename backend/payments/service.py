@@ -10,7 +10,7 @@ from backend.events.resources import Resources
 from backend.kernel import database, idempotency
 from backend.kernel.budgets import UNLIMITED, budgets_of
 from backend.kernel.idempotency import Claim, KeyedRequest, Reply, State
-from backend.kernel.problems import Invalid
+from backend.kernel.problems import Conflict, Invalid
 from backend.kernel.settings import Settings
 from backend.kernel.text import clean
 from backend.payments import queries, refund_queries, replies
@@ -19,7 +19,6 @@ from backend.payments.errors import (
     PaymentMethodRefused,
     PaymentNotFound,
     ProviderUnavailable,
-    RefundInProgress,
     RefundRefused,
 )
 from backend.payments.idempotency_queries import PAYMENT_KEYS, REFUND_KEYS
@@ -84,15 +83,18 @@ async def pay(resources: Resources, payment_flow: PaymentFlow, request: PaymentR
     """Pay an order. A repeat of a keyed request gets the first reply. Raises Problem when no
     attempt was made.
     """
-    if request.keyed is not None:
-        async with database.connection(resources.pool) as connection:
-            claim = await PAYMENT_KEYS.claim(connection, request.keyed)
-        if claim.state is State.INTERRUPTED:
-            return await _resume_interrupted(resources, payment_flow, claim)
-        repeated = idempotency.replay(claim)
-        if repeated is not None:
-            return repeated
-    payment = await payment_flow.begin(request)
+    repeated = await _repeat_payment(resources, payment_flow, request)
+    if repeated is not None:
+        return repeated
+    try:
+        payment = await payment_flow.begin(request)
+    except Conflict:
+        # The order's attempt may be that of the first request with this key: it began after the
+        # claim above.
+        repeated = await _repeat_payment(resources, payment_flow, request)
+        if repeated is None:
+            raise
+        return repeated
     try:
         reply = replies.of_payment(await payment_flow.pay(payment, request))
     except Declined as error:
@@ -140,14 +142,27 @@ async def refund(resources: Resources, refunds: Refunds, request: RefundRequest)
         return repeated
     try:
         begun = await refunds.begin(request)
-    except RefundInProgress:
-        # The open refund may belong to this very request: another task inserted it after the claim
-        # above.
+    except Conflict:
+        # The refund of these lines may be that of the first request with this key: it began after
+        # the claim above.
         repeated = await _repeat_refund(resources, refunds, request)
         if repeated is None:
             raise
         return repeated
     return await _carry_out(resources, refunds, request, begun)
+
+
+async def _repeat_payment(
+    resources: Resources, payment_flow: PaymentFlow, request: PaymentRequest
+) -> Reply | None:
+    """The reply to a repeated request, or None for a first one."""
+    if request.keyed is None:
+        return None
+    async with database.connection(resources.pool) as connection:
+        claim = await PAYMENT_KEYS.claim(connection, request.keyed)
+    if claim.state is State.INTERRUPTED:
+        return await _resume_interrupted(resources, payment_flow, claim)
+    return idempotency.replay(claim)
 
 
 async def _resume_interrupted(

@@ -11,8 +11,9 @@ from starlette.responses import Response
 from backend.kernel import database, idempotency
 from backend.kernel.database import Connection, Pool
 from backend.kernel.idempotency import Claim, KeyedRequest, KeyTable, Reply, State
+from backend.payments.idempotency_queries import RowKeys
 from tests.idempotency import contract
-from tests.idempotency.routes import ROUTES, ChangeTicket, KeyedRoute
+from tests.idempotency.routes import ROUTES, ChangeTicket, KeyedRoute, Pay, Refund
 from tests.payments.shop import Shop
 
 Clause = Callable[[KeyedRoute], Awaitable[None]]
@@ -131,3 +132,25 @@ async def test_a_broken_store_fails_its_clause(
     fault(monkeypatch)
     with pytest.raises((AssertionError, TimeoutError)):
         await clause(route)
+
+
+@pytest.mark.parametrize("kind", [Pay, Refund])
+async def test_a_repeat_that_reads_its_key_before_the_first_request_wrote_it_gets_the_reply(
+    shop: Shop, kind: type[KeyedRoute], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    route = kind(shop)
+    await route.arrange()
+    first = await route.send("once")
+    claim = RowKeys.claim
+    early: list[KeyedRequest] = []
+
+    async def too_early(keys: RowKeys, connection: Connection, request: KeyedRequest) -> Claim:
+        if early:
+            return await claim(keys, connection, request)
+        early.append(request)
+        return Claim(State.NEW)
+
+    monkeypatch.setattr(RowKeys, "claim", too_early)
+    again = await route.send("once")
+    assert early
+    assert (again.status_code, again.content) == (first.status_code, first.content)
