@@ -113,6 +113,8 @@ def test_gittix_check_compares_the_ledger_in_stripes_units(received: int, is_fou
         "total": 52_500,
         "currency": "UGX",
         "captured": ["pi_1"],
+        "is_refunding": False,
+        "kept": 52_500,
     }
     found = ledger_differs(order, [intent])
     assert bool(found) == is_found

@@ -35,6 +35,7 @@ class PresentShow(msgspec.Struct, frozen=True):
     city: str
     starts_at: datetime
     timezone: str
+    status: Literal["on_sale", "postponed", "cancelled"]
 
 
 class PaymentRequest(NamedTuple):

@@ -49,6 +49,7 @@ PROTECTED: list[tuple[str, str]] = [
 # Every route with an id in its path, a body, and the problem of an unknown id.
 WITH_ID: list[tuple[str, str, Any, Refusal]] = [
     ("GET", "/api/shows/{id}", None, NO_SHOW),
+    ("GET", "/api/shows/{id}/sections", None, NO_SHOW),
     ("GET", "/api/tickets/{id}", None, NO_TICKET),
     ("GET", "/api/orders/{id}", None, NO_ORDER),
     ("GET", "/api/payments/{id}", None, NO_PAYMENT),

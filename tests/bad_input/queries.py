@@ -19,7 +19,7 @@ _PARAMETERS: dict[str, list[str]] = {
     "/api/tickets": [
         "limit=0",
         "limit=-1",
-        "limit=101",
+        "limit=501",
         "limit=ten",
         f"limit={HUGE}",
         "sort=seller",
@@ -72,6 +72,14 @@ _PARAMETERS: dict[str, list[str]] = {
         "cursor=nonsense",
         f"cursor={cursor('2030-01-01', NOWHERE)}",
         f"cursor={cursor('0001-01-01T00:00:00+14:00', NOWHERE)}",
+    ],
+    "/api/shows/{show}/sections": [
+        "limit=0",
+        "limit=501",
+        "limit=ten",
+        "cursor=nonsense",
+        f"cursor={cursor(1)}",
+        f"cursor={cursor('a', 'b')}",
     ],
     "/api/orders": [
         "limit=0",

@@ -148,9 +148,12 @@ async def _promises(world: World) -> AsyncIterator[str]:
 
 async def _kept(promise: Promise) -> list[str]:
     if promise.path == "/api/orders":
-        return await _differences(
-            promise, f"/api/orders/{promise.json['id']}", "total", "currency", "tickets"
-        )
+        path = f"/api/orders/{promise.json['id']}"
+        lines = _bought((await promise.by.get(path)).json())
+        return [
+            *await _differences(promise, path, "total", "currency"),
+            *([f"its lines are {lines}"] if lines != _bought(promise.json) else []),
+        ]
     if promise.path == "/api/shows":
         return await _differences(promise, f"/api/shows/{promise.json['id']}", "title", "starts_at")
     if promise.path == "/api/tickets":
@@ -168,6 +171,14 @@ async def _kept(promise: Promise) -> list[str]:
     paths = [f"/api/tickets/{ticket['id']}" for ticket in promise.json["items"]]
     return [
         f"{path} is missing" for path in paths if (await promise.by.get(path)).status_code != 200
+    ]
+
+
+def _bought(order: dict[str, Any]) -> list[dict[str, Any]]:
+    """The lines of an order without what a sale and a refund change."""
+    return [
+        {name: value for name, value in line.items() if name not in {"status", "refund_reason"}}
+        for line in order["tickets"]
     ]
 
 

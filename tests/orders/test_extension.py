@@ -27,7 +27,7 @@ from tests.orders.test_limits import replace_in, tickets_of_a_show
 from tests.orders.test_unpaid_time import HOME, cancel, held, hold, limit, tickets
 from tests.replies import code
 from tests.system import Person, System
-from workers.expiration import expire_due
+from workers.expiration import Expiry, expire_due
 
 REFUSED = (409, "order_not_extendable")
 # A pause between the read of the order and the locks.
@@ -481,7 +481,7 @@ async def test_a_worker_expires_an_extended_hold_at_its_new_end(system: System) 
 
         async def expired() -> int:
             with correlation.bound():
-                return await expire_due({"orders": stores, "expiring": asyncio.Lock()}, 17)
+                return await expire_due({"expiry": Expiry(stores)}, 17)
 
         await asyncio.sleep(2.1)
         assert await expired() == 0
