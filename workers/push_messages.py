@@ -88,7 +88,8 @@ def messages_of(event: Event) -> EventMessages:
             show = _decode_show(data)
             if event.type != "show.updated":
                 return EventMessages([], show.id)
-            channels = (f"show-{show.id}",)
+            # The latter is for holders of its tickets: the gateway counts no viewers there.
+            channels = (f"show-{show.id}", f"changes-{show.id}")
             key, version = str(show.id), event.envelope.version
             message = _message(event, channels, event.type, {"show": show}, key, version)
             return EventMessages([message], show.id)

@@ -231,9 +231,10 @@ def test_a_payment_event_goes_only_to_its_buyer_and_without_stripe_ids(type: str
     assert "pi_secret" not in message.data
 
 
-def test_a_changed_show_goes_to_its_visitors() -> None:
+def test_a_changed_show_goes_to_its_visitors_and_to_holders_of_its_tickets() -> None:
     (message,) = messages_for(show_event("show.updated"))
-    assert (message.channels, message.key) == ((f"show-{SHOW}",), str(SHOW))
+    assert message.channels == (f"show-{SHOW}", f"changes-{SHOW}")
+    assert message.key == str(SHOW)
     shown = decode_message(message)["show"]
     assert (shown["id"], shown["status"], shown["title"]) == (str(SHOW), "on_sale", "t")
 

@@ -54,7 +54,8 @@ export class CheckoutFeed extends UserFeed {
     return id ? [await get("/api/payments/{id}", { params: { id }, signal })] : [];
   }
 
-  onMessage = ({ data: { order, payment } }: PushMessage): void => {
+  onMessage = ({ event, data: { order, payment } }: PushMessage): void => {
+    if (event === "show.updated") void this.refresh();
     if (order?.id === this.#orderId) this.orders.apply(order);
     if (payment?.order_id === this.#orderId) this.payments.apply(payment);
   };

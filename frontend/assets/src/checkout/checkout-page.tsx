@@ -11,7 +11,7 @@ import { type SiteConfig, useSiteConfig } from "../shared/site-config";
 import { text } from "../shared/texts";
 import { Empty, Failed } from "../shared/ui/page-states";
 import { SignedInOnly } from "../shared/ui/signed-in-only";
-import { useUserFeed } from "../shared/use-user-feed";
+import { useShowChanges, useUserFeed } from "../shared/use-user-feed";
 import { CheckoutFeed } from "./checkout-feed";
 import { Announcer, Countdown } from "./countdown";
 import { extendableSeconds, extendedSeconds, MoreTime, MoreTimeHint } from "./more-time";
@@ -42,11 +42,13 @@ export function CheckoutPage() {
 
 function Checkout({ id }: { id: string }) {
   const [feed] = useState(() => new CheckoutFeed(id));
-  const [order] = useValue(feed.orders).rows;
+  const { rows } = useValue(feed.orders);
+  const [order] = rows;
   const payments = useValue(feed.payments).rows;
   const problem = useValue(feed.problem);
   const config = useSiteConfig();
   useUserFeed(feed);
+  useShowChanges(feed, rows);
   const payment = order && payments.find((each) => each.id === order.payment_id);
   const stage = useClock(
     useCallback(() => (order ? stageOf(order, payment) : undefined), [order, payment]),

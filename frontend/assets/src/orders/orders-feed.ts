@@ -44,7 +44,8 @@ export class OrdersFeed extends UserFeed {
     return found;
   }
 
-  onMessage = ({ data: { order } }: PushMessage): void => {
+  onMessage = ({ event, data: { order } }: PushMessage): void => {
+    if (event === "show.updated") void this.refresh();
     if (!order) return;
     if (this.orders.row(order.id)) this.orders.apply(order);
     // A read brings a new order with its show, and the server's time to the millisecond.

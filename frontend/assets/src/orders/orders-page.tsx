@@ -12,7 +12,7 @@ import { type SiteConfig, useSiteConfig } from "../shared/site-config";
 import { text } from "../shared/texts";
 import { Empty, Failed, MoreButton } from "../shared/ui/page-states";
 import { SignedInOnly } from "../shared/ui/signed-in-only";
-import { useUserFeed } from "../shared/use-user-feed";
+import { useShowChanges, useUserFeed } from "../shared/use-user-feed";
 import type { Live } from "../shared/live-rows";
 import { groupingOf, groupOrders } from "./order-groups";
 import { OrderItem } from "./order-item";
@@ -33,6 +33,7 @@ function Orders() {
   const more = useValue(feed.more);
   const config = useSiteConfig();
   useUserFeed(feed);
+  useShowChanges(feed, rows);
   // Newest first: the ids are UUIDv7, which begin with their time.
   const orders = useMemo(() => [...rows].sort((a, b) => (a.id < b.id ? 1 : -1)), [rows]);
   const known = useValue(shows);
