@@ -84,7 +84,13 @@ async def test_the_card_goes_to_stripe_and_the_api_gets_its_payment_method(
         await _pay(ana, "4242 of nobody")
         await ana.until_stage("paid")
         [payment] = [request for request in paid if request.url.endswith("/api/payments")]
-        assert payment.post_data_json == {"order_id": order["id"], "payment_method": "pm_card_visa"}
+        (line,) = order["tickets"]
+        shown = {name: line["show"][name] for name in ("venue", "city", "starts_at", "timezone")}
+        assert payment.post_data_json == {
+            "order_id": order["id"],
+            "payment_method": "pm_card_visa",
+            "shown_shows": {line["show_id"]: shown},
+        }
         assert not ana.errors
 
 
