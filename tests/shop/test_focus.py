@@ -4,7 +4,7 @@ import re
 from uuid import uuid4
 
 import pytest
-from playwright.async_api import Locator, expect
+from playwright.async_api import Locator, Route, expect
 
 from tests.shop.conftest import Visit
 from tests.shop.market import Market
@@ -186,6 +186,49 @@ async def test_a_saved_and_a_withdrawn_ticket_leave_the_focus_in_the_list(
         await withdraw(seller, first)
         await expect(seller.page.get_by_role("heading", name="Your tickets")).to_be_focused()
         assert not seller.errors
+
+
+async def test_a_message_before_the_reply_leaves_the_focus_in_the_list(
+    market: Market, visit: Visit
+) -> None:
+    show_id = await market.show()
+    first, second = await market.tickets(show_id, 2)
+    async with visit() as seller:
+        await seller.sign_in_as(market.seller.cookies)
+        await seller.open(f"/sell?show={show_id}")
+        await seller.until_state("live")
+
+        async def after_the_message(route: Route) -> None:
+            if route.request.method != "DELETE":
+                await route.continue_()
+                return
+            reply = await route.fetch()
+            await seller.row(first).wait_for(state="detached")
+            await route.fulfill(response=reply)
+
+        await seller.page.route(f"**/api/tickets/{first}", after_the_message)
+        await withdraw(seller, first)
+        change = seller.row(second).get_by_role("button", name=re.compile("^Change"))
+        await expect(change).to_be_focused()
+        # The page has the reply.
+        await seller.page.locator(".toast").wait_for()
+        await expect(change).to_be_focused()
+
+
+async def test_a_ticket_that_moves_to_another_section_keeps_the_focus(
+    market: Market, visit: Visit
+) -> None:
+    show_id = await market.show()
+    first, _ = await market.tickets(show_id, 2)
+    async with visit() as seller:
+        await seller.sign_in_as(market.seller.cookies)
+        await seller.open(f"/sell?show={show_id}")
+        change = seller.row(first).get_by_role("button", name=re.compile("^Change"))
+        await change.press("Enter")
+        await seller.row(first).get_by_label("Section", exact=True).fill("Floor")
+        await seller.row(first).get_by_role("button", name="Save").press("Enter")
+        await seller.page.get_by_role("region", name="Floor").wait_for()
+        await expect(change).to_be_focused()
 
 
 async def withdraw(seller: Visitor, ticket_id: str) -> None:

@@ -10,7 +10,7 @@ import { useSiteConfig } from "../shared/site-config";
 import { text } from "../shared/texts";
 import type { Availability } from "../shared/tickets";
 import { TimeRing } from "../shared/ui/time-ring";
-import { focusBeside } from "./focus-beside";
+import { useFocusBeside } from "./focus-beside";
 import { LOCKED_TEXTS, TicketForm } from "./ticket-form";
 
 const DEFAULT_HOLD_SECONDS = 60;
@@ -29,6 +29,7 @@ export const OwnTicket = memo(function OwnTicket(props: OwnTicketProps) {
   const { ticket, availability, sellerId, feed, isSelected, onSelect } = props;
   const [open, setOpen] = useState(false);
   const row = useRef<HTMLLIElement>(null);
+  const focus = useFocusBeside(row);
   const closed = useRef(false);
   useEffect(() => {
     if (!open && closed.current) row.current?.querySelector("button")?.focus();
@@ -38,6 +39,7 @@ export const OwnTicket = memo(function OwnTicket(props: OwnTicketProps) {
   return (
     <li
       ref={row}
+      {...focus}
       className={className.filter(Boolean).join(" ")}
       data-ticket={ticket.id}
       data-is={availability}
@@ -93,9 +95,6 @@ export const OwnTicket = memo(function OwnTicket(props: OwnTicketProps) {
           close={() => {
             closed.current = true;
             setOpen(false);
-          }}
-          leave={() => {
-            if (row.current) focusBeside(row.current);
           }}
         />
       )}

@@ -29,8 +29,6 @@ interface TicketFormProps {
   sellerId: string;
   feed: ShowFeed;
   close: () => void;
-  /** Moves the focus out of the row, which is about to go. */
-  leave: () => void;
 }
 
 export function TicketForm(props: TicketFormProps) {
@@ -98,7 +96,7 @@ function ChangeForm({ ticket, availability, sellerId, feed, close }: TicketFormP
   );
 }
 
-function WithdrawalForm({ ticket, availability, sellerId, feed, leave }: TicketFormProps) {
+function WithdrawalForm({ ticket, availability, sellerId, feed }: TicketFormProps) {
   const form = useForm(
     `${sellerId}:withdrawal:${ticket.id}`,
     { sure: false },
@@ -107,7 +105,6 @@ function WithdrawalForm({ ticket, availability, sellerId, feed, leave }: TicketF
       await readingConflicts(feed, () => remove("/api/tickets/{id}", options));
       reset();
       discardDraft(changeFormName(sellerId, ticket));
-      leave();
       feed.tickets.applyKnown({
         id: ticket.id,
         status: "withdrawn",
