@@ -57,7 +57,7 @@ export class FakePusher extends Events {
   readonly channels = new Map<string, FakeChannel>();
   readonly sent: string[] = [];
   reconnects = 0;
-  #socket = new EventTarget();
+  #socket = FakePusher.Runtime.createWebSocket();
   /** Whether messages pass in both directions. */
   stalled = false;
 
@@ -112,8 +112,8 @@ export class FakePusher extends Events {
     if (state === "connected") this.connection.emit("connected");
   }
 
-  /** The gateway's port is closed: pusher-js reports nothing. */
-  refuse(): void {
+  /** The gateway ends, or its port is closed: pusher-js reports nothing. */
+  close(): void {
     this.#socket.dispatchEvent(new Event("close"));
   }
 

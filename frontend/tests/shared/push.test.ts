@@ -24,6 +24,7 @@ beforeEach(async () => {
   online = { onLine: true };
   vi.stubGlobal("navigator", online);
   vi.stubGlobal("fetch", () => Promise.resolve(Response.json(CONFIG)));
+  FakePusher.Runtime.createWebSocket = () => new EventTarget();
   vi.resetModules();
   push = await import("../../assets/src/shared/push");
 });
@@ -236,6 +237,13 @@ describe("after a loss of the connection", () => {
     }
   });
 
+  test("a closed socket is shown at once, also that of the first connection", async () => {
+    await opened(subscriber());
+    expect(push.connection.value).toBe("live");
+    gateway().close();
+    expect(push.connection.value).toBe("reconnecting");
+  });
+
   test.each([
     [0, 0.75],
     [1, 1.25],
@@ -246,7 +254,7 @@ describe("after a loss of the connection", () => {
     await wait(15_000);
     const before = gateway().reconnects;
     for (const [attempt, ms] of [1000, 1500, 2250, ...Array<number>(60).fill(3000)].entries()) {
-      gateway().refuse();
+      gateway().close();
       await wait(ms * factor - 1);
       expect(gateway().reconnects - before).toBe(attempt);
       await wait(1);
@@ -263,7 +271,7 @@ describe("after a loss of the connection", () => {
       gateway().lose();
       await wait(30_000);
       const attempts = gateway().reconnects;
-      gateway().refuse();
+      gateway().close();
       const refusedAt = Date.now();
       while (gateway().reconnects === attempts) await wait(50);
       times.push(Date.now() - refusedAt);

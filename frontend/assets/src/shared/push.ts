@@ -184,6 +184,8 @@ export function connect(): void {
 }
 
 function open({ key, host, port, tls, cluster }: PushConfig): void {
+  // Before pusher-js opens the first.
+  watchSockets();
   const opened = new Pusher(key, {
     cluster,
     ...(host && { wsHost: host, wsPort: port, wssPort: port }),
@@ -222,7 +224,6 @@ function open({ key, host, port, tls, cluster }: PushConfig): void {
     wakeUp(opened, wake);
     if (opened.connection.state === "connected") clock?.ask();
   });
-  watchRefusals(opened);
   // What ended the outage of the API may have ended that of the gateway.
   reach.watch(() => {
     if (reach.value === "reached" && down) reconnectLater(opened, Math.random() * RECONNECT_MS);
@@ -232,9 +233,10 @@ function open({ key, host, port, tls, cluster }: PushConfig): void {
 
 /**
  * pusher-js reports no attempt that was refused, and waits. The page then reconnects after a delay
- * that grows, instead of waiting for an answer.
+ * that grows, instead of waiting for an answer. It also reports the loss of a connection only when
+ * it connects again, a second later.
  */
-function watchRefusals(client: Pusher): void {
+function watchSockets(): void {
   const { Runtime: runtime } = Pusher;
   const create = runtime.createWebSocket.bind(runtime);
   let latest: unknown = null;
@@ -242,8 +244,12 @@ function watchRefusals(client: Pusher): void {
     const socket = create(url);
     latest = socket;
     (socket as WebSocket).addEventListener("close", () => {
-      if (socket !== latest || client.connection.state === "connected") return;
-      reconnectLater(client, jittered(delay));
+      if (!pusher || socket !== latest) return;
+      if (pusher.connection.state === "connected") {
+        lost();
+        return;
+      }
+      reconnectLater(pusher, jittered(delay));
       delay = Math.min(delay * GROWTH, MAX_RECONNECT_MS);
     });
     return socket;
