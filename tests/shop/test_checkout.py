@@ -76,9 +76,11 @@ async def test_a_show_that_moved_is_said_before_money(market: Market, visit: Vis
         await ana.until_stage("paid")
 
 
+@pytest.mark.parametrize("is_shown", [False, True])
 async def test_a_show_that_moved_between_pick_and_hold_is_said_before_the_hold(
-    market: Market, visit: Visit
+    is_shown: bool, market: Market, visit: Visit
 ) -> None:
+    """Also when a message has moved it on the page, where the visitor may not have noticed that."""
     async with visit() as ana:
         show_id = await market.show()
         (ticket,) = await market.tickets(show_id, 1)
@@ -87,6 +89,8 @@ async def test_a_show_that_moved_between_pick_and_hold_is_said_before_the_hold(
         await ana.pick(ticket)
         moved = await market.seller.put(f"/api/shows/{show_id}", json={"venue": "River Hall"})
         assert moved.status_code == 200
+        if is_shown:
+            await expect(ana.page.locator(".when")).to_contain_text("River Hall")
         await ana.hold()
         alert = ana.page.get_by_role("alert").filter(has_text="The show has changed. It is now")
         await expect(alert).to_contain_text("River Hall, Rotterdam. Nothing is held yet")

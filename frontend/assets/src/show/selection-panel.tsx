@@ -19,7 +19,7 @@ import { outageText, useOutage } from "../shared/outage";
 import { readUser, user } from "../shared/session";
 import type { SiteConfig } from "../shared/site-config";
 import { text } from "../shared/texts";
-import { shownShow } from "../shared/shows-by-id";
+import { refusedShows, shownShow } from "../shared/shows-by-id";
 import { useSkipTarget } from "../shared/skip-targets";
 import { costOf, ticketNames } from "../shared/tickets";
 import { PriceLines, PriceTotal } from "../shared/ui/price-lines";
@@ -243,6 +243,9 @@ function useHold(props: HoldProps): Hold {
   const ids = chosen.map((ticket) => ticket.id);
   const changed = confirmable?.ids === ids.join() ? confirmable.total : null;
   const [request] = useState(() => new IdempotentRequest());
+  useEffect(() => {
+    selection.recordPlace(shownShow(show));
+  }, [selection, show, ids.length]);
 
   const goToSignIn = () => navigate(`/signin?next=${encodeURIComponent(`/shows/${show.id}`)}`);
   const hold = async () => {
@@ -254,7 +257,10 @@ function useHold(props: HoldProps): Hold {
     selection.holding.set(true);
     setRefusal(null);
     try {
-      const shown = { total: changed ?? total, shows: { [show.id]: shownShow(show) } };
+      // A message may have moved the show just before the click, too late for the visitor to read
+      // it. The API therefore compares the place at which the tickets were selected.
+      const place = selection.place ?? shownShow(show);
+      const shown = { total: changed ?? total, shows: { [show.id]: place } };
       const order = await holdTickets(ids, shown, request);
       selection.clear();
       await navigate(`/checkout/${order.id}`);
@@ -263,8 +269,11 @@ function useHold(props: HoldProps): Hold {
       const problem = asProblem(error);
       const now = changedTotal(problem);
       if (now !== null) setConfirmable({ ids: ids.join(), total: now });
-      // The page then shows the present place and time, which the next hold confirms.
-      if (problem.code === "show_changed") await refresh();
+      // The notice has the present place and time, which the next hold confirms.
+      if (problem.code === "show_changed") {
+        selection.confirmPlace(refusedShows(problem)[show.id] ?? null);
+        await refresh();
+      }
       if (problem.status === 401) await goToSignIn();
       else setRefusal(refusalText(problem, props));
     }

@@ -3,6 +3,7 @@
 import type { Ticket } from "../shared/api-types";
 import { keep, recall } from "../shared/browser-storage";
 import { Observable } from "../shared/observable";
+import type { ShownShow } from "../shared/shows-by-id";
 
 export class Selection {
   /** The ids of the selected tickets. */
@@ -18,6 +19,8 @@ export class Selection {
   /** The prices at which tickets were selected. */
   readonly prices: Observable<ReadonlyMap<string, number>>;
   readonly #name: string;
+  /** The place and time of the show when the first ticket was selected. */
+  #place: ShownShow | null;
 
   constructor(showId: string) {
     this.#name = `gittix:pick:${showId}`;
@@ -25,6 +28,7 @@ export class Selection {
     this.prices = new Observable<ReadonlyMap<string, number>>(
       new Map(recalledPrices(pricesName(this.#name))),
     );
+    this.#place = recall(placeName(this.#name)) as ShownShow | null;
   }
 
   has(id: string): boolean {
@@ -55,17 +59,34 @@ export class Selection {
     this.prices.set(new Map(prices));
   }
 
+  get place(): ShownShow | null {
+    return this.#place;
+  }
+
+  /** Record the place and time that the page shows, unless the tickets were selected at another. */
+  recordPlace(place: ShownShow): void {
+    if (this.#place === null && this.ids.value.size > 0) this.confirmPlace(place);
+  }
+
+  /** Replace the place and time by those that a refusal showed. */
+  confirmPlace(place: ShownShow | null): void {
+    this.#place = place;
+    keep(placeName(this.#name), place);
+  }
+
   clear(): void {
     this.#set(new Set());
   }
 
   #set(ids: ReadonlySet<string>): void {
+    if (ids.size === 0) this.confirmPlace(null);
     keep(this.#name, [...ids]);
     this.ids.set(ids);
   }
 }
 
 const pricesName = (name: string) => `${name}:prices`;
+const placeName = (name: string) => `${name}:place`;
 
 function recalledPrices(name: string): [string, number][] {
   const prices = recall(name);
