@@ -84,8 +84,9 @@ async def test_a_session_is_refreshed_before_it_expires(visit: Visit, up: Runnin
         assert (await refreshed.value).ok
         assert await _refresh_token(ana) != before
         await _until_signed_in(ana)
-        # No request was refused meanwhile.
-        assert not ana.errors
+        # No request was refused meanwhile. The jump of the clock may also end the socket, on which
+        # pusher-js then still sends once.
+        assert not [error for error in ana.errors if "CLOSING or CLOSED" not in error]
 
 
 async def test_the_account_menu_closes_on_escape_and_when_it_loses_the_focus(visit: Visit) -> None:
