@@ -60,13 +60,19 @@ async def test_a_good_card_pays_and_the_page_shows_a_receipt(market: Market, vis
         assert not ana.errors
 
 
-async def test_a_show_that_moved_is_said_before_money(market: Market, visit: Visit) -> None:
+@pytest.mark.parametrize("is_shown", [False, True])
+async def test_a_show_that_moved_is_said_before_money(
+    is_shown: bool, market: Market, visit: Visit
+) -> None:
+    """Also when a message has moved it in the summary, where the buyer may not have noticed it."""
     async with visit() as ana:
         order = await _held(market, ana)
         await ana.open_checkout(order)
         show_id = order["tickets"][0]["show_id"]
         moved = await market.seller.put(f"/api/shows/{show_id}", json={"venue": "River Hall"})
         assert moved.status_code == 200
+        if is_shown:
+            await expect(ana.page.locator(".show-change")).to_contain_text("River Hall")
         await ana.pay()
         alert = ana.page.get_by_role("alert").filter(has_text="Harbour Lights has moved.")
         await expect(alert).to_contain_text("It is now")

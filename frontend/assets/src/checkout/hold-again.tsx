@@ -132,6 +132,7 @@ function FreeSoon({ ticket }: { ticket: Ticket | undefined }) {
 function useHold(free: readonly Ticket[], shown: number, ended: OrderRow) {
   const navigate = useNavigate();
   const [request] = useState(() => new IdempotentRequest());
+  const [seen] = useState(() => shownShows(ended));
   const [refusal, setRefusal] = useState<Problem | null>(null);
   const [holding, setHolding] = useState(false);
   const changed = refusal && changedTotal(refusal);
@@ -142,7 +143,7 @@ function useHold(free: readonly Ticket[], shown: number, ended: OrderRow) {
     try {
       const ids = free.map((ticket) => ticket.id);
       // The next hold confirms the place and time that a refusal named.
-      const shows = { ...shownShows(ended), ...refusedShows(refusal) };
+      const shows = { ...seen, ...refusedShows(refusal) };
       const order = await holdTickets(ids, { total: changed ?? shown, shows }, request);
       await navigate(`/checkout/${order.id}`, { replace: true });
     } catch (error) {

@@ -11,7 +11,7 @@ import { IdempotentRequest } from "../shared/idempotency";
 import { countdownSeconds, type RunningStage, urgencyOf } from "../shared/order-status";
 import { outageText, pastOutageText, useOutage } from "../shared/outage";
 import type { OrderRow, PaymentRow } from "../shared/push-messages";
-import { placeText, shownShows } from "../shared/shows-by-id";
+import { placeText, refusedShows, type ShownShow, shownShows } from "../shared/shows-by-id";
 import type { SiteConfig } from "../shared/site-config";
 import { richText, text, type TextId } from "../shared/texts";
 import { TimeRing } from "../shared/ui/time-ring";
@@ -137,6 +137,9 @@ function useActions(order: OrderRow, feed: CheckoutFeed) {
   const [cancellation] = useState(() => new IdempotentRequest());
   const [busy, setBusy] = useState(false);
   const [problem, setProblem] = useState<string | null>(null);
+  // As the buyer saw them first, then as a refusal named them. A message may change the order while
+  // the buyer types a card; Pay does not agree to that.
+  const [agreed, setAgreed] = useState(() => shownShows(order));
 
   const run = async (action: () => Promise<void>) => {
     setBusy(true);
@@ -145,7 +148,9 @@ function useActions(order: OrderRow, feed: CheckoutFeed) {
     try {
       await action();
     } catch (error) {
-      refused = messageOf(asProblem(error), order);
+      const problem = asProblem(error);
+      refused = messageOf(problem, agreed);
+      setAgreed({ ...agreed, ...refusedShows(problem) });
     }
     await feed.refresh();
     setProblem(refused);
@@ -158,7 +163,7 @@ function useActions(order: OrderRow, feed: CheckoutFeed) {
       const body = {
         order_id: order.id,
         payment_method: method,
-        shown_shows: shownShows(order),
+        shown_shows: agreed,
       };
       await payment.make(JSON.stringify(body), (idempotencyKey) =>
         post("/api/payments", body, { idempotencyKey }),
@@ -179,9 +184,9 @@ const MESSAGES: Partial<Record<string, TextId>> = {
 };
 
 /** The first of the shows that moved; the summary shows each of them. */
-function movedText({ body }: Problem, order: OrderRow): string {
+function movedText({ body }: Problem, agreed: Record<string, ShownShow>): string {
   const [[id, now] = []] = Object.entries(body.shows ?? {});
-  const before = id && shownShows(order)[id];
+  const before = id && agreed[id];
   if (!now || !before) return "";
   return text("checkout.show_moved", {
     title: now.title,
@@ -191,14 +196,14 @@ function movedText({ body }: Problem, order: OrderRow): string {
 }
 
 /** Null for an error that the order, its payment or Stripe's field shows already. */
-function messageOf(problem: Problem, order: OrderRow): string | null {
+function messageOf(problem: Problem, agreed: Record<string, ShownShow>): string | null {
   const { status, code, message, outage } = problem;
   if (outage) return text("checkout.pay_outage", { outage: pastOutageText(outage) });
   if (code === "too_many_declines") {
     return text("checkout.too_many_declines", { time: waitText(problem) });
   }
   if (MESSAGES[code]) return text(MESSAGES[code]);
-  if (code === "show_changed") return movedText(problem, order);
+  if (code === "show_changed") return movedText(problem, agreed);
   if (status === 402 || status === 409) return null;
   if (code === "payment_method_refused" || code === SHOWN_AT_FIELD) return null;
   return `${message} ${text("checkout.not_charged")}`;
