@@ -5,7 +5,7 @@ from typing import Literal
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Page
+from playwright.async_api import Page, expect
 
 from tests.shop.axe import serious_findings
 from tests.shop.budgets import (
@@ -181,4 +181,5 @@ async def _open(visitor: Visitor, market: Market, page: str, ids: dict[str, str]
 
 async def _wait_until_loaded(page: Page) -> None:
     await page.wait_for_load_state("networkidle")
-    await page.locator("[aria-busy=true]").wait_for(state="detached")
+    # A page may have several busy parts.
+    await expect(page.locator("[aria-busy=true]")).to_have_count(0, timeout=30_000)
