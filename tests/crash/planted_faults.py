@@ -22,6 +22,8 @@ from backend.push.publisher import Publisher, PublisherState
 from tests.crash.crash_points import caller
 
 LATE_SECONDS = 0.1
+# Longer than the order takes to finish on a busy machine.
+LATE_CAPTURE_SECONDS = 0.4
 _running: set[asyncio.Task[None]] = set()
 
 
@@ -56,7 +58,7 @@ def finish_before_capture() -> None:
     capture = Provider.capture
 
     async def take(self: Provider, intent_id: str) -> None:
-        await asyncio.sleep(LATE_SECONDS)
+        await asyncio.sleep(LATE_CAPTURE_SECONDS)
         await capture(self, intent_id)
 
     async def captured(self: Provider, intent_id: str) -> Intent:
