@@ -1,7 +1,9 @@
 """Requests to pay and to refund. Each keyed request is answered once; see `idempotency_queries`."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from typing import TypeVar
 from uuid import UUID
 
 import structlog
@@ -30,6 +32,8 @@ from backend.payments.refund_queries import RefundRequest
 from backend.payments.refunds import Refunds
 
 log = structlog.get_logger()
+
+T = TypeVar("T")
 
 # A read of a payment waits for Stripe at most this long; a later read shows the outcome.
 READ_SECONDS = 10.0
@@ -83,18 +87,12 @@ async def pay(resources: Resources, payment_flow: PaymentFlow, request: PaymentR
     """Pay an order. A repeat of a keyed request gets the first reply. Raises Problem when no
     attempt was made.
     """
-    repeated = await _repeat_payment(resources, payment_flow, request)
-    if repeated is not None:
-        return repeated
-    try:
-        payment = await payment_flow.begin(request)
-    except Conflict:
-        # The order's attempt may be that of the first request with this key: it began after the
-        # claim above.
-        repeated = await _repeat_payment(resources, payment_flow, request)
-        if repeated is None:
-            raise
-        return repeated
+    payment = await _repeat_or_begin(
+        lambda: _repeat_payment(resources, payment_flow, request),
+        lambda: payment_flow.begin(request),
+    )
+    if isinstance(payment, Reply):
+        return payment
     try:
         reply = replies.of_payment(await payment_flow.pay(payment, request))
     except Declined as error:
@@ -137,19 +135,30 @@ async def refund(resources: Resources, refunds: Refunds, request: RefundRequest)
     """Refund lines of an order. A repeat of a keyed request gets the first reply. Raises Problem
     when no refund was begun, RefundRefused when Stripe did not return the money.
     """
-    repeated = await _repeat_refund(resources, refunds, request)
+    begun = await _repeat_or_begin(
+        lambda: _repeat_refund(resources, refunds, request), lambda: refunds.begin(request)
+    )
+    if isinstance(begun, Reply):
+        return begun
+    return await _carry_out(resources, refunds, request, begun)
+
+
+async def _repeat_or_begin(
+    repeat: Callable[[], Awaitable[Reply | None]], begin: Callable[[], Awaitable[T]]
+) -> Reply | T:
+    """The reply to a repeated request, or the work that a first one begins. A conflict may be with
+    the first request with this key, which began after `repeat` read the key: it reads it again.
+    """
+    repeated = await repeat()
     if repeated is not None:
         return repeated
     try:
-        begun = await refunds.begin(request)
+        return await begin()
     except Conflict:
-        # The refund of these lines may be that of the first request with this key: it began after
-        # the claim above.
-        repeated = await _repeat_refund(resources, refunds, request)
+        repeated = await repeat()
         if repeated is None:
             raise
         return repeated
-    return await _carry_out(resources, refunds, request, begun)
 
 
 async def _repeat_payment(
