@@ -188,6 +188,7 @@ OWN_CALLS: Mapping[str, frozenset[str]] = {
             "orders.close",
             "orders.place",
             "orders.cancel",
+            "orders.effective_status",
             "orders.extend",
             "orders.due",
             "orders.expire",

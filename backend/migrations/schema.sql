@@ -862,9 +862,10 @@ create function orders.due(p_limit integer, p_except uuid[]) returns uuid[] lang
     security definer;
 grant execute on function orders.due to gittix_orders;
 
--- functions/orders/extension.sql
+-- functions/orders/state.sql
 create function orders.effective_status(o orders.orders, p_now timestamptz) returns text language
     sql;
+grant execute on function orders.effective_status to gittix_orders;
 
 -- functions/orders/limits.sql
 create function orders.exceeds_limit_of_show(p_buyer uuid, p_held tickets.tickets[],

@@ -23,13 +23,7 @@ from backend.orders.model import (
     order_at,
 )
 
-# An unpaid order past its time reads as expired.
-_EFFECTIVE = """
-    case
-        when o.status in ('pending', 'awaiting_payment') and o.expires_at <= now() then 'expired'
-        else o.status
-    end
-"""
+_EFFECTIVE = "orders.effective_status(o, now())"
 
 read_state = msgspec.json.Decoder(OrderState).decode
 _read_shows = msgspec.json.Decoder(dict[UUID, ChangedShow]).decode

@@ -10,12 +10,7 @@ as $$
 declare
     v_status text;
 begin
-    select case
-        when o.status in ('pending', 'awaiting_payment') and o.expires_at <= clock_timestamp()
-        then 'expired'
-        else o.status
-    end
-    into v_status
+    select orders.effective_status(o, clock_timestamp()) into v_status
     from orders.orders o where o.id = p_order and o.buyer_id = p_buyer;
     if v_status is null then
         return 'not_found';

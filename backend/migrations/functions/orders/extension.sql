@@ -107,11 +107,3 @@ begin
     end;
 end
 $$;
-
--- An unpaid order whose time is over reads as expired.
-create function orders.effective_status(o orders.orders, p_now timestamptz) returns text
-language sql immutable
-return case
-    when o.status in ('pending', 'awaiting_payment') and o.expires_at <= p_now then 'expired'
-    else o.status
-end;

@@ -48,6 +48,14 @@ return (
     from orders.lines l where l.order_id = o.id
 );
 
+-- An unpaid order whose time is over reads as expired.
+create function orders.effective_status(o orders.orders, p_now timestamptz) returns text
+language sql immutable
+return case
+    when o.status in ('pending', 'awaiting_payment') and o.expires_at <= p_now then 'expired'
+    else o.status
+end;
+
 -- Append an event of the order in its present state.
 create function orders.append_event(p_type text, o orders.orders) returns void
 language plpgsql
@@ -106,6 +114,6 @@ return rpad(lpad(to_hex((extract(epoch from p_time) * 1000)::bigint), 12, '0'), 
 grant execute on function
     orders.show, orders.line, orders.state(orders.orders, json, bigint),
     orders.state(orders.orders), orders.tickets_of,
-    orders.id_at, orders.changed_shows
+    orders.id_at, orders.changed_shows, orders.effective_status
 to gittix_orders;
 grant execute on function orders.read, orders.changed_shows to gittix_payments;
