@@ -1,4 +1,4 @@
-"""A connection that keeps the plans of its statements, for tests of what a list reads."""
+"""A connection that keeps the plans of its statements, for tests of the rows that a list reads."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any

@@ -23,7 +23,7 @@ log = structlog.get_logger()
 # A batch of withdrawals is one transaction.
 WITHDRAWN = 500
 BATCHES = 20
-# The tickets whose refunds begin together, and the refunds that run at the same time.
+# The number of refunds that begin together, and of those that run at the same time.
 RETURNED = 50
 CONCURRENCY = 10
 REFUND_SECONDS = 10.0
@@ -33,7 +33,7 @@ MAX_WAITING = 200
 
 async def wind_up_shows(context: dict[str, Any]) -> int:
     """Withdraw free tickets of cancelled shows, and begin the refunds of a batch of sold ones.
-    Returns the number of orders whose refund began.
+    Returns the number of orders with a refund that began.
     """
     await _withdraw(context["tickets"])
     payments: Resources = context["payments"]

@@ -37,8 +37,8 @@ BUCKETS_PER_SECOND = 10
 # batches that it ends within a second.
 BATCH = 400
 BATCHES = 10
-# An order whose expiry raised is tried again after this time. With this many of them, the error is
-# not one of single orders, and the oldest is tried again at once.
+# An order that could not expire is tried again after this time. With this many of them, the error
+# is not one of single orders, and the oldest is tried again at once.
 EXCLUDED_SECONDS = 60.0
 MAX_EXCLUDED = 1000
 # While holds keep ending, rounds are this far apart, so that the holds that end in between share
@@ -65,7 +65,7 @@ class Expiry:
     """Expires due orders. One run of a process works at a time; the others wait for the lock, then
     expire the orders that remain.
 
-    An order whose expiry raises must not stop that of the others in its batch. After such an error,
+    An order that cannot expire must not stop the others in its batch. After such an error,
     each order of the batch is expired alone, and those that raise are excluded for a while.
     """
 

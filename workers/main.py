@@ -249,7 +249,7 @@ async def _run_arq(jobs: ArqRedis, context: dict[str, Any]) -> None:
 
 
 async def purge_budgets(context: dict[str, Any]) -> None:
-    """Delete what accounts and networks used an hour ago."""
+    """Delete the budgets that are full again."""
     async with database.connection(context["orders"].pool) as connection:
         await order_queries.purge_budgets(connection)
 

@@ -27,7 +27,7 @@ class UnknownEventType(Exception):
 
 
 class EventMessages(NamedTuple):
-    """The messages of an event, and the show whose availability it may have changed."""
+    """The messages of an event, and the show with perhaps another availability."""
 
     messages: list[Message]
     show_id: UUID | None = None

@@ -233,7 +233,7 @@ async def list_orders(
 ) -> ListedOrders:
     """Up to `limit + 1` of the buyer's orders, newest first, among the next `MAX_EXAMINED` of them.
 
-    The connection is in a transaction, whose statements are planned by index from now on.
+    The connection is in a transaction, and its later statements are planned by index.
     """
     await plan_by_index(connection)
     examined = Conditions()
@@ -288,7 +288,7 @@ async def list_sales(
     `MAX_EXAMINED` of them.
 
     `longest_hold` bounds the search for held tickets: a hold that started earlier has ended. The
-    connection is in a transaction, whose statements are planned by index from now on.
+    connection is in a transaction, and its later statements are planned by index.
     """
     await plan_by_index(connection)
     first = await _first_order(connection, query, longest_hold)

@@ -45,7 +45,7 @@ class RefundRequest(NamedTuple):
 
 
 class ToReturn(NamedTuple):
-    """Tickets of an order whose show is cancelled."""
+    """Tickets of an order for a cancelled show."""
 
     order_id: UUID
     buyer_id: UUID
@@ -242,7 +242,7 @@ async def open_of_intent(connection: Connection, intent_id: str) -> list[Refund]
 
 
 async def to_return(connection: Connection, limit: int) -> list[ToReturn]:
-    """Up to `limit` sold tickets of cancelled shows whose refund has not begun, by their orders."""
+    """Up to `limit` sold tickets of cancelled shows without a refund, by their orders."""
     rows = await connection.fetch("select * from orders.lines_to_return($1)", limit)
     return [ToReturn(*row) for row in rows]
 

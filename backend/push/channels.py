@@ -200,7 +200,7 @@ class ChannelRegistry:
         return channel.subscribers.get(subscriber) if channel else None
 
     def viewers_changed(self, name: str, count: int) -> None:
-        """Send all subscribers the number of people who have the show open."""
+        """Send all subscribers the number of viewers of the show."""
         channel = self._channels.get(name)
         if channel is not None:
             self._send_to_subscribers(channel, VIEWERS, {"count": count})

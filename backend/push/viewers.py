@@ -1,4 +1,4 @@
-"""Counts the people who have a show open, over all gateways.
+"""Counts the viewers of a show, over all gateways.
 
 A person is a signed-in user, in any number of browsers; else a browser, in any number of tabs,
 which names itself by a random id; else a socket. So a client never counts more often than it has

@@ -17,7 +17,7 @@ When = Annotated[datetime, Meta(tz=True)]
 
 Status = Literal["available", "held", "reserved", "sold", "withdrawn"]
 ListingPolicy = Literal["open", "owner"]
-# What the owner has decided. A show that is on sale is over after its end.
+# The owner's decision. A show that is on sale is over after its end.
 ShowDecision = Literal["on_sale", "postponed", "cancelled"]
 ShowStatus = Literal["on_sale", "postponed", "cancelled", "over"]
 

@@ -55,7 +55,7 @@ from backend.tickets.ticket_queries import TicketKey
 
 
 async def create_show(connection: Connection, owner: Principal, new: NewShow) -> Show:
-    """Create a show whose sales have not ended. Raises Invalid."""
+    """Create a show with its sales still to end. Raises Invalid."""
     wanted = _clean_show(new)
     _check_sales_end(wanted, await queries.now(connection), "in the future")
     row = await queries.insert_show(connection, owner.user_id, wanted)

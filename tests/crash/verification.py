@@ -175,7 +175,7 @@ async def _kept(promise: Promise) -> list[str]:
 
 
 def _bought(order: dict[str, Any]) -> list[dict[str, Any]]:
-    """The lines of an order without what a sale and a refund change."""
+    """The lines of an order without the fields that a sale and a refund change."""
     return [
         {name: value for name, value in line.items() if name not in {"status", "refund_reason"}}
         for line in order["tickets"]

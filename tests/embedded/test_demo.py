@@ -28,7 +28,7 @@ def test_a_show_is_on_sale_tonight_and_another_this_weekend(now: datetime) -> No
     weekend = [monday + timedelta(days=day) for day in range(FRIDAY, 7)]
     starts = [demo.start_of(show_on(day), now) for day in ("saturday", "sunday")]
     assert all(start > now for start in starts)
-    # On Sunday evening, what is left of the weekend is tonight.
+    # On Sunday evening, only tonight is left of the weekend.
     assert any(start.date() in weekend for start in [*starts, start])
 
 

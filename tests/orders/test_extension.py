@@ -36,7 +36,7 @@ PAUSE = f"{BEFORE_LOCKS} perform pg_sleep(0.5);"
 
 
 async def slow_person(system: System, owner: Any, name: str = "buyer") -> Person:
-    """A person whose account has the setting on."""
+    """A person with the setting on."""
     person = system.person(name)
     await set_needs(owner, person, needs=True)
     return person
@@ -285,7 +285,7 @@ async def hoard(system: System, *, extends: bool) -> float:
 @pytest.mark.parametrize("extends", [False, True])
 async def test_the_setting_gains_a_hoarder_no_unpaid_time(extends: bool, system: System) -> None:
     limit(system)
-    # A full budget, and what an hour gives back.
+    # A full budget, and the amount that an hour gives back.
     assert await hoard(system, extends=extends) <= 2 * 3_600
 
 

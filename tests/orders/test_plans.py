@@ -1,4 +1,4 @@
-"""Lists of orders and of sales examine a bounded number of rows, whatever the statistics are."""
+"""Lists of orders and of sales examine a bounded number of rows, with any statistics."""
 
 import itertools
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The people who have a show open: users, browsers and sockets, over all gateways."""
+"""The viewers of a show: users, browsers and sockets, over all gateways."""
 
 import asyncio
 import json

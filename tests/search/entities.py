@@ -243,7 +243,7 @@ class Order:
         )
 
     def cost(self, tickets: Iterable[Ticket]) -> int:
-        """What a refund of these lines returns: the cumulated fee is rounded at each line."""
+        """The amount of a refund of these lines: the cumulated fee is rounded at each line."""
         until = before = costs = 0
         for ticket in sorted(self.prices, key=lambda each: each.id):
             before, until = until, until + self.prices[ticket]

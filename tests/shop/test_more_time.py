@@ -96,7 +96,7 @@ async def test_a_screen_reader_is_offered_the_key_at_30_seconds(
         await ana.page.clock.fast_forward((await ana.seconds() - 29) * 1000)
         announcer = ana.page.locator("[data-announcer]")
         await expect(announcer).to_have_text("30 seconds left to pay. Press M for 40 seconds more.")
-        # Offline, the button has no effect and says so; online it works.
+        # Offline, the button has no effect and a note gives the reason; online it works.
         button = ana.page.get_by_role("button", name="Add 40 seconds")
         await button.click()
         await ana.page.get_by_role("alert").get_by_text("No time was added.").wait_for()

@@ -32,7 +32,7 @@ begin
 end
 $$;
 
--- Expire those of the orders whose hold has ended. Returns their number.
+-- Expire those of the orders with an ended hold. Returns their number.
 --
 -- An order may have no ticket left, because its seller withdrew it. It is expired only by a call
 -- that has released no ticket, so that every transaction locks tickets before orders. A locked

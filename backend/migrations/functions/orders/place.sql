@@ -133,7 +133,7 @@ begin
 end
 $$;
 
--- What an order for these tickets of one currency costs, and the bounds of a total in it. The fee
+-- The cost of an order for these tickets of one currency, and the bounds of a total in it. The fee
 -- is rounded once, half away from zero, so that the total ends in the step of the currency. The fee
 -- also completes the step of tickets that were listed before prices had to. Postgres inlines this
 -- function.

@@ -138,7 +138,7 @@ begin atomic
     returning o.*;
 end;
 
--- The lines of a refund, with what each of them returns.
+-- The lines of a refund, each with the money that it returns.
 create function orders.lines_of_refund(
     p_order uuid, p_refund uuid, out ticket_id uuid, out amount bigint
 ) returns setof record

@@ -48,7 +48,7 @@ return (
     from orders.lines l where l.order_id = o.id
 );
 
--- An unpaid order whose time is over reads as expired.
+-- An unpaid order past its time reads as expired.
 create function orders.effective_status(o orders.orders, p_now timestamptz) returns text
 language sql immutable
 return case

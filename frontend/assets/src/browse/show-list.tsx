@@ -103,7 +103,7 @@ interface NothingFoundProps {
   clearFilters: () => void;
 }
 
-/** What comes closest, and each filter that can be left out. */
+/** The nearest shows, and each filter that can be left out. */
 function NothingFound({ params, change, clearFilters }: NothingFoundProps) {
   const { date, city } = useValue(feed.suggestions) ?? {};
   const used = usedFilters(params);

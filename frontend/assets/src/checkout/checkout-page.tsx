@@ -21,7 +21,7 @@ import { PayForm } from "./pay-form";
 import { ThreeDSecure } from "./three-d-secure";
 
 // Messages bring an outcome at once. Polling is for a gateway that cannot be reached, and for a
-// bank's answer whose webhook was lost.
+// bank's answer with a lost webhook.
 const POLL_MS = 4000;
 const POLLED = new Set<Stage>(["paying", "challenge", "late", "finishing"]);
 const WITH_RECEIPT = new Set<Stage>(["paid", "refunding", "refunded"]);

@@ -101,7 +101,7 @@ function Refund({ order, feed, lines, ask, isReturn = false }: RefundProps) {
   );
 }
 
-/** What a refund of these lines returns. */
+/** The amount that a refund of these lines returns. */
 function sumOf(lines: OrderRow["tickets"]): number {
   return lines.reduce((sum, { price, fee }) => sum + price + fee, 0);
 }

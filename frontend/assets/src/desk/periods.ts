@@ -42,7 +42,7 @@ export const PERIODS: readonly Period[] = [
   },
 ];
 
-/** What the desk shows: its totals, chart, lists and export have the same filters. */
+/** The desk's filters: its totals, chart, lists and export share them. */
 export interface DeskFilter {
   period: Period;
   /** Null for all shows. */

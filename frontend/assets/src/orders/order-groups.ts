@@ -1,4 +1,4 @@
-// The groups of the list of orders: what is held, what is still to come, and the rest.
+// The groups of the list of orders: what is held orders, orders to come, and the rest.
 import type { Order, OrderLine, Show } from "../shared/api-types";
 import { isHeld } from "../shared/order-status";
 import { salesOf } from "../shared/show-sales";

@@ -19,7 +19,7 @@ interface ProblemDetails {
   /** Which budget must wait until `retry_at`. */
   limited?: "account" | "network";
   max_tickets_per_show?: number;
-  /** With price_changed: what the order costs, and what the page showed. */
+  /** With price_changed: the order's total, and the one that the page showed. */
   total?: number;
   shown_total?: number;
   currency?: string;

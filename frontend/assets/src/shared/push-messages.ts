@@ -28,7 +28,7 @@ export interface PushData {
   order?: OrderRow;
   payment?: PaymentRow;
   sale?: SaleMessage;
-  /** With VIEWERS: the people who have the show open. */
+  /** With VIEWERS: the number of viewers of the show. */
   count?: number;
   /** With hosted Pusher's count of a channel's subscriptions. */
   subscription_count?: number;

@@ -224,7 +224,7 @@ function open({ key, host, port, tls, cluster }: PushConfig): void {
     wakeUp(opened, wake);
     if (opened.connection.state === "connected") clock?.ask();
   });
-  // What ended the outage of the API may have ended that of the gateway.
+  // The end of the API's outage may be the end of the gateway's.
   reach.watch(() => {
     if (reach.value === "reached" && down) reconnectLater(opened, Math.random() * RECONNECT_MS);
   });

@@ -60,7 +60,7 @@ export function noteOffline(): void {
   fail("/shop.json", "unreachable");
 }
 
-/** The browser has a network again. What failed without it says nothing now. */
+/** The browser has a network again. A request that failed without it is no sign of an outage. */
 export function noteOnline(): void {
   failures.clear();
   show();

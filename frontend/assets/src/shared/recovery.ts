@@ -32,7 +32,7 @@ export class Recovery {
   /** Whether a service failed when the timer was set: a poll of the other kind may wait longer. */
   #urgent = false;
 
-  /** `read` reads the page's data; `probe` sends a request whose reply does not matter. */
+  /** `read` reads the page's data; `probe` sends a request and ignores its reply. */
   constructor(read: () => Promise<unknown>, probe: (url: string) => Promise<unknown>) {
     this.#read = read;
     this.#probe = probe;

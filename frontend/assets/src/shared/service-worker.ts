@@ -1,8 +1,8 @@
 // The worker that shows the pages when the server does not answer: frontend/worker.
 
 /**
- * Install the worker when the page is loaded, so that the page's own requests come first. Not for a
- * visitor whose browser saves data: the worker loads the pages that the visitor did not open, too.
+ * Install the worker when the page is loaded, so that the page's own requests come first. Not in a
+ * browser that saves data: the worker loads the pages that the visitor did not open, too.
  */
 export function installServiceWorker(): void {
   // Missing where the shop is served without TLS, and where the browser keeps nothing.

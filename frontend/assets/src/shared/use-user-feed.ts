@@ -22,7 +22,7 @@ const WITH_TICKETS = new Set(["pending", "awaiting_payment", "confirmed", "compl
 /** A page subscribes to the changes of this many shows. */
 export const MAX_SHOWS = 20;
 
-/** The shows of these orders whose tickets the user holds or has. */
+/** The shows of these orders for which the user holds or has tickets. */
 export function showsOf(orders: readonly Pick<OrderRow, "status" | "tickets">[]): string[] {
   const withTickets = orders.filter(({ status }) => WITH_TICKETS.has(status));
   const ids = withTickets.flatMap(({ tickets }) => tickets.map(({ show_id }) => show_id));

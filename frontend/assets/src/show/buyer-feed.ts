@@ -21,7 +21,7 @@ const MAX_SINGLE = 20;
 /** The counts of sections are read again at most once in this time, and a random one of as much. */
 export const COUNTS_MS = 10_000;
 
-/** What the page has of a section that the visitor opened. */
+/** The tickets that the page has of a section that the visitor opened. */
 export interface OpenSection {
   /** How many pages were read. */
   pages: number;

@@ -17,7 +17,7 @@ const MAX_EAGER = 250;
 const BLOCK = 25;
 const LINE_PX = 56;
 
-/** What each line needs from the page. */
+/** The state of the page that each line needs. */
 export interface LinesProps {
   /** The ids of the selected tickets. */
   selected: ReadonlySet<string>;

@@ -25,7 +25,7 @@ interface SectionView {
   free: number;
   sold: number;
   from: readonly FromPrice[];
-  /** Of a large show: what was read of it. */
+  /** Of a large show: the part that was read. */
   part: OpenSection | undefined;
 }
 
@@ -129,7 +129,7 @@ interface SectionPartProps extends LinesProps {
   view: SectionView;
   open: boolean;
   onToggle: () => void;
-  /** Called when the visitor scrolls near the end of what was read. */
+  /** Called when the visitor scrolls near the end of the rows that were read. */
   onEnd: () => void;
 }
 
