@@ -12,7 +12,7 @@ from tests.factories import Json
 from tests.orders.rows import end_sales
 from tests.replies import code
 from tests.system import Person, System
-from tests.tickets.test_shows import titles
+from tests.tickets.test_finding_shows import titles
 
 ENDED = (409, "sales_ended")
 

@@ -3,98 +3,32 @@
 import asyncio
 import itertools
 import json
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any, NamedTuple
-from uuid import uuid4
+from contextlib import AsyncExitStack
+from typing import Any
 
 import msgspec
 import pytest
 
-import workers.notifier
-from backend.events.catalogue import Event, decode_data
-from backend.events.dead_letters import all_dead_letters, find_dead_letters, redrive
-from backend.events.resources import open_resources
+from backend.events.dead_letters import all_dead_letters
 from backend.events.stream import DEAD_LETTERS, EntryId
-from backend.kernel import lease as leases
-from backend.kernel.supervisor import running
 from backend.push import hosted_publisher
-from backend.push import push_log as push
 from backend.push.hosted_publisher import READ_AGAIN, HostedPublisher
-from backend.push.publisher import MessagePublisher, Publisher
 from tests import factories
 from tests.events.log import record_orders
-from tests.factories import Json
 from tests.push.hosted import HostedPusher, refusing
 from tests.system import System, until
-from workers import push_messages
-from workers.notifier import REDRIVE_STREAM, Notifier, entry_id_of, push_position_of
-from workers.push_messages import EventMessages, UnknownEventType
+from tests.workers.notifying import (
+    all_published,
+    held,
+    messages_of_type,
+    notifying,
+    published,
+    redrive_by_id,
+    redrive_stream_is_empty,
+)
+from workers.notifier import Notifier, entry_id_of, push_position_of
 
-
-class Published(NamedTuple):
-    """A published message. `at` is the time of its entry in the push log, in seconds."""
-
-    at: float
-    channel: str
-    event: str
-    data: Json
-
-
-@pytest.fixture(autouse=True)
-def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(leases, "POLL_SECONDS", 0.05)
-    monkeypatch.setattr(workers.notifier, "BLOCK_MS", 100)
-
-
-@asynccontextmanager
-async def notifying(
-    system: System, publisher: MessagePublisher | None = None
-) -> AsyncIterator[Notifier]:
-    log = push.connect(system.settings.redis_url, timeout_seconds=2)
-    async with open_resources(system.settings, "tickets") as tickets:
-        url = system.settings.role_database_url("push")
-        notifier = Notifier(url, tickets.pool, tickets.redis, publisher or Publisher(log))
-        async with running(("notifier", notifier.run)):
-            yield notifier
-    await log.aclose()
-
-
-async def published(system: System) -> list[Published]:
-    found = []
-    for entry_id, fields in await system.redis().xrange(push.STREAM):
-        entry = push.read_entry(entry_id, fields)
-        for channel, message, seq in entry.deliveries():
-            data = msgspec.json.decode(entry.numbered_data(message, seq))
-            found.append(Published(entry.appended_ms / 1000, channel, message.event, data))
-    return found
-
-
-async def messages_of_type(system: System, event: str, *, times: int = 1) -> list[Published]:
-    """Wait until at least `times` messages of this event are published, and return them."""
-
-    async def enough() -> list[Published]:
-        found = [message for message in await published(system) if message.event == event]
-        return found if len(found) >= times else []
-
-    found: list[Published] = await until(enough)
-    return found
-
-
-async def all_published(system: System) -> list[Published]:
-    """Wait until no more messages are published, and return all."""
-    before: list[Published] = []
-    while before != (now := await published(system)) or not now:
-        before = now
-        await asyncio.sleep(0.7)
-    return before
-
-
-async def held(system: System, *, tickets: int = 1) -> Json:
-    seller, buyer = system.person("seller"), system.person("buyer")
-    show = await factories.show(seller)
-    listed = [(await factories.ticket(seller, show["id"]))["id"] for _ in range(tickets)]
-    return await factories.order(buyer, *listed)
+pytestmark = pytest.mark.usefixtures("short_waits")
 
 
 async def test_each_event_is_published_once_and_in_order(system: System) -> None:
@@ -235,48 +169,6 @@ async def test_an_emptied_redis_repeats_nothing_to_users(
     assert max(epochs[0]) < min(epochs[1])
 
 
-async def test_an_event_without_valid_messages_is_dead_lettered_and_the_next_is_published(
-    system: System,
-) -> None:
-    rows = await system.connect()
-    for name in ("ticket.eaten", "ticket.held"):
-        await rows.execute(
-            "insert into events.outbox (type, subject, version, data) values ($1, $2, 1, '{}')",
-            name,
-            uuid4(),
-        )
-    await system.start("api", "relay")
-    async with notifying(system):
-        await held(system)
-        await messages_of_type(system, "sale.held")
-    dead_letters = [fields for _, fields in await system.redis().xrange(DEAD_LETTERS)]
-    assert [dead_letter[b"entry"] for dead_letter in dead_letters] == [b"1-1", b"1-2"]
-    assert b"ticket.eaten" in dead_letters[0][b"reason"]
-    assert {dead_letter[b"consumer"] for dead_letter in dead_letters} == {b"notifier"}
-
-
-async def test_data_that_no_message_can_be_made_of_is_dead_lettered(
-    system: System, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    rows = await system.connect()
-    await system.start("relay")
-    monkeypatch.setattr(workers.notifier, "messages_of", _raising_for(1))
-    async with notifying(system):
-        await record_orders(rows, 1, 2)
-        await messages_of_type(system, "order.created")
-    assert await totals(system) == [2]
-    assert await system.redis().xlen(DEAD_LETTERS) == 1
-
-
-def _raising_for(total: int) -> Any:
-    def messages_of(event: Event) -> EventMessages:
-        if decode_data(event).get("total") == total:
-            raise TypeError("a time without a zone")
-        return push_messages.messages_of(event)
-
-    return messages_of
-
-
 async def test_hosted_pusher_gets_an_order_of_eight_long_titles(
     system: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -373,156 +265,6 @@ async def test_an_outage_of_hosted_pusher_repeats_no_message_that_was_sent(syste
         2,
         3,
     ]
-
-
-async def test_the_next_notifier_does_not_dead_letter_an_event_again(
-    system: System,
-) -> None:
-    rows = await system.connect()
-    await rows.execute(
-        """
-        insert into events.outbox (type, subject, version, data)
-        values ('ticket.eaten', $1, 1, '{}')
-        """,
-        uuid4(),
-    )
-    await system.start("relay")
-    for _ in range(2):
-        async with notifying(system):
-            await until(lambda: system.redis().xlen(DEAD_LETTERS))
-            await asyncio.sleep(0.3)
-    assert await system.redis().xlen(DEAD_LETTERS) == 1
-
-
-@pytest.fixture
-async def dead_letter_id(system: System, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The id of a dead letter. The notifier published a later order and can publish this one."""
-    rows = await system.connect()
-    await system.start("relay")
-    with monkeypatch.context() as broken:
-        broken.setattr(workers.notifier, "messages_of", _failing_for(1))
-        async with notifying(system):
-            await record_orders(rows, 1, 2)
-            await messages_of_type(system, "order.created")
-    assert await totals(system) == [2]
-    (dead_letter,) = [dead_letter async for dead_letter in all_dead_letters(system.redis())]
-    return dead_letter.id
-
-
-def _failing_for(total: int) -> Any:
-    def messages_of(event: Event) -> EventMessages:
-        if decode_data(event).get("total") == total:
-            raise UnknownEventType("an unknown version")
-        return push_messages.messages_of(event)
-
-    return messages_of
-
-
-async def totals(system: System) -> list[int]:
-    """Return the totals of the published orders, in order."""
-    return [
-        message.data["order"]["total"]
-        for message in await published(system)
-        if message.event == "order.created"
-    ]
-
-
-async def redrive_by_id(system: System, *dead_letters: str) -> None:
-    await redrive(system.redis(), await find_dead_letters(system.redis(), dead_letters))
-
-
-async def redrive_stream_is_empty(system: System) -> bool:
-    return int(await system.redis().xlen(REDRIVE_STREAM)) == 0
-
-
-async def test_a_redriven_event_is_published_once_and_at_once(
-    system: System, dead_letter_id: str
-) -> None:
-    async with notifying(system):
-        await redrive_by_id(system, dead_letter_id)
-        await until(lambda: redrive_stream_is_empty(system))
-        assert await totals(system) == [2, 1]
-        seqs = [
-            message.data["_seq"]
-            for message in await published(system)
-            if message.event == "order.created"
-        ]
-        assert len(seqs) == 2
-        await record_orders(await system.connect(), 3)
-        await messages_of_type(system, "order.created", times=3)
-    assert await totals(system) == [2, 1, 3]
-    assert len({message.data["_epoch"] for message in await published(system)}) == 1
-
-
-async def test_a_redriven_event_that_fails_again_is_dead_lettered_again(
-    system: System, dead_letter_id: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(workers.notifier, "messages_of", _failing_for(1))
-    async with notifying(system):
-        await redrive_by_id(system, dead_letter_id)
-        await until(lambda: redrive_stream_is_empty(system))
-        (dead_letter,) = [dead_letter async for dead_letter in all_dead_letters(system.redis())]
-        assert (dead_letter.consumer, dead_letter.entry) == ("notifier", "1-1")
-        assert dead_letter.id != dead_letter_id
-        monkeypatch.undo()
-        await redrive_by_id(system, dead_letter.id)
-        await until(lambda: redrive_stream_is_empty(system))
-    assert await totals(system) == [2, 1]
-
-
-async def test_a_crash_before_a_redriven_entry_is_deleted_repeats_nothing(
-    system: System, dead_letter_id: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def dies(*_: Any) -> None:
-        raise SystemError("kill -9")
-
-    with monkeypatch.context() as crash:
-        crash.setattr(Notifier, "_save_position", dies)
-        async with notifying(system):
-            await redrive_by_id(system, dead_letter_id)
-            await messages_of_type(system, "order.created", times=2)
-            assert not await redrive_stream_is_empty(system)
-    async with notifying(system):
-        await until(lambda: redrive_stream_is_empty(system))
-    assert await totals(system) == [2, 1]
-
-
-async def test_two_dead_letters_of_one_event_are_published_once(
-    system: System, dead_letter_id: str
-) -> None:
-    redis = system.redis()
-    ((_, fields),) = await redis.xrange(DEAD_LETTERS)
-    copy = (await redis.xadd(DEAD_LETTERS, fields)).decode()
-    async with notifying(system):
-        await redrive_by_id(system, dead_letter_id, copy)
-        await until(lambda: redrive_stream_is_empty(system))
-    assert await totals(system) == [2, 1]
-
-
-async def test_redriven_events_return_to_the_dead_letters_when_redis_lost_its_tail(
-    system: System, dead_letter_id: str
-) -> None:
-    """Redis is restored to before the publication, which Postgres recorded."""
-    redis = system.redis()
-    await redrive_by_id(system, dead_letter_id)
-    before = {name: await redis.dump(name) for name in await redis.keys("*")}
-    async with notifying(system):
-        await until(lambda: redrive_stream_is_empty(system))
-    assert await totals(system) == [2, 1]
-    await redis.flushall()
-    for name, content in before.items():
-        await redis.restore(name, 0, content)
-    async with notifying(system):
-        await until(lambda: redrive_stream_is_empty(system))
-        await record_orders(await system.connect(), 3)
-        await until(lambda: _is_published(system, 3))
-    assert await totals(system) == [2, 3]
-    (dead_letter,) = [dead_letter async for dead_letter in all_dead_letters(redis)]
-    assert "may have been published" in dead_letter.reason
-
-
-async def _is_published(system: System, total: int) -> bool:
-    return total in await totals(system)
 
 
 async def test_one_of_two_notifiers_publishes_and_the_other_takes_over(system: System) -> None:
