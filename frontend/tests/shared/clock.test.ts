@@ -100,6 +100,23 @@ describe("serverNow", () => {
   });
 });
 
+test("all watchers of a tick read the same time, and the clock goes on after it", () => {
+  respond();
+  let reads = 0;
+  const now = performance.now.bind(performance);
+  const slow = vi.spyOn(performance, "now").mockImplementation(() => now() + (reads += 1));
+  const times: number[] = [];
+  const stops = [1, 2].map(() => clock.watchTicks(() => times.push(clock.serverNow())));
+  vi.advanceTimersByTime(200);
+  const [first, second] = times;
+  expect(times).toHaveLength(2);
+  expect(first).toBe(second);
+  vi.advanceTimersByTime(1);
+  expect(clock.serverNow()).toBeGreaterThan(Number(first));
+  for (const stop of stops) stop();
+  slow.mockRestore();
+});
+
 test("the first hold of a response gives the time", () => {
   const held_until = new Date(Date.now() + SERVER_AHEAD_MS + 42_000).toISOString();
   const rows = [

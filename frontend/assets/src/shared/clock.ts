@@ -54,8 +54,12 @@ function noticeSleep(): void {
   });
 }
 
+/** The time of a tick, until all components that it changes are rendered. */
+let tickTime: number | null = null;
+
 /** Milliseconds since 1970 on the server. */
 export function serverNow(): number {
+  if (tickTime !== null) return tickTime;
   noticeSleep();
   return estimate ? performance.now() + estimate.offset : Date.now();
 }
@@ -100,9 +104,17 @@ export function secondsUntil(time: string, parts = 1): number {
 const watchers = new Set<() => void>();
 let timer: ReturnType<typeof setInterval> | null = null;
 
-function watchTicks(watcher: () => void): () => void {
+/**
+ * Call the watcher at each tick. All read the same time, so that a second does not begin between
+ * the digits and the ring beside them. React renders what they change before the next task.
+ */
+export function watchTicks(watcher: () => void): () => void {
   watchers.add(watcher);
   timer ??= setInterval(() => {
+    tickTime = serverNow();
+    setTimeout(() => {
+      tickTime = null;
+    });
     for (const each of watchers) each();
   }, TICK_MS);
   return () => {
