@@ -33,7 +33,7 @@ from backend.payments.queries import purge_webhooks
 from backend.payments.webhooks import HANDLE_WEBHOOK
 from backend.push import push_log as pushlog
 from backend.push.client import pusher_client
-from backend.push.hosted_publisher import HostedPublisher
+from backend.push.hosted_publisher import LANES, HostedPublisher
 from backend.push.publisher import MessagePublisher, Publisher
 from workers import backlog, cancellations, counts, expiration, payments
 from workers.backlog import Backlog, Pools
@@ -301,7 +301,7 @@ def _payments_consumer(resources: Resources, jobs: ArqRedis) -> Consumer:
 def _publisher(settings: Settings, redis: Any) -> MessagePublisher:
     if settings.push_backend == "gateway":
         return Publisher(redis)
-    return HostedPublisher(pusher_client(settings))
+    return HostedPublisher([pusher_client(settings) for _ in range(LANES)])
 
 
 def _with_retries(job: Job) -> WorkerCoroutine:

@@ -5,7 +5,18 @@ import sys
 
 import uvloop
 
-from loadtests.bench import costs, events, expiry, generator, growth, holds, latency, rush, stream
+from loadtests.bench import (
+    costs,
+    events,
+    expiry,
+    generator,
+    growth,
+    holds,
+    hosted,
+    latency,
+    rush,
+    stream,
+)
 
 BENCHMARKS = {
     "latency": latency.measure,
@@ -14,6 +25,7 @@ BENCHMARKS = {
     "expiry": expiry.measure,
     "stream": stream.measure,
     "events": events.measure,
+    "hosted": hosted.measure,
     "growth": growth.measure,
     "costs": costs.measure,
     "generator": generator.measure,

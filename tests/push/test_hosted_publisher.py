@@ -4,11 +4,12 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from zlib import crc32
 
 import pusher
 import pytest
 
-from backend.push.hosted_publisher import MAX_DATA_BYTES, READ_AGAIN, HostedPublisher
+from backend.push.hosted_publisher import LANES, MAX_DATA_BYTES, READ_AGAIN, HostedPublisher
 from backend.push.publisher import PositionedMessages, PublishError
 from backend.push.push_log import Message
 from loadtests.ports import free_port
@@ -21,8 +22,8 @@ TOO_LONG = json.dumps({"title": "é" * (MAX_DATA_BYTES // 2)}, ensure_ascii=Fals
 
 
 @contextmanager
-def publishing(client: Any) -> Iterator[HostedPublisher]:
-    publisher = HostedPublisher(client)
+def publishing(*clients: Any) -> Iterator[HostedPublisher]:
+    publisher = HostedPublisher(clients)
     try:
         yield publisher
     finally:
@@ -60,7 +61,7 @@ async def test_data_is_measured_in_bytes_of_utf_8(size: int) -> None:
     ]
 
 
-@pytest.mark.parametrize("status", [400, 413])
+@pytest.mark.parametrize("status", [400, 402, 413, 422])
 async def test_a_refused_message_is_taken_out_of_its_request_and_replaced(status: int) -> None:
     hosted_pusher = HostedPusher(refusing(status, lambda event: "poison" in event["data"]))
     messages = [Message(("show-1",), "ticket.held", text) for text in ("1", "poison", "3")]
@@ -68,7 +69,7 @@ async def test_a_refused_message_is_taken_out_of_its_request_and_replaced(status
         state = await hosted.publish([PositionedMessages(2, messages)], expected_appended=0)
     assert [event["data"] for event in hosted_pusher.accepted] == ["1", READ_AGAIN, "3"]
     assert state.refused == ()
-    assert hosted_pusher.requests == [3, 1, 1, 1, 1]
+    assert hosted_pusher.requests == [3, 1, 1, 1, 1], "the replacement is a request as well"
 
 
 async def test_a_channel_that_is_always_refused_is_reported_and_later_positions_are_sent() -> None:
@@ -80,16 +81,63 @@ async def test_a_channel_that_is_always_refused_is_reported_and_later_positions_
     assert [(one.position, one.channel) for one in state.refused] == [(4, "show-2")]
 
 
-@pytest.mark.parametrize("status", [401, 403, 404, 429, 500, 503])
-async def test_another_error_ends_the_batch_after_the_positions_that_were_sent(status: int) -> None:
-    hosted_pusher = HostedPusher(refusing(status, lambda event: event["data"] == "2"))
-    batch = positions("1", "2", "3")
+@pytest.mark.parametrize("status", [401, 403, 404, 408, 429, 500, 503])
+async def test_another_error_ends_the_batch_before_its_request(status: int) -> None:
+    hosted_pusher = HostedPusher(refusing(status, lambda event: event["data"] == "12"))
+    texts = [str(number) for number in range(1, 16)]
+    batch = positions(*texts)
     with publishing(hosted_pusher.client) as hosted:
         state = await hosted.publish(batch, expected_appended=0)
-        assert (state.position, state.appended, state.refused) == (2, 1, ())
+        assert (state.position, state.appended, state.refused) == (batch[9].position, 10, ())
         with pytest.raises(PublishError):
-            await hosted.publish(batch[1:], expected_appended=1)
+            await hosted.publish(batch[10:], expected_appended=10)
         hosted_pusher.status_of = lambda _: 200
+        state = await hosted.publish(batch[10:], expected_appended=10)
+    assert [event["data"] for event in hosted_pusher.accepted] == texts
+    assert (state.position, state.appended) == (batch[-1].position, 15)
+
+
+async def test_requests_have_ten_messages_of_any_positions_and_lanes_share_them() -> None:
+    lanes = [HostedPusher() for _ in range(LANES)]
+    batch = [
+        PositionedMessages(
+            2 * at,
+            [Message((f"show-{at % 50}", f"private-user-{at}"), "ticket.held", str(at))],
+        )
+        for at in range(1, 201)
+    ]
+    with publishing(*(lane.client for lane in lanes)) as hosted:
+        state = await hosted.publish(batch, expected_appended=0)
+    assert state.position == 400
+    for lane in lanes:
+        assert all(size == 10 for size in lane.requests[:-1])
+        # 400 messages are 40 requests one after the other, without lanes.
+        assert len(lane.requests) <= 15
+        for channel in {event["channel"] for event in lane.accepted}:
+            sent = [int(one["data"]) for one in lane.accepted if one["channel"] == channel]
+            assert sent == sorted(sent)
+    owners = [{event["channel"] for event in lane.accepted} for lane in lanes]
+    assert sum(map(len, owners)) == len(set.union(*owners)) == 250
+
+
+async def test_a_lane_sends_nothing_twice_when_another_lane_fails() -> None:
+    """The refusals of the positions that were ahead are reported once they are covered."""
+    channels = [f"show-{number}" for number in range(100)]
+    of_lane = [[name for name in channels if crc32(name.encode()) % 2 == lane] for lane in (0, 1)]
+    names = [of_lane[at % 2][at // 2] for at in range(40)]
+    batch = [
+        PositionedMessages(2 + 2 * at, [Message((name,), "ticket.held", str(at))])
+        for at, name in enumerate(names)
+    ]
+    lanes = [HostedPusher() for _ in range(2)]
+    lanes[0].status_of = refusing(400, lambda event: event["channel"] == names[38])
+    lanes[1].status_of = lambda _: 503
+    with publishing(*(lane.client for lane in lanes)) as hosted:
+        state = await hosted.publish(batch, expected_appended=0)
+        assert (state.position, state.appended, state.refused) == (2, 1, ())
+        lanes[1].status_of = lambda _: 200
         state = await hosted.publish(batch[1:], expected_appended=1)
-    assert [event["data"] for event in hosted_pusher.accepted] == ["1", "2", "3"]
-    assert (state.position, state.appended) == (6, 3)
+    assert (state.position, state.appended) == (batch[-1].position, 40)
+    assert [one.position for one in state.refused] == [batch[38].position]
+    accepted = [event["data"] for lane in lanes for event in lane.accepted]
+    assert len(accepted) == len(set(accepted)) == 39

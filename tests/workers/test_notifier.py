@@ -175,7 +175,7 @@ async def test_hosted_pusher_gets_an_order_of_eight_long_titles(
     """Their text has four bytes a character in Python: beside the emoji, the whole order does."""
     monkeypatch.setattr(hosted_publisher, "MAX_DATA_BYTES", 9_000)
     hosted_pusher = HostedPusher()
-    publisher = HostedPublisher(hosted_pusher.client)
+    publisher = HostedPublisher([hosted_pusher.client])
     await system.start("api", "relay")
     seller = system.person("seller")
     show = await factories.show(seller)
@@ -217,7 +217,7 @@ async def test_a_message_that_hosted_pusher_refuses_is_dead_lettered_and_blocks_
     buyers = [row["data"]["buyer_id"] for row in await rows.fetch("select data from events.outbox")]
     refused = f"private-user-{buyers[1]}"
     hosted_pusher = HostedPusher(refusing(400, lambda event: event["channel"] == refused))
-    publisher = HostedPublisher(hosted_pusher.client)
+    publisher = HostedPublisher([hosted_pusher.client])
 
     async def published() -> bool:
         return len(hosted_pusher.accepted) == 2
@@ -247,7 +247,7 @@ async def test_an_outage_of_hosted_pusher_repeats_no_message_that_was_sent(syste
     await system.start("relay")
     await record_orders(rows, 1, 2, 3)
     hosted_pusher = HostedPusher(refusing(503, lambda event: '"total":2' in event["data"]))
-    publisher = HostedPublisher(hosted_pusher.client)
+    publisher = HostedPublisher([hosted_pusher.client])
 
     async def refused_twice() -> bool:
         return len(hosted_pusher.requests) >= 3
