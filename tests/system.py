@@ -8,7 +8,6 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -227,9 +226,6 @@ class System:
 @asynccontextmanager
 async def served(server: uvicorn.Server) -> AsyncIterator[None]:
     """Run a uvicorn server in this event loop while the block runs."""
-    # uvicorn polls every 100 ms for a stop, and each test would wait for that.
-    # mypy rejects an assignment to a method.
-    setattr(server, "main_loop", partial(_serve_until_asked, server))  # noqa: B010
     task = asyncio.create_task(server._serve())
     try:
         async with asyncio.timeout(15):
@@ -242,12 +238,6 @@ async def served(server: uvicorn.Server) -> AsyncIterator[None]:
     finally:
         server.should_exit = True
         await asyncio.wait_for(task, 20)
-
-
-async def _serve_until_asked(server: uvicorn.Server) -> None:
-    while not server.should_exit:
-        await server.on_tick(0)
-        await asyncio.sleep(0.01)
 
 
 def mint(settings: Settings, principal: Principal) -> str:
