@@ -14,6 +14,7 @@ from loadtests.bench import (
     holds,
     hosted,
     latency,
+    push,
     rush,
     stream,
 )
@@ -29,6 +30,7 @@ BENCHMARKS = {
     "growth": growth.measure,
     "costs": costs.measure,
     "generator": generator.measure,
+    "push": push.measure,
 }
 
 
