@@ -10,7 +10,7 @@ import ssl
 import tempfile
 from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import asyncpg
@@ -35,6 +35,9 @@ FAST = {
     # For each connection, client and server hash the password this often; 4,096 by default.
     "scram_iterations": "1",
 }
+
+# Postgres gives lower ones to its own objects (FirstNormalObjectId).
+FIRST_OID_OF_USERS = 16384
 
 # The folders with the longest files and the long files beside them, longest first. If a long file
 # starts last, one process runs it while the others are idle. `make test ARGS=--durations=40` lists
@@ -97,6 +100,30 @@ def pools_connect_on_demand() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(asyncpg, "create_pool", create)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def built_in_types_are_read_once() -> Iterator[None]:
+    """Reads built-in types such as `uuid[]` once for all connections. asyncpg reads them once for
+    each connection, which takes 4 ms, and a test has four connections. They are the same in all
+    databases.
+    """
+    connection_class: Any = asyncpg.Connection
+    introspect = connection_class._introspect_types
+    known: dict[frozenset[int], Any] = {}
+
+    async def introspect_once(connection: Any, oids: set[int], seconds: float | None) -> Any:
+        if max(oids) >= FIRST_OID_OF_USERS:
+            return await introspect(connection, oids, seconds)
+        key = frozenset(oids)
+        if key not in known:
+            known[key], _ = await introspect(connection, oids, seconds)
+        # A named statement, for asyncpg: it prepares its own again if this one was unnamed.
+        return known[key], SimpleNamespace(name="built-in types")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(connection_class, "_introspect_types", introspect_once)
         yield
 
 
