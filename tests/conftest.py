@@ -4,6 +4,7 @@ migrated template.
 
 import asyncio
 import functools
+import gc
 import os
 import shutil
 import ssl
@@ -61,6 +62,19 @@ structlog.configure(
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
     """uvloop, as in production: its write buffers behave differently from asyncio's."""
     return {"uvloop": uvloop.new_event_loop}
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Without the garbage collector, which would examine the growing set of tests again and again,
+    and find nothing to free. Later collections pass over the tests.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
