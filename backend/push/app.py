@@ -1,5 +1,6 @@
-"""The push gateway as a Starlette app: the WebSocket at /app/{key}, Pusher's HTTP API, health,
-metrics.
+"""The push gateway's HTTP side as a Starlette app: Pusher's HTTP API, health, metrics.
+
+Sockets do not pass through Starlette: see `gateway_http`.
 """
 
 from collections.abc import AsyncIterator
@@ -9,8 +10,6 @@ from typing import Any, Final
 
 from broadcaster import Broadcast
 from starlette.applications import Starlette
-from starlette.routing import WebSocketRoute
-from starlette.websockets import WebSocket
 
 from backend.kernel import health
 from backend.kernel.ended_sessions import EndedSessions
@@ -34,8 +33,6 @@ def build_gateway(
     """
     app = Starlette(
         routes=[
-            WebSocketRoute("/app/{key}", socket),
-            WebSocketRoute("/{path:path}", socket),
             *api.routes(),
             *health.routes(),
         ],
@@ -71,8 +68,3 @@ async def _lifespan(
         ),
     ):
         yield {"gateway": gateway, "checks": gateway.checks()}
-
-
-async def socket(websocket: WebSocket) -> None:
-    gateway: Gateway = websocket.state.gateway
-    await gateway.serve(websocket)

@@ -16,14 +16,15 @@ from backend.kernel.ended_sessions import EndedSessions
 from backend.kernel.principal import CLOCK_SKEW_SECONDS
 from backend.kernel.problems import Unavailable
 from backend.push import protocol, signature
+from backend.push.address_limit import Place
 from backend.push.channels import ChannelRegistry, Member, Subscriber
 from backend.push.client_events import UserBudgets
 from backend.push.protocol import Close, Envelope, ErrorCode, Kind
 from backend.push.push_log import Message
 from backend.push.push_log_backend import PushLogUnavailable
+from backend.push.push_socket import PushSocket
 from backend.push.settings import GatewaySettings
 from backend.push.signature import SessionAuthorization
-from backend.push.uvicorn_protocol import PushSocket
 
 Publish = Callable[[Message], Awaitable[None]]
 UNAUTHORIZED_STATUS: Final = 401
@@ -59,8 +60,9 @@ class Connection(Subscriber):
         "_ended_sessions",
         "_loop",
         "_messages",
-        "_on_authorized",
+        "_on_end",
         "_pinged_at",
+        "_place",
         "_publish",
         "_registry",
         "_session",
@@ -79,18 +81,20 @@ class Connection(Subscriber):
         registry: ChannelRegistry,
         settings: GatewaySettings,
         publish: Publish,
-        on_authorized: Callable[[], None],
+        place: Place,
         user_budgets: UserBudgets,
         ended_sessions: EndedSessions | None,
+        on_end: "Callable[[Connection], None]",
     ) -> None:
         super().__init__(socket_id, socket, registry.flusher)
         self._socket = socket
         self._registry = registry
         self._settings = settings
         self._publish = publish
-        self._on_authorized = on_authorized
+        self._place = place
         self._user_budgets = user_budgets
         self._ended_sessions = ended_sessions
+        self._on_end = on_end
         self._session: SessionAuthorization | None = None
         self._session_timer: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
@@ -109,12 +113,15 @@ class Connection(Subscriber):
         self.send(protocol.connection_established(self.socket_id, timeout))
         self._timer = self._loop.call_later(timeout, self._check_liveness)
 
-    def end(self) -> None:
+    def ended(self) -> None:
+        """The socket has ended: called once."""
         if self._timer is not None:
             self._timer.cancel()
         if self._session_timer is not None:
             self._session_timer.cancel()
         self._registry.leave(self)
+        self._place.leave()
+        self._on_end(self)
 
     # Liveness: one timer for each socket, rescheduled only when it fires. Any byte from the client
     # proves it alive.
@@ -305,7 +312,8 @@ class Connection(Subscriber):
         """
         valid = await self._is_valid(text, token, needs_session=needs_session)
         if valid:
-            self._on_authorized()
+            # A user's sockets do not count.
+            self._place.release()
         return valid
 
     async def _is_valid(self, text: str, token: str, *, needs_session: bool) -> bool:

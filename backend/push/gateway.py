@@ -19,7 +19,7 @@ from uuid import UUID
 
 import structlog
 from broadcaster import Broadcast, Event
-from starlette.websockets import WebSocket
+from starlette.requests import HTTPConnection
 
 from backend.kernel import tracing
 from backend.kernel.client_address import client_ip, network_of
@@ -35,11 +35,10 @@ from backend.push.metrics import GAPS, LAG, OPENED, REFUSED, SOCKETS
 from backend.push.protocol import Close
 from backend.push.push_log import Entry, Message
 from backend.push.push_log_backend import CHANNEL, Batch, PushLogBackend
+from backend.push.push_socket import PushSocket
 from backend.push.settings import GatewaySettings
-from backend.push.uvicorn_protocol import EXTENSION, PushSocket
 
 DRAIN_STEP_SECONDS: Final = 0.05
-TOO_MANY: Final = "too many connections from this address: sign in, or try again in a few seconds"
 # Dispatching a message takes a few microseconds, and a few more for each channel with subscribers.
 # After so many messages the sockets get their turn.
 MESSAGES_PER_TURN: Final = 500
@@ -75,27 +74,23 @@ class Gateway:
             seconds=settings.address_seconds,
         )
 
-    async def serve(self, websocket: WebSocket) -> None:
-        """Serve one socket until it is closed."""
-        socket: PushSocket = websocket.scope["extensions"][EXTENSION]
-        place = self._limit.take(network_of(client_ip(websocket, self.settings.trusted_proxies)))
+    def admit(self, request: HTTPConnection) -> Place | None:
+        """Return a place for a socket of this request's address, or None if it has too many."""
+        place = self._limit.take(network_of(client_ip(request, self.settings.trusted_proxies)))
         if place is None:
-            # The cheapest refusal. pusher-js tries again after a second, as after 4100.
             REFUSED.inc()
-            socket.refuse(429, TOO_MANY)
-            return
-        try:
-            await self._serve(websocket, socket, place)
-        finally:
-            place.leave()
+        return place
 
-    async def _serve(self, websocket: WebSocket, socket: PushSocket, place: Place) -> None:
-        # Accept before refusing: pusher-js gets no close code from an HTTP error and would retry
-        # forever.
-        await websocket.accept()
-        refusal = self._refusal(websocket)
+    def open(self, request: HTTPConnection, socket: PushSocket, place: Place) -> None:
+        """Serve a socket, or close it with a code.
+
+        It was accepted before it is refused: pusher-js gets no close code from an HTTP error and
+        would retry forever.
+        """
+        refusal = self._refusal(request)
         if refusal is not None:
             socket.close(refusal, refusal.name.replace("_", " ").lower())
+            place.leave()
             return
         connection = Connection(
             _new_socket_id(),
@@ -103,20 +98,20 @@ class Gateway:
             self.registry,
             self.settings,
             self.publish,
-            place.release,
+            place,
             self._user_budgets,
             self._ended_sessions,
+            self._ended,
         )
         self._connections.add(connection)
         SOCKETS.inc()
         OPENED.inc()
-        try:
-            connection.open()
-            await _receive_messages(websocket, connection)
-        finally:
-            self._connections.discard(connection)
-            SOCKETS.dec()
-            connection.end()
+        socket.handle(connection)
+        connection.open()
+
+    def _ended(self, connection: Connection) -> None:
+        self._connections.discard(connection)
+        SOCKETS.dec()
 
     async def publish(self, *messages: Message) -> None:
         """Publish all messages or none to every gateway. Raises PushLogUnavailable."""
@@ -182,10 +177,11 @@ class Gateway:
         if not self.push_log.is_current:
             raise NotReady("the push log is not being read")
 
-    def _refusal(self, websocket: WebSocket) -> Close | None:
-        if websocket.path_params.get("key") != self.settings.key:
-            return Close.UNKNOWN_APP if "key" in websocket.path_params else Close.WRONG_PATH
-        refusal = protocol.handshake_refusal(websocket.query_params.get("protocol"))
+    def _refusal(self, request: HTTPConnection) -> Close | None:
+        key = protocol.app_key(request.scope["path"])
+        if key != self.settings.key:
+            return Close.WRONG_PATH if key is None else Close.UNKNOWN_APP
+        refusal = protocol.handshake_refusal(request.query_params.get("protocol"))
         if refusal is not None:
             return refusal
         # Without a position in the log, this client could miss messages that are published now.
@@ -260,11 +256,6 @@ def _log_delivery(message: Message, channel: str, subscribers: int) -> None:
         subscribers=subscribers,
         correlation_id=str(message.correlation_id or ""),
     )
-
-
-async def _receive_messages(websocket: WebSocket, connection: Connection) -> None:
-    while (message := await websocket.receive())["type"] == "websocket.receive":
-        await connection.handle_message(message["text"])
 
 
 def _new_socket_id() -> str:

@@ -59,30 +59,3 @@ class Intake:
             self._waiting.popleft()()
         if self._waiting and not self._scheduled:
             self._schedule()
-
-
-class SmallReads(asyncio.BufferedProtocol):
-    """Reads for another protocol, at most `read_bytes` at a time; the rest stays in the kernel."""
-
-    def __init__(self, protocol: asyncio.Protocol, buffer: memoryview) -> None:
-        self.protocol = protocol
-        self._buffer = buffer
-        self._data_received = protocol.data_received
-
-    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002
-        return self._buffer
-
-    def buffer_updated(self, nbytes: int) -> None:
-        self._data_received(bytes(self._buffer[:nbytes]))
-
-    def eof_received(self) -> bool | None:
-        return self.protocol.eof_received()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.protocol.connection_lost(exc)
-
-    def pause_writing(self) -> None:
-        self.protocol.pause_writing()
-
-    def resume_writing(self) -> None:
-        self.protocol.resume_writing()

@@ -19,6 +19,7 @@ SERVER_TO_USER_PREFIX: Final = "#server-to-user-"
 SUPPORTED_PROTOCOLS: Final = range(5, 8)
 
 _NAME = re.compile(r"[A-Za-z0-9_\-=@,.;]+")
+_APP_PATH = re.compile(r"/app/([^/]+)")
 _SOCKET_ID = re.compile(r"\d+\.\d+", re.ASCII)
 
 T = TypeVar("T")
@@ -156,6 +157,12 @@ def is_user_id(text: str) -> bool:
 
 def is_socket_id(text: str) -> bool:
     return len(text) <= MAX_NAME_LENGTH and bool(_SOCKET_ID.fullmatch(text))
+
+
+def app_key(path: str) -> str | None:
+    """Return the key in the path of a handshake, or None if the path is not that of an app."""
+    found = _APP_PATH.fullmatch(path)
+    return found[1] if found else None
 
 
 def handshake_refusal(version: str | None) -> Close | None:

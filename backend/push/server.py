@@ -1,6 +1,4 @@
-"""Serves the gateway by uvicorn: with our socket class, without compression, with a drain before
-shutdown.
-"""
+"""Serves the gateway by uvicorn, with sockets of our own and a drain before shutdown."""
 
 from functools import partial
 from typing import Any, cast
@@ -12,9 +10,9 @@ from backend.kernel.http_protocol import Bounds
 from backend.kernel.server import Server, server_config
 from backend.push.address_limit import AddressLimit
 from backend.push.gateway import Gateway
+from backend.push.gateway_http import GatewayHttp
 from backend.push.intake import Intake
 from backend.push.settings import GatewaySettings
-from backend.push.uvicorn_protocol import GatewayHttp, PushSocket
 
 # After the drain, only HTTP requests and a few sockets with an unfinished closing handshake are
 # left.
@@ -26,8 +24,8 @@ def uvicorn_config(
 ) -> uvicorn.Config:
     """Return uvicorn's configuration.
 
-    Pings are off, since Pusher's protocol has its own. Compression is off, since it needs a
-    separate frame for each socket and costs more than it saves.
+    Sockets have no pings of WebSocket, since Pusher's protocol has its own, and no compression,
+    since it needs a separate frame for each socket and costs more than it saves.
     """
     settings: GatewaySettings = app.state.settings
     intake = Intake(settings)
@@ -38,12 +36,8 @@ def uvicorn_config(
         port=port,
         bounds=bounds or Bounds(connections=settings.max_http_connections),
         http=partial(GatewayHttp, settings=settings, intake=intake, limit=limit),
-        # uvicorn only calls it.
-        ws=cast(Any, partial(PushSocket, settings=settings, intake=intake)),
-        ws_max_size=settings.max_frame_bytes,
-        ws_per_message_deflate=False,
-        ws_ping_interval=None,
-        ws_ping_timeout=None,
+        # Not called: uvicorn passes handshakes to `GatewayHttp` unless WebSockets are off.
+        ws=cast(Any, GatewayHttp),
         stop_seconds=STOP_SECONDS,
     )
 

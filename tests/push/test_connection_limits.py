@@ -5,7 +5,6 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
-from starlette.websockets import WebSocket
 
 from backend.kernel.client_address import networks
 from backend.kernel.http_protocol import Bounds, Wait
@@ -78,26 +77,12 @@ async def test_a_refused_handshake_has_a_reply_and_ends(
 
 @pytest.mark.parametrize("garbage", [EMPTY_PONG, frame(CLOSE), b"\xff\xff"])
 async def test_frames_before_the_handshakes_reply_end_the_connection(
-    gateway: RunningGateway,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-    garbage: bytes,
+    gateway: RunningGateway, caplog: pytest.LogCaptureFixture, garbage: bytes
 ) -> None:
-    asked, go_on, serve = asyncio.Event(), asyncio.Event(), gateway.gateway.serve
-
-    async def late(websocket: WebSocket) -> None:
-        asked.set()
-        await go_on.wait()
-        await serve(websocket)
-
-    monkeypatch.setattr(gateway.gateway, "serve", late)
     async with connected(gateway.port) as client:
-        client.writer.write(upgrade())
-        await asked.wait()
-        client.writer.write(garbage)
+        client.writer.write(upgrade() + garbage)
         assert await ended(client.reader) == b""
-    go_on.set()
-    await until(lambda: not gateway.server.server_state.tasks)
+    assert not gateway.gateway._connections
     assert not [record for record in caplog.records if record.exc_info]
 
 

@@ -56,7 +56,7 @@ def received_frames() -> float:
 
 
 def intake_of(gateway: RunningGateway) -> Intake:
-    protocol: Any = gateway.server.config.ws_protocol_class
+    protocol: Any = gateway.server.config.http_protocol_class
     found: Intake = protocol.keywords["intake"]
     return found
 
