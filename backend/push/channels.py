@@ -7,13 +7,14 @@ that caused it. Rosters and counts cover only this gateway, but for the viewers 
 
 import asyncio
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from typing import Any, Final
 from uuid import UUID
 
 import msgspec
 
 from backend.push import protocol
+from backend.push.fan_out import FanOut
 from backend.push.metrics import SUBSCRIPTIONS
 from backend.push.protocol import Kind
 from backend.push.send_queue import Flusher, SendQueue, Socket
@@ -23,11 +24,6 @@ from backend.push.viewers import MAX_SHOWS_OF_SOCKET, PREFIX, Viewers, person_of
 # Up to this many subscribers a count is sent at once; above, at most once in the interval.
 COUNT_AT_ONCE: Final = 100
 COUNT_INTERVAL_SECONDS: Final = 5.0
-# 1,000 appends occupy the event loop for about 0.2 ms.
-SUBSCRIBERS_PER_TURN: Final = 1_000
-# A broadcast waits for the flusher after so many deliveries: enough to join several frames into one
-# write.
-SLICE_DELIVERIES: Final = 5_000
 VIEWERS: Final = "gittix:viewers"
 COUNTED_KINDS: Final = (Kind.PUBLIC, Kind.PRIVATE, Kind.ENCRYPTED)
 
@@ -41,11 +37,10 @@ class Member:
 class Subscriber(SendQueue):
     """A connection as channels see it: a send queue with a socket id."""
 
-    __slots__ = ("browser_id", "channels", "session_id", "shows", "socket_id", "user_id")
+    __slots__ = ("browser_id", "channels", "session_id", "shows", "user_id")
 
     def __init__(self, socket_id: str, socket: Socket, flusher: Flusher) -> None:
-        super().__init__(socket, flusher)
-        self.socket_id = socket_id
+        super().__init__(socket_id, socket, flusher)
         self.channels: set[str] = set()
         # The channels in which the subscriber counts as a viewer.
         self.shows: set[str] = set()
@@ -101,13 +96,18 @@ class Roster:
 class Channel:
     name: str
     kind: Kind
+    flusher: InitVar[Flusher]
     subscribers: dict[Subscriber, Member | None] = field(default_factory=dict)
     roster: Roster = field(default_factory=Roster)
     # The subscribers as a tuple, None after a change: a busy channel has far more broadcasts than
     # changes.
     cached_recipients: tuple[Subscriber, ...] | None = None
+    fan_out: FanOut = field(init=False)
     count_timer: asyncio.TimerHandle | None = None
     count_sent_at: float = float("-inf")
+
+    def __post_init__(self, flusher: Flusher) -> None:
+        self.fan_out = FanOut(flusher, self.recipients)
 
     def recipients(self) -> tuple[Subscriber, ...]:
         """Return the present subscribers, as a tuple that later changes do not affect."""
@@ -122,8 +122,6 @@ class ChannelRegistry:
         self._channels: dict[str, Channel] = {}
         self._signed_in: dict[str, set[Subscriber]] = {}
         self._of_session: dict[UUID, set[Subscriber]] = {}
-        self._slice_bytes = 0
-        self._slice_deliveries = 0
         self.flusher = Flusher()
         self.viewers = Viewers()
 
@@ -139,7 +137,7 @@ class ChannelRegistry:
         A presence channel needs a member.
         """
         channel = self._channels.get(name) or self._channels.setdefault(
-            name, Channel(name, protocol.kind_of(name))
+            name, Channel(name, protocol.kind_of(name), self.flusher)
         )
         fresh = subscriber not in channel.subscribers
         joined = False
@@ -147,6 +145,7 @@ class ChannelRegistry:
             joined = member is not None and channel.roster.join(member)
             channel.subscribers[subscriber] = member
             channel.cached_recipients = None
+            channel.fan_out.begin(subscriber.socket_id)
             subscriber.channels.add(name)
             SUBSCRIPTIONS.inc()
         subscriber.send(protocol.subscription_succeeded(name, self._subscription_data(channel)))
@@ -243,28 +242,22 @@ class ChannelRegistry:
                 }
         return tuple(found)
 
-    async def broadcast(self, name: str, frame: bytes, exclude: str | None = None) -> int:
-        """Send one frame to all subscribers except the socket `exclude`.
+    async def broadcast(
+        self, name: str, frame: bytes, exclude: str | None = None, appended_ms: int | None = None
+    ) -> int:
+        """Send one frame to the present subscribers except the socket `exclude`.
 
-        Returns the number of subscribers.
-
-        Waits for the flusher when this and earlier broadcasts left a full slice unwritten.
-        Connections that subscribe during the wait do not get the frame. Frames keep the order of
-        the calls.
+        `appended_ms` is the time of the message's append to the push log. Returns the number of
+        subscribers. Waits for the flusher when many bytes of frames are unwritten.
         """
         channel = self._channels.get(name)
-        recipients = channel.recipients() if channel else ()
-        self._slice_bytes += len(frame)
-        for start in range(0, len(recipients), SUBSCRIBERS_PER_TURN):
-            if self._slice_bytes > SLICE_BYTES or self._slice_deliveries >= SLICE_DELIVERIES:
-                await self.flusher.drained()
-                self._slice_bytes, self._slice_deliveries = len(frame), 0
-            reached = recipients[start : start + SUBSCRIBERS_PER_TURN]
-            self._slice_deliveries += len(reached)
-            for subscriber in reached:
-                if subscriber.socket_id != exclude:
-                    subscriber.send(frame)
-        return len(recipients)
+        if channel is None:
+            return 0
+        channel.fan_out.add(frame, exclude, appended_ms)
+        count = len(channel.recipients())
+        if self.flusher.waiting_bytes > SLICE_BYTES:
+            await self.flusher.drained()
+        return count
 
     def _view(self, subscriber: Subscriber, name: str) -> None:
         if not name.startswith(PREFIX) or len(subscriber.shows) >= MAX_SHOWS_OF_SOCKET:
@@ -288,9 +281,7 @@ class ChannelRegistry:
         self, channel: Channel, event: str, content: Any, exclude: Subscriber | None = None
     ) -> None:
         frame = protocol.json_frame(event, content, channel.name)
-        for subscriber in channel.recipients():
-            if subscriber is not exclude:
-                subscriber.send(frame)
+        channel.fan_out.add(frame, exclude.socket_id if exclude else None)
 
     def _count_changed(self, channel: Channel) -> None:
         if channel.kind not in COUNTED_KINDS or channel.count_timer is not None:
@@ -311,4 +302,5 @@ class ChannelRegistry:
     def _remove(self, channel: Channel) -> None:
         if channel.count_timer is not None:
             channel.count_timer.cancel()
+        channel.fan_out.cancel()
         del self._channels[channel.name]

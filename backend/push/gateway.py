@@ -12,7 +12,6 @@ import logging
 import math
 import random
 import secrets
-import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Final
 from uuid import UUID
@@ -31,7 +30,7 @@ from backend.push.address_limit import AddressLimit, Place
 from backend.push.channels import ChannelRegistry
 from backend.push.client_events import UserBudgets
 from backend.push.connection import Connection
-from backend.push.metrics import GAPS, LAG, OPENED, REFUSED, SOCKETS
+from backend.push.metrics import GAPS, OPENED, REFUSED, SOCKETS
 from backend.push.protocol import Close
 from backend.push.push_log import Entry, Message
 from backend.push.push_log_backend import CHANNEL, Batch, PushLogBackend
@@ -151,6 +150,7 @@ class Gateway:
         pusher-js reconnects at once after 4200 and has no jitter, so the gateway sets the pace.
         """
         self.draining = True
+        await self.registry.flusher.drained()
         await self._disconnect_all("going away", self.settings.drain_seconds)
 
     def checks(self) -> Mapping[str, Check]:
@@ -213,11 +213,8 @@ class Gateway:
             await self._dispatch(entry)
             since_turn += len(entry.messages)
             if since_turn >= MESSAGES_PER_TURN:
-                await self.registry.flusher.drained()
+                await asyncio.sleep(0)
                 since_turn = 0
-        await self.registry.flusher.drained()
-        if batch.entries:
-            LAG.observe(max(0.0, time.time() - batch.entries[0].appended_ms / 1_000))
 
     async def _dispatch(self, entry: Entry) -> None:
         for message in entry.messages:
@@ -228,7 +225,9 @@ class Gateway:
             if self.registry.channel(name) is not None:
                 data = entry.numbered_data(message, seq)
                 frame = protocol.frame(message.event, data, name, message.user_id)
-                subscribers = await self.registry.broadcast(name, frame, message.excluded)
+                subscribers = await self.registry.broadcast(
+                    name, frame, message.excluded, entry.appended_ms
+                )
                 if is_debug:
                     _log_delivery(message, name, subscribers)
         for message in entry.messages if tracing.enabled() else ():
