@@ -179,7 +179,15 @@ class Notifier:
         return cursor
 
     async def _report(self, cursor: EntryId) -> None:
+        """Report the progress. Detect that the push log lost its tail also without new events:
+        until an epoch begins, a client that resumes can't know of the lost messages.
+        """
         await self._stream.report_progress(READER, cursor)
+        state = await self._publisher.detect_loss(expected_appended=self._appended)
+        if 0 < self._epoch < state.epoch:
+            log.warning("the push log lost its tail", epoch=state.epoch)
+            await self._dead_letter_redriven()
+        self._appended, self._epoch = state.appended, state.epoch
         self._reported_at = asyncio.get_running_loop().time()
 
     async def _save_position(self, connection: Connection) -> None:

@@ -17,6 +17,7 @@ from backend.kernel.supervisor import running
 from backend.push import api
 from backend.push.gateway import Gateway
 from backend.push.push_log_backend import CHANNEL, TASK, PushLogBackend
+from backend.push.replay import TASK as REPLAY_TASK
 from backend.push.settings import GatewaySettings
 from backend.push.viewers import TASK as VIEWERS_TASK
 from backend.push.viewers import PeopleCount
@@ -63,6 +64,7 @@ async def _lifespan(
         running(
             (TASK, push_log.read),
             ("push-delivery", partial(gateway.deliver, subscription.get)),
+            (REPLAY_TASK, gateway.replays.run),
             (VIEWERS_TASK, people.run),
             max_delay=MAX_DELAY_SECONDS,
         ),

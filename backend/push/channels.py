@@ -16,7 +16,9 @@ import msgspec
 from backend.push import protocol
 from backend.push.fan_out import FanOut
 from backend.push.metrics import SUBSCRIPTIONS
-from backend.push.protocol import Kind
+from backend.push.protocol import Close, Kind
+from backend.push.replay_reader import Position
+from backend.push.replay_state import Held, ResumeBudget
 from backend.push.send_queue import Flusher, SendQueue, Socket
 from backend.push.settings import SLICE_BYTES
 from backend.push.viewers import MAX_SHOWS_OF_SOCKET, PREFIX, Viewers, person_of
@@ -37,13 +39,14 @@ class Member:
 class Subscriber(SendQueue):
     """A connection as channels see it: a send queue with a socket id."""
 
-    __slots__ = ("browser_id", "channels", "session_id", "shows", "user_id")
+    __slots__ = ("browser_id", "channels", "resume_budget", "session_id", "shows", "user_id")
 
     def __init__(self, socket_id: str, socket: Socket, flusher: Flusher) -> None:
         super().__init__(socket_id, socket, flusher)
         self.channels: set[str] = set()
         # The channels in which the subscriber counts as a viewer.
         self.shows: set[str] = set()
+        self.resume_budget: ResumeBudget | None = None
         self.browser_id: str | None = None
         self.user_id: str | None = None
         self.session_id: UUID | None = None
@@ -106,14 +109,50 @@ class Channel:
     count_timer: asyncio.TimerHandle | None = None
     count_sent_at: float = float("-inf")
 
+    # The number of the last message that was sent to the subscribers, if it is known.
+    position: Position | None = None
+    # The subscribers that get their messages after a replay.
+    holding: dict[Subscriber, Held] = field(default_factory=dict)
+
     def __post_init__(self, flusher: Flusher) -> None:
         self.fan_out = FanOut(flusher, self.recipients)
 
     def recipients(self) -> tuple[Subscriber, ...]:
-        """Return the present subscribers, as a tuple that later changes do not affect."""
+        """Return the present subscribers, as a tuple that later changes do not affect, but for
+        those whose messages are held.
+        """
         if self.cached_recipients is None:
-            self.cached_recipients = tuple(self.subscribers)
+            self.cached_recipients = tuple(
+                subscriber for subscriber in self.subscribers if subscriber not in self.holding
+            )
         return self.cached_recipients
+
+    def send(self, frame: bytes, exclude: str | None, appended_ms: int | None = None) -> None:
+        """Send a frame to all subscribers except the socket `exclude`."""
+        if self.holding:
+            self._hold(frame, exclude)
+        self.fan_out.add(frame, exclude, appended_ms)
+
+    def hold(self, subscriber: Subscriber, held: Held) -> None:
+        """Hold the frames of a subscriber from now on, and those that wait for the next write."""
+        for frame in self.fan_out.waiting(subscriber.socket_id):
+            held.add(frame)
+        self.holding[subscriber] = held
+        self.cached_recipients = None
+
+    def release(self, subscriber: Subscriber) -> list[bytes]:
+        """Return the frames that were held; the subscriber gets later ones as the others do."""
+        held = self.holding.pop(subscriber, None)
+        self.cached_recipients = None
+        if held is None:
+            return []
+        self.fan_out.begin(subscriber.socket_id)
+        return held.frames
+
+    def _hold(self, frame: bytes, exclude: str | None) -> None:
+        for subscriber, held in tuple(self.holding.items()):
+            if subscriber.socket_id != exclude and not held.add(frame):
+                subscriber.close(Close.RECONNECT, "too many messages while resuming")
 
 
 class ChannelRegistry:
@@ -131,10 +170,16 @@ class ChannelRegistry:
     def occupied(self, prefix: str = "") -> Iterator[Channel]:
         return (channel for name, channel in self._channels.items() if name.startswith(prefix))
 
-    def subscribe(self, subscriber: Subscriber, name: str, member: Member | None = None) -> None:
+    def subscribe(
+        self,
+        subscriber: Subscriber,
+        name: str,
+        member: Member | None = None,
+        position: Position | None = None,
+    ) -> None:
         """Subscribe and send `subscription_succeeded`. A repeated call only sends the reply again.
 
-        A presence channel needs a member.
+        A presence channel needs a member. The position is that of the channel's last message.
         """
         channel = self._channels.get(name) or self._channels.setdefault(
             name, Channel(name, protocol.kind_of(name), self.flusher)
@@ -148,6 +193,8 @@ class ChannelRegistry:
             channel.fan_out.begin(subscriber.socket_id)
             subscriber.channels.add(name)
             SUBSCRIPTIONS.inc()
+        if channel.position is None:
+            channel.position = position
         subscriber.send(protocol.subscription_succeeded(name, self._subscription_data(channel)))
         if joined and member is not None:
             added = {"user_id": member.user_id, "user_info": member.user_info}
@@ -163,7 +210,7 @@ class ChannelRegistry:
         if channel is None or subscriber not in channel.subscribers:
             return
         member = channel.subscribers.pop(subscriber)
-        channel.cached_recipients = None
+        channel.release(subscriber)
         subscriber.channels.discard(name)
         if name in subscriber.shows:
             subscriber.shows.discard(name)
@@ -253,7 +300,7 @@ class ChannelRegistry:
         channel = self._channels.get(name)
         if channel is None:
             return 0
-        channel.fan_out.add(frame, exclude, appended_ms)
+        channel.send(frame, exclude, appended_ms)
         count = len(channel.recipients())
         if self.flusher.waiting_bytes > SLICE_BYTES:
             await self.flusher.drained()
@@ -275,13 +322,16 @@ class ChannelRegistry:
             self.viewers.join(name, subscriber.person)
 
     def _subscription_data(self, channel: Channel) -> dict[str, Any]:
-        return channel.roster.as_presence() if channel.kind is Kind.PRESENCE else {}
+        data = channel.roster.as_presence() if channel.kind is Kind.PRESENCE else {}
+        if channel.position is not None:
+            data |= {"_epoch": channel.position.epoch, "_seq": channel.position.seq}
+        return data
 
     def _send_to_subscribers(
         self, channel: Channel, event: str, content: Any, exclude: Subscriber | None = None
     ) -> None:
         frame = protocol.json_frame(event, content, channel.name)
-        channel.fan_out.add(frame, exclude.socket_id if exclude else None)
+        channel.send(frame, exclude.socket_id if exclude else None)
 
     def _count_changed(self, channel: Channel) -> None:
         if channel.kind not in COUNTED_KINDS or channel.count_timer is not None:

@@ -23,33 +23,16 @@ from backend.push.protocol import Close, Envelope, ErrorCode, Kind
 from backend.push.push_log import Message
 from backend.push.push_log_backend import PushLogUnavailable
 from backend.push.push_socket import PushSocket
+from backend.push.replay import Replays
+from backend.push.replay_reader import Position
 from backend.push.settings import GatewaySettings
 from backend.push.signature import SessionAuthorization
+from backend.push.token_bucket import TokenBucket
 
 Publish = Callable[[Message], Awaitable[None]]
 UNAUTHORIZED_STATUS: Final = 401
 REFUSED_STATUS: Final = 400
 LIMIT_STATUS: Final = 4100
-
-
-class TokenBucket:
-    """Allows `per_second` events a second on average, and bursts of at most `burst` events."""
-
-    __slots__ = ("_at", "_burst", "_per_second", "_tokens")
-
-    def __init__(self, per_second: float, burst: float, now: float) -> None:
-        self._per_second = per_second
-        self._burst = burst
-        self._tokens = burst
-        self._at = now
-
-    def allows(self, now: float) -> bool:
-        self._tokens = min(self._burst, self._tokens + (now - self._at) * self._per_second)
-        self._at = now
-        if self._tokens < 1:
-            return False
-        self._tokens -= 1
-        return True
 
 
 class Connection(Subscriber):
@@ -65,6 +48,7 @@ class Connection(Subscriber):
         "_place",
         "_publish",
         "_registry",
+        "_replays",
         "_session",
         "_session_timer",
         "_settings",
@@ -85,6 +69,7 @@ class Connection(Subscriber):
         user_budgets: UserBudgets,
         ended_sessions: EndedSessions | None,
         on_end: "Callable[[Connection], None]",
+        replays: Replays,
     ) -> None:
         super().__init__(socket_id, socket, registry.flusher)
         self._socket = socket
@@ -95,6 +80,7 @@ class Connection(Subscriber):
         self._user_budgets = user_budgets
         self._ended_sessions = ended_sessions
         self._on_end = on_end
+        self._replays = replays
         self._session: SessionAuthorization | None = None
         self._session_timer: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
@@ -177,6 +163,9 @@ class Connection(Subscriber):
             case "gittix:viewer":
                 viewer = protocol.decode_data(envelope.data, protocol.Viewer)
                 self._registry.name_browser(self, viewer.browser)
+            case "gittix:resume":
+                resume = protocol.decode_data(envelope.data, protocol.Resume)
+                self._replays.resume(self, resume)
             case "gittix:time":
                 self.send(protocol.json_frame("gittix:time", {"now": time.time_ns() // 1_000_000}))
             case event if event.startswith("client-"):
@@ -204,10 +193,12 @@ class Connection(Subscriber):
             self._refuse(name, "LimitReached", "too many channels on this connection", LIMIT_STATUS)
         elif not await self._may_join(request):
             self._refuse(name, "AuthError", "invalid signature", UNAUTHORIZED_STATUS)
-        elif protocol.kind_of(name) is Kind.PRESENCE:
-            self._join(name, request.channel_data)
         else:
-            self._registry.subscribe(self, name)
+            position = await self._replays.top(name)
+            if protocol.kind_of(name) is Kind.PRESENCE:
+                self._join(name, request.channel_data, position)
+            else:
+                self._registry.subscribe(self, name, position=position)
 
     async def _may_join(self, request: protocol.Subscribe) -> bool:
         kind = protocol.kind_of(request.channel)
@@ -223,7 +214,7 @@ class Connection(Subscriber):
             needs_session=protocol.needs_session(request.channel),
         )
 
-    def _join(self, name: str, channel_data: str | None) -> None:
+    def _join(self, name: str, channel_data: str | None, position: Position | None) -> None:
         """Join a presence channel as the member in `channel_data`, or as the signed-in user."""
         member = self.user if channel_data is None else _member(channel_data)
         channel = self._registry.channel(name)
@@ -243,7 +234,7 @@ class Connection(Subscriber):
         ):
             self._refuse(name, "LimitReached", "too many members in this channel", LIMIT_STATUS)
         else:
-            self._registry.subscribe(self, name, member)
+            self._registry.subscribe(self, name, member, position)
 
     async def _signin(self, request: protocol.Signin) -> None:
         user = _user(request.user_data)

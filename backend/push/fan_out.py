@@ -93,12 +93,9 @@ class FanOut:
         if self._frames:
             self._starts[socket_id] = len(self._frames)
 
-    def end(self, recipient: SendQueue) -> None:
-        """The socket gets the frames up to now, at once. Call this before it leaves `recipients`
-        and must lose none.
-        """
-        if frames := self._frames_of(recipient.socket_id):
-            recipient.send(*frames)
+    def waiting(self, socket_id: str) -> list[bytes]:
+        """Return the frames of the present tick that wait for the socket."""
+        return self._frames_of(socket_id)
 
     def cancel(self) -> None:
         """The channel has no subscribers."""

@@ -35,6 +35,7 @@ from backend.push.protocol import Close
 from backend.push.push_log import Entry, Message
 from backend.push.push_log_backend import CHANNEL, Batch, PushLogBackend
 from backend.push.push_socket import PushSocket
+from backend.push.replay import Replays
 from backend.push.settings import GatewaySettings
 
 DRAIN_STEP_SECONDS: Final = 0.05
@@ -63,6 +64,7 @@ class Gateway:
         self.push_log = push_log
         self._broadcast = broadcast
         self.registry = ChannelRegistry()
+        self.replays = Replays(self.registry, push_log, settings, self._until_sessions_are_known)
         self._user_budgets = UserBudgets(settings)
         self.draining = False
         self._connections: set[Connection] = set()
@@ -101,6 +103,7 @@ class Gateway:
             self._user_budgets,
             self._ended_sessions,
             self._ended,
+            self.replays,
         )
         self._connections.add(connection)
         SOCKETS.inc()
@@ -220,9 +223,14 @@ class Gateway:
         for message in entry.messages:
             if message.terminated_user is not None:
                 self.terminate(message.terminated_user)
+        if entry.stamps:
+            await self.replays.begin_epoch(entry)
         is_debug = log.is_enabled_for(logging.DEBUG)
         for name, message, seq in entry.deliveries():
-            if self.registry.channel(name) is not None:
+            channel = self.registry.channel(name)
+            if seq is not None:
+                self.replays.note(entry, channel, name, seq)
+            if channel is not None:
                 data = entry.numbered_data(message, seq)
                 frame = protocol.frame(message.event, data, name, message.user_id)
                 subscribers = await self.registry.broadcast(

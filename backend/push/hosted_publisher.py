@@ -127,6 +127,9 @@ class HostedPublisher:
             [PositionedMessages(0, messages)], expected_appended=expected_appended
         )
 
+    async def detect_loss(self, *, expected_appended: int) -> PublisherState:
+        return PublisherState(epoch=0, appended=expected_appended, position=0)
+
     def close(self) -> None:
         for lane in self._lanes:
             lane.thread.shutdown(wait=False, cancel_futures=True)

@@ -30,6 +30,12 @@ GAPS: Final = Counter(
     "gittix_push_log_gaps", "Times the push log was trimmed before this gateway had read it"
 )
 MALFORMED: Final = Counter("gittix_push_log_malformed", "Push log entries that could not be read")
+RESUMES: Final = Counter(
+    "gittix_push_resumes",
+    "Resumes of channels: `current` missed nothing, `recovered` got all that it missed; "
+    "`incomplete` and `budget` make the client read the API",
+    ["outcome"],
+)
 LAG: Final = Histogram(
     "gittix_push_lag_seconds",
     "Time from the append to the push log (Redis's clock) to the write to sockets",

@@ -100,6 +100,21 @@ class Viewer(msgspec.Struct):
     browser: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$")]
 
 
+# The integers that every client can represent.
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
+
+
+class Resume(msgspec.Struct):
+    """The last message that a client has of a channel. `socket_id` is that of the socket by which
+    it had it.
+    """
+
+    channel: str
+    epoch: Count
+    seq: Count
+    socket_id: str | None = None
+
+
 class MemberData(msgspec.Struct):
     user_id: str | int
     user_info: msgspec.Raw = msgspec.Raw(b"{}")

@@ -19,6 +19,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from backend.push.push_log import (
+    BEGIN_EPOCH_AFTER_LOSS,
     ONCE,
     PUBLISH,
     PUBLISH_ONCE,
@@ -28,10 +29,10 @@ from backend.push.push_log import (
     pack,
 )
 
-# Redis runs one script at a time, 3 µs for each message. A position has a handful of messages; a
-# call has at most CALL_MESSAGES, or the messages of one position.
+# Redis runs one script at a time, some 20 µs for each message. A position has a handful of
+# messages; a call has at most CALL_MESSAGES, or the messages of one position.
 MAX_MESSAGES: Final = 1_000
-CALL_MESSAGES: Final = 500
+CALL_MESSAGES: Final = 200
 
 
 class PositionedMessages(NamedTuple):
@@ -80,6 +81,8 @@ class MessagePublisher(Protocol):
         self, mark: str, messages: Sequence[Message], *, expected_appended: int
     ) -> PublisherState | None: ...
 
+    async def detect_loss(self, *, expected_appended: int) -> PublisherState: ...
+
 
 class Publisher:
     """Publishes through our own gateways, by the push log."""
@@ -89,6 +92,7 @@ class Publisher:
         self._timeout = timeout_seconds
         self._publish = redis.register_script(PUBLISH)
         self._publish_once = redis.register_script(PUBLISH_ONCE)
+        self._begin_epoch_after_loss = redis.register_script(BEGIN_EPOCH_AFTER_LOSS)
         # After Redis lost all data, the new epoch must still be above every epoch that this process
         # saw.
         self._highest_epoch = 0
@@ -117,11 +121,12 @@ class Publisher:
             remaining = call
             while remaining:
                 messages = [message for item in remaining for message in item.messages]
-                positions = [remaining[0].position, remaining[-1].position]
-                arguments = [
-                    *self._arguments(max(expected_appended, state.appended), messages),
-                    *positions,
-                ]
+                arguments = self._arguments(
+                    max(expected_appended, state.appended),
+                    messages,
+                    remaining[0].position,
+                    remaining[-1].position,
+                )
                 state = self._remember_epoch(
                     await self._call(self._publish, [STREAM, STATE], arguments)
                 )
@@ -140,21 +145,31 @@ class Publisher:
         """
         assert len(messages) <= MAX_MESSAGES, "one mark can't have that many messages"
         keys = [STREAM, STATE, ONCE]
-        arguments = [*self._arguments(expected_appended, messages), mark]
+        arguments = self._arguments(expected_appended, messages, mark)
         *state, known = await self._call(self._publish_once, keys, arguments)
         return self._remember_epoch(state) if known else None
 
+    async def detect_loss(self, *, expected_appended: int) -> PublisherState:
+        """Begin a new epoch when Redis lost its tail, and announce it to the gateways.
+
+        Clients may have resumed from the rest of their logs, as if nothing was missing.
+        """
+        reply = await self._call(
+            self._begin_epoch_after_loss,
+            [STREAM, STATE],
+            [expected_appended, self._highest_epoch],
+        )
+        return self._remember_epoch(reply)
+
     def _arguments(
-        self, expected_appended: int, messages: Sequence[Message]
+        self, expected_appended: int, messages: Sequence[Message], *own: int | str
     ) -> list[int | bytes | str]:
-        channels = [channel for message in messages for channel in message.channels]
-        return [
-            expected_appended,
-            self._highest_epoch,
-            len(messages),
-            pack(channels),
-            pack(messages),
+        """Return a script's arguments, with its own ones before the messages."""
+        described = [
+            (message.channels, message.key or "", message.version or 0) for message in messages
         ]
+        packed = [pack(message) for message in messages]
+        return [expected_appended, self._highest_epoch, pack(described), *own, *packed]
 
     async def _call(
         self, script: Any, keys: Sequence[str], arguments: Sequence[int | bytes | str]

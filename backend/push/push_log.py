@@ -9,7 +9,8 @@ An entry has the messages of one call, packed, so Redis does not parse them. Its
 of messages ever appended, up to its last one. `gittix:push:state` holds that counter, the time of
 the log's creation (`born`), the log's segments, and the notifier's progress. The sequence numbers
 of channels are in one hash for each epoch and day: one call reads and writes those of all its
-channels together, and hashes of channels without messages expire.
+channels together, and hashes of channels without messages expire. The numbered messages are also in
+the logs from which clients resume: see replay_log.py.
 
 Everything here is bounded, and each script trims the stream before its other writes. Redis allows
 trimming when its memory is full, and then also the rest of the script. So a full Redis, which
@@ -27,6 +28,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from backend.kernel.redis import DRIVER
+from backend.push import replay_log
 
 STREAM: Final = "gittix:push"
 STATE: Final = "gittix:push:state"
@@ -94,38 +96,67 @@ end
 # ARGV: the number of messages, and the messages.
 APPEND: Final = _APPEND + "append(tonumber(ARGV[1]), ARGV[2])"
 
-# The channels of all messages are passed in one list. A smaller count than expected means that
-# Redis lost its tail. Sequence numbers would repeat then, so a new epoch begins first.
+# The messages are passed as MessagePack of the channels, the key or '', and the version of each,
+# then as each message's MessagePack, in arguments of their own since Redis's decoder does not know
+# binary values. A smaller count than expected means that Redis lost its tail. Sequence numbers
+# would repeat then, so a new epoch begins first.
+#
+# `forgotten` is a number that no channel without a known number has passed: where those begin.
 _NUMBERED: Final = (
     _APPEND
-    + f"""
+    + """
 local epoch, appended, recorded = known('epoch'), known('appended'), known('position')
 local generation = known('generation')
-
-local function begin_epoch(expected, lowest)
-  if epoch == 0 or appended < expected then
-    epoch = math.max(epoch + 1, lowest + 1, now)
-    appended = math.max(appended, expected)
-  end
+local forgotten = tonumber(redis.call('HGET', state, 'forgotten') or n)
+local function save_state()
+  redis.call(
+    'HSET', state,
+    'epoch', text(epoch), 'appended', text(appended), 'position', text(recorded),
+    'generation', text(generation), 'forgotten', text(forgotten)
+  )
 end
--- A generation of hashes is a day, or ends when its hash is full.
+"""
+    + replay_log.RECORD
+    + f"""
+-- Returns whether an epoch began.
+local function begin_epoch(expected, lowest)
+  if epoch > 0 and appended >= expected then return false end
+  epoch = math.max(epoch + 1, lowest + 1, now)
+  appended = math.max(appended, expected)
+  forgotten = n
+  redis.call('HSET', state, 'generation_n', text(n))
+  return true
+end
+-- Without a message of the new epoch, an entry announces it to the gateways.
+local function announce_epoch()
+  append(0, string.char(0x90), cmsgpack.pack({{epoch}}))
+  save_state()
+end
 local function seqs_of(generations_ago)
   return '{SEQS_PREFIX}' .. text(epoch) .. ':' .. text(generation - generations_ago)
 end
+-- A generation of hashes is a day, or ends when its hash is full. Its channels are forgotten when
+-- the next but one begins; their numbers are at most `generation_n`, that of the last message
+-- before the next one. After days without messages both hashes may have expired.
 local function begin_generation()
-  local before = generation
-  generation = math.max(before, math.floor(time[1] / {DAY_SECONDS}))
-  if redis.call('HLEN', seqs_of(0)) >= {MAX_CHANNELS} then generation = generation + 1 end
-  if generation > before then redis.call('UNLINK', seqs_of(2)) end
+  local day, today = known('generation_day'), math.floor(time[1] / {DAY_SECONDS})
+  local full = redis.call('HLEN', seqs_of(0)) >= {MAX_CHANNELS}
+  if today <= day and not full then return end
+  local before = redis.call('HGET', state, 'generation_n')
+  forgotten = today <= day + 1 and before and math.max(forgotten, tonumber(before)) or n
+  generation = generation + 1
+  redis.call('UNLINK', seqs_of(2))
+  redis.call(
+    'HSET', state, 'generation_day', text(math.max(day, today)), 'generation_n', text(n)
+  )
 end
--- A channel whose number was dropped, or a new one, starts at n: no number of it in this epoch is
--- higher.
+-- A channel without a known number begins after `forgotten`, so that none is repeated in the epoch.
 local function read_seqs(channels)
   local seqs, wanted = {{}}, {{}}
   for _, channel in ipairs(channels) do
     if not seqs[channel] then
       wanted[#wanted + 1] = channel
-      seqs[channel] = n
+      seqs[channel] = forgotten
     end
   end
   for generations_ago = 0, 1 do
@@ -147,38 +178,57 @@ local function save_seqs(seqs)
   redis.call('HSET', current, unpack(written))
   redis.call('EXPIRE', current, {2 * DAY_SECONDS})
 end
-local function publish(count, channels, messages)
-  begin_epoch(tonumber(ARGV[1]), tonumber(ARGV[2]))
-  if count > 0 then
-    begin_generation()
-    local seqs, stamps = read_seqs(channels), {{epoch}}
-    for i, channel in ipairs(channels) do
-      seqs[channel] = seqs[channel] + 1
-      stamps[i + 1] = seqs[channel]
-    end
-    save_seqs(seqs)
-    append(count, messages, cmsgpack.pack(stamps))
-    appended = appended + count
+-- The MessagePack of an array of `messages`, which are MessagePack.
+local function array_of(messages)
+  local high, low = math.floor(#messages / 256), #messages % 256
+  return string.char(0xdc, high, low) .. table.concat(messages)
+end
+-- The first message's MessagePack is the argument `first`.
+local function publish(messages, first)
+  local packed, channels, tops, by_channel = {{}}, {{}}, {{}}, {{}}
+  for i, message in ipairs(messages) do
+    packed[i] = ARGV[first + i - 1]
+    for _, channel in ipairs(message[1]) do channels[#channels + 1] = channel end
   end
-  redis.call(
-    'HSET', state,
-    'epoch', text(epoch), 'appended', text(appended), 'position', text(recorded),
-    'generation', text(generation)
-  )
+  begin_generation()
+  local seqs, stamps = read_seqs(channels), {{epoch}}
+  for i, message in ipairs(messages) do
+    for _, channel in ipairs(message[1]) do
+      local seq = seqs[channel] + 1
+      if not tops[channel] then tops[channel], by_channel[channel] = seq - 1, {{}} end
+      seqs[channel], stamps[#stamps + 1] = seq, seq
+      local member = message[2] ~= '' and 'k' .. message[2] or '#' .. seq
+      local logged = {{seq = seq, member = member, version = message[3], packed = packed[i]}}
+      by_channel[channel][#by_channel[channel] + 1] = logged
+    end
+  end
+  if #channels > 0 then
+    save_seqs(seqs)
+    record_all(by_channel, tops)
+  end
+  append(#messages, array_of(packed), cmsgpack.pack(stamps))
+  appended = appended + #messages
 end
 """
 )
 
-# KEYS: stream, state. ARGV: expected appended, lowest epoch, the number of messages, their
-# channels, the messages, the first and the last position. Nothing is appended when the first
+# KEYS: stream, state. ARGV: expected appended, lowest epoch, the messages' channels, keys and
+# versions, the first and the last position, and the messages. Nothing is appended when the first
 # position is published already: the caller then repeats the call without the published positions.
 PUBLISH: Final = (
     _NUMBERED
     + """
-if tonumber(ARGV[6]) > recorded then
-  recorded = tonumber(ARGV[7])
-  publish(tonumber(ARGV[3]), cmsgpack.unpack(ARGV[4]), ARGV[5])
+local begun, messages = begin_epoch(tonumber(ARGV[1]), tonumber(ARGV[2])), {}
+if tonumber(ARGV[4]) > recorded then
+  recorded = tonumber(ARGV[5])
+  messages = cmsgpack.unpack(ARGV[3])
 end
+if #messages > 0 then
+  publish(messages, 6)
+elseif begun then
+  announce_epoch()
+end
+save_state()
 return {epoch, appended, recorded}
 """
 )
@@ -189,14 +239,28 @@ return {epoch, appended, recorded}
 PUBLISH_ONCE: Final = (
     _NUMBERED
     + f"""
-local marks, mark = KEYS[3], ARGV[6]
+local marks, mark = KEYS[3], ARGV[4]
 if appended < tonumber(ARGV[1]) then return {{epoch, appended, recorded, 0}} end
 redis.call('ZREMRANGEBYSCORE', marks, '-inf', time[1] - {ONCE_SECONDS})
 if redis.call('ZADD', marks, 'NX', time[1], mark) == 1 then
   redis.call('ZREMRANGEBYRANK', marks, 0, {-MAX_MARKS - 1})
-  publish(tonumber(ARGV[3]), cmsgpack.unpack(ARGV[4]), ARGV[5])
+  begin_epoch(tonumber(ARGV[1]), tonumber(ARGV[2]))
+  publish(cmsgpack.unpack(ARGV[3]), 5)
+  save_state()
 end
 return {{epoch, appended, recorded, 1}}
+"""
+)
+
+# KEYS: stream, state. ARGV: expected appended, lowest epoch. Begins an epoch and announces it when
+# Redis lost its tail.
+BEGIN_EPOCH_AFTER_LOSS: Final = (
+    _NUMBERED
+    + """
+if appended < tonumber(ARGV[1]) and begin_epoch(tonumber(ARGV[1]), tonumber(ARGV[2])) then
+  announce_epoch()
+end
+return {epoch, appended, recorded}
 """
 )
 
@@ -259,8 +323,7 @@ class Entry(msgspec.Struct, frozen=True):
         """Return the data for one channel; numbered data starts with its epoch and number."""
         if seq is None:
             return message.data
-        comma = "" if message.data == "{}" else ","
-        return f'{{"_epoch":{self.stamps[0]},"_seq":{seq}{comma}{message.data[1:]}'
+        return numbered_data(message.data, self.stamps[0], seq)
 
     @property
     def appended_ms(self) -> int:
@@ -268,6 +331,7 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 pack: Final = msgspec.msgpack.encode
+read_message: Final = msgspec.msgpack.Decoder(Message).decode
 _decode_messages: Final = msgspec.msgpack.Decoder(list[Message]).decode
 _decode_stamps: Final = msgspec.msgpack.Decoder(list[int]).decode
 
@@ -283,6 +347,12 @@ def read_entry(id: bytes, fields: Mapping[bytes, bytes]) -> Entry:
         messages=_decode_messages(fields[b"m"]),
         stamps=_decode_stamps(stamps) if stamps is not None else [],
     )
+
+
+def numbered_data(data: str, epoch: int, seq: int) -> str:
+    """Return JSON data of a message that starts with its epoch and number."""
+    comma = "" if data == "{}" else ","
+    return f'{{"_epoch":{epoch},"_seq":{seq}{comma}{data[1:]}'
 
 
 def termination(user_id: str) -> Message:

