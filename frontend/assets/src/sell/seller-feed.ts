@@ -43,12 +43,11 @@ export class SellerFeed extends ShowFeed {
     const sentAt = performance.now();
     return this.load(
       async (signal) => {
-        const params = { id: this.id };
-        const own = this.#read("own", null, signal, this.#pages);
-        const show = await get("/api/shows/{id}", { params, signal });
-        const names: ListName[] = show.owner_id === this.#sellerId ? ["listed", "hidden"] : [];
-        const others = names.map((name) => this.#read(name, null, signal, this.#pages));
-        return { show, lists: await Promise.all([own, ...others]) };
+        const [own, { show, others }] = await Promise.all([
+          this.#read("own", null, signal, this.#pages),
+          this.#readShow(signal),
+        ]);
+        return { show, lists: [own, ...others] };
       },
       ({ show, lists }) => {
         const tickets = lists.flatMap(({ items }) => items);
@@ -59,6 +58,14 @@ export class SellerFeed extends ShowFeed {
       },
     );
   };
+
+  /** The show and, for its owner, the tickets of other sellers. */
+  async #readShow(signal: AbortSignal) {
+    const show = await get("/api/shows/{id}", { params: { id: this.id }, signal });
+    const names: ListName[] = show.owner_id === this.#sellerId ? ["listed", "hidden"] : [];
+    const read = names.map((name) => this.#read(name, null, signal, this.#pages));
+    return { show, others: await Promise.all(read) };
+  }
 
   /** Read older tickets, now and in each later read. Throws when that fails. */
   async readOlder(): Promise<void> {

@@ -75,9 +75,11 @@ export class BuyerFeed extends ShowFeed {
     const sentAt = performance.now();
     return this.load(
       async (signal) => {
-        const first = this.#page({ sort: "oldest", limit: FIRST_PAGE }, signal);
-        const show = await get("/api/shows/{id}", { params: { id: this.id }, signal });
-        return { show, ...(await this.#readTickets(show, await first, opened, signal)) };
+        const [first, show] = await Promise.all([
+          this.#page({ sort: "oldest", limit: FIRST_PAGE }, signal),
+          get("/api/shows/{id}", { params: { id: this.id }, signal }),
+        ]);
+        return { show, ...(await this.#readTickets(show, first, opened, signal)) };
       },
       ({ show, tickets, parts }) => {
         learnTimeFromHold(tickets, sentAt);
