@@ -11,12 +11,17 @@ from playwright.async_api import Route, expect
 from tests.shop.conftest import Visit
 from tests.shop.market import Market
 from tests.shop.visitor import PASSWORD
+from tests.system import until
 
 pytestmark = [
     pytest.mark.timeout(180),
     pytest.mark.asyncio(loop_scope="module"),
 ]
 SHOWS_OF_A_PAGE = 24
+COUNT_REJECTIONS = """
+    globalThis.rejections = 0;
+    addEventListener('unhandledrejection', () => { globalThis.rejections += 1; }, true);
+"""
 
 
 async def test_a_new_visitor_picks_tickets_signs_up_and_holds_them(
@@ -430,3 +435,38 @@ async def test_an_unknown_show_and_an_unknown_address_have_their_pages(visit: Vi
         assert answer is not None
         assert answer.status == 404
         await ben.page.get_by_text("There is nothing here").wait_for()
+
+
+async def test_an_unhandled_rejection_is_one_error_of_the_page(visit: Visit) -> None:
+    """Reflex's handler reports it by a request that is rejected, which it reports as well."""
+    async with visit() as ben:
+        await ben.page.add_init_script(COUNT_REJECTIONS)
+        await ben.open("/")
+        await ben.until_state("live")
+        await ben.page.evaluate("() => { Promise.reject(new Error('planted')); }")
+        await asyncio.sleep(0.5)
+        assert await ben.page.evaluate("globalThis.rejections") == 1
+        assert any("planted" in error for error in ben.errors)
+
+
+@pytest.mark.parametrize("path", ["/shows/{}", "/sell?show={}"])
+async def test_a_page_whose_reads_fail_leaves_no_rejection_unhandled(
+    market: Market, visit: Visit, path: str
+) -> None:
+    show_id = await market.show()
+    failed: set[str] = set()
+
+    async def both_failed() -> bool:
+        return {f"/api/shows/{show_id}", "/api/tickets"} <= failed
+
+    async with visit() as mira:
+        await mira.sign_in_as(market.seller.cookies)
+        await mira.page.add_init_script(COUNT_REJECTIONS)
+        await mira.page.route(
+            re.compile("/api/(shows|tickets)"), lambda route: route.abort("connectionrefused")
+        )
+        mira.page.on("requestfailed", lambda request: failed.add(urlsplit(request.url).path))
+        await mira.open(path.format(show_id))
+        await until(both_failed, seconds=15)
+        await mira.until_state("unreachable")
+        assert await mira.page.evaluate("globalThis.rejections") == 0

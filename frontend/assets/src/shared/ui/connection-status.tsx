@@ -3,6 +3,7 @@ import { useEffect } from "react";
 
 import { useValue } from "../observable";
 import { connect, connection, type ConnectionState } from "../push";
+import { ignoreReflexErrorHandlers } from "../reflex-errors";
 import { installServiceWorker } from "../service-worker";
 import { text, type TextId } from "../texts";
 
@@ -20,6 +21,7 @@ export function ConnectionStatus() {
   const state = useValue(connection);
   useEffect(connect, []);
   useEffect(installServiceWorker, []);
+  useEffect(ignoreReflexErrorHandlers, []);
   const [label, dot] = STATES[state];
   return (
     <span className="badge pill" role="status" data-state={state}>
