@@ -1,5 +1,6 @@
 """Serves the gateway by uvicorn, with sockets of our own and a drain before shutdown."""
 
+import socket
 from functools import partial
 from typing import Any, cast
 
@@ -44,6 +45,20 @@ def uvicorn_config(
 
 class GatewayServer(Server):
     """Drains the gateway before uvicorn closes all remaining sockets at once with 1012."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen. Accepted sockets have the options of the listening one.
+
+        The kernel takes as many unsent bytes as the option permits, instead of growing its buffer
+        to megabytes before `send_buffer_limit_bytes` counts.
+        """
+        await super().startup(sockets)
+        settings: GatewaySettings = cast(Starlette, self._app.app).state.settings
+        for listener in (each for server in self.servers for each in server.sockets):
+            if listener.family in (socket.AF_INET, socket.AF_INET6):
+                listener.setsockopt(
+                    socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, settings.kernel_send_bytes
+                )
 
     async def drain(self) -> None:
         await super().drain()

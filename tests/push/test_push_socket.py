@@ -4,9 +4,11 @@ import asyncio
 import base64
 import json
 import os
+import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
+import pytest
 from prometheus_client import REGISTRY
 
 from backend.push.push_log import Message
@@ -48,6 +50,20 @@ async def test_a_slow_reader_is_closed_with_4200_and_loses_nothing_before(
         assert received == list(range(len(received)))
         assert len(received) < sent
         assert frames[-1] == (0x88, (4200).to_bytes(2, "big") + b"reads too slowly")
+
+
+@pytest.mark.parametrize(("kernel", "bounded"), [(65_536, True), (2**31 - 1, False)])
+async def test_the_kernel_takes_few_bytes_for_a_client_that_does_not_read(
+    redis_server: RedisServer, kernel: int, *, bounded: bool
+) -> None:
+    options = {"send_buffer_limit_bytes": LIMIT, "kernel_send_bytes": kernel}
+    async with (
+        running_gateway(redis_server.url, **options) as gateway,
+        lazy_subscriber(gateway, "show-1") as reader,
+    ):
+        await flood(gateway, "show-1")
+        received = sum(len(body) for _, body in await read_frames(reader))
+    assert (received < LIMIT + 400_000) is bounded
 
 
 async def numbers(client: RawClient) -> list[int]:
@@ -107,7 +123,10 @@ async def lazy_subscriber(
     gateway: RunningGateway, channel: str
 ) -> AsyncIterator[asyncio.StreamReader]:
     """A client with small buffers that subscribes and then reads nothing."""
-    reader, writer = await asyncio.open_connection(HOST, gateway.port, limit=1_024)
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)
+        client.connect((HOST, gateway.port))
+        reader, writer = await asyncio.open_connection(sock=client.dup(), limit=1_024)
     key = base64.b64encode(os.urandom(16)).decode()
     writer.write(
         f"GET /app/{KEY}?protocol=7 HTTP/1.1\r\nHost: {HOST}\r\nUpgrade: websocket\r\nConnection:"
