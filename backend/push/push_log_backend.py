@@ -19,6 +19,8 @@ from redis.exceptions import RedisError
 
 from backend.kernel.supervisor import heartbeat
 from backend.push import push_log as pushlog
+from backend.push.group_commit import GroupCommit
+from backend.push.log_connection import LogConnection, Script
 from backend.push.metrics import MALFORMED
 from backend.push.push_log import STATE, STREAM, Entry, Message
 
@@ -31,6 +33,7 @@ BLOCK_MS: Final = 1_000
 READ_TIMEOUT_SECONDS: Final = 3.0
 MAX_BATCHES: Final = 4
 STALE_SECONDS: Final = 5.0
+HEARTBEAT_SECONDS: Final = 1.0
 
 log = structlog.get_logger()
 
@@ -68,15 +71,17 @@ class ReadPosition:
 class PushLogBackend(BroadcastBackend):
     def __init__(self, url: str, *, timeout_seconds: float = 2.0) -> None:
         self._timeout = timeout_seconds
-        self._reader = pushlog.connect(url, timeout_seconds=READ_TIMEOUT_SECONDS)
         # For short calls; the reader's connection waits for entries.
         self.writer = pushlog.connect(url, timeout_seconds=timeout_seconds)
-        self._append = self.writer.register_script(pushlog.APPEND)
-        self._end = self._reader.register_script(pushlog.END)
+        self._reader = LogConnection(self.writer, timeout_seconds=READ_TIMEOUT_SECONDS)
+        self._appender = LogConnection(self.writer, timeout_seconds=timeout_seconds)
+        self._append = Script(self._appender, pushlog.APPEND)
+        self._appends = GroupCommit(self._append_together)
+        self._end = self.writer.register_script(pushlog.END)
         self._batches: asyncio.Queue[Batch] = asyncio.Queue()
         self._room = asyncio.BoundedSemaphore(MAX_BATCHES)
         self._position: ReadPosition | None = None
-        self._read_at = float("-inf")
+        self._read_at = self._heartbeat_at = float("-inf")
 
     @property
     def has_position(self) -> bool:
@@ -107,11 +112,11 @@ class PushLogBackend(BroadcastBackend):
 
     async def append(self, *messages: Message) -> None:
         """Append all messages or none. Raises PushLogUnavailable."""
+        await self._appends.add(messages)
+
+    async def _append_together(self, messages: Sequence[Message]) -> None:
         try:
-            async with asyncio.timeout(self._timeout):
-                await self._append(
-                    keys=[STREAM, STATE], args=[len(messages), pushlog.pack(messages)]
-                )
+            await self._append([STREAM, STATE], [len(messages), pushlog.pack(messages)])
         except (RedisError, OSError, TimeoutError) as error:
             raise PushLogUnavailable(str(error)) from error
 
@@ -124,7 +129,8 @@ class PushLogBackend(BroadcastBackend):
             self._position = await self._find_position()
 
     async def disconnect(self) -> None:
-        await self._reader.aclose()
+        await self._reader.close()
+        await self._appender.close()
         await self.writer.aclose()
 
     async def subscribe(self, group: str) -> None:
@@ -158,19 +164,22 @@ class PushLogBackend(BroadcastBackend):
     async def _read_once(self) -> None:
         if self._position is None:
             self._position = await self._find_position()
-        async with asyncio.timeout(READ_TIMEOUT_SECONDS):
-            reply = await self._reader.xread(
-                {STREAM: self._position.id}, count=BATCH, block=BLOCK_MS
-            )
-        self._read_at = asyncio.get_running_loop().time()
-        heartbeat(TASK)
+        reply = await self._reader.call(
+            "XREAD", "COUNT", BATCH, "BLOCK", BLOCK_MS, "STREAMS", STREAM, self._position.id
+        )
+        now = asyncio.get_running_loop().time()
+        if now - self._heartbeat_at >= HEARTBEAT_SECONDS:
+            self._heartbeat_at = now
+            heartbeat(TASK)
+        self._read_at = now
         if reply:
-            await self._queue_batch(self._position, reply[0][1])
+            ((_, entries),) = reply
+            await self._queue_batch(self._position, entries)
         else:
             await self._check_for_rewind(self._position)
 
     async def _queue_batch(
-        self, position: ReadPosition, raw: Sequence[tuple[bytes, dict[bytes, bytes]]]
+        self, position: ReadPosition, raw: Sequence[tuple[bytes, Sequence[bytes]]]
     ) -> None:
         entries = [
             entry for entry_id, fields in raw if (entry := _entry(entry_id, fields)) is not None
@@ -210,9 +219,10 @@ class PushLogBackend(BroadcastBackend):
         return ReadPosition(last.decode(), int(number), born)
 
 
-def _entry(id: bytes, fields: dict[bytes, bytes]) -> Entry | None:
+def _entry(id: bytes, fields: Sequence[bytes]) -> Entry | None:
+    """The entry of an id and its fields, names and values in turn."""
     try:
-        return pushlog.read_entry(id, fields)
+        return pushlog.read_entry(id, dict(zip(fields[::2], fields[1::2], strict=True)))
     except ValueError:
         # Skip it: a retry would read the same bytes.
         MALFORMED.inc()

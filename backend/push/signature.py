@@ -5,7 +5,6 @@ time.
 before they are parsed or encoded again.
 """
 
-import hashlib
 import hmac
 import re
 import time
@@ -34,7 +33,7 @@ class SessionAuthorization(NamedTuple):
 
 
 def sign(secret: str, text: str) -> str:
-    return hmac.new(secret.encode(), text.encode(), hashlib.sha256).hexdigest()
+    return hmac.digest(secret.encode(), text.encode(), "sha256").hex()
 
 
 def verify(secret: str, text: str, signature: str) -> bool:
