@@ -24,13 +24,13 @@ from starlette.routing import BaseRoute, Mount, Route
 from backend import static_site
 from backend.auth import app as auth
 from backend.auth import routes as auth_routes
-from backend.kernel import garbage_collection, trusted_proxies, web
+from backend.kernel import garbage_collection, health, trusted_proxies, web
 from backend.kernel.ended_sessions import EndedSessions
 from backend.kernel.http_protocol import Bounds
 from backend.kernel.peer_processes import parse_peers
 from backend.kernel.principal import TokenVerifier, load_public_keys
 from backend.kernel.rate_limit import WriteLimit
-from backend.kernel.server import Server, server_config
+from backend.kernel.server import Server, server_config, shared_port
 from backend.kernel.settings import Settings, SettingsError, load
 from backend.orders import app as orders
 from backend.orders import routes as order_routes
@@ -104,8 +104,12 @@ def build(name: str, settings: Settings) -> Starlette:
     return _web([makers[name]()], settings, _verifier(settings, name), [to_docs])
 
 
-async def serve(name: str, settings: Settings, *, host: str, port: int) -> None:
-    """Serve until the first signal; requests in progress are finished."""
+async def serve(
+    name: str, settings: Settings, *, host: str, port: int, share_port: bool = False
+) -> None:
+    """Serve until the first signal; requests in progress are finished. With `share_port`, other
+    processes may serve at the same port.
+    """
     app = build(name, settings)
     garbage_collection.tune(settings)
     server, config = (
@@ -113,11 +117,13 @@ async def serve(name: str, settings: Settings, *, host: str, port: int) -> None:
         if name == "push"
         else (Server, http_config(app, host, port))
     )
-    await server(
-        config,
-        delay_seconds=settings.shutdown_delay_seconds,
-        filter_syn=settings.shutdown_syn_filter == "on",
-    ).serve()
+    async with health.served(settings) as readiness:
+        await server(
+            config,
+            delay_seconds=settings.shutdown_delay_seconds,
+            filter_syn=settings.shutdown_syn_filter == "on",
+            while_serving=readiness.checking,
+        ).serve([shared_port(host, port)] if share_port else None)
 
 
 def http_config(app: Any, host: str, port: int, bounds: Bounds | None = None) -> uvicorn.Config:

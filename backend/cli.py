@@ -79,6 +79,13 @@ def events() -> None:
     "--stripe-port", type=PORT, show_default="8002 if free", help="The Stripe sandbox's port."
 )
 @click.option(
+    "--push-processes",
+    type=Integer(1, 64),
+    default=1,
+    show_default=True,
+    help="Processes of the push gateway, which share its port.",
+)
+@click.option(
     "--data",
     type=FILE,
     default=DEFAULT_FOLDER,
@@ -102,6 +109,7 @@ def up(
     port: int,
     push_port: int | None,
     stripe_port: int | None,
+    push_processes: int,
     data: Path,
     demo: bool,
     frontend: bool,
@@ -115,6 +123,7 @@ def up(
                 port=port,
                 push_port=push_port,
                 stripe_port=stripe_port,
+                push_processes=push_processes,
                 folder=data,
                 demo=demo,
                 frontend=frontend,
@@ -127,14 +136,20 @@ def up(
 @click.argument("service", type=click.Choice(SERVICES))
 @host_option
 @port_option(8000)
-def serve(service: str, host: str, port: int) -> None:
+@click.option(
+    "--share-port",
+    is_flag=True,
+    help="Let several processes of a service listen on the port, also a new one before an old "
+    "one stops. They need an OPS_HOST and OPS_PORT each.",
+)
+def serve(service: str, host: str, port: int, *, share_port: bool) -> None:
     """Serve one service, the shop's pages (`shop`), or all services in one process (`api`)."""
     from backend.bootstrap import serve as serve_app
     from backend.bootstrap import settings_for
 
     settings = settings_for(service, os.environ)
     _configure_observability(settings, service)
-    _run(serve_app(service, settings, host=host, port=port))
+    _run(serve_app(service, settings, host=host, port=port, share_port=share_port))
 
 
 @cli.command()

@@ -152,9 +152,13 @@ def environment_of(folder: Path) -> Mapping[str, str]:
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Lock the instance for this process. Raises InstanceError while another holds the lock."""
-    with (folder / "lock").open("w") as lock:
+    with (folder / "lock").open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # For signals to the process: `kill -USR1 $(cat .gittix/lock)`.
+            lock.truncate(0)
+            lock.write(f"{os.getpid()}\n")
+            lock.flush()
         except BlockingIOError:
             raise InstanceError(
                 f"Another gittix up is using {folder}. "

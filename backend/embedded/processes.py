@@ -10,7 +10,7 @@ import ctypes
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -21,6 +21,8 @@ PR_SET_PDEATHSIG = 1
 RESTART_SECONDS = 0.5
 MAX_RESTART_SECONDS = 10.0
 HEALTHY_SECONDS = 20.0
+REPLACE_SECONDS = 30.0
+POLL_SECONDS = 0.05
 
 Notice = Callable[[str], None]
 
@@ -62,6 +64,27 @@ class Processes:
         for child in self._children:
             if child.program.name == name:
                 child.check()
+
+    async def replace(self, name: str, is_ready: Callable[[], Awaitable[bool]]) -> None:
+        """Start a program again, beside the running one, which is stopped when the new one is
+        ready. Raises ProcessError, and keeps the running one, when the new one is not ready within
+        REPLACE_SECONDS.
+        """
+        at = next(at for at, child in enumerate(self._children) if child.program.name == name)
+        old = self._children[at]
+        new = _Child(old.program, self._logs / f"{name}.log", self._notice)
+        try:
+            async with asyncio.timeout(REPLACE_SECONDS):
+                while not await is_ready():
+                    new.check()
+                    await asyncio.sleep(POLL_SECONDS)
+        except BaseException as error:
+            await new.stop()
+            if isinstance(error, TimeoutError):
+                raise ProcessError(f"the new {name} was not ready in time") from error
+            raise
+        self._children[at] = new
+        await old.stop()
 
     async def stop(self) -> None:
         """Stop the programs one after the other, the last started first."""

@@ -26,7 +26,12 @@ from backend.embedded.ports import HOST, PortError
 from backend.embedded.postgres import DATABASE, PostgresError
 from backend.embedded.processes import ProcessError, Processes, Program
 from backend.embedded.redis import RedisError as RedisBinaryError
-from backend.embedded.services import WITHOUT_HTTP, api_program, background_programs
+from backend.embedded.services import (
+    WITHOUT_HTTP,
+    api_program,
+    background_programs,
+    gateway_names,
+)
 from backend.embedded.sockets import SocketFolderError
 from backend.embedded.system_user import SystemUserError
 from backend.embedded.welcome import moved_ports, welcome
@@ -67,6 +72,7 @@ async def run(
     port: int,
     push_port: int | None,
     stripe_port: int | None,
+    push_processes: int,
     folder: Path,
     demo: bool,
     frontend: bool,
@@ -84,7 +90,7 @@ async def run(
         os.umask(0o077)
         with locked(instance.folder):
             async with AsyncExitStack() as stack:
-                up = Up(console, instance, frontend=frontend)
+                up = Up(console, instance, frontend=frontend, push_processes=push_processes)
                 stack.push_async_callback(up.stop)
                 for sentence in moved_ports(instance, push=push_port, stripe=stripe_port):
                     up.notice(sentence)
@@ -93,7 +99,8 @@ async def run(
                     up.welcome(demo=demo)
                     if demo:
                         await stack.enter_async_context(up.crowd())
-                    await stop.wait()
+                    async with up.replacing_gateways(signal.SIGUSR1):
+                        await stop.wait()
                 console.print("\nStopping …")
             console.print("Stopped. Your data is kept in", str(instance.folder))
     except EXPECTED as error:
@@ -109,7 +116,10 @@ async def run(
 class Up:
     """The parts of one running instance."""
 
-    def __init__(self, console: Console, instance: Instance, *, frontend: bool) -> None:
+    def __init__(
+        self, console: Console, instance: Instance, *, frontend: bool, push_processes: int
+    ) -> None:
+        self._push_processes = push_processes
         self._console = console
         self._instance = instance
         self._frontend = frontend
@@ -127,13 +137,17 @@ class Up:
             await self._step("Postgres 18", self._start_postgres)
             await self._step("Redis", self._start_redis)
             await self._step("Migrations", self._migrate)
-            for program in background_programs(self._instance, self._environment):
+            for program in background_programs(
+                self._instance, self._environment, push_processes=self._push_processes
+            ):
                 self._processes.start(program)
             await self._await_pages(building)
         finally:
             building.cancel()
             await asyncio.gather(building, return_exceptions=True)
-        self._processes.start(api_program(self._instance, self._environment))
+        self._processes.start(
+            api_program(self._instance, self._environment, push_processes=self._push_processes)
+        )
         await self._await_services()
         if demo:
             await self._step("Demo shows and accounts", self._load_demo)
@@ -147,6 +161,45 @@ class Up:
         crowd = Crowd(api_url, self._instance.folder / "crowd.json")
         async with running(("crowd", crowd.run)):
             yield
+
+    @asynccontextmanager
+    async def replacing_gateways(self, number: signal.Signals) -> AsyncIterator[None]:
+        """While the block runs, this signal replaces the gateways, one after the other: each new
+        one listens before the old one stops.
+        """
+        requested = asyncio.Event()
+
+        async def replace() -> None:
+            while True:
+                await requested.wait()
+                requested.clear()
+                for name in gateway_names(self._push_processes):
+                    await self._replace_gateway(name)
+
+        asyncio.get_running_loop().add_signal_handler(number, requested.set)
+        try:
+            async with running(("replace-gateways", replace)):
+                yield
+        finally:
+            asyncio.get_running_loop().remove_signal_handler(number)
+
+    async def _replace_gateway(self, name: str) -> None:
+        path = self._instance.operations(name)
+        old_socket = _file(path)
+        async with httpx.AsyncClient(
+            transport=httpx.AsyncHTTPTransport(uds=str(path)), timeout=3
+        ) as http:
+
+            async def is_ready() -> bool:
+                # The new process replaces the socket when it starts.
+                return _file(path) != old_socket and await _replies(http, f"http://{name}/readyz")
+
+            try:
+                await self._processes.replace(name, is_ready)
+            except ProcessError as error:
+                self.notice(str(error))
+            else:
+                self.notice(f"{name} is replaced by a new process")
 
     def welcome(self, *, demo: bool) -> None:
         panel = welcome(
@@ -309,10 +362,23 @@ class Up:
 
 
 async def _answers(http: httpx.AsyncClient, port: int, path: str) -> bool:
+    return await _replies(http, f"http://{HOST}:{port}{path}")
+
+
+async def _replies(http: httpx.AsyncClient, url: str) -> bool:
     try:
-        return (await http.get(f"http://{HOST}:{port}{path}")).status_code == 200
+        return (await http.get(url)).status_code == 200
     except httpx.HTTPError:
         return False
+
+
+def _file(path: Path) -> tuple[int, int] | None:
+    """What distinguishes the file at this path from an earlier one, or None without a file."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_ctime_ns
 
 
 async def _done_before(work: asyncio.Task[None], stop: asyncio.Event) -> bool:

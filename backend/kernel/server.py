@@ -9,8 +9,8 @@ server stops listening, finishes the requests in progress and exits.
 
 import asyncio
 import socket
-from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, ExitStack, suppress
 from functools import partial
 from typing import Any, cast
 
@@ -34,6 +34,8 @@ HANDSHAKE_SECONDS = 0.1
 # A client that connected just before the server stopped listening sends its request within this
 # time.
 ARRIVAL_SECONDS = 0.1
+# Given a process's readiness checks by name.
+WhileServing = Callable[[Mapping[str, Any]], AbstractContextManager[None]]
 DRAINING = {"status": "not ready", "checks": {"process": "draining"}}
 
 
@@ -67,17 +69,40 @@ def server_config(
     )
 
 
+def shared_port(host: str, port: int) -> socket.socket:
+    """A socket on a port that other processes of this user may share, each with a socket of its
+    own: the kernel spreads new connections over them.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    shared = socket.socket(family, socket.SOCK_STREAM)
+    shared.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    shared.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    shared.bind((host, port))
+    shared.setblocking(False)
+    return shared
+
+
 class Server(uvicorn.Server):
     """`delay_seconds` is the time from the signal until the server stops listening; `filter_syn`
-    drops new connection attempts at its end (decision 25).
+    drops new connection attempts at its end (decision 25). `while_serving` gets the checks of the
+    application's lifespan, and its block lasts from the start to the drain.
     """
 
     def __init__(
-        self, config: uvicorn.Config, *, delay_seconds: float = 0.0, filter_syn: bool = True
+        self,
+        config: uvicorn.Config,
+        *,
+        delay_seconds: float = 0.0,
+        filter_syn: bool = True,
+        while_serving: WhileServing | None = None,
     ) -> None:
         super().__init__(config)
         self._delay_seconds = delay_seconds
         self._filter_syn = filter_syn
+        self._while_serving = while_serving
+        self._serving = ExitStack()
+        # Those that `serve` got, if any.
+        self._sockets: list[socket.socket] = []
         self._app = _DrainableApp(cast(ASGIApp, config.app))
         config.app = self._app
 
@@ -87,7 +112,13 @@ class Server(uvicorn.Server):
         """
         return stop_signals(self._stop)
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self._while_serving is not None:
+            self._serving.enter_context(self._while_serving(self.lifespan.state["checks"]))
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._sockets = sockets or []
         await self.drain()
         await super().shutdown(sockets)
 
@@ -96,8 +127,9 @@ class Server(uvicorn.Server):
         then stop listening.
         """
         self._app.draining = True
+        self._serving.close()
         log.info("draining", seconds=self._delay_seconds)
-        if self._delay_seconds:
+        if self._delay_seconds or self._sockets:
             await asyncio.sleep(self._delay_seconds)
             if self._filter_syn:
                 await self._finish_handshakes()
@@ -126,6 +158,8 @@ class Server(uvicorn.Server):
         for server in self.servers:
             listeners = [each.dup() for each in server.sockets]
             server.close()
+            for each in self._sockets:
+                each.close()
             for listener in listeners:
                 # BlockingIOError: the queue is empty.
                 with listener, suppress(OSError):

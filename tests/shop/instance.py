@@ -141,4 +141,7 @@ def _programs(system: System, settings: dict[str, str]) -> list[Program]:
     # As for `gittix up` in tests: without settings of the developer's shell.
     with patch.dict(os.environ, clean_environment(), clear=True):
         environment = instance.environment() | stores | settings
-        return [*background_programs(instance, environment), api_program(instance, environment)]
+        return [
+            *background_programs(instance, environment, push_processes=1),
+            api_program(instance, environment, push_processes=1),
+        ]
