@@ -36,11 +36,11 @@ class FakeChannel {
     this.attempts += 1;
   }
 
-  /** The gateway accepts the subscription. */
-  accept(): void {
+  /** The gateway accepts the subscription; its last message was the one at this position. */
+  accept(position: { _epoch?: string; _seq?: number } = {}): void {
     this.subscribed = true;
     this.subscriptionPending = false;
-    this.send("pusher:subscription_succeeded", {});
+    this.send("pusher:subscription_succeeded", position);
   }
 
   /** The gateway sends a message. */
@@ -56,6 +56,8 @@ export class FakePusher extends Events {
   readonly user = { signin_requested: false };
   readonly channels = new Map<string, FakeChannel>();
   readonly sent: string[] = [];
+  /** The data of each `gittix:resume`. */
+  readonly resumes: unknown[] = [];
   reconnects = 0;
   #socket = FakePusher.Runtime.createWebSocket();
   /** Whether messages pass in both directions. */
@@ -88,12 +90,18 @@ export class FakePusher extends Events {
     this.user.signin_requested = true;
   }
 
-  send_event(event: string): void {
+  send_event(event: string, data: unknown): boolean {
+    if (event === "gittix:resume") {
+      this.resumes.push(data);
+      return true;
+    }
     this.sent.push(event);
-    if (this.stalled) return;
-    setTimeout(() => {
-      this.emit(event, { now: Date.now() });
-    });
+    if (!this.stalled) {
+      setTimeout(() => {
+        this.emit(event, { now: Date.now() });
+      });
+    }
+    return true;
   }
 
   disconnect(): void {

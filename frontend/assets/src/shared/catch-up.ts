@@ -5,6 +5,8 @@ import { reach } from "./reach";
 
 /** The longest random delay before a read. */
 export const JITTER_MS = 3000;
+/** Each page returns at a random time, so its reads need less jitter than after a gap. */
+export const RETURN_JITTER_MS = 1000;
 
 export class CatchUp {
   /** Subscribers whose read has not begun, with the timers of their reads. */
@@ -20,6 +22,11 @@ export class CatchUp {
     reach.watch(() => {
       if (reach.value === "reached") this.start(this.#owed, 0);
     });
+  }
+
+  /** Whether no read is under way or due. */
+  get idle(): boolean {
+    return this.#reading.size + this.#waiting.size + this.#owed.size === 0;
   }
 
   /** Have these subscribers read again within `jitterMs`. */
@@ -52,6 +59,6 @@ export class CatchUp {
     } finally {
       this.#reading.delete(reading);
     }
-    if (this.#reading.size + this.#waiting.size + this.#owed.size === 0) this.#onDone();
+    if (this.idle) this.#onDone();
   }
 }

@@ -22,6 +22,9 @@ export interface SaleMessage {
 /** The event with the number of a show's viewers. */
 export const VIEWERS = "gittix:viewers";
 
+/** The gateway's answer to a client that requested the messages that it missed. */
+export const RESUMED = "gittix:resumed";
+
 export interface PushData {
   ticket?: TicketMessage;
   show?: ShowMessage;
@@ -32,9 +35,16 @@ export interface PushData {
   count?: number;
   /** With hosted Pusher's count of a channel's subscriptions. */
   subscription_count?: number;
-  /** The sequence number in the channel, and its epoch; Pusher's own events have none. */
+  /**
+   * The sequence number in the channel, and its epoch; Pusher's own events have none, but for the
+   * last message's, which a subscription gets.
+   */
   _epoch?: string | number;
   _seq?: number;
+  /** With RESUMED: whether the messages before were all, and the position in the channel. */
+  recovered?: boolean;
+  epoch?: string | number | null;
+  seq?: number | null;
   /** In place of data that is too large for hosted Pusher. */
   _read_again?: boolean;
 }

@@ -1,24 +1,24 @@
 // The page's one connection to the push gateway, by pusher-js. Messages go from the gateway to the
 // component that subscribed to their channel; no other server forwards them.
 //
-// Lost messages are always noticed (push-sequence.ts). After a reconnect, after a gap in a
-// channel's numbers, or in a new epoch, each affected subscriber reads the API again
-// (catch-up.ts).
+// Lost messages are always noticed. After a reconnect, or a gap in a channel's numbers, the gateway
+// sends those that were missed (resumption.ts). If it can't, each affected subscriber reads the API
+// again (catch-up.ts).
 import Pusher from "pusher-js";
 import type { ChannelAuthorizationHandler, UserAuthenticationHandler } from "pusher-js";
 
 import { post } from "./api";
 import type { PushConfig } from "./api-types";
 import { keep, recall } from "./browser-storage";
-import { CatchUp, JITTER_MS } from "./catch-up";
+import { CatchUp, JITTER_MS, RETURN_JITTER_MS } from "./catch-up";
 import { GatewayClock } from "./gateway-clock";
 import { send } from "./http";
 import { newKey } from "./idempotency";
 import { Observable } from "./observable";
-import { type PushData, type PushMessage, VIEWERS } from "./push-messages";
-import { PushSequence } from "./push-sequence";
+import { type PushData, type PushMessage, RESUMED, VIEWERS } from "./push-messages";
 import { noteOffline, noteOnline, type Outage, reach } from "./reach";
 import { jittered, Recovery } from "./recovery";
+import { type Position, Resumption } from "./resumption";
 import { checkSession, user } from "./session";
 import { siteConfig } from "./site-config";
 import { type Wake, watchWakes } from "./wake";
@@ -32,8 +32,6 @@ const GROWTH = 1.5;
 // An attempt without an answer is given up: a slow network may need all of this time.
 const PATIENCE_MS = 4000;
 const MAX_PATIENCE_MS = 10_000;
-/** Each page returns at a random time, so its reads need less jitter than after a gap. */
-const RETURN_JITTER_MS = 1000;
 const CAUGHT_UP_MS = 4000;
 // A stalled network closes no socket. Together less than the 15 s after which a page must show that
 // it is not live.
@@ -91,16 +89,32 @@ class Channel {
   readonly subscribers = new Set<Subscriber>();
   /** The last count of the channel's viewers. */
   count: number | null = null;
-  readonly #sequence = new PushSequence();
+  /** Subscribers since the channel was last subscribed; their first read may have failed. */
+  readonly fresh = new Set<Subscriber>();
+  readonly resumption: Resumption;
 
   constructor(name: string) {
     this.name = name;
+    this.resumption = new Resumption({
+      ask: (position) => this.#ask(position),
+      deliver: (message) => {
+        this.#deliver(message);
+      },
+      read: (jitterMs) => {
+        catchUp.start(this.subscribers, jitterMs);
+      },
+      onAnswer: caughtUp,
+    });
   }
 
   receive(event: string, data: PushData): void {
     if (event === "pusher:subscription_succeeded") {
-      this.#sequence.reset();
-      catchUp.start(this.subscribers, recovering ? RETURN_JITTER_MS : 0);
+      this.#subscribed(data);
+      return;
+    }
+    if (event === RESUMED) {
+      const { recovered = false, epoch = null, seq = null } = data;
+      this.resumption.answer({ recovered, epoch, seq });
       return;
     }
     if (event === "pusher:subscription_error") {
@@ -113,16 +127,29 @@ class Channel {
       return;
     }
     if (event === VIEWERS) this.count = data.count ?? null;
-    if (data._seq !== undefined && data._epoch !== undefined) {
-      const arrival = this.#sequence.accept(data._epoch, data._seq);
-      if (arrival === "known") return;
-      if (arrival === "gap") catchUp.start(this.subscribers, JITTER_MS);
-    }
-    if (data._read_again) {
+    this.resumption.accept({ event, data });
+  }
+
+  #subscribed({ _epoch, _seq }: PushData): void {
+    const position =
+      _epoch === undefined || _seq === undefined ? null : { epoch: _epoch, seq: _seq };
+    const reading = this.resumption.subscribed(position) ? this.fresh : this.subscribers;
+    catchUp.start(reading, recovering ? RETURN_JITTER_MS : 0);
+    this.fresh.clear();
+  }
+
+  #deliver(message: PushMessage): void {
+    if (message.data._read_again) {
       catchUp.start(this.subscribers, this.name.startsWith("private-") ? 0 : JITTER_MS);
       return;
     }
-    for (const subscriber of this.subscribers) subscriber.onMessage({ event, data });
+    for (const subscriber of this.subscribers) subscriber.onMessage(message);
+  }
+
+  /** Hosted Pusher does not know the request. */
+  #ask({ epoch, seq }: Position): boolean {
+    if (hosted || !pusher) return false;
+    return pusher.send_event("gittix:resume", { channel: this.name, epoch, seq });
   }
 
   /**
@@ -149,6 +176,8 @@ export function subscribe(name: string, subscriber: Subscriber): () => void {
     if (pusher) bind(pusher, channel);
   } else if (pusher?.channel(name).subscribed) {
     catchUp.start([subscriber], 0);
+  } else {
+    channel.fresh.add(subscriber);
   }
   channel.subscribers.add(subscriber);
   if (channel.count !== null) {
@@ -157,8 +186,10 @@ export function subscribe(name: string, subscriber: Subscriber): () => void {
   connect();
   return () => {
     channel.subscribers.delete(subscriber);
+    channel.fresh.delete(subscriber);
     if (channel.subscribers.size > 0 || channels.get(name) !== channel) return;
     channels.delete(name);
+    channel.resumption.lost();
     pusher?.unsubscribe(name);
   };
 }
@@ -341,8 +372,8 @@ function stateChanged(client: Pusher, state: string): void {
     [delay, patience] = [RECONNECT_MS, PATIENCE_MS];
     down = false;
     recovery.setPushLost(false);
-    // After a loss, the connection is live once all subscribers have read again. Each reads when
-    // its channel is subscribed.
+    // After a loss, the connection is live once each channel has its missed messages, or its
+    // subscribers have read again. Either begins when the channel is subscribed.
     if (!recovering) setLink("live");
     else if (channels.size === 0) caughtUp();
     return;
@@ -352,6 +383,7 @@ function stateChanged(client: Pusher, state: string): void {
 }
 
 function lost(): void {
+  for (const { resumption } of channels.values()) resumption.lost();
   down = true;
   recovering = true;
   setLink("reconnecting");
@@ -384,7 +416,8 @@ let becomingLive: ReturnType<typeof setTimeout> | undefined;
 
 function caughtUp(): void {
   // A read that began before the loss may end after it, with data from before it.
-  if (down || !recovering) return;
+  if (down || !recovering || !catchUp.idle) return;
+  if ([...channels.values()].some(({ resumption }) => resumption.waits)) return;
   if (pusher?.allChannels().some((channel) => channel.subscriptionPending)) return;
   recovering = false;
   setLink("caught-up");
