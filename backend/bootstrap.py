@@ -198,6 +198,8 @@ def _push(settings: Settings) -> Starlette:
             secret=settings.pusher_secret,
             redis_url=settings.push_log_url,
             client_events=settings.push_client_events == "on",
+            subscription_counts=settings.push_subscription_count == "on",
+            lease_seconds=settings.push_lease_seconds,
             drain_seconds=settings.drain_seconds,
             trusted_proxies=trusted_proxies.parse(settings.trusted_proxies),
             **_connection_limits(settings),
@@ -222,7 +224,7 @@ def _push(settings: Settings) -> Starlette:
     return both
 
 
-def _connection_limits(settings: Settings) -> dict[str, int]:
+def _connection_limits(settings: Settings) -> dict[str, Any]:
     open_files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     limits = connection_limits(open_files if open_files != resource.RLIM_INFINITY else sys.maxsize)
     each = settings.max_connections_per_address

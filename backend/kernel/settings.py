@@ -91,6 +91,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     push_backend: Literal["gateway", "pusher"] = "gateway"
     # Whether browsers may send events to each other. GitTix itself sends none.
     push_client_events: Literal["on", "off"] = "off"
+    # Whether subscribers get the number of subscriptions of their channel.
+    push_subscription_count: Literal["on", "off"] = "off"
+    # How long the members and subscriptions of a killed gateway count.
+    push_lease_seconds: Annotated[int, msgspec.Meta(ge=5, le=300)] = 10
     pusher_app_id: Annotated[str, msgspec.Meta(pattern="^[0-9]+$")] = ""
     pusher_key: str = ""
     pusher_secret: str = ""

@@ -1,7 +1,7 @@
 """The HTTP API of Pusher Channels: trigger events, query channels, terminate a user's connections.
 
 Triggered events are appended to the push log, so all gateways deliver them. Queries are answered
-from this gateway's state. Errors are plain text, since the server libraries pass the text on to
+from the state of all gateways; while Redis does not answer, from this gateway's. Errors are plain text, since the server libraries pass the text on to
 their callers.
 """
 
@@ -21,6 +21,7 @@ from backend.kernel.decoding import Malformed, decode_json, decode_pairs
 from backend.kernel.validation import invalid_input
 from backend.push import protocol, signature
 from backend.push import push_log as pushlog
+from backend.push.cluster import ChannelState
 from backend.push.gateway import Gateway
 from backend.push.protocol import Kind
 from backend.push.push_log import Message
@@ -29,6 +30,7 @@ from backend.push.settings import GatewaySettings
 
 MAX_CHANNELS: Final = 100
 MAX_BATCH: Final = 10
+ATTRIBUTES: Final = ("user_count", "subscription_count")
 # A batch of ten messages of 10 KB is 600 KB when every byte is escaped as \u00xx.
 MAX_BODY_BYTES: Final = 1_048_576
 CLOCK_SKEW_SECONDS: Final = 600
@@ -84,45 +86,63 @@ class Call:
 
 async def trigger(call: Call) -> Any:
     event: Event = call.json(Event)
-    await call.gateway.publish(_message(event, call.gateway.settings))
+    message, attributes = _message(event, call.gateway.settings), _attributes(event.info)
+    await call.gateway.publish(message)
     if event.info is None:
         return {}
-    return {"channels": {name: _info(call.gateway, name, event.info) for name in event.targets()}}
+    states = await call.gateway.cluster.channels_of(message.channels)
+    return {"channels": {name: _known(name, state, attributes) for name, state in states.items()}}
 
 
 async def trigger_batch(call: Call) -> Any:
     batch = call.json(EventBatch).batch
     if len(batch) > MAX_BATCH:
         raise ApiError(400, f"at most {MAX_BATCH} events in a batch")
+    messages = [_message(event, call.gateway.settings) for event in batch]
+    requested = [_attributes(event.info) for event in batch]
     if batch:
-        await call.gateway.publish(*[_message(event, call.gateway.settings) for event in batch])
+        await call.gateway.publish(*messages)
     if all(event.info is None for event in batch):
         return {}
-    return {"batch": [_info(call.gateway, event.targets()[0], event.info or "") for event in batch]}
+    first = [message.channels[0] for message in messages]
+    states = await call.gateway.cluster.channels_of(dict.fromkeys(first))
+    return {
+        "batch": [
+            _known(name, states[name], attributes)
+            for name, attributes in zip(first, requested, strict=True)
+        ]
+    }
 
 
 async def channels(call: Call) -> Any:
     prefix, info = call.query.get("filter_by_prefix", ""), call.query.get("info", "")
-    if info and not prefix.startswith("presence-"):
-        raise ApiError(400, "user_count needs filter_by_prefix=presence-")
-    found = call.gateway.registry.occupied(prefix)
+    attributes = _attributes(info)
+    if attributes and (attributes != ["user_count"] or not prefix.startswith("presence-")):
+        raise ApiError(400, "only user_count is returned, with filter_by_prefix=presence-")
+    names = await call.gateway.cluster.occupied(prefix)
+    states = await call.gateway.cluster.channels_of(names) if attributes else {}
     return {
-        "channels": {channel.name: _info(call.gateway, channel.name, info) for channel in found}
+        "channels": {
+            name: _known(name, states[name], attributes) if attributes else {} for name in names
+        }
     }
 
 
 async def channel(call: Call) -> Any:
     name = _channel_name(call.path["channel"])
-    occupied = call.gateway.registry.channel(name) is not None
-    return {"occupied": occupied, **_info(call.gateway, name, call.query.get("info", ""))}
+    attributes = _attributes(call.query.get("info"))
+    other = "user_count" if protocol.kind_of(name) is not Kind.PRESENCE else "subscription_count"
+    if other in attributes:
+        raise ApiError(400, f"{name} has no {other}")
+    state = await call.gateway.cluster.channel(name)
+    return {"occupied": state.is_occupied, **_known(name, state, attributes)}
 
 
 async def users(call: Call) -> Any:
     name = _channel_name(call.path["channel"])
     if protocol.kind_of(name) is not Kind.PRESENCE:
         raise ApiError(400, "only presence channels have users")
-    found = call.gateway.registry.channel(name)
-    return {"users": [{"id": user_id} for user_id in found.roster.user_ids()] if found else []}
+    return {"users": [{"id": user_id} for user_id in await call.gateway.cluster.user_ids(name)]}
 
 
 async def terminate_connections(call: Call) -> Any:
@@ -229,22 +249,21 @@ def _message(event: Event, settings: GatewaySettings) -> Message:
     return Message(targets, event.name, event.data, excluded=event.socket_id)
 
 
-def _info(gateway: Gateway, name: str, info: str) -> dict[str, int]:
-    """Return the requested attributes of a channel.
+def _attributes(info: str | None) -> list[str]:
+    """Return the requested attributes of channels. Raises ApiError for an unknown one."""
+    attributes = [attribute.strip() for attribute in (info or "").split(",")]
+    for attribute in attributes:
+        if attribute not in ("", *ATTRIBUTES):
+            raise ApiError(400, f"unknown attribute: {attribute[:50]}")
+    return [attribute for attribute in attributes if attribute]
 
-    Raises ApiError for one that does not apply to it.
-    """
-    found = gateway.registry.channel(name)
-    presence = protocol.kind_of(name) is Kind.PRESENCE
-    answer: dict[str, int] = {}
-    for attribute in filter(None, info.split(",")):
-        if attribute == "user_count" and presence:
-            answer[attribute] = len(found.roster) if found else 0
-        elif attribute == "subscription_count" and not presence:
-            answer[attribute] = len(found.subscribers) if found else 0
-        else:
-            raise ApiError(400, f"{name} has no {attribute}")
-    return answer
+
+def _known(name: str, state: ChannelState, attributes: list[str]) -> dict[str, int]:
+    """Return the requested attributes that the channel has."""
+    found = {"subscription_count": state.subscriptions}
+    if protocol.kind_of(name) is Kind.PRESENCE:
+        found["user_count"] = state.users
+    return {attribute: found[attribute] for attribute in attributes if attribute in found}
 
 
 def _channel_name(name: str) -> str:

@@ -15,6 +15,8 @@ from backend.kernel import health
 from backend.kernel.ended_sessions import EndedSessions
 from backend.kernel.supervisor import running
 from backend.push import api
+from backend.push.cluster import TASK as CLUSTER_TASK
+from backend.push.cluster import ClusterSync
 from backend.push.gateway import Gateway
 from backend.push.push_log_backend import CHANNEL, TASK, PushLogBackend
 from backend.push.replay import TASK as REPLAY_TASK
@@ -60,13 +62,25 @@ async def _lifespan(
     )
     async with (
         broadcast,
+        registered(gateway.cluster),
         broadcast.subscribe(CHANNEL) as subscription,
         running(
             (TASK, push_log.read),
             ("push-delivery", partial(gateway.deliver, subscription.get)),
             (REPLAY_TASK, gateway.replays.run),
             (VIEWERS_TASK, people.run),
+            (CLUSTER_TASK, gateway.cluster.run),
             max_delay=MAX_DELAY_SECONDS,
         ),
     ):
         yield {"gateway": gateway, "checks": gateway.checks()}
+
+
+@asynccontextmanager
+async def registered(cluster: ClusterSync) -> AsyncIterator[None]:
+    """Register the gateway before its first client, and end that after its last."""
+    await cluster.start()
+    try:
+        yield
+    finally:
+        await cluster.stop()

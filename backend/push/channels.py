@@ -1,12 +1,10 @@
-"""The channels of this gateway: subscribers, presence members and subscription counts.
+"""The channels of this gateway and their subscribers.
 
-Invariants: a channel exists exactly while it has a subscriber. `member_added` is sent at a user's
-first subscription and `member_removed` after the last one ends, never to the user's own connection
-that caused it. Rosters and counts cover only this gateway, but for the viewers of a show.
+Invariant: a channel exists exactly while it has a subscriber. Rosters and counts are those of all
+gateways: `Members` (members.py) has this gateway's part of them.
 """
 
-import asyncio
-from collections.abc import Collection, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from dataclasses import InitVar, dataclass, field
 from typing import Any, Final
 from uuid import UUID
@@ -15,6 +13,7 @@ import msgspec
 
 from backend.push import protocol
 from backend.push.fan_out import FanOut
+from backend.push.members import Members
 from backend.push.metrics import SUBSCRIPTIONS
 from backend.push.protocol import Close, Kind
 from backend.push.replay_reader import Position
@@ -23,11 +22,13 @@ from backend.push.send_queue import Flusher, SendQueue, Socket
 from backend.push.settings import SLICE_BYTES
 from backend.push.viewers import MAX_SHOWS_OF_SOCKET, PREFIX, Viewers, person_of
 
-# Up to this many subscribers a count is sent at once; above, at most once in the interval.
-COUNT_AT_ONCE: Final = 100
-COUNT_INTERVAL_SECONDS: Final = 5.0
 VIEWERS: Final = "gittix:viewers"
-COUNTED_KINDS: Final = (Kind.PUBLIC, Kind.PRIVATE, Kind.ENCRYPTED)
+# Of a bare registry; those of a gateway are in its settings.
+MAX_MEMBERS: Final = 100
+MISSING_SECONDS: Final = 3.0
+
+# Returns the number of the last message of a channel.
+PositionOf = Callable[[str], Awaitable[Position | None]]
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,15 @@ class Member:
 class Subscriber(SendQueue):
     """A connection as channels see it: a send queue with a socket id."""
 
-    __slots__ = ("browser_id", "channels", "resume_budget", "session_id", "shows", "user_id")
+    __slots__ = (
+        "browser_id",
+        "channels",
+        "has_left",
+        "resume_budget",
+        "session_id",
+        "shows",
+        "user_id",
+    )
 
     def __init__(self, socket_id: str, socket: Socket, flusher: Flusher) -> None:
         super().__init__(socket_id, socket, flusher)
@@ -47,6 +56,7 @@ class Subscriber(SendQueue):
         # The channels in which the subscriber counts as a viewer.
         self.shows: set[str] = set()
         self.resume_budget: ResumeBudget | None = None
+        self.has_left = False
         self.browser_id: str | None = None
         self.user_id: str | None = None
         self.session_id: UUID | None = None
@@ -61,53 +71,16 @@ class Subscriber(SendQueue):
         return person_of("socket", self.socket_id)
 
 
-class Roster:
-    """The members of a presence channel; a user with several connections is one member."""
-
-    def __init__(self) -> None:
-        self._members: dict[str, Member] = {}
-        self._connections: dict[str, int] = {}
-
-    def __len__(self) -> int:
-        return len(self._members)
-
-    def __contains__(self, user_id: str) -> bool:
-        return user_id in self._members
-
-    def join(self, member: Member) -> bool:
-        """Add a connection. Returns whether it is the user's first in this channel."""
-        self._connections[member.user_id] = self._connections.get(member.user_id, 0) + 1
-        return self._members.setdefault(member.user_id, member) is member
-
-    def leave(self, user_id: str) -> bool:
-        """Remove a connection. Returns whether it was the user's last in this channel."""
-        self._connections[user_id] -= 1
-        if self._connections[user_id]:
-            return False
-        del self._connections[user_id], self._members[user_id]
-        return True
-
-    def user_ids(self) -> list[str]:
-        return list(self._members)
-
-    def as_presence(self) -> dict[str, Any]:
-        infos = {user_id: member.user_info for user_id, member in self._members.items()}
-        return {"presence": {"ids": list(infos), "hash": infos, "count": len(infos)}}
-
-
 @dataclass
 class Channel:
     name: str
     kind: Kind
     flusher: InitVar[Flusher]
     subscribers: dict[Subscriber, Member | None] = field(default_factory=dict)
-    roster: Roster = field(default_factory=Roster)
     # The subscribers as a tuple, None after a change: a busy channel has far more broadcasts than
     # changes.
     cached_recipients: tuple[Subscriber, ...] | None = None
     fan_out: FanOut = field(init=False)
-    count_timer: asyncio.TimerHandle | None = None
-    count_sent_at: float = float("-inf")
 
     # The number of the last message that was sent to the subscribers, if it is known.
     position: Position | None = None
@@ -127,11 +100,13 @@ class Channel:
             )
         return self.cached_recipients
 
-    def send(self, frame: bytes, exclude: str | None, appended_ms: int | None = None) -> None:
-        """Send a frame to all subscribers except the socket `exclude`."""
+    def send(
+        self, frame: bytes, excluded: Collection[str] = (), appended_ms: int | None = None
+    ) -> None:
+        """Send a frame to all subscribers except the excluded sockets."""
         if self.holding:
-            self._hold(frame, exclude)
-        self.fan_out.add(frame, exclude, appended_ms)
+            self._hold(frame, excluded)
+        self.fan_out.add(frame, excluded, appended_ms)
 
     def hold(self, subscriber: Subscriber, held: Held) -> None:
         """Hold the frames of a subscriber from now on, and those that wait for the next write."""
@@ -149,20 +124,24 @@ class Channel:
         self.fan_out.begin(subscriber.socket_id)
         return held.frames
 
-    def _hold(self, frame: bytes, exclude: str | None) -> None:
+    def _hold(self, frame: bytes, excluded: Collection[str]) -> None:
         for subscriber, held in tuple(self.holding.items()):
-            if subscriber.socket_id != exclude and not held.add(frame):
+            if subscriber.socket_id not in excluded and not held.add(frame):
                 subscriber.close(Close.RECONNECT, "too many messages while resuming")
 
 
 class ChannelRegistry:
-    def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
+    def __init__(
+        self, *, max_members: int = MAX_MEMBERS, missing_seconds: float = MISSING_SECONDS
+    ) -> None:
         self._channels: dict[str, Channel] = {}
         self._signed_in: dict[str, set[Subscriber]] = {}
         self._of_session: dict[UUID, set[Subscriber]] = {}
         self.flusher = Flusher()
         self.viewers = Viewers()
+        self.members = Members(
+            self._member_changed, max_members=max_members, missing_seconds=missing_seconds
+        )
 
     def channel(self, name: str) -> Channel | None:
         return self._channels.get(name)
@@ -170,40 +149,57 @@ class ChannelRegistry:
     def occupied(self, prefix: str = "") -> Iterator[Channel]:
         return (channel for name, channel in self._channels.items() if name.startswith(prefix))
 
+    def subscriptions(self, name: str) -> int:
+        channel = self._channels.get(name)
+        return len(channel.subscribers) if channel else 0
+
     def subscribe(
-        self,
-        subscriber: Subscriber,
-        name: str,
-        member: Member | None = None,
-        position: Position | None = None,
+        self, subscriber: Subscriber, name: str, position: Position | None = None
     ) -> None:
         """Subscribe and send `subscription_succeeded`. A repeated call only sends the reply again.
 
-        A presence channel needs a member. The position is that of the channel's last message.
+        The position is that of the channel's last message. For a presence channel see `join`.
         """
-        channel = self._channels.get(name) or self._channels.setdefault(
-            name, Channel(name, protocol.kind_of(name), self.flusher)
-        )
-        fresh = subscriber not in channel.subscribers
-        joined = False
-        if fresh:
-            joined = member is not None and channel.roster.join(member)
-            channel.subscribers[subscriber] = member
-            channel.cached_recipients = None
-            channel.fan_out.begin(subscriber.socket_id)
-            subscriber.channels.add(name)
-            SUBSCRIPTIONS.inc()
-        if channel.position is None:
-            channel.position = position
-        subscriber.send(protocol.subscription_succeeded(name, self._subscription_data(channel)))
-        if joined and member is not None:
-            added = {"user_id": member.user_id, "user_info": member.user_info}
-            self._send_to_subscribers(
-                channel, "pusher_internal:member_added", added, exclude=subscriber
-            )
-        if fresh:
-            self._count_changed(channel)
+        if subscriber.has_left:
+            return
+        is_new = name not in subscriber.channels
+        if is_new:
+            self._add(subscriber, name, None)
+        self._succeed(subscriber, self._channels[name], position, {})
+        if is_new:
+            self.members.count(name, self.subscriptions(name))
             self._view(subscriber, name)
+
+    async def join(
+        self,
+        subscriber: Subscriber,
+        name: str,
+        member: Member,
+        position_of: PositionOf,
+        seconds: float,
+    ) -> bool:
+        """Subscribe to a presence channel as this member. Returns False when the channel is full.
+
+        Waits for Redis at most so many seconds, then for the channel's position. A repeated call
+        only sends the reply again.
+        """
+        position = None
+        if name not in subscriber.channels:
+            if not await self.members.join(name, member.user_id, member.user_info, seconds):
+                return False
+            try:
+                position = await position_of(name)
+            except BaseException:
+                self.members.leave(name, member.user_id)
+                raise
+            if subscriber.has_left:
+                self.members.leave(name, member.user_id)
+                return True
+            self._add(subscriber, name, member)
+        channel = self._channels[name]
+        user_id = (channel.subscribers[subscriber] or member).user_id
+        self._succeed(subscriber, channel, position, self.members.presence_data(name, user_id))
+        return True
 
     def unsubscribe(self, subscriber: Subscriber, name: str) -> None:
         channel = self._channels.get(name)
@@ -216,17 +212,17 @@ class ChannelRegistry:
             subscriber.shows.discard(name)
             self.viewers.leave(name, subscriber.person)
         SUBSCRIPTIONS.dec()
-        if member is not None and channel.roster.leave(member.user_id):
-            self._send_to_subscribers(
-                channel, "pusher_internal:member_removed", {"user_id": member.user_id}
-            )
-        if channel.subscribers:
-            self._count_changed(channel)
+        if not channel.subscribers:
+            channel.fan_out.cancel()
+            del self._channels[name]
+        if member is not None:
+            self.members.leave(name, member.user_id)
         else:
-            self._remove(channel)
+            self.members.count(name, len(channel.subscribers))
 
     def leave(self, subscriber: Subscriber) -> None:
         """Unsubscribe a closed connection from all channels."""
+        subscriber.has_left = True
         for name in list(subscriber.channels):
             self.unsubscribe(subscriber, name)
         user_id = subscriber.user_id
@@ -280,13 +276,13 @@ class ChannelRegistry:
         found = set(self._signed_in.get(user_id, ()))
         own = self._channels.get(protocol.USER_CHANNEL_PREFIX + user_id)
         found |= own.subscribers.keys() if own else set()
-        for channel in self.occupied():
-            if user_id in channel.roster:
-                found |= {
-                    one
-                    for one, member in channel.subscribers.items()
-                    if member and member.user_id == user_id
-                }
+        for name in self.members.channels_of(user_id):
+            channel = self._channels.get(name)
+            found |= {
+                one
+                for one, member in (channel.subscribers.items() if channel else ())
+                if member and member.user_id == user_id
+            }
         return tuple(found)
 
     async def broadcast(
@@ -300,7 +296,7 @@ class ChannelRegistry:
         channel = self._channels.get(name)
         if channel is None:
             return 0
-        channel.send(frame, exclude, appended_ms)
+        channel.send(frame, (exclude,) if exclude else (), appended_ms)
         count = len(channel.recipients())
         if self.flusher.waiting_bytes > SLICE_BYTES:
             await self.flusher.drained()
@@ -321,36 +317,39 @@ class ChannelRegistry:
             self.viewers.leave(name, before)
             self.viewers.join(name, subscriber.person)
 
-    def _subscription_data(self, channel: Channel) -> dict[str, Any]:
-        data = channel.roster.as_presence() if channel.kind is Kind.PRESENCE else {}
+    def _add(self, subscriber: Subscriber, name: str, member: Member | None) -> None:
+        channel = self._channels.get(name) or self._channels.setdefault(
+            name, Channel(name, protocol.kind_of(name), self.flusher)
+        )
+        channel.subscribers[subscriber] = member
+        channel.cached_recipients = None
+        channel.fan_out.begin(subscriber.socket_id)
+        subscriber.channels.add(name)
+        SUBSCRIPTIONS.inc()
+
+    def _succeed(
+        self,
+        subscriber: Subscriber,
+        channel: Channel,
+        position: Position | None,
+        data: dict[str, Any],
+    ) -> None:
+        if channel.position is None:
+            channel.position = position
         if channel.position is not None:
             data |= {"_epoch": channel.position.epoch, "_seq": channel.position.seq}
-        return data
+        subscriber.send(protocol.subscription_succeeded(channel.name, data))
 
-    def _send_to_subscribers(
-        self, channel: Channel, event: str, content: Any, exclude: Subscriber | None = None
-    ) -> None:
-        frame = protocol.json_frame(event, content, channel.name)
-        channel.send(frame, exclude.socket_id if exclude else None)
+    def _member_changed(self, name: str, event: str, content: Any, user_id: str) -> None:
+        """Send a change of a roster to all subscribers, except the connections of this user."""
+        channel = self._channels.get(name)
+        if channel is not None:
+            own = [
+                subscriber.socket_id
+                for subscriber, member in channel.subscribers.items()
+                if member is not None and member.user_id == user_id
+            ]
+            channel.send(protocol.json_frame(event, content, name), own)
 
-    def _count_changed(self, channel: Channel) -> None:
-        if channel.kind not in COUNTED_KINDS or channel.count_timer is not None:
-            return
-        delay = 0.0
-        if len(channel.subscribers) > COUNT_AT_ONCE:
-            delay = max(0.0, channel.count_sent_at + COUNT_INTERVAL_SECONDS - self._loop.time())
-        channel.count_timer = self._loop.call_later(delay, self._send_count, channel)
-
-    def _send_count(self, channel: Channel) -> None:
-        channel.count_timer = None
-        channel.count_sent_at = self._loop.time()
-        count = len(channel.subscribers)
-        self._send_to_subscribers(
-            channel, "pusher_internal:subscription_count", {"subscription_count": count}
-        )
-
-    def _remove(self, channel: Channel) -> None:
-        if channel.count_timer is not None:
-            channel.count_timer.cancel()
-        channel.fan_out.cancel()
-        del self._channels[channel.name]
+    def _send_to_subscribers(self, channel: Channel, event: str, content: Any) -> None:
+        channel.send(protocol.json_frame(event, content, channel.name))

@@ -24,7 +24,6 @@ from backend.push.push_log import Message
 from backend.push.push_log_backend import PushLogUnavailable
 from backend.push.push_socket import PushSocket
 from backend.push.replay import Replays
-from backend.push.replay_reader import Position
 from backend.push.settings import GatewaySettings
 from backend.push.signature import SessionAuthorization
 from backend.push.token_bucket import TokenBucket
@@ -193,12 +192,10 @@ class Connection(Subscriber):
             self._refuse(name, "LimitReached", "too many channels on this connection", LIMIT_STATUS)
         elif not await self._may_join(request):
             self._refuse(name, "AuthError", "invalid signature", UNAUTHORIZED_STATUS)
+        elif protocol.kind_of(name) is Kind.PRESENCE:
+            await self._join(name, request.channel_data)
         else:
-            position = await self._replays.top(name)
-            if protocol.kind_of(name) is Kind.PRESENCE:
-                self._join(name, request.channel_data, position)
-            else:
-                self._registry.subscribe(self, name, position=position)
+            self._registry.subscribe(self, name, await self._replays.top(name))
 
     async def _may_join(self, request: protocol.Subscribe) -> bool:
         kind = protocol.kind_of(request.channel)
@@ -214,10 +211,9 @@ class Connection(Subscriber):
             needs_session=protocol.needs_session(request.channel),
         )
 
-    def _join(self, name: str, channel_data: str | None, position: Position | None) -> None:
+    async def _join(self, name: str, channel_data: str | None) -> None:
         """Join a presence channel as the member in `channel_data`, or as the signed-in user."""
         member = self.user if channel_data is None else _member(channel_data)
-        channel = self._registry.channel(name)
         if member is None:
             self._refuse(
                 name,
@@ -225,16 +221,12 @@ class Connection(Subscriber):
                 "channel_data with a user_id, or a signed-in user, is needed",
                 REFUSED_STATUS,
             )
-        elif len(member.user_info) > self._settings.max_presence_member_bytes:
+        elif len(protocol.encode(member)) > self._settings.max_presence_member_bytes:
             self._refuse(name, "LimitReached", "user_info is too large", LIMIT_STATUS)
-        elif (
-            channel is not None
-            and member.user_id not in channel.roster
-            and len(channel.roster) >= self._settings.max_presence_members
+        elif not await self._registry.join(
+            self, name, member, self._replays.top, self._settings.redis_timeout_seconds
         ):
             self._refuse(name, "LimitReached", "too many members in this channel", LIMIT_STATUS)
-        else:
-            self._registry.subscribe(self, name, member, position)
 
     async def _signin(self, request: protocol.Signin) -> None:
         user = _user(request.user_data)

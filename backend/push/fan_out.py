@@ -11,7 +11,7 @@ its own message, in another order than they were sent.
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from backend.push.metrics import LAG
@@ -69,13 +69,15 @@ class FanOut:
 
     # A tick.
 
-    def add(self, frame: bytes, exclude: str | None = None, appended_ms: int | None = None) -> None:
-        """Send a frame to all subscribers except the socket `exclude`.
+    def add(
+        self, frame: bytes, excluded: Iterable[str] = (), appended_ms: int | None = None
+    ) -> None:
+        """Send a frame to all subscribers except the excluded sockets.
 
         `appended_ms` is the time of its message's append to the push log, if it has one.
         """
-        if exclude is not None:
-            self._excluded.setdefault(exclude, set()).add(len(self._frames))
+        for socket_id in excluded:
+            self._excluded.setdefault(socket_id, set()).add(len(self._frames))
         self._frames.append(frame)
         self._size += len(frame)
         self._flusher.waiting_bytes += len(frame)

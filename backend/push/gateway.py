@@ -29,7 +29,10 @@ from backend.push import protocol
 from backend.push.address_limit import AddressLimit, Place
 from backend.push.channels import ChannelRegistry
 from backend.push.client_events import UserBudgets
+from backend.push.cluster import ClusterSync
+from backend.push.cluster_script import ROSTER_CHANGED
 from backend.push.connection import Connection
+from backend.push.members import decode_change
 from backend.push.metrics import GAPS, OPENED, REFUSED, SOCKETS
 from backend.push.protocol import Close
 from backend.push.push_log import Entry, Message
@@ -63,8 +66,11 @@ class Gateway:
         self.settings = settings
         self.push_log = push_log
         self._broadcast = broadcast
-        self.registry = ChannelRegistry()
+        self.registry = ChannelRegistry(
+            max_members=settings.max_presence_members, missing_seconds=settings.debounce_seconds
+        )
         self.replays = Replays(self.registry, push_log, settings, self._until_sessions_are_known)
+        self.cluster = ClusterSync(push_log.writer, self.registry, settings)
         self._user_budgets = UserBudgets(settings)
         self.draining = False
         self._connections: set[Connection] = set()
@@ -223,6 +229,8 @@ class Gateway:
         for message in entry.messages:
             if message.terminated_user is not None:
                 self.terminate(message.terminated_user)
+            elif message.event == ROSTER_CHANGED and not message.channels:
+                self.registry.members.apply(decode_change(message.data))
         if entry.stamps:
             await self.replays.begin_epoch(entry)
         is_debug = log.is_enabled_for(logging.DEBUG)

@@ -41,3 +41,12 @@ LAG: Final = Histogram(
     "Time from the append to the push log (Redis's clock) to the write to sockets",
     buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60),
 )
+CLUSTER_CALLS: Final = Counter(
+    "gittix_push_cluster_calls",
+    "Reports of this gateway's subscriptions and members to Redis: `answered` or `failed`",
+    ["outcome"],
+)
+REGISTRATIONS: Final = Counter(
+    "gittix_push_registrations",
+    "Times this gateway registered again, because its lease had ended or Redis had lost data",
+)

@@ -57,7 +57,7 @@ MAX_CONNECTIONS: Final = 16
 
 # Entry fields: n, m (messages), and for numbered messages s (stamps): the epoch, then each
 # message's number in each of its channels, in order. Both m and s are MessagePack.
-_APPEND: Final = f"""
+APPEND_FUNCTIONS: Final = f"""
 local stream, state = KEYS[1], KEYS[2]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -94,7 +94,7 @@ end
 """
 
 # ARGV: the number of messages, and the messages.
-APPEND: Final = _APPEND + "append(tonumber(ARGV[1]), ARGV[2])"
+APPEND: Final = APPEND_FUNCTIONS + "append(tonumber(ARGV[1]), ARGV[2])"
 
 # The messages are passed as MessagePack of the channels, the key or '', and the version of each,
 # then as each message's MessagePack, in arguments of their own since Redis's decoder does not know
@@ -103,7 +103,7 @@ APPEND: Final = _APPEND + "append(tonumber(ARGV[1]), ARGV[2])"
 #
 # `forgotten` is a number that no channel without a known number has passed: where those begin.
 _NUMBERED: Final = (
-    _APPEND
+    APPEND_FUNCTIONS
     + """
 local epoch, appended, recorded = known('epoch'), known('appended'), known('position')
 local generation = known('generation')

@@ -77,12 +77,22 @@ class GatewaySettings:
     # How long the people of a killed gateway count as viewers, and how often viewers are counted.
     viewer_lease_seconds: float = 45.0
     viewer_turn_seconds: float = 1.0
+    # How long what a killed gateway held counts, and how long a client that left may take to
+    # return before others learn of it.
+    lease_seconds: float = 10.0
+    debounce_seconds: float = 3.0
+    # Whether subscribers get `pusher_internal:subscription_count`, as hosted Pusher has it off.
+    subscription_counts: bool = False
+    # Whether the transitions of channels and members are recorded for a reader (facts.py).
+    record_facts: bool = False
 
     def __post_init__(self) -> None:
         if self.send_buffer_limit_bytes < 2 * SLICE_BYTES:
             raise ValueError(f"send_buffer_limit_bytes must be at least {2 * SLICE_BYTES}")
         if not self.max_message_bytes <= SLICE_BYTES // 2:
             raise ValueError(f"max_message_bytes must be at most {SLICE_BYTES // 2}")
+        if self.debounce_seconds >= self.lease_seconds:
+            raise ValueError("debounce_seconds must be shorter than lease_seconds")
         if self.frames_per_second * self.burst_seconds < self.max_messages_at_once:
             raise ValueError("burst_seconds must allow max_messages_at_once")
 

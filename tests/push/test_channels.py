@@ -30,6 +30,15 @@ def member(user_id: str) -> Member:
     return Member(user_id, msgspec.Raw(b'{"name":"x"}'))
 
 
+async def joined(registry: ChannelRegistry, subscriber: Subscriber, user_id: str) -> bool:
+    """Join presence-a without Redis, so that this gateway admits the user."""
+    return await registry.join(subscriber, "presence-a", member(user_id), no_position, 0)
+
+
+async def no_position(_name: str) -> None:
+    """The channel had no message."""
+
+
 def events(socket: RecordingSocket) -> list[tuple[str, Any]]:
     """Return the event name and the data of each frame; lengths are of 7 or 16 bits."""
     found, stream = [], b"".join(socket.written)
@@ -69,7 +78,7 @@ async def test_all_sockets_share_one_frame_object() -> None:
 async def test_frames_of_one_loop_iteration_are_one_write() -> None:
     registry = ChannelRegistry()
     subscriber, socket = listener(registry, "1.1")
-    registry.subscribe(subscriber, "presence-a", member("u"))
+    assert await joined(registry, subscriber, "u")
     await registry.flusher.drained()
     socket.written.clear()
     for frame in (b"a", b"b", b"c"):
@@ -78,59 +87,16 @@ async def test_frames_of_one_loop_iteration_are_one_write() -> None:
     assert socket.written == [b"abc"]
 
 
-async def test_a_user_joins_with_its_first_connection_and_leaves_with_its_last() -> None:
+async def test_a_user_joins_with_its_first_connection() -> None:
     registry = ChannelRegistry()
     watching, watched = listener(registry, "1.1")
     first, first_socket = listener(registry, "1.2")
     second, _ = listener(registry, "1.3")
-    registry.subscribe(watching, "presence-a", member("w"))
-    registry.subscribe(first, "presence-a", member("u"))
-    registry.subscribe(second, "presence-a", member("u"))
-    registry.leave(first)
+    for subscriber, user_id in ((watching, "w"), (first, "u"), (second, "u")):
+        assert await joined(registry, subscriber, user_id)
     await registry.flusher.drained()
     assert [name for name, _ in events(watched)[1:]] == ["pusher_internal:member_added"]
     assert [name for name, _ in events(first_socket)] == ["pusher_internal:subscription_succeeded"]
-    registry.leave(second)
-    await registry.flusher.drained()
-    assert events(watched)[-1] == ("pusher_internal:member_removed", {"user_id": "u"})
-
-
-async def test_the_subscription_count_is_sent_on_change() -> None:
-    registry = ChannelRegistry()
-    first, socket = listener(registry, "1.1")
-    second, _ = listener(registry, "1.2")
-    registry.subscribe(first, "show-1")
-    registry.subscribe(second, "show-1")
-    await asyncio.sleep(0.01)
-    registry.leave(second)
-    await asyncio.sleep(0.01)
-    counts = [
-        data["subscription_count"]
-        for name, data in events(socket)
-        if name.endswith("subscription_count")
-    ]
-    assert counts == [2, 1]
-
-
-async def test_a_large_channel_sends_its_count_at_most_once_per_interval() -> None:
-    registry = ChannelRegistry()
-    first, socket = listener(registry, "1.0")
-    registry.subscribe(first, "show-1")
-    for at in range(1, 120):
-        registry.subscribe(listener(registry, f"1.{at}")[0], "show-1")
-    await asyncio.sleep(0.01)
-    registry.subscribe(listener(registry, "1.120")[0], "show-1")
-    await asyncio.sleep(0.05)
-    counts = [
-        data["subscription_count"]
-        for name, data in events(socket)
-        if name.endswith("subscription_count")
-    ]
-    assert counts == [120]
-    channel = registry.channel("show-1")
-    assert channel is not None
-    assert channel.count_timer is not None
-    channel.count_timer.cancel()
 
 
 async def test_an_empty_channel_is_removed() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 
 import redis
 
@@ -60,7 +61,8 @@ async def test_an_emptied_redis_starts_a_new_log_that_is_read_from_its_start(
         with redis.Redis.from_url(redis_server.url) as other:
             # As if the clock stepped back: the new log's ids are below the old one's.
             message = Message(("show-1",), "n", '{"at":2}')
-            other.xadd("gittix:push", {"n": 1, "m": pack([message])}, id="1-1")
+            stepped_back = f"{int(time.time() - 30) * 1_000}-1"
+            other.xadd("gittix:push", {"n": 1, "m": pack([message])}, id=stepped_back)
         assert await client.data("n") == {"at": 2}
 
 
@@ -134,8 +136,7 @@ async def test_an_event_triggered_at_one_gateway_reaches_both(redis_server: Redi
         await one.call("trigger", "show-1", "mine", {"at": 1}, there.socket_id)
         await one.call("trigger", "show-1", "all", {"at": 2})
         assert await here.data("mine") == {"at": 1}
-        found = [json.loads(await there.socket.recv())["event"] for _ in range(2)]
-        assert found == ["pusher_internal:subscription_count", "all"]
+        assert json.loads(await there.socket.recv())["event"] == "all"
 
 
 async def test_the_reader_waits_for_a_slow_consumer(redis_server: RedisServer) -> None:
