@@ -370,7 +370,7 @@ class Members:
         now = self._loop.time()
         for user_id in presence.roster.keys() - roster.members.keys():
             since = presence.missing.setdefault(user_id, now)
-            if now - since >= self._missing_seconds:
+            if now >= since + self._missing_seconds:
                 self._remove(channel, presence, user_id)
         arrived, presence.arrived, presence.version = presence.arrived, None, roster.version
         for change in arrived or ():
