@@ -1,8 +1,8 @@
 """The HTTP API of Pusher Channels: trigger events, query channels, terminate a user's connections.
 
 Triggered events are appended to the push log, so all gateways deliver them. Queries are answered
-from the state of all gateways; while Redis does not answer, from this gateway's. Errors are plain text, since the server libraries pass the text on to
-their callers.
+from the state of all gateways; while Redis does not answer, from this gateway's. Errors are plain
+text, since the server libraries pass the text on to their callers.
 """
 
 import hashlib

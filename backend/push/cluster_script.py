@@ -8,7 +8,7 @@ once, whichever gateway reported it.
 
 | key | type | content |
 | --- | --- | --- |
-| `gittix:push:gateways` | hash | gateway: end of lease, registered since, last call (ms, ms, number) |
+| `gittix:push:gateways` | hash | gateway: end of its lease, since when, last call |
 | `gittix:push:gateway:{id}` | hash | channel: its subscriptions at this gateway |
 | `gittix:push:channels` | hash | channel: its subscriptions at all gateways |
 | `gittix:push:members:{channel}` | hash | user: `user_info` and holders; the empty user: version |
