@@ -88,14 +88,15 @@ class Gateway:
             REFUSED.inc()
         return place
 
-    def open(self, request: HTTPConnection, socket: PushSocket, place: Place) -> None:
-        """Serve a socket, or close it with a code.
+    def open(self, request: HTTPConnection, socket: PushSocket, place: Place, reply: bytes) -> None:
+        """Send the reply to the handshake, and serve the socket or close it with a code.
 
         It was accepted before it is refused: pusher-js gets no close code from an HTTP error and
         would retry forever.
         """
         refusal = self._refusal(request)
         if refusal is not None:
+            socket.write(reply)
             socket.close(refusal, refusal.name.replace("_", " ").lower())
             place.leave()
             return
@@ -115,6 +116,8 @@ class Gateway:
         SOCKETS.inc()
         OPENED.inc()
         socket.handle(connection)
+        # One write with the first frame.
+        connection.send(reply)
         connection.open()
 
     def _ended(self, connection: Connection) -> None:

@@ -28,6 +28,9 @@ TOO_MANY: Final = "too many connections from this address: sign in, or try again
 HEAD_END: Final = b"\r\n\r\n"
 # Only `accept` and `reject` are used, which check a request and keep nothing of it.
 HANDSHAKES: Final = ServerProtocol()
+# A browser sends fifteen others, and each takes a microsecond.
+CHECKED: Final = ("connection", "upgrade", "sec-websocket-key", "sec-websocket-version")
+NO_PROTOCOL: Final = asyncio.Protocol()
 
 
 class Sockets(Protocol):
@@ -35,7 +38,9 @@ class Sockets(Protocol):
 
     def admit(self, request: HTTPConnection) -> Place | None: ...
 
-    def open(self, request: HTTPConnection, socket: PushSocket, place: Place) -> None: ...
+    def open(
+        self, request: HTTPConnection, socket: PushSocket, place: Place, reply: bytes
+    ) -> None: ...
 
 
 class GatewayHttp(BoundedHttp):
@@ -107,9 +112,11 @@ class GatewayHttp(BoundedHttp):
         self._release()
         self.connections.discard(self)
         socket = PushSocket(self.transport, self._settings, self._intake, self._server_state)
+        # For a protocol with buffers, uvloop's transport would keep the method of the one before,
+        # and so this object: 5 KB for as long as the socket is open.
+        self.transport.set_protocol(NO_PROTOCOL)
         self.transport.set_protocol(socket)
-        socket.write(reply.serialize())
-        gateway.open(request, socket, place)
+        gateway.open(request, socket, place, reply.serialize())
         # The parser refers to this object: without the cycle, both are freed at once.
         self.parser = cast(Any, None)
 
@@ -130,5 +137,6 @@ def _reply(method: str, version: str, headers: Mapping[str, str]) -> Response:
         return HANDSHAKES.reject(400, "a WebSocket handshake has no body\n")
     request = Request("/", Headers(), method, f"HTTP/{version}")
     for name, value in headers.items():
-        request.headers[name] = value
+        if name in CHECKED:
+            request.headers[name] = value
     return HANDSHAKES.accept(request)

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import gc
 import json
 import os
 import socket
@@ -11,6 +12,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 import pytest
 from prometheus_client import REGISTRY
 
+from backend.push.gateway_http import GatewayHttp
 from backend.push.push_log import Message
 from backend.push.settings import SLICE_BYTES
 from tests.push.servers import (
@@ -102,6 +104,15 @@ async def test_a_shutdown_closes_all_clients_with_4200_over_the_window(
 
 async def end(client: RawClient) -> tuple[int | None, float]:
     return await client.close_code(), asyncio.get_running_loop().time()
+
+
+async def test_an_open_socket_keeps_nothing_of_its_http_connection(
+    gateway: RunningGateway,
+) -> None:
+    async with gateway.raw() as client:
+        await client.established()
+        gc.collect()
+        assert not [each for each in gc.get_objects() if type(each) is GatewayHttp]
 
 
 async def test_binary_messages_are_refused(gateway: RunningGateway) -> None:
