@@ -166,7 +166,7 @@ class Connection(Subscriber):
                 resume = protocol.decode_data(envelope.data, protocol.Resume)
                 self._replays.resume(self, resume)
             case "gittix:time":
-                self.send(protocol.json_frame("gittix:time", {"now": time.time_ns() // 1_000_000}))
+                self.send(protocol.clock(time.time_ns() // 1_000_000, envelope.data))
             case event if event.startswith("client-"):
                 if self._session is not None and self._ended_sessions is not None:
                     await self._ended_sessions.until_current()

@@ -16,6 +16,8 @@ from backend.kernel.decoding import decode_json
 
 MAX_NAME_LENGTH: Final = 200
 SERVER_TO_USER_PREFIX: Final = "#server-to-user-"
+TIME: Final = "gittix:time"
+MAX_QUESTION: Final = 256
 SUPPORTED_PROTOCOLS: Final = range(5, 8)
 
 _NAME = re.compile(r"[A-Za-z0-9_\-=@,.;]+")
@@ -213,6 +215,17 @@ def connection_established(socket_id: str, activity_timeout_seconds: float) -> b
     return json_frame(
         "pusher:connection_established", {"socket_id": socket_id, "activity_timeout": timeout}
     )
+
+
+def clock(now: int, question: msgspec.Raw) -> bytes:
+    """Return the server's clock, Unix time in milliseconds, beside the fields of the question.
+
+    Raises msgspec.MsgspecError for a question that is no object or has more than MAX_QUESTION
+    bytes.
+    """
+    if len(question) > MAX_QUESTION:
+        raise msgspec.ValidationError("the question is too long")
+    return json_frame(TIME, decode_data(question, dict[str, msgspec.Raw]) | {"now": now})
 
 
 def subscription_succeeded(channel: str, data: Any) -> bytes:

@@ -90,7 +90,7 @@ export class FakePusher extends Events {
     this.user.signin_requested = true;
   }
 
-  send_event(event: string, data: unknown): boolean {
+  send_event(event: string, data: object): boolean {
     if (event === "gittix:resume") {
       this.resumes.push(data);
       return true;
@@ -98,7 +98,7 @@ export class FakePusher extends Events {
     this.sent.push(event);
     if (!this.stalled) {
       setTimeout(() => {
-        this.emit(event, { now: Date.now() });
+        this.emit(event, { ...data, now: Date.now() });
       });
     }
     return true;

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from contextlib import AsyncExitStack, suppress
+from typing import Any
 
 import pytest
 from websockets.exceptions import ConnectionClosed
@@ -277,6 +278,20 @@ async def test_pusher_js_receives_the_servers_clock(gateway: RunningGateway) -> 
         await watcher.event("connected")
         await watcher.do("send", event="gittix:time", data={})
         assert abs((await watcher.event("gittix:time")).data["now"] / 1_000 - time.time()) < 2
+        await watcher.do("send", event="gittix:time", data={"question": 7, "é": [1], "now": 3})
+        data = (await watcher.event("gittix:time")).data
+        assert (data["question"], data["é"]) == (7, [1])
+        assert data["now"] > 3
+
+
+@pytest.mark.parametrize("data", [7, [], "x", {"long": "x" * 256}])
+async def test_a_question_for_the_time_is_a_short_object(
+    gateway: RunningGateway, data: Any
+) -> None:
+    async with gateway.raw() as client:
+        await client.established()
+        await client.send("gittix:time", data)
+        assert (await client.data("pusher:error"))["code"] is None
 
 
 @pytest.mark.parametrize(

@@ -26,13 +26,13 @@ function network(...roundTrips: number[]) {
   const questions: number[] = [];
   let silences = 0;
   const asked: GatewayClock = new gatewayClock.GatewayClock(
-    () => {
+    (question) => {
       const roundTrip = roundTrips[questions.length] ?? roundTrips.at(-1) ?? 0;
       questions.push(performance.now());
       setTimeout(() => {
         const now = Date.now() + SERVER_AHEAD_MS;
         setTimeout(() => {
-          asked.answer({ now });
+          asked.answer({ now, question });
         }, roundTrip / 2);
       }, roundTrip / 2);
     },
@@ -63,6 +63,20 @@ describe("the gateway's clock", () => {
     vi.advanceTimersByTime(20_000);
     const gaps = questions.slice(1).map((sentAt, index) => sentAt - (questions[index] ?? 0));
     expect(Math.min(...gaps)).toBeGreaterThanOrEqual(800);
+  });
+
+  test("is not learned from the answer to a question of an earlier connection", () => {
+    const { asked } = network(2000, 2);
+    asked.ask();
+    vi.advanceTimersByTime(1000);
+    asked.stop();
+    // The answer to the first question arrives while the second is under way.
+    vi.advanceTimersByTime(999);
+    asked.ask();
+    vi.advanceTimersByTime(1);
+    expect(clock.serverNow()).toBe(Date.now());
+    vi.advanceTimersByTime(20_000);
+    expect(error()).toBe(0);
   });
 
   test("is asked no more on a connection that is lost", () => {

@@ -1,6 +1,6 @@
-// The gateway's clock, asked over the page's connection. One question is under way at a time, so
-// each answer belongs to its question; of several, learnServerTime keeps that of the shortest round
-// trip. A question without an answer shows that the connection is stalled.
+// The gateway's clock, asked over the page's connection. One question is under way at a time, and
+// an answer to an earlier one is dropped; of several, learnServerTime keeps that of the shortest
+// round trip. A question without an answer shows that the connection is stalled.
 import { learnServerTime } from "./clock";
 
 const QUESTIONS = 4;
@@ -8,14 +8,15 @@ const SPACING_MS = 150;
 export const ANSWER_MS = 4000;
 
 export class GatewayClock {
-  readonly #send: () => void;
+  readonly #send: (question: number) => void;
   readonly #onSilence: () => void;
   #sentAt: number | null = null;
+  #question = 0;
   #questions = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
-  /** `send` sends a question, `onSilence` is called when none came back. */
-  constructor(send: () => void, onSilence: () => void) {
+  /** `send` sends a question with its number, `onSilence` is called without an answer to it. */
+  constructor(send: (question: number) => void, onSilence: () => void) {
     this.#send = send;
     this.#onSilence = onSilence;
   }
@@ -27,8 +28,8 @@ export class GatewayClock {
   };
 
   /** The gateway answered with its clock, in milliseconds since 1970. */
-  answer = ({ now }: { now: number }): void => {
-    if (this.#sentAt === null) return;
+  answer = ({ now, question }: { now: number; question: number }): void => {
+    if (this.#sentAt === null || question !== this.#question) return;
     learnServerTime(now, this.#sentAt, performance.now());
     this.#sentAt = null;
     this.#wait(SPACING_MS, this.#askNext);
@@ -46,7 +47,8 @@ export class GatewayClock {
     this.#questions -= 1;
     this.#sentAt = performance.now();
     this.#wait(ANSWER_MS, this.#onSilence);
-    this.#send();
+    this.#question += 1;
+    this.#send(this.#question);
   };
 
   #wait(ms: number, then: () => void): void {

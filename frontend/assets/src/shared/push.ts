@@ -297,7 +297,7 @@ function nameBrowser(client: Pusher): void {
 
 /** Pusher's own service does not know the question. */
 function clockOf(client: Pusher): GatewayClock {
-  const send = () => void client.send_event("gittix:time", {});
+  const send = (question: number) => void client.send_event("gittix:time", { question });
   const clock = new GatewayClock(send, () => {
     reconnect(client);
   });
