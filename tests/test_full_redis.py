@@ -156,6 +156,9 @@ async def flooded(system: System, attacker: Any, channel: str) -> AsyncIterator[
             for task in flooding:
                 task.cancel()
             await asyncio.gather(*flooding, return_exceptions=True)
+            # A closing handshake would wait behind the messages that the socket has not read.
+            for client in sockets:
+                client.socket.transport.abort()
 
 
 async def flood(client: RawClient, channel: str) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import yaml
 from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, RedisError
 
 from backend.embedded.redis import binary
@@ -17,6 +19,8 @@ from tests.system import until
 
 ROOT = Path(__file__).parents[1]
 PASSWORD = "correct-horse_battery"
+# Between its own attempts, the client waits for seconds.
+NEVER = Retry(NoBackoff(), 0)
 
 
 def of_compose(name: str) -> list[str]:
@@ -58,7 +62,7 @@ async def test_redis_demands_the_password_and_no_argument_contains_it(
         stdout=asyncio.subprocess.DEVNULL,
     )
     try:
-        async with Redis(port=port, password=PASSWORD) as redis:
+        async with Redis(port=port, password=PASSWORD, retry=NEVER) as redis:
 
             async def answers() -> bool:
                 try:
@@ -70,7 +74,7 @@ async def test_redis_demands_the_password_and_no_argument_contains_it(
             settings = await redis.config_get("*")
         assert (settings["appendonly"], settings["maxmemory-policy"]) == (appendonly, "noeviction")
         assert settings["maxmemory"] == str(megabytes * 2**20)
-        async with Redis(port=port) as stranger:
+        async with Redis(port=port, retry=NEVER) as stranger:
             with pytest.raises(AuthenticationError):
                 await stranger.exists("key")
         arguments = arguments_of(process.pid)
