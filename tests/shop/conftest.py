@@ -3,7 +3,7 @@
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -108,12 +108,15 @@ async def browser() -> AsyncIterator[Browser]:
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def market(up: Running) -> AsyncIterator[Market]:
-    async with AsyncExitStack() as stack:
-        market = Market(
-            up,
-            await stack.enter_async_context(up.visitor()),
-            await stack.enter_async_context(up.visitor()),
-        )
+    async with opened_market(up) as market:
+        yield market
+
+
+@asynccontextmanager
+async def opened_market(up: Running) -> AsyncIterator[Market]:
+    """A market with a seller and a buyer of its own."""
+    async with up.visitor() as seller, up.visitor() as buyer:
+        market = Market(up, seller, buyer)
         await market.open()
         yield market
 

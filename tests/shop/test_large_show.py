@@ -17,7 +17,8 @@ from tests.shop.budgets import (
     WATCH_SHIFTS,
     record_weight,
 )
-from tests.shop.conftest import Visit
+from tests.shop.conftest import Visit, opened_market
+from tests.shop.instance import Running
 from tests.shop.market import Market
 from tests.shop.visitor import Visitor
 from tests.system import System
@@ -58,9 +59,17 @@ MAX_NODES = 6_000
 MAX_BYTES = 1_500_000
 
 
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def stadium(stored: System, up: Running) -> AsyncIterator[str]:
+    """For tests that change none of its tickets."""
+    async with opened_market(up) as market:
+        yield await fill(stored, market, "Stadium Night", STADIUM)
+
+
 @pytest_asyncio.fixture(loop_scope="module")
-async def stadium(stored: System, market: Market) -> AsyncIterator[str]:
-    yield await fill(stored, market, "Stadium Night", STADIUM)
+async def own_stadium(stored: System, market: Market) -> AsyncIterator[str]:
+    """For a test that changes its tickets."""
+    yield await fill(stored, market, "Own Stadium Night", STADIUM)
 
 
 async def fill(stored: System, market: Market, title: str, statement: str) -> str:
@@ -102,10 +111,10 @@ async def test_the_page_has_the_counts_of_all_and_reads_a_bounded_part(
 
 
 async def test_an_open_section_folds_its_sold_seats_and_has_every_free_one(
-    stadium: str, market: Market, visit: Visit
+    own_stadium: str, market: Market, visit: Visit
 ) -> None:
     async with visit() as ben:
-        await open_large(ben, stadium)
+        await open_large(ben, own_stadium)
         block = ben.page.get_by_label("Block 042", exact=True)
         await block.get_by_role("button", name="Block 042", exact=True).click()
         await block.get_by_text("400 sold").wait_for()
@@ -282,12 +291,12 @@ async def test_the_keys_move_between_the_seats_of_a_strip(market: Market, visit:
 
 
 async def test_the_sellers_page_of_a_large_show_has_the_newest_tickets_and_reads_older_ones(
-    stadium: str, market: Market, visit: Visit
+    own_stadium: str, market: Market, visit: Visit
 ) -> None:
-    newest, *_ = await market.tickets(stadium, 1, section="Extra", row="Z")
+    newest, *_ = await market.tickets(own_stadium, 1, section="Extra", row="Z")
     async with visit() as mira:
         await mira.sign_in_as(market.seller.cookies)
-        await mira.open(f"/sell?show={stadium}")
+        await mira.open(f"/sell?show={own_stadium}")
         await mira.row(newest).first.wait_for()
         await mira.page.locator("[data-counts]").get_by_text("newest 1000").wait_for()
         await mira.page.get_by_role("button", name="Show older tickets").click()
