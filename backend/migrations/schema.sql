@@ -789,7 +789,7 @@ create function orders.adjust_budgets(p_budgets bigint[], p_amount double precis
     language plpgsql;
 
 -- functions/orders/place.sql
-create function orders.amount_until(p_prices numeric, p_subtotal bigint, p_total bigint,
+create function orders.amount_until(p_prices bigint, p_subtotal bigint, p_total bigint,
     p_step bigint) returns bigint language sql;
 
 -- functions/orders/state.sql
@@ -854,8 +854,8 @@ create function orders.close(p_orders uuid[], p_status text) returns uuid[] lang
 grant execute on function orders.close to gittix_orders;
 
 -- functions/orders/place.sql
-create function orders.cost(p_held tickets.tickets[], p_fee_percent numeric) returns table(subtotal
-    bigint, total bigint, currency text, minimum bigint, maximum bigint, step bigint) language sql;
+create function orders.cost(p_held tickets.tickets[], p_fee_percent numeric, out subtotal bigint,
+    out total bigint, out fees bigint[]) returns record language plpgsql;
 
 -- functions/orders/expiry.sql
 create function orders.due(p_limit integer, p_except uuid[]) returns uuid[] language plpgsql
@@ -904,6 +904,10 @@ grant execute on function orders.fail to gittix_payments;
 create function orders.fail_refund(p_order uuid, p_refund uuid) returns boolean language plpgsql
     security definer;
 grant execute on function orders.fail_refund to gittix_payments;
+
+-- functions/orders/place.sql
+create function orders.fees(p_held tickets.tickets[], p_subtotal bigint, p_total bigint,
+    p_step bigint) returns bigint[] language plpgsql;
 
 -- functions/orders/payment.sql
 create function orders.finish(p_order uuid, p_payment uuid) returns boolean language plpgsql
@@ -989,7 +993,7 @@ create function orders.raise_error(p_name text, p_detail text default '') return
     plpgsql;
 
 -- functions/orders/numbers.sql
-create function orders.random_number() returns text language plpgsql;
+create function orders.random_number() returns text language sql;
 
 -- functions/orders/state.sql
 create function orders.read(p_order uuid) returns json language sql security definer;

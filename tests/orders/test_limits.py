@@ -35,7 +35,7 @@ async def without_the_buyers_lock(owner: Any) -> None:
     )
     # The winner of a race is quick; with a pause before the insert every order has been counted.
     await replace_in(
-        owner, "orders.insert_order", "with priced as (", "perform pg_sleep(0.2); with priced as ("
+        owner, "orders.insert_order", "with lined as (", "perform pg_sleep(0.2); with lined as ("
     )
 
 

@@ -133,35 +133,77 @@ begin
 end
 $$;
 
--- The cost of an order for these tickets of one currency, and the bounds of a total in it. The fee
--- is rounded once, half away from zero, so that the total ends in the step of the currency. The fee
--- also completes the step of tickets that were listed before prices had to. Postgres inlines this
--- function.
-create function orders.cost(p_held tickets.tickets[], p_fee_percent numeric)
-returns table (
-    subtotal bigint, total bigint, currency text, minimum bigint, maximum bigint, step bigint
+-- The cost of an order for these tickets of one currency, with the fee of each. The fee is rounded
+-- once, half away from zero, so that the total ends in the step of the currency. The fee also
+-- completes the step of tickets that were listed before prices had to. Raises total_too_small and
+-- total_too_large.
+create function orders.cost(
+    p_held tickets.tickets[], p_fee_percent numeric,
+    out subtotal bigint, out total bigint, out fees bigint[]
 )
-language sql stable
+language plpgsql stable
 as $$
-    select h.price::bigint,
-           (c.step * greatest(
-               round(h.price * (100 + p_fee_percent) / (100 * c.step)), ceil(h.price / c.step)
-           ))::bigint,
-           c.code, c.minimum, c.maximum, c.step
-    from (select sum(t.price) as price from unnest(p_held) t) h
-    join tickets.currencies c on c.code = (p_held)[1].currency
+declare
+    v_refusal text;
+    v_step bigint;
+begin
+    subtotal := (p_held[1]).price;
+    if cardinality(p_held) > 1 then
+        subtotal := (select sum(t.price) from unnest(p_held) t);
+    end if;
+    select r.total, r.step, case
+               when r.total < r.minimum then 'total_too_small'
+               when r.total > r.maximum then 'total_too_large'
+           end
+    into total, v_step, v_refusal
+    from (
+        select c.step, c.minimum, c.maximum, c.step * greatest(
+            round(subtotal * (100 + p_fee_percent) / (100 * c.step)),
+            ceil(subtotal::numeric / c.step)
+        ) as total
+        from tickets.currencies c where c.code = (p_held[1]).currency
+    ) r;
+    if v_refusal is not null then
+        perform orders.raise_error(v_refusal, (p_held[1]).currency);
+    end if;
+    fees := case cardinality(p_held)
+        when 1 then array[total - subtotal] else orders.fees(p_held, subtotal, total, v_step)
+    end;
+end
+$$;
+
+-- The fee of each ticket. The price and the fee of a line are together what its amount adds to that
+-- of the lines before it, so the lines add up to the total.
+create function orders.fees(
+    p_held tickets.tickets[], p_subtotal bigint, p_total bigint, p_step bigint
+) returns bigint[]
+language plpgsql immutable
+as $$
+declare
+    v_fees bigint[];
+    v_prices bigint := 0;
+    v_amount bigint := 0;
+    v_next bigint;
+begin
+    for n in 1..cardinality(p_held) loop
+        v_prices := v_prices + (p_held[n]).price;
+        v_next := orders.amount_until(v_prices, p_subtotal, p_total, p_step);
+        v_fees[n] := v_next - v_amount - (p_held[n]).price;
+        v_amount := v_next;
+    end loop;
+    return v_fees;
+end
 $$;
 
 -- The amount of the first lines of an order, whose prices add up to `p_prices`, rounded to the step
--- of the currency. A line costs what its amount adds to that of the lines before it, so the lines
--- add up to the total. Postgres inlines this function.
+-- of the currency.
 create function orders.amount_until(
-    p_prices numeric, p_subtotal bigint, p_total bigint, p_step bigint
+    p_prices bigint, p_subtotal bigint, p_total bigint, p_step bigint
 ) returns bigint
 language sql immutable
 return case p_prices
     when p_subtotal then p_total
-    else p_step * round(p_total * p_prices / (p_subtotal * p_step))
+    else p_step * round(p_total::numeric * p_prices / (p_subtotal::numeric * p_step))
 end;
 
 -- The ticket-seconds of a hold from `p_at`, which may end earlier than the caller of `tickets.hold`
@@ -182,32 +224,29 @@ create function orders.insert_order(
 language plpgsql
 as $$
 declare
-    v_placed record;
-    v_until timestamptz := (p_held[1]).held_until;
+    v_cost record := orders.cost(p_held, p_fee_percent);
+    v_state json;
 begin
-    with priced as (
-        select * from orders.cost(p_held, p_fee_percent)
-    ), lined as (
+    with lined as (
         insert into orders.lines (
             order_id, buyer_id, ticket_id, show_id, seller_id, price, fee, title, section, "row",
             seat, show_title, show_venue, show_city, show_starts_at, show_timezone
         )
-        select p_id, p_buyer, t.id, t.show_id, t.seller_id, t.price,
-               orders.amount_until(t.until, p.subtotal, p.total, p.step)
-                   - orders.amount_until(t.until - t.price, p.subtotal, p.total, p.step) - t.price,
+        select p_id, p_buyer, t.id, t.show_id, t.seller_id, t.price, v_cost.fees[t.ordinality],
                t.title, t.section, t."row", t.seat, s.title, s.venue, s.city, s.starts_at,
                s.timezone
-        from (select h.*, sum(h.price) over (order by h.id) as until from unnest(p_held) h) t
-        join tickets.shows s on s.id = t.show_id cross join priced p
+        from unnest(p_held) with ordinality t join tickets.shows s on s.id = t.show_id
         returning ticket_id, orders.line(lines) as line
     ), inserted as (
         insert into orders.orders (
             id, number, buyer_id, subtotal, fee, total, currency, expires_at, latest_expiry,
             created_at, updated_at, charged_to
         )
-        select p_id, orders.free_number(), p_buyer, p.subtotal, p.total - p.subtotal, p.total,
-               p.currency, v_until, v_until + p_grace, p_at, p_at, p_charged
-        from priced p
+        values (
+            p_id, orders.free_number(), p_buyer, v_cost.subtotal, v_cost.total - v_cost.subtotal,
+            v_cost.total, (p_held[1]).currency, (p_held[1]).held_until,
+            (p_held[1]).held_until + p_grace, p_at, p_at, p_charged
+        )
         returning version, orders.state(
             orders, (select json_agg(lined.line order by lined.ticket_id) from lined)
         ) as state
@@ -225,12 +264,7 @@ begin
             headers = excluded.headers, body = excluded.body, created_at = excluded.created_at
         where k.created_at <= now() - p_key_lifetime
     )
-    select inserted.state, priced.* into v_placed from inserted, priced;
-    if v_placed.total < v_placed.minimum then
-        perform orders.raise_error('total_too_small', v_placed.currency);
-    elsif v_placed.total > v_placed.maximum then
-        perform orders.raise_error('total_too_large', v_placed.currency);
-    end if;
-    return v_placed.state;
+    select inserted.state into v_state from inserted;
+    return v_state;
 end
 $$;

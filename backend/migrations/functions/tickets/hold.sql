@@ -235,7 +235,8 @@ begin
 end
 $$;
 
--- The guarded update. Returns the held tickets, or null when another transaction was faster.
+-- The guarded update. Returns the held tickets in id order, or null when another transaction was
+-- faster.
 create function tickets.set_held(
     p_order uuid, p_tickets uuid[], p_until timestamptz, p_displaced uuid[], p_now timestamptz
 ) returns tickets.tickets[]
@@ -262,7 +263,7 @@ begin
                tickets.state(taken.ticket, taken.handle), events.correlation_id()
         from taken order by taken.id
     )
-    select array_agg(taken.ticket) into v_held from taken;
+    select array_agg(taken.ticket order by taken.id) into v_held from taken;
     return v_held;
 end
 $$;
