@@ -4,6 +4,7 @@
 or malformed variable by name, never by value.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Annotated, Literal
@@ -22,6 +23,7 @@ Amount = Annotated[int, msgspec.Meta(ge=1, le=10_000_000)]
 Pause = Annotated[float, msgspec.Meta(ge=0, le=600)]
 
 STRIPE = "https://api.stripe.com"
+WEB_ADDRESS = re.compile(r"https?://[A-Za-z0-9.\[\]:-]+(?:/[!-+\--~]*)?")
 # The database roles, without their prefix `gittix_`.
 ROLES = ("auth", "tickets", "orders", "payments", "push", "relay", "check")
 
@@ -95,6 +97,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     push_subscription_count: Literal["on", "off"] = "off"
     # How long the members and subscriptions of a killed gateway count.
     push_lease_seconds: Annotated[int, msgspec.Meta(ge=5, le=300)] = 10
+    # The URLs, by commas, to which the gateway posts the webhooks of Pusher's protocol.
+    push_webhooks: str = ""
     pusher_app_id: Annotated[str, msgspec.Meta(pattern="^[0-9]+$")] = ""
     pusher_key: str = ""
     pusher_secret: str = ""
@@ -158,6 +162,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(_words(self.stripe_webhook_secrets))
 
     @property
+    def push_webhook_urls(self) -> tuple[str, ...]:
+        return tuple(_words(self.push_webhooks))
+
+    @property
     def secure_cookies(self) -> bool:
         return self.public_origin.startswith("https://")
 
@@ -192,6 +200,8 @@ def load(environ: Mapping[str, str], *, needs: Iterable[str] = ()) -> Settings:
         trusted_proxies.parse(settings.trusted_proxies)
     except ValueError:
         errors.append("TRUSTED_PROXIES must be IP addresses, CIDR blocks and host names, by commas")
+    if not all(map(WEB_ADDRESS.fullmatch, settings.push_webhook_urls)):
+        errors.append("PUSH_WEBHOOKS must be http or https addresses, by commas")
     longest = settings.max_tickets_per_order * settings.hold_seconds
     for name in ("unpaid_ticket_seconds", "unpaid_ticket_seconds_of_address"):
         if settings.rate_limits == "on" and getattr(settings, name) < longest:

@@ -3,17 +3,18 @@
 Sockets do not pass through Starlette: see `gateway_http`.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, Final
 
 from broadcaster import Broadcast
+from redis.asyncio import Redis
 from starlette.applications import Starlette
 
 from backend.kernel import health
 from backend.kernel.ended_sessions import EndedSessions
-from backend.kernel.supervisor import running
+from backend.kernel.supervisor import Work, running
 from backend.push import api
 from backend.push.cluster import TASK as CLUSTER_TASK
 from backend.push.cluster import ClusterSync
@@ -23,6 +24,8 @@ from backend.push.replay import TASK as REPLAY_TASK
 from backend.push.settings import GatewaySettings
 from backend.push.viewers import TASK as VIEWERS_TASK
 from backend.push.viewers import PeopleCount
+from backend.push.webhooks import TASK as WEBHOOKS_TASK
+from backend.push.webhooks import WebhookQueue, WebhookSender
 
 # No message is delivered while Redis is down, so a failed reader is restarted within a second.
 MAX_DELAY_SECONDS: Final = 1.0
@@ -51,7 +54,10 @@ async def _lifespan(
 ) -> AsyncIterator[dict[str, Any]]:
     push_log = PushLogBackend(settings.redis_url, timeout_seconds=settings.redis_timeout_seconds)
     broadcast = Broadcast(backend=push_log)
-    gateway = Gateway(settings, push_log, broadcast, ended_sessions)
+    webhooks = WebhookQueue(
+        push_log.writer, settings.webhook_urls, timeout_seconds=settings.redis_timeout_seconds
+    )
+    gateway = Gateway(settings, push_log, broadcast, webhooks, ended_sessions)
     people = PeopleCount(
         push_log.writer,
         gateway.registry.viewers,
@@ -70,6 +76,7 @@ async def _lifespan(
             (REPLAY_TASK, gateway.replays.run),
             (VIEWERS_TASK, people.run),
             (CLUSTER_TASK, gateway.cluster.run),
+            *_webhook_tasks(settings, webhooks, push_log.writer),
             max_delay=MAX_DELAY_SECONDS,
         ),
     ):
@@ -84,3 +91,20 @@ async def registered(cluster: ClusterSync) -> AsyncIterator[None]:
         yield
     finally:
         await cluster.stop()
+
+
+def _webhook_tasks(
+    settings: GatewaySettings, queue: WebhookQueue, redis: Redis
+) -> Iterator[tuple[str, Work]]:
+    """The queue's task and a sender for each URL."""
+    for number, url in enumerate(settings.webhook_urls):
+        sender = WebhookSender(
+            redis,
+            url,
+            key=settings.key,
+            secret=settings.secret,
+            timeout_seconds=settings.redis_timeout_seconds,
+        )
+        if number == 0:
+            yield WEBHOOKS_TASK, queue.run
+        yield f"{WEBHOOKS_TASK}-sender-{number}", sender.run

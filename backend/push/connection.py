@@ -15,7 +15,7 @@ from backend.kernel.decoding import Malformed, decode_json
 from backend.kernel.ended_sessions import EndedSessions
 from backend.kernel.principal import CLOCK_SKEW_SECONDS
 from backend.kernel.problems import Unavailable
-from backend.push import protocol, signature
+from backend.push import protocol, signature, webhooks
 from backend.push.address_limit import Place
 from backend.push.channels import ChannelRegistry, Member, Subscriber
 from backend.push.client_events import UserBudgets
@@ -27,6 +27,7 @@ from backend.push.replay import Replays
 from backend.push.settings import GatewaySettings
 from backend.push.signature import SessionAuthorization
 from backend.push.token_bucket import TokenBucket
+from backend.push.webhooks import WebhookQueue
 
 Publish = Callable[[Message], Awaitable[None]]
 UNAUTHORIZED_STATUS: Final = 401
@@ -54,6 +55,7 @@ class Connection(Subscriber):
         "_socket",
         "_timer",
         "_user_budgets",
+        "_webhooks",
         "user",
     )
 
@@ -64,6 +66,7 @@ class Connection(Subscriber):
         registry: ChannelRegistry,
         settings: GatewaySettings,
         publish: Publish,
+        webhook_queue: WebhookQueue,
         place: Place,
         user_budgets: UserBudgets,
         ended_sessions: EndedSessions | None,
@@ -75,6 +78,7 @@ class Connection(Subscriber):
         self._registry = registry
         self._settings = settings
         self._publish = publish
+        self._webhooks = webhook_queue
         self._place = place
         self._user_budgets = user_budgets
         self._ended_sessions = ended_sessions
@@ -258,6 +262,8 @@ class Connection(Subscriber):
                 await self._publish(message)
             except PushLogUnavailable:
                 self.send(protocol.error(ErrorCode.OVER_CAPACITY, "try again later", channel))
+            else:
+                self._webhooks.record(webhooks.client_event(message))
         else:
             self.send(protocol.error(ErrorCode.CLIENT_EVENT_REFUSED, refusal, envelope.channel))
 

@@ -40,6 +40,7 @@ from backend.push.push_log_backend import CHANNEL, Batch, PushLogBackend
 from backend.push.push_socket import PushSocket
 from backend.push.replay import Replays
 from backend.push.settings import GatewaySettings
+from backend.push.webhooks import WebhookQueue
 
 DRAIN_STEP_SECONDS: Final = 0.05
 # Dispatching a message takes a few microseconds, and a few more for each channel with subscribers.
@@ -57,6 +58,7 @@ class Gateway:
         settings: GatewaySettings,
         push_log: PushLogBackend,
         broadcast: Broadcast,
+        webhooks: WebhookQueue,
         ended_sessions: EndedSessions | None = None,
     ) -> None:
         """Without `ended_sessions` the gateway knows no sessions: it is a plain Pusher server."""
@@ -71,6 +73,7 @@ class Gateway:
         )
         self.replays = Replays(self.registry, push_log, settings, self._until_sessions_are_known)
         self.cluster = ClusterSync(push_log.writer, self.registry, settings)
+        self.webhooks = webhooks
         self._user_budgets = UserBudgets(settings)
         self.draining = False
         self._connections: set[Connection] = set()
@@ -106,6 +109,7 @@ class Gateway:
             self.registry,
             self.settings,
             self.publish,
+            self.webhooks,
             place,
             self._user_budgets,
             self._ended_sessions,

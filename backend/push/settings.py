@@ -29,6 +29,8 @@ class GatewaySettings:
     client_events_per_second: int = 10
     user_client_events_per_second: int = 20
     user_client_event_bytes_per_second: int = 65_536
+    # The URLs to which events of channels are posted.
+    webhook_urls: tuple[str, ...] = ()
     messages_per_second: int = 100
     # What one socket may send on average, in frames of any kind and in bytes, and for how many
     # seconds' worth at once. Above it the gateway stops reading; after `flood_seconds`, it closes.

@@ -69,6 +69,10 @@ def test_the_error_names_a_malformed_variable_and_not_its_value(name: str, value
         ("PUSHER_TLS", "x", "PUSHER_TLS must be true or false"),
         ("PUSHER_APP_ID", "x", "PUSHER_APP_ID must be a text that matches ^[0-9]+$"),
         ("FEE_PERCENT", "x", "FEE_PERCENT must be a number"),
+        *(
+            ("PUSH_WEBHOOKS", value, "PUSH_WEBHOOKS must be http or https addresses, by commas")
+            for value in ("x", "ftp://a.test/", "https://a.test/ b", "https://a.test,x", "https://")
+        ),
     ],
 )
 def test_the_error_states_the_accepted_values(name: str, value: str, sentence: str) -> None:
@@ -116,6 +120,11 @@ def test_a_socket_url_without_a_password_keeps_its_host_parameter() -> None:
     assert (
         with_role("postgresql:///gittix?host=/run/pg", "r") == "postgresql://r@/gittix?host=/run/pg"
     )
+
+
+def test_webhooks_are_addresses_by_commas() -> None:
+    settings = load({"PUSH_WEBHOOKS": "https://a.test/x?key=1, http://[::1]:8000"})
+    assert settings.push_webhook_urls == ("https://a.test/x?key=1", "http://[::1]:8000")
 
 
 def test_origins_are_the_public_and_the_allowed_ones() -> None:
