@@ -23,6 +23,7 @@ Amount = Annotated[int, msgspec.Meta(ge=1, le=10_000_000)]
 Pause = Annotated[float, msgspec.Meta(ge=0, le=600)]
 
 STRIPE = "https://api.stripe.com"
+ORIGIN = re.compile(r"https?://[a-z0-9.\[\]:-]+")
 WEB_ADDRESS = re.compile(r"https?://[A-Za-z0-9.\[\]:-]+(?:/[!-+\--~]*)?")
 # The database roles, without their prefix `gittix_`.
 ROLES = ("auth", "tickets", "orders", "payments", "push", "relay", "check")
@@ -97,6 +98,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     push_subscription_count: Literal["on", "off"] = "off"
     # How long the members and subscriptions of a killed gateway count.
     push_lease_seconds: Annotated[int, msgspec.Meta(ge=5, le=300)] = 10
+    # The origins, by commas, whose pages may open sockets; without them, the shop's; *: any.
+    push_origins: str = ""
     # The URLs, by commas, to which the gateway posts the webhooks of Pusher's protocol.
     push_webhooks: str = ""
     pusher_app_id: Annotated[str, msgspec.Meta(pattern="^[0-9]+$")] = ""
@@ -162,6 +165,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(_words(self.stripe_webhook_secrets))
 
     @property
+    def push_socket_origins(self) -> frozenset[str] | None:
+        """The origins whose pages may open sockets, or None for any."""
+        own = _words(self.push_origins)
+        return None if own == ["*"] else frozenset(own) or self.origins
+
+    @property
     def push_webhook_urls(self) -> tuple[str, ...]:
         return tuple(_words(self.push_webhooks))
 
@@ -200,6 +209,10 @@ def load(environ: Mapping[str, str], *, needs: Iterable[str] = ()) -> Settings:
         trusted_proxies.parse(settings.trusted_proxies)
     except ValueError:
         errors.append("TRUSTED_PROXIES must be IP addresses, CIDR blocks and host names, by commas")
+    if settings.push_origins.strip() != "*" and not all(
+        map(ORIGIN.fullmatch, _words(settings.push_origins))
+    ):
+        errors.append("PUSH_ORIGINS must be * or origins like https://example.com, by commas")
     if not all(map(WEB_ADDRESS.fullmatch, settings.push_webhook_urls)):
         errors.append("PUSH_WEBHOOKS must be http or https addresses, by commas")
     longest = settings.max_tickets_per_order * settings.hold_seconds

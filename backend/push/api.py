@@ -5,10 +5,12 @@ from the state of all gateways; while Redis does not answer, from this gateway's
 text, since the server libraries pass the text on to their callers.
 """
 
+import asyncio
 import hashlib
 import hmac
+import math
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -37,9 +39,10 @@ CLOCK_SKEW_SECONDS: Final = 600
 
 
 class ApiError(Exception):
-    def __init__(self, status: int, message: str) -> None:
+    def __init__(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(message)
         self.status = status
+        self.headers = headers
 
 
 class Event(msgspec.Struct):
@@ -87,7 +90,7 @@ class Call:
 async def trigger(call: Call) -> Any:
     event: Event = call.json(Event)
     message, attributes = _message(event, call.gateway.settings), _attributes(event.info)
-    await call.gateway.publish(message)
+    await _publish(call.gateway, message)
     if event.info is None:
         return {}
     states = await call.gateway.cluster.channels_of(message.channels)
@@ -101,7 +104,7 @@ async def trigger_batch(call: Call) -> Any:
     messages = [_message(event, call.gateway.settings) for event in batch]
     requested = [_attributes(event.info) for event in batch]
     if batch:
-        await call.gateway.publish(*messages)
+        await _publish(call.gateway, *messages)
     if all(event.info is None for event in batch):
         return {}
     first = [message.channels[0] for message in messages]
@@ -149,7 +152,7 @@ async def terminate_connections(call: Call) -> Any:
     user_id = call.path["user_id"]
     if not protocol.is_user_id(user_id):
         raise ApiError(400, "invalid user id")
-    await call.gateway.publish(pushlog.termination(user_id))
+    await _publish(call.gateway, pushlog.termination(user_id))
     return {}
 
 
@@ -167,7 +170,7 @@ def signed(handler: Handler) -> Callable[[Request], Awaitable[Response]]:
             _check_signature(request, gateway.settings, query, body)
             answer = await handler(Call(gateway, request.path_params, dict(query), body))
         except ApiError as error:
-            return PlainTextResponse(str(error), error.status)
+            return PlainTextResponse(str(error), error.status, error.headers)
         except ClientDisconnect:
             return PlainTextResponse("the request ended before its body did", 400)
         except PushLogUnavailable:
@@ -178,7 +181,7 @@ def signed(handler: Handler) -> Callable[[Request], Awaitable[Response]]:
 
 
 def routes() -> list[BaseRoute]:
-    terminate = "/users/{user_id}/terminate_connections"
+    terminate = "/users/{user_id:path}/terminate_connections"
     return [
         Route("/apps/{app_id}/events", signed(trigger), methods=["POST"]),
         Route("/apps/{app_id}/batch_events", signed(trigger_batch), methods=["POST"]),
@@ -220,8 +223,16 @@ def _check_signature(
         raise ApiError(401, "unknown auth_key")
     if given.get("auth_version") != "1.0":
         raise ApiError(401, "auth_version must be 1.0")
-    text = signature.request_text(request.method, request.scope["path"], query)
-    if not signature.verify(settings.secret, text, given.get("auth_signature", "")):
+    # Libraries sign the path as they got it or with its escapes; a user's id may need some.
+    raw_path: bytes = request.scope["raw_path"]
+    if not any(
+        signature.verify(
+            settings.secret,
+            signature.request_text(request.method, path, query),
+            given.get("auth_signature", ""),
+        )
+        for path in dict.fromkeys((request.scope["path"], raw_path.decode("latin-1")))
+    ):
         raise ApiError(401, "invalid auth_signature")
     stamp = given.get("auth_timestamp", "")
     if not stamp.isdecimal() or abs(time.time() - int(stamp[:12])) > CLOCK_SKEW_SECONDS:
@@ -231,6 +242,20 @@ def _check_signature(
         given.get("body_md5", "").encode(), digest.encode()
     ):
         raise ApiError(401, "body_md5 does not match the body")
+
+
+async def _publish(gateway: Gateway, *messages: Message) -> None:
+    """Publish all messages or none. Raises ApiError above the budget of the HTTP API."""
+    budget = gateway.api_budget
+    count = sum(max(1, len(message.channels)) for message in messages)
+    if not budget.allows(asyncio.get_running_loop().time(), count):
+        seconds = math.ceil(budget.seconds_until(count))
+        raise ApiError(
+            429,
+            f"more than {gateway.settings.api_messages_per_second} messages a second",
+            {"Retry-After": str(max(1, seconds))},
+        )
+    await gateway.publish(*messages)
 
 
 def _message(event: Event, settings: GatewaySettings) -> Message:

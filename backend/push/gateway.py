@@ -40,6 +40,7 @@ from backend.push.push_log_backend import CHANNEL, Batch, PushLogBackend
 from backend.push.push_socket import PushSocket
 from backend.push.replay import Replays
 from backend.push.settings import GatewaySettings
+from backend.push.token_bucket import TokenBucket
 from backend.push.webhooks import WebhookQueue
 
 DRAIN_STEP_SECONDS: Final = 0.05
@@ -75,6 +76,11 @@ class Gateway:
         self.cluster = ClusterSync(push_log.writer, self.registry, settings)
         self.webhooks = webhooks
         self._user_budgets = UserBudgets(settings)
+        self.api_budget = TokenBucket(
+            settings.api_messages_per_second,
+            settings.api_messages_at_once,
+            asyncio.get_running_loop().time(),
+        )
         self.draining = False
         self._connections: set[Connection] = set()
         self._limit = AddressLimit(
@@ -197,6 +203,9 @@ class Gateway:
         key = protocol.app_key(request.scope["path"])
         if key != self.settings.key:
             return Close.WRONG_PATH if key is None else Close.UNKNOWN_APP
+        origin = request.headers.get("origin")
+        if origin is not None and not self.settings.allows_origin(origin):
+            return Close.UNAUTHORIZED
         refusal = protocol.handshake_refusal(request.query_params.get("protocol"))
         if refusal is not None:
             return refusal

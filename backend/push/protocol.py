@@ -15,6 +15,7 @@ from websockets.frames import Frame, Opcode
 from backend.kernel.decoding import decode_json
 
 MAX_NAME_LENGTH: Final = 200
+MAX_USER_ID_LENGTH: Final = 128
 SERVER_TO_USER_PREFIX: Final = "#server-to-user-"
 TIME: Final = "gittix:time"
 MAX_QUESTION: Final = 256
@@ -163,13 +164,14 @@ def needs_session(channel: str) -> bool:
 
 
 def is_channel_name(name: str) -> bool:
-    return len(name) <= MAX_NAME_LENGTH and bool(
-        _NAME.fullmatch(name.removeprefix(SERVER_TO_USER_PREFIX))
-    )
+    if name.startswith(SERVER_TO_USER_PREFIX):
+        return is_user_id(name.removeprefix(SERVER_TO_USER_PREFIX))
+    return len(name) <= MAX_NAME_LENGTH and bool(_NAME.fullmatch(name))
 
 
 def is_user_id(text: str) -> bool:
-    return len(text) <= MAX_NAME_LENGTH and bool(_NAME.fullmatch(text))
+    """Whether a text is a user's id. It was decoded from UTF-8; all of its characters count."""
+    return 0 < len(text) <= MAX_USER_ID_LENGTH
 
 
 def is_socket_id(text: str) -> bool:

@@ -1,6 +1,6 @@
 """The gateway's settings and bounds. Times are in seconds, sizes in bytes."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -29,6 +29,12 @@ class GatewaySettings:
     client_events_per_second: int = 10
     user_client_events_per_second: int = 20
     user_client_event_bytes_per_second: int = 65_536
+    # The origins whose pages may open sockets, or None for any. Clients outside of browsers send
+    # none.
+    origins: Collection[str] | None = None
+    # The messages of the HTTP API that this gateway accepts; one for each channel of an event.
+    api_messages_per_second: int = 5_000
+    api_messages_at_once: int = 10_000
     # The URLs to which events of channels are posted.
     webhook_urls: tuple[str, ...] = ()
     messages_per_second: int = 100
@@ -97,6 +103,9 @@ class GatewaySettings:
             raise ValueError("debounce_seconds must be shorter than lease_seconds")
         if self.frames_per_second * self.burst_seconds < self.max_messages_at_once:
             raise ValueError("burst_seconds must allow max_messages_at_once")
+
+    def allows_origin(self, origin: str) -> bool:
+        return self.origins is None or origin in self.origins
 
     @property
     def max_frame_bytes(self) -> int:

@@ -20,3 +20,7 @@ class TokenBucket:
             return False
         self._tokens -= units
         return True
+
+    def seconds_until(self, units: float = 1) -> float:
+        """The seconds after the last call of `allows` until so many units are left."""
+        return max(0.0, (units - self._tokens) / self._per_second)

@@ -70,6 +70,14 @@ def test_the_error_names_a_malformed_variable_and_not_its_value(name: str, value
         ("PUSHER_APP_ID", "x", "PUSHER_APP_ID must be a text that matches ^[0-9]+$"),
         ("FEE_PERCENT", "x", "FEE_PERCENT must be a number"),
         *(
+            (
+                "PUSH_ORIGINS",
+                value,
+                "PUSH_ORIGINS must be * or origins like https://example.com, by commas",
+            )
+            for value in ("x", "https://a.test/", "*,https://a.test", "null")
+        ),
+        *(
             ("PUSH_WEBHOOKS", value, "PUSH_WEBHOOKS must be http or https addresses, by commas")
             for value in ("x", "ftp://a.test/", "https://a.test/ b", "https://a.test,x", "https://")
         ),
@@ -120,6 +128,21 @@ def test_a_socket_url_without_a_password_keeps_its_host_parameter() -> None:
     assert (
         with_role("postgresql:///gittix?host=/run/pg", "r") == "postgresql://r@/gittix?host=/run/pg"
     )
+
+
+@pytest.mark.parametrize(
+    ("value", "origins"),
+    [
+        ("", {"https://shop.test"}),
+        ("https://a.test, http://[::1]:80", {"https://a.test", "http://[::1]:80"}),
+        ("*", None),
+    ],
+)
+def test_sockets_are_open_to_the_shops_origins_or_those_of_a_setting(
+    value: str, origins: set[str] | None
+) -> None:
+    settings = load({"PUBLIC_ORIGIN": "https://shop.test", "PUSH_ORIGINS": value})
+    assert settings.push_socket_origins == origins
 
 
 def test_webhooks_are_addresses_by_commas() -> None:

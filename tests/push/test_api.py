@@ -1,14 +1,25 @@
 """The HTTP API, called by the official library, with pusher-js as receiver."""
 
 import asyncio
+import json
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pusher.errors
 import pytest
 
 from backend.push import signature
-from tests.push.servers import APP_ID, HOST, KEY, SECRET, RunningGateway
+from tests.push.servers import (
+    APP_ID,
+    HOST,
+    KEY,
+    SECRET,
+    RedisServer,
+    RunningGateway,
+    entries,
+    running_gateway,
+)
 
 
 async def test_a_triggered_event_reaches_pusher_js(gateway: RunningGateway) -> None:
@@ -158,6 +169,10 @@ async def test_a_request_without_a_valid_signature_is_refused(
     assert (await post(gateway, "/events", body, **changed)).status_code == status
 
 
+def encoded(body: Any) -> bytes:
+    return json.dumps(body).encode()
+
+
 async def post(gateway: RunningGateway, path: str, body: bytes, **changed: Any) -> httpx.Response:
     """Post a signed request. Digest and time are changed before signing, other parts after it."""
     import hashlib
@@ -177,3 +192,68 @@ async def post(gateway: RunningGateway, path: str, body: bytes, **changed: Any) 
         return await client.post(
             f"http://{HOST}:{gateway.port}{path}", params=query | changed, content=body
         )
+
+
+async def test_a_user_id_of_any_characters_signs_in_joins_receives_and_is_terminated(
+    gateway: RunningGateway,
+) -> None:
+    user = "auth0|é/ 1"
+    async with gateway.raw() as client:
+        await client.established()
+        data = json.dumps({"id": user})
+        auth = f"{KEY}:{signature.sign(SECRET, signature.signin_text(client.socket_id, data))}"
+        await client.send("pusher:signin", {"auth": auth, "user_data": data})
+        await client.message("pusher:signin_success")
+        roster = await client.subscribe("presence-room", user)
+        assert roster["presence"]["ids"] == [user]
+        own = f"#server-to-user-{user}"
+        await client.send("pusher:subscribe", {"channel": own, "auth": ""})
+        await client.message("pusher_internal:subscription_succeeded")
+        body = {"name": "hello", "channel": own, "data": "{}"}
+        assert (await post(gateway, "/events", encoded(body))).status_code == 200
+        assert (await client.message("hello"))["channel"] == own
+        path = f"/users/{quote(user, safe='')}/terminate_connections"
+        assert (await post(gateway, path, b"{}")).status_code == 200
+        assert await client.close_code() == 4009
+
+
+async def test_above_its_budget_the_api_publishes_nothing_and_names_a_time(
+    redis_server: RedisServer,
+) -> None:
+    async with running_gateway(
+        redis_server.url, api_messages_per_second=10, api_messages_at_once=20
+    ) as gateway:
+        event = {"name": "n", "data": "{}"}
+        many = event | {"channels": [f"show-{number}" for number in range(20)]}
+        assert (await post(gateway, "/events", encoded(many))).status_code == 200
+        refused = await post(gateway, "/events", encoded(many))
+        assert (refused.status_code, refused.headers["retry-after"]) == (429, "2")
+        assert len(entries(redis_server.url)) == 1
+        batch = {"batch": [event | {"channel": "show-1"}] * 10}
+        refused = await post(gateway, "/batch_events", encoded(batch))
+        assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
+
+
+@pytest.mark.parametrize(
+    ("allowed", "origin", "code"),
+    [
+        (["https://shop.test"], "https://shop.test", None),
+        (["https://shop.test"], None, None),
+        (["https://shop.test"], "https://evil.test", 4009),
+        (["https://shop.test"], "http://shop.test", 4009),
+        (["https://shop.test"], "null", 4009),
+        ([], "https://shop.test", 4009),
+        (None, "https://evil.test", None),
+    ],
+)
+async def test_a_browser_of_another_origin_is_refused(
+    redis_server: RedisServer, allowed: list[str] | None, origin: str | None, code: int | None
+) -> None:
+    async with (
+        running_gateway(redis_server.url, origins=allowed) as gateway,
+        gateway.raw(origin=origin) as client,
+    ):
+        if code is None:
+            await client.established()
+        else:
+            assert await client.close_code() == code

@@ -23,14 +23,38 @@ def test_a_channels_kind_is_its_prefix(name: str, kind: Kind) -> None:
     assert protocol.kind_of(name) is kind
 
 
-@pytest.mark.parametrize("name", ["a", "A-z_0=@,.;", "x" * 200, "#server-to-user-7"])
+@pytest.mark.parametrize(
+    "name", ["a", "A-z_0=@,.;", "x" * 200, "#server-to-user-7", "#server-to-user-auth0|é 1"]
+)
 def test_names_within_the_charset_are_channels(name: str) -> None:
     assert protocol.is_channel_name(name)
 
 
-@pytest.mark.parametrize("name", ["", "a b", "é", "x" * 201, "#other", "a\n", "#server-to-user-"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "a b",
+        "é",
+        "x" * 201,
+        "#other",
+        "a\n",
+        "#server-to-user-",
+        "#server-to-user-" + "x" * 129,
+    ],
+)
 def test_names_outside_the_charset_are_not_channels(name: str) -> None:
     assert not protocol.is_channel_name(name)
+
+
+@pytest.mark.parametrize("text", ["1", "auth0|123", "me+x@example.com", "é", "🎫" * 128, "a b/c"])
+def test_a_user_id_is_any_text(text: str) -> None:
+    assert protocol.is_user_id(text)
+
+
+@pytest.mark.parametrize("text", ["", "x" * 129])
+def test_a_user_id_has_up_to_128_characters(text: str) -> None:
+    assert not protocol.is_user_id(text)
 
 
 @pytest.mark.parametrize(
