@@ -202,6 +202,7 @@ def _push(settings: Settings) -> Starlette:
             lease_seconds=settings.push_lease_seconds,
             origins=settings.push_socket_origins,
             webhook_urls=settings.push_webhook_urls,
+            record_facts=bool(settings.push_webhook_urls),
             drain_seconds=settings.drain_seconds,
             trusted_proxies=trusted_proxies.parse(settings.trusted_proxies),
             **_connection_limits(settings),

@@ -107,4 +107,5 @@ def _webhook_tasks(
         )
         if number == 0:
             yield WEBHOOKS_TASK, queue.run
+            yield f"{WEBHOOKS_TASK}-facts", queue.copy_facts
         yield f"{WEBHOOKS_TASK}-sender-{number}", sender.run

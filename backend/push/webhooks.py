@@ -6,9 +6,12 @@ delay. Each try has the time of the try and so a new signature, because receiver
 An event that is not accepted within RETRY_SECONDS is dropped and counted; the events after it are
 tried for as long.
 
+The transitions of channels and members come from the stream of facts, each once over all gateways
+(`facts`); one gateway at a time copies them. Events of clients are recorded by their gateway.
+
 An event is posted at least once: a gateway that dies between a reply and the deletion leaves the
-events to the next holder of the lease. Events that a dying gateway has not appended yet are lost,
-as are the oldest of a full queue.
+events to the next holder of the lease. Events of clients that a dying gateway has not appended yet
+are lost, as are the oldest of a full queue.
 """
 
 import asyncio
@@ -30,11 +33,14 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from backend.kernel.supervisor import heartbeat
+from backend.push.facts import FACTS, Fact, read_fact
 from backend.push.protocol import encode
 from backend.push.push_log import Message
 
 TASK: Final = "push-webhooks"
 KEY_PREFIX: Final = "gittix:webhooks:"
+LAST_FACT: Final = "gittix:webhooks:last-fact"
+FACTS_LEASE: Final = "gittix:webhooks:facts-lease"
 # Of one URL. A client event has up to 10 KB, another event about 100 bytes.
 MAX_QUEUE_BYTES: Final = 8 * 1_048_576
 MAX_WAITING_BYTES: Final = 4 * 1_048_576
@@ -58,12 +64,14 @@ POSTED: Final = Counter(
 )
 FAILED: Final = Counter("gittix_push_webhook_failures", "Requests of webhooks without a 2xx reply")
 
-# KEYS: stream and size of each queue. ARGV: the most bytes of a queue, then the events.
+# KEYS: stream and size of each queue. ARGV: the most bytes of a queue, the key of the last copied
+# fact or "", its id, then the events.
 _APPEND: Final = """
 local dropped = 0
+if ARGV[2] ~= '' then redis.call('set', ARGV[2], ARGV[3]) end
 for at = 1, #KEYS, 2 do
   local size = 0
-  for item = 2, #ARGV do
+  for item = 4, #ARGV do
     redis.call('xadd', KEYS[at], '*', 'e', ARGV[item])
     size = redis.call('incrby', KEYS[at + 1], #ARGV[item])
   end
@@ -114,6 +122,36 @@ def client_event(message: Message) -> Event:
     return event | ({"user_id": message.user_id} if message.user_id is not None else {})
 
 
+def transition(fact: Fact) -> Event:
+    """The event of a transition of a channel or a member."""
+    event: Event = {"name": fact.name, "channel": fact.channel}
+    if fact.user_id is not None:
+        event["user_id"] = fact.user_id
+    if fact.count is not None:
+        event["subscription_count"] = fact.count
+    return event
+
+
+class Lease:
+    """A task that one gateway at a time does."""
+
+    def __init__(self, redis: Redis, key: str, *, timeout_seconds: float) -> None:
+        self._key = key
+        self._timeout = timeout_seconds
+        self._script = redis.register_script(_HOLD)
+        self._holder = secrets.token_hex(8)
+
+    async def hold(self, milliseconds: int) -> bool:
+        """Take or renew the lease. Returns whether this gateway has it for that long."""
+        async with asyncio.timeout(self._timeout):
+            return bool(await self._script(keys=[self._key], args=[self._holder, milliseconds]))
+
+    async def release(self) -> None:
+        """Leave the task to another gateway at once, if Redis answers; else when the lease ends."""
+        with suppress(*OUTAGE):
+            await self.hold(1)
+
+
 class Queued(NamedTuple):
     """An event in Redis: the id of its entry, and its JSON."""
 
@@ -125,6 +163,7 @@ class WebhookQueue:
     """Records the events of this gateway. Without URLs it records nothing."""
 
     def __init__(self, redis: Redis, urls: Sequence[str], *, timeout_seconds: float) -> None:
+        self._redis = redis
         self._script = redis.register_script(_APPEND)
         self._keys = [key for url in urls for key in _keys(url)]
         self._timeout = timeout_seconds
@@ -159,15 +198,45 @@ class WebhookQueue:
     async def _append_waiting(self) -> None:
         while self._waiting:
             bodies = [self._waiting[at] for at in range(min(len(self._waiting), APPENDED_AT_ONCE))]
-            async with asyncio.timeout(self._timeout):
-                dropped = await self._script(keys=self._keys, args=[MAX_QUEUE_BYTES, *bodies])
+            await self._append(bodies)
             for body in bodies:
                 self._waiting.popleft()
                 self._bytes -= len(body)
-            if dropped:
-                POSTED.labels("overflowed").inc(dropped)
-                log.error("webhook events overflowed", events=dropped)
         self._recorded.clear()
+
+    async def _append(self, bodies: Sequence[bytes], fact: str = "") -> None:
+        """Append events to all queues; `fact` is the last fact that they contain."""
+        copied = [LAST_FACT, fact] if fact else ["", ""]
+        async with asyncio.timeout(self._timeout):
+            dropped = await self._script(keys=self._keys, args=[MAX_QUEUE_BYTES, *copied, *bodies])
+        if dropped:
+            POSTED.labels("overflowed").inc(dropped)
+            log.error("webhook events overflowed", events=dropped)
+
+    async def copy_facts(self) -> None:
+        """Copy the facts to the queues for ever, while this gateway holds the lease. Raises errors
+        of Redis; the next call continues.
+        """
+        lease = Lease(self._redis, FACTS_LEASE, timeout_seconds=self._timeout)
+        try:
+            while True:
+                held = await lease.hold(LEASE_MS)
+                copied = await self._copy_some_facts() if held else 0
+                if copied < APPENDED_AT_ONCE:
+                    await asyncio.sleep(IDLE_SECONDS if held else LEASE_MS / 4_000)
+        finally:
+            await lease.release()
+
+    async def _copy_some_facts(self) -> int:
+        async with asyncio.timeout(self._timeout):
+            last = await self._redis.get(LAST_FACT)
+            found = await self._redis.xrange(
+                FACTS, f"({last.decode()}" if last else "-", count=APPENDED_AT_ONCE
+            )
+        if found:
+            facts = [read_fact(entry_id, fields) for entry_id, fields in found]
+            await self._append([encode(transition(fact)) for fact in facts], facts[-1].id)
+        return len(found)
 
 
 class WebhookSender:
@@ -184,10 +253,8 @@ class WebhookSender:
         self._secret = secret.encode()
         self._timeout = timeout_seconds
         self._stream, self._size = _keys(url)
-        self._lease = self._stream + ":lease"
-        self._hold = redis.register_script(_HOLD)
+        self._lease = Lease(redis, self._stream + ":lease", timeout_seconds=timeout_seconds)
         self._delete = redis.register_script(_DELETE)
-        self._holder = secrets.token_hex(8)
         self._delay = FIRST_DELAY_SECONDS
         self._due = 0.0
 
@@ -198,20 +265,14 @@ class WebhookSender:
         ) as client:
             try:
                 while True:
-                    if not await self._hold_lease(LEASE_MS):
+                    if not await self._lease.hold(LEASE_MS):
                         await asyncio.sleep(LEASE_MS / 4_000)
                     elif time.monotonic() < self._due:
                         await asyncio.sleep(IDLE_SECONDS)
                     else:
                         self._due = time.monotonic() + await self._turn(client)
             finally:
-                # A gateway that stops leaves the queue to the next one at once.
-                with suppress(*OUTAGE):
-                    await self._hold_lease(1)
-
-    async def _hold_lease(self, milliseconds: int) -> bool:
-        async with asyncio.timeout(self._timeout):
-            return bool(await self._hold(keys=[self._lease], args=[self._holder, milliseconds]))
+                await self._lease.release()
 
     async def _turn(self, client: httpx.AsyncClient) -> float:
         """Post the oldest events once. Returns the seconds to wait before the next turn."""

@@ -14,6 +14,7 @@ import pytest
 
 from backend.kernel.supervisor import running
 from backend.push import webhooks
+from backend.push.facts import FACTS
 from backend.push.push_log import connect
 from backend.push.webhooks import WebhookQueue, WebhookSender
 from tests.push.servers import APP_ID, KEY, SECRET, RedisServer, running_gateway, until
@@ -198,7 +199,7 @@ async def test_one_gateway_posts_and_another_takes_over(
             await until(lambda: len(receiver.events) >= 100)
         assert receiver.names() == [event["name"] for event in numbered(100)]
         # A killed gateway keeps its lease until it ends.
-        while not await first._hold_lease(400):  # noqa: ASYNC110
+        while not await first._lease.hold(400):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         queue.record({"name": "later"})
         async with working(second):
@@ -256,3 +257,54 @@ async def test_without_urls_nothing_is_recorded(redis: Any) -> None:
     queue = queue_of(redis)
     queue.record(*numbered(5))
     assert not queue._waiting
+
+
+async def test_the_transitions_of_two_gateways_are_posted_once(
+    redis_server: RedisServer, receiver: Receiver
+) -> None:
+    options: dict[str, Any] = {
+        "webhook_urls": (receiver.url,),
+        "record_facts": True,
+        "subscription_counts": True,
+        "debounce_seconds": 0.3,
+    }
+    async with (
+        running_gateway(redis_server.url, **options) as first,
+        running_gateway(redis_server.url, **options) as second,
+    ):
+        async with first.raw() as ann, second.raw() as bob, second.raw() as reader:
+            for client in (ann, bob, reader):
+                await client.established()
+            await ann.subscribe("presence-room", "ann")
+            await bob.subscribe("presence-room", "bob")
+            await reader.subscribe("show-1")
+            await until(lambda: "subscription_count" in receiver.names())
+        await until(lambda: receiver.names().count("channel_vacated") == 2)
+    of_room = [event for event in receiver.events if event["channel"] == "presence-room"]
+    assert of_room[0] == {"name": "channel_occupied", "channel": "presence-room"}
+    assert of_room[-1] == {"name": "channel_vacated", "channel": "presence-room"}
+    members = sorted((event["name"], event["user_id"]) for event in of_room[1:-1])
+    assert members == [
+        (name, user) for name in ("member_added", "member_removed") for user in ("ann", "bob")
+    ]
+    of_show = [event for event in receiver.events if event["channel"] == "show-1"]
+    assert of_show[0] == {"name": "channel_occupied", "channel": "show-1"}
+    counted = {"name": "subscription_count", "channel": "show-1", "subscription_count": 1}
+    assert counted in of_show
+
+
+async def test_facts_are_copied_once_over_a_restart(redis: Any, receiver: Receiver) -> None:
+    async def record(*channels: str) -> None:
+        for channel in channels:
+            await redis.xadd(FACTS, {"name": "channel_occupied", "channel": channel})
+
+    await record("a", "b")
+    queue = queue_of(redis, receiver.url)
+    assert await queue._copy_some_facts() == 2
+    await record("c")
+    again = queue_of(redis, receiver.url)
+    assert await again._copy_some_facts() == 1
+    assert await again._copy_some_facts() == 0
+    async with working(sender_of(redis, receiver.url)):
+        await until(lambda: len(receiver.events) == 3)
+    assert [event["channel"] for event in receiver.events] == ["a", "b", "c"]
