@@ -58,8 +58,8 @@ IDLE_SECONDS: Final = 0.2
 
 POSTED: Final = Counter(
     "gittix_push_webhook_events",
-    "Events of webhooks: `posted`, `dropped` after five minutes without a 2xx reply, or `overflowed`"
-    " from a full queue",
+    "Events of webhooks: `posted`, `dropped` after five minutes without a 2xx reply, `overflowed` "
+    "from a full queue",
     ["outcome"],
 )
 FAILED: Final = Counter("gittix_push_webhook_failures", "Requests of webhooks without a 2xx reply")
