@@ -15,6 +15,7 @@ from loadtests.bench import (
     hosted,
     latency,
     push,
+    resume,
     rush,
     stream,
 )
@@ -31,6 +32,7 @@ BENCHMARKS = {
     "costs": costs.measure,
     "generator": generator.measure,
     "push": push.measure,
+    "resume": resume.measure,
 }
 
 
