@@ -342,6 +342,8 @@ class Members:
             if held.known is Known.NEW and len(presence.roster) >= self._max_members:
                 return Outcome.REFUSED
             self._add(channel, presence, user_id, held.user_info)
+            # Redis will not announce the leave of a user that it never had.
+            self._read_again(channel, presence)
         held.known = max(held.known, Known.ADMITTED)
         return Outcome.ADMITTED
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 import subprocess
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -78,6 +79,27 @@ class RedisServer:
         assert self._process is not None
         self._process.terminate()
         self._process.wait(timeout=5)
+
+    def pause(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
+    def save(self) -> bytes:
+        """Return all data, for `start_with`."""
+        return self._data.read_bytes()
+
+    def start_with(self, data: bytes) -> None:
+        """Start with older data, as a Redis that lost its last second."""
+        self._data.write_bytes(data)
+        self.start()
+
+    @property
+    def _data(self) -> Path:
+        return self._folder / "appendonly.aof"
 
     def flush(self) -> None:
         with self.client() as client:

@@ -454,6 +454,63 @@ async def test_members_that_left_while_redis_was_emptied_are_no_ghosts(
     nodes.replace_last()
 
 
+async def test_without_redis_a_gateway_serves_its_clients_with_its_own_knowledge(
+    nodes: Nodes, channel: str
+) -> None:
+    async with page(nodes[0], channel, "ann") as ann, page(nodes.last, channel, "bob") as bob:
+        await ann.until_members("ann", "bob")
+        nodes.redis.kill()
+        async with page(nodes[0], channel, "cyd") as cyd:
+            assert set(cyd.members) == {"ann", "bob", "cyd"}
+            await ann.until_members("ann", "bob", "cyd")
+            assert await users_at(nodes[0], channel) == ["ann", "bob", "cyd"]
+            assert await users_at(nodes.last, channel) == ["ann", "bob"]
+            async with page(nodes.last, channel, "dan"):
+                await bob.until_members("ann", "bob", "dan")
+            await asyncio.to_thread(nodes.redis.start)
+            await bob.until_members("ann", "bob", "cyd")
+            await until_users(nodes, channel, "ann", "bob", "cyd")
+        await ann.until_members("ann", "bob")
+        await bob.until_members("ann", "bob")
+
+
+async def test_a_redis_that_stood_still_for_longer_than_the_lease_removes_nobody(
+    nodes: Nodes, channel: str
+) -> None:
+    async with page(nodes[0], channel, "ann") as ann, page(nodes.last, channel, "bob") as bob:
+        await ann.until_members("ann", "bob")
+        nodes.redis.pause()
+        await asyncio.sleep(LEASE_SECONDS + 1)
+        async with page(nodes.last, channel, "cyd") as cyd:
+            assert set(cyd.members) == {"ann", "bob", "cyd"}
+            nodes.redis.resume()
+            await ann.until_members("ann", "bob", "cyd")
+            await asyncio.sleep(LEASE_IS_OVER)
+            assert ann.changes == [("added", "bob"), ("added", "cyd")]
+            assert bob.changes == [("added", "cyd")]
+        await ann.until_members("ann", "bob")
+
+
+async def test_a_redis_that_lost_its_last_changes_gets_them_again(
+    nodes: Nodes, channel: str
+) -> None:
+    async with page(nodes[0], channel, "ann") as ann:
+        async with page(nodes.last, channel, "bob"):
+            await ann.until_members("ann", "bob")
+            before = nodes.redis.save()
+        async with page(nodes.last, channel, "cyd") as cyd:
+            await ann.until_members("ann", "cyd")
+            nodes.redis.kill()
+            await asyncio.to_thread(nodes.redis.start_with, before)
+            await until_users(nodes, channel, "ann", "cyd")
+            await asyncio.sleep(DEBOUNCE_IS_OVER)
+            await ann.until_members("ann", "cyd")
+            await cyd.until_members("ann", "cyd")
+            async with page(nodes[0], channel, "dan") as dan:
+                await dan.until_members("ann", "cyd", "dan")
+                await cyd.until_members("ann", "cyd", "dan")
+
+
 async def test_at_most_a_hundred_members_over_all_gateways(nodes: Nodes, channel: str) -> None:
     async with AsyncExitStack() as stack:
         for at in range(100):
