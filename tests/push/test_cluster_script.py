@@ -150,6 +150,21 @@ async def test_a_gateway_that_was_away_itself_ends_no_lease(redis_server: RedisS
     assert changes(redis_server) == [("added", "ann")]
 
 
+async def test_a_gateway_that_starts_after_all_were_killed_removes_their_members(
+    redis_server: RedisServer,
+) -> None:
+    await Caller(redis_server, "dead").hold("ann")
+    await asyncio.sleep(LEASE_MS / 1_000 + 0.05)
+    started = Caller(redis_server, "started")
+    await started.call()
+    # The killed ones might only have been away.
+    assert changes(redis_server) == [("added", "ann")]
+    for _ in range(3):
+        await asyncio.sleep(LEASE_MS / 2_000)
+        await started.call()
+    assert changes(redis_server) == [("added", "ann"), ("removed", "ann")]
+
+
 async def late_call(redis: RedisServer, script: str) -> list[tuple[str, str]]:
     """Redis executes a call after the next one, as when it stood still while both waited."""
     one = Caller(redis, "one", script)

@@ -1,6 +1,7 @@
 """Connections of pusher-js to the gateway, and of a bare client where pusher-js is too limited."""
 
 import asyncio
+import json
 import time
 from contextlib import AsyncExitStack, suppress
 from typing import Any
@@ -344,3 +345,21 @@ async def test_health_and_readiness(gateway: RunningGateway) -> None:
     assert ready.json()["status"] == "ready"
     assert set(ready.json()["checks"].values()) == {"ok"}
     assert "gittix_push_sockets" in (await gateway.get("/metrics")).text
+
+
+@pytest.mark.parametrize(("size", "accepted"), [(980, True), (1_000, False)])
+async def test_a_member_has_at_most_a_kilobyte_with_its_id(
+    gateway: RunningGateway, size: int, accepted: bool
+) -> None:
+    # The id and the names of the fields have 32 characters more.
+    data = json.dumps({"user_id": "ann", "user_info": "x" * size})
+    async with gateway.raw() as client:
+        await client.established()
+        text = signature.channel_text(client.socket_id, "presence-a", data)
+        token = f"{KEY}:{signature.sign(SECRET, text)}"
+        request = {"channel": "presence-a", "auth": token, "channel_data": data}
+        await client.send("pusher:subscribe", request)
+        if accepted:
+            await client.message("pusher_internal:subscription_succeeded")
+        else:
+            assert (await client.data("pusher:subscription_error"))["type"] == "LimitReached"
