@@ -12,6 +12,7 @@ from uuid import UUID
 import msgspec
 
 from backend.push import protocol
+from backend.push.backlog import State
 from backend.push.fan_out import FanOut
 from backend.push.members import Members
 from backend.push.metrics import SUBSCRIPTIONS
@@ -101,12 +102,16 @@ class Channel:
         return self.cached_recipients
 
     def send(
-        self, frame: bytes, excluded: Collection[str] = (), appended_ms: int | None = None
+        self,
+        frame: bytes,
+        excluded: Collection[str] = (),
+        appended_ms: int | None = None,
+        state: State | None = None,
     ) -> None:
         """Send a frame to all subscribers except the excluded sockets."""
         if self.holding:
             self._hold(frame, excluded)
-        self.fan_out.add(frame, excluded, appended_ms)
+        self.fan_out.add(frame, excluded, appended_ms, state)
 
     def hold(self, subscriber: Subscriber, held: Held) -> None:
         """Hold the frames of a subscriber from now on, and those that wait for the next write."""
@@ -286,17 +291,23 @@ class ChannelRegistry:
         return tuple(found)
 
     async def broadcast(
-        self, name: str, frame: bytes, exclude: str | None = None, appended_ms: int | None = None
+        self,
+        name: str,
+        frame: bytes,
+        exclude: str | None = None,
+        appended_ms: int | None = None,
+        state: State | None = None,
     ) -> int:
         """Send one frame to the present subscribers except the socket `exclude`.
 
-        `appended_ms` is the time of the message's append to the push log. Returns the number of
-        subscribers. Waits for the flusher when many bytes of frames are unwritten.
+        `appended_ms` is the time of the message's append to the push log; with a `state`, newer
+        ones may replace it. Returns the number of subscribers. Waits for the flusher when many
+        bytes of frames are unwritten.
         """
         channel = self._channels.get(name)
         if channel is None:
             return 0
-        channel.send(frame, (exclude,) if exclude else (), appended_ms)
+        channel.send(frame, (exclude,) if exclude else (), appended_ms, state)
         count = len(channel.recipients())
         if self.flusher.waiting_bytes > SLICE_BYTES:
             await self.flusher.drained()

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Final
 
+from backend.push.backlog import State
 from backend.push.metrics import LAG
 from backend.push.send_queue import SOCKETS_PER_TURN, Flusher, SendQueue
 from backend.push.settings import SLICE_BYTES
@@ -39,9 +40,11 @@ class FanOut:
         "_recipients",
         "_size",
         "_starts",
+        "_states",
         "_timer",
         "_to",
         "_writing",
+        "_writing_states",
         "_written_ms",
     )
 
@@ -55,6 +58,7 @@ class FanOut:
         self._to: tuple[SendQueue, ...] | None = None
         self._at = 0
         self._writing: list[bytes] = []
+        self._writing_states: dict[bytes, State] = {}
         self._joined = b""
         self._own: dict[str, list[bytes]] = {}
         self._written_ms: int | None = None
@@ -66,16 +70,25 @@ class FanOut:
         # By socket id: the frames that it does not get, and the first that it gets.
         self._excluded: dict[str, set[int]] = {}
         self._starts: dict[str, int] = {}
+        # Those frames that newer ones may replace.
+        self._states: dict[bytes, State] = {}
 
     # A tick.
 
     def add(
-        self, frame: bytes, excluded: Iterable[str] = (), appended_ms: int | None = None
+        self,
+        frame: bytes,
+        excluded: Iterable[str] = (),
+        appended_ms: int | None = None,
+        state: State | None = None,
     ) -> None:
         """Send a frame to all subscribers except the excluded sockets.
 
-        `appended_ms` is the time of its message's append to the push log, if it has one.
+        `appended_ms` is the time of its message's append to the push log, if it has one. With a
+        `state` it may be replaced, for a socket that reads too slowly.
         """
+        if state is not None:
+            self._states[frame] = state
         for socket_id in excluded:
             self._excluded.setdefault(socket_id, set()).add(len(self._frames))
         self._frames.append(frame)
@@ -139,6 +152,7 @@ class FanOut:
         }
         # A single frame is written without a copy: all sockets share the same bytes object.
         frames = self._writing = self._frames
+        self._writing_states = self._states
         self._joined = frames[0] if len(frames) == 1 else b"".join(frames)
         self._begin_tick()
         self._flusher.start(self)
@@ -154,9 +168,9 @@ class FanOut:
         assert self._to is not None
         for recipient in self._to[self._at : self._at + SOCKETS_PER_TURN]:
             if own and recipient.socket_id in own:
-                recipient.send(*own[recipient.socket_id])
+                recipient.send(*own[recipient.socket_id], states=self._writing_states)
             elif recipient.frames is not None:
-                recipient.send(*frames)
+                recipient.send(*frames, states=self._writing_states)
             elif recipient.socket.write(joined):
                 written += 1
         self._at += SOCKETS_PER_TURN
@@ -173,5 +187,6 @@ class FanOut:
         if self._written_ms is not None:
             LAG.observe(max(0.0, time.time() - self._written_ms / 1_000))
         self._to, self._writing, self._joined, self._own = None, [], b"", {}
+        self._writing_states = {}
         if self._frames:
             self._schedule()

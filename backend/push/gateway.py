@@ -27,6 +27,7 @@ from backend.kernel.health import Check, NotReady
 from backend.kernel.problems import Unavailable
 from backend.push import protocol
 from backend.push.address_limit import AddressLimit, Place
+from backend.push.backlog import State
 from backend.push.channels import ChannelRegistry
 from backend.push.client_events import UserBudgets
 from backend.push.cluster import ClusterSync
@@ -258,7 +259,11 @@ class Gateway:
                 data = entry.numbered_data(message, seq)
                 frame = protocol.frame(message.event, data, name, message.user_id)
                 subscribers = await self.registry.broadcast(
-                    name, frame, message.excluded, entry.appended_ms
+                    name,
+                    frame,
+                    message.excluded,
+                    entry.appended_ms,
+                    _state(name, message, entry, seq),
                 )
                 if is_debug:
                     _log_delivery(message, name, subscribers)
@@ -277,6 +282,12 @@ class Gateway:
                 connection.close(Close.RECONNECT, reason)
             if window_seconds:
                 await asyncio.sleep(window_seconds / steps)
+
+
+def _state(channel: str, message: Message, entry: Entry, seq: int | None) -> State | None:
+    if message.key is None or message.version is None or seq is None:
+        return None
+    return State(channel, message.key, message.version, entry.stamps[0], seq)
 
 
 def _log_delivery(message: Message, channel: str, subscribers: int) -> None:

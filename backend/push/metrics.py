@@ -9,6 +9,9 @@ SUBSCRIPTIONS: Final = Gauge(
     "gittix_push_subscriptions", "Subscriptions of open sockets to channels"
 )
 FRAMES: Final = Counter("gittix_push_frames", "Frames written to sockets")
+CONFLATED: Final = Counter(
+    "gittix_push_conflated", "States that a newer one replaced before a slow client read them"
+)
 OPENED: Final = Counter("gittix_push_opened", "Sockets accepted")
 REFUSED: Final = Counter(
     "gittix_push_refused", "Sockets refused with 429, because their address has too many"

@@ -51,6 +51,10 @@ log = structlog.get_logger()
 class MessageHandler(Protocol):
     async def handle_message(self, text: str) -> None: ...
 
+    def lag(self, max_bytes: int) -> None: ...
+
+    def catch_up(self) -> None: ...
+
     def ended(self) -> None:
         """Called once, after the last message was handled."""
 
@@ -98,6 +102,8 @@ class PushSocket(asyncio.BufferedProtocol):
         # Whether bytes may wait in the transport; replies to earlier requests may.
         self._buffering = True
         self._handler: MessageHandler | None = None
+        high = settings.high_water_bytes
+        transport.set_write_buffer_limits(high=high, low=high // 4)
         self._close_timer: asyncio.TimerHandle | None = None
         self.received_at = self._loop.time()
         # The time at which an evenly sending client would have sent what this one has sent.
@@ -149,6 +155,15 @@ class PushSocket(asyncio.BufferedProtocol):
                 timer.cancel()
         self._server_state.connections.discard(cast(Any, self))
         self._finish()
+
+    def pause_writing(self) -> None:
+        if self._handler is not None:
+            settings = self._settings
+            self._handler.lag(settings.send_buffer_limit_bytes - settings.high_water_bytes)
+
+    def resume_writing(self) -> None:
+        if self._handler is not None:
+            self._handler.catch_up()
 
     def shutdown(self) -> None:
         """Called by uvicorn when the server exits."""

@@ -52,6 +52,8 @@ class GatewaySettings:
     max_fragments: int = 64
     # The most bytes that may wait for one socket: several slices.
     send_buffer_limit_bytes: int = 1_048_576
+    # Above so many bytes that wait in a socket's transport, only the newest state of a key waits.
+    high_water_bytes: int = 65_536
     # The unsent bytes of one socket that the kernel takes; further ones wait in the process.
     kernel_send_bytes: int = 65_536
     # The resumes of one socket, as many at once as it may have channels, and the bytes that they

@@ -225,7 +225,7 @@ async def fill(gateway: RunningGateway, client: RawSocket) -> None:
     client.writer.write(frame(TEXT, b'{"event":"pusher:subscribe","data":{"channel":"show-1"}}'))
     await until(lambda: gateway.gateway.registry.channel("show-1") is not None)
     (connection,) = gateway.gateway._connections
-    while connection._socket.transport.get_write_buffer_size() < 100_000:
+    while not connection._socket.transport.get_write_buffer_size():
         await gateway.gateway.registry.broadcast("show-1", b"\x81\x7e\xff\xff" + b"x" * 65_535)
         await asyncio.sleep(0)
 

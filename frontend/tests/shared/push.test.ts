@@ -191,6 +191,31 @@ describe("messages", () => {
     expect([one.reads, gateway().resumes.length]).toEqual([1, 1]);
   });
 
+  test("that the gateway skipped for a slow client are not missed", async () => {
+    const one = subscriber();
+    const { send } = await opened(one);
+    for (const seq of [1, 2]) send(seq);
+    gateway().channel("show-1")?.send("gittix:skipped", { epoch: "e1", from: 3, to: 7 });
+    for (const seq of [4, 6, 8, 9]) send(seq);
+    await wait(JITTER_MS);
+    expect(one.events).toEqual([1, 2, 4, 6, 8, 9].map((seq) => `ticket.${seq}`));
+    expect([one.reads, gateway().resumes.length]).toEqual([1, 0]);
+  });
+
+  test.each([
+    ["before the skipped ones", 4, 9, "e1"],
+    ["after them", 2, 5, "e1"],
+    ["of another epoch", 2, 9, "e2"],
+  ])("that are missing %s are a gap", async (_, from, to, epoch) => {
+    const one = subscriber();
+    const { send } = await opened(one);
+    send(1);
+    gateway().channel("show-1")?.send("gittix:skipped", { epoch, from, to });
+    send(8);
+    expect(one.events).toEqual(["ticket.1"]);
+    expect(gateway().resumes).toEqual([{ channel: "show-1", epoch: "e1", seq: 1 }]);
+  });
+
   test("that the gateway lacks make each subscriber read once", async () => {
     const [one, other] = [subscriber(), subscriber()];
     const { send } = await opened(one, other);

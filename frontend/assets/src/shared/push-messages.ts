@@ -22,6 +22,9 @@ export interface SaleMessage {
 /** The event with the number of a show's viewers. */
 export const VIEWERS = "gittix:viewers";
 
+/** The gateway's report of numbers that it left out for a slow client: newer states follow. */
+export const SKIPPED = "gittix:skipped";
+
 /** The gateway's answer to a client that requested the messages that it missed. */
 export const RESUMED = "gittix:resumed";
 
@@ -45,6 +48,9 @@ export interface PushData {
   recovered?: boolean;
   epoch?: string | number | null;
   seq?: number | null;
+  /** With SKIPPED: the lowest and the highest number that may be missing. */
+  from?: number;
+  to?: number;
   /** In place of data that is too large for hosted Pusher. */
   _read_again?: boolean;
 }

@@ -15,7 +15,7 @@ import { GatewayClock } from "./gateway-clock";
 import { send } from "./http";
 import { newKey } from "./idempotency";
 import { Observable } from "./observable";
-import { type PushData, type PushMessage, RESUMED, VIEWERS } from "./push-messages";
+import { type PushData, type PushMessage, RESUMED, SKIPPED, VIEWERS } from "./push-messages";
 import { noteOffline, noteOnline, type Outage, reach } from "./reach";
 import { jittered, Recovery } from "./recovery";
 import { type Position, Resumption } from "./resumption";
@@ -115,6 +115,11 @@ class Channel {
     if (event === RESUMED) {
       const { recovered = false, epoch = null, seq = null } = data;
       this.resumption.answer({ recovered, epoch, seq });
+      return;
+    }
+    if (event === SKIPPED) {
+      const { epoch, from = 0, to = 0 } = data;
+      if (epoch !== undefined && epoch !== null) this.resumption.skip({ epoch, from, to });
       return;
     }
     if (event === "pusher:subscription_error") {

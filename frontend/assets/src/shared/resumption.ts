@@ -25,6 +25,13 @@ export interface ResumeReply {
   seq: number | null;
 }
 
+/** The data of `gittix:skipped`: the missing numbers of this range are no gap. */
+export interface Skipped {
+  epoch: Epoch;
+  from: number;
+  to: number;
+}
+
 export interface Owner {
   /** Ask the gateway for the messages after this one. Returns false if it does not know how. */
   ask: (position: Position) => boolean;
@@ -44,6 +51,7 @@ export class Resumption {
   readonly #owner: Owner;
   #position: Position | null = null;
   #wait: Wait | null = null;
+  #skipped: Skipped | null = null;
 
   constructor(owner: Owner) {
     this.#owner = owner;
@@ -88,6 +96,11 @@ export class Resumption {
     }
   }
 
+  /** The page read too slowly: the gateway left out states that newer ones replace. */
+  skip(skipped: Skipped): void {
+    this.#skipped = skipped;
+  }
+
   /** The gateway's answer, or its report that messages were lost. */
   answer({ recovered, epoch, seq }: ResumeReply): void {
     const position = epoch === null || seq === null ? null : { epoch, seq };
@@ -130,10 +143,15 @@ export class Resumption {
     this.#owner.deliver(message);
   }
 
-  /** Whether it is the first message, or the next one. */
+  /** Whether it is the first message, or the next one but for those that were skipped. */
   #follows({ epoch, seq }: Position): boolean {
     if (!this.#position) return true;
-    return epoch === this.#position.epoch && seq === this.#position.seq + 1;
+    if (epoch !== this.#position.epoch) return false;
+    const next = this.#position.seq + 1;
+    const skipped = this.#skipped;
+    return (
+      seq === next || (skipped?.epoch === epoch && skipped.from <= next && seq - 1 <= skipped.to)
+    );
   }
 
   #isKnown({ epoch, seq }: Position): boolean {
