@@ -25,6 +25,7 @@ from backend.push import protocol, signature
 from backend.push import push_log as pushlog
 from backend.push.cluster import ChannelState
 from backend.push.gateway import Gateway
+from backend.push.idempotency import HEADER, MAX_KEY_LENGTH, Outcome
 from backend.push.protocol import Kind
 from backend.push.push_log import Message
 from backend.push.push_log_backend import PushLogUnavailable
@@ -76,6 +77,9 @@ class Call:
     path: dict[str, str]
     query: dict[str, str]
     body: bytes
+    # The path of the request, and the caller's X-Idempotency-Key.
+    target: str
+    idempotency_key: str | None
 
     def json(self, shape: type[Any]) -> Any:
         try:
@@ -90,7 +94,7 @@ class Call:
 async def trigger(call: Call) -> Any:
     event: Event = call.json(Event)
     message, attributes = _message(event, call.gateway.settings), _attributes(event.info)
-    await _publish(call.gateway, message)
+    await _publish(call, message)
     if event.info is None:
         return {}
     states = await call.gateway.cluster.channels_of(message.channels)
@@ -104,7 +108,7 @@ async def trigger_batch(call: Call) -> Any:
     messages = [_message(event, call.gateway.settings) for event in batch]
     requested = [_attributes(event.info) for event in batch]
     if batch:
-        await _publish(call.gateway, *messages)
+        await _publish(call, *messages)
     if all(event.info is None for event in batch):
         return {}
     first = [message.channels[0] for message in messages]
@@ -152,7 +156,7 @@ async def terminate_connections(call: Call) -> Any:
     user_id = call.path["user_id"]
     if not protocol.is_user_id(user_id):
         raise ApiError(400, "invalid user id")
-    await _publish(call.gateway, pushlog.termination(user_id))
+    await _publish(call, pushlog.termination(user_id))
     return {}
 
 
@@ -168,7 +172,16 @@ def signed(handler: Handler) -> Callable[[Request], Awaitable[Response]]:
             body = await _body(request)
             query = _query(request)
             _check_signature(request, gateway.settings, query, body)
-            answer = await handler(Call(gateway, request.path_params, dict(query), body))
+            answer = await handler(
+                Call(
+                    gateway,
+                    request.path_params,
+                    dict(query),
+                    body,
+                    request.scope["path"],
+                    _idempotency_key(request),
+                )
+            )
         except ApiError as error:
             return PlainTextResponse(str(error), error.status, error.headers)
         except ClientDisconnect:
@@ -192,6 +205,13 @@ def routes() -> list[BaseRoute]:
         # In this path the Python library omits the app, which is known from the key.
         Route(terminate, signed(terminate_connections), methods=["POST"]),
     ]
+
+
+def _idempotency_key(request: Request) -> str | None:
+    key = request.headers.get(HEADER)
+    if key is not None and not 0 < len(key) <= MAX_KEY_LENGTH:
+        raise ApiError(400, f"{HEADER} must have up to {MAX_KEY_LENGTH} characters")
+    return key
 
 
 def _query(request: Request) -> list[tuple[str, str]]:
@@ -244,8 +264,12 @@ def _check_signature(
         raise ApiError(401, "body_md5 does not match the body")
 
 
-async def _publish(gateway: Gateway, *messages: Message) -> None:
-    """Publish all messages or none. Raises ApiError above the budget of the HTTP API."""
+async def _publish(call: Call, *messages: Message) -> None:
+    """Publish all messages or none; a request that is repeated with its key publishes nothing.
+
+    Raises ApiError above the budget of the HTTP API, and for a key of another request.
+    """
+    gateway, key = call.gateway, call.idempotency_key
     budget = gateway.api_budget
     count = sum(max(1, len(message.channels)) for message in messages)
     if not budget.allows(asyncio.get_running_loop().time(), count):
@@ -255,7 +279,13 @@ async def _publish(gateway: Gateway, *messages: Message) -> None:
             f"more than {gateway.settings.api_messages_per_second} messages a second",
             {"Retry-After": str(max(1, seconds))},
         )
-    await gateway.publish(*messages)
+    if key is None:
+        await gateway.publish(*messages)
+    elif (
+        await gateway.publish_once(key, f"{call.target}\n".encode() + call.body, messages)
+        is Outcome.CONFLICT
+    ):
+        raise ApiError(409, f"this {HEADER} was used for another request")
 
 
 def _message(event: Event, settings: GatewaySettings) -> Message:

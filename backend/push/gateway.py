@@ -12,7 +12,7 @@ import logging
 import math
 import random
 import secrets
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Final
 from uuid import UUID
 
@@ -33,6 +33,7 @@ from backend.push.client_events import UserBudgets
 from backend.push.cluster import ClusterSync
 from backend.push.cluster_script import ROSTER_CHANGED
 from backend.push.connection import Connection
+from backend.push.idempotency import IdempotentLog, Outcome
 from backend.push.members import decode_change
 from backend.push.metrics import GAPS, OPENED, REFUSED, SOCKETS
 from backend.push.protocol import Close
@@ -76,6 +77,9 @@ class Gateway:
         self.replays = Replays(self.registry, push_log, settings, self._until_sessions_are_known)
         self.cluster = ClusterSync(push_log.writer, self.registry, settings)
         self.webhooks = webhooks
+        self._idempotent_log = IdempotentLog(
+            push_log.writer, timeout_seconds=settings.redis_timeout_seconds
+        )
         self._user_budgets = UserBudgets(settings)
         self.api_budget = TokenBucket(
             settings.api_messages_per_second,
@@ -134,6 +138,10 @@ class Gateway:
     def _ended(self, connection: Connection) -> None:
         self._connections.discard(connection)
         SOCKETS.dec()
+
+    async def publish_once(self, key: str, request: bytes, messages: Sequence[Message]) -> Outcome:
+        """Publish all messages or none, unless the key is known. Raises PushLogUnavailable."""
+        return await self._idempotent_log.append(key, request, messages)
 
     async def publish(self, *messages: Message) -> None:
         """Publish all messages or none to every gateway. Raises PushLogUnavailable."""

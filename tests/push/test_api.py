@@ -1,7 +1,9 @@
 """The HTTP API, called by the official library, with pusher-js as receiver."""
 
 import asyncio
+import hashlib
 import json
+import time
 from typing import Any
 from urllib.parse import quote
 
@@ -9,7 +11,9 @@ import httpx
 import pusher.errors
 import pytest
 
-from backend.push import signature
+from backend.push import idempotency, signature
+from backend.push.idempotency import Outcome
+from backend.push.push_log import Message, connect
 from tests.push.servers import (
     APP_ID,
     HOST,
@@ -162,7 +166,7 @@ async def test_the_reply_has_counts_when_requested(gateway: RunningGateway) -> N
     ],
 )
 async def test_a_request_without_a_valid_signature_is_refused(
-    gateway: RunningGateway, changed: dict[str, str], status: int
+    gateway: RunningGateway, changed: dict[str, Any], status: int
 ) -> None:
     body = b'{"name":"n","data":"","channel":"show-1"}'
     assert (await post(gateway, "/events", body)).status_code == 200
@@ -173,11 +177,15 @@ def encoded(body: Any) -> bytes:
     return json.dumps(body).encode()
 
 
-async def post(gateway: RunningGateway, path: str, body: bytes, **changed: Any) -> httpx.Response:
+async def post(
+    gateway: RunningGateway,
+    path: str,
+    body: bytes,
+    *,
+    headers: dict[str, str] | None = None,
+    **changed: Any,
+) -> httpx.Response:
     """Post a signed request. Digest and time are changed before signing, other parts after it."""
-    import hashlib
-    import time
-
     path = f"/apps/{changed.pop('app_id', APP_ID)}{path}"
     query = {
         "auth_key": KEY,
@@ -190,7 +198,10 @@ async def post(gateway: RunningGateway, path: str, body: bytes, **changed: Any) 
     )
     async with httpx.AsyncClient() as client:
         return await client.post(
-            f"http://{HOST}:{gateway.port}{path}", params=query | changed, content=body
+            f"http://{HOST}:{gateway.port}{path}",
+            params=query | changed,
+            content=body,
+            headers=headers,
         )
 
 
@@ -257,3 +268,62 @@ async def test_a_browser_of_another_origin_is_refused(
             await client.established()
         else:
             assert await client.close_code() == code
+
+
+async def test_a_repeated_request_with_its_key_publishes_nothing(
+    gateway: RunningGateway, redis_server: RedisServer
+) -> None:
+    event = encoded({"name": "n", "data": "{}", "channel": "show-1"})
+    key = {"X-Idempotency-Key": "order-7"}
+    async with running_gateway(redis_server.url) as second:
+        replies = await asyncio.gather(
+            *(
+                post(one, "/events", event, headers=key)
+                for one in (gateway, second)
+                for _ in range(10)
+            )
+        )
+    assert {(reply.status_code, reply.text) for reply in replies} == {(200, "{}")}
+    assert len(entries(redis_server.url)) == 1
+    # The control: without a key, each request publishes.
+    for _ in range(2):
+        await post(gateway, "/events", event)
+    assert len(entries(redis_server.url)) == 3
+
+
+async def test_a_key_of_another_request_is_refused(
+    gateway: RunningGateway, redis_server: RedisServer
+) -> None:
+    event = {"name": "n", "data": "1", "channel": "show-1"}
+    key = {"X-Idempotency-Key": "k" * 128}
+    assert (await post(gateway, "/events", encoded(event), headers=key)).status_code == 200
+    other = encoded(event | {"data": "2"})
+    assert (await post(gateway, "/events", other, headers=key)).status_code == 409
+    batch = encoded({"batch": [event]})
+    assert (await post(gateway, "/batch_events", batch, headers=key)).status_code == 409
+    assert len(entries(redis_server.url)) == 1
+    for bad in ("", "k" * 129):
+        refused = await post(gateway, "/events", other, headers={"X-Idempotency-Key": bad})
+        assert refused.status_code == 400
+
+
+async def test_keys_are_bounded_in_number_and_time(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client: Any = connect(redis_server.url, timeout_seconds=2)
+    text = idempotency.APPEND_ONCE.replace(str(-idempotency.MAX_KEYS - 1), "-6")
+    assert text != idempotency.APPEND_ONCE
+    monkeypatch.setattr(idempotency, "APPEND_ONCE", text)
+    log = idempotency.IdempotentLog(client, timeout_seconds=2)
+    message = Message(("show-1",), "n", "{}")
+    for number in range(10):
+        assert await log.append(str(number), b"r", [message]) == Outcome.APPENDED
+    assert await client.zcard(idempotency.TIMES) == await client.hlen(idempotency.REQUESTS) == 5
+    assert await log.append("9", b"r", [message]) == Outcome.REPEATED
+    assert await log.append("0", b"r", [message]) == Outcome.APPENDED
+    old = int((time.time() - idempotency.SECONDS - 1) * 1000)
+    for key in await client.zrange(idempotency.TIMES, 0, -1):
+        await client.zadd(idempotency.TIMES, {key: old})
+    assert await log.append("9", b"another", [message]) == Outcome.APPENDED
+    assert await client.zcard(idempotency.TIMES) == await client.hlen(idempotency.REQUESTS) == 1
+    await client.aclose()
