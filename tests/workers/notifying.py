@@ -31,13 +31,14 @@ class Published(NamedTuple):
 async def notifying(
     system: System, publisher: MessagePublisher | None = None
 ) -> AsyncIterator[Notifier]:
-    log = push.connect(system.settings.redis_url, timeout_seconds=2)
-    async with open_resources(system.settings, "tickets") as tickets:
+    async with (
+        push.connect(system.settings.redis_url, timeout_seconds=2) as log,
+        open_resources(system.settings, "tickets") as tickets,
+    ):
         url = system.settings.role_database_url("push")
         notifier = Notifier(url, tickets.pool, tickets.redis, publisher or Publisher(log))
         async with running(("notifier", notifier.run)):
             yield notifier
-    await log.aclose()
 
 
 async def published(system: System) -> list[Published]:
@@ -77,6 +78,13 @@ async def totals(system: System) -> list[int]:
         for message in await published(system)
         if message.event == "order.created"
     ]
+
+
+async def position_is_saved(system: System) -> bool:
+    """Whether the notifier saved the position of the last published message."""
+    publisher = Publisher(system.redis())
+    saved = await (await system.connect()).fetchval("select position from push.notifier")
+    return bool(saved == (await publisher.state()).position)
 
 
 async def redrive_by_id(system: System, *dead_letters: str) -> None:

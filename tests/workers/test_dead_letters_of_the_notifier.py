@@ -16,6 +16,7 @@ from tests.workers.notifying import (
     held,
     messages_of_type,
     notifying,
+    position_is_saved,
     published,
     redrive_by_id,
     redrive_stream_is_empty,
@@ -94,6 +95,8 @@ async def dead_letter_id(system: System, monkeypatch: pytest.MonkeyPatch) -> str
         async with notifying(system):
             await record_orders(rows, 1, 2)
             await messages_of_type(system, "order.created")
+            # The next notifier has a position to save otherwise.
+            await until(lambda: position_is_saved(system))
     assert await totals(system) == [2]
     (dead_letter,) = [dead_letter async for dead_letter in all_dead_letters(system.redis())]
     return dead_letter.id
