@@ -96,6 +96,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     push_client_events: Literal["on", "off"] = "off"
     # Whether subscribers get the number of subscriptions of their channel.
     push_subscription_count: Literal["on", "off"] = "off"
+    # How long a cache channel keeps its last event.
+    push_cache_seconds: Annotated[int, msgspec.Meta(ge=1, le=86_400)] = 1_800
     # How long the members and subscriptions of a killed gateway count.
     push_lease_seconds: Annotated[int, msgspec.Meta(ge=5, le=300)] = 10
     # The origins, by commas, whose pages may open sockets; without them, the shop's; *: any.

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
+from redis.exceptions import RedisError
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
@@ -137,12 +138,17 @@ async def channels(call: Call) -> Any:
 
 async def channel(call: Call) -> Any:
     name = _channel_name(call.path["channel"])
-    attributes = _attributes(call.query.get("info"))
+    attributes = _attributes(call.query.get("info"), also="cache")
+    if "cache" in attributes and not protocol.is_cache_channel(name):
+        raise ApiError(400, f"{name} has no cache")
     other = "user_count" if protocol.kind_of(name) is not Kind.PRESENCE else "subscription_count"
     if other in attributes:
         raise ApiError(400, f"{name} has no {other}")
     state = await call.gateway.cluster.channel(name)
-    return {"occupied": state.is_occupied, **_known(name, state, attributes)}
+    known: dict[str, Any] = _known(name, state, attributes)
+    if "cache" in attributes:
+        known["cache"] = await _cached(call.gateway, name)
+    return {"occupied": state.is_occupied, **known}
 
 
 async def users(call: Call) -> Any:
@@ -304,11 +310,22 @@ def _message(event: Event, settings: GatewaySettings) -> Message:
     return Message(targets, event.name, event.data, excluded=event.socket_id)
 
 
-def _attributes(info: str | None) -> list[str]:
+async def _cached(gateway: Gateway, name: str) -> dict[str, Any] | None:
+    """Return a channel's event with its lifetime in seconds, or None. Raises ApiError."""
+    try:
+        found = await gateway.caches.read(name)
+    except (RedisError, OSError, TimeoutError) as error:
+        raise ApiError(503, "the cache cannot be read, try again") from error
+    if found is None:
+        return None
+    return {"data": found.data, "ttl": math.ceil(found.milliseconds_left / 1_000)}
+
+
+def _attributes(info: str | None, *, also: str = "") -> list[str]:
     """Return the requested attributes of channels. Raises ApiError for an unknown one."""
     attributes = [attribute.strip() for attribute in (info or "").split(",")]
     for attribute in attributes:
-        if attribute not in ("", *ATTRIBUTES):
+        if attribute not in ("", also, *ATTRIBUTES):
             raise ApiError(400, f"unknown attribute: {attribute[:50]}")
     return [attribute for attribute in attributes if attribute]
 

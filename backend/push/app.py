@@ -52,7 +52,11 @@ def build_gateway(
 async def _lifespan(
     settings: GatewaySettings, ended_sessions: EndedSessions | None, _app: Starlette
 ) -> AsyncIterator[dict[str, Any]]:
-    push_log = PushLogBackend(settings.redis_url, timeout_seconds=settings.redis_timeout_seconds)
+    push_log = PushLogBackend(
+        settings.redis_url,
+        timeout_seconds=settings.redis_timeout_seconds,
+        cache_seconds=settings.cache_seconds,
+    )
     broadcast = Broadcast(backend=push_log)
     webhooks = WebhookQueue(
         push_log.writer, settings.webhook_urls, timeout_seconds=settings.redis_timeout_seconds

@@ -17,6 +17,7 @@ from backend.kernel.principal import CLOCK_SKEW_SECONDS
 from backend.kernel.problems import Unavailable
 from backend.push import protocol, signature, webhooks
 from backend.push.address_limit import Place
+from backend.push.cache import Caches
 from backend.push.channels import ChannelRegistry, Member, Subscriber
 from backend.push.client_events import UserBudgets
 from backend.push.protocol import Close, Envelope, ErrorCode, Kind
@@ -39,6 +40,7 @@ class Connection(Subscriber):
     """A subscriber that handles its client's messages."""
 
     __slots__ = (
+        "_caches",
         "_client_events",
         "_ended_sessions",
         "_loop",
@@ -72,6 +74,7 @@ class Connection(Subscriber):
         ended_sessions: EndedSessions | None,
         on_end: "Callable[[Connection], None]",
         replays: Replays,
+        caches: Caches,
     ) -> None:
         super().__init__(socket_id, socket, registry.flusher)
         self._socket = socket
@@ -84,6 +87,7 @@ class Connection(Subscriber):
         self._ended_sessions = ended_sessions
         self._on_end = on_end
         self._replays = replays
+        self._caches = caches
         self._session: SessionAuthorization | None = None
         self._session_timer: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
@@ -196,10 +200,14 @@ class Connection(Subscriber):
             self._refuse(name, "LimitReached", "too many channels on this connection", LIMIT_STATUS)
         elif not await self._may_join(request):
             self._refuse(name, "AuthError", "invalid signature", UNAUTHORIZED_STATUS)
-        elif protocol.kind_of(name) is Kind.PRESENCE:
-            await self._join(name, request.channel_data)
         else:
-            self._registry.subscribe(self, name, await self._replays.top(name))
+            is_new = name not in self.channels
+            if protocol.kind_of(name) is Kind.PRESENCE:
+                await self._join(name, request.channel_data)
+            else:
+                self._registry.subscribe(self, name, await self._replays.top(name))
+            if is_new and protocol.is_cache_channel(name):
+                await self._caches.send(self, name)
 
     async def _may_join(self, request: protocol.Subscribe) -> bool:
         kind = protocol.kind_of(request.channel)

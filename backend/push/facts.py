@@ -22,6 +22,7 @@ FactName = Literal[
     "member_added",
     "member_removed",
     "subscription_count",
+    "cache_miss",
 ]
 NAMES: Final = get_args(FactName)
 

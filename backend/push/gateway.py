@@ -28,6 +28,7 @@ from backend.kernel.problems import Unavailable
 from backend.push import protocol
 from backend.push.address_limit import AddressLimit, Place
 from backend.push.backlog import State
+from backend.push.cache import Caches
 from backend.push.channels import ChannelRegistry
 from backend.push.client_events import UserBudgets
 from backend.push.cluster import ClusterSync
@@ -78,7 +79,12 @@ class Gateway:
         self.cluster = ClusterSync(push_log.writer, self.registry, settings)
         self.webhooks = webhooks
         self._idempotent_log = IdempotentLog(
-            push_log.writer, timeout_seconds=settings.redis_timeout_seconds
+            push_log.writer,
+            timeout_seconds=settings.redis_timeout_seconds,
+            cache_seconds=settings.cache_seconds,
+        )
+        self.caches = Caches(
+            push_log.writer, self.registry, settings, self._until_sessions_are_known
         )
         self._user_budgets = UserBudgets(settings)
         self.api_budget = TokenBucket(
@@ -126,6 +132,7 @@ class Gateway:
             self._ended_sessions,
             self._ended,
             self.replays,
+            self.caches,
         )
         self._connections.add(connection)
         SOCKETS.inc()
@@ -251,6 +258,7 @@ class Gateway:
                 since_turn = 0
 
     async def _dispatch(self, entry: Entry) -> None:
+        self.caches.delivered = entry.number
         for message in entry.messages:
             if message.terminated_user is not None:
                 self.terminate(message.terminated_user)

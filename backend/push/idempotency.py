@@ -16,8 +16,9 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from backend.push import push_log as pushlog
+from backend.push.cache_script import STORE
 from backend.push.push_log import STATE, STREAM, Message
-from backend.push.push_log_backend import PushLogUnavailable
+from backend.push.push_log_backend import PushLogUnavailable, stored_events
 
 HEADER: Final = "x-idempotency-key"
 MAX_KEY_LENGTH: Final = 128
@@ -30,10 +31,12 @@ REQUESTS: Final = "gittix:push:idempotency"
 TIMES: Final = "gittix:push:idempotency:times"
 
 # KEYS: stream, state, requests (hash: key, request), times (sorted set: key, Unix time in ms).
-# ARGV: the number of messages, the messages, the key, the request.
+# ARGV: the number of messages, the messages, the key, the request, and the events to store
+# (cache_script.py), if any.
 # Returns an Outcome.
 APPEND_ONCE: Final = (
     pushlog.APPEND_FUNCTIONS
+    + STORE
     + f"""
 local requests, times, key, request = KEYS[3], KEYS[4], ARGV[3], ARGV[4]
 local function forget(keys)
@@ -48,6 +51,7 @@ if known_at and tonumber(known_at) > tonumber(old) then
   return redis.call('HGET', requests, key) == request and 1 or 2
 end
 append(tonumber(ARGV[1]), ARGV[2])
+store(5, n - ARGV[1])
 redis.call('HSET', requests, key, request)
 redis.call('ZADD', times, text(now), key)
 forget(redis.call('ZRANGE', times, 0, -{MAX_KEYS + 1}))
@@ -64,7 +68,8 @@ class Outcome(IntEnum):
 
 
 class IdempotentLog:
-    def __init__(self, redis: Redis, *, timeout_seconds: float) -> None:
+    def __init__(self, redis: Redis, *, timeout_seconds: float, cache_seconds: float) -> None:
+        self._cache_seconds = cache_seconds
         self._script = redis.register_script(APPEND_ONCE)
         self._timeout = timeout_seconds
 
@@ -72,8 +77,9 @@ class IdempotentLog:
         """Append all messages or none, unless this key is known. Raises PushLogUnavailable; then
         the messages may be appended, and a repetition with the key is safe.
         """
-        arguments: list[int | bytes] = [len(messages), pushlog.pack(messages)]
+        arguments: list[int | str | bytes] = [len(messages), pushlog.pack(messages)]
         arguments += [_digest(key.encode()), _digest(request)]
+        arguments += stored_events(messages, self._cache_seconds)
         try:
             async with asyncio.timeout(self._timeout):
                 return Outcome(

@@ -61,6 +61,10 @@ USER_CHANNEL_PREFIX: Final = "private-user-"
 SHOW_PRESENCE_PREFIX: Final = "presence-show-"
 
 
+CLIENT_EVENT_PREFIX: Final = "client-"
+CACHE_PREFIXES: Final = ("cache-", "private-cache-", "private-encrypted-cache-", "presence-cache-")
+
+
 class Kind(Enum):
     PUBLIC = "public"
     PRIVATE = "private"
@@ -156,6 +160,10 @@ def kind_of(channel: str) -> Kind:
     if channel.startswith("private-"):
         return Kind.PRIVATE
     return Kind.PRESENCE if channel.startswith("presence-") else Kind.PUBLIC
+
+
+def is_cache_channel(channel: str) -> bool:
+    return channel.startswith(CACHE_PREFIXES)
 
 
 def needs_session(channel: str) -> bool:

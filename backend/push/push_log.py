@@ -29,6 +29,7 @@ from redis.backoff import NoBackoff
 
 from backend.kernel.redis import DRIVER
 from backend.push import replay_log
+from backend.push.cache_script import STORE
 
 STREAM: Final = "gittix:push"
 STATE: Final = "gittix:push:state"
@@ -93,8 +94,10 @@ local function append(count, messages, stamps)
 end
 """
 
-# ARGV: the number of messages, and the messages.
-APPEND: Final = APPEND_FUNCTIONS + "append(tonumber(ARGV[1]), ARGV[2])"
+# ARGV: the number of messages, the messages, and the events to store (cache_script.py), if any.
+APPEND: Final = (
+    APPEND_FUNCTIONS + STORE + "append(tonumber(ARGV[1]), ARGV[2])\nstore(3, n - ARGV[1])"
+)
 
 # The messages are passed as MessagePack of the channels, the key or '', and the version of each,
 # then as each message's MessagePack, in arguments of their own since Redis's decoder does not know

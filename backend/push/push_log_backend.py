@@ -22,6 +22,7 @@ from backend.push import push_log as pushlog
 from backend.push.group_commit import GroupCommit
 from backend.push.log_connection import LogConnection, Script
 from backend.push.metrics import MALFORMED
+from backend.push.protocol import CLIENT_EVENT_PREFIX, is_cache_channel
 from backend.push.push_log import STATE, STREAM, Entry, Message
 
 TASK: Final = "push-log-reader"
@@ -69,8 +70,12 @@ class ReadPosition:
 
 
 class PushLogBackend(BroadcastBackend):
-    def __init__(self, url: str, *, timeout_seconds: float = 2.0) -> None:
+    def __init__(
+        self, url: str, *, timeout_seconds: float = 2.0, cache_seconds: float = 1_800
+    ) -> None:
+        """`cache_seconds` is the lifetime of the events of cache channels."""
         self._timeout = timeout_seconds
+        self._cache_seconds = cache_seconds
         # For short calls; the reader's connection waits for entries.
         self.writer = pushlog.connect(url, timeout_seconds=timeout_seconds)
         self._reader = LogConnection(self.writer, timeout_seconds=READ_TIMEOUT_SECONDS)
@@ -116,7 +121,12 @@ class PushLogBackend(BroadcastBackend):
 
     async def _append_together(self, messages: Sequence[Message]) -> None:
         try:
-            await self._append([STREAM, STATE], [len(messages), pushlog.pack(messages)])
+            arguments = [
+                len(messages),
+                pushlog.pack(messages),
+                *stored_events(messages, self._cache_seconds),
+            ]
+            await self._append([STREAM, STATE], arguments)
         except (RedisError, OSError, TimeoutError) as error:
             raise PushLogUnavailable(str(error)) from error
 
@@ -217,6 +227,19 @@ class PushLogBackend(BroadcastBackend):
         async with asyncio.timeout(self._timeout):
             last, number, born = await self._end(keys=[STREAM, STATE])
         return ReadPosition(last.decode(), int(number), born)
+
+
+def stored_events(messages: Sequence[Message], seconds: float) -> list[int | str | bytes]:
+    """Return the arguments of an append's `store` for the events of cache channels."""
+    stored = [
+        argument
+        for index, message in enumerate(messages, 1)
+        if not message.event.startswith(CLIENT_EVENT_PREFIX)
+        for channel in message.channels
+        if is_cache_channel(channel)
+        for argument in (index, channel, pushlog.pack((message.event, message.data)))
+    ]
+    return [int(seconds * 1_000), *stored] if stored else []
 
 
 def _entry(id: bytes, fields: Sequence[bytes]) -> Entry | None:

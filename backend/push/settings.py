@@ -56,6 +56,8 @@ class GatewaySettings:
     high_water_bytes: int = 65_536
     # The unsent bytes of one socket that the kernel takes; further ones wait in the process.
     kernel_send_bytes: int = 65_536
+    # How long a cache channel keeps its last event.
+    cache_seconds: float = 1_800
     # The resumes of one socket, as many at once as it may have channels, and the bytes that they
     # replay. The bytes at once must fit into the send buffer.
     resumes_per_second: float = 10

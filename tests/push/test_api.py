@@ -314,7 +314,7 @@ async def test_keys_are_bounded_in_number_and_time(
     text = idempotency.APPEND_ONCE.replace(str(-idempotency.MAX_KEYS - 1), "-6")
     assert text != idempotency.APPEND_ONCE
     monkeypatch.setattr(idempotency, "APPEND_ONCE", text)
-    log = idempotency.IdempotentLog(client, timeout_seconds=2)
+    log = idempotency.IdempotentLog(client, timeout_seconds=2, cache_seconds=60)
     message = Message(("show-1",), "n", "{}")
     for number in range(10):
         assert await log.append(str(number), b"r", [message]) == Outcome.APPENDED
