@@ -16,7 +16,7 @@ from typing import Any
 import pusher
 import pytest
 from pusher.http import Request
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidMessage
 
 from backend.push.cluster_script import CHANNELS, DUE, GATEWAY_PREFIX, GATEWAYS, MEMBERS_PREFIX
 from backend.push.facts import FACTS, read_fact
@@ -569,6 +569,50 @@ async def test_every_page_knows_the_same_roster_after_a_rush_of_joins_and_leaves
     async with AsyncExitStack() as stack:
         pages = await asyncio.gather(*(visitor(number, stack) for number in range(16)))
         users = {one.user for one in pages}
+        for one in pages:
+            await one.until_members(*users)
+        await until_users(nodes, channel, *users)
+
+
+async def test_after_kills_pauses_and_losses_all_pages_know_the_same_roster(
+    nodes: Nodes, channel: str
+) -> None:
+    chance = random.Random(17)
+    over = asyncio.Event()
+
+    async def visit(user: str) -> None:
+        while not over.is_set():
+            # The gateway may be killed or paused meanwhile.
+            with suppress(OSError, TimeoutError, ConnectionClosed, InvalidMessage):
+                async with (
+                    asyncio.timeout(8),
+                    page(chance.choice(nodes.running), channel, user),
+                ):
+                    await asyncio.sleep(chance.uniform(0, 1))
+            await asyncio.sleep(chance.uniform(0, 0.5))
+
+    visitors = [asyncio.create_task(visit(f"u{number % 5}")) for number in range(8)]
+    for disturb in (
+        nodes.redis.flush,
+        nodes.replace_last,
+        nodes.redis.pause,
+        nodes.redis.resume,
+        nodes[0].pause,
+        nodes.redis.kill,
+        nodes.redis.start,
+        nodes.redis.flush,
+    ):
+        await asyncio.to_thread(disturb)
+        await asyncio.sleep(chance.uniform(0.2, 1.2))
+    nodes[0].resume()
+    over.set()
+    await asyncio.gather(*visitors)
+    async with AsyncExitStack() as stack:
+        pages = [
+            await stack.enter_async_context(page(node, channel, f"last-{at}"))
+            for at, node in enumerate(nodes.running)
+        ]
+        users = [one.user for one in pages]
         for one in pages:
             await one.until_members(*users)
         await until_users(nodes, channel, *users)
