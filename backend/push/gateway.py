@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Final
 from uuid import UUID
 
+import msgspec
 import structlog
 from broadcaster import Broadcast, Event
 from starlette.requests import HTTPConnection
@@ -36,7 +37,7 @@ from backend.push.cluster_script import ROSTER_CHANGED
 from backend.push.connection import Connection
 from backend.push.idempotency import IdempotentLog, Outcome
 from backend.push.members import decode_change
-from backend.push.metrics import GAPS, OPENED, REFUSED, SOCKETS
+from backend.push.metrics import GAPS, MALFORMED, OPENED, REFUSED, SOCKETS
 from backend.push.protocol import Close
 from backend.push.push_log import Entry, Message
 from backend.push.push_log_backend import CHANNEL, Batch, PushLogBackend
@@ -263,7 +264,7 @@ class Gateway:
             if message.terminated_user is not None:
                 self.terminate(message.terminated_user)
             elif message.event == ROSTER_CHANGED and not message.channels:
-                self.registry.members.apply(decode_change(message.data))
+                self._change_roster(message)
         if entry.stamps:
             await self.replays.begin_epoch(entry)
         is_debug = log.is_enabled_for(logging.DEBUG)
@@ -287,6 +288,16 @@ class Gateway:
             if message.correlation_id is not None:
                 appended_at = entry.appended_ms / 1_000
                 tracing.record_span("gateway " + message.event, message.correlation_id, appended_at)
+
+    def _change_roster(self, message: Message) -> None:
+        try:
+            change = decode_change(message.data)
+        except msgspec.MsgspecError as error:
+            # The next change of the roster names this one, so the roster is read again then.
+            MALFORMED.inc()
+            log.warning("change of a roster malformed", error=str(error))
+            return
+        self.registry.members.apply(change)
 
     async def _disconnect_all(self, reason: str, window_seconds: float) -> None:
         leaving = list(self._connections)

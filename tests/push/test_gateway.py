@@ -10,6 +10,8 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 from backend.push import signature
+from backend.push.cluster_script import ROSTER_CHANGED
+from backend.push.push_log import Message
 from tests.push.servers import (
     KEY,
     SECRET,
@@ -363,3 +365,12 @@ async def test_a_member_has_at_most_a_kilobyte_with_its_id(
             await client.message("pusher_internal:subscription_succeeded")
         else:
             assert (await client.data("pusher:subscription_error"))["type"] == "LimitReached"
+
+
+async def test_a_malformed_change_of_a_roster_closes_no_socket(gateway: RunningGateway) -> None:
+    async with gateway.raw() as client:
+        await client.established()
+        await client.subscribe("presence-a", "ann")
+        await gateway.gateway.publish(Message((), ROSTER_CHANGED, '{"channel":"presence-a"}'))
+        await gateway.call("trigger", "presence-a", "after", {})
+        assert await client.data("after") == {}
