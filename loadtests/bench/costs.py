@@ -7,12 +7,10 @@ At full load the relay and the notifier work in batches; a single event costs th
 
 import asyncio
 import json
-import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import cycle
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import asyncpg
@@ -22,6 +20,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from backend.embedded.demo import seed
 from backend.kernel.redis import open_redis
 from backend.kernel.settings import load
+from loadtests.bench.cpu import cpu_of, memory_of, programs
 from loadtests.bench.load import drive, get, post
 from loadtests.bench.results import publish
 from loadtests.bench.setup import access_tokens, address, drain, free_tickets
@@ -40,9 +39,6 @@ SOCKETS = 500
 WATCHED_HOLDS = 400
 WATCHED_AT_ONCE = 4
 CONNECTIONS = 24
-
-TICK = os.sysconf("SC_CLK_TCK")
-PAGE = os.sysconf("SC_PAGE_SIZE")
 
 STORED = """
 select pg_current_wal_insert_lsn() - '0/0' as wal, pg_database_size(current_database()) as disk,
@@ -306,53 +302,6 @@ async def _spent(environment: Mapping[str, str]) -> Spent:
         **{name: float(value) for name, value in row.items()},
         "redis log": log["aof_current_size"],
     }
-    programs = _programs()
-    cpu = {name: _cpu_of(pid) for name, pid in programs.items()}
-    return Spent(time.monotonic(), cpu, stored, _memory_of(programs["push"]))
-
-
-def _programs() -> dict[str, int]:
-    """The processes of the instance, a child of this one, by name."""
-    parents = {pid: parent for pid, parent, _ in _processes()}
-    (up,) = [
-        pid for pid, parent in parents.items() if parent == os.getpid() and "up" in _command(pid)
-    ]
-    return {_name(_command(pid)): pid for pid, parent in parents.items() if parent == up}
-
-
-def _name(command: list[str]) -> str:
-    if "backend.cli" not in command:
-        # Redis rewrites its own command line: its path, then its address.
-        return Path(command[0].split()[0]).name.partition("-")[0]
-    words = command[command.index("backend.cli") + 1 :]
-    return words[1] if words[0] in {"serve", "worker"} and len(words) > 1 else words[0]
-
-
-def _cpu_of(root: int) -> float:
-    """CPU seconds of a process and its descendants, including ended ones."""
-    found = list(_processes())
-    family, grown = {root}, 0
-    while len(family) > grown:
-        grown = len(family)
-        family |= {pid for pid, parent, _ in found if parent in family}
-    return sum(ticks for pid, _, ticks in found if pid in family) / TICK
-
-
-def _memory_of(pid: int) -> int:
-    """The resident memory of a process, in bytes."""
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE
-
-
-def _processes() -> Iterator[tuple[int, int, int]]:
-    """Each process's id, parent, and CPU ticks including those of its reaped children."""
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal():
-            try:
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
-            except OSError:  # it has ended
-                continue
-            yield int(entry.name), int(fields[1]), sum(map(int, fields[11:15]))
-
-
-def _command(pid: int) -> list[str]:
-    return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
+    pids = programs()
+    cpu = {name: cpu_of(pid) for name, pid in pids.items()}
+    return Spent(time.monotonic(), cpu, stored, memory_of(pids["push"]))

@@ -2,6 +2,9 @@
 
 (a) A bare Starlette and asyncpg endpoint with the same writes; (b) pgbench with the same statement.
 Ours also has authentication, an idempotency key, limits, the lock order and the outbox.
+
+CPU is that of all processes but the generator while the load runs: other work on the machine
+changes it less than the rate.
 """
 
 import json
@@ -9,9 +12,10 @@ import os
 import re
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Awaitable, Iterator, Mapping
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
 from uuid import uuid4
 
@@ -20,6 +24,7 @@ import asyncpg
 from backend.embedded.demo import seed
 from backend.embedded.postgres import bin_folder
 from backend.kernel.settings import load
+from loadtests.bench.cpu import cpu_of, programs
 from loadtests.bench.floor import HOLD, POOL, SESSION
 from loadtests.bench.load import Load, drive, post
 from loadtests.bench.results import milliseconds, publish
@@ -35,6 +40,14 @@ BUYERS = ROUNDS * REQUESTS // 5
 SHOWS = 100
 
 
+class Run(NamedTuple):
+    """A load, and the CPU seconds of all processes but this one, and of Postgres, during it."""
+
+    load: Load
+    cpu: float
+    postgres: float
+
+
 async def measure() -> None:
     with instance(HOLD_SECONDS="3600", DATABASE_POOL_SIZE="10") as environment:
         await seed(load(environment), shows=SHOWS, tickets=3 * ROUNDS * REQUESTS)
@@ -46,9 +59,9 @@ async def measure() -> None:
         async with floor_app(environment) as floor_port:
             await drain(environment)
             for _ in range(ROUNDS):
-                bare.append(await _bare(floor_port, tickets))
+                bare.append(await _run(_bare(floor_port, tickets)))
                 await drain(environment)
-                ours.append(await _ours(environment, tickets, tokens))
+                ours.append(await _run(_ours(environment, tickets, tokens)))
                 await drain(environment)
                 plain.append(_pgbench(environment))
                 await drain(environment)
@@ -57,9 +70,22 @@ async def measure() -> None:
         "(a) bare Starlette and asyncpg": _row(bare),
         "holds": _row(ours),
     }
-    ratios = [load.per_second / floor.per_second for load, floor in zip(ours, bare, strict=True)]
-    rows["holds"]["share of (a)"] = round(median(ratios), 2)
+    pairs = list(zip(ours, bare, strict=True))
+    rates = [run.load.per_second / floor.load.per_second for run, floor in pairs]
+    rows["holds"]["share of (a)"] = round(median(rates), 2)
+    rows["holds"]["CPU of (a)"] = round(median(run.cpu / floor.cpu for run, floor in pairs), 2)
     publish("holds", rows)
+
+
+async def _run(work: Awaitable[Load]) -> Run:
+    began, postgres_began = _cpu()
+    load = await work
+    ended, postgres_ended = _cpu()
+    return Run(load, ended - began, postgres_ended - postgres_began)
+
+
+def _cpu() -> tuple[float, float]:
+    return cpu_of(os.getpid()) - time.process_time(), cpu_of(programs()["postgres"])
 
 
 async def _ours(
@@ -149,9 +175,11 @@ def _check_won(load: Load) -> Load:
     return load
 
 
-def _row(loads: list[Load]) -> dict[str, Any]:
-    figures = milliseconds([latency for load in loads for latency in load.latencies])
+def _row(runs: list[Run]) -> dict[str, Any]:
+    figures = milliseconds([latency for run in runs for latency in run.load.latencies])
     return {
-        "per second": round(median(load.per_second for load in loads)),
+        "per second": round(median(run.load.per_second for run in runs)),
         **{f"{n}, ms": figures[n] for n in ("p50", "p99")},
+        "CPU, µs": round(median(run.cpu for run in runs) / REQUESTS * 1e6),
+        "of Postgres, µs": round(median(run.postgres for run in runs) / REQUESTS * 1e6),
     }
