@@ -1,7 +1,7 @@
 """The fan-out of a channel: the frames of a tick, joined once, and written to every subscriber.
 
-A tick begins with the first frame and lasts for the time that writing to all subscribers takes
-again, up to MAX_TICK_SECONDS. So frames of a busy channel share their writes, the more the longer a
+A tick begins with the first frame and lasts about as long as the write to all subscribers, up to
+MAX_TICK_SECONDS. So frames of a busy channel share their writes, the more the longer a
 write to all takes, and the event loop has about half of its time for everything else. A channel
 with few subscribers is written at once.
 
@@ -19,9 +19,11 @@ from backend.push.metrics import LAG
 from backend.push.send_queue import SOCKETS_PER_TURN, Flusher, SendQueue
 from backend.push.settings import SLICE_BYTES
 
-# One write(2) and its wakeup of a client on the same machine, at most.
-WRITE_SECONDS: Final = 0.00001
-# Below this, waiting saves less than a timer costs.
+# One write(2).
+WRITE_SECONDS: Final = 0.000005
+# Fewer subscribers are written at once: waiting saves less than a timer costs.
+FEW: Final = 200
+# Two calls of a publisher, one after the other, are as far apart.
 MIN_TICK_SECONDS: Final = 0.002
 MAX_TICK_SECONDS: Final = 0.1
 
@@ -122,11 +124,12 @@ class FanOut:
         self._begin_tick()
 
     def _schedule(self) -> None:
-        seconds = min(MAX_TICK_SECONDS, len(self._recipients()) * WRITE_SECONDS)
+        count = len(self._recipients())
         loop = asyncio.get_running_loop()
-        if seconds < MIN_TICK_SECONDS:
+        if count < FEW:
             self._timer = loop.call_soon(self.write)
         else:
+            seconds = min(MAX_TICK_SECONDS, MIN_TICK_SECONDS + count * WRITE_SECONDS)
             self._timer = loop.call_later(seconds, self.write)
         self._flusher.ticks.add(self)
 

@@ -5,6 +5,7 @@ time.
 before they are parsed or encoded again.
 """
 
+import hashlib
 import hmac
 import re
 import time
@@ -33,7 +34,8 @@ class SessionAuthorization(NamedTuple):
 
 
 def sign(secret: str, text: str) -> str:
-    return hmac.digest(secret.encode(), text.encode(), "sha256").hex()
+    # OpenSSL's one-shot `hmac.digest` takes twice as long.
+    return hmac.new(secret.encode(), text.encode(), hashlib.sha256).hexdigest()
 
 
 def verify(secret: str, text: str, signature: str) -> bool:
