@@ -210,6 +210,7 @@ def _push(settings: Settings) -> Starlette:
         ),
         # With the signatures of hosted Pusher it is a plain Pusher server, as that one is.
         verifier.ended_sessions if settings.push_backend == "gateway" else None,
+        settings.other_push_apps,
     )
     # Its lifespan reads the ended sessions, for the gateway too.
     api = _web([push_routes.component(settings)], settings, verifier)

@@ -7,13 +7,14 @@ or malformed variable by name, never by value.
 import re
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 from urllib.parse import quote, urlsplit, urlunsplit
 
 import msgspec
 
 from backend.currencies import MAX_FEE_PERCENT
 from backend.kernel import trusted_proxies
+from backend.kernel.redis_url import redis_database
 from backend.kernel.value_descriptions import describe
 
 Seconds = Annotated[int, msgspec.Meta(ge=1, le=86_400)]
@@ -31,6 +32,17 @@ ROLES = ("auth", "tickets", "orders", "payments", "push", "relay", "check")
 
 class SettingsError(Exception):
     """The environment variables are incomplete or malformed; the message lists each of them."""
+
+
+class PushApp(NamedTuple):
+    """A Pusher app beside the shop's; `database` is the number of its database in the Redis of the
+    push log.
+    """
+
+    id: str
+    key: str
+    secret: str
+    database: int
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,6 +114,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     push_lease_seconds: Annotated[int, msgspec.Meta(ge=5, le=300)] = 10
     # The origins, by commas, whose pages may open sockets; without them, the shop's; *: any.
     push_origins: str = ""
+    # Other Pusher apps of the gateway, as id:key:secret:database, by commas.
+    push_apps: str = ""
     # The URLs, by commas, to which the gateway posts the webhooks of Pusher's protocol.
     push_webhooks: str = ""
     pusher_app_id: Annotated[str, msgspec.Meta(pattern="^[0-9]+$")] = ""
@@ -173,6 +187,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return None if own == ["*"] else frozenset(own) or self.origins
 
     @property
+    def other_push_apps(self) -> tuple[PushApp, ...]:
+        """Raises ValueError for a malformed setting."""
+        apps = []
+        for word in _words(self.push_apps):
+            app_id, key, secret, database = word.split(":")
+            if not (app_id.isdecimal() and key and secret):
+                raise ValueError("an app needs an id, a key and a secret")
+            apps.append(PushApp(app_id, key, secret, int(database)))
+        return tuple(apps)
+
+    @property
     def push_webhook_urls(self) -> tuple[str, ...]:
         return tuple(_words(self.push_webhooks))
 
@@ -215,6 +240,11 @@ def load(environ: Mapping[str, str], *, needs: Iterable[str] = ()) -> Settings:
         map(ORIGIN.fullmatch, _words(settings.push_origins))
     ):
         errors.append("PUSH_ORIGINS must be * or origins like https://example.com, by commas")
+    if not _has_distinct_apps(settings):
+        errors.append(
+            "PUSH_APPS must be id:key:secret:database, by commas, with an id, a key and a database "
+            "that no other app has"
+        )
     if not all(map(WEB_ADDRESS.fullmatch, settings.push_webhook_urls)):
         errors.append("PUSH_WEBHOOKS must be http or https addresses, by commas")
     longest = settings.max_tickets_per_order * settings.hold_seconds
@@ -249,6 +279,16 @@ def _missing(settings: Settings, needs: Iterable[str]) -> Iterable[str]:
                 yield "PUSH_REDIS_URL (or REDIS_URL)"
         elif not getattr(settings, need):
             yield need.upper()
+
+
+def _has_distinct_apps(settings: Settings) -> bool:
+    try:
+        apps = settings.other_push_apps
+    except ValueError:
+        return False
+    own = (settings.pusher_app_id, settings.pusher_key, redis_database(settings.push_log_url))
+    columns = zip(own, *((app.id, app.key, app.database) for app in apps), strict=True)
+    return all(len(set(column)) == 1 + len(apps) for column in columns)
 
 
 def _words(text: str) -> list[str]:

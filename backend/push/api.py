@@ -24,6 +24,7 @@ from backend.kernel.decoding import Malformed, decode_json, decode_pairs
 from backend.kernel.validation import invalid_input
 from backend.push import protocol, signature
 from backend.push import push_log as pushlog
+from backend.push.apps import Apps
 from backend.push.cluster import ChannelState
 from backend.push.gateway import Gateway
 from backend.push.idempotency import HEADER, MAX_KEY_LENGTH, Outcome
@@ -173,10 +174,12 @@ def signed(handler: Handler) -> Callable[[Request], Awaitable[Response]]:
     """Wrap a handler: verify the signature, and return errors as Pusher's libraries expect."""
 
     async def endpoint(request: Request) -> Response:
-        gateway: Gateway = request.state.gateway
+        apps: Apps = request.state.apps
         try:
             body = await _body(request)
             query = _query(request)
+            app_id, key = request.path_params.get("app_id"), _given(query).get("auth_key", "")
+            gateway = apps.of_request(app_id, key)
             _check_signature(request, gateway.settings, query, body)
             answer = await handler(
                 Call(
@@ -227,6 +230,10 @@ def _query(request: Request) -> list[tuple[str, str]]:
         raise ApiError(400, f"the query string {error}") from error
 
 
+def _given(query: list[tuple[str, str]]) -> dict[str, str]:
+    return {name.lower(): value for name, value in query}
+
+
 async def _body(request: Request) -> bytes:
     body = bytearray()
     try:
@@ -242,7 +249,7 @@ async def _body(request: Request) -> bytes:
 def _check_signature(
     request: Request, settings: GatewaySettings, query: list[tuple[str, str]], body: bytes
 ) -> None:
-    given = {name.lower(): value for name, value in query}
+    given = _given(query)
     if request.path_params.get("app_id", settings.app_id) != settings.app_id:
         raise ApiError(404, "unknown app")
     if not hmac.compare_digest(given.get("auth_key", "").encode(), settings.key.encode()):

@@ -3,8 +3,8 @@
 Sockets do not pass through Starlette: see `gateway_http`.
 """
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Any, Final
 
@@ -14,8 +14,10 @@ from starlette.applications import Starlette
 
 from backend.kernel import health
 from backend.kernel.ended_sessions import EndedSessions
+from backend.kernel.settings import PushApp
 from backend.kernel.supervisor import Work, running
 from backend.push import api
+from backend.push.apps import Apps, all_settings
 from backend.push.cluster import TASK as CLUSTER_TASK
 from backend.push.cluster import ClusterSync
 from backend.push.gateway import Gateway
@@ -32,17 +34,20 @@ MAX_DELAY_SECONDS: Final = 1.0
 
 
 def build_gateway(
-    settings: GatewaySettings, ended_sessions: EndedSessions | None = None
+    settings: GatewaySettings,
+    ended_sessions: EndedSessions | None = None,
+    others: Sequence[PushApp] = (),
 ) -> Starlette:
-    """The gateway. With `ended_sessions`, which the caller keeps reading, private channels of users
-    need signatures that name a session; without, it is a plain Pusher server.
+    """The gateway, with the `others` beside the shop's app. With `ended_sessions`, which the caller
+    keeps reading, private channels of users need signatures that name a session; without, it is a
+    plain Pusher server.
     """
     app = Starlette(
         routes=[
             *api.routes(),
             *health.routes(),
         ],
-        lifespan=partial(_lifespan, settings, ended_sessions),
+        lifespan=partial(_lifespan, all_settings(settings, others), ended_sessions),
     )
     app.state.settings = settings
     return app
@@ -50,8 +55,22 @@ def build_gateway(
 
 @asynccontextmanager
 async def _lifespan(
-    settings: GatewaySettings, ended_sessions: EndedSessions | None, _app: Starlette
+    apps: Sequence[GatewaySettings], ended_sessions: EndedSessions | None, _app: Starlette
 ) -> AsyncIterator[dict[str, Any]]:
+    async with AsyncExitStack() as stack:
+        first = await stack.enter_async_context(_running(apps[0], ended_sessions))
+        others = [await stack.enter_async_context(_running(each, None)) for each in apps[1:]]
+        checks = dict(first.checks())
+        for gateway in others:
+            app_id = gateway.settings.app_id
+            checks |= {f"app-{app_id}.{name}": check for name, check in gateway.checks().items()}
+        yield {"gateway": first, "apps": Apps([first, *others]), "checks": checks}
+
+
+@asynccontextmanager
+async def _running(
+    settings: GatewaySettings, ended_sessions: EndedSessions | None
+) -> AsyncIterator[Gateway]:
     push_log = PushLogBackend(
         settings.redis_url,
         timeout_seconds=settings.redis_timeout_seconds,
@@ -84,7 +103,7 @@ async def _lifespan(
             max_delay=MAX_DELAY_SECONDS,
         ),
     ):
-        yield {"gateway": gateway, "checks": gateway.checks()}
+        yield gateway
 
 
 @asynccontextmanager

@@ -21,6 +21,7 @@ from backend.kernel.client_address import is_trusted, network_of
 from backend.kernel.http_protocol import BoundedHttp, Connections
 from backend.push.address_limit import AddressLimit, Place
 from backend.push.intake import Intake
+from backend.push.protocol import app_key
 from backend.push.push_socket import PushSocket
 from backend.push.settings import GatewaySettings
 
@@ -96,7 +97,7 @@ class GatewayHttp(BoundedHttp):
         }
         request = HTTPConnection(scope)
         reply = _reply(str(self.scope["method"]), str(self.scope["http_version"]), request.headers)
-        gateway = cast(Sockets, self.app_state["gateway"])
+        gateway: Sockets = self.app_state["apps"].of_key(app_key(scope["path"]))
         place = gateway.admit(request) if reply.status_code == 101 else None
         if place is not None:
             self._become_socket(gateway, request, reply, place)

@@ -1,5 +1,6 @@
 """Serves the gateway by uvicorn, with sockets of our own and a drain before shutdown."""
 
+import asyncio
 import socket
 from functools import partial
 from typing import Any, cast
@@ -10,7 +11,7 @@ from starlette.applications import Starlette
 from backend.kernel.http_protocol import Bounds
 from backend.kernel.server import Server, server_config
 from backend.push.address_limit import AddressLimit
-from backend.push.gateway import Gateway
+from backend.push.apps import Apps
 from backend.push.gateway_http import GatewayHttp
 from backend.push.intake import Intake
 from backend.push.settings import GatewaySettings
@@ -62,5 +63,5 @@ class GatewayServer(Server):
 
     async def drain(self) -> None:
         await super().drain()
-        gateway: Gateway = self.lifespan.state["gateway"]
-        await gateway.drain()
+        apps: Apps = self.lifespan.state["apps"]
+        await asyncio.gather(*(gateway.drain() for gateway in apps))

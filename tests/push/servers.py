@@ -223,12 +223,14 @@ class RawClient:
 
 @asynccontextmanager
 async def running_gateway(
-    redis_url: str, bounds: Any = None, **changed: Any
+    redis_url: str, bounds: Any = None, others: Any = (), **changed: Any
 ) -> AsyncIterator[RunningGateway]:
-    """A gateway with these changes of its settings, and `Bounds` of its HTTP connections."""
+    """A gateway with these changes of its settings, `Bounds` of its HTTP connections, and the
+    `others` beside its `PushApp`.
+    """
     own: dict[str, Any] = {"app_id": APP_ID, "key": KEY, "secret": SECRET, "redis_url": redis_url}
     settings = GatewaySettings(**(own | {"drain_seconds": 0} | changed))
-    server = GatewayServer(uvicorn_config(build_gateway(settings), HOST, 0, bounds))
+    server = GatewayServer(uvicorn_config(build_gateway(settings, None, others), HOST, 0, bounds))
     auth = uvicorn.Server(
         uvicorn.Config(authorizing_app(), host=HOST, port=0, lifespan="off", log_config=None)
     )
