@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import pusher
 import pytest
+from playwright.async_api import WebSocket
 
 from backend.embedded.instance import environment_of
 from tests.embedded.running import Running
@@ -249,6 +250,36 @@ async def test_after_a_gateway_crash_the_page_catches_up_with_the_api(
         await ben.until_state("live")
         listed = await market.tickets(show_id, 1, section="Floor")
         await ben.until(listed[0], "free")
+
+
+async def test_after_a_gateway_crash_the_page_gets_what_it_missed_without_reading_the_api(
+    market: Market, visit: Visit
+) -> None:
+    show_id = await market.show()
+    one, two, *_ = await market.tickets(show_id)
+    async with visit() as ben:
+        await ben.open_show(show_id)
+        await market.hold(one)
+        await ben.until(one, "held")
+        market.up.kill("push")
+        await ben.until_state("reconnecting")
+        seen: list[str] = []
+        ben.page.on("request", lambda request: seen.append(request.url))
+
+        def record_frames(socket: WebSocket) -> None:
+            socket.on("framereceived", lambda frame: seen.append(str(frame)))
+
+        ben.page.on("websocket", record_frames)
+        await market.hold(two)
+        await ben.until_state("caught-up", seconds=40)
+        await ben.until(two, "held")
+        # Longer than the random delay of a read.
+        await asyncio.sleep(3.5)
+        replies = [at for at, text in enumerate(seen) if "gittix:resumed" in text]
+        assert replies
+        assert all("true" in seen[at] for at in replies)
+        later = [text for text in seen[replies[0] :] if "/api/tickets" in text]
+        assert later == []
 
 
 async def test_a_countdown_is_right_within_a_second_of_a_sleep_without_a_network(

@@ -13,6 +13,7 @@ from backend.events.dead_letters import all_dead_letters
 from backend.events.stream import DEAD_LETTERS, EntryId
 from backend.push import hosted_publisher
 from backend.push.hosted_publisher import READ_AGAIN, HostedPublisher
+from backend.push.push_log import STATE, STREAM, read_entry
 from tests import factories
 from tests.events.log import record_orders
 from tests.push.hosted import HostedPusher, refusing
@@ -307,3 +308,31 @@ def test_push_positions_grow_with_epoch_and_position_and_leave_one_free_for_coun
     assert [entry_id_of(position | 1) for position in positions] == log
     # Lua numbers are doubles, so a push position must stay below 2**53.
     assert push_position_of(EntryId(4000, 1 << 39)) < 2**53
+
+
+async def test_a_lost_tail_of_the_push_log_is_announced_without_a_new_event(
+    system: System,
+) -> None:
+    """Clients may resume from the rest of the log, as if nothing was missing."""
+    await system.start("api", "relay")
+    redis = system.redis()
+
+    async def state() -> tuple[int, int]:
+        epoch, appended = await redis.hmget(STATE, ["epoch", "appended"])  # type: ignore[misc]
+        return int(epoch), int(appended)
+
+    async with notifying(system):
+        await held(system)
+        before = await all_published(system)
+        epoch, appended = await state()
+        await redis.hset(STATE, "appended", str(appended - 1))  # type: ignore[misc]
+
+        async def has_begun() -> bool:
+            return (await state())[0] > epoch
+
+        await until(has_begun)
+        assert await state() == ((await state())[0], appended)
+        (_, fields), *_ = await redis.xrevrange(STREAM, count=1)
+        entry = read_entry(b"1-1", fields)
+        assert (entry.messages, entry.stamps) == ([], [(await state())[0]])
+        assert await published(system) == before
