@@ -1,9 +1,14 @@
 from collections.abc import AsyncIterator, Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
 
+from tests.push.gateway_process import gateway_processes
+from tests.push.nodes import SETTINGS, Nodes
 from tests.push.servers import RedisServer, RunningGateway, running_gateway
+
+_names = count()
 
 
 @pytest.fixture(scope="session")
@@ -41,3 +46,23 @@ async def chatty(redis_server: RedisServer) -> AsyncIterator[RunningGateway]:
 async def gateway(redis_server: RedisServer) -> AsyncIterator[RunningGateway]:
     async with running_gateway(redis_server.url) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def redis_of_nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    server = RedisServer(tmp_path_factory.mktemp("nodes"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module", params=[2, 3], ids=["two", "three"])
+def nodes(redis_of_nodes: RedisServer, request: pytest.FixtureRequest) -> Iterator[Nodes]:
+    redis_of_nodes.flush()
+    with gateway_processes(redis_of_nodes.url, request.param, **SETTINGS) as running:
+        yield Nodes(redis_of_nodes, running)
+
+
+@pytest.fixture
+def channel() -> str:
+    return f"presence-{next(_names)}"

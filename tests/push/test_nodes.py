@@ -1,167 +1,29 @@
-"""Members, counts and channels over two and three gateway processes, by real sockets and Redis.
-
-A `Page` keeps the roster as pusher-js does, and fails when a message does not fit it: a member that
-was added twice, or removed without being there.
-"""
+"""Members, counts and channels over two and three gateway processes, by real sockets and Redis."""
 
 import asyncio
 import json
 import random
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from itertools import count
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pusher
 import pytest
 from pusher.http import Request
-from websockets.exceptions import ConnectionClosed, InvalidMessage
 
-from backend.push.cluster_script import CHANNELS, DUE, GATEWAY_PREFIX, GATEWAYS, MEMBERS_PREFIX
-from backend.push.facts import FACTS, read_fact
+from backend.push.cluster_script import CHANNELS, DUE, GATEWAY_PREFIX, MEMBERS_PREFIX
 from backend.push.signature import channel_text, sign
-from tests.push.gateway_process import GatewayProcess, gateway_processes, start_process
-from tests.push.servers import APP_ID, KEY, SECRET, RawClient, RedisServer, until
-
-LEASE_SECONDS, DEBOUNCE_SECONDS = 1.2, 0.4
-SETTINGS = {
-    "lease_seconds": LEASE_SECONDS,
-    "debounce_seconds": DEBOUNCE_SECONDS,
-    "subscription_counts": True,
-    "record_facts": True,
-    "redis_timeout_seconds": 1.0,
-}
-# Longer than a lease and all that follows its end.
-LEASE_IS_OVER = LEASE_SECONDS + 2
-# Longer than the debounce, and a turn of each gateway.
-DEBOUNCE_IS_OVER = DEBOUNCE_SECONDS + 0.6
-_names = count()
-
-
-class Nodes:
-    def __init__(self, redis: RedisServer, running: list[GatewayProcess]) -> None:
-        self.redis = redis
-        self.running = running
-
-    def __getitem__(self, at: int) -> GatewayProcess:
-        return self.running[at]
-
-    @property
-    def last(self) -> GatewayProcess:
-        return self.running[-1]
-
-    def replace_last(self) -> None:
-        self.running[-1].kill()
-        self.running[-1] = start_process(self.redis.url, **SETTINGS)
-        self.running[-1].until_listening()
-
-    def facts(self, channel: str) -> list[tuple[str, str | int | None]]:
-        """The facts of a channel, without those of counts."""
-        with self.redis.client() as client:
-            found = [read_fact(entry_id, fields) for entry_id, fields in client.xrange(FACTS)]
-        return [
-            (fact.name, fact.user_id)
-            for fact in found
-            if fact.channel == channel and fact.name != "subscription_count"
-        ]
-
-
-@pytest.fixture(scope="module")
-def redis_of_nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    server = RedisServer(tmp_path_factory.mktemp("nodes"))
-    server.start()
-    yield server
-    server.stop()
-
-
-@pytest.fixture(scope="module", params=[2, 3], ids=["two", "three"])
-def nodes(redis_of_nodes: RedisServer, request: pytest.FixtureRequest) -> Iterator[Nodes]:
-    redis_of_nodes.flush()
-    with gateway_processes(redis_of_nodes.url, request.param, **SETTINGS) as running:
-        yield Nodes(redis_of_nodes, running)
-
-
-@pytest.fixture
-def channel() -> str:
-    return f"presence-{next(_names)}"
-
-
-class Page:
-    """A socket in a presence channel."""
-
-    def __init__(self, client: RawClient, channel: str, user: str) -> None:
-        self.client = client
-        self.channel = channel
-        self.user = user
-        self.members: dict[str, Any] = {}
-        self.changes: list[tuple[str, str]] = []
-        self.faults: list[str] = []
-        self._reading: asyncio.Task[None] | None = None
-
-    async def subscribe(self, info: Any = None) -> None:
-        signing = pusher.Pusher(APP_ID, KEY, SECRET)
-        member = {"user_id": self.user, "user_info": info or {"name": self.user}}
-        signed = signing.authenticate(self.channel, self.client.socket_id, member)
-        await self.client.send("pusher:subscribe", {"channel": self.channel, **signed})
-        reply = await self.client.data("pusher_internal:subscription_succeeded")
-        self.members = dict(reply["presence"]["hash"])
-        assert reply["presence"]["count"] == len(self.members)
-        assert self.user in self.members
-        self._reading = asyncio.create_task(self._read())
-
-    async def _read(self) -> None:
-        with suppress(ConnectionClosed):
-            async for text in self.client.socket:
-                self._receive(json.loads(text))
-
-    def _receive(self, message: dict[str, Any]) -> None:
-        event = message["event"].removeprefix("pusher_internal:member_")
-        if event not in ("added", "removed"):
-            return
-        data = json.loads(message["data"])
-        user = data["user_id"]
-        self.changes.append((event, user))
-        if user == self.user or (user in self.members) != (event == "removed"):
-            self.faults.append(f"{event} {user} at {self.user}: {sorted(self.members)}")
-        if event == "added":
-            self.members[user] = data["user_info"]
-        else:
-            self.members.pop(user, None)
-
-    async def until_members(self, *users: str, seconds: float = 10) -> None:
-        try:
-            await until(lambda: set(self.members) == set(users), seconds)
-        except TimeoutError:
-            raise AssertionError(f"{sorted(self.members)} instead of {sorted(users)}") from None
-        assert self.faults == []
-
-    def close(self) -> None:
-        self.client.socket.transport.abort()
-
-
-@asynccontextmanager
-async def page(
-    node: GatewayProcess, channel: str, user: str, info: Any = None
-) -> AsyncIterator[Page]:
-    async with node.raw() as client:
-        opened = Page(client, channel, user)
-        await opened.subscribe(info)
-        yield opened
-        assert opened.faults == []
-
-
-async def users_at(node: GatewayProcess, channel: str) -> list[str]:
-    found = await node.call("users_info", channel)
-    return sorted(user["id"] for user in found["users"])
-
-
-async def until_users(nodes: Nodes, channel: str, *users: str, seconds: float = 10) -> None:
-    """Wait until every gateway returns these users."""
-    async with asyncio.timeout(seconds):
-        for node in nodes.running:
-            while await users_at(node, channel) != sorted(users):  # noqa: ASYNC110
-                await asyncio.sleep(0.05)
+from tests.push.gateway_process import GatewayProcess
+from tests.push.nodes import (
+    DEBOUNCE_IS_OVER,
+    DEBOUNCE_SECONDS,
+    Nodes,
+    Page,
+    page,
+    until_users,
+    users_at,
+)
+from tests.push.servers import APP_ID, KEY, SECRET, RawClient
 
 
 async def test_a_member_at_another_gateway_is_in_the_roster_and_comes_and_goes_once(
@@ -339,178 +201,6 @@ async def counts_above(client: RawClient, limit: int) -> int | None:
     return total if total > limit else None
 
 
-async def test_a_killed_gateways_members_are_removed_once_after_the_lease(
-    nodes: Nodes, channel: str
-) -> None:
-    survivors = nodes.running[:-1]
-    async with AsyncExitStack() as stack:
-        watching = [
-            await stack.enter_async_context(page(node, channel, f"u{at}"))
-            for at, node in enumerate(survivors)
-        ]
-        others = [one.user for one in watching]
-        async with nodes.last.raw() as client:
-            await Page(client, channel, "bob").subscribe()
-            for one in watching:
-                await one.until_members(*others, "bob")
-            killed_at = time.monotonic()
-            await asyncio.to_thread(nodes.last.kill)
-        for one in watching:
-            await one.until_members(*others, seconds=LEASE_IS_OVER)
-        assert time.monotonic() - killed_at < LEASE_IS_OVER
-        await asyncio.sleep(DEBOUNCE_IS_OVER)
-        assert all(one.changes.count(("removed", "bob")) == 1 for one in watching)
-        assert nodes.facts(channel).count(("member_removed", "bob")) == 1
-        assert await users_at(nodes[0], channel) == sorted(others)
-    nodes.replace_last()
-
-
-async def test_a_member_that_moves_from_a_killed_gateway_is_not_removed(
-    nodes: Nodes, channel: str
-) -> None:
-    async with page(nodes[0], channel, "ann") as ann:
-        async with nodes.last.raw() as client:
-            await Page(client, channel, "bob").subscribe()
-            await ann.until_members("ann", "bob")
-            await asyncio.to_thread(nodes.last.kill)
-        async with page(nodes[0], channel, "bob"):
-            await asyncio.sleep(LEASE_IS_OVER)
-            assert ann.changes == [("added", "bob")]
-            found = await nodes[0].call("channel_info", channel, ["user_count"])
-            assert found["user_count"] == 2
-            assert ("member_removed", "bob") not in nodes.facts(channel)
-    nodes.replace_last()
-
-
-async def test_the_members_of_a_stopped_gateway_that_move_are_not_removed(
-    nodes: Nodes, channel: str
-) -> None:
-    async with page(nodes[0], channel, "ann") as ann:
-        async with nodes.last.raw() as client:
-            await Page(client, channel, "bob").subscribe()
-            await ann.until_members("ann", "bob")
-            stopping = asyncio.create_task(nodes.last.stop())
-            await client.close_code()
-        async with page(nodes[0], channel, "bob"):
-            await stopping
-            await asyncio.sleep(DEBOUNCE_IS_OVER)
-            assert ann.changes == [("added", "bob")]
-            with nodes.redis.client() as client:
-                assert client.hlen(GATEWAYS) == len(nodes.running) - 1
-    nodes.replace_last()
-
-
-async def test_a_gateway_paused_beyond_its_lease_returns_without_ghosts(
-    nodes: Nodes, channel: str
-) -> None:
-    async with page(nodes[0], channel, "ann") as ann, page(nodes.last, channel, "bob") as bob:
-        async with page(nodes.last, channel, "cyd") as cyd:
-            await ann.until_members("ann", "bob", "cyd")
-            nodes.last.pause()
-            await ann.until_members("ann", seconds=LEASE_IS_OVER)
-            # It leaves while its gateway stands still.
-            cyd.close()
-        nodes.last.resume()
-        await ann.until_members("ann", "bob")
-        await bob.until_members("ann", "bob")
-        await until_users(nodes, channel, "ann", "bob")
-        assert ann.changes.count(("removed", "bob")) == 1
-        assert ann.changes.count(("added", "bob")) == 2
-
-
-async def test_an_emptied_redis_changes_nothing_for_clients(nodes: Nodes, channel: str) -> None:
-    async with AsyncExitStack() as stack:
-        pages = [
-            await stack.enter_async_context(page(node, channel, f"u{at}-{number}"))
-            for at, node in enumerate(nodes.running)
-            for number in range(2)
-        ]
-        users = [one.user for one in pages]
-        for one in pages:
-            await one.until_members(*users)
-        before = [list(one.changes) for one in pages]
-        nodes.redis.flush()
-        await until_users(nodes, channel, *users)
-        await asyncio.sleep(2 * DEBOUNCE_IS_OVER)
-        assert [one.changes for one in pages] == before
-        assert nodes.facts(channel) == []
-        await stack.enter_async_context(page(nodes.last, channel, "new"))
-        for one in pages:
-            await one.until_members(*users, "new")
-        assert nodes.facts(channel) == [("member_added", "new")]
-
-
-async def test_members_that_left_while_redis_was_emptied_are_no_ghosts(
-    nodes: Nodes, channel: str
-) -> None:
-    async with page(nodes[0], channel, "ann") as ann:
-        async with nodes.last.raw() as client:
-            await Page(client, channel, "bob").subscribe()
-            await ann.until_members("ann", "bob")
-            await asyncio.to_thread(nodes.last.kill)
-        nodes.redis.flush()
-        await ann.until_members("ann")
-        assert ann.changes == [("added", "bob"), ("removed", "bob")]
-    nodes.replace_last()
-
-
-async def test_without_redis_a_gateway_serves_its_clients_with_its_own_knowledge(
-    nodes: Nodes, channel: str
-) -> None:
-    async with page(nodes[0], channel, "ann") as ann, page(nodes.last, channel, "bob") as bob:
-        await ann.until_members("ann", "bob")
-        nodes.redis.kill()
-        async with page(nodes[0], channel, "cyd") as cyd:
-            assert set(cyd.members) == {"ann", "bob", "cyd"}
-            await ann.until_members("ann", "bob", "cyd")
-            assert await users_at(nodes[0], channel) == ["ann", "bob", "cyd"]
-            assert await users_at(nodes.last, channel) == ["ann", "bob"]
-            async with page(nodes.last, channel, "dan"):
-                await bob.until_members("ann", "bob", "dan")
-            await asyncio.to_thread(nodes.redis.start)
-            await bob.until_members("ann", "bob", "cyd")
-            await until_users(nodes, channel, "ann", "bob", "cyd")
-        await ann.until_members("ann", "bob")
-        await bob.until_members("ann", "bob")
-
-
-async def test_a_redis_that_stood_still_for_longer_than_the_lease_removes_nobody(
-    nodes: Nodes, channel: str
-) -> None:
-    async with page(nodes[0], channel, "ann") as ann, page(nodes.last, channel, "bob") as bob:
-        await ann.until_members("ann", "bob")
-        nodes.redis.pause()
-        await asyncio.sleep(LEASE_SECONDS + 1)
-        async with page(nodes.last, channel, "cyd") as cyd:
-            assert set(cyd.members) == {"ann", "bob", "cyd"}
-            nodes.redis.resume()
-            await ann.until_members("ann", "bob", "cyd")
-            await asyncio.sleep(LEASE_IS_OVER)
-            assert ann.changes == [("added", "bob"), ("added", "cyd")]
-            assert bob.changes == [("added", "cyd")]
-        await ann.until_members("ann", "bob")
-
-
-async def test_a_redis_that_lost_its_last_changes_gets_them_again(
-    nodes: Nodes, channel: str
-) -> None:
-    async with page(nodes[0], channel, "ann") as ann:
-        async with page(nodes.last, channel, "bob"):
-            await ann.until_members("ann", "bob")
-            before = nodes.redis.save()
-        async with page(nodes.last, channel, "cyd") as cyd:
-            await ann.until_members("ann", "cyd")
-            nodes.redis.kill()
-            await asyncio.to_thread(nodes.redis.start_with, before)
-            await until_users(nodes, channel, "ann", "cyd")
-            await asyncio.sleep(DEBOUNCE_IS_OVER)
-            await ann.until_members("ann", "cyd")
-            await cyd.until_members("ann", "cyd")
-            async with page(nodes[0], channel, "dan") as dan:
-                await dan.until_members("ann", "cyd", "dan")
-                await cyd.until_members("ann", "cyd", "dan")
-
-
 async def test_at_most_a_hundred_members_over_all_gateways(nodes: Nodes, channel: str) -> None:
     async with AsyncExitStack() as stack:
         for at in range(100):
@@ -569,50 +259,6 @@ async def test_every_page_knows_the_same_roster_after_a_rush_of_joins_and_leaves
     async with AsyncExitStack() as stack:
         pages = await asyncio.gather(*(visitor(number, stack) for number in range(16)))
         users = {one.user for one in pages}
-        for one in pages:
-            await one.until_members(*users)
-        await until_users(nodes, channel, *users)
-
-
-async def test_after_kills_pauses_and_losses_all_pages_know_the_same_roster(
-    nodes: Nodes, channel: str
-) -> None:
-    chance = random.Random(17)
-    over = asyncio.Event()
-
-    async def visit(user: str) -> None:
-        while not over.is_set():
-            # The gateway may be killed or paused meanwhile.
-            with suppress(OSError, TimeoutError, ConnectionClosed, InvalidMessage):
-                async with (
-                    asyncio.timeout(8),
-                    page(chance.choice(nodes.running), channel, user),
-                ):
-                    await asyncio.sleep(chance.uniform(0, 1))
-            await asyncio.sleep(chance.uniform(0, 0.5))
-
-    visitors = [asyncio.create_task(visit(f"u{number % 5}")) for number in range(8)]
-    for disturb in (
-        nodes.redis.flush,
-        nodes.replace_last,
-        nodes.redis.pause,
-        nodes.redis.resume,
-        nodes[0].pause,
-        nodes.redis.kill,
-        nodes.redis.start,
-        nodes.redis.flush,
-    ):
-        await asyncio.to_thread(disturb)
-        await asyncio.sleep(chance.uniform(0.2, 1.2))
-    nodes[0].resume()
-    over.set()
-    await asyncio.gather(*visitors)
-    async with AsyncExitStack() as stack:
-        pages = [
-            await stack.enter_async_context(page(node, channel, f"last-{at}"))
-            for at, node in enumerate(nodes.running)
-        ]
-        users = [one.user for one in pages]
         for one in pages:
             await one.until_members(*users)
         await until_users(nodes, channel, *users)
