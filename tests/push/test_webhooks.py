@@ -308,3 +308,17 @@ async def test_facts_are_copied_once_over_a_restart(redis: Any, receiver: Receiv
     async with working(sender_of(redis, receiver.url)):
         await until(lambda: len(receiver.events) == 3)
     assert [event["channel"] for event in receiver.events] == ["a", "b", "c"]
+
+
+async def test_a_cache_miss_is_posted(redis_server: RedisServer, receiver: Receiver) -> None:
+    async with (
+        running_gateway(
+            redis_server.url, webhook_urls=(receiver.url,), record_facts=True
+        ) as gateway,
+        gateway.raw() as client,
+    ):
+        await client.established()
+        await client.subscribe("cache-show-1")
+        await client.message("pusher:cache_miss")
+        await until(lambda: "cache_miss" in receiver.names())
+    assert {"name": "cache_miss", "channel": "cache-show-1"} in receiver.events
