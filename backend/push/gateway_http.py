@@ -89,6 +89,10 @@ class GatewayHttp(BoundedHttp):
             # RFC 6455, 4.1: a client sends no frame before it has the reply.
             self.abort("frames_before_handshake")
             return
+        if self._works():
+            # The reply to an earlier request would be written among the frames.
+            self.abort("handshake_before_reply")
+            return
         path, _, query = self.url.partition(b"?")
         scope: dict[str, Any] = {
             **self.scope,

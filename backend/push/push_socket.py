@@ -146,7 +146,10 @@ class PushSocket(asyncio.BufferedProtocol):
             self._parse(data, now)
 
     def eof_received(self) -> None:
-        self._fd = NO_FILE
+        """The client sends no more. If it does not read either, its remaining bytes would keep the
+        transport open.
+        """
+        self._close_transport()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         self._fd = NO_FILE
@@ -202,8 +205,12 @@ class PushSocket(asyncio.BufferedProtocol):
                 frames += 1
                 self._handle_frame(first, payload)
         except BrokenFrame as error:
-            self._send_close(error.code, error.reason)
-            self._close_transport()
+            self._parsing = False
+            self._begin_close(error.code, error.reason)
+            # Not closed at once: the kernel would reply to unread bytes with a reset, by which the
+            # client could lose the close frame.
+            if not self.transport.is_closing():
+                self.transport.write_eof()
         self._rest = data[at:] if self._parsing else b""
         return frames
 
@@ -373,6 +380,9 @@ class PushSocket(asyncio.BufferedProtocol):
         if not self.open:
             return
         CLOSES.labels(int(code), reason).inc()
+        self._begin_close(code, reason)
+
+    def _begin_close(self, code: int, reason: str) -> None:
         self._send_close(code, reason)
         self._messages = None
         self._resume_reading()

@@ -129,7 +129,7 @@ async def test_a_slow_client_gets_all_orders_and_the_newest_tickets(
     async with (
         running_gateway(redis_server.url, **SMALL) as gateway,
         pushlog.connect(redis_server.url, timeout_seconds=2) as redis,
-        lazy_subscriber(gateway, "a") as reader,
+        lazy_subscriber(gateway, "a") as (reader, _),
     ):
         await publish(redis, keys=keys)
         if not keys:

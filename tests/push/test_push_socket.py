@@ -33,7 +33,7 @@ async def test_a_slow_reader_is_closed_with_4200_and_loses_nothing_before(
 ) -> None:
     async with (
         running_gateway(redis_server.url, send_buffer_limit_bytes=LIMIT) as gateway,
-        lazy_subscriber(gateway, "show-1") as reader,
+        lazy_subscriber(gateway, "show-1") as (reader, _),
         gateway.raw() as quick,
     ):
         await quick.established()
@@ -61,7 +61,7 @@ async def test_the_kernel_takes_few_bytes_for_a_client_that_does_not_read(
     options = {"send_buffer_limit_bytes": LIMIT, "kernel_send_bytes": kernel}
     async with (
         running_gateway(redis_server.url, **options) as gateway,
-        lazy_subscriber(gateway, "show-1") as reader,
+        lazy_subscriber(gateway, "show-1") as (reader, _),
     ):
         await flood(gateway, "show-1")
         received = sum(len(body) for _, body in await read_frames(reader))
@@ -137,7 +137,7 @@ def closed(code: str, reason: str) -> float:
 @asynccontextmanager
 async def lazy_subscriber(
     gateway: RunningGateway, channel: str
-) -> AsyncIterator[asyncio.StreamReader]:
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
     """A client with small buffers that subscribes and then reads nothing."""
     with socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)
@@ -154,7 +154,7 @@ async def lazy_subscriber(
     writer.write(bytes([0x81, 0x80 | len(text), 0, 0, 0, 0]) + text)
     await until(lambda: gateway.gateway.registry.channel(channel) is not None)
     try:
-        yield reader
+        yield reader, writer
     finally:
         writer.transport.abort()
         with suppress(OSError):
