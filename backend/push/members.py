@@ -22,7 +22,7 @@ import msgspec
 
 from backend.kernel.decoding import decode_json
 
-# The most channels that a gateway reports. Redis needs about 200 bytes for each.
+# The most channels that a gateway reports. Redis needs about 250 bytes for each.
 MAX_CHANNELS: Final = 50_000
 # The most presence channels at this gateway; a roster has up to 100 members of 1 KB.
 MAX_PRESENCE_CHANNELS: Final = 10_000
