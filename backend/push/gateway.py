@@ -76,7 +76,12 @@ class Gateway:
         self.registry = ChannelRegistry(
             max_members=settings.max_presence_members, missing_seconds=settings.debounce_seconds
         )
-        self.replays = Replays(self.registry, push_log, settings, self._until_sessions_are_known)
+        self.replays = Replays(
+            self.registry,
+            push_log,
+            settings,
+            lambda: ended_sessions is None or ended_sessions.is_current,
+        )
         self.cluster = ClusterSync(push_log.writer, self.registry, settings)
         self.webhooks = webhooks
         self._idempotent_log = IdempotentLog(

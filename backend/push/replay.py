@@ -41,6 +41,7 @@ FRAMES_PER_TURN: Final = 2_000
 # After a failure, and while no message has a number, the tops are not read for this long.
 PAUSE_SECONDS: Final = 1.0
 IDLE_SECONDS: Final = 1.0
+POSTPONED_SECONDS: Final = 0.2
 
 log = structlog.get_logger()
 
@@ -93,12 +94,12 @@ class Replays:
         registry: ChannelRegistry,
         push_log: PushLogBackend,
         settings: GatewaySettings,
-        until_sessions_are_known: Callable[[], Awaitable[None]],
+        sessions_are_known: Callable[[], bool],
     ) -> None:
         self._registry = registry
         self._push_log = push_log
         self._settings = settings
-        self._until_sessions_are_known = until_sessions_are_known
+        self._sessions_are_known = sessions_are_known
         self._read_script = push_log.writer.register_script(READ)
         self._loop = asyncio.get_running_loop()
         self._resumes: dict[str, list[Resume]] = {}
@@ -166,8 +167,11 @@ class Replays:
             self._want(name)
         lookup.waiting += 1
         try:
-            # The others wait for the same future.
-            await asyncio.shield(lookup.found)
+            async with asyncio.timeout(self._settings.redis_timeout_seconds + PAUSE_SECONDS):
+                # The others wait for the same future.
+                await asyncio.shield(lookup.found)
+        except TimeoutError:
+            log.warning("the top of a channel was not found in time", channel=name)
         finally:
             lookup.waiting -= 1
             if not lookup.waiting and self._lookups.get(name) is lookup:
@@ -221,7 +225,6 @@ class Replays:
         for name in names:
             del self._wanted[name]
         logs = await self._read(served)
-        await self._until_sessions_are_known()
         found = logs.channels if logs is not None else [None] * len(names)
         for name, log in zip(names, found, strict=False):
             await self._answer_channel(name, served[name], log)
@@ -260,10 +263,22 @@ class Replays:
         frames = _frames(name, found) if found is not None and served.resumes else []
         sent = 0
         for resume in served.resumes:
+            if resume.subscriber.session_id is not None and not self._sessions_are_known():
+                self._postpone(name, resume)
+                continue
             sent += self._replay(name, resume, found, frames)
             if sent >= FRAMES_PER_TURN:
                 await self._registry.flusher.drained()
                 sent = 0
+
+    def _postpone(self, name: str, resume: Resume) -> None:
+        """Answer later: while sessions may have ended, their sockets get no messages. After some
+        seconds the gateway closes them.
+        """
+        channel = self._registry.channel(name)
+        if channel is not None and channel.holding.get(resume.subscriber) is resume.held:
+            self._resumes.setdefault(name, []).append(resume)
+            self._loop.call_later(POSTPONED_SECONDS, self._want, name)
 
     def _replay(
         self, name: str, resume: Resume, found: ChannelLog | None, frames: Sequence[Frame]

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from redis.asyncio import Redis
@@ -340,6 +341,32 @@ async def test_only_a_subscriber_may_resume(gateway: RunningGateway, notifier: N
         await client.send("pusher:unsubscribe", {"channel": "private-b"})
         await client.send("gittix:resume", request)
         await client.message("pusher:error")
+
+
+async def test_the_socket_of_a_session_gets_no_replay_while_sessions_are_unknown(
+    gateway: RunningGateway, notifier: Notifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await notifier.publish(order(1), order(2))
+    async with gateway.raw() as client, gateway.raw() as other:
+        for one in (client, other):
+            await one.established()
+            await one.subscribe("a")
+        channel = gateway.gateway.registry.channel("a")
+        assert channel is not None
+        (bound,) = [one for one in channel.subscribers if one.socket_id == client.socket_id]
+        gateway.gateway.registry.bind_session(bound, uuid4())
+        monkeypatch.setattr(gateway.gateway.replays, "_sessions_are_known", lambda: False)
+        await client.send("gittix:resume", {"channel": "a", "epoch": notifier.epoch, "seq": 1})
+        # Others do not wait, nor does a subscription.
+        assert (await resume(other, notifier.epoch, 1))[1]["recovered"]
+        assert (await other.subscribe("b"))["_seq"] == 0
+        await notifier.publish(order(3))
+        await delivered(gateway, "a", 3)
+        await client.send("pusher:ping", {})
+        assert json.loads(await client.socket.recv())["event"] == "pusher:pong"
+        monkeypatch.setattr(gateway.gateway.replays, "_sessions_are_known", lambda: True)
+        found, reply = await resumed(client)
+        assert ([data["n"] for data in found], reply["seq"]) == ([2, 3], 3)
 
 
 @pytest.mark.parametrize(
