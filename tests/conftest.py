@@ -78,20 +78,29 @@ def pytest_collection() -> Generator[None, object, object]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put long files first; within a folder the order stays random."""
+    """Put long files first; within a folder the order stays random.
+
+    Before all others are undisturbed tests: later, other processes would stop for the end of a long
+    test.
+    """
     ranks = {name: rank for rank, name in enumerate(LONG)}
     last = len(ranks)
-    items.sort(
-        key=lambda item: min(
-            ranks.get(item.path.parent.name, last), ranks.get(item.path.stem, last)
-        )
-    )
+
+    def order(item: pytest.Item) -> tuple[bool, int]:
+        names = (item.path.parent.name, item.path.stem)
+        return not _is_undisturbed(item), min(ranks.get(name, last) for name in names)
+
+    items.sort(key=order)
+
+
+def _is_undisturbed(item: pytest.Item) -> bool:
+    return item.get_closest_marker("undisturbed") is not None
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """Outside of the test's time limit, which does not include the wait for other tests."""
-    with machine_share(exclusive=item.get_closest_marker("undisturbed") is not None):
+    with machine_share(exclusive=_is_undisturbed(item)):
         return (yield)
 
 
