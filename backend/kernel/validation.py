@@ -5,6 +5,7 @@ missing, unknown or of the wrong size; the accepted values are read from the mod
 another shape becomes a general text.
 """
 
+import functools
 import re
 from typing import Any
 
@@ -24,6 +25,9 @@ WRONG_SIZE = re.compile(r"Expected `(?:str|array)` of length ")
 TOO_SMALL = "Expected `int` >= "
 TOO_LARGE = "Expected `int` <= "
 
+# To inspect a model takes longer than all else of a refusal, and there is a fixed number of models.
+_type_info = functools.cache(types.type_info)
+
 NOT_ACCEPTED = "has a value that is not accepted: see /api/docs"
 
 
@@ -35,7 +39,7 @@ def invalid_input(error: msgspec.ValidationError, model: Any) -> Invalid:
 def field_error(error: msgspec.ValidationError, model: Any) -> FieldError:
     """The path of the rejected field, its message, and the bound that an integer crosses."""
     problem, path = _split(str(error))
-    of = _type_at(types.type_info(model), path)
+    of = _type_at(_type_info(model), path)
     if of is None:
         return FieldError("", NOT_ACCEPTED)
     field = path.removeprefix("$").removeprefix(".")
