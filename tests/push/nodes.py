@@ -128,6 +128,15 @@ async def users_at(node: GatewayProcess, channel: str) -> list[str]:
     return sorted(user["id"] for user in found["users"])
 
 
+async def until_info(node: GatewayProcess, channel: str, user: str, info: Any) -> None:
+    """Wait until the rosters of new members have this info; the push log brings it."""
+    async with asyncio.timeout(5):
+        while True:
+            async with page(node, channel, "reader") as reader:
+                if reader.members[user] == info:
+                    return
+
+
 async def until_users(nodes: Nodes, channel: str, *users: str, seconds: float = 10) -> None:
     """Wait until every gateway returns these users."""
     async with asyncio.timeout(seconds):

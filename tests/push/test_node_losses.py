@@ -15,6 +15,7 @@ from tests.push.nodes import (
     Nodes,
     Page,
     page,
+    until_info,
     until_users,
     users_at,
 )
@@ -119,6 +120,22 @@ async def test_an_emptied_redis_changes_nothing_for_clients(nodes: Nodes, channe
         for one in pages:
             await one.until_members(*users, "new")
         assert nodes.facts(channel) == [("member_added", "new")]
+
+
+async def test_an_emptied_redis_gets_the_newest_user_info_from_every_gateway(
+    nodes: Nodes, channel: str
+) -> None:
+    async with (
+        page(nodes[0], channel, "ann", {"name": "old"}),
+        page(nodes.last, channel, "ann", {"name": "new"}),
+    ):
+        await until_info(nodes[0], channel, "ann", {"name": "new"})
+        nodes.redis.flush()
+        await until_users(nodes, channel, "ann")
+        await asyncio.sleep(DEBOUNCE_IS_OVER)
+        for node in nodes.running:
+            async with page(node, channel, "bob") as bob:
+                assert bob.members["ann"] == {"name": "new"}
 
 
 async def test_members_that_left_while_redis_was_emptied_are_no_ghosts(
