@@ -29,7 +29,7 @@ from backend.push.push_log import (
     pack,
 )
 
-# Redis runs one script at a time, some 20 µs for each message. A position has a handful of
+# Redis runs one script at a time, some 25 µs for each message. A position has a handful of
 # messages; a call has at most CALL_MESSAGES, or the messages of one position.
 MAX_MESSAGES: Final = 1_000
 CALL_MESSAGES: Final = 200
