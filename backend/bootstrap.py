@@ -200,6 +200,7 @@ def _push(settings: Settings) -> Starlette:
             client_events=settings.push_client_events == "on",
             subscription_counts=settings.push_subscription_count == "on",
             lease_seconds=settings.push_lease_seconds,
+            watchlists=settings.push_watchlists == "on",
             cache_seconds=settings.push_cache_seconds,
             origins=settings.push_socket_origins,
             webhook_urls=settings.push_webhook_urls,

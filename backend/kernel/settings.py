@@ -112,6 +112,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     push_cache_seconds: Annotated[int, msgspec.Meta(ge=1, le=86_400)] = 1_800
     # How long the members and subscriptions of a killed gateway count.
     push_lease_seconds: Annotated[int, msgspec.Meta(ge=5, le=300)] = 10
+    # Whether connections may watch users: Pusher's watchlists.
+    push_watchlists: Literal["on", "off"] = "off"
     # The origins, by commas, whose pages may open sockets; without them, the shop's; *: any.
     push_origins: str = ""
     # Other Pusher apps of the gateway, as id:key:secret:database, by commas.

@@ -263,6 +263,10 @@ class ChannelRegistry:
         self._person_changed(subscriber, before)
         self._signed_in.setdefault(user_id, set()).add(subscriber)
 
+    def signed_in(self, user_id: str) -> int:
+        """Return the number of connections that are signed in as this user."""
+        return len(self._signed_in.get(user_id, ()))
+
     def bind_session(self, subscriber: Subscriber, session_id: UUID) -> None:
         """Record the session that authorized the connection; it keeps this session."""
         assert subscriber.session_id in (None, session_id), "a connection has one session"

@@ -9,7 +9,7 @@ serves its clients with what it knows itself.
 import asyncio
 import re
 import secrets
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any, Final, NamedTuple, cast
 
@@ -20,7 +20,7 @@ from redis.exceptions import RedisError
 
 from backend.kernel.supervisor import heartbeat
 from backend.push.channels import ChannelRegistry
-from backend.push.cluster_script import CHANNELS, EXCHANGE, MEMBERS_PREFIX
+from backend.push.cluster_script import CHANNELS, EXCHANGE, MEMBERS_PREFIX, ONLINE_PREFIX
 from backend.push.members import Batch, Raw, Roster
 from backend.push.metrics import CLUSTER_CALLS, REGISTRATIONS
 from backend.push.push_log import STATE, STREAM
@@ -135,7 +135,22 @@ class ClusterSync:
                 async with asyncio.timeout(self._settings.redis_timeout_seconds):
                     scan = self._redis.hscan_iter(CHANNELS, f"{prefix}*", NAMES_PER_CALL)
                     names |= {name.decode() async for name, _ in scan}
-        return sorted(names)
+        return sorted(name for name in names if not name.startswith(ONLINE_PREFIX))
+
+    async def online_users(self, user_ids: Sequence[str]) -> set[str]:
+        """Return those of the users who are signed in at any gateway, up to the debounce ago."""
+        await self._reported()
+        here = {user_id for user_id in user_ids if self._registry.signed_in(user_id)}
+        if self._members.online:
+            names = [ONLINE_PREFIX + user_id for user_id in user_ids]
+            with suppress(RedisError, OSError, TimeoutError):
+                async with asyncio.timeout(self._settings.redis_timeout_seconds):
+                    counts = await cast(
+                        Awaitable[list[bytes | None]], self._redis.hmget(CHANNELS, names)
+                    )
+                    pairs = zip(user_ids, counts, strict=True)
+                    return here | {user_id for user_id, count in pairs if count is not None}
+        return here
 
     async def user_ids(self, channel: str) -> list[str]:
         """Return the members of a presence channel."""

@@ -38,6 +38,10 @@ FACTS: Final = "gittix:push:facts"
 MAX_FACTS: Final = 10_000
 # The event of a message without channels: a change of a roster, for the gateways.
 ROSTER_CHANGED: Final = "gittix:roster_changed"
+# A user's signed-in connections are counted as the subscriptions of this name, which no channel can
+# have. Its transitions are messages for the gateways, and no facts.
+ONLINE_PREFIX: Final = "#online-"
+ONLINE_CHANGED: Final = "gittix:online_changed"
 # Up to this many subscriptions a count is sent at once; above, at most once in the interval.
 COUNT_AT_ONCE: Final = 100
 COUNT_INTERVAL_MS: Final = 5_000
@@ -73,6 +77,16 @@ local function fact(name, channel, ...)
   redis.call(
     'XADD', '{FACTS}', 'MAXLEN', '~', '{MAX_FACTS}', '*', 'name', name, 'channel', channel, ...
   )
+end
+-- A channel becomes occupied or vacated, or a user comes online or goes offline.
+local function occupied(channel, is)
+  if channel:sub(1, {len(ONLINE_PREFIX)}) ~= '{ONLINE_PREFIX}' then
+    fact(is and 'channel_occupied' or 'channel_vacated', channel)
+    return
+  end
+  local data = '{{"user_id":' .. cjson.encode(channel:sub({len(ONLINE_PREFIX) + 1}))
+    .. ',"online":' .. tostring(is) .. '}}'
+  messages[#messages + 1] = {{{{}}, '{ONLINE_CHANGED}', data}}
 end
 local function later(item, delay) redis.call('ZADD', DUE, text(now + delay), item) end
 local function cancel(item) redis.call('ZREM', DUE, item) end
@@ -117,7 +131,7 @@ local function change_total(channel, change, delay, known)
   if total <= 0 then
     later('v' .. channel, delay)
   elseif before == nil then
-    if not (restoring and known == 2) then fact('channel_occupied', channel) end
+    if not (restoring and known == 2) then occupied(channel, true) end
   elseif before == 0 then
     cancel('v' .. channel)
   end
@@ -211,7 +225,7 @@ local settled = {{
   v = function(channel)
     if tonumber(redis.call('HGET', CHANNELS, channel) or 1) > 0 then return end
     redis.call('HDEL', CHANNELS, channel)
-    fact('channel_vacated', channel)
+    occupied(channel, false)
   end,
   m = function(item)
     local cut = item:find('\\0', 1, true)

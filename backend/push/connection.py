@@ -28,6 +28,7 @@ from backend.push.replay import Replays
 from backend.push.settings import GatewaySettings
 from backend.push.signature import SessionAuthorization
 from backend.push.token_bucket import TokenBucket
+from backend.push.watchlists import MAX_USERS, Watchlists, watched
 from backend.push.webhooks import WebhookQueue
 
 Publish = Callable[[Message], Awaitable[None]]
@@ -57,6 +58,7 @@ class Connection(Subscriber):
         "_socket",
         "_timer",
         "_user_budgets",
+        "_watchlists",
         "_webhooks",
         "user",
     )
@@ -75,6 +77,7 @@ class Connection(Subscriber):
         on_end: "Callable[[Connection], None]",
         replays: Replays,
         caches: Caches,
+        watchlists: Watchlists | None,
     ) -> None:
         super().__init__(socket_id, socket, registry.flusher)
         self._socket = socket
@@ -88,6 +91,7 @@ class Connection(Subscriber):
         self._on_end = on_end
         self._replays = replays
         self._caches = caches
+        self._watchlists = watchlists
         self._session: SessionAuthorization | None = None
         self._session_timer: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
@@ -113,6 +117,8 @@ class Connection(Subscriber):
         if self._session_timer is not None:
             self._session_timer.cancel()
         self._registry.leave(self)
+        if self._watchlists is not None:
+            self._watchlists.end(self)
         self._place.leave()
         self._on_end(self)
 
@@ -255,6 +261,15 @@ class Connection(Subscriber):
         self.user = user
         self._registry.sign_in(self, user.user_id)
         self.send(protocol.json_frame("pusher:signin_success", {"user_data": request.user_data}))
+        if self._watchlists is not None:
+            await self._watch(self._watchlists, request.user_data)
+
+    async def _watch(self, watchlists: Watchlists, user_data: str) -> None:
+        user_ids = watched(_decoded(user_data, protocol.UserData).watchlist)
+        if len(user_ids) > MAX_USERS:
+            text = f"only the first {MAX_USERS} users of the watchlist are watched"
+            self.send(protocol.error(ErrorCode.WATCHLIST_TOO_LONG, text))
+        await watchlists.sign_in(self, user_ids)
 
     async def _client_event(self, envelope: Envelope) -> None:
         refusal = self._client_event_refusal(envelope)

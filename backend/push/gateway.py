@@ -33,7 +33,7 @@ from backend.push.cache import Caches
 from backend.push.channels import ChannelRegistry
 from backend.push.client_events import UserBudgets
 from backend.push.cluster import ClusterSync
-from backend.push.cluster_script import ROSTER_CHANGED
+from backend.push.cluster_script import ONLINE_CHANGED, ROSTER_CHANGED
 from backend.push.connection import Connection
 from backend.push.idempotency import IdempotentLog, Outcome
 from backend.push.members import decode_change
@@ -45,6 +45,7 @@ from backend.push.push_socket import PushSocket
 from backend.push.replay import Replays
 from backend.push.settings import GatewaySettings
 from backend.push.token_bucket import TokenBucket
+from backend.push.watchlists import Watchlists
 from backend.push.webhooks import WebhookQueue
 
 DRAIN_STEP_SECONDS: Final = 0.05
@@ -84,6 +85,7 @@ class Gateway:
         )
         self.cluster = ClusterSync(push_log.writer, self.registry, settings)
         self.webhooks = webhooks
+        self.watchlists = Watchlists(self.registry, self.cluster) if settings.watchlists else None
         self._idempotent_log = IdempotentLog(
             push_log.writer,
             timeout_seconds=settings.redis_timeout_seconds,
@@ -139,6 +141,7 @@ class Gateway:
             self._ended,
             self.replays,
             self.caches,
+            self.watchlists,
         )
         self._connections.add(connection)
         SOCKETS.inc()
@@ -270,6 +273,8 @@ class Gateway:
                 self.terminate(message.terminated_user)
             elif message.event == ROSTER_CHANGED and not message.channels:
                 self._change_roster(message)
+            elif message.event == ONLINE_CHANGED and not message.channels and self.watchlists:
+                self.watchlists.changed(message.data)
         if entry.stamps:
             await self.replays.begin_epoch(entry)
         is_debug = log.is_enabled_for(logging.DEBUG)

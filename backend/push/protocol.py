@@ -54,6 +54,7 @@ class ErrorCode(IntEnum):
     UNAUTHORIZED = 4009
     OVER_CAPACITY = 4100
     CLIENT_EVENT_REFUSED = 4301
+    WATCHLIST_TOO_LONG = 4302
 
 
 # The prefix of channels that only one user may subscribe to.
@@ -99,6 +100,7 @@ class Signin(msgspec.Struct):
 class UserData(msgspec.Struct):
     id: str
     user_info: msgspec.Raw = msgspec.Raw(b"{}")
+    watchlist: Any = ()
 
 
 class Viewer(msgspec.Struct):

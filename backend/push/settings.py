@@ -35,6 +35,8 @@ class GatewaySettings:
     # The messages of the HTTP API that this gateway accepts; one for each channel of an event.
     api_messages_per_second: int = 5_000
     api_messages_at_once: int = 10_000
+    # Whether connections may watch users (Pusher's watchlists).
+    watchlists: bool = False
     # The URLs to which events of channels are posted.
     webhook_urls: tuple[str, ...] = ()
     messages_per_second: int = 100
