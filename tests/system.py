@@ -256,8 +256,12 @@ def mint(settings: Settings, principal: Principal) -> str:
 
 async def until(condition: Any, *, seconds: float = 5.0) -> Any:
     """Wait for the first truthy value of an async condition."""
+    end = time.monotonic() + seconds
     async with asyncio.timeout(seconds):
-        while not (value := await condition()):  # noqa: ASYNC110 - any condition, on any store
+        while not (value := await condition()):
+            # The cancellation may be lost: redis-py swallows it while it connects.
+            if time.monotonic() > end:
+                raise TimeoutError
             await asyncio.sleep(0.01)
         return value
 
