@@ -80,6 +80,7 @@ class System:
         self.ports = {part: free_port() for part in ("api", "push", "stripe")}
         self.environment = self._environment(redis_url)
         self._settings: Settings | None = None
+        self._redis: Redis | None = None
         self._started = False
         self.url = f"http://127.0.0.1:{self.ports['api']}"
         self.stripe_url = f"http://127.0.0.1:{self.ports['stripe']}"
@@ -106,9 +107,11 @@ class System:
         return connection
 
     def redis(self) -> Redis:
-        redis = open_redis(self.settings.redis_url, name="tests")
-        self._stack.push_async_callback(redis.aclose)
-        return redis
+        """The client of this test, which a condition may ask for again and again."""
+        if self._redis is None:
+            self._redis = open_redis(self.settings.redis_url, name="tests")
+            self._stack.push_async_callback(self._redis.aclose)
+        return self._redis
 
     async def start(self, *parts: str) -> "System":
         """Start some of: api, relay, worker, stripe, push. Returns self."""
