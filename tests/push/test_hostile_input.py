@@ -49,7 +49,8 @@ DEEP = 10_000
 WORDS = (
     "event", "data", "channel", "auth", "channel_data", "user_data", "user_id", "user_info", "id",
     "pusher:subscribe", "pusher:unsubscribe", "pusher:signin", "pusher:ping", "pusher:pong",
-    "gittix:time", "client-x", "show-1", "private-a", "presence-a", "private-encrypted-a",
+    "gittix:time", "gittix:resume", "epoch", "seq", "client-x", "show-1", "private-a",
+    "presence-a", "private-encrypted-a", "cache-a",
     "#server-to-user-ann", "", "\0", "é", "\u202e", "💥" * 60, "x" * 300, "key:", KEY + ":",
 )  # fmt: skip
 NUMBERS = (0, -1, 1.5, 2**63, 2**64, -(2**70), 10**400, True, False, None)
@@ -61,6 +62,8 @@ TEXTS = (
     b'{"event":"a","event":"b"}',
     b'{"event":"pusher:subscribe","data":"{\\"channel\\":\\"\\ud800\\"}"}',
     b'{"event":"pusher:subscribe","data":{"channel":"private-a","auth":"\\u00e9:\\u00e9"}}',
+    b'{"event":"gittix:resume","data":{"channel":"show-1","epoch":1e400,"seq":-1}}',
+    b'{"event":"gittix:resume","data":{"channel":"\\ud800","epoch":1,"seq":1,"socket_id":1}}',
     b'{"event":"pusher:signin","data":{"auth":"","user_data":"\\ud800"}}',
     b"[" * DEEP, b'{"a":' * (DEEP // 3), b"[" * 500 + b"]" * 500,
     b'{"event":"a","data":' + b"[" * DEEP + b"]" * DEEP + b"}",
