@@ -346,6 +346,8 @@ class BoundedHttp(HttpToolsProtocol):
         CLOSED.labels(problem.problem_code).inc()
         if self._works():
             self.cycle.disconnected = True
+            # uvicorn would write `100 Continue` when the application reads the body.
+            self.cycle.waiting_for_100_continue = False
             self.cycle.message_event.set()
         self.transport.write(_encode(problem))
         self.transport.write_eof()

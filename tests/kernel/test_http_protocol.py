@@ -176,6 +176,16 @@ async def test_what_is_no_http_gets_a_400(garbage: bytes) -> None:
         assert await client.problem() == (400, "bad_request")
 
 
+async def test_a_malformed_body_whose_client_expects_a_100_gets_one_reply(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    head = b"POST /echo HTTP/1.1\r\nExpect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\n"
+    async with running() as it, await it.connect(head + b"not a chunk\r\n") as client:
+        assert await client.problem() == (400, "bad_request")
+    # The application reads the body after the refusal.
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
 async def test_a_head_that_does_not_become_complete_in_time_gets_a_408() -> None:
     async with running(seconds=SOON) as it, await it.connect(b"GET /fast HTTP/1.1\r\n") as client:
         trickle = asyncio.create_task(trickled(client, b"X: a\r\n"))

@@ -50,7 +50,7 @@ WORDS = (
     "event", "data", "channel", "auth", "channel_data", "user_data", "user_id", "user_info", "id",
     "pusher:subscribe", "pusher:unsubscribe", "pusher:signin", "pusher:ping", "pusher:pong",
     "gittix:time", "gittix:resume", "client-x", "show-1", "private-a", "presence-a",
-    "private-encrypted-a",
+    "private-encrypted-a", "epoch", "seq", "cache-a",
     "#server-to-user-ann", "", "\0", "é", "\u202e", "💥" * 60, "x" * 300, "key:", KEY + ":",
 )  # fmt: skip
 NUMBERS = (0, -1, 1.5, 2**63, 2**64, -(2**70), 10**400, True, False, None)
