@@ -31,8 +31,8 @@ WITHOUT_COMMENTS := grep -v '^ *\(/\*\*\|\*\)'
 # `make test` without ARGS runs these as well.
 ALL_TESTS := $(if $(ARGS),,test-frontend)
 
-.PHONY: help setup up test test-deploy test-frontend chromium nginx pages screenshots lock check \
-  check-frontend api-types currency-table format k8s-check schema bench env load sbom audit
+.PHONY: help setup up test test-deploy test-clients test-frontend chromium nginx pages screenshots \
+  lock check check-frontend api-types currency-table format k8s-check schema bench env load sbom audit
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -76,6 +76,9 @@ test-frontend: $(FRONTEND_TOOLS) ## Run the unit tests of the front end
 
 test-deploy: setup chromium nginx pages ## Run the tests of ingress, images, compose and pods
 	@$(RUN)/pytest $(or $(ARGS),tests/deploy)
+
+test-clients: setup ## Run Pusher's Go and Java libraries, where installed, against the gateway
+	@$(RUN)/pytest -rA $(or $(ARGS),tests/clients)
 
 chromium: setup
 	@$(RUN)/python -m tests.shop.chromium

@@ -251,19 +251,27 @@ async def serving(server: uvicorn.Server) -> AsyncIterator[int]:
         await task
 
 
-def authorizing_app() -> Starlette:
-    """A stand-in for /api/push/auth: the official library signs for the user in X-User."""
-    return Starlette(
+def authorizing_app(master_key: str | None = None) -> Starlette:
+    """A stand-in for /api/push/auth: the official library signs for the user in X-User.
+
+    With a master key, in Base64, it derives the keys of encrypted channels.
+    """
+    app = Starlette(
         routes=[
             Route("/auth", _authorize_channel, methods=["POST"]),
             Route("/user-auth", _authorize_user, methods=["POST"]),
         ]
     )
+    app.state.master_key = master_key
+    return app
 
 
 def _signing(request: Request) -> Any:
-    secret = "not the secret" if request.headers["x-forge"] else SECRET
-    return pusher.Pusher(app_id=APP_ID, key=KEY, secret=secret)
+    secret = "not the secret" if request.headers.get("x-forge") else SECRET
+    master_key = request.app.state.master_key
+    return pusher.Pusher(
+        app_id=APP_ID, key=KEY, secret=secret, encryption_master_key_base64=master_key
+    )
 
 
 async def _form(request: Request) -> dict[str, str]:
@@ -279,6 +287,9 @@ async def _authorize_channel(request: Request) -> Response:
     answer = _signing(request).authenticate(
         form["channel_name"], form["socket_id"], custom if presence else None
     )
+    if "shared_secret" in answer:
+        # The library leaves it as bytes.
+        answer["shared_secret"] = answer["shared_secret"].decode()
     return JSONResponse(answer)
 
 
