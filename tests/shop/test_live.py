@@ -70,6 +70,7 @@ SAMPLE_RING = """async ([selector, times]) => {
   return samples;
 }"""
 RING_ERROR = 0.02
+LAST_SECONDS = 10
 # As on a device that sleeps: performance.now() stands still for `asleep` milliseconds.
 SLEEPY_CLOCK = """
   globalThis.asleep = 0;
@@ -143,7 +144,8 @@ async def test_a_ring_agrees_with_its_digits_in_rows_at_the_checkout_and_on_the_
         await asyncio.gather(ana.open_checkout(order), ben.open_show(show_id), mira.open("/desk"))
         row, hold = f"[data-ticket='{wanted}']", f"[data-hold='{wanted}']"
         await mira.page.locator(hold).wait_for()
-        # The ring of the checkout moves between the seconds in its last ten.
+        # The ring of the checkout moves between the seconds in its last ten, which a slow machine
+        # may reach here.
         for page, ring, times in (
             (ana.page, ".countdown", 15),
             (ben.page, row, 20),
@@ -152,7 +154,8 @@ async def test_a_ring_agrees_with_its_digits_in_rows_at_the_checkout_and_on_the_
             samples = await page.evaluate(SAMPLE_RING, [ring, times])
             assert len({digits for digits, _ in samples}) > 1, samples
             for digits, painted in samples:
-                assert abs(painted - digits / HOLD_SECONDS) < RING_ERROR, samples
+                if ring != ".countdown" or digits > LAST_SECONDS:
+                    assert abs(painted - digits / HOLD_SECONDS) < RING_ERROR, samples
         [(digits, painted)] = await ana.page.evaluate(SAMPLE_RING, [".countdown", 1])
         assert (digits - 1) / HOLD_SECONDS - RING_ERROR < painted
         assert painted < digits / HOLD_SECONDS + RING_ERROR
