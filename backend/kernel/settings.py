@@ -284,11 +284,14 @@ def _missing(settings: Settings, needs: Iterable[str]) -> Iterable[str]:
 
 
 def _has_distinct_apps(settings: Settings) -> bool:
+    if not settings.push_apps:
+        return True
     try:
         apps = settings.other_push_apps
+        database = redis_database(settings.push_log_url)
     except ValueError:
         return False
-    own = (settings.pusher_app_id, settings.pusher_key, redis_database(settings.push_log_url))
+    own = (settings.pusher_app_id, settings.pusher_key, database)
     columns = zip(own, *((app.id, app.key, app.database) for app in apps), strict=True)
     return all(len(set(column)) == 1 + len(apps) for column in columns)
 

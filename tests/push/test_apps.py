@@ -112,6 +112,7 @@ MAIN = {"PUSHER_APP_ID": "1", "PUSHER_KEY": "k", "PUSHER_SECRET": "s", "REDIS_UR
 
 
 def test_other_apps_are_read_from_a_setting() -> None:
+    assert load(MAIN | {"REDIS_URL": "redis"}).other_push_apps == ()
     settings = load(MAIN | {"PUSH_APPS": "2:a:b:1, 3:c:d:2"})
     assert settings.other_push_apps == (PushApp("2", "a", "b", 1), PushApp("3", "c", "d", 2))
 
