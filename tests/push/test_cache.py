@@ -15,6 +15,7 @@ from backend.push.facts import read_fact
 from backend.push.push_log import Message
 from backend.push.push_log_backend import PushLogBackend
 from backend.push.signature import channel_text, sign
+from tests.push.delays import hold_replies
 from tests.push.servers import (
     KEY,
     SECRET,
@@ -102,16 +103,7 @@ async def test_messages_during_the_read_follow_the_cached_event(
     channel = "cache-a"
     await gateway.call("trigger", channel, "n", "1")
     await until(lambda: gateway.gateway.caches.delivered == 1)
-    arrived, go_on = asyncio.Event(), asyncio.Event()
-    read = cache.Caches.read
-
-    async def slow(*arguments: Any, **named: Any) -> Any:
-        found = await read(*arguments, **named)
-        arrived.set()
-        await go_on.wait()
-        return found
-
-    monkeypatch.setattr(cache.Caches, "read", slow)
+    arrived, go_on = hold_replies(monkeypatch, cache.Caches, "read")
     async with gateway.raw() as client:
         await client.established()
         await client.send("pusher:subscribe", {"channel": channel})

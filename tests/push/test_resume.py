@@ -14,6 +14,7 @@ from backend.push import replay
 from backend.push.publisher import PositionedMessages, Publisher
 from backend.push.push_log import Message
 from backend.push.replay_log import LOG_PREFIX
+from tests.push.delays import hold_replies
 from tests.push.servers import RawClient, RedisServer, RunningGateway, running_gateway, until
 
 
@@ -171,20 +172,11 @@ async def test_messages_during_the_replay_follow_it(
 ) -> None:
     """The reply of Redis is delayed while live messages arrive, with and without numbers."""
     await notifier.publish(order(1), order(2), order(3))
-    arrived, go_on = asyncio.Event(), asyncio.Event()
-    read = replay.Replays._read
-
-    async def slow(*arguments: Any) -> Any:
-        found = await read(*arguments)
-        arrived.set()
-        await go_on.wait()
-        return found
-
     async with gateway.raw() as client, gateway.raw() as other:
         for one in (client, other):
             await one.established()
             await one.subscribe("a")
-        monkeypatch.setattr(replay.Replays, "_read", slow)
+        arrived, go_on = hold_replies(monkeypatch, replay.Replays, "_read")
         await client.send("gittix:resume", {"channel": "a", "epoch": notifier.epoch, "seq": 1})
         await arrived.wait()
         await notifier.publish(order(4))
@@ -227,21 +219,11 @@ async def test_a_resume_during_a_read_gets_another_read(
     was published after the read and before its subscription.
     """
     await notifier.publish(order(1), order(2))
-    arrived, go_on = asyncio.Event(), asyncio.Event()
-    read = replay.Replays._read
-
-    async def slow(*arguments: Any) -> Any:
-        found = await read(*arguments)
-        if not arrived.is_set():
-            arrived.set()
-            await go_on.wait()
-        return found
-
     async with gateway.raw() as first, gateway.raw() as second:
         await first.established()
         await second.established()
         await first.subscribe("a")
-        monkeypatch.setattr(replay.Replays, "_read", slow)
+        arrived, go_on = hold_replies(monkeypatch, replay.Replays, "_read")
         await first.send("gittix:resume", {"channel": "a", "epoch": notifier.epoch, "seq": 1})
         await arrived.wait()
         await notifier.publish(order(3))
@@ -259,16 +241,7 @@ async def test_a_subscription_during_a_read_gets_a_position_before_all_later_mes
     gateway: RunningGateway, notifier: Notifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await notifier.publish(order(1), order(1, "b"))
-    arrived, go_on = asyncio.Event(), asyncio.Event()
-    read = replay.Replays._read
-
-    async def slow(*arguments: Any) -> Any:
-        found = await read(*arguments)
-        arrived.set()
-        await go_on.wait()
-        return found
-
-    monkeypatch.setattr(replay.Replays, "_read", slow)
+    arrived, go_on = hold_replies(monkeypatch, replay.Replays, "_read")
     async with gateway.raw() as client, gateway.raw() as other:
         await client.established()
         await other.established()
