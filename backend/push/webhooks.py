@@ -59,7 +59,7 @@ IDLE_SECONDS: Final = 0.2
 POSTED: Final = Counter(
     "gittix_push_webhook_events",
     "Events of webhooks: `posted`, `dropped` after five minutes without a 2xx reply, `overflowed` "
-    "from a full queue",
+    "from a full queue, `malformed`",
     ["outcome"],
 )
 FAILED: Final = Counter("gittix_push_webhook_failures", "Requests of webhooks without a 2xx reply")
@@ -130,6 +130,16 @@ def transition(fact: Fact) -> Event:
     if fact.count is not None:
         event["subscription_count"] = fact.count
     return event
+
+
+def _event(entry_id: bytes, fields: dict[bytes, bytes]) -> bytes | None:
+    """The event of a fact, or None for one that is malformed: a newer gateway may have others."""
+    try:
+        return encode(transition(read_fact(entry_id, fields)))
+    except ValueError as error:
+        POSTED.labels("malformed").inc()
+        log.warning("fact skipped", entry=entry_id.decode(), error=str(error))
+        return None
 
 
 class Lease:
@@ -234,8 +244,8 @@ class WebhookQueue:
                 FACTS, f"({last.decode()}" if last else "-", count=APPENDED_AT_ONCE
             )
         if found:
-            facts = [read_fact(entry_id, fields) for entry_id, fields in found]
-            await self._append([encode(transition(fact)) for fact in facts], facts[-1].id)
+            events = [event for entry in found if (event := _event(*entry)) is not None]
+            await self._append(events, found[-1][0].decode())
         return len(found)
 
 

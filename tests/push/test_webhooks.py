@@ -299,8 +299,9 @@ async def test_facts_are_copied_once_over_a_restart(redis: Any, receiver: Receiv
             await redis.xadd(FACTS, {"name": "channel_occupied", "channel": channel})
 
     await record("a", "b")
+    await redis.xadd(FACTS, {"name": "of_a_newer_gateway", "channel": "x"})
     queue = queue_of(redis, receiver.url)
-    assert await queue._copy_some_facts() == 2
+    assert await queue._copy_some_facts() == 3
     await record("c")
     again = queue_of(redis, receiver.url)
     assert await again._copy_some_facts() == 1
